@@ -1,0 +1,113 @@
+"""What tests share: the folder of real data, a tiny pipeline in the stock layout, a root of their
+own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of shared real data ($TV_SHARED); tests that need it are skipped without it."""
+    folder = Path(os.environ.get("TV_SHARED", REPO / ".." / "shared")).resolve()
+    if not (folder / "data").is_dir():
+        pytest.skip(f"no shared real data: set TV_SHARED to its folder (looked in {folder})")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def own_root(tmp_path_factory, monkeypatch):
+    """Keep artifacts/ and runs/ of every test out of the work tree, and off the network."""
+    monkeypatch.setenv("TV_ROOT", str(tmp_path_factory.mktemp("root")))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory) -> Path:
+    """A Stable Diffusion pipeline of a few thousand random weights (not mini's sizes), saved in the
+    stock layout."""
+    import torch
+    from diffusers import (
+        AutoencoderKL,
+        PNDMScheduler,
+        StableDiffusionPipeline,
+        UNet2DConditionModel,
+    )
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    from tvhelpers.models.mini import build_tokenizer
+
+    folder = tmp_path_factory.mktemp("tiny")
+    tokenizer = build_tokenizer(["a red dress", "a blue striped skirt"], folder / "words")
+    torch.manual_seed(0)
+    text = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        projection_dim=32,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    unet = UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(32, 64),
+        layers_per_block=1,
+        cross_attention_dim=32,
+        attention_head_dim=2,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+    )
+    vae = AutoencoderKL(
+        block_out_channels=(8, 8, 16, 16),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        norm_num_groups=4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        latent_channels=4,
+        sample_size=64,
+    )
+    scheduler = PNDMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        skip_prk_steps=True,
+        steps_offset=1,
+    )
+    StableDiffusionPipeline(
+        vae,
+        CLIPTextModel(text),
+        tokenizer,
+        unet,
+        scheduler,
+        None,
+        None,
+        requires_safety_checker=False,
+    ).save_pretrained(folder / "base")
+    return folder / "base"
+
+
+@pytest.fixture(scope="session")
+def photo_folder(tmp_path_factory) -> Path:
+    """24 small pictures of 12 products with captions, as a photo folder with metadata.csv."""
+    import csv
+
+    from PIL import Image
+
+    from tvhelpers.data import flats
+
+    folder = tmp_path_factory.mktemp("photos")
+    with open(folder / "metadata.csv", "w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["file_name", "caption", "product"])
+        for i in range(24):
+            spec = flats.random_spec(3, i)
+            Image.fromarray(flats.render(spec, 3, i, 64)).save(folder / f"{i:03d}.png")
+            rows.writerow([f"{i:03d}.png", flats.caption(spec, 3, i), f"product-{i // 2}"])
+    return folder

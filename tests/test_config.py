@@ -1,0 +1,46 @@
+import pytest
+
+from tvhelpers.config import PRESETS, InputError, TrainConfig, build_config, parse_settings
+
+
+def test_presets_are_rows_of_differences():
+    for name, row in PRESETS.items():
+        config = build_config(name)
+        assert all(
+            getattr(config, key) == value != getattr(TrainConfig(), key)
+            for key, value in row.items()
+        ), name
+
+
+def test_text_becomes_the_fields_type():
+    config = build_config(
+        "cpu", **parse_settings(["steps=7", "learning_rate=1e-4", "flip=false", "base=a=b"])
+    )
+    assert (config.steps, config.learning_rate, config.flip, config.base) == (7, 1e-4, False, "a=b")
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"step": "7"}, "unknown key 'step'"),
+        ({"steps": "many"}, "steps takes int, not 'many'"),
+        ({"steps": "-5"}, "steps is -5"),
+        ({"steps": 1.5}, "steps takes int"),
+        ({"flip": "maybe"}, "true or false"),
+        ({"learning_rate": "nan"}, "learning_rate is nan"),
+        ({"method": "lara"}, "unknown method 'lara'; choose one of lora"),
+        ({"device": "gpu"}, "unknown device 'gpu'"),
+        ({"resolution": "100"}, "multiple of 8"),
+    ],
+)
+def test_what_cannot_be_used_is_said_in_one_sentence(settings, sentence):
+    with pytest.raises(InputError, match=sentence):
+        build_config(**settings)
+
+
+def test_unknown_preset_and_malformed_settings():
+    with pytest.raises(InputError, match="unknown preset 'h200'"):
+        build_config("h200")
+    for pairs in (["steps"], ["=3"], ["steps=1", "steps=2"]):
+        with pytest.raises(InputError):
+            parse_settings(pairs)

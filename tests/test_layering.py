@@ -1,0 +1,64 @@
+"""The rooms of the package, and who may import whom (DESIGN: data -> models -> train -> sample ->
+score -> show)."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "tvhelpers"
+ROOMS = ["data", "models", "train", "sample", "score", "show"]
+COMMON = {"config", "runtime", "manifest"}
+ALONE = {
+    "config.py",
+    "train/diffusion.py",
+    "score/metrics.py",
+}  # import no sibling: each is read alone
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    """Every dotted name that a module imports, at its top or inside a function."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: import by the full name"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_room_imports_only_rooms_before_it(path):
+    place = path.relative_to(PACKAGE)
+    ours = {name.split(".")[1] for name in imports(path) if name.startswith("tvhelpers.")}
+    if place.as_posix() in ALONE:
+        assert not ours
+    elif place.parts[0] in ROOMS:
+        allowed = {*ROOMS[: ROOMS.index(place.parts[0]) + 1], *COMMON}
+        assert ours <= allowed, f"{place} imports {sorted(ours - allowed)}"
+    elif place.name in ("config.py", "runtime.py", "manifest.py"):
+        assert ours <= COMMON
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_show_imports_plots_and_widgets(path):
+    seen = {name.split(".")[0] for name in imports(path)}
+    if path.relative_to(PACKAGE).parts[0] != "show":
+        assert not seen & {"matplotlib", "ipywidgets", "IPython"}
+
+
+def test_config_needs_the_standard_library_alone():
+    seen = {name.split(".")[0] for name in imports(PACKAGE / "config.py")}
+    assert seen <= sys.stdlib_module_names
+
+
+def test_importing_the_package_and_its_command_line_loads_no_torch():
+    code = "import sys, tvhelpers.cli; print([m for m in ('torch', 'numpy') if m in sys.modules])"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+        == "[]\n"
+    )

@@ -1,0 +1,205 @@
+"""Every setting of a training, its default, and the presets.  Standard library only."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from dataclasses import dataclass
+
+
+class InputError(ValueError):
+    """What was given cannot be used; the message says what was seen and what to do.
+
+    The command line prints the message alone and exits with code 2.
+    """
+
+
+METHODS = ("lora", "baseline", "full")
+DEVICES = ("auto", "cpu", "cuda")
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+SCHEDULES = ("constant", "cosine")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of one training; `PRESETS` holds rows of differences from these defaults."""
+
+    # What is trained
+    method: str = (
+        "lora"  # lora: adapter | baseline: all of the UNet, no language | full: all of the UNet
+    )
+    base: str = "mini"  # name in data_manifest.yaml, folder, or hub id
+    data: str = ""  # name in data_manifest.yaml, or folder
+    rank: int = 8  # LoRA rank
+    alpha: int = 0  # LoRA scale is alpha / rank; 0 = as rank, scale 1
+
+    # How long, how much at once
+    steps: int = 500  # optimizer steps; ignored where epochs > 0
+    epochs: int = 0  # passes over the training items; 0 = count in steps
+    batch_size: int = 16  # samples in one forward pass
+    accumulate: int = 1  # forward passes per optimizer step
+
+    # The images
+    resolution: int = 0  # pixels a side, a multiple of 8; 0 = the base's own
+    flip: bool = True  # cache the mirrored image of every training item too
+    held_out: float = 0.1  # share of the products kept out of training, 0..0.5
+    limit: int = 0  # use the first N items of the source only; 0 = all
+
+    # The objective
+    caption_dropout: float = 0.1  # share of captions replaced by the empty prompt
+    min_snr_gamma: float = 5.0  # Min-SNR weighting (Hang et al. 2023); 0 = plain MSE
+
+    # The optimizer (AdamW)
+    learning_rate: float = 1e-3
+    schedule: str = "cosine"  # after the warm-up: constant | cosine (to zero at the last step)
+    warmup_steps: int = 20
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0  # of all trained weights together
+    ema_decay: float = (
+        0.0  # exponential moving average of the trained weights, which is what is kept; 0 = none
+    )
+
+    # Checkpoints, logs, evaluation
+    checkpoint_steps: int = 100  # 0 = never by steps
+    checkpoint_minutes: float = 5.0  # 0 = never by time
+    keep_checkpoints: int = 2
+    eval_steps: int = (
+        100  # fixed-noise loss every so many steps, at the start and end too; 0 = never
+    )
+    eval_items: int = 256  # held-out items in the fixed-noise loss
+
+    # Where and how
+    seed: int = 0
+    device: str = "auto"  # auto | cpu | cuda
+    dtype: str = "auto"  # of the frozen base: auto | float32 | bfloat16 | float16
+
+    def __post_init__(self):
+        _check_choice("method", self.method, METHODS)
+        _check_choice("device", self.device, DEVICES)
+        _check_choice("dtype", self.dtype, DTYPES)
+        _check_choice("schedule", self.schedule, SCHEDULES)
+        for key in ("rank", "batch_size", "accumulate", "keep_checkpoints", "eval_items"):
+            _check_range(key, getattr(self, key), 1, 2**31)
+        for key in (
+            "alpha",
+            "epochs",
+            "limit",
+            "seed",
+            "warmup_steps",
+            "checkpoint_steps",
+            "eval_steps",
+            "resolution",
+        ):
+            _check_range(key, getattr(self, key), 0, 2**53)
+        _check_range("steps", self.steps, 0 if self.epochs else 1, 2**31)
+        for key in ("min_snr_gamma", "weight_decay", "checkpoint_minutes"):
+            _check_range(key, getattr(self, key), 0, 1e9)
+        for key in ("learning_rate", "max_grad_norm"):
+            _check_range(key, getattr(self, key), 1e-12, 1e9)
+        _check_range("caption_dropout", self.caption_dropout, 0, 1)
+        _check_range("ema_decay", self.ema_decay, 0, 0.99999)
+        _check_range("held_out", self.held_out, 0.001, 0.5)
+        if self.resolution % 8:
+            raise InputError(
+                f"resolution is {self.resolution}; give a multiple of 8, or 0 for the base's own"
+            )
+
+
+# A preset is one row that holds only its differences from the defaults.
+PRESETS: dict[str, dict] = {
+    "default": {},
+    "smoke": dict(
+        steps=20, batch_size=4, rank=4, limit=64, eval_items=8, eval_steps=10, checkpoint_steps=10
+    ),
+    "cpu": dict(steps=1200, rank=16),
+    "t4": dict(
+        base="sd15",
+        resolution=512,
+        batch_size=4,
+        accumulate=4,
+        steps=2000,
+        learning_rate=1e-4,
+        rank=16,
+        warmup_steps=100,
+        eval_items=64,
+        dtype="float16",
+    ),
+    "a100": dict(
+        base="sd15",
+        resolution=512,
+        steps=2000,
+        learning_rate=1e-4,
+        rank=16,
+        warmup_steps=100,
+        eval_items=64,
+        dtype="bfloat16",
+    ),
+}
+
+
+def build_config(preset: str = "default", **changes) -> TrainConfig:
+    """Return the preset's config with `changes` applied; text is converted to the field's type.
+
+    Raises InputError for an unknown preset or key, or a value of the wrong type or range.
+    """
+    if preset not in PRESETS:
+        raise InputError(f"unknown preset {preset!r}; choose one of {', '.join(PRESETS)}")
+    row = {**PRESETS[preset], **changes}
+    types = typing.get_type_hints(TrainConfig)
+    unknown = sorted(set(row) - set(types))
+    if unknown:
+        raise InputError(f"unknown key {unknown[0]!r}; the keys are {', '.join(types)}")
+    return TrainConfig(**{key: _convert(key, value, types[key]) for key, value in row.items()})
+
+
+def parse_settings(pairs: list[str]) -> dict[str, str]:
+    """Return {key: text} of the command line's KEY=VALUE arguments.
+
+    Raises InputError for an argument without '=' or a key given twice.
+    """
+    settings: dict[str, str] = {}
+    for pair in pairs:
+        key, sign, value = pair.partition("=")
+        if not sign or not key:
+            raise InputError(f"--set takes KEY=VALUE, not {pair!r}")
+        if key in settings:
+            raise InputError(f"--set gives {key!r} twice; give it once")
+        settings[key] = value
+    return settings
+
+
+def _convert(key: str, value, kind: type):
+    """Return `value` as `kind`; text is parsed, and an int is taken where a float is asked."""
+    if isinstance(value, str) and kind is not str:
+        value = _parse(key, value, kind)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not kind:
+        raise InputError(f"{key} takes {kind.__name__}, not {value!r}")
+    return value
+
+
+def _parse(key: str, text: str, kind: type):
+    if kind is bool:
+        if text.lower() in ("true", "false", "1", "0"):
+            return text.lower() in ("true", "1")
+        raise InputError(f"{key} takes true or false, not {text!r}")
+    try:
+        return kind(text)
+    except ValueError:
+        raise InputError(f"{key} takes {kind.__name__}, not {text!r}") from None
+
+
+def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InputError(f"unknown {key} {value!r}; choose one of {', '.join(choices)}")
+
+
+def _check_range(key: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:  # also false for NaN
+        raise InputError(f"{key} is {value:g}; give a value from {low:g} to {high:g}")
+
+
+def to_dict(config: TrainConfig) -> dict:
+    """Return the config as a plain dict, in the order of its fields."""
+    return dataclasses.asdict(config)

@@ -1,0 +1,222 @@
+"""Device, dtype, seeds, versions, folders and atomic files."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tvhelpers.config import InputError
+
+
+def choose_device(name: str = "auto") -> str:
+    """Return "cpu" or "cuda".
+
+    Raises InputError for an unknown name, and for "cuda" where there is none.
+    """
+    import torch
+
+    if name not in ("auto", "cpu", "cuda"):
+        raise InputError(f"unknown device {name!r}; choose auto, cpu or cuda")
+    has_cuda = torch.cuda.is_available()
+    if name == "cuda" and not has_cuda:
+        raise InputError("device cuda was asked for, but torch sees no CUDA GPU; use --device cpu")
+    return "cuda" if has_cuda and name != "cpu" else "cpu"
+
+
+def choose_dtype(name: str, device: str):
+    """Return (torch dtype of the frozen base, the reason for it)."""
+    import torch
+
+    if name != "auto":
+        if device == "cpu" and name == "float16":
+            raise InputError("dtype float16 does not run on a CPU; use float32 or bfloat16")
+        return getattr(torch, name), "asked for"
+    if device == "cpu":
+        return torch.float32, "a CPU computes float32 exactly, so results repeat bit for bit"
+    # A T4 (compute capability 7.5) emulates bfloat16, slowly; torch still reports it as supported.
+    if torch.cuda.get_device_capability()[0] >= 8:
+        return torch.bfloat16, "this GPU computes bfloat16, whose range spares loss scaling"
+    return torch.float16, "this GPU has no bfloat16 units"
+
+
+def seed_for(*parts: int | str) -> int:
+    """Return a 63-bit seed that depends on every part and on nothing else."""
+    text = "\x1f".join(f"{type(part).__name__}:{part}" for part in parts)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def content_key(value) -> str:
+    """Return 16 hex digits that identify a JSON-able value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def file_sha256(path: Path) -> str:
+    """Return the file's SHA-256 as hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def root_dir() -> Path:
+    """Return the folder that holds artifacts/ and runs/: $TV_ROOT, or the current folder."""
+    return Path(os.environ.get("TV_ROOT") or ".")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the libraries that a result depends on."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name in ("tvhelpers", "torch", "diffusers", "transformers", "peft", "numpy"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path):
+    """Yield a path to write to; it takes the name `path` only when the block ends well.
+
+    The file is flushed to the disk before it is renamed, so that a reader sees all of it or
+    nothing.
+    """
+    path = Path(path)
+    make_dir(path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    try:
+        yield Path(name)
+        with open(name, "rb+") as file:
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(name, 0o666 & ~umask)  # mkstemp makes files that only their owner can read
+        os.replace(name, path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def write_json(path: Path, value) -> None:
+    """Write `value` as indented JSON, atomically."""
+    with atomic_path(path) as aside:
+        aside.write_text(json.dumps(value, indent=1) + "\n")
+
+
+def read_json(path: Path):
+    """Return the parsed JSON of `path`; raises InputError where it is missing or broken."""
+    try:
+        return json.loads(Path(path).read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist") from None
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON ({error})") from None
+
+
+def read_jsonl(path: Path) -> list[dict]:
+    """Return the records of a JSON-lines file without a last line cut off; [] if missing."""
+    if not Path(path).exists():
+        return []
+    lines = Path(path).read_text().split("\n")
+    return [json.loads(line) for line in lines[:-1]]  # what follows the last newline is half a line
+
+
+def make_dir(path: Path) -> Path:
+    """Make the folder and its parents; raises InputError where that is not allowed."""
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(
+            f"{path} cannot be a folder: a file has that name; give another one"
+        ) from None
+    except PermissionError:
+        raise InputError(f"no permission to write to {path}; choose another folder") from None
+    if not os.access(path, os.W_OK):
+        raise InputError(f"no permission to write to {path}; choose another folder")
+    return path
+
+
+def claim_dir(path: Path, request: dict, what: str, marker: str = "request.json") -> Path:
+    """Make `path` the folder of `request`, or find that it is already.
+
+    The request is written to the file `marker` in it.  Hidden files are not looked at.
+    Raises InputError where the folder holds anything else: nothing is ever overwritten.
+    """
+    path = make_dir(path)
+    if (path / marker).exists():
+        seen = read_json(path / marker)
+        if seen != request:
+            different = sorted(k for k in {*seen, *request} if seen.get(k) != request.get(k))
+            raise InputError(
+                f"{path} holds the results of another {what} "
+                f"(different: {', '.join(different)}); choose another folder"
+            )
+    elif any(not entry.name.startswith(".") for entry in path.iterdir()):
+        raise InputError(
+            f"{path} holds files that are not of this {what}; choose an empty or a new folder"
+        )
+    else:
+        write_json(path / marker, request)
+    return path
+
+
+def replace_dir(aside: Path, path: Path) -> None:
+    """Give the finished folder `aside` its final name; a folder that is there already stays."""
+    try:
+        os.rename(aside, path)
+    except OSError:
+        if not path.is_dir():
+            raise
+        shutil.rmtree(aside)  # another process finished the same work first
+
+
+def quiet_libraries() -> None:
+    """Silence the progress bars and advice of diffusers and transformers, not their errors."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    for logging in (diffusers_logging, transformers_logging):
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+
+
+class Interrupted(KeyboardInterrupt):
+    """The work was asked to stop, and has written down how far it came."""
+
+
+class _StopFlag:
+    """True once a stop was asked for."""
+
+    asked = False
+
+    def __bool__(self) -> bool:
+        return self.asked
+
+
+@contextlib.contextmanager
+def stop_requests() -> Iterator[_StopFlag]:
+    """Turn Ctrl-C and SIGTERM into a flag, so that a step is never cut in half; a second one ends
+    at once."""
+    flag, previous = _StopFlag(), {}
+
+    def ask(number, frame):
+        if flag.asked:
+            raise KeyboardInterrupt
+        flag.asked = True
+
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            previous[number] = signal.signal(number, ask)
+    except ValueError:  # not in the main thread: signals go elsewhere
+        pass
+    try:
+        yield flag
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
