@@ -1,0 +1,146 @@
+"""Load a base: any Stable Diffusion 1.x / 2.x folder or hub id, or a name of the manifest."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+
+from tvhelpers import manifest
+from tvhelpers.config import InputError
+from tvhelpers.runtime import make_dir, quiet_libraries, replace_dir
+
+CLASSES = {
+    "unet": ("diffusers", "UNet2DConditionModel"),
+    "vae": ("diffusers", "AutoencoderKL"),
+    "text_encoder": ("transformers", "CLIPTextModel"),
+    "tokenizer": ("transformers", "CLIPTokenizer"),
+    "scheduler": ("diffusers", "DDPMScheduler"),
+}
+
+
+@dataclass(frozen=True)
+class BaseLocation:
+    """Where a base is: `name` as the user knows it, `path` a folder or hub id."""
+
+    name: str
+    path: str
+    revision: str | None = None
+    adapter: Path | None = None  # the adapter that comes with the base
+
+
+def find_base(name: str) -> BaseLocation:
+    """Return the location of a manifest name, a pipeline folder, or a hub id ("owner/model").
+
+    Raises InputError for anything else.
+    """
+    row = manifest.entries().get(name)
+    if row and row["kind"] == "base":
+        path = row.get("path") and manifest.TOP_DIR / row["path"]
+        adapter = path / "shipped_adapter.safetensors" if path else None
+        return BaseLocation(name, str(path or row["hub"]), row.get("revision"), adapter)
+    folder = Path(name)
+    if folder.is_dir():
+        if not (folder / "model_index.json").is_file():
+            raise InputError(
+                f"{name} is not a diffusers pipeline folder: it has no model_index.json"
+            )
+        return BaseLocation("a folder", str(folder))
+    if name.count("/") == 1 and not folder.is_absolute() and not name.startswith("."):
+        return BaseLocation(name, name)
+    bases = ", ".join(key for key, row in manifest.entries().items() if row["kind"] == "base")
+    raise InputError(
+        f"unknown base {name!r}; give one of {bases}, a pipeline folder, or a hub id (owner/model)"
+    )
+
+
+def load_part(base: BaseLocation, part: str, dtype: torch.dtype = torch.float32):
+    """Return one part of a base ("unet", "vae", "text_encoder", "tokenizer", "scheduler") on the
+    CPU.
+
+    Raises InputError where it cannot be had.
+    """
+    import importlib
+
+    library, name = CLASSES[part]
+    kind = getattr(importlib.import_module(library), name)
+    options = {"torch_dtype": dtype} if library == "diffusers" else {"dtype": dtype}
+    if part in ("tokenizer", "scheduler"):
+        options = {}
+    with _readable(base, part):
+        model = kind.from_pretrained(base.path, subfolder=part, revision=base.revision, **options)
+    return model.eval() if isinstance(model, torch.nn.Module) else model
+
+
+def load_pipeline(base: BaseLocation, dtype: torch.dtype = torch.float32, device: str = "cpu"):
+    """Return the base's StableDiffusionPipeline with the DPM-Solver++ (2M) sampler, in evaluation
+    mode.
+
+    Raises InputError where it cannot be had.
+    """
+    from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
+
+    with _readable(base, "pipeline"):
+        pipe = StableDiffusionPipeline.from_pretrained(
+            base.path,
+            revision=base.revision,
+            torch_dtype=dtype,
+            safety_checker=None,
+            requires_safety_checker=False,
+        )
+    pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe.to(device)
+
+
+def unet_digest(unet) -> str:
+    """Return 16 hex digits that name a UNet: its architecture and the head of each weight, rounded
+    to fp16.
+
+    An fp16 and an fp32 copy of the same weights have the same digest.
+    """
+    digest = hashlib.sha256()
+    for name, weight in sorted(unet.state_dict().items()):
+        head = weight.flatten()[:64].to("cpu", torch.float16)
+        digest.update(f"{name}{tuple(weight.shape)}".encode() + head.numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def save_pipeline(base: BaseLocation, unet, folder: Path) -> None:
+    """Write the base's pipeline with another UNet as a folder that stock diffusers loads."""
+    pipe = load_pipeline(base)
+    pipe.unet = unet
+    pipe.scheduler = load_part(base, "scheduler")
+    aside = make_dir(folder.with_name(f".{folder.name}.partial"))
+    pipe.save_pretrained(aside)
+    replace_dir(aside, folder)
+
+
+@contextlib.contextmanager
+def _readable(base: BaseLocation, part: str):
+    """Turn the many errors of a broken folder or an unreachable hub into one InputError."""
+    quiet_libraries()
+    try:
+        with (
+            warnings.catch_warnings()
+        ):  # diffusers 0.42 renames torch_dtype, 0.39 knows no other name
+            warnings.filterwarnings("ignore", message=".*torch_dtype.*", category=FutureWarning)
+            yield
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        ImportError,
+        RuntimeError,
+        SafetensorError,
+    ) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(
+            f"the {part} of base {base.name!r} ({base.path}) cannot be loaded: {reason}"
+        ) from error
