@@ -1,0 +1,45 @@
+import torch
+from diffusers import DDPMScheduler
+from diffusers.training_utils import compute_snr
+
+from tvhelpers.train import diffusion
+
+SCHEDULER = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+
+
+def test_noise_and_targets_equal_those_of_diffusers():
+    _, noise, timesteps = diffusion.sample_noise((4, 8, 8), 1000, [1, 2, 3, 4, 5])
+    latents = torch.randn(5, 4, 8, 8)
+    noisy = diffusion.add_noise(latents, noise, timesteps, SCHEDULER.alphas_cumprod)
+    torch.testing.assert_close(noisy, SCHEDULER.add_noise(latents, noise, timesteps))
+    velocity = diffusion.prediction_target(
+        latents, noise, timesteps, SCHEDULER.alphas_cumprod, "v_prediction"
+    )
+    torch.testing.assert_close(velocity, SCHEDULER.get_velocity(latents, noise, timesteps))
+    assert (
+        diffusion.prediction_target(latents, noise, timesteps, SCHEDULER.alphas_cumprod, "epsilon")
+        is noise
+    )
+
+
+def test_min_snr_caps_the_weight_of_low_noise():
+    timesteps = torch.arange(0, 1000, 50)
+    snr = compute_snr(SCHEDULER, timesteps)
+    weight = diffusion.min_snr_weight(timesteps, SCHEDULER.alphas_cumprod, 5.0, "epsilon")
+    torch.testing.assert_close(weight * snr, snr.clamp(max=5))
+    assert diffusion.min_snr_weight(timesteps, SCHEDULER.alphas_cumprod, 0, "epsilon").eq(1).all()
+
+
+def test_a_samples_randomness_is_a_function_of_its_seed_alone():
+    together = diffusion.sample_noise((4, 8, 8), 1000, [7, 8, 9])
+    alone = diffusion.sample_noise((4, 8, 8), 1000, [8])
+    assert all(torch.equal(a[1:2], b) for a, b in zip(together, alone, strict=True))
+    timesteps = diffusion.sample_noise((1, 1, 1), 1000, list(range(4000)))[2]
+    assert timesteps.min() < 10 and timesteps.max() > 989  # the whole range is trained
+
+
+def test_latents_are_drawn_from_the_moments():
+    mean, logvar = torch.full((1, 4, 64, 64), 2.0), torch.full((1, 4, 64, 64), -2.0)
+    latents = diffusion.sample_latents(torch.cat([mean, logvar], 1), torch.randn(1, 4, 64, 64), 0.5)
+    assert abs(latents.mean() - 1.0) < 0.02
+    assert abs(latents.std() - 0.5 * torch.exp(torch.tensor(-1.0))) < 0.01

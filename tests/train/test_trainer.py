@@ -1,0 +1,220 @@
+"""The training line on a tiny pipeline: exact, resumable, and it moves only what it should."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tvhelpers.config import InputError, build_config
+from tvhelpers.data.sources import open_source
+from tvhelpers.models.base import find_base, load_part
+from tvhelpers.runtime import root_dir
+from tvhelpers.train import latents
+from tvhelpers.train.trainer import Trainer, split_items, train
+
+
+@pytest.fixture
+def settings(tiny_base, photo_folder):
+    """Settings of a training of seconds."""
+    return {
+        "base": str(tiny_base), "data": str(photo_folder), "steps": 12, "batch_size": 4, "rank": 2,
+        "eval_items": 4, "eval_steps": 6, "checkpoint_steps": 5, "device": "cpu", "held_out": 0.2,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def make_trainer(settings):
+    """Return a function that builds a Trainer with changed settings."""
+
+    def make(**changes) -> Trainer:
+        config = build_config(**{**settings, **changes})
+        source, base = open_source(config.data), find_base(config.base)
+        cache = latents.open_cache(source, base, 64, config.flip, root_dir())
+        items, held_out = split_items(source, cache.num_items, config)
+        unet, scheduler = load_part(base, "unet"), load_part(base, "scheduler")
+        return Trainer(config, unet, scheduler, cache, items, held_out, "cpu", torch.float32)
+
+    return make
+
+
+def rows(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_killed_and_run_again_gives_the_same_bytes(settings, tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "elsewhere" / "broken"
+    train(build_config(**settings, checkpoint_minutes=0), whole, say=lambda text: None)
+    pairs = [f"{key}={value}" for key, value in settings.items() if key != "data"]
+    command = [sys.executable, "-m", "tvhelpers", "train", "lora", "--data", settings["data"]]
+    command += ["--out", str(broken), "--set", "checkpoint_minutes=0"]
+    command += [word for pair in pairs for word in ("--set", pair)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not list(broken.glob("checkpoints/step-*.pt")):
+        assert process.poll() is None, "ended before its first checkpoint"
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (broken / "adapter.safetensors").exists()
+    subprocess.run(command, check=True, capture_output=True)
+    assert (broken / "adapter.safetensors").read_bytes() == (
+        whole / "adapter.safetensors"
+    ).read_bytes()
+    assert rows(broken / "log.jsonl") == rows(whole / "log.jsonl")
+    assert rows(broken / "eval.jsonl") == rows(whole / "eval.jsonl")
+    assert [row["step"] for row in rows(broken / "log.jsonl")] == list(range(1, 13))
+
+
+def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(settings, tmp_path):
+    command = [sys.executable, "-m", "tvhelpers", "train", "lora", "--data", settings["data"]]
+    command += ["--out", str(tmp_path / "run"), "--set", f"base={settings['base']}"]
+    command += ["--set", "steps=100000", "--set", "eval_items=4", "--set", "device=cpu"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    while not (tmp_path / "run" / "log.jsonl").exists() or not rows(tmp_path / "run" / "log.jsonl"):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert "checkpoint written" in said and "to go on: python -m tvhelpers train lora" in said
+    assert "Traceback" not in said
+    assert list((tmp_path / "run" / "checkpoints").glob("step-*.pt"))
+
+
+def test_accumulated_micro_batches_give_the_steps_of_one_batch(make_trainer):
+    one, many = make_trainer(batch_size=4), make_trainer(batch_size=1, accumulate=4)
+    for _ in range(3):
+        a, b = one.train_step(), many.train_step()
+        torch.testing.assert_close(a["loss"], b["loss"])
+    for a, b in zip(one.weights, many.weights, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-3)
+
+
+def test_only_the_adapter_moves_and_the_gradient_is_clipped(make_trainer):
+    trainer = make_trainer(max_grad_norm=1e-3, warmup_steps=0)
+    before = {name: weight.clone() for name, weight in trainer.unet.state_dict().items()}
+    seen = []
+    step = trainer.optimizer.step
+
+    def spy(*args, **kwargs):
+        seen.append(torch.stack([w.grad.norm() for w in trainer.weights]).norm().item())
+        return step(*args, **kwargs)
+
+    trainer.optimizer.step = spy
+    norms = [trainer.train_step()["grad_norm"].item() for _ in range(2)]
+    assert min(norms) > 1e-3 and max(seen) <= 1e-3 * 1.001
+    moved = {k for k, w in trainer.unet.state_dict().items() if not torch.equal(w, before[k])}
+    assert moved and all("lora" in name for name in moved)
+    assert all(weight.dtype == torch.float32 for weight in trainer.weights)
+
+
+def test_loss_falls_when_one_picture_is_learnt_by_heart(make_trainer):
+    trainer = make_trainer(method="full", learning_rate=2e-3, warmup_steps=0, steps=60, flip=False)
+    trainer.entries = trainer.entries[:1]
+    trainer.held_out = trainer.entries
+    before = trainer.held_out_loss()
+    for _ in range(60):
+        trainer.train_step()
+    assert trainer.held_out_loss() < 0.9 * before
+
+
+def test_the_baseline_never_sees_a_caption(make_trainer):
+    trainer = make_trainer(method="baseline")
+    rows_seen = torch.tensor([1, 2, 3, 4])
+    moments, _ = trainer.cache.read(trainer.entries[:4])
+    spoken = trainer._losses(moments, rows_seen, [1, 2, 3, 4])
+    silent = trainer._losses(moments, torch.zeros(4, dtype=torch.int64), [1, 2, 3, 4])
+    assert torch.equal(spoken, silent)
+    assert not torch.equal(
+        make_trainer(method="full")._losses(moments, rows_seen, [1, 2, 3, 4]), silent
+    )
+
+
+def test_caption_dropout_takes_its_share(make_trainer):
+    trainer, empty = make_trainer(caption_dropout=0.3, batch_size=100), 0
+    for trainer.step in range(10):
+        empty += (trainer._training_batch(range(100))[1] == 0).sum().item()
+    assert 0.25 < empty / 1000 < 0.35
+
+
+def test_the_held_out_products_are_never_trained_on(make_trainer):
+    trainer = make_trainer()
+    source = open_source(trainer.config.data)
+    products = {source.product_ids[i] for i in trainer.held_out}
+    trained = {source.product_ids[e % trainer.cache.num_items] for e in trainer.entries}
+    assert products and trained and not products & trained
+
+
+def test_every_latent_belongs_to_its_caption(make_trainer):
+    trainer = make_trainer()
+    cache, source, base = (
+        trainer.cache,
+        open_source(trainer.config.data),
+        find_base(trainer.config.base),
+    )
+    vae, tokenizer, text_encoder = (
+        load_part(base, p) for p in ("vae", "tokenizer", "text_encoder")
+    )
+    for item in (0, 7, 23):
+        pixels = source.pixels(item)
+        for entry, view in ((item, pixels), (item + len(source), pixels[:, ::-1])):
+            images = torch.from_numpy(view.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
+            moments, row = cache.read(np.array([entry]))
+            posterior = vae.encode(images).latent_dist
+            expected = torch.cat([posterior.mean, posterior.logvar], 1)
+            torch.testing.assert_close(moments, expected, atol=2e-2, rtol=2e-2)
+            states = latents.encode_text(tokenizer, text_encoder, [source.captions[item]])
+            stored = torch.from_numpy(cache.embeds[row.numpy()]).float()
+            torch.testing.assert_close(stored, states, atol=2e-3, rtol=2e-3)
+
+
+def test_a_stopped_cache_goes_on_and_ends_equal(settings, monkeypatch, tmp_path):
+    source, base = open_source(settings["data"]), find_base(settings["base"])
+    whole = latents.open_cache(source, base, 64, True, tmp_path / "a")
+
+    def stop_at(done, total):
+        if done >= 16:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        latents.open_cache(source, base, 64, True, tmp_path / "b", progress=stop_at)
+    encoded = []
+    real = latents._encode
+    monkeypatch.setattr(latents, "_encode", lambda *a: encoded.append(len(a[1])) or real(*a))
+    again = latents.open_cache(source, base, 64, True, tmp_path / "b")
+    assert sum(encoded) < 2 * len(source)  # something was kept
+    np.testing.assert_array_equal(again.moments, whole.moments)
+    encoded.clear()
+    latents.open_cache(source, base, 64, True, tmp_path / "b")
+    assert not encoded  # there already: opened
+
+
+def test_a_folder_with_another_training_is_refused(settings, tmp_path):
+    train(build_config(**{**settings, "steps": 1}), tmp_path, say=lambda text: None)
+    adapter = (tmp_path / "adapter.safetensors").read_bytes()
+    said = []
+    train(build_config(**{**settings, "steps": 1}), tmp_path, say=said.append)
+    assert "finished" in said[0]
+    with pytest.raises(InputError, match=r"another training \(different: rank\)"):
+        train(build_config(**{**settings, "steps": 1, "rank": 3}), tmp_path)
+    assert (tmp_path / "adapter.safetensors").read_bytes() == adapter
+
+
+def test_a_loss_that_is_not_finite_ends_the_training_with_a_sentence(settings, tmp_path):
+    with pytest.raises(InputError, match="lower learning_rate"):
+        train(build_config(**{**settings, "learning_rate": 1e9, "warmup_steps": 0, "steps": 60,
+                              "method": "full", "max_grad_norm": 1e9}), tmp_path)  # fmt: skip
+
+
+def test_full_training_writes_a_pipeline_of_its_own(settings, tmp_path):
+    train(build_config(**settings, method="full", ema_decay=0.9), tmp_path / "run")
+    before = load_part(find_base(settings["base"]), "unet").state_dict()
+    after = load_part(find_base(str(tmp_path / "run" / "pipeline")), "unet").state_dict()
+    assert any(not torch.equal(before[name], after[name]) for name in before)

@@ -1,0 +1,99 @@
+"""LoRA adapters: add to a UNet, save in the format of stock diffusers, check, load."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+
+from tvhelpers.config import InputError
+from tvhelpers.models.base import unet_digest
+from tvhelpers.runtime import atomic_path, seed_for
+
+ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]  # the projections of self- and cross-attention
+
+
+def add_lora(unet, rank: int, alpha: int, seed: int) -> list[torch.nn.Parameter]:
+    """Freeze the UNet, add fp32 LoRA weights to its attention, and return them in a fixed order."""
+    from peft import LoraConfig
+
+    unet.requires_grad_(False)
+    torch.manual_seed(seed_for(seed, "lora"))  # peft draws the A matrices from the global generator
+    unet.add_adapter(
+        LoraConfig(r=rank, lora_alpha=alpha, init_lora_weights="gaussian", target_modules=ATTENTION)
+    )
+    weights = [weight for weight in unet.parameters() if weight.requires_grad]
+    for weight in weights:
+        weight.data = weight.data.float()  # half precision would lose most of the small updates
+    return weights
+
+
+def save_adapter(
+    unet, path: Path, *, base_name: str, base_digest: str, rank: int, alpha: int, seen: dict
+) -> None:
+    """Write the UNet's LoRA weights so that `StableDiffusionPipeline.load_lora_weights` reads them.
+
+    The metadata names the base, the rank and what was `seen` in training; it holds no date, path or
+    run name, so equal trainings give equal bytes.
+    """
+    from peft.utils import get_peft_model_state_dict
+    from safetensors.torch import save
+
+    weights = {
+        f"unet.{key}": value.detach().cpu().contiguous()
+        for key, value in get_peft_model_state_dict(unet).items()
+    }
+    about = {"base": base_name, "base_digest": base_digest, "rank": rank, "alpha": alpha, **seen}
+    lora = {"unet.r": rank, "unet.lora_alpha": alpha, "unet.target_modules": ATTENTION}
+    metadata = {
+        "format": "pt",
+        "tvhelpers": json.dumps(about),
+        "lora_adapter_metadata": json.dumps(lora),
+    }
+    with atomic_path(path) as aside:
+        aside.write_bytes(_with_sorted_header(save(weights, metadata)))
+
+
+def _with_sorted_header(data: bytes) -> bytes:
+    """Return safetensors bytes with their header's keys sorted: safetensors writes metadata "
+    "in a random order."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True, separators=(",", ":"))
+    header = header.encode() + b" " * (-len(header.encode()) % 8)
+    return len(header).to_bytes(8, "little") + header + data[8 + size :]
+
+
+def read_adapter_metadata(path: Path) -> dict:
+    """Return what `save_adapter` wrote about the adapter; {} for one made elsewhere.
+
+    Raises InputError for a missing file and for one that is not safetensors.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file():
+        raise InputError(
+            f"adapter {path} does not exist; give a .safetensors file, 'shipped' or 'none'"
+        )
+    try:
+        with safe_open(path, "pt") as file:
+            return json.loads((file.metadata() or {}).get("tvhelpers", "{}"))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"adapter {path} is not a whole safetensors file ({error})") from None
+
+
+def load_adapter(pipe, path: Path, base_name: str) -> None:
+    """Load an adapter into a pipeline; raises InputError if it was made for another base."""
+    made_for = read_adapter_metadata(path)
+    digest = unet_digest(pipe.unet)
+    if made_for and made_for["base_digest"] != digest:
+        raise InputError(
+            f"adapter {path} was made for base {made_for['base']!r} "
+            f"(UNet {made_for['base_digest']}), not for {base_name!r} (UNet {digest}); "
+            f"give --base {made_for['base']}, or train one for this base"
+        )
+    try:
+        pipe.load_lora_weights(str(Path(path).parent), weight_name=Path(path).name)
+    except (RuntimeError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"adapter {path} does not fit base {base_name!r}: {reason}") from None

@@ -1,0 +1,45 @@
+"""Checkpoints: one checksummed file each, visible only when whole, the newest readable one wins."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from pathlib import Path
+
+import torch
+
+from tvhelpers.runtime import file_sha256, make_dir
+
+
+def save_checkpoint(folder: Path, step: int, state: dict, keep: int = 2) -> Path:
+    """Write `state` (tensors, numbers, texts in dicts and lists) as the checkpoint of `step`.
+
+    The file's name carries the first 12 digits of its SHA-256.  The `keep` newest stay.
+    """
+    folder = make_dir(folder)
+    with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as aside:
+        whole = Path(aside) / "checkpoint.pt"
+        with open(whole, "wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        path = folder / f"step-{step:07d}-{file_sha256(whole)[:12]}.pt"
+        os.replace(whole, path)
+    for old in _newest_first(folder)[keep:]:
+        old.unlink()
+    return path
+
+
+def load_checkpoint(folder: Path) -> dict | None:
+    """Return the newest checkpoint's state whose checksum is right, on the CPU; None if there is
+    none."""
+    for path in _newest_first(folder):
+        if file_sha256(path)[:12] == path.stem.rpartition("-")[2]:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        warnings.warn(f"checkpoint {path} is damaged; an older one is used", stacklevel=2)
+    return None
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(Path(folder).glob("step-*.pt"), reverse=True)

@@ -1,0 +1,71 @@
+"""The objective, as pure functions: timesteps, noise, noisy latents, target, weight, loss.
+
+Shapes: latents, noise (N, c, h, w); timesteps int64 (N,); alphas_cumprod float (T,).
+"""
+
+from __future__ import annotations
+
+import torch
+
+
+def sample_noise(
+    shape: tuple[int, ...], num_timesteps: int, seeds: list[int]
+) -> tuple[torch.Tensor, ...]:
+    """Return (posterior noise, noise, timesteps), the i-th of each a function of seeds[i] alone.
+
+    Drawn on the CPU, so that a sample's randomness depends neither on the device nor on its batch.
+    """
+    rows = []
+    for seed in seeds:
+        generator = torch.Generator().manual_seed(seed)
+        posterior, noise = torch.randn((2, *shape), generator=generator)
+        timestep = torch.randint(num_timesteps, (), generator=generator)
+        rows.append((posterior, noise, timestep))
+    return tuple(torch.stack(column) for column in zip(*rows, strict=True))
+
+
+def sample_latents(moments, posterior_noise, scaling_factor: float):
+    """Return scaled latents (N, c, h, w) of VAE moments (N, 2c, h, w): mean, then log variance."""
+    mean, logvar = moments.chunk(2, 1)
+    std = torch.exp(
+        0.5 * logvar.clamp(-30, 20)
+    )  # the bounds of diffusers' DiagonalGaussianDistribution
+    return (mean + std * posterior_noise) * scaling_factor
+
+
+def add_noise(latents, noise, timesteps, alphas_cumprod):
+    """Return sqrt(a) latents + sqrt(1 - a) noise (Ho et al. 2020, eq. 4)."""
+    a = _per_sample(alphas_cumprod, timesteps)
+    return a.sqrt() * latents + (1 - a).sqrt() * noise
+
+
+def prediction_target(latents, noise, timesteps, alphas_cumprod, prediction_type: str):
+    """Return what the UNet is to predict: the noise, or v (Salimans & Ho 2022, section 4).
+
+    Raises ValueError for a prediction type other than "epsilon" and "v_prediction".
+    """
+    if prediction_type == "epsilon":
+        return noise
+    if prediction_type == "v_prediction":
+        a = _per_sample(alphas_cumprod, timesteps)
+        return a.sqrt() * noise - (1 - a).sqrt() * latents
+    raise ValueError(f"prediction type {prediction_type!r} is neither epsilon nor v_prediction")
+
+
+def min_snr_weight(timesteps, alphas_cumprod, gamma: float, prediction_type: str):
+    """Return the Min-SNR weight (N,) of each sample; ones for gamma = 0 (Hang et al. 2023, section
+    3.4)."""
+    if gamma == 0:
+        return torch.ones(len(timesteps), device=timesteps.device)
+    a = alphas_cumprod[timesteps]
+    snr = a / (1 - a)
+    return snr.clamp(max=gamma) / (snr + 1 if prediction_type == "v_prediction" else snr)
+
+
+def sample_losses(prediction, target):
+    """Return the mean squared error (N,) of each sample, in float32."""
+    return (prediction.float() - target.float()).square().mean((1, 2, 3))
+
+
+def _per_sample(alphas_cumprod, timesteps):
+    return alphas_cumprod[timesteps][:, None, None, None]

@@ -1,0 +1,20 @@
+"""How many steps a training takes, and the learning rate of each."""
+
+from __future__ import annotations
+
+import math
+
+
+def num_steps(steps: int, epochs: int, num_entries: int, per_step: int) -> int:
+    """Return the optimizer steps: `steps`, or `epochs` passes over the entries where epochs > 0."""
+    return math.ceil(epochs * num_entries / per_step) if epochs else steps
+
+
+def rate_factor(step: int, steps: int, warmup_steps: int, schedule: str = "cosine") -> float:
+    """Return the learning rate's factor 0..1 at a step: linear warm-up, then the schedule."""
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    if schedule == "constant":
+        return 1.0
+    progress = (step - warmup_steps) / max(1, steps - warmup_steps)
+    return 0.5 * (1 + math.cos(math.pi * progress))

@@ -1,0 +1,340 @@
+"""The diffusion loop: from a latent cache to an adapter, or to a whole pipeline.
+
+Every random choice of a step is a function of (seed, step, index), so a training that was killed
+and run again ends with the bytes of an unbroken one (on a CPU; on a GPU up to its own rounding).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tvhelpers.config import InputError, TrainConfig, to_dict
+from tvhelpers.data.sources import open_source, split_by_product, write_split
+from tvhelpers.models.base import find_base, load_part, save_pipeline, unet_digest
+from tvhelpers.runtime import (
+    Interrupted,
+    choose_device,
+    choose_dtype,
+    claim_dir,
+    read_json,
+    root_dir,
+    seed_for,
+    stop_requests,
+    write_json,
+)
+from tvhelpers.train import diffusion
+from tvhelpers.train.adapter import add_lora, save_adapter
+from tvhelpers.train.checkpoint import load_checkpoint, save_checkpoint
+from tvhelpers.train.latents import LatentCache, open_cache
+from tvhelpers.train.runlog import RunLog
+from tvhelpers.train.schedule import num_steps, rate_factor
+
+FLUSH_STEPS = 25  # losses stay on the device this long: reading one waits for the GPU
+EVAL_BATCH = 32
+
+
+def train(
+    config: TrainConfig,
+    run_dir: Path,
+    *,
+    preview: Callable[[int, torch.nn.Module], None] | None = None,
+    say: Callable[[str], None] = print,
+) -> dict:
+    """Train as `config` says, or go on with it, and return what result.json holds.
+
+    Writes run_dir/{config.json, log.jsonl, eval.jsonl, tensorboard/, checkpoints/, result.json}
+    and, for "lora", adapter.safetensors; for "full" and "baseline", pipeline/.  `preview(step,
+    unet)` is called after each evaluation.  Raises InputError for what cannot be used, Interrupted
+    on Ctrl-C or SIGTERM.
+    """
+    run_dir = Path(run_dir)
+    source, base = open_source(config.data), find_base(config.base)
+    device = choose_device(config.device)
+    dtype, reason = choose_dtype(config.dtype, device)
+    unet = load_part(base, "unet")
+    digest = unet_digest(unet)
+    request = {**to_dict(config), "data_fingerprint": source.fingerprint, "base_digest": digest}
+    for key in ("device", "data", "base"):  # where, not what: the digests say what
+        request.pop(key)
+    claim_dir(run_dir, request, "training", marker="config.json")
+    if (run_dir / "result.json").exists():
+        say(f"{run_dir} holds this training already, finished")
+        return read_json(run_dir / "result.json")
+    say(f"device {device}, {str(dtype).removeprefix('torch.')}: {reason}")
+    resolution = config.resolution or unet.config.sample_size * 8
+    cache = open_cache(
+        source,
+        base,
+        resolution,
+        config.flip,
+        root_dir(),
+        limit=config.limit,
+        device=device,
+        progress=_cache_progress(say),
+    )
+    train_items, held_out = split_items(source, cache.num_items, config)
+    trainer = Trainer(
+        config, unet, load_part(base, "scheduler"), cache, train_items, held_out, device, dtype
+    )
+    trainer.run(run_dir, preview, say)
+    result = _finish(trainer, run_dir, base, digest)
+    before, after = result["held_out_loss_base"], result["held_out_loss"]
+    say(f"held-out fixed-noise loss {before:.4f} -> {after:.4f} ({after / before - 1:+.1%})")
+    return result
+
+
+def split_items(source, count: int, config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Return (training items, held-out items) among the first `count`: by product, and no item of a
+    test split."""
+    held = split_by_product(source.product_ids[:count], config.held_out, config.seed)
+    own = np.array([split in ("", "train") for split in source.splits[:count]])
+    train_items, held_out = np.flatnonzero(~held & own), np.flatnonzero(held)
+    if not len(train_items) or not len(held_out):
+        raise InputError(
+            f"{source.name} gives {len(train_items)} training and {len(held_out)} held-out items; "
+            "both are needed: give more items, of two products at least"
+        )
+    write_split(
+        root_dir() / "artifacts" / source.name / "split.json", source, config.held_out, config.seed
+    )
+    return train_items, held_out[: config.eval_items]
+
+
+class Trainer:
+    """One training in memory: the model, its optimizer, the cache, and the step that it is at."""
+
+    def __init__(
+        self, config, unet, scheduler, cache: LatentCache, train_items, held_out, device, dtype
+    ):
+        self.config, self.cache, self.device, self.dtype = config, cache, device, dtype
+        self.entries = cache.entries(train_items, config.flip)
+        self.held_out = held_out
+        self.prediction_type = scheduler.config.prediction_type
+        self.alphas_cumprod = scheduler.alphas_cumprod.to(device)
+        self.scaling_factor = cache.about["scaling_factor"]
+        self.unet, self.weights = _prepare(unet, config, device, dtype)
+        self.optimizer = torch.optim.AdamW(
+            self.weights, lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.scaler = torch.amp.GradScaler(device, enabled=dtype == torch.float16)
+        self.averages = (
+            [weight.detach().clone() for weight in self.weights] if config.ema_decay else []
+        )
+        self.step = 0
+        per_step = config.batch_size * config.accumulate
+        self.num_steps = num_steps(config.steps, config.epochs, len(self.entries), per_step)
+
+    def run(self, run_dir: Path, preview, say) -> None:
+        """Train to the last step, from the newest checkpoint on."""
+        config, folder = self.config, run_dir / "checkpoints"
+        self._restore(load_checkpoint(folder))
+        saved, losses = time.monotonic(), []
+        with RunLog(run_dir, self.step, self.num_steps, say) as log, stop_requests() as stop:
+            if self.step == 0:
+                self._evaluate(log, preview)
+            while self.step < self.num_steps:
+                losses.append(self.train_step())
+                due = self.step == self.num_steps or bool(stop)
+                due |= config.checkpoint_steps > 0 and self.step % config.checkpoint_steps == 0
+                due |= 0 < 60 * config.checkpoint_minutes < time.monotonic() - saved
+                if due or len(losses) == FLUSH_STEPS:
+                    log.losses(self.step, losses)
+                    losses = []
+                if self.step == self.num_steps or (
+                    config.eval_steps and self.step % config.eval_steps == 0
+                ):
+                    self._evaluate(log, preview)
+                if due:
+                    save_checkpoint(folder, self.step, self._state(), config.keep_checkpoints)
+                    saved = time.monotonic()
+                if stop and self.step < self.num_steps:
+                    raise Interrupted(
+                        f"stopped at step {self.step} of {self.num_steps}; checkpoint written"
+                    )
+
+    def train_step(self) -> dict[str, torch.Tensor]:
+        """Take one optimizer step and return its loss and gradient norm, still on the device."""
+        config = self.config
+        per_step = config.batch_size * config.accumulate
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.learning_rate * rate_factor(
+                self.step, self.num_steps, config.warmup_steps, config.schedule
+            )
+        total = torch.zeros((), device=self.device)
+        for start in range(0, per_step, config.batch_size):
+            indices = range(start, start + config.batch_size)
+            losses = self._losses(*self._training_batch(indices))
+            loss = losses.sum() / per_step
+            self.scaler.scale(loss).backward()
+            total += loss.detach()
+        self.scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(self.weights, config.max_grad_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad()
+        self.step += 1
+        self._update_averages()
+        return {"loss": total, "grad_norm": norm.detach()}
+
+    @torch.no_grad()
+    def held_out_loss(self) -> float:
+        """Return the mean plain loss of the held-out items, each at a timestep and noise of its own
+        for ever."""
+        losses = []
+        with self.averaged_weights():
+            for start in range(0, len(self.held_out), EVAL_BATCH):
+                items = self.held_out[start : start + EVAL_BATCH]
+                seeds = [seed_for(self.config.seed, "eval", start + j) for j in range(len(items))]
+                losses.append(self._losses(*self.cache.read(items), seeds, min_snr_gamma=0.0))
+        return torch.cat(losses).double().mean().item()
+
+    @contextlib.contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """Let the model have the averaged weights within the block; nothing changes without
+        ema_decay."""
+        own = [weight.data for weight in self.weights]
+        for weight, average in zip(self.weights, self.averages, strict=False):
+            weight.data = average
+        try:
+            yield
+        finally:
+            for weight, value in zip(self.weights, own, strict=True):
+                weight.data = value
+
+    def _training_batch(self, indices: range):
+        """Return (moments, caption rows, seeds) of the samples `indices` of this step."""
+        config = self.config
+        first = self.step * config.batch_size * config.accumulate
+        moments, rows = self.cache.read(np.array([self._entry(first + i) for i in indices]))
+        for j, i in enumerate(indices):
+            draw = seed_for(config.seed, "caption", self.step, i) / 2**63
+            if draw < config.caption_dropout:
+                rows[j] = 0  # the empty prompt
+        return moments, rows, [seed_for(config.seed, "sample", self.step, i) for i in indices]
+
+    def _entry(self, position: int) -> int:
+        """Return the cache entry at a position of the endless sequence of shuffled epochs."""
+        epoch, place = divmod(position, len(self.entries))
+        if getattr(self, "_epoch", None) != epoch:
+            self._epoch = epoch
+            self._order = np.random.default_rng(
+                seed_for(self.config.seed, "order", epoch)
+            ).permutation(self.entries)
+        return self._order[place]
+
+    def _losses(self, moments, rows, seeds, min_snr_gamma: float | None = None) -> torch.Tensor:
+        """Return the weighted loss (B,) of each sample."""
+        gamma = self.config.min_snr_gamma if min_snr_gamma is None else min_snr_gamma
+        if self.config.method == "baseline":
+            rows = torch.zeros_like(rows)
+        shape = (moments.shape[1] // 2, *moments.shape[2:])
+        noises = diffusion.sample_noise(shape, len(self.alphas_cumprod), seeds)
+        posterior, noise, timesteps = (tensor.to(self.device) for tensor in noises)
+        latents = diffusion.sample_latents(moments.to(self.device), posterior, self.scaling_factor)
+        noisy_latents = diffusion.add_noise(latents, noise, timesteps, self.alphas_cumprod)
+        target = diffusion.prediction_target(
+            latents, noise, timesteps, self.alphas_cumprod, self.prediction_type
+        )
+        text_embeds = torch.from_numpy(self.cache.embeds[rows.numpy()]).to(self.device).float()
+        with torch.autocast(self.device, self.dtype, enabled=self.dtype != torch.float32):
+            prediction = self.unet(noisy_latents, timesteps, text_embeds).sample
+        weight = diffusion.min_snr_weight(
+            timesteps, self.alphas_cumprod, gamma, self.prediction_type
+        )
+        return weight * diffusion.sample_losses(prediction, target)
+
+    def _evaluate(self, log: RunLog, preview) -> None:
+        log.held_out(self.step, self.held_out_loss())
+        if preview:
+            with self.averaged_weights():
+                preview(self.step, self.unet)
+
+    def _update_averages(self) -> None:
+        if self.averages:
+            decay = min(
+                self.config.ema_decay, (1 + self.step) / (10 + self.step)
+            )  # short memory at the start
+            torch._foreach_lerp_(self.averages, [w.detach() for w in self.weights], 1 - decay)
+
+    def _state(self) -> dict:
+        return {
+            "step": self.step,
+            "weights": [w.detach() for w in self.weights],
+            "averages": self.averages,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def _restore(self, state: dict | None) -> None:
+        if state is None:
+            return
+        self.step = state["step"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        for mine, theirs in zip(
+            [*self.weights, *self.averages], [*state["weights"], *state["averages"]], strict=True
+        ):
+            mine.data.copy_(theirs)
+
+
+def _prepare(
+    unet, config: TrainConfig, device: str, dtype
+) -> tuple[torch.nn.Module, list[torch.nn.Parameter]]:
+    """Return (UNet on the device, its trained fp32 weights)."""
+    unet = unet.to(device)
+    if config.method == "lora":
+        unet = unet.to(dtype)
+        weights = add_lora(unet, config.rank, config.alpha or config.rank, config.seed)
+    else:
+        unet.requires_grad_(True)
+        weights = list(unet.parameters())
+    return unet.train(), weights
+
+
+def _finish(trainer: Trainer, run_dir: Path, base, digest: str) -> dict:
+    """Write what was trained, then result.json, which marks the run as done."""
+    config = trainer.config
+    with trainer.averaged_weights():
+        if config.method == "lora":
+            seen = {"resolution": trainer.cache.about["resolution"]}
+            save_adapter(
+                trainer.unet,
+                run_dir / "adapter.safetensors",
+                base_name=base.name,
+                base_digest=digest,
+                rank=config.rank,
+                alpha=config.alpha or config.rank,
+                seen=seen,
+            )
+        else:
+            save_pipeline(base, trainer.unet, run_dir / "pipeline")
+    curve = RunLog.read_held_out(run_dir)
+    result = {
+        "steps": trainer.step,
+        "num_items": len(trainer.entries),
+        "num_held_out": len(trainer.held_out),
+        "held_out_loss_base": curve[0]["held_out_loss"],
+        "held_out_loss": curve[-1]["held_out_loss"],
+    }
+    write_json(run_dir / "result.json", result)
+    return result
+
+
+def _cache_progress(say) -> Callable[[int, int], None]:
+    """Return a progress callable that speaks at most every 10 seconds."""
+    began = spoken = time.monotonic()
+
+    def progress(done: int, total: int) -> None:
+        nonlocal spoken
+        now = time.monotonic()
+        if now - spoken > 10 or done == total:
+            spoken = now
+            say(f"latent cache: {done}/{total} items, {now - began:.0f} s")
+
+    return progress
