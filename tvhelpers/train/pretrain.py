@@ -1,0 +1,186 @@
+"""Train mini's parts but its UNet: autoencoder, CLIP, judge; each goes on where it stopped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from tvhelpers.runtime import seed_for
+from tvhelpers.train.checkpoint import load_checkpoint, save_checkpoint
+from tvhelpers.train.schedule import rate_factor
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Settings of one part's training (AdamW, one-cycle learning rate)."""
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float = 0.01
+    warmup: float = 0.1  # share of the steps until the learning rate is reached
+    autocast: bool = True  # bfloat16 where it is safe
+    checkpoint_minutes: float = 2.0
+    seed: int = 0
+    device: str = "cpu"
+
+
+def fit(
+    model: nn.Module, loss_of: Callable, count: int, config: FitConfig, work_dir: Path
+) -> nn.Module:
+    """Minimise loss_of(model, indices int64 (batch_size,), generator) over indices below `count`.
+
+    The batch and the generator of a step depend on (seed, step) alone, so that a training which was
+    stopped and run again gives what an unbroken one gives.  Checkpoints are kept in `work_dir`.
+    """
+    model = model.to(config.device, memory_format=torch.channels_last).train()
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    )
+    start = _restore(model, optimizer, work_dir)
+    saved = logged = time.monotonic()
+    for step in range(start, config.steps):
+        generator = torch.Generator().manual_seed(seed_for(config.seed, "fit", step))
+        indices = torch.randint(count, (config.batch_size,), generator=generator)
+        optimizer.param_groups[0]["lr"] = config.learning_rate * rate_factor(
+            step, config.steps, round(config.warmup * config.steps)
+        )
+        with torch.autocast(config.device, torch.bfloat16, enabled=config.autocast):
+            loss = loss_of(model, indices.numpy(), generator)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        now = time.monotonic()
+        if now - logged > 15 or step + 1 == config.steps:
+            print(
+                f"{work_dir.name}: step {step + 1}/{config.steps}, loss {loss.item():.4f}",
+                flush=True,
+            )
+            logged = now
+        if now - saved > 60 * config.checkpoint_minutes or step + 1 == config.steps:
+            _save(model, optimizer, step + 1, work_dir)
+            saved = now
+    return model.eval()
+
+
+def _save(model, optimizer, step: int, work_dir: Path) -> None:
+    state = {"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+    save_checkpoint(work_dir, step, state, keep=1)
+
+
+def _restore(model, optimizer, work_dir: Path) -> int:
+    state = load_checkpoint(work_dir)
+    if state is None:
+        return 0
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    return state["step"]
+
+
+def to_images(pixels: np.ndarray, device: str = "cpu") -> torch.Tensor:
+    """Return uint8 (N, H, W, 3) as float -1..1 (N, 3, H, W), channels last in memory."""
+    images = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(0, 3, 1, 2)
+    return images.float() / 127.5 - 1
+
+
+# Autoencoder: L2 + L1 on pixels, a light pull of the latents towards a unit normal.
+
+
+def autoencoder_loss(pixels: np.ndarray, device: str, kl_weight: float = 1e-4) -> Callable:
+    """Return the loss for `fit` of an AutoencoderKL on `pixels` uint8 (N, H, W, 3)."""
+
+    def loss_of(vae, indices, generator):
+        images = to_images(pixels[indices], device)
+        posterior = vae.encode(images).latent_dist
+        noise = torch.randn(posterior.mean.shape, generator=generator).to(device)
+        decoded = vae.decode(posterior.mean + posterior.std * noise).sample.float()
+        kl = posterior.kl().mean() / posterior.mean[0].numel()
+        return F.mse_loss(decoded, images) + 0.1 * F.l1_loss(decoded, images) + kl_weight * kl
+
+    return loss_of
+
+
+@torch.no_grad()
+def latent_scale(vae, pixels: np.ndarray) -> float:
+    """Return 1 / standard deviation of the latents of `pixels`, for `vae.config.scaling_factor`."""
+    latents = [
+        vae.encode(to_images(batch)).latent_dist.mean
+        for batch in np.array_split(pixels, len(pixels) // 32 + 1)
+    ]
+    return 1 / torch.cat(latents).float().std().item()
+
+
+# CLIP: symmetric cross-entropy where every image that fits a caption counts as its partner.
+
+
+def clip_loss(
+    pixels: np.ndarray, captions_of: Sequence[list[str]], specs: Sequence, tokenizer, device: str
+) -> Callable:
+    """Return the loss for `fit` of a CLIPModel: item i has pixels[i], the captions captions_of[i],
+    the label specs[i].
+
+    Items of one spec are positives of each other (multi-positive soft targets, as in UniCL, Yang et
+    al. 2022).
+    """
+    labels = {spec: number for number, spec in enumerate(dict.fromkeys(specs))}
+    numbers = torch.tensor([labels[spec] for spec in specs])
+
+    def loss_of(clip, indices, generator):
+        picks = torch.randint(2**31, (len(indices),), generator=generator).tolist()
+        texts = [
+            captions_of[i][pick % len(captions_of[i])]
+            for i, pick in zip(indices, picks, strict=True)
+        ]
+        tokens = tokenizer(
+            texts,
+            padding="max_length",
+            max_length=TEXT_LENGTH,
+            truncation=True,
+            return_tensors="pt",
+        )
+        logits = clip(
+            pixel_values=to_images(pixels[indices], device),
+            input_ids=tokens.input_ids.to(device),
+            attention_mask=tokens.attention_mask.to(device),
+        ).logits_per_image.float()
+        same = (numbers[indices][:, None] == numbers[indices][None]).float().to(device)
+        targets = same / same.sum(1, keepdim=True)  # `same` is symmetric
+        return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
+
+    return loss_of
+
+
+TEXT_LENGTH = 40  # tokens; mini's captions are shorter, and causal attention ignores what follows
+
+
+# Judge: one cross-entropy a head, on images shifted, mirrored and made noisy so that style does not
+# matter.
+
+
+def judge_loss(pixels: np.ndarray, labels: dict[str, np.ndarray], device: str) -> Callable:
+    """Return the loss for `fit` of a Judge: labels[head] int64 (N,)."""
+
+    def loss_of(judge, indices, generator):
+        images = to_images(pixels[indices], device)
+        shift = torch.randint(-6, 7, (2,), generator=generator).tolist()
+        images = torch.roll(images, shift, (2, 3))
+        if torch.rand(1, generator=generator) < 0.5:
+            images = images.flip(3)
+        images = images + 0.1 * torch.randn(images.shape, generator=generator).to(device)
+        logits = judge(images)
+        return sum(
+            F.cross_entropy(
+                logits[head].float(), torch.from_numpy(labels[head][indices]).to(device)
+            )
+            for head in judge.heads
+        )
+
+    return loss_of
