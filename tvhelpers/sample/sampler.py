@@ -1,0 +1,215 @@
+"""From prompts to pictures: one seed an image, a record a picture, nothing drawn twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from tvhelpers.config import InputError
+from tvhelpers.models.base import find_base, load_pipeline, unet_digest
+from tvhelpers.runtime import (
+    atomic_path,
+    choose_device,
+    choose_dtype,
+    claim_dir,
+    file_sha256,
+    read_jsonl,
+    versions,
+)
+from tvhelpers.sample.grid import save_grid
+from tvhelpers.train.adapter import load_adapter, read_adapter_metadata
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to draw: prompt i, copy k has seed + k, so that all prompts share their seeds."""
+
+    prompts: tuple[str, ...]
+    count: int = 1  # pictures a prompt
+    seed: int = 0
+    steps: int = 20
+    guidance: float = 5.0  # classifier-free guidance scale; 1 = none
+    size: int = 0  # pixels a side, a multiple of 8; 0 = the base's own
+
+    def __post_init__(self):
+        if not self.prompts:
+            raise InputError('no prompt was given; say what to draw, for example: "a red dress"')
+        for prompt in self.prompts:
+            if not prompt.strip():
+                raise InputError('a prompt is empty; say what to draw, for example: "a red dress"')
+        for name, low, high in (
+            ("count", 1, 10**6),
+            ("seed", 0, 2**53),
+            ("steps", 1, 1000),
+            ("size", 0, 4096),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise InputError(f"{name} is {value}; give a number from {low} to {high}")
+        if not 0 <= self.guidance <= 100:
+            raise InputError(f"guidance is {self.guidance:g}; give a number from 0 to 100")
+        if self.size % 8:
+            raise InputError(f"size is {self.size}; give a multiple of 8, or 0 for the base's own")
+
+    def jobs(self) -> list[tuple[int, str, int]]:
+        """Return (index, prompt, seed) of every picture, prompt by prompt."""
+        pairs = [(prompt, self.seed + k) for prompt in self.prompts for k in range(self.count)]
+        return [(index, prompt, seed) for index, (prompt, seed) in enumerate(pairs)]
+
+
+class Sampler:
+    """A loaded base with or without an adapter, ready to draw."""
+
+    def __init__(
+        self,
+        base: str = "mini",
+        adapter: str | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+    ):
+        """Load `base`; `adapter` is "shipped", "none" or a path, by default shipped where the base
+        has one."""
+        self.base = find_base(base)
+        path = find_adapter(self.base, adapter)
+        if path:
+            read_adapter_metadata(path)  # a missing or broken file is said before the long loading
+        self.device = choose_device(device)
+        self.dtype, self.dtype_reason = choose_dtype(dtype, self.device)
+        self.pipe = load_pipeline(self.base, self.dtype, self.device)
+        self.identity = {
+            "base": base,
+            "base_revision": self.base.revision or unet_digest(self.pipe.unet),
+            "adapter_sha256": path and file_sha256(path),
+            "scheduler": type(self.pipe.scheduler).__name__,
+        }
+        if path:
+            load_adapter(self.pipe, path, base)
+        self.own_size = self.pipe.unet.config.sample_size * self.pipe.vae_scale_factor
+
+    def sample(
+        self,
+        jobs: list[tuple[int, str, int]],
+        *,
+        steps: int,
+        guidance: float,
+        size: int = 0,
+        batch_size: int = 8,
+    ) -> Iterator[tuple[int, str, int, Image.Image]]:
+        """Yield (index, prompt, seed, picture RGB) of each job.
+
+        A picture starts from the noise of its seed, whatever the batch.
+        """
+        size = size or self.own_size
+        for start in range(0, len(jobs), batch_size):
+            batch = jobs[start : start + batch_size]
+            # On the CPU, so that a seed means the same noise on every device.
+            generators = [torch.Generator("cpu").manual_seed(seed) for _, _, seed in batch]
+            pictures = self.pipe(
+                [prompt for _, prompt, _ in batch],
+                num_inference_steps=steps,
+                guidance_scale=guidance,
+                height=size,
+                width=size,
+                generator=generators,
+            ).images
+            for job, picture in zip(batch, pictures, strict=True):
+                yield *job, picture
+
+    def cut_off(self, prompt: str) -> str:
+        """Return the end of a prompt that the text encoder will not read, "" if all of it fits."""
+        tokenizer = self.pipe.tokenizer
+        ids = tokenizer(prompt, truncation=False, verbose=False).input_ids
+        return tokenizer.decode(ids[tokenizer.model_max_length - 1 : -1]).strip()
+
+
+def find_adapter(base, adapter: str | None) -> Path | None:
+    """Return the adapter's path, None for none; raises InputError for "shipped" where the base has
+    none."""
+    shipped = base.adapter if base.adapter and base.adapter.exists() else None
+    if adapter in (None, "none"):
+        return shipped if adapter is None else None
+    if adapter == "shipped":
+        if shipped is None:
+            raise InputError(
+                f"base {base.name!r} comes with no adapter; give --adapter PATH or none"
+            )
+        return shipped
+    return Path(adapter)
+
+
+def generate(
+    sampler: Sampler,
+    request: Request,
+    out_dir: Path,
+    *,
+    batch_size: int = 8,
+    say: Callable[[str], None] = print,
+) -> list[dict]:
+    """Draw what `out_dir` does not hold yet of the request, and return the records of all its
+    pictures.
+
+    Writes <index>_<seed>.png, records.jsonl (a line a picture) and grid.png. Raises InputError
+    where `out_dir` holds anything else.
+    """
+    out_dir = Path(out_dir)
+    request_json = {
+        **asdict(request),
+        **sampler.identity,
+        "dtype": str(sampler.dtype).removeprefix("torch."),
+    }
+    claim_dir(out_dir, {**request_json, "prompts": list(request.prompts)}, "request")
+    for prompt in request.prompts:
+        if cut := sampler.cut_off(prompt):
+            limit = sampler.pipe.tokenizer.model_max_length
+            warnings.warn(
+                f"prompt {prompt[:40]!r}... is over {limit} tokens; cut off: {cut!r}", stacklevel=2
+            )
+    records = _whole_records(out_dir)
+    todo = [job for job in request.jobs() if job[0] not in records]
+    if not todo and (out_dir / "grid.png").exists():
+        say(f"{out_dir} holds all {len(records)} pictures of this request already")
+        return list(records.values())
+    options = {
+        "steps": request.steps,
+        "guidance": request.guidance,
+        "size": request.size or sampler.own_size,
+    }
+    fixed = {**options, **sampler.identity, "versions": versions()}
+    with open(out_dir / "records.jsonl", "a") as file:
+        for index, prompt, seed, picture in sampler.sample(todo, **options, batch_size=batch_size):
+            record = {
+                "index": index,
+                "file": f"{index:04d}_{seed}.png",
+                "prompt": prompt,
+                "seed": seed,
+                **fixed,
+            }
+            with atomic_path(out_dir / record["file"]) as aside:
+                picture.save(aside, "PNG")
+            file.write(json.dumps(record) + "\n")
+            file.flush()
+            records[index] = record
+            say(f"{len(records)}/{len(request.jobs())}  {record['file']}  {prompt}")
+    save_grid(
+        [(out_dir / record["file"], record["prompt"]) for _, record in sorted(records.items())],
+        out_dir / "grid.png",
+        columns=request.count if request.count > 1 else 0,
+    )
+    return [record for _, record in sorted(records.items())]
+
+
+def _whole_records(out_dir: Path) -> dict[int, dict]:
+    """Return {index: record} of the pictures that are there; drop a last line cut off."""
+    path = out_dir / "records.jsonl"
+    rows = [row for row in read_jsonl(path) if os.path.exists(out_dir / row["file"])]
+    if path.exists():
+        with atomic_path(path) as aside:
+            aside.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return {row["index"]: row for row in rows}
