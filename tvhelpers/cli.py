@@ -1,0 +1,238 @@
+"""The command line: python -m tvhelpers VERB ...  Each verb is thin over one function of the
+package."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+import warnings
+from pathlib import Path
+
+from tvhelpers.config import DEVICES, METHODS, PRESETS, InputError, build_config, parse_settings
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; return 0, 2 for input that cannot be used, 130 after Ctrl-C."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    warnings.showwarning = lambda message, *rest: print(f"warning: {message}", file=sys.stderr)
+    try:
+        options = build_parser().parse_args(arguments)
+        with (
+            contextlib.redirect_stdout(sys.stderr)
+            if getattr(options, "json", False)
+            else contextlib.nullcontext()
+        ):
+            result = options.run(options)
+        if getattr(options, "json", False):
+            print(json.dumps(result, indent=1))
+        return 0
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {_os_sentence(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as error:
+        print(
+            f"\n{error or 'stopped'}\nto go on: python -m tvhelpers {_shell(arguments)}",
+            file=sys.stderr,
+        )
+        return 130
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose complaints are InputErrors: one sentence, no usage block."""
+
+    def error(self, message):
+        raise InputError(f"{message}; see {self.prog} --help")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all verbs."""
+    parser = Parser(
+        prog="python -m tvhelpers", description="Turn a sentence into a fashion design."
+    )
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    _add_generate(verbs)
+    _add_data(verbs)
+    _add_train(verbs)
+    _add_score(verbs)
+    _add_mini(verbs)
+    return parser
+
+
+def _verb(verbs, name: str, run, text: str):
+    verb = verbs.add_parser(name, help=text, description=text)
+    verb.add_argument("--json", action="store_true", help="print JSON alone on stdout")
+    verb.set_defaults(run=run)
+    return verb
+
+
+def _add_generate(verbs) -> None:
+    verb = _verb(verbs, "generate", run_generate, "Draw pictures from prompts.")
+    verb.add_argument("prompts", nargs="+", metavar="PROMPT")
+    verb.add_argument("--out", required=True, type=Path, metavar="DIR")
+    verb.add_argument(
+        "--base", default="mini", help="mini, sd15, a pipeline folder, or a hub id (default: mini)"
+    )
+    verb.add_argument(
+        "--adapter", help="shipped, none, or a file (default: shipped where the base has one)"
+    )
+    verb.add_argument("--count", type=int, default=1, help="pictures a prompt (default: 1)")
+    verb.add_argument(
+        "--seed", type=int, default=0, help="copy k of a prompt has seed + k (default: 0)"
+    )
+    verb.add_argument("--steps", type=int, default=20, help="sampler steps (default: 20)")
+    verb.add_argument(
+        "--guidance", type=float, default=5.0, help="guidance scale; 1 = none (default: 5)"
+    )
+    verb.add_argument(
+        "--size", type=int, default=0, metavar="PX", help="pixels a side (default: the base's own)"
+    )
+    verb.add_argument("--device", default="auto", help=f"{', '.join(DEVICES)} (default: auto)")
+    verb.add_argument(
+        "--batch-size", type=int, default=8, help="pictures drawn at once (default: 8)"
+    )
+
+
+def run_generate(options) -> list[dict]:
+    """Draw, and return the records."""
+    from tvhelpers.sample.sampler import Request, Sampler, generate
+
+    request = Request(
+        tuple(options.prompts),
+        options.count,
+        options.seed,
+        options.steps,
+        options.guidance,
+        options.size,
+    )
+    if options.batch_size < 1:
+        raise InputError(f"batch-size is {options.batch_size}; give 1 or more")
+    sampler = Sampler(options.base, options.adapter, options.device)
+    return generate(sampler, request, options.out, batch_size=options.batch_size)
+
+
+def _add_data(verbs) -> None:
+    data = verbs.add_parser("data", help="Look into data and convert it.").add_subparsers(
+        required=True, metavar="VERB"
+    )
+    inspect = _verb(
+        data, "inspect", run_inspect, "Say what an image file holds and how it is encoded."
+    )
+    inspect.add_argument("path", type=Path)
+    convert = _verb(
+        data, "convert", run_convert, "Write images as RGB uint8 pixels.h5 and items.jsonl."
+    )
+    convert.add_argument("path", type=Path)
+    convert.add_argument("--out", required=True, type=Path, metavar="DIR")
+    convert.add_argument("--size", type=int, help="rescale to this many pixels a side")
+    convert.add_argument(
+        "--decode", default="auto", help="auto, mean, affine, unit or uint8 (default: auto)"
+    )
+
+
+def run_inspect(options) -> dict:
+    """Return, and print as text unless --json, what the file holds."""
+    from tvhelpers.data.fashion_synthesis import format_report, inspect_images
+
+    report = inspect_images(options.path)
+    print(format_report(report))
+    return report
+
+
+def run_convert(options) -> dict:
+    """Convert, and return what was written."""
+    from tvhelpers.data.convert import convert
+
+    return convert(options.path, options.out, size=options.size, decode=options.decode, say=print)
+
+
+def _add_train(verbs) -> None:
+    verb = _verb(
+        verbs, "train", run_train, "Fine-tune a base; the same command goes on where it stopped."
+    )
+    verb.add_argument("method", metavar="METHOD", help=", ".join(METHODS))
+    verb.add_argument(
+        "--data", required=True, metavar="SOURCE", help="a name in data_manifest.yaml, or a folder"
+    )
+    verb.add_argument("--out", required=True, type=Path, metavar="RUN")
+    verb.add_argument(
+        "--preset", default="default", help=f"{', '.join(PRESETS)} (default: default)"
+    )
+    verb.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="any field of TrainConfig"
+    )
+
+
+def run_train(options) -> dict:
+    """Train, and return the result."""
+    settings = parse_settings(options.set)
+    clash = {"method", "data"} & set(settings)
+    if clash:
+        raise InputError(f"{min(clash)} has an argument of its own; do not give it with --set")
+    config = build_config(options.preset, method=options.method, data=options.data, **settings)
+    from tvhelpers.train.trainer import train
+
+    return train(config, options.out)
+
+
+def _add_score(verbs) -> None:
+    verb = _verb(verbs, "score", run_score, "Score folders of pictures.")
+    verb.add_argument("dirs", nargs="+", type=Path, metavar="DIR")
+    verb.add_argument("--out", required=True, type=Path, metavar="METRICS.JSON")
+    verb.add_argument(
+        "--classifier", default="auto", help="auto, inception or judge (default: auto)"
+    )
+    verb.add_argument("--device", default="auto", help=f"{', '.join(DEVICES)} (default: auto)")
+
+
+def run_score(options) -> dict:
+    """Score, print the table, and return the metrics."""
+    from tvhelpers.score.folder import format_table, score_folders
+
+    result = score_folders(
+        options.dirs, options.out, classifier=options.classifier, device=options.device
+    )
+    print(format_table(result))
+    return result
+
+
+def _add_mini(verbs) -> None:
+    mini = verbs.add_parser("mini", help="Work on the embedded base.").add_subparsers(
+        required=True, metavar="VERB"
+    )
+    train = _verb(
+        mini,
+        "train",
+        run_mini_train,
+        "Train mini from nothing; the same command goes on where it stopped.",
+    )
+    train.add_argument(
+        "--work", required=True, type=Path, metavar="DIR", help="folder for checkpoints and caches"
+    )
+    train.add_argument(
+        "--scale", type=float, default=1.0, help="multiply all step counts (default: 1)"
+    )
+    train.add_argument("--device", default="auto", help=f"{', '.join(DEVICES)} (default: auto)")
+
+
+def run_mini_train(options) -> dict:
+    """Train mini, and say where its weights are."""
+    from tvhelpers.train.recipe import train_mini
+
+    return train_mini(options.work, scale=options.scale, device=options.device)
+
+
+def _os_sentence(error: OSError) -> str:
+    where = f" ({error.filename})" if error.filename else ""
+    what = f"{error.strerror or error}{where}"
+    return f"{what}; nothing finished is lost: mend that and run the same command again"
+
+
+def _shell(arguments: list[str]) -> str:
+    import shlex
+
+    return shlex.join(arguments)
