@@ -1,0 +1,140 @@
+"""Conversion: right rows, right after a kill, refused where something does not fit."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from tvhelpers.config import InputError
+from tvhelpers.data import convert as module
+from tvhelpers.data.convert import convert
+from tvhelpers.data.fashion_synthesis import write_g2
+
+COUNT = 600
+
+
+@pytest.fixture(scope="module")
+def g2(tmp_path_factory):
+    pixels = np.random.default_rng(0).integers(0, 256, (COUNT, 128, 128, 3), dtype=np.uint8)
+    folder = tmp_path_factory.mktemp("g2")
+    write_g2(folder, pixels, [f"tee {i}" for i in range(COUNT)], ["tee"] * COUNT, ["blue"] * COUNT)
+    return folder, pixels
+
+
+def digests(folder):
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_rows_and_layout(g2, tmp_path):
+    folder, pixels = g2
+    steps, said = [], []
+    result = convert(
+        folder, tmp_path / "out", progress=lambda *at: steps.append(at), say=said.append
+    )
+    assert result["items"] == COUNT and not result["was_done"] and len(said) == 1
+    assert steps[-1] == (COUNT, COUNT)
+    with h5py.File(tmp_path / "out" / "pixels.h5") as file:
+        assert file["pixels"].chunks == (1, 128, 128, 3) and file["pixels"].dtype == np.uint8
+        assert np.array_equal(file["pixels"][:], pixels)
+    rows = [
+        json.loads(line) for line in (tmp_path / "out" / "items.jsonl").read_text().splitlines()
+    ]
+    assert [row["index"] for row in rows] == list(range(COUNT))
+    assert rows[5]["caption"] == "tee 5" and rows[5]["attributes"]["colour"] == "blue"
+    assert rows[5]["split"] in ("train", "test") and rows[5]["product"]
+    before = digests(tmp_path / "out")
+    assert convert(folder, tmp_path / "out")["was_done"]
+    assert digests(tmp_path / "out") == before
+    with pytest.raises(InputError, match=r"another conversion .different: size."):
+        convert(folder, tmp_path / "out", size=64)
+
+
+SLOW = """
+import sys, time
+from tvhelpers.data import convert
+convert.BYTES_BETWEEN_SYNCS = 64 * 128 * 128 * 3
+convert.convert(sys.argv[1], sys.argv[2], progress=lambda done, total: time.sleep(0.05))
+"""
+
+
+def test_killed_and_run_again_gives_the_same_bytes(g2, tmp_path):
+    folder, _ = g2
+    convert(folder, tmp_path / "whole")
+    out = tmp_path / "killed"
+    process = subprocess.Popen([sys.executable, "-c", SLOW, str(folder), str(out)])
+    marker = out / ".progress.json"
+    deadline = time.monotonic() + 30
+    while not (marker.exists() and json.loads(marker.read_text()) >= 128):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (out / "pixels.h5").exists()
+    starts = []
+    convert(folder, out, progress=lambda done, total: starts.append(done))
+    assert starts[0] > 128  # it went on, and did not begin anew
+    assert digests(out) == digests(tmp_path / "whole")
+
+
+def test_rows_half_written_are_written_again(g2, tmp_path, monkeypatch):
+    """A power cut after the last sync may leave any bytes in the rows after it."""
+    folder, pixels = g2
+    monkeypatch.setattr(module, "BYTES_BETWEEN_SYNCS", 64 * 128 * 128 * 3)
+
+    def stop(done, total):
+        if done == 256:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert(folder, tmp_path, progress=stop)
+    with h5py.File(tmp_path / ".pixels.h5.partial", "r+") as file:
+        file["pixels"][256:] = np.full_like(pixels[256:], 77)
+    convert(folder, tmp_path)
+    with h5py.File(tmp_path / "pixels.h5") as file:
+        assert np.array_equal(file["pixels"][:], pixels)
+
+
+def test_size_and_unequal_photos(tmp_path):
+    for i, shape in enumerate([(40, 30, 3), (30, 30, 3)]):
+        Image.fromarray(np.full(shape, 90, np.uint8)).save(tmp_path / f"{i}.png")
+        (tmp_path / f"{i}.txt").write_text("a tee")
+    with pytest.raises(
+        InputError, match="image 1 is 30 x 30 pixels, the first 30 x 40; give --size"
+    ):
+        convert(tmp_path, tmp_path / "a")
+    assert convert(tmp_path, tmp_path / "b", size=64)["shape"] == [2, 64, 64, 3]
+    with pytest.raises(InputError, match="size is 0"):
+        convert(tmp_path, tmp_path / "c", size=0)
+
+
+def test_without_annotations_or_mean_image(g2, tmp_path):
+    with h5py.File(g2[0] / "Img" / "G2.h5") as file:
+        ih, mean = file["ih"][:20], file["ih_mean"][:]
+    for name, extra in {"whole": {"ih_mean": mean}, "bare": {}}.items():
+        (tmp_path / name).mkdir()
+        with h5py.File(tmp_path / name / "G2.h5", "w") as file:
+            for key, values in {"ih": ih, **extra}.items():
+                file[key] = values
+    with pytest.warns(UserWarning, match="captions are empty"):
+        convert(tmp_path / "whole" / "G2.h5", tmp_path / "out")
+    row = json.loads((tmp_path / "out" / "items.jsonl").read_text().splitlines()[0])
+    assert (row["caption"], row["split"]) == ("", "")
+    with pytest.raises(InputError, match="ih_mean"):
+        convert(tmp_path / "bare", tmp_path / "never")
+    assert not (tmp_path / "never").exists()
+
+
+def test_other_files_are_left_alone(g2, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match="holds files"):
+        convert(g2[0], tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]

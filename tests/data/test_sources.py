@@ -1,0 +1,244 @@
+"""Every kind of source gives the same kind of items; splits keep products whole."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tvhelpers.config import InputError
+from tvhelpers.data.annotations import encode, write_language
+from tvhelpers.data.convert import convert
+from tvhelpers.data.fashion_synthesis import write_g2
+from tvhelpers.data.sources import (
+    FlatsSource,
+    describe,
+    open_source,
+    read_photo,
+    resize,
+    split_by_product,
+    write_split,
+)
+
+
+def noise(count, height=128, width=128, seed=0):
+    shape = (count, height, width, 3)
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def photos(folder, count=3, ending="png"):
+    folder.mkdir(parents=True, exist_ok=True)
+    pixels = noise(count, 40, 30)
+    for i, one in enumerate(pixels):
+        Image.fromarray(one).save(folder / f"{i}.{ending}")
+    return pixels
+
+
+@pytest.fixture
+def g2(tmp_path):
+    pixels = noise(12)
+    captions = [f"dress {i}" for i in range(12)]
+    options = {"products": ["A", "B", "C"] * 4, "test_share": 0.25}
+    write_g2(tmp_path / "set", pixels, captions, ["dress"] * 12, ["red"] * 12, **options)
+    return tmp_path / "set", pixels
+
+
+def test_g2_items(g2):
+    folder, pixels = g2
+    source = open_source(folder)
+    item = source[4]
+    assert len(source) == 12 and source.name == "set"
+    assert np.array_equal(item.pixels, pixels[4]) and item.mask.shape == (128, 128)
+    assert (item.caption, item.product_id) == ("dress 4", "B")
+    assert item.item_id == "img/B/img_00000002.jpg"
+    assert item.attributes == {"category": "dress", "colour": "red", "gender": "female"}
+    assert source.splits.count("test") == 3
+    assert [one.caption for one in source] == source.captions
+    assert open_source(folder / "Img" / "G2.h5").fingerprint == source.fingerprint
+
+
+def test_mat_of_another_length(g2):
+    folder, _ = g2
+    language = folder / "Anno" / "language_original.mat"
+    write_language(language, encode(11, ["x"] * 11, ["tee"] * 11, [1] * 11))
+    with pytest.raises(InputError, match=r"has 11 rows, but .* has 12 images"):
+        open_source(folder)
+    language.unlink()
+    with pytest.warns(UserWarning, match="captions are empty"):
+        assert open_source(folder)[0].caption == ""
+
+
+def test_fingerprint_follows_pixels_and_captions_not_the_place(g2, tmp_path):
+    folder, pixels = g2
+    before = open_source(folder).fingerprint
+    folder = folder.rename(tmp_path / "moved")
+    assert open_source(folder).fingerprint == before
+    assert open_source(folder, "affine").fingerprint != before
+    other = ["dress"] * 12, ["red"] * 12
+    write_g2(tmp_path / "b", pixels, ["other"] * 12, *other, products=["A", "B", "C"] * 4)
+    assert open_source(tmp_path / "b").fingerprint != before
+
+
+def test_photos_with_a_table(tmp_path):
+    pixels = photos(tmp_path)
+    rows = ["file_name,caption,category,color,split,product"]
+    rows += ["0.png,a shirt I like,,,train,p", "1.png,,dress,orange,validation,p", "2.png,,tee,,,"]
+    (tmp_path / "metadata.csv").write_text("\n".join(rows), encoding="utf-8-sig")
+    source = open_source(tmp_path)
+    assert source.captions == ["a shirt I like", "a photo of an orange dress", "a photo of a tee"]
+    assert source.attributes[1] == {"category": "dress", "colour": "orange"}
+    assert source.product_ids == ["p", "p", "2.png"]
+    assert source.splits == ["train", "val", ""]
+    assert np.array_equal(source.pixels(2), pixels[2]) and source.mask(2) is None
+    lines = [json.dumps({"file_name": f"{i}.png", "text": f"text {i}"}) for i in range(3)]
+    (tmp_path / "metadata.jsonl").write_text("\n".join(lines))
+    assert open_source(tmp_path).captions == ["text 0", "text 1", "text 2"]
+
+
+def test_photos_with_text_files_or_in_class_folders(tmp_path):
+    photos(tmp_path / "a", ending="jpg")
+    for i in range(3):
+        (tmp_path / "a" / f"{i}.txt").write_text(f"caption {i}\n")
+    assert open_source(tmp_path / "a").captions == ["caption 0", "caption 1", "caption 2"]
+    (tmp_path / "a" / "1.txt").unlink()
+    with pytest.raises(InputError, match=r"1 of 3 images have no caption, 1\.jpg the first"):
+        open_source(tmp_path / "a")
+    photos(tmp_path / "b" / "train" / "shorts")
+    photos(tmp_path / "b" / "test" / "hat")
+    assert open_source(tmp_path / "b" / "train").splits == ["", "", ""]
+    source = open_source(tmp_path / "b")
+    assert source[0].caption == "a photo of a hat" and source[0].split == "test"
+    assert source[5].caption == "a photo of shorts" and source[5].split == "train"
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("file_name,caption\n", "needs rows"),
+        ("name,caption\n0.png,x\n", "file_name"),
+        ("file_name,caption\n9.png,x\n", "row 0 .* not there"),
+        ("file_name,caption\n../x.png,x\n", "outside the folder"),
+        ("file_name,caption\n0.png,\n", "no caption, text or category"),
+    ],
+)
+def test_broken_tables(tmp_path, table, message):
+    photos(tmp_path / "in")
+    (tmp_path / "in" / "metadata.csv").write_text(table)
+    with pytest.raises(InputError, match=message):
+        open_source(tmp_path / "in")
+
+
+def test_photos_are_upright_rgb_on_white(tmp_path):
+    red = np.zeros((4, 6, 3), np.uint8)
+    red[:, :3, 0] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter, clockwise
+    Image.fromarray(red).save(tmp_path / "turned.png", exif=exif)
+    turned = read_photo(tmp_path / "turned.png")
+    assert turned.shape == (6, 4, 3) and turned[0, 0, 0] == 255 and turned[-1, 0, 0] == 0
+    Image.new("RGBA", (3, 3), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert (read_photo(tmp_path / "clear.png") == 255).all()
+    Image.fromarray(np.full((3, 3), 128 * 257, np.uint16)).save(tmp_path / "deep.png")
+    assert (read_photo(tmp_path / "deep.png") == 128).all()
+    (tmp_path / "cut.png").write_bytes((tmp_path / "deep.png").read_bytes()[:40])
+    with pytest.raises(InputError, match=r"cut\.png cannot be read as an image"):
+        read_photo(tmp_path / "cut.png")
+
+
+def test_nothing_to_open(tmp_path):
+    for name, message in [
+        (tmp_path / "none", "does not exist"),
+        (tmp_path, "holds no images"),
+        ("sd15", "no source of images"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            open_source(name)
+
+
+def test_clothing_photos_by_their_name(shared, tmp_path, monkeypatch):
+    (tmp_path / "clothing-small").symlink_to(shared / "data" / "clothing")
+    monkeypatch.setenv("TV_DATA_DIR", str(tmp_path))
+    source = open_source("clothing-small")
+    assert source.name == "clothing-small" and len(source) > 3_000
+    assert source[0].caption.startswith("a photo of a") and source[0].pixels.dtype == np.uint8
+
+
+def test_flats():
+    source = open_source("flats")
+    assert len(source) == 2_000
+    assert "tartan" not in {row["pattern"] for row in source.attributes}
+    assert source[7].pixels.shape == (128, 128, 3) and np.array_equal(
+        source.pixels(7), source.pixels(7)
+    )
+    assert {row["pattern"] for row in open_source("flats-new-season").attributes} == {"tartan"}
+    a, b = (FlatsSource(seed, 20, triples=[("dress", "red", "plain")]) for seed in (1, 2))
+    assert all(row["category"] == "dress" and row["colour"] == "red" for row in a.attributes)
+    assert a.fingerprint != b.fingerprint != source.fingerprint
+    with pytest.raises(InputError, match="cannot be drawn"):
+        FlatsSource(1, 3, categories=["crown"])
+
+
+def test_converted_source_is_the_same_items(g2, tmp_path):
+    folder, _ = g2
+    convert(folder, tmp_path / "out")
+    source, before = open_source(tmp_path / "out"), open_source(folder)
+    for a, b in zip(source, before, strict=True):
+        assert np.array_equal(a.pixels, b.pixels)
+        assert (a.caption, a.attributes, a.item_id) == (b.caption, b.attributes, b.item_id)
+        assert (a.product_id, a.split) == (b.product_id, b.split)
+    lines = (tmp_path / "out" / "items.jsonl").read_text().splitlines()
+    (tmp_path / "out" / "items.jsonl").write_text("\n".join(lines[:-1]))
+    with pytest.raises(InputError, match=r"items\.jsonl has 11 rows, pixels\.h5 12"):
+        open_source(tmp_path / "out")
+
+
+@pytest.mark.parametrize("held_out", [0.02, 0.1, 0.5])
+def test_split_keeps_products_whole_and_the_share(held_out):
+    rng = np.random.default_rng(0)
+    products = [f"p{p}" for p in (rng.zipf(1.5, 4_000) % 400)]  # a few large, many small
+    held = split_by_product(products, held_out, 3)
+    assert not {p for p, out in zip(products, held) if out} & {
+        p for p, out in zip(products, held) if not out
+    }
+    assert abs(held.mean() - held_out) < 0.01
+    order = rng.permutation(len(products))
+    again = split_by_product([products[i] for i in order], held_out, 3)
+    assert np.array_equal(again, held[order])
+    assert not np.array_equal(split_by_product(products, held_out, 4), held)
+
+
+def test_split_has_two_sides():
+    for products in (["a", "b"], ["a"] * 99 + ["b"], ["b", "a", "a"]):
+        for seed in range(8):
+            assert set(split_by_product(products, 0.1, seed)) == {True, False}
+    assert not split_by_product(["a", "a"], 0.5, 0).all()
+
+
+def test_split_file_keeps_every_split_and_the_own_one(g2, tmp_path):
+    source = open_source(g2[0])
+    path = tmp_path / "split.json"
+    for seed in (0, 1, 0):
+        write_split(path, source, 0.3, seed)
+    written = json.loads(path.read_text())
+    assert written["own"] == source.splits
+    assert sorted(written["by_product"]) == ["held_out=0.3 seed=0", "held_out=0.3 seed=1"]
+    held = split_by_product(source.product_ids, 0.3, 1)
+    named = written["by_product"]["held_out=0.3 seed=1"]
+    assert [p in named for p in source.product_ids] == held.tolist()
+
+
+def test_resize_pads_and_never_distorts():
+    wide = np.full((20, 60, 3), 200, np.uint8)
+    wide[5:15, 25:35] = 0  # a black square
+    small = resize(wide, 60)
+    assert small.shape == (60, 60, 3) and (small[0] == 200).all()
+    rows, columns = np.nonzero(small[..., 0] < 100)
+    assert np.ptp(rows) == np.ptp(columns) == 9
+    assert resize(small, 60) is small
+    assert resize(wide, 30).shape == (30, 30, 3)
+
+
+def test_captions_from_words():
+    assert describe({"category": "pants", "colour": "black"}) == "a photo of black pants"
+    assert describe({"category": "dress", "colour": "olive"}) == "a photo of an olive dress"
+    assert describe({"category": "outwear"}) == "a photo of outwear"
