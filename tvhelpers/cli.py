@@ -31,6 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
+        sys.stdout = None  # or Python would complain while it ends
+        return 0
     except OSError as error:
         print(f"error: {_os_sentence(error)}", file=sys.stderr)
         return 2

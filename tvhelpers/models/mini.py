@@ -6,6 +6,7 @@ The parts have the classes of Stable Diffusion 1.x, so that nothing outside this
 
 from __future__ import annotations
 
+import copy
 import json
 from itertools import pairwise
 from pathlib import Path
@@ -189,9 +190,10 @@ def save_judge(judge: Judge, path: Path) -> None:
     """Write the judge's fp16 weights, with its labels in the metadata."""
     from safetensors.torch import save_file
 
+    judge = copy.deepcopy(judge).to(memory_format=torch.contiguous_format)
     state = {
-        key: value.half() if value.is_floating_point() else value
-        for key, value in judge.state_dict().items()
+        name: value.half() if value.is_floating_point() else value
+        for name, value in judge.state_dict().items()
     }
     save_file(state, path, {"format": "pt", "heads": json.dumps(judge.heads)})
 

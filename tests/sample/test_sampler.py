@@ -1,0 +1,140 @@
+"""Pictures from prompts: repeatable, batch-independent, never drawn twice, never overwritten."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tvhelpers.config import InputError
+from tvhelpers.models.base import find_base
+from tvhelpers.sample.sampler import Request, Sampler, find_adapter, generate
+
+
+@pytest.fixture(scope="module")
+def sampler(tiny_base):
+    return Sampler(str(tiny_base), device="cpu")
+
+
+def quiet(text):
+    pass
+
+
+def pictures(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.png"))}
+
+
+def test_seeds_names_and_records(sampler, tmp_path):
+    request = Request(("a red dress", "a blue skirt"), count=2, seed=5, steps=2)
+    records = generate(sampler, request, tmp_path, say=quiet)
+    assert [r["file"] for r in records] == ["0000_5.png", "0001_6.png", "0002_5.png", "0003_6.png"]
+    assert records == [json.loads(line) for line in (tmp_path / "records.jsonl").open()]
+    needed = {"file", "prompt", "seed", "steps", "guidance", "scheduler", "base", "base_revision",
+              "adapter_sha256", "versions"}  # fmt: skip
+    assert all(needed <= set(record) for record in records)
+    images = [np.asarray(Image.open(tmp_path / r["file"])) for r in records]
+    assert images[0].shape == (64, 64, 3)
+    assert not np.array_equal(images[0], images[1]) and not np.array_equal(images[0], images[2])
+
+
+def test_same_request_gives_the_same_bytes(sampler, tmp_path):
+    for name in ("a", "b"):
+        generate(sampler, Request(("a red dress",), count=3, steps=3), tmp_path / name, say=quiet)
+    assert pictures(tmp_path / "a") == pictures(tmp_path / "b")
+
+
+def test_a_picture_is_the_same_alone_and_in_a_batch(sampler):
+    jobs = [(0, "a red dress", 1), (1, "a blue skirt", 9), (2, "a t-shirt", 2), (3, "", 4)]
+    options = {"steps": 4, "guidance": 5.0}
+    batch = list(sampler.sample(jobs, **options, batch_size=4))
+    for job, together in zip(jobs, batch, strict=True):
+        alone = next(sampler.sample([job], **options))
+        difference = np.asarray(alone[3]).astype(int) - np.asarray(together[3])
+        assert np.abs(difference).max() <= 1
+
+
+def test_a_request_that_was_stopped_goes_on(sampler, tmp_path):
+    request = Request(("a red dress",), count=4, steps=2)
+    generate(sampler, request, tmp_path / "whole", say=quiet)
+
+    def stop(text):
+        if text.startswith("2/"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        generate(sampler, request, tmp_path / "broken", batch_size=1, say=stop)
+    with open(tmp_path / "broken" / "records.jsonl", "a") as file:
+        file.write('{"index": 2, "file": "00')  # killed in the middle of a line
+    first = (tmp_path / "broken" / "0000_0.png").stat().st_mtime_ns
+    records = generate(sampler, request, tmp_path / "broken", batch_size=1, say=quiet)
+    assert len(records) == 4 and (tmp_path / "broken" / "0000_0.png").stat().st_mtime_ns == first
+    lines = (tmp_path / "broken" / "records.jsonl").read_text().splitlines()
+    assert [json.loads(line)["index"] for line in lines] == [0, 1, 2, 3]
+    said = []
+    generate(sampler, request, tmp_path / "broken", say=said.append)
+    assert "already" in said[0]
+
+
+def test_another_requests_folder_is_refused(sampler, tmp_path):
+    generate(sampler, Request(("a red dress",), steps=2), tmp_path, say=quiet)
+    before = pictures(tmp_path)
+    with pytest.raises(InputError, match=r"another request \(different: seed\)"):
+        generate(sampler, Request(("a red dress",), steps=2, seed=1), tmp_path, say=quiet)
+    assert pictures(tmp_path) == before
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("a")
+    with pytest.raises(InputError, match="not of this request"):
+        generate(sampler, Request(("a red dress",), steps=2), tmp_path / "mine", say=quiet)
+
+
+def test_guidance_adapter_and_size_matter(sampler, tmp_path):
+    draw = lambda **options: np.asarray(  # noqa: E731
+        next(sampler.sample([(0, "a red dress", 1)], **{"steps": 2, "guidance": 5.0, **options}))[3]
+    )
+    assert not np.array_equal(draw(), draw(guidance=1.0))
+    assert draw(size=96).shape == (96, 96, 3)
+
+
+def test_a_prompt_that_is_too_long_is_cut_with_a_warning(sampler, tmp_path):
+    words = "red " * 80 + "striped skirt"
+    with pytest.warns(UserWarning, match=r"over 77 tokens; cut off: .*striped skirt"):
+        records = generate(sampler, Request((words,), steps=1), tmp_path, say=quiet)
+    assert len(records) == 1
+    assert sampler.cut_off("a red dress") == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"prompts": ()}, "no prompt"),
+        ({"prompts": (" ",)}, "a prompt is empty"),
+        ({"prompts": ("a",), "steps": -3}, "steps is -3"),
+        ({"prompts": ("a",), "count": 0}, "count is 0"),
+        ({"prompts": ("a",), "size": 100}, "multiple of 8"),
+        ({"prompts": ("a",), "guidance": float("nan")}, "guidance is nan"),
+    ],
+)
+def test_requests_that_cannot_be_met(options, sentence):
+    with pytest.raises(InputError, match=sentence):
+        Request(**options)
+
+
+def test_unknown_bases_and_missing_adapters(tiny_base, tmp_path):
+    with pytest.raises(InputError, match="unknown base 'sd99'; give one of mini, sd15"):
+        find_base("sd99")
+    with pytest.raises(InputError, match="no model_index.json"):
+        find_base(str(tmp_path))
+    with pytest.raises(InputError, match="cannot be loaded"):
+        Sampler("nobody/no-such-model")
+    with pytest.raises(InputError, match="comes with no adapter"):
+        find_adapter(find_base(str(tiny_base)), "shipped")
+    with pytest.raises(InputError, match="does not exist"):
+        Sampler(str(tiny_base), str(tmp_path / "nothing.safetensors"))
+
+
+def test_the_grid_holds_every_picture(sampler, tmp_path):
+    generate(sampler, Request(tuple("a b c d e f g h".split()), steps=1), tmp_path, say=quiet)
+    with Image.open(tmp_path / "grid.png") as grid:
+        assert grid.width > grid.height  # 4 x 2
+        pixels = np.asarray(grid.convert("L")).astype(float)
+    assert (pixels.std(0) > 5).mean() > 0.8
