@@ -1,4 +1,4 @@
-"""The command line as a user meets it: exit codes, one sentence for bad input, JSON alone on stdout."""
+"""The command line as a user meets it: exit codes, one sentence for bad input, clean JSON."""
 
 import json
 import os

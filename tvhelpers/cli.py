@@ -139,7 +139,8 @@ def _add_data(verbs) -> None:
 
 def run_inspect(options) -> dict:
     """Return, and print as text unless --json, what the file holds."""
-    from tvhelpers.data.fashion_synthesis import format_report, inspect_images
+    from tvhelpers.data.evidence import format_report
+    from tvhelpers.data.fashion_synthesis import inspect_images
 
     report = inspect_images(options.path)
     print(format_report(report))

@@ -10,8 +10,8 @@ from PIL import Image
 
 from tvhelpers.config import InputError
 from tvhelpers.data import flats
+from tvhelpers.data.evidence import format_report
 from tvhelpers.data.fashion_synthesis import (
-    format_report,
     inspect_images,
     open_h5_images,
     write_g2,

@@ -10,15 +10,9 @@ from tvhelpers.config import InputError
 from tvhelpers.data.annotations import encode, write_language
 from tvhelpers.data.convert import convert
 from tvhelpers.data.fashion_synthesis import write_g2
-from tvhelpers.data.sources import (
-    FlatsSource,
-    describe,
-    open_source,
-    read_photo,
-    resize,
-    split_by_product,
-    write_split,
-)
+from tvhelpers.data.photos import describe, read_photo, resize
+from tvhelpers.data.sources import FlatsSource, open_source
+from tvhelpers.data.split import split_by_product, write_split
 
 
 def noise(count, height=128, width=128, seed=0):

@@ -51,12 +51,15 @@ def sd15_folder(tmp_path_factory):
     )  # fmt: skip
     unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
     scheduler = PNDMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        skip_prk_steps=True,
+        steps_offset=1,
     )
     assert sum(weight.numel() for weight in unet.parameters()) == 859_520_964  # SD 1.5's
-    pipe = StableDiffusionPipeline(
-        vae, CLIPTextModel(text), tokenizer, unet, scheduler, None, None, requires_safety_checker=False
-    )  # fmt: skip
+    parts = (vae, CLIPTextModel(text), tokenizer, unet, scheduler, None, None)
+    pipe = StableDiffusionPipeline(*parts, requires_safety_checker=False)
     pipe.to(torch.float16).save_pretrained(folder / "base")
     return folder / "base"
 

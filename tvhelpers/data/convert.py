@@ -16,7 +16,9 @@ import numpy as np
 
 from tvhelpers.config import InputError
 from tvhelpers.data.fashion_synthesis import DECODES
-from tvhelpers.data.sources import Source, open_source, resize
+from tvhelpers.data.items import Source
+from tvhelpers.data.photos import resize
+from tvhelpers.data.sources import open_source
 from tvhelpers.runtime import atomic_path, claim_dir, read_json, write_json
 
 FORMAT = 1  # raise it when a change of this module changes what is written

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 
 from tvhelpers.config import InputError
-from tvhelpers.data.sources import Source, resize
+from tvhelpers.data.items import Source
+from tvhelpers.data.photos import resize
 from tvhelpers.models.base import BaseLocation, load_part
 from tvhelpers.runtime import content_key, make_dir, read_json, replace_dir, write_json
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from tvhelpers.config import InputError, TrainConfig
 from tvhelpers.data import flats
-from tvhelpers.data.sources import open_source, resize
+from tvhelpers.data.photos import resize
+from tvhelpers.data.sources import open_source
 from tvhelpers.models import mini
 from tvhelpers.runtime import choose_device, make_dir, read_json, write_json
 from tvhelpers.train import pretrain

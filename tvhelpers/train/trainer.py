@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from tvhelpers.config import InputError, TrainConfig, to_dict
-from tvhelpers.data.sources import open_source, split_by_product, write_split
+from tvhelpers.data.sources import open_source
+from tvhelpers.data.split import split_by_product, write_split
 from tvhelpers.models.base import find_base, load_part, save_pipeline, unet_digest
 from tvhelpers.runtime import (
     Interrupted,

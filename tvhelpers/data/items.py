@@ -1,0 +1,89 @@
+"""Items and sources: what every set of garments looks like to the rest of the package."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tvhelpers.config import InputError
+
+
+@dataclass(frozen=True)
+class Item:
+    """One garment: pixels uint8 (H, W, 3) RGB; mask bool (H, W) of the garment, or None."""
+
+    pixels: np.ndarray
+    caption: str
+    attributes: dict[str, str]
+    mask: np.ndarray | None
+    item_id: str
+    product_id: str
+    split: str  # "train", "test", "val", or "" where the source has no split of its own
+
+
+@dataclass
+class Source:
+    """What all sources have; a kind of source adds `pixels(i)`, and `mask(i)` where it can.
+
+    `fingerprint` stands for everything that a result computed from the source depends on.
+    """
+
+    name: str
+    fingerprint: str
+    captions: list[str]
+    item_ids: list[str]
+    product_ids: list[str]
+    attributes: list[dict[str, str]]
+    splits: list[str]
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def pixels(self, index: int) -> np.ndarray:
+        """Return pixels uint8 (H, W, 3) RGB of item `index`."""
+        raise NotImplementedError
+
+    def mask(self, index: int) -> np.ndarray | None:
+        """Return the garment, bool (H, W), or None where it is not known."""
+        return None
+
+    def __getitem__(self, index: int) -> Item:
+        index = range(len(self))[index]
+        return Item(
+            self.pixels(index),
+            self.captions[index],
+            self.attributes[index],
+            self.mask(index),
+            self.item_ids[index],
+            self.product_ids[index],
+            self.splits[index],
+        )
+
+
+def file_digest(path: Path, pieces: int = 16, piece: int = 1 << 16) -> str:
+    """Return 16 hex digits of a file's size and of pieces spread over it, head to tail."""
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with open(path, "rb") as file:
+        for offset in np.unique(np.linspace(0, max(0, size - piece), pieces).astype(int)):
+            file.seek(offset)
+            digest.update(file.read(piece))
+    return digest.hexdigest()[:16]
+
+
+def read_rows(path: Path) -> list[dict]:
+    try:
+        rows = [
+            json.loads(line)
+            for line in path.read_text(encoding="utf-8").splitlines()
+            if line.strip()
+        ]
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON lines ({error}); mend it") from None
+    if not rows or not all(isinstance(row, dict) for row in rows):
+        raise InputError(f"{path} holds no rows, or some that are no objects; mend it")
+    return rows
