@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+
+from tvhelpers.score.metrics import inception_score
+
+
+def dirichlet(n, k=20, sharp=0.1, seed=0):
+    return np.random.default_rng(seed).dirichlet(np.full(k, sharp), n)
+
+
+def plain(probs):
+    """IS as its definition says: exp of the mean divergence from the marginal."""
+    marginal = probs.mean(0)
+    return np.exp(np.mean([np.sum(p[p > 0] * np.log(p[p > 0] / marginal[p > 0])) for p in probs]))
+
+
+def test_extremes():
+    assert inception_score(np.full((50, 8), 1 / 8)).value == pytest.approx(1)
+    one_hot = np.eye(10)[np.arange(1000) % 10]
+    assert inception_score(one_hot).details["plug_in"] == pytest.approx(10)
+    assert inception_score(np.eye(10)[:7]).details["cap"] == 7
+
+
+def test_plain_estimate_is_the_definition_and_torchmetrics():
+    torch = pytest.importorskip("torch")
+    image = pytest.importorskip("torchmetrics.image.inception")
+    probs = dirichlet(300)
+    details = inception_score(probs).details
+    assert details["plug_in"] == pytest.approx(plain(probs))
+
+    class Logits(torch.nn.Module):
+        def forward(self, images):
+            return torch.from_numpy(np.log(probs))
+
+    theirs = image.InceptionScore(feature=Logits(), splits=1)
+    theirs.update(torch.zeros((300, 3, 8, 8), dtype=torch.uint8))
+    mean = theirs.compute()[0].item()
+    assert details["plug_in"] == pytest.approx(mean, rel=1e-6)
+
+
+def test_closed_form_jackknife_equals_brute_force():
+    probs, groups = dirichlet(24), np.repeat(np.arange(8), 3)
+    for blocks in (np.arange(24), groups):
+        left = np.array([np.log(plain(probs[blocks != b])) for b in np.unique(blocks)])
+        g, full = len(left), np.log(plain(probs))
+        value = np.exp(g * full - (g - 1) * left.mean())
+        se = np.sqrt((g - 1) / g * np.sum((left - left.mean()) ** 2))
+        result = inception_score(probs, blocks)
+        assert result.value == pytest.approx(value) and result.se == pytest.approx(se)
+        assert result.ci == pytest.approx(
+            (value * np.exp(-1.959964 * se), value * np.exp(1.959964 * se))
+        )
+
+
+def test_order_does_not_matter_and_single_groups_are_no_groups():
+    probs = dirichlet(60)
+    order = np.random.default_rng(1).permutation(60)
+    a, b = inception_score(probs), inception_score(probs[order])
+    assert a.value == pytest.approx(b.value) and a.ci == pytest.approx(b.ci)
+    c = inception_score(probs, [f"prompt {i}" for i in range(60)])
+    assert c.value == pytest.approx(a.value) and c.se == pytest.approx(a.se)
+
+
+def test_copies_of_a_prompt_do_not_narrow_the_interval():
+    probs = dirichlet(40)
+    copies, groups = np.repeat(probs, 10, 0), np.repeat(np.arange(40), 10)
+    honest, fooled = inception_score(copies, groups), inception_score(copies)
+    assert honest.se == pytest.approx(inception_score(probs).se) and honest.se > 2.5 * fooled.se
+
+
+def test_the_interval_covers_and_the_bias_is_gone():
+    rng = np.random.default_rng(0)
+    kinds = rng.dirichlet(np.full(20, 0.05), 400)  # a family of 400 equally frequent pictures
+    true = plain(kinds)
+    results = [inception_score(kinds[rng.integers(400, size=138)]) for _ in range(300)]
+    covered = np.mean([r.ci[0] <= true <= r.ci[1] for r in results])
+    assert 0.9 <= covered <= 0.99
+    corrected = np.mean([r.value for r in results])
+    plug_in = np.mean([r.details["plug_in"] for r in results])
+    assert abs(corrected - true) < 0.25 * abs(plug_in - true)
+
+
+def test_ten_splits_are_reported_beside_and_capped():
+    details = inception_score(np.eye(200)[:138]).details
+    assert details["ten_split_mean"] == pytest.approx(13.8) and details["plug_in"] == pytest.approx(
+        138
+    )
+    assert inception_score(dirichlet(19)).details["ten_split_mean"] is None
+
+
+def test_doubtful_figures_say_so():
+    assert any("cap" in warning for warning in inception_score(np.eye(50)[:30]).warnings)
+    alone = inception_score(dirichlet(5), np.zeros(5))
+    assert alone.ci is None and alone.se is None and "no interval" in alone.warnings[0]
+    assert not inception_score(dirichlet(2000, k=5)).warnings
+
+
+@pytest.mark.parametrize(
+    "probs",
+    [[[0.5, np.nan]], [[1.5, -0.5]], [[0.5, 0.6]], [0.5, 0.5], np.zeros((0, 3)), [[3.0, 1.0]]],
+)
+def test_what_is_no_probability_raises(probs):
+    with pytest.raises(ValueError, match="probabilit"):
+        inception_score(np.array(probs))
