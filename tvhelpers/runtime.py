@@ -142,17 +142,25 @@ def make_dir(path: Path) -> Path:
     return path
 
 
-def claim_dir(path: Path, request: dict, what: str, marker: str = "request.json") -> Path:
+def claim_dir(
+    path: Path,
+    request: dict,
+    what: str,
+    marker: str = "request.json",
+    ignore: tuple[str, ...] = (),
+) -> Path:
     """Make `path` the folder of `request`, or find that it is already.
 
-    The request is written to the file `marker` in it.  Hidden files are not looked at.
-    Raises InputError where the folder holds anything else: nothing is ever overwritten.
+    The request is written to the file `marker` in it; its keys in `ignore` may differ.  Hidden
+    files are not looked at.  Raises InputError where the folder holds anything else: nothing is
+    ever overwritten.
     """
     path = make_dir(path)
     if (path / marker).exists():
         seen = read_json(path / marker)
-        if seen != request:
-            different = sorted(k for k in {*seen, *request} if seen.get(k) != request.get(k))
+        keys = {*seen, *request} - {*ignore}
+        different = sorted(key for key in keys if seen.get(key) != request.get(key))
+        if different:
             raise InputError(
                 f"{path} holds the results of another {what} "
                 f"(different: {', '.join(different)}); choose another folder"

@@ -98,6 +98,15 @@ def load_pipeline(base: BaseLocation, dtype: torch.dtype = torch.float32, device
     return pipe.to(device)
 
 
+def vae_scale_factor(base: BaseLocation) -> int:
+    """Return how many pixels a side one latent stands for (8 for Stable Diffusion)."""
+    from diffusers import AutoencoderKL
+
+    with _readable(base, "vae"):
+        config = AutoencoderKL.load_config(base.path, subfolder="vae", revision=base.revision)
+    return 2 ** (len(config["block_out_channels"]) - 1)
+
+
 def unet_digest(unet) -> str:
     """Return 16 hex digits that name a UNet: its architecture and the head of each weight, rounded
     to fp16.

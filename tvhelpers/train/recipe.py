@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +20,11 @@ from tvhelpers.data import flats
 from tvhelpers.data.photos import resize
 from tvhelpers.data.sources import open_source
 from tvhelpers.models import mini
-from tvhelpers.runtime import choose_device, make_dir, read_json, write_json
+from tvhelpers.models.base import BaseLocation
+from tvhelpers.runtime import atomic_path, choose_device, make_dir, read_json, write_json
 from tvhelpers.train import pretrain
 from tvhelpers.train.pretrain import FitConfig
+from tvhelpers.train.trainer import train
 
 NEW_SEASON = ("tartan",)  # patterns that only the shipped adapter has seen
 BASE_PATTERNS = tuple(pattern for pattern in flats.PATTERNS if pattern not in NEW_SEASON)
@@ -49,81 +53,87 @@ UNET = TrainConfig(
 ADAPTER = TrainConfig(method="lora", data="flats-new-season", steps=500, batch_size=16, rank=8)
 
 
+@dataclass(frozen=True)
+class Workshop:
+    """Where and how the parts are trained."""
+
+    work_dir: Path
+    scale: float  # of all step and picture counts
+    device: str
+    photos: str | None  # source whose training photos the autoencoder sees too
+    say: Callable[[str], None]
+
+    @property
+    def weights_dir(self) -> Path:
+        """The folder that becomes tvhelpers/models/mini_weights."""
+        return self.work_dir / "mini_weights"
+
+    def count(self, number: int, least: int = 1) -> int:
+        """Return `number` scaled."""
+        return max(least, round(number * self.scale))
+
+    def fit(self, name: str) -> FitConfig:
+        """Return the settings of a part, scaled."""
+        return replace(FITS[name], steps=self.count(FITS[name].steps), device=self.device)
+
+
 def train_mini(
     work_dir: Path,
     *,
     scale: float = 1.0,
     device: str = "auto",
     photos: str | None = "clothing-small",
-    say=print,
+    say: Callable[[str], None] = print,
 ) -> dict:
     """Train every part that `work_dir` does not hold yet, and return where the weights are.
 
-    `scale` multiplies all step counts; `photos` are added to the autoencoder's flats where they are
-    at hand.
+    `scale` multiplies all step and picture counts; `photos` are added to the autoencoder's flats
+    where they are at hand.
     """
-    work_dir, device = make_dir(Path(work_dir)), choose_device(device)
-    folder = make_dir(work_dir / "mini_weights")
-    for name, part in (
-        ("vae", train_vae),
-        ("clip", train_clip),
-        ("judge", train_judge),
-        ("unet", train_unet),
-        ("adapter", train_adapter),
-    ):
-        minutes = _minutes(work_dir)
+    shop = Workshop(make_dir(Path(work_dir)), scale, choose_device(device), photos, say)
+    make_dir(shop.weights_dir)
+    for name, train_part in PARTS.items():
+        minutes = _minutes(shop)
         if name in minutes:
             say(f"{name}: trained already, {minutes[name]:.1f} minutes")
             continue
         began = time.monotonic()
-        part(work_dir, folder, scale=scale, device=device, photos=photos, say=say)
-        write_json(work_dir / "minutes.json", {**minutes, name: (time.monotonic() - began) / 60})
-    return {"weights": str(folder), "minutes": _minutes(work_dir)}
+        train_part(shop)
+        minutes[name] = (time.monotonic() - began) / 60
+        write_json(shop.work_dir / "minutes.json", minutes)
+    return {"weights": str(shop.weights_dir), "minutes": _minutes(shop)}
 
 
-def train_vae(work_dir, folder, *, scale, device, photos, say) -> None:
+def train_vae(shop: Workshop) -> None:
     """Train the autoencoder on the base's flats, and on photos where there are any."""
-    pixels = rendered(work_dir, "base", BASE_PATTERNS)[1]
-    pixels = np.concatenate([pixels[:3000], _photo_pixels(photos, say)])
-    fit = _scaled("vae", scale, device)
-    vae = pretrain.fit(
-        mini.build_vae(),
-        pretrain.autoencoder_loss(pixels, device),
-        len(pixels),
-        fit,
-        work_dir / "vae",
-    )
+    pixels = rendered(shop, "base", BASE_PATTERNS)[1][: shop.count(3000, 64)]
+    pixels = np.concatenate([pixels, _photo_pixels(shop)])
+    loss = pretrain.autoencoder_loss(pixels, shop.device)
+    vae = pretrain.fit(mini.build_vae(), loss, len(pixels), shop.fit("vae"), shop.work_dir / "vae")
     vae = vae.float()
     vae.register_to_config(scaling_factor=pretrain.latent_scale(vae, pixels[:256]))
-    vae.half().save_pretrained(folder / "vae")
+    vae.half().save_pretrained(shop.weights_dir / "vae")
 
 
-def train_clip(work_dir, folder, *, scale, device, photos, say) -> None:
+def train_clip(shop: Workshop) -> None:
     """Learn the tokenizer and train CLIP on the base's flats."""
     from transformers import CLIPTextModel
 
-    specs, pixels = rendered(work_dir, "base", BASE_PATTERNS)
+    specs, pixels = rendered(shop, "base", BASE_PATTERNS)
     captions = [flats.captions(spec) for spec in specs]
-    tokenizer = mini.build_tokenizer(
-        [text for texts in captions for text in texts], folder / "tokenizer"
-    )
-    loss = pretrain.clip_loss(pixels, captions, specs, tokenizer, device)
-    clip = pretrain.fit(
-        mini.build_clip(tokenizer),
-        loss,
-        len(pixels),
-        _scaled("clip", scale, device),
-        work_dir / "clip",
-    )
-    clip = clip.cpu().half()
-    clip.save_pretrained(folder / "clip")
-    text_encoder = CLIPTextModel.from_pretrained(folder / "clip", dtype="float16")
-    text_encoder.save_pretrained(folder / "text_encoder")
+    texts = [text for several in captions for text in several]
+    tokenizer = mini.build_tokenizer(texts, shop.weights_dir / "tokenizer")
+    loss = pretrain.clip_loss(pixels, captions, specs, tokenizer, shop.device)
+    clip, config = mini.build_clip(tokenizer), shop.fit("clip")
+    clip = pretrain.fit(clip, loss, len(pixels), config, shop.work_dir / "clip").cpu().half()
+    clip.save_pretrained(shop.weights_dir / "clip")
+    text_encoder = CLIPTextModel.from_pretrained(shop.weights_dir / "clip", dtype="float16")
+    text_encoder.save_pretrained(shop.weights_dir / "text_encoder")
 
 
-def train_judge(work_dir, folder, *, scale, device, photos, say) -> None:
+def train_judge(shop: Workshop) -> None:
     """Train the judge on flats of its own, the new season's among them."""
-    specs, pixels = rendered(work_dir, "judge", flats.PATTERNS)
+    specs, pixels = rendered(shop, "judge", flats.PATTERNS)
     heads = {
         "category": flats.CATEGORIES,
         "colour": tuple(flats.COLOURS),
@@ -133,77 +143,73 @@ def train_judge(work_dir, folder, *, scale, device, photos, say) -> None:
         head: np.array([words.index(getattr(spec, head)) for spec in specs])
         for head, words in heads.items()
     }
-    loss = pretrain.judge_loss(pixels, labels, device)
-    fit = _scaled("judge", scale, device)
-    judge = pretrain.fit(mini.Judge(heads), loss, len(pixels), fit, work_dir / "judge")
-    mini.save_judge(judge.cpu(), folder / "judge.safetensors")
+    loss = pretrain.judge_loss(pixels, labels, shop.device)
+    judge, config = mini.Judge(heads), shop.fit("judge")
+    judge = pretrain.fit(judge, loss, len(pixels), config, shop.work_dir / "judge")
+    mini.save_judge(judge.cpu(), shop.weights_dir / "judge.safetensors")
 
 
-def train_unet(work_dir, folder, *, scale, device, photos, say) -> None:
-    """Train the UNet from nothing by the ordinary trainer, as method "full" on a base with a random
-    UNet."""
-    start = _with_random_unet(folder, work_dir / "start")
-    run_dir = work_dir / "unet"
-    _run(UNET, start, run_dir, scale, device, say)
+def train_unet(shop: Workshop) -> None:
+    """Train the UNet from nothing by the ordinary trainer: method "full" on a random UNet."""
+    start = _with_random_unet(shop.weights_dir, shop.work_dir / "start")
+    _train(shop, UNET, start, "unet")
     for part in ("unet", "scheduler"):
-        shutil.copytree(run_dir / "pipeline" / part, folder / part, dirs_exist_ok=True)
-    _halve(folder / "unet")
-    shutil.copy(run_dir / "pipeline" / "model_index.json", folder)
+        source = shop.work_dir / "unet" / "pipeline" / part
+        shutil.copytree(source, shop.weights_dir / part, dirs_exist_ok=True)
+    _halve(shop.weights_dir / "unet")
+    shutil.copy(start / "model_index.json", shop.weights_dir)
 
 
-def train_adapter(work_dir, folder, *, scale, device, photos, say) -> None:
+def train_adapter(shop: Workshop) -> None:
     """Train the shipped adapter on the new season."""
-    _run(ADAPTER, folder, work_dir / "adapter", scale, device, say)
-    shutil.copy(
-        work_dir / "adapter" / "adapter.safetensors", folder / "shipped_adapter.safetensors"
-    )
+    _train(shop, ADAPTER, shop.weights_dir, "adapter")
+    trained = shop.work_dir / "adapter" / "adapter.safetensors"
+    shutil.copy(trained, shop.weights_dir / "shipped_adapter.safetensors")
+
+
+PARTS = {
+    "clip": train_clip,
+    "judge": train_judge,
+    "vae": train_vae,
+    "unet": train_unet,
+    "adapter": train_adapter,
+}
 
 
 def rendered(
-    work_dir: Path, name: str, patterns: tuple[str, ...]
+    shop: Workshop, name: str, patterns: tuple[str, ...]
 ) -> tuple[list[flats.Spec], np.ndarray]:
-    """Return (specs, pixels uint8 (N, 128, 128, 3)) of a set of flats, drawn once and kept in
-    `work_dir`."""
-    seed, count, path = SEEDS[name], NUM_FLATS[name], work_dir / f"flats-{name}.npy"
+    """Return (specs, pixels uint8 (N, 128, 128, 3)) of a set of flats, drawn once and kept."""
+    seed, count = SEEDS[name], shop.count(NUM_FLATS[name], 64)
+    path = shop.work_dir / f"flats-{name}-{count}.npy"
     specs = [flats.random_spec(seed, i, patterns=patterns) for i in range(count)]
     if not path.exists():
-        pixels = np.stack(
-            [flats.render(spec, seed, i, mini.RESOLUTION) for i, spec in enumerate(specs)]
-        )
-        np.save(path, pixels)
+        drawn = [flats.render(spec, seed, i, mini.RESOLUTION) for i, spec in enumerate(specs)]
+        with atomic_path(path) as aside, open(aside, "wb") as file:
+            np.save(file, np.stack(drawn))
     return specs, np.load(path, mmap_mode="r")
 
 
-def _photo_pixels(photos: str | None, say) -> np.ndarray:
+def _photo_pixels(shop: Workshop) -> np.ndarray:
     """Return the training photos as uint8 (M, 128, 128, 3); none where they are not at hand."""
+    none = np.empty((0, mini.RESOLUTION, mini.RESOLUTION, 3), np.uint8)
     try:
-        source = open_source(photos) if photos else None
+        source = open_source(shop.photos) if shop.photos else None
     except InputError as error:
-        say(f"the autoencoder is trained on flats alone: {error}")
+        shop.say(f"the autoencoder is trained on flats alone: {error}")
         source = None
-    indices = [i for i, split in enumerate(source.splits) if split == "train"] if source else []
-    pixels = [resize(source.pixels(i), mini.RESOLUTION) for i in indices]
-    return (
-        np.stack(pixels) if pixels else np.empty((0, mini.RESOLUTION, mini.RESOLUTION, 3), np.uint8)
-    )
+    if source is None:
+        return none
+    chosen = [i for i, split in enumerate(source.splits) if split == "train"]
+    return np.stack([resize(source.pixels(i), mini.RESOLUTION) for i in chosen])
 
 
-def _scaled(name: str, scale: float, device: str) -> FitConfig:
-    from dataclasses import replace
-
-    return replace(FITS[name], steps=max(1, round(FITS[name].steps * scale)), device=device)
-
-
-def _run(config: TrainConfig, base: Path, run_dir: Path, scale: float, device: str, say) -> None:
-    """Run the ordinary trainer with its caches in the work folder."""
-    from dataclasses import replace
-
-    from tvhelpers.train.trainer import train
-
-    config = replace(
-        config, base=str(base), steps=max(1, round(config.steps * scale)), device=device
-    )
-    train(config, run_dir, say=say)
+def _train(shop: Workshop, config: TrainConfig, folder: Path, run: str) -> None:
+    """Run the ordinary trainer on the base in `folder`, with its caches in the work folder."""
+    limit = shop.count(NUM_FLATS["base"], 64) if shop.scale < 1 else 0
+    config = replace(config, steps=shop.count(config.steps), limit=limit, device=shop.device)
+    base = BaseLocation("mini", str(folder))
+    train(config, shop.work_dir / run, base=base, root=shop.work_dir, say=shop.say)
 
 
 def _with_random_unet(folder: Path, start: Path) -> Path:
@@ -231,6 +237,6 @@ def _halve(folder: Path) -> None:
     UNet2DConditionModel.from_pretrained(folder).half().save_pretrained(folder)
 
 
-def _minutes(work_dir: Path) -> dict[str, float]:
-    path = work_dir / "minutes.json"
+def _minutes(shop: Workshop) -> dict[str, float]:
+    path = shop.work_dir / "minutes.json"
     return read_json(path) if path.exists() else {}

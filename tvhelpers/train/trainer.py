@@ -17,7 +17,14 @@ import torch
 from tvhelpers.config import InputError, TrainConfig, to_dict
 from tvhelpers.data.sources import open_source
 from tvhelpers.data.split import split_by_product, write_split
-from tvhelpers.models.base import find_base, load_part, save_pipeline, unet_digest
+from tvhelpers.models.base import (
+    BaseLocation,
+    find_base,
+    load_part,
+    save_pipeline,
+    unet_digest,
+    vae_scale_factor,
+)
 from tvhelpers.runtime import (
     Interrupted,
     choose_device,
@@ -44,42 +51,50 @@ def train(
     config: TrainConfig,
     run_dir: Path,
     *,
+    base: BaseLocation | None = None,
+    root: Path | None = None,
     preview: Callable[[int, torch.nn.Module], None] | None = None,
     say: Callable[[str], None] = print,
 ) -> dict:
     """Train as `config` says, or go on with it, and return what result.json holds.
 
     Writes run_dir/{config.json, log.jsonl, eval.jsonl, tensorboard/, checkpoints/, result.json}
-    and, for "lora", adapter.safetensors; for "full" and "baseline", pipeline/.  `preview(step,
-    unet)` is called after each evaluation.  Raises InputError for what cannot be used, Interrupted
-    on Ctrl-C or SIGTERM.
+    and, for "lora", adapter.safetensors; for "full" and "baseline", pipeline/.  `base` is where
+    the base is, by default find_base(config.base); `root` holds artifacts/, by default $TV_ROOT.
+    `preview(step, unet)` is called after each evaluation.  Raises InputError for what cannot be
+    used, Interrupted on Ctrl-C or SIGTERM.
     """
     run_dir = Path(run_dir)
-    source, base = open_source(config.data), find_base(config.base)
+    source, base, root = (
+        open_source(config.data),
+        base or find_base(config.base),
+        root or root_dir(),
+    )
     device = choose_device(config.device)
     dtype, reason = choose_dtype(config.dtype, device)
     unet = load_part(base, "unet")
     digest = unet_digest(unet)
     request = {**to_dict(config), "data_fingerprint": source.fingerprint, "base_digest": digest}
-    for key in ("device", "data", "base"):  # where, not what: the digests say what
-        request.pop(key)
-    claim_dir(run_dir, request, "training", marker="config.json")
+    where = ("device", "data", "base")  # what is there is in the digests
+    claim_dir(run_dir, request, "training", marker="config.json", ignore=where)
     if (run_dir / "result.json").exists():
         say(f"{run_dir} holds this training already, finished")
         return read_json(run_dir / "result.json")
     say(f"device {device}, {str(dtype).removeprefix('torch.')}: {reason}")
-    resolution = config.resolution or unet.config.sample_size * 8
+    resolution = config.resolution or unet.config.sample_size * vae_scale_factor(base)
     cache = open_cache(
         source,
         base,
         resolution,
         config.flip,
-        root_dir(),
+        root,
         limit=config.limit,
         device=device,
         progress=_cache_progress(say),
     )
     train_items, held_out = split_items(source, cache.num_items, config)
+    split_path = Path(root) / "artifacts" / source.name / "split.json"
+    write_split(split_path, source, config.held_out, config.seed)
     trainer = Trainer(
         config, unet, load_part(base, "scheduler"), cache, train_items, held_out, device, dtype
     )
@@ -101,9 +116,6 @@ def split_items(source, count: int, config: TrainConfig) -> tuple[np.ndarray, np
             f"{source.name} gives {len(train_items)} training and {len(held_out)} held-out items; "
             "both are needed: give more items, of two products at least"
         )
-    write_split(
-        root_dir() / "artifacts" / source.name / "split.json", source, config.held_out, config.seed
-    )
     return train_items, held_out[: config.eval_items]
 
 
