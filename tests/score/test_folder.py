@@ -5,7 +5,6 @@ import pytest
 from PIL import Image
 
 from tvhelpers.config import InputError
-from tvhelpers.score.features import InceptionClassifier, choose_classifier, inception_at_hand
 from tvhelpers.score.folder import format_table, score_folders
 
 
@@ -36,8 +35,10 @@ def folder(tmp_path):
 def test_figure_card_and_groups(folder, tmp_path):
     result = score_folders([folder, folder], tmp_path / "metrics.json", BrightnessClassifier())
     scored = result["folders"][0]
-    score = scored["metrics"]["inception_score"]
-    assert score["n"] == 12 and score["details"]["plug_in"] == pytest.approx(4)
+    (score,) = scored["metrics"]
+    assert score["name"] == "inception_score" and scored["n"] == score["n"] == 12
+    assert scored["files"][-1] == "11.png" and scored["chosen"] == "handed in"
+    assert score["details"]["plug_in"] == pytest.approx(4)
     assert score["details"]["num_groups"] == 4  # prompts, not pictures
     assert scored["classifier"] == "brightness" and scored["digest"]
     assert json.loads((tmp_path / "metrics.json").read_text()) == result
@@ -47,7 +48,7 @@ def test_figure_card_and_groups(folder, tmp_path):
 def test_pictures_without_records_are_taken(folder, tmp_path):
     (folder / "records.jsonl").unlink()
     result = score_folders([folder], tmp_path / "m.json", BrightnessClassifier())
-    assert result["folders"][0]["metrics"]["inception_score"]["n"] == 13
+    assert result["folders"][0]["n"] == 13
 
 
 def test_nothing_is_overwritten(folder, tmp_path):
@@ -74,17 +75,42 @@ def test_folders_that_cannot_be_scored(folder, tmp_path):
     refused(folder, "3.png is in records.jsonl but not there")
 
 
-def test_inception_is_taken_only_with_the_right_weights(tmp_path, monkeypatch):
-    monkeypatch.setenv("TV_DATA_DIR", str(tmp_path))
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
-    assert inception_at_hand() is None
-    with pytest.raises(InputError, match=r"weights-inception-2015-12-05.*torch-fidelity"):
-        InceptionClassifier()
-    (tmp_path / "inception").mkdir()
-    wrong = tmp_path / "inception" / "weights-inception-2015-12-05-6726825d.pth"
-    wrong.write_bytes(b"another file")
-    assert inception_at_hand() == wrong
-    with pytest.raises(InputError, match="not the file it claims to be"):
-        InceptionClassifier()
-    with pytest.raises(InputError, match="unknown classifier 'vgg'"):
-        choose_classifier("vgg")
+def test_records_that_cannot_be_trusted(folder, tmp_path):
+    whole = (folder / "records.jsonl").read_text()
+
+    def refused(text, sentence):
+        (folder / "records.jsonl").write_text(text)
+        with pytest.raises(InputError, match=sentence):
+            score_folders([folder], tmp_path / "m.json", BrightnessClassifier())
+        assert not (tmp_path / "m.json").exists()
+
+    refused("", "names no picture")  # and grid.png is not scored in their place
+    refused("{\n", "is broken")
+    refused("[1]\n", "is broken")
+    refused('{"file": "0.png"}\n', "is broken .*prompt")
+    refused(whole + whole, "names a picture twice")
+
+
+def test_an_out_file_that_is_no_metrics_file_stays(folder, tmp_path):
+    out = tmp_path / "notes.json"
+    out.write_text("my notes")
+    with pytest.raises(InputError, match="is not JSON"):
+        score_folders([folder], out, BrightnessClassifier())
+    assert out.read_text() == "my notes"
+    with pytest.raises(InputError, match="is a folder"):
+        score_folders([folder], tmp_path, BrightnessClassifier())
+
+
+def test_a_folder_of_equal_pictures_scores_one_and_says_why(tmp_path):
+    for i in range(5):
+        Image.new("RGB", (8, 8), "navy").save(tmp_path / f"{i}.jpg")
+    result = score_folders([tmp_path], tmp_path / "out" / "m.json", BrightnessClassifier())
+    (score,) = result["folders"][0]["metrics"]
+    assert score["value"] == pytest.approx(1) and "no width" in format_table(result)
+
+
+def test_a_single_picture_has_no_interval(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "0.png")
+    result = score_folders([tmp_path], tmp_path / "out" / "m.json", BrightnessClassifier())
+    assert result["folders"][0]["metrics"][0]["ci"] is None
+    assert "no interval" in format_table(result)

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -19,6 +21,7 @@ def test_extremes():
     one_hot = np.eye(10)[np.arange(1000) % 10]
     assert inception_score(one_hot).details["plug_in"] == pytest.approx(10)
     assert inception_score(np.eye(10)[:7]).details["cap"] == 7
+    assert inception_score(one_hot).details["effective_classes"] == pytest.approx(10)
 
 
 def test_plain_estimate_is_the_definition_and_torchmetrics():
@@ -36,6 +39,14 @@ def test_plain_estimate_is_the_definition_and_torchmetrics():
     theirs.update(torch.zeros((300, 3, 8, 8), dtype=torch.uint8))
     mean = theirs.compute()[0].item()
     assert details["plug_in"] == pytest.approx(mean, rel=1e-6)
+
+
+def test_each_image_s_part_averages_to_the_plain_log_score():
+    probs = dirichlet(50)
+    result = inception_score(probs)
+    assert len(result.per_item) == 50 and min(result.per_item) >= 0
+    assert np.mean(result.per_item) == pytest.approx(np.log(plain(probs)))
+    assert json.loads(json.dumps(result.to_dict()))["per_item"] == list(result.per_item)
 
 
 def test_closed_form_jackknife_equals_brute_force():
@@ -85,14 +96,30 @@ def test_ten_splits_are_reported_beside_and_capped():
     assert details["ten_split_mean"] == pytest.approx(13.8) and details["plug_in"] == pytest.approx(
         138
     )
-    assert inception_score(dirichlet(19)).details["ten_split_mean"] is None
+    assert inception_score(dirichlet(9)).details["ten_split_mean"] is None
+    assert inception_score(dirichlet(10)).details["ten_split_mean"] == pytest.approx(1)
+
+
+def test_ten_splits_are_torch_fidelity_s():
+    """Its metric_isc.py, word for word in what it computes: seed 2020, i * N // 10, ddof 0."""
+    probs = dirichlet(138)
+    shuffled = probs[np.random.RandomState(2020).permutation(138)]
+    scores = [plain(shuffled[i * 138 // 10 : (i + 1) * 138 // 10]) for i in range(10)]
+    details = inception_score(probs).details
+    assert details["ten_split_mean"] == pytest.approx(np.mean(scores))
+    assert details["ten_split_std"] == pytest.approx(np.std(scores))
 
 
 def test_doubtful_figures_say_so():
-    assert any("cap" in warning for warning in inception_score(np.eye(50)[:30]).warnings)
+    said = " ".join(inception_score(np.eye(50)[:30]).warnings)
+    assert "cap of 30: more images" in said and "no width" in said and "3 images at a time" in said
+    said = inception_score(np.eye(10)[np.arange(2000) % 10]).warnings
+    assert any("cap of 10: more classes" in warning for warning in said)
+    assert any("no width" in warning for warning in inception_score(np.eye(4)[[1] * 9]).warnings)
     alone = inception_score(dirichlet(5), np.zeros(5))
     assert alone.ci is None and alone.se is None and "no interval" in alone.warnings[0]
-    assert not inception_score(dirichlet(2000, k=5)).warnings
+    assert alone.value == alone.details["plug_in"]
+    assert not inception_score(dirichlet(2000, k=20, sharp=1)).warnings
 
 
 @pytest.mark.parametrize(
@@ -102,3 +129,9 @@ def test_doubtful_figures_say_so():
 def test_what_is_no_probability_raises(probs):
     with pytest.raises(ValueError, match="probabilit"):
         inception_score(np.array(probs))
+
+
+def test_groups_of_another_length_raise():
+    for groups in ([0, 1, 2], [0, 1, 2, 3, 4], np.zeros((4, 1))):
+        with pytest.raises(ValueError, match="groups have shape"):
+            inception_score(np.eye(4), groups)

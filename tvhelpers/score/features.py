@@ -1,10 +1,13 @@
 """Classifiers that scores are computed on: pixels in, class probabilities out.
 
-Each is loaded when it is made, never downloads, and names its weights by their digest.
+Each is loaded when it is made, never downloads, and names its weights by their digest.  They share
+`name`, `digest`, `classes` (K labels) and `probs(pixels uint8 (N, H, W, 3)) -> float64 (N, K)`.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import itertools
 import os
 from pathlib import Path
 
@@ -17,14 +20,17 @@ from tvhelpers.runtime import file_sha256
 
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 INCEPTION_DIGEST = "6726825d"  # the head of its SHA-256, as its name says
+INCEPTION_PACKAGES = ("torchmetrics", "torch_fidelity")
 BATCH_SIZE = 32
 
 
 class JudgeClassifier:
     """mini's judge: (category, colour) pairs of flats as classes.
 
-    A score on it is the effective number of kinds of garment that the pictures show; it is not to
-    be compared with one on Inception-v3's 1,008 classes.
+    A pair's probability is the product of its heads' two, as if they erred independently.  A score
+    on it is the effective number of kinds of garment that the pictures show; it is not to be
+    compared with one on Inception-v3's 1,008 classes, and says little about pictures unlike flats.
+    Raises InputError where the judge's weights are missing.
     """
 
     name = "mini judge (category x colour)"
@@ -32,8 +38,16 @@ class JudgeClassifier:
     def __init__(self, device: str = "cpu"):
         from tvhelpers.models.mini import RESOLUTION, load_judge
 
-        self.judge, self.digest = load_judge()
-        self.judge, self.device, self.size = self.judge.to(device), device, RESOLUTION
+        try:
+            judge, self.digest = load_judge()
+        except FileNotFoundError as error:
+            raise InputError(
+                f"mini's judge is not there ({error}); install the package with its weights, or "
+                "train them: python -m tvhelpers mini train"
+            ) from None
+        self.judge, self.device, self.size = judge.to(device).eval(), device, RESOLUTION
+        pairs = itertools.product(judge.heads["category"], judge.heads["colour"])
+        self.classes = tuple(f"{category}, {colour}" for category, colour in pairs)
 
     @torch.no_grad()
     def probs(self, pixels: np.ndarray) -> np.ndarray:
@@ -46,9 +60,13 @@ class JudgeClassifier:
 
 
 class InceptionClassifier:
-    """Inception-v3 of 2015-12-05 through torchmetrics and torch-fidelity, logits without bias."""
+    """Inception-v3 of 2015-12-05 through torchmetrics and torch-fidelity, logits without bias.
+
+    Raises InputError where the weights or the two packages are missing, or the digest is wrong.
+    """
 
     name = "Inception-v3 2015-12-05"
+    classes = tuple(f"output {i}" for i in range(1008))  # TensorFlow's graph pads ImageNet's 1,000
 
     def __init__(self, device: str = "cpu"):
         path = inception_at_hand()
@@ -56,7 +74,7 @@ class InceptionClassifier:
             raise InputError(
                 f"Inception-v3's weights are not at hand: put {INCEPTION_FILE} into "
                 f"{_inception_places()[0].parent} (data_manifest.yaml, inception, says from where) "
-                "and pip install torch-fidelity; or use --classifier judge"
+                "and pip install torchmetrics torch-fidelity; or use --classifier judge"
             )
         self.digest, self.device = file_sha256(path), device
         if not self.digest.startswith(INCEPTION_DIGEST):
@@ -85,9 +103,12 @@ def choose_classifier(name: str = "auto", device: str = "cpu"):
         return InceptionClassifier(device), "asked for"
     if name != "auto":
         raise InputError(f"unknown classifier {name!r}; choose auto, inception or judge")
-    if inception_at_hand() and _has_torch_fidelity():
+    missing = [package for package in INCEPTION_PACKAGES if not importlib.util.find_spec(package)]
+    if inception_at_hand() is None:
+        missing = ["weights", *missing]
+    if not missing:
         return InceptionClassifier(device), "its weights are at hand"
-    return JudgeClassifier(device), "Inception-v3's weights or torch-fidelity are not at hand"
+    return JudgeClassifier(device), f"Inception-v3 lacks its {' and '.join(missing)}"
 
 
 def inception_at_hand() -> Path | None:
@@ -101,20 +122,21 @@ def _inception_places() -> list[Path]:
     return [data / "inception" / INCEPTION_FILE, hub / INCEPTION_FILE]
 
 
-def _has_torch_fidelity() -> bool:
-    import importlib.util
-
-    return importlib.util.find_spec("torch_fidelity") is not None
-
-
 def _inception_network(path: Path):
     """Return torchmetrics' wrapper of torch-fidelity's network, giving logits (N, 1008)."""
     try:
         from torchmetrics.image.fid import NoTrainInceptionV3
 
-        return NoTrainInceptionV3("inception-v3-compat", ["logits_unbiased"], str(path))
-    except (ImportError, ModuleNotFoundError) as error:
-        raise InputError(f"Inception-v3 needs torch-fidelity ({error}); pip install it") from None
+        network = NoTrainInceptionV3("inception-v3-compat", ["logits_unbiased"], str(path))
+    except ImportError as error:
+        raise InputError(
+            f"Inception-v3 needs torchmetrics and torch-fidelity ({error}); pip install them, or "
+            "use --classifier judge"
+        ) from None
+    # torchmetrics smooths when it resizes since 1.8; published scores resize as TensorFlow 1 did.
+    # An attribute, since earlier versions know no such argument.
+    network.use_antialias = False
+    return network
 
 
 def _checked(pixels: np.ndarray) -> np.ndarray:

@@ -11,7 +11,15 @@ import numpy as np
 
 from tvhelpers.config import InputError
 from tvhelpers.data.photos import IMAGE_ENDINGS, read_photo
-from tvhelpers.runtime import choose_device, file_sha256, read_jsonl, versions, write_json
+from tvhelpers.runtime import (
+    choose_device,
+    content_key,
+    file_sha256,
+    read_json,
+    read_jsonl,
+    versions,
+    write_json,
+)
 from tvhelpers.score.features import BATCH_SIZE, choose_classifier
 from tvhelpers.score.metrics import inception_score
 
@@ -26,8 +34,6 @@ class PictureFolder:
 
     def digest(self) -> str:
         """Return 16 hex digits of all pictures' bytes and prompts."""
-        from tvhelpers.runtime import content_key
-
         return content_key([[file_sha256(file) for file in self.files], self.prompts])
 
 
@@ -35,8 +41,11 @@ def score_folders(dirs, out_path: Path, classifier="auto", device: str = "auto")
     """Write, and return, the Inception Score of each folder with its metric card.
 
     `classifier` is a name for `choose_classifier`, or an object with name, digest and probs.
+    Pictures of one prompt count as one block wherever a prompt repeats.
     Raises InputError for a folder without whole pictures, and where `out_path` holds anything else.
     """
+    if Path(out_path).is_dir():
+        raise InputError(f"{out_path} is a folder; give the name of a file for the metrics")
     folders = [open_folder(Path(folder)) for folder in dirs]
     device = choose_device(device)
     if isinstance(classifier, str):
@@ -54,29 +63,39 @@ def open_folder(path: Path) -> PictureFolder:
     """Return the pictures of a folder: those of records.jsonl, or all where there is none."""
     if not path.is_dir():
         raise InputError(f"{path} is not a folder; give one that `generate` wrote, or of pictures")
-    try:
-        records = read_jsonl(path / "records.jsonl")
-    except ValueError as error:
-        raise InputError(f"{path}/records.jsonl is broken ({error}); draw it anew") from None
-    if records:
-        files = [path / record["file"] for record in records]
-        missing = [file.name for file in files if not file.is_file()]
-        if missing:
-            raise InputError(
-                f"{path}: {missing[0]} is in records.jsonl but not there; draw it anew"
-            )
-        return PictureFolder(path, files, [record["prompt"] for record in records])
+    if (path / "records.jsonl").exists():
+        return _recorded_pictures(path)
     files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_ENDINGS)
     if not files:
         raise InputError(f"{path} holds no pictures; give a folder that `generate` wrote")
     return PictureFolder(path, files, None)
 
 
+def _recorded_pictures(path: Path) -> PictureFolder:
+    """Return the pictures that records.jsonl names, and no other: grid.png is none of them."""
+    try:
+        records = read_jsonl(path / "records.jsonl")
+        files = [path / record["file"] for record in records]
+        prompts = [str(record["prompt"]) for record in records]
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(
+            f"{path}/records.jsonl is broken ({type(error).__name__}: {error}); draw it anew"
+        ) from None
+    if not files:
+        raise InputError(f"{path}/records.jsonl names no picture; run `generate` to its end")
+    missing = [file.name for file in files if not file.is_file()]
+    if missing:
+        raise InputError(f"{path}: {missing[0]} is in records.jsonl but not there; draw it anew")
+    if len(set(files)) < len(files):
+        raise InputError(f"{path}/records.jsonl names a picture twice; draw it anew")
+    return PictureFolder(path, files, prompts)
+
+
 def format_table(result: dict) -> str:
     """Return a line a folder, with its warnings below."""
     lines = []
     for folder in result["folders"]:
-        score = folder["metrics"]["inception_score"]
+        score = next(m for m in folder["metrics"] if m["name"] == "inception_score")
         interval = (
             "no interval" if score["ci"] is None else "95 % {:.2f} to {:.2f}".format(*score["ci"])
         )
@@ -94,8 +113,10 @@ def _score(folder: PictureFolder, classifier) -> dict:
     score = inception_score(probs, folder.prompts if repeated else None)
     return {
         "dir": str(folder.path),
+        "n": len(folder.files),
         "digest": folder.digest(),
-        "metrics": {score.name: score.to_dict()},
+        "files": [file.name for file in folder.files],
+        "metrics": [score.to_dict()],
     }
 
 
@@ -113,7 +134,7 @@ def _batches(files: list[Path]) -> Iterator[np.ndarray]:
 
 def _write_once(path: Path, result: dict) -> None:
     if path.exists():
-        if json.loads(path.read_text() or "null") != result:
+        if read_json(path) != result:
             raise InputError(
                 f"{path} holds other results, and nothing is overwritten; choose another name"
             )

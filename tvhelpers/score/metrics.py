@@ -21,6 +21,7 @@ class Result:
     n: int  # images
     method: str
     warnings: tuple[str, ...] = ()
+    per_item: tuple[float, ...] = ()  # each image's part, in the order given
     details: dict = field(default_factory=dict)
 
     def to_dict(self) -> dict:
@@ -34,31 +35,29 @@ def inception_score(probs: np.ndarray, groups=None) -> Result:
     IS = exp(H(mean p) - mean H(p)) (Salimans et al. 2016) of all images as one split.  The value is
     the delete-one jackknife's on the log scale, and so is the 95 % interval; it can exceed the cap
     min(N, K) of the plain estimate.  `groups` (N,), such as prompts, are deleted as blocks, so that
-    several images of one prompt do not count as independent.  `details` holds the plain estimate
-    (`plug_in`), the cap, and the mean and standard deviation over ten splits that papers print.
-    Raises ValueError for values that are no probabilities.
+    several images of one prompt do not count as independent.  `per_item` holds KL(p_i | mean p) in
+    nats, whose mean is the plain log score.  `details` holds the plain estimate (`plug_in`), the
+    cap, the effective number of classes exp(H(mean p)), and the mean and standard deviation over
+    ten splits that papers print.
+    Raises ValueError for values that are no probabilities, and for groups of another length.
     """
     probs = _checked(probs)
-    num_images, num_classes = probs.shape
-    blocks = np.unique(np.arange(num_images) if groups is None else groups, return_inverse=True)[1]
-    num_blocks = int(blocks.max()) + 1
+    num_images = len(probs)
+    blocks = _block_numbers(groups, num_images)
     plug_in = _log_score(probs.mean(0), _entropy(probs).mean())
-    cap = min(num_images, num_classes)
-    details = {"plug_in": float(np.exp(plug_in)), "cap": cap, "num_groups": num_blocks,
-               **_ten_splits(probs)}  # fmt: skip
+    details = {
+        "plug_in": float(np.exp(plug_in)),
+        "cap": min(probs.shape),
+        "num_groups": int(blocks.max()) + 1,
+        "effective_classes": float(np.exp(_entropy(probs.mean(0)))),
+        **_ten_splits(probs),
+    }
+    value, se, ci = _jackknife(plug_in, _leave_one_out(probs, blocks))
     method = "one split, jackknife over " + ("images" if groups is None else "groups")
     method += ", standard error and interval on the log scale"
-    if num_blocks < 2:
-        warning = "fewer than 2 independent images or groups: no interval and no correction"
-        return Result("inception_score", details["plug_in"], None, None, num_images, method,
-                      (warning,), details)  # fmt: skip
-    left_out = _leave_one_out(probs, blocks, num_blocks)
-    log_value = num_blocks * plug_in - (num_blocks - 1) * left_out.mean()
-    se = float(np.sqrt((num_blocks - 1) / num_blocks * np.square(left_out - left_out.mean()).sum()))
-    low, high = np.exp(log_value - Z95 * se), np.exp(log_value + Z95 * se)
-    value = float(np.exp(log_value))
-    return Result("inception_score", value, se, (float(low), float(high)), num_images, method,
-                  _doubts(value, num_images, num_blocks, cap), details)  # fmt: skip
+    warnings = _doubts(value, se, probs.shape, details["num_groups"])
+    per_item = tuple(_divergences(probs).tolist())
+    return Result("inception_score", value, se, ci, num_images, method, warnings, per_item, details)
 
 
 def _checked(probs) -> np.ndarray:
@@ -85,8 +84,27 @@ def _log_score(mean_probs: np.ndarray, mean_entropy):
     return _entropy(mean_probs) - mean_entropy
 
 
-def _leave_one_out(probs: np.ndarray, blocks: np.ndarray, num_blocks: int) -> np.ndarray:
+def _divergences(probs: np.ndarray) -> np.ndarray:
+    """Return KL(p_i | mean p) (N,) in nats; a class that no image shows adds 0."""
+    mean_probs = probs.mean(0)
+    return -(probs * np.log(np.where(mean_probs > 0, mean_probs, 1))).sum(1) - _entropy(probs)
+
+
+def _block_numbers(groups, num_images: int) -> np.ndarray:
+    """Return the block 0..G-1 of each image (N,); every image is its own without groups."""
+    if groups is None:
+        return np.arange(num_images)
+    groups = np.asarray(groups)
+    if groups.shape != (num_images,):
+        raise ValueError(f"groups have shape {groups.shape}; give one for each of {num_images}")
+    return np.unique(groups, return_inverse=True)[1]
+
+
+def _leave_one_out(probs: np.ndarray, blocks: np.ndarray) -> np.ndarray:
     """Return log IS (G,) without each block, in closed form: sums less the block's own sums."""
+    num_blocks = int(blocks.max()) + 1
+    if num_blocks < 2:
+        return np.zeros(0)
     sums = np.zeros((num_blocks, probs.shape[1]))
     np.add.at(sums, blocks, probs)
     entropies = np.bincount(blocks, _entropy(probs), num_blocks)
@@ -95,12 +113,26 @@ def _leave_one_out(probs: np.ndarray, blocks: np.ndarray, num_blocks: int) -> np
     return _log_score(mean_probs, (entropies.sum() - entropies) / left)
 
 
+def _jackknife(full: float, left_out: np.ndarray):
+    """Return (value, se of its log, 95 % interval) of a log estimate and its leave-one-outs (G,).
+
+    The two last are None, and the value is not corrected, where there is none to leave out.
+    """
+    num = len(left_out)
+    if not num:
+        return float(np.exp(full)), None, None
+    log_value = num * full - (num - 1) * left_out.mean()
+    se = float(np.sqrt((num - 1) / num * np.square(left_out - left_out.mean()).sum()))
+    low, high = np.exp(log_value - Z95 * se), np.exp(log_value + Z95 * se)
+    return float(np.exp(log_value)), se, (float(low), float(high))
+
+
 def _ten_splits(probs: np.ndarray, splits: int = 10, seed: int = 2020) -> dict:
     """Return what torch-fidelity prints: shuffled, i * N // 10 splits, deviation of ddof 0.
 
     The deviation is the spread of small splits, no error bar, and the mean is at most N / 10.
     """
-    if len(probs) < 2 * splits:
+    if len(probs) < splits:
         return {"ten_split_mean": None, "ten_split_std": None}
     shuffled = probs[np.random.RandomState(seed).permutation(len(probs))]
     bounds = [i * len(probs) // splits for i in range(splits + 1)]
@@ -109,10 +141,22 @@ def _ten_splits(probs: np.ndarray, splits: int = 10, seed: int = 2020) -> dict:
     return {"ten_split_mean": float(np.mean(scores)), "ten_split_std": float(np.std(scores))}
 
 
-def _doubts(value: float, num_images: int, num_blocks: int, cap: int) -> tuple[str, ...]:
+def _doubts(value: float, se: float | None, shape: tuple[int, int], num_blocks: int):
+    """Return a sentence for each reason not to lean on the figure."""
+    num_images, num_classes = shape
     doubts = []
-    if value > num_images / 2:
-        doubts.append(f"over half of the cap of {cap}: more images are needed to tell")
+    if se is None:
+        doubts.append("fewer than 2 independent images or groups: no interval and no correction")
+    elif se < 1e-9:  # all images alike, or each of a class of its own: nothing to estimate it from
+        doubts.append("leaving out any image changes the score alike: the interval has no width")
+    if value > min(shape) / 2:
+        more = "images" if num_images <= num_classes else "classes"
+        doubts.append(f"over half of the cap of {min(shape)}: more {more} are needed to tell")
     if num_blocks < 10 * value:
         doubts.append(f"only {num_blocks} independent images or groups for a score of {value:.1f}")
+    if 10 <= num_images < 100 * value:
+        doubts.append(
+            f"the ten-split figure sees {num_images // 10} images at a time, too few for "
+            f"{value:.1f}: only to set beside papers"
+        )
     return tuple(doubts)

@@ -35,7 +35,7 @@ class FitConfig:
 def fit(
     model: nn.Module, loss_of: Callable, count: int, config: FitConfig, work_dir: Path
 ) -> nn.Module:
-    """Minimise loss_of(model, indices int64 (batch_size,), generator) over indices below `count`.
+    """Minimise loss_of(model, indices int64 (batch_size,), generator, progress 0..1).
 
     The batch and the generator of a step depend on (seed, step) alone, so that a training which was
     stopped and run again gives what an unbroken one gives.  Checkpoints are kept in `work_dir`.
@@ -53,7 +53,7 @@ def fit(
             step, config.steps, round(config.warmup * config.steps)
         )
         with torch.autocast(config.device, torch.bfloat16, enabled=config.autocast):
-            loss = loss_of(model, indices.numpy(), generator)
+            loss = loss_of(model, indices.numpy(), generator, step / config.steps)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -91,21 +91,34 @@ def to_images(pixels: np.ndarray, device: str = "cpu") -> torch.Tensor:
     return images.float() / 127.5 - 1
 
 
-# Autoencoder: L2 + L1 on pixels, a light pull of the latents towards a unit normal.
+# Autoencoder: L2 + L1 on pixels and a hint of KL.  Left alone, a small one learns light and dark
+# within minutes and colours much later, so at first it is led: three latent channels are pulled
+# towards the lightness and the two colour axes of their 8 x 8 patch.
 
 
-def autoencoder_loss(pixels: np.ndarray, device: str, kl_weight: float = 1e-4) -> Callable:
+def autoencoder_loss(pixels: np.ndarray, device: str, kl_weight: float = 1e-5) -> Callable:
     """Return the loss for `fit` of an AutoencoderKL on `pixels` uint8 (N, H, W, 3)."""
 
-    def loss_of(vae, indices, generator):
+    def loss_of(vae, indices, generator, progress):
         images = to_images(pixels[indices], device)
         posterior = vae.encode(images).latent_dist
         noise = torch.randn(posterior.mean.shape, generator=generator).to(device)
         decoded = vae.decode(posterior.mean + posterior.std * noise).sample.float()
         kl = posterior.kl().mean() / posterior.mean[0].numel()
-        return F.mse_loss(decoded, images) + 0.1 * F.l1_loss(decoded, images) + kl_weight * kl
+        lead = F.mse_loss(posterior.mean[:, :3].float(), patch_colours(images))
+        fine = F.mse_loss(decoded, images) + 0.2 * F.l1_loss(decoded, images)
+        return fine + kl_weight * kl + max(0.0, 1 - progress / LED_SHARE) * lead
 
     return loss_of
+
+
+LED_SHARE = 0.4  # of the steps
+
+
+def patch_colours(images: torch.Tensor) -> torch.Tensor:
+    """Return lightness, red-blue and green-magenta (N, 3, h/8, w/8) of 8 x 8 patches' means."""
+    red, green, blue = F.avg_pool2d(images, 8).unbind(1)
+    return torch.stack([(red + green + blue) / 3, red - blue, green - (red + blue) / 2], 1) * 2
 
 
 @torch.no_grad()
@@ -133,7 +146,7 @@ def clip_loss(
     labels = {spec: number for number, spec in enumerate(dict.fromkeys(specs))}
     numbers = torch.tensor([labels[spec] for spec in specs])
 
-    def loss_of(clip, indices, generator):
+    def loss_of(clip, indices, generator, progress):
         picks = torch.randint(2**31, (len(indices),), generator=generator).tolist()
         texts = [
             captions_of[i][pick % len(captions_of[i])]
@@ -168,7 +181,7 @@ TEXT_LENGTH = 40  # tokens; mini's captions are shorter, and causal attention ig
 def judge_loss(pixels: np.ndarray, labels: dict[str, np.ndarray], device: str) -> Callable:
     """Return the loss for `fit` of a Judge: labels[head] int64 (N,)."""
 
-    def loss_of(judge, indices, generator):
+    def loss_of(judge, indices, generator, progress):
         images = to_images(pixels[indices], device)
         shift = torch.randint(-6, 7, (2,), generator=generator).tolist()
         images = torch.roll(images, shift, (2, 3))

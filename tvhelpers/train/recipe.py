@@ -32,7 +32,7 @@ SEEDS = {"base": 1, "judge": 2}  # of the flats; the manifest's sources have oth
 NUM_FLATS = {"base": 8000, "judge": 6000}
 
 FITS = {
-    "vae": FitConfig(steps=1300, batch_size=8, learning_rate=2e-3),
+    "vae": FitConfig(steps=1400, batch_size=8, learning_rate=2e-3),
     "clip": FitConfig(steps=700, batch_size=128, learning_rate=1e-3, weight_decay=0.1),
     "judge": FitConfig(steps=700, batch_size=48, learning_rate=3e-3, seed=7),
 }
@@ -106,7 +106,7 @@ def train_mini(
 
 def train_vae(shop: Workshop) -> None:
     """Train the autoencoder on the base's flats, and on photos where there are any."""
-    pixels = rendered(shop, "base", BASE_PATTERNS)[1][: shop.count(3000, 64)]
+    pixels = rendered(shop, "base", BASE_PATTERNS)[1][: shop.count(6000, 64)]
     pixels = np.concatenate([pixels, _photo_pixels(shop)])
     loss = pretrain.autoencoder_loss(pixels, shop.device)
     vae = pretrain.fit(mini.build_vae(), loss, len(pixels), shop.fit("vae"), shop.work_dir / "vae")

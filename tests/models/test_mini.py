@@ -1,0 +1,95 @@
+"""The embedded base as it is shipped: whole, small, drawing what it is told."""
+
+import numpy as np
+import pytest
+import torch
+
+from tvhelpers.data import flats
+from tvhelpers.models.base import find_base, load_part
+from tvhelpers.models.mini import WEIGHTS_DIR, load_judge
+from tvhelpers.sample.sampler import Sampler
+from tvhelpers.train.pretrain import to_images
+
+
+@pytest.fixture(scope="module")
+def mini():
+    return Sampler("mini", device="cpu")
+
+
+@torch.no_grad()
+def share_right(specs, pixels) -> dict[str, float]:
+    """Share of the pictures in which the judge sees the spec's word, by head."""
+    judge, _ = load_judge()
+    logits = judge(to_images(np.stack(pixels)))
+    words = {head: [judge.heads[head][i] for i in rows.argmax(1)] for head, rows in logits.items()}
+    return {
+        head: np.mean(
+            [getattr(spec, head) == word for spec, word in zip(specs, words[head], strict=True)]
+        )
+        for head in words
+    }
+
+
+def draw(sampler, specs):
+    jobs = [(i, flats.captions(spec)[1], 100 + i) for i, spec in enumerate(specs)]
+    return [np.asarray(picture) for *_, picture in sampler.sample(jobs, steps=20, guidance=5.0)]
+
+
+def test_weights_are_safetensors_of_30_mb_at_most_with_a_card():
+    files = [path for path in WEIGHTS_DIR.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 30e6
+    assert {path.suffix for path in files} <= {".safetensors", ".json", ".txt", ".md"}
+    assert (WEIGHTS_DIR / "README.md").is_file()
+
+
+def test_the_judge_names_fresh_flats():
+    specs = [flats.random_spec(77, i) for i in range(150)]
+    right = share_right(specs, [flats.render(spec, 77, i) for i, spec in enumerate(specs)])
+    assert min(right.values()) >= 0.95, right
+
+
+def test_the_base_draws_what_it_has_seen():
+    specs = [flats.random_spec(78, i, patterns=("plain", "striped", "dotted")) for i in range(24)]
+    right = share_right(specs, draw(Sampler("mini", "none", device="cpu"), specs))
+    assert right["category"] >= 0.7 and right["colour"] >= 0.6, right
+
+
+def test_the_shipped_adapter_is_the_default_and_adds_tartan(mini):
+    assert mini.identity["adapter_sha256"]
+    specs = [flats.random_spec(79, i, patterns=("tartan",)) for i in range(16)]
+    base = share_right(specs, draw(Sampler("mini", "none", device="cpu"), specs))["pattern"]
+    assert share_right(specs, draw(mini, specs))["pattern"] >= base + 0.3
+
+
+def test_stock_diffusers_draws_the_same_with_the_shipped_adapter(mini):
+    from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
+
+    stock = StableDiffusionPipeline.from_pretrained(WEIGHTS_DIR)
+    stock.scheduler = DPMSolverMultistepScheduler.from_config(stock.scheduler.config)
+    stock.load_lora_weights(str(WEIGHTS_DIR / "shipped_adapter.safetensors"))
+    noise = torch.randn((1, 4, 16, 16), generator=torch.Generator().manual_seed(1))
+    pictures = [
+        pipe(["a red tartan skirt"], latents=noise, num_inference_steps=20, output_type="np").images
+        for pipe in (stock, mini.pipe)
+    ]
+    assert np.abs(pictures[0] - pictures[1]).max() <= 1e-4
+
+
+def test_alone_or_in_a_batch_within_one_level(mini):
+    jobs = [
+        (i, prompt, i) for i, prompt in enumerate(["a red dress", "blue dotted skirt", "a hoodie"])
+    ]
+    together = [np.asarray(p).astype(int) for *_, p in mini.sample(jobs, steps=20, guidance=5.0)]
+    for job, picture in zip(jobs, together, strict=True):
+        alone = np.asarray(next(mini.sample([job], steps=20, guidance=5.0))[3])
+        assert np.abs(alone - picture).max() <= 1
+
+
+def test_unknown_words_become_more_tokens_and_no_error():
+    tokenizer = load_part(find_base("mini"), "tokenizer")
+    ids = tokenizer(["a zebra-print qipao, 旗袍 ☂"]).input_ids[0]
+    assert (
+        tokenizer.decode(ids, skip_special_tokens=True).replace(" ", "")
+        == "azebra-printqipao,旗袍☂"
+    )
+    assert len(tokenizer(["a red tartan skirt"]).input_ids[0]) == 6

@@ -1,0 +1,145 @@
+"""Classifiers: a judge of random weights, and Inception-v3 where its packages are installed."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+import torch
+
+from tvhelpers.config import InputError
+from tvhelpers.models import mini
+from tvhelpers.runtime import file_sha256
+from tvhelpers.score import features
+
+HEADS = {"category": ("dress", "coat", "skirt"), "colour": ("red", "blue"), "pattern": ("plain",)}
+PACKAGES = all(importlib.util.find_spec(package) for package in features.INCEPTION_PACKAGES)
+
+
+@pytest.fixture
+def judge(monkeypatch):
+    torch.manual_seed(0)
+    judge = mini.Judge(HEADS, width=4).eval()
+    monkeypatch.setattr(mini, "load_judge", lambda: (judge, "abc"))
+    return judge
+
+
+@pytest.fixture
+def no_inception(tmp_path, monkeypatch):
+    """No weights anywhere; returns where they belong."""
+    monkeypatch.setenv("TV_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
+    monkeypatch.setattr(torch.hub, "_hub_dir", None)
+    assert features.inception_at_hand() is None
+    return tmp_path / "data" / "inception" / features.INCEPTION_FILE
+
+
+def pictures(*shape):
+    return np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+
+
+def test_the_judge_s_classes_are_pairs_of_two_heads(judge):
+    classifier = features.JudgeClassifier()
+    pixels = pictures(5, 128, 128)
+    probs = classifier.probs(pixels)
+    assert probs.dtype == np.float64 and probs.shape == (5, 6) == (5, len(classifier.classes))
+    assert np.allclose(probs.sum(1), 1, atol=1e-12) and classifier.digest == "abc"
+    with torch.no_grad():
+        logits = judge(torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1)
+    category, colour = (logits[head].double().softmax(1).numpy() for head in ("category", "colour"))
+    pair = classifier.classes.index("coat, blue")
+    assert np.allclose(probs[:, pair], category[:, 1] * colour[:, 1])
+
+
+def test_pictures_of_another_size_are_resized_without_aliasing(judge):
+    classifier = features.JudgeClassifier()
+    stripes = np.zeros((1, 512, 512, 3), np.uint8)
+    stripes[:, :, ::2] = 255  # finer than 128 px can hold: must come out as even grey
+    grey = np.full((1, 128, 128, 3), 128, np.uint8)
+    assert np.allclose(classifier.probs(stripes), classifier.probs(grey), atol=0.01)
+    assert classifier.probs(pictures(2, 40, 70)).shape == (2, 6)
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [np.zeros((1, 8, 8, 3)), pictures(8, 8), pictures(1, 3, 8)[..., :2]],
+    ids=["floats", "one picture", "two channels"],
+)
+def test_only_uint8_rgb_is_taken(judge, pixels):
+    with pytest.raises(ValueError, match="give uint8"):
+        features.JudgeClassifier().probs(pixels)
+
+
+def test_a_judge_that_is_missing_is_one_sentence(monkeypatch, tmp_path):
+    load = mini.load_judge
+    monkeypatch.setattr(mini, "load_judge", lambda: load(tmp_path / "judge.safetensors"))
+    with pytest.raises(InputError, match="judge is not there"):
+        features.JudgeClassifier()
+
+
+def test_the_choice_and_its_reason(judge, no_inception):
+    classifier, reason = features.choose_classifier()
+    assert isinstance(classifier, features.JudgeClassifier) and "lacks its weights" in reason
+    assert features.choose_classifier("judge")[1] == "asked for"
+    with pytest.raises(InputError, match="unknown classifier 'vgg'"):
+        features.choose_classifier("vgg")
+
+
+def test_inception_without_weights_says_where_they_go(no_inception):
+    with pytest.raises(InputError, match=r"weights-inception-2015-12-05.*torch-fidelity") as caught:
+        features.choose_classifier("inception")
+    assert str(no_inception.parent) in str(caught.value)
+
+
+def test_another_file_under_inception_s_name_is_refused(no_inception):
+    no_inception.parent.mkdir(parents=True)
+    no_inception.write_bytes(b"another file")
+    assert features.inception_at_hand() == no_inception
+    with pytest.raises(InputError, match="not the file it claims to be"):
+        features.InceptionClassifier()
+
+
+def test_torch_s_own_cache_is_looked_into(no_inception, tmp_path):
+    cached = tmp_path / "hub" / "hub" / "checkpoints" / features.INCEPTION_FILE
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(b"")
+    assert features.inception_at_hand() == cached
+
+
+@pytest.mark.skipif(PACKAGES, reason="torchmetrics and torch-fidelity are installed")
+def test_weights_without_the_packages(judge, no_inception, monkeypatch):
+    no_inception.parent.mkdir(parents=True)
+    no_inception.write_bytes(b"stands for the weights")
+    monkeypatch.setattr(features, "INCEPTION_DIGEST", file_sha256(no_inception)[:8])
+    assert "torch_fidelity" in features.choose_classifier("auto")[1]
+    with pytest.raises(InputError, match="pip install them"):
+        features.choose_classifier("inception")
+
+
+@pytest.mark.skipif(
+    not PACKAGES, reason="Inception-v3 needs torchmetrics and torch-fidelity: pip install them"
+)
+def test_inception_gives_torch_fidelity_s_logits(no_inception, monkeypatch):
+    """Random weights under the real name; torch-fidelity's own forward pass is the reference."""
+    from torch_fidelity import feature_extractor_inceptionv3 as theirs
+
+    monkeypatch.setattr(theirs, "load_state_dict_from_url", lambda *args, **options: None)
+    monkeypatch.setattr(theirs.FeatureExtractorInceptionV3, "load_state_dict", lambda *args: None)
+    torch.manual_seed(0)
+    network = theirs.FeatureExtractorInceptionV3("inception-v3-compat", ["logits_unbiased"])
+    monkeypatch.undo()
+    monkeypatch.setenv("TV_DATA_DIR", str(no_inception.parents[1]))
+    for layer in network.modules():  # untrained, the network hardly looks at its input
+        if isinstance(layer, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(layer.weight)
+    no_inception.parent.mkdir(parents=True)
+    torch.save(network.state_dict(), no_inception)
+    monkeypatch.setattr(features, "INCEPTION_DIGEST", file_sha256(no_inception)[:8])
+    classifier, reason = features.choose_classifier("auto")
+    assert isinstance(classifier, features.InceptionClassifier) and "at hand" in reason
+    pixels = pictures(2, 400, 400)  # larger than 299: smoothing would show
+    logits = network(torch.from_numpy(pixels).permute(0, 3, 1, 2))[0]
+    expected = logits.double().softmax(1).numpy()
+    assert expected.max() > 2 * expected.min()  # or the comparison would say nothing
+    probs = classifier.probs(pixels)
+    assert probs.shape == (2, len(classifier.classes))
+    assert np.allclose(probs, expected, rtol=1e-4, atol=0)
