@@ -122,12 +122,11 @@ def test_inception_gives_torch_fidelity_s_logits(no_inception, monkeypatch):
     """Random weights under the real name; torch-fidelity's own forward pass is the reference."""
     from torch_fidelity import feature_extractor_inceptionv3 as theirs
 
-    monkeypatch.setattr(theirs, "load_state_dict_from_url", lambda *args, **options: None)
-    monkeypatch.setattr(theirs.FeatureExtractorInceptionV3, "load_state_dict", lambda *args: None)
-    torch.manual_seed(0)
-    network = theirs.FeatureExtractorInceptionV3("inception-v3-compat", ["logits_unbiased"])
-    monkeypatch.undo()
-    monkeypatch.setenv("TV_DATA_DIR", str(no_inception.parents[1]))
+    with monkeypatch.context() as patch:  # build theirs without a download
+        patch.setattr(theirs, "load_state_dict_from_url", lambda *args, **options: None)
+        patch.setattr(theirs.FeatureExtractorInceptionV3, "load_state_dict", lambda *args: None)
+        torch.manual_seed(0)
+        network = theirs.FeatureExtractorInceptionV3("inception-v3-compat", ["logits_unbiased"])
     for layer in network.modules():  # untrained, the network hardly looks at its input
         if isinstance(layer, torch.nn.Conv2d):
             torch.nn.init.kaiming_normal_(layer.weight)

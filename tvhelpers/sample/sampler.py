@@ -130,8 +130,10 @@ class Sampler:
 
 
 def find_adapter(base, adapter: str | None) -> Path | None:
-    """Return the adapter's path, None for none; raises InputError for "shipped" where the base has
-    none."""
+    """Return the adapter's path, None for none; a run's folder stands for the adapter in it.
+
+    Raises InputError for "shipped" where the base has none.
+    """
     shipped = base.adapter if base.adapter and base.adapter.exists() else None
     if adapter in (None, "none"):
         return shipped if adapter is None else None
@@ -141,7 +143,8 @@ def find_adapter(base, adapter: str | None) -> Path | None:
                 f"base {base.name!r} comes with no adapter; give --adapter PATH or none"
             )
         return shipped
-    return Path(adapter)
+    inside = Path(adapter) / "adapter.safetensors"
+    return inside if inside.is_file() else Path(adapter)
 
 
 def generate(
