@@ -176,11 +176,12 @@ def test_every_latent_belongs_to_its_caption(make_trainer):
 
 
 def test_a_stopped_cache_goes_on_and_ends_equal(settings, monkeypatch, tmp_path):
+    monkeypatch.setattr(latents, "BATCH_PIXELS", 8 * 64 * 64)
     source, base = open_source(settings["data"]), find_base(settings["base"])
     whole = latents.open_cache(source, base, 64, True, tmp_path / "a")
 
     def stop_at(done, total):
-        if done >= 16:
+        if done >= 8:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

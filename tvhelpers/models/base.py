@@ -95,6 +95,7 @@ def load_pipeline(base: BaseLocation, dtype: torch.dtype = torch.float32, device
         )
     pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
     pipe.set_progress_bar_config(disable=True)
+    pipe.vae.enable_slicing()  # decoded one by one: less memory, the same in any batch
     return pipe.to(device)
 
 

@@ -90,7 +90,7 @@ def load_adapter(pipe, path: Path, base_name: str) -> None:
         raise InputError(
             f"adapter {path} was made for base {made_for['base']!r} "
             f"(UNet {made_for['base_digest']}), not for {base_name!r} (UNet {digest}); "
-            f"give --base {made_for['base']}, or train one for this base"
+            "give the base that it was made for, or train an adapter for this one"
         )
     try:
         pipe.load_lora_weights(str(Path(path).parent), weight_name=Path(path).name)

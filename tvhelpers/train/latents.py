@@ -24,6 +24,7 @@ from tvhelpers.data.photos import resize
 from tvhelpers.models.base import BaseLocation, load_part
 from tvhelpers.runtime import content_key, make_dir, read_json, replace_dir, write_json
 
+BATCH_PIXELS = 16 * 256 * 256  # encoded at once: 4 images of 512 px, which a T4 holds
 FORMAT = 1  # raise it when a change of this module changes what a cache holds
 
 
@@ -119,11 +120,10 @@ def _text_identity(base: BaseLocation) -> dict:
     }
 
 
-def _encode_images(
-    vae, source: Source, about: dict, folder: Path, progress: Callable, batch_size: int = 16
-) -> None:
+def _encode_images(vae, source: Source, about: dict, folder: Path, progress: Callable) -> None:
     """Fill moments.npy; done.json says how many items are on the disk."""
     count, copies = about["num_items"], 1 + about["flip"]
+    batch_size = max(1, BATCH_PIXELS // about["resolution"] ** 2)
     side = about["resolution"] // 2 ** (len(vae.config.block_out_channels) - 1)
     shape = (count * copies, 2 * vae.config.latent_channels, side, side)
     path, marker = folder / "moments.npy", folder / "done.json"
