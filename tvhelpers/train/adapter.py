@@ -12,6 +12,7 @@ from tvhelpers.models.base import unet_digest
 from tvhelpers.runtime import atomic_path, seed_for
 
 ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]  # the projections of self- and cross-attention
+PLAIN_LORA = {"rank_pattern": {}, "alpha_pattern": {}, "use_dora": False}  # read by diffusers 0.39
 
 
 def add_lora(unet, rank: int, alpha: int, seed: int) -> list[torch.nn.Parameter]:
@@ -45,7 +46,8 @@ def save_adapter(
         for key, value in get_peft_model_state_dict(unet).items()
     }
     about = {"base": base_name, "base_digest": base_digest, "rank": rank, "alpha": alpha, **seen}
-    lora = {"unet.r": rank, "unet.lora_alpha": alpha, "unet.target_modules": ATTENTION}
+    lora = {"r": rank, "lora_alpha": alpha, "target_modules": ATTENTION, **PLAIN_LORA}
+    lora = {f"unet.{key}": value for key, value in lora.items()}
     metadata = {
         "format": "pt",
         "tvhelpers": json.dumps(about),
