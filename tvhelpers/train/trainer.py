@@ -39,7 +39,7 @@ from tvhelpers.runtime import (
 from tvhelpers.train import diffusion
 from tvhelpers.train.adapter import add_lora, save_adapter
 from tvhelpers.train.checkpoint import load_checkpoint, save_checkpoint
-from tvhelpers.train.latents import LatentCache, open_cache
+from tvhelpers.train.latents import LatentCache, open_cache, spoken_progress
 from tvhelpers.train.runlog import RunLog
 from tvhelpers.train.schedule import num_steps, rate_factor
 
@@ -90,7 +90,7 @@ def train(
         root,
         limit=config.limit,
         device=device,
-        progress=_cache_progress(say),
+        progress=spoken_progress(say),
     )
     train_items, held_out = split_items(source, cache.num_items, config)
     split_path = Path(root) / "artifacts" / source.name / "split.json"
@@ -337,17 +337,3 @@ def _finish(trainer: Trainer, run_dir: Path, base, digest: str) -> dict:
     }
     write_json(run_dir / "result.json", result)
     return result
-
-
-def _cache_progress(say) -> Callable[[int, int], None]:
-    """Return a progress callable that speaks at most every 10 seconds."""
-    began = spoken = time.monotonic()
-
-    def progress(done: int, total: int) -> None:
-        nonlocal spoken
-        now = time.monotonic()
-        if now - spoken > 10 or done == total:
-            spoken = now
-            say(f"latent cache: {done}/{total} items, {now - began:.0f} s")
-
-    return progress

@@ -1,0 +1,89 @@
+"""Put the table of what was measured, from results/*.json, into README.md.
+
+python benchmarks/table.py
+"""
+
+import json
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+README = Path(__file__).resolve().parents[1] / "README.md"
+START, END = "<!-- measured: benchmarks/table.py -->\n", "<!-- end of measured -->"
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def accuracy(row: dict) -> str:
+    """Return category / colour / pattern in percent."""
+    shares = (row[head] for head in ("category", "colour", "pattern"))
+    return " / ".join(f"{100 * share:.0f}" for share in shares) + " %"
+
+
+# (result file, claim, figure of the result)
+ROWS = [
+    (
+        "decode_truth",
+        "real photos in the benchmark's format, decoded: worst pixel against the truth",
+        lambda r: f"{r['worst_difference_in_levels']} levels, {r['photos']:,} photos",
+    ),
+    (
+        "real_photo_adapter",
+        "adapter on 2,000 real photos, held-out fixed-noise loss against the base's",
+        lambda r: f"{percent(r['reduction'])} lower, {r['minutes']:.0f} minutes on two cores",
+    ),
+    (
+        "resume",
+        "300 steps; 100 and more, SIGKILL, the same command again",
+        lambda r: "the same adapter bytes" if r["same_bytes"] else "other bytes",
+    ),
+    (
+        "speed",
+        "`import tvhelpers`, torch not loaded",
+        lambda r: f"{1000 * r['import_seconds']['median']:.1f} ms",
+    ),
+    (
+        "speed",
+        "one picture of 20 steps on mini, after loading (stock pipeline beside it)",
+        lambda r: (
+            f"{r['generate_one_picture_20_steps_seconds']['median']:.2f} s "
+            f"({r['stock_pipeline_seconds']['median']:.2f} s)"
+        ),
+    ),
+    (
+        "mini_quality",
+        "mini, patterns it has seen: category / colour / pattern right, by its judge",
+        lambda r: accuracy(r["base_on_seen_patterns"]),
+    ),
+    (
+        "mini_quality",
+        "mini, tartan, without the shipped adapter",
+        lambda r: accuracy(r["base_on_new_season"]),
+    ),
+    (
+        "mini_quality",
+        "mini, tartan, with the shipped adapter",
+        lambda r: accuracy(r["adapter_on_new_season"]),
+    ),
+]
+
+
+def table() -> str:
+    """Return the Markdown table."""
+    lines = ["| what | measured | program |", "|---|---|---|"]
+    for name, claim, figure in ROWS:
+        result = json.loads((RESULTS / f"{name}.json").read_text())
+        lines.append(f"| {claim} | {figure(result)} | `{name}.py` |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Write the table between its marks in README.md."""
+    text = README.read_text()
+    before, rest = text.split(START)
+    README.write_text(before + START + table() + END + rest.split(END)[1])
+
+
+if __name__ == "__main__":
+    main()
