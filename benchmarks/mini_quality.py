@@ -39,7 +39,7 @@ def accuracy(specs, pixels: np.ndarray) -> dict[str, float]:
 
 def drawn(sampler: Sampler, specs) -> np.ndarray:
     jobs = [(i, flats.captions(spec)[1], i) for i, spec in enumerate(specs)]
-    pictures = sampler.sample(jobs, steps=20, guidance=5.0, batch_size=16)
+    pictures = sampler.sample(jobs, steps=20, guidance=2.5, batch_size=16)
     return np.stack([np.asarray(picture) for *_, picture in pictures])
 
 

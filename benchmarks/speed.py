@@ -52,7 +52,7 @@ def draw_ours(folder: str, seed: int) -> None:
 
 def draw_theirs(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
-    stock(["red striped dress"], generator=generator, num_inference_steps=20, guidance_scale=5.0)
+    stock(["red striped dress"], generator=generator, num_inference_steps=20, guidance_scale=2.5)
 
 
 ours, theirs = [], []

@@ -89,7 +89,7 @@ def _add_generate(verbs) -> None:
     )
     verb.add_argument("--steps", type=int, default=20, help="sampler steps (default: 20)")
     verb.add_argument(
-        "--guidance", type=float, default=5.0, help="guidance scale; 1 = none (default: 5)"
+        "--guidance", type=float, help="guidance scale; 1 = none (default: what suits the base)"
     )
     verb.add_argument(
         "--size", type=int, default=0, metavar="PX", help="pixels a side (default: the base's own)"

@@ -32,7 +32,7 @@ def share_right(specs, pixels) -> dict[str, float]:
 
 def draw(sampler, specs):
     jobs = [(i, flats.captions(spec)[1], 100 + i) for i, spec in enumerate(specs)]
-    return [np.asarray(picture) for *_, picture in sampler.sample(jobs, steps=20, guidance=5.0)]
+    return [np.asarray(picture) for *_, picture in sampler.sample(jobs, steps=20, guidance=2.5)]
 
 
 def test_weights_are_safetensors_of_30_mb_at_most_with_a_card():
@@ -79,9 +79,9 @@ def test_alone_or_in_a_batch_within_one_level(mini):
     jobs = [
         (i, prompt, i) for i, prompt in enumerate(["a red dress", "blue dotted skirt", "a hoodie"])
     ]
-    together = [np.asarray(p).astype(int) for *_, p in mini.sample(jobs, steps=20, guidance=5.0)]
+    together = [np.asarray(p).astype(int) for *_, p in mini.sample(jobs, steps=20, guidance=2.5)]
     for job, picture in zip(jobs, together, strict=True):
-        alone = np.asarray(next(mini.sample([job], steps=20, guidance=5.0))[3])
+        alone = np.asarray(next(mini.sample([job], steps=20, guidance=2.5))[3])
         assert np.abs(alone - picture).max() <= 1
 
 

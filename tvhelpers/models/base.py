@@ -32,6 +32,9 @@ class BaseLocation:
     path: str
     revision: str | None = None
     adapter: Path | None = None  # the adapter that comes with the base
+    guidance: float = (
+        7.5  # the guidance scale that suits it; what Stable Diffusion 1.x is used with
+    )
 
 
 def find_base(name: str) -> BaseLocation:
@@ -43,7 +46,8 @@ def find_base(name: str) -> BaseLocation:
     if row and row["kind"] == "base":
         path = row.get("path") and manifest.TOP_DIR / row["path"]
         adapter = path / "shipped_adapter.safetensors" if path else None
-        return BaseLocation(name, str(path or row["hub"]), row.get("revision"), adapter)
+        guidance = row.get("guidance", BaseLocation.guidance)
+        return BaseLocation(name, str(path or row["hub"]), row.get("revision"), adapter, guidance)
     folder = Path(name)
     if folder.is_dir():
         if not (folder / "model_index.json").is_file():

@@ -6,7 +6,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -35,7 +35,7 @@ class Request:
     count: int = 1  # pictures a prompt
     seed: int = 0
     steps: int = 20
-    guidance: float = 5.0  # classifier-free guidance scale; 1 = none
+    guidance: float | None = None  # classifier-free guidance scale; 1 = none, None = the base's own
     size: int = 0  # pixels a side, a multiple of 8; 0 = the base's own
 
     def __post_init__(self):
@@ -53,7 +53,7 @@ class Request:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise InputError(f"{name} is {value}; give a number from {low} to {high}")
-        if not 0 <= self.guidance <= 100:
+        if self.guidance is not None and not 0 <= self.guidance <= 100:
             raise InputError(f"guidance is {self.guidance:g}; give a number from 0 to 100")
         if self.size % 8:
             raise InputError(f"size is {self.size}; give a multiple of 8, or 0 for the base's own")
@@ -162,6 +162,8 @@ def generate(
     where `out_dir` holds anything else.
     """
     out_dir = Path(out_dir)
+    if request.guidance is None:
+        request = replace(request, guidance=sampler.base.guidance)
     request_json = {
         **asdict(request),
         **sampler.identity,

@@ -153,9 +153,9 @@ def train_unet(shop: Workshop) -> None:
     """Train the UNet from nothing by the ordinary trainer: method "full" on a random UNet."""
     start = _with_random_unet(shop.weights_dir, shop.work_dir / "start")
     _train(shop, UNET, start, "unet")
-    for part in ("unet", "scheduler"):
-        source = shop.work_dir / "unet" / "pipeline" / part
-        shutil.copytree(source, shop.weights_dir / part, dirs_exist_ok=True)
+    trained = shop.work_dir / "unet" / "pipeline" / "unet"
+    shutil.copytree(trained, shop.weights_dir / "unet", dirs_exist_ok=True)
+    shutil.copytree(start / "scheduler", shop.weights_dir / "scheduler", dirs_exist_ok=True)
     _halve(shop.weights_dir / "unet")
     shutil.copy(start / "model_index.json", shop.weights_dir)
 
@@ -235,6 +235,8 @@ def _halve(folder: Path) -> None:
     from diffusers import UNet2DConditionModel
 
     UNet2DConditionModel.from_pretrained(folder).half().save_pretrained(folder)
+    config = read_json(folder / "config.json")
+    write_json(folder / "config.json", {k: v for k, v in config.items() if k != "_name_or_path"})
 
 
 def _minutes(shop: Workshop) -> dict[str, float]:
