@@ -50,7 +50,7 @@ UNET = TrainConfig(
     checkpoint_steps=0,
     held_out=0.03,
 )
-ADAPTER = TrainConfig(method="lora", data="flats-new-season", steps=500, batch_size=16, rank=8)
+ADAPTER = TrainConfig(method="lora", data="flats-new-season", steps=1000, batch_size=16, rank=8)
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,9 @@ def train_clip(shop: Workshop) -> None:
     clip.save_pretrained(shop.weights_dir / "clip")
     text_encoder = CLIPTextModel.from_pretrained(shop.weights_dir / "clip", dtype="float16")
     text_encoder.save_pretrained(shop.weights_dir / "text_encoder")
+    # transformers computes in the dtype that the config names, diffusers in float32: let them agree.
+    _edit_config(shop.weights_dir / "clip", dtype="float32")
+    _edit_config(shop.weights_dir / "text_encoder", dtype="float32")
 
 
 def train_judge(shop: Workshop) -> None:
@@ -235,8 +238,11 @@ def _halve(folder: Path) -> None:
     from diffusers import UNet2DConditionModel
 
     UNet2DConditionModel.from_pretrained(folder).half().save_pretrained(folder)
-    config = read_json(folder / "config.json")
-    write_json(folder / "config.json", {k: v for k, v in config.items() if k != "_name_or_path"})
+    _edit_config(folder, _name_or_path="mini")  # diffusers writes a path of this machine there
+
+
+def _edit_config(folder: Path, **changes) -> None:
+    write_json(folder / "config.json", {**read_json(folder / "config.json"), **changes})
 
 
 def _minutes(shop: Workshop) -> dict[str, float]:
