@@ -129,7 +129,7 @@ def train_clip(shop: Workshop) -> None:
     clip.save_pretrained(shop.weights_dir / "clip")
     text_encoder = CLIPTextModel.from_pretrained(shop.weights_dir / "clip", dtype="float16")
     text_encoder.save_pretrained(shop.weights_dir / "text_encoder")
-    # transformers computes in the dtype that the config names, diffusers in float32: they must agree
+    # transformers computes in the dtype of the config, diffusers in float32: they must agree
     _edit_config(shop.weights_dir / "clip", dtype="float32")
     _edit_config(shop.weights_dir / "text_encoder", dtype="float32")
 
