@@ -111,7 +111,7 @@ PRESETS: dict[str, dict] = {
     "smoke": dict(
         steps=20, batch_size=4, rank=4, limit=64, eval_items=8, eval_steps=10, checkpoint_steps=10
     ),
-    "cpu": dict(steps=1200, rank=16),
+    "cpu": dict(steps=600, rank=16),
     "t4": dict(
         base="sd15",
         resolution=512,

@@ -174,6 +174,38 @@ def clip_loss(
 TEXT_LENGTH = 40  # tokens; mini's captions are shorter, and causal attention ignores what follows
 
 
+class NewWords(nn.Module):
+    """A frozen CLIP in which only the embeddings of some tokens are learnt (Gal et al. 2023).
+
+    Texts without these tokens keep their states bit for bit, so a UNet that was trained on them
+    need not be trained again.
+    """
+
+    WEIGHT = "text_model.embeddings.token_embedding.weight"
+
+    def __init__(self, clip, token_ids: list[int]):
+        super().__init__()
+        self.clip = clip.requires_grad_(False)
+        self.register_buffer("token_ids", torch.tensor(token_ids))
+        self.change = nn.Parameter(torch.zeros(len(token_ids), self.embeddings.shape[1]))
+
+    @property
+    def embeddings(self) -> torch.Tensor:
+        """All token embeddings (vocabulary, width)."""
+        return self.clip.get_parameter(self.WEIGHT)
+
+    def forward(self, **inputs):
+        """Return what the CLIP returns with the changed embeddings."""
+        changed = self.embeddings.index_add(0, self.token_ids, self.change)
+        return torch.func.functional_call(self.clip, {self.WEIGHT: changed}, kwargs=inputs)
+
+    @torch.no_grad()
+    def merged(self):
+        """Return the CLIP with the learnt embeddings in their places."""
+        self.embeddings[self.token_ids] += self.change
+        return self.clip
+
+
 # Judge: one cross-entropy a head, on images shifted, mirrored and made noisy so that style does not
 # matter.
 

@@ -28,12 +28,13 @@ from tvhelpers.train.trainer import train
 
 NEW_SEASON = ("tartan",)  # patterns that only the shipped adapter has seen
 BASE_PATTERNS = tuple(pattern for pattern in flats.PATTERNS if pattern not in NEW_SEASON)
-SEEDS = {"base": 1, "judge": 2}  # of the flats; the manifest's sources have others
-NUM_FLATS = {"base": 8000, "judge": 6000}
+SEEDS = {"base": 1, "judge": 2, "words": 3}  # of the flats; the manifest's sources have others
+NUM_FLATS = {"base": 8000, "judge": 6000, "words": 1500}
 
 FITS = {
     "vae": FitConfig(steps=1400, batch_size=8, learning_rate=2e-3),
     "clip": FitConfig(steps=700, batch_size=128, learning_rate=1e-3, weight_decay=0.1),
+    "words": FitConfig(steps=250, batch_size=96, learning_rate=2e-2, weight_decay=0, seed=3),
     "judge": FitConfig(steps=700, batch_size=48, learning_rate=3e-3, seed=7),
 }
 UNET = TrainConfig(
@@ -117,16 +118,36 @@ def train_vae(shop: Workshop) -> None:
 
 def train_clip(shop: Workshop) -> None:
     """Learn the tokenizer and train CLIP on the base's flats."""
-    from transformers import CLIPTextModel
-
     specs, pixels = rendered(shop, "base", BASE_PATTERNS)
     captions = [flats.captions(spec) for spec in specs]
     texts = [text for several in captions for text in several]
     tokenizer = mini.build_tokenizer(texts, shop.weights_dir / "tokenizer")
     loss = pretrain.clip_loss(pixels, captions, specs, tokenizer, shop.device)
     clip, config = mini.build_clip(tokenizer), shop.fit("clip")
-    clip = pretrain.fit(clip, loss, len(pixels), config, shop.work_dir / "clip").cpu().half()
-    clip.save_pretrained(shop.weights_dir / "clip")
+    clip = pretrain.fit(clip, loss, len(pixels), config, shop.work_dir / "clip")
+    _save_clip(shop, clip)
+
+
+def train_words(shop: Workshop) -> None:
+    """Learn the embeddings of the new season's words; all other texts keep their states."""
+    from transformers import CLIPModel, CLIPTokenizer
+
+    specs, pixels = rendered(shop, "words", flats.PATTERNS)
+    captions = [flats.captions(spec) for spec in specs]
+    tokenizer = CLIPTokenizer.from_pretrained(shop.weights_dir / "tokenizer")
+    clip = CLIPModel.from_pretrained(shop.weights_dir / "clip", dtype="float32")
+    token_ids = sorted({i for word in NEW_SEASON for i in tokenizer(word).input_ids[1:-1]})
+    words = pretrain.NewWords(clip, token_ids)
+    loss = pretrain.clip_loss(pixels, captions, specs, tokenizer, shop.device)
+    words = pretrain.fit(words, loss, len(pixels), shop.fit("words"), shop.work_dir / "words")
+    _save_clip(shop, words.merged())
+
+
+def _save_clip(shop: Workshop, clip) -> None:
+    """Write clip/, and its text half as text_encoder/."""
+    from transformers import CLIPTextModel
+
+    clip.cpu().half().save_pretrained(shop.weights_dir / "clip")
     text_encoder = CLIPTextModel.from_pretrained(shop.weights_dir / "clip", dtype="float16")
     text_encoder.save_pretrained(shop.weights_dir / "text_encoder")
     # transformers computes in the dtype of the config, diffusers in float32: they must agree
@@ -172,6 +193,7 @@ def train_adapter(shop: Workshop) -> None:
 
 PARTS = {
     "clip": train_clip,
+    "words": train_words,
     "judge": train_judge,
     "vae": train_vae,
     "unet": train_unet,
