@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 demo: $(VENV)/ready
 	$(BIN)/python -m tvhelpers generate --out out/demo --seed 7 \
 	  "red skirt" "black dress" "green jacket" "blue striped V-neck t-shirt" \
-	  "purple hoodie" "pink dotted dress" "brown trousers" "yellow striped t-shirt"
+	  "purple hoodie" "orange dotted dress" "brown trousers" "yellow striped t-shirt"
 	@echo "open out/demo/grid.png"
 
 test: $(VENV)/ready
