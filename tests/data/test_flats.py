@@ -91,10 +91,11 @@ def test_random_specs_reach_every_word_and_obey_the_choice():
     for name, words in (("category", CATEGORIES), ("colour", COLOURS), ("pattern", PATTERNS)):
         assert {getattr(spec, name) for spec in specs} == set(words)
     assert {s.colour for s in some_specs(20, colours=("red",))} == {"red"}
-    assert Spec("skirt", "red").attributes() == {
+    assert Spec("skirt", "red", length="long").attributes() == {
         "category": "skirt",
         "colour": "red",
         "pattern": "plain",
+        "length": "long",
     }
 
 
@@ -109,3 +110,16 @@ def test_random_specs_reach_every_word_and_obey_the_choice():
 def test_unknown_words_are_named(words, unknown, known):
     with pytest.raises(ValueError, match=f"'{unknown}'.*{known}"):
         Spec(*words)
+
+
+@pytest.mark.parametrize(
+    ("words", "wrong"),
+    [
+        ({"category": "skirt"}, "length of a skirt is None"),
+        ({"category": "trousers", "length": "long", "sleeve": "short"}, "sleeve of a trousers"),
+        ({"category": "hoodie", "sleeve": "long", "neckline": "V-neck"}, "neckline of a hoodie"),
+    ],
+)
+def test_what_a_category_does_not_have_is_refused(words, wrong):
+    with pytest.raises(ValueError, match=wrong):
+        Spec(colour="red", **words)

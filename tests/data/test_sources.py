@@ -164,7 +164,8 @@ def test_flats():
     assert source[7].pixels.shape == (128, 128, 3) and np.array_equal(
         source.pixels(7), source.pixels(7)
     )
-    assert {row["pattern"] for row in open_source("flats-new-season").attributes} == {"tartan"}
+    new_season = [row["pattern"] for row in open_source("flats-new-season").attributes]
+    assert 0.4 < new_season.count("tartan") / len(new_season) < 0.6
     a, b = (FlatsSource(seed, 20, triples=[("dress", "red", "plain")]) for seed in (1, 2))
     assert all(row["category"] == "dress" and row["colour"] == "red" for row in a.attributes)
     assert a.fingerprint != b.fingerprint != source.fingerprint

@@ -94,6 +94,16 @@ class Spec:
         ):
             if value not in known:
                 raise ValueError(f"unknown {kind} {value!r}; the flats have {', '.join(known)}")
+        kind = _CATEGORIES[self.category]
+        for name, words in (
+            ("sleeve", kind.sleeves),
+            ("neckline", kind.necklines),
+            ("length", kind.lengths),
+        ):
+            value = getattr(self, name)
+            if value not in (words or (None,)):
+                one_of = ", ".join(words) if words else "None"
+                raise ValueError(f"{name} of a {self.category} is {value!r}; give {one_of}")
 
     def attributes(self) -> dict[str, str]:
         """Return {attribute: word} of the attributes that the garment has."""
