@@ -1,5 +1,5 @@
-"""Flats: drawn garments whose category, colour, pattern, sleeve, neckline and length are known
-exactly.
+"""Flats: drawn garments whose category, colour, pattern, sleeve, neckline, length and waist are
+known exactly.
 
 A picture is a function of (spec, seed, index), and a spec one of (seed, index).
 """
@@ -12,67 +12,83 @@ import numpy as np
 
 from tvhelpers.data import garments
 from tvhelpers.data.fabric import PATTERNS as FABRICS
-from tvhelpers.data.fabric import Board
+from tvhelpers.data.fabric import Fabric, Sketch, paint
+from tvhelpers.runtime import seed_for
 
 COLOURS: dict[str, tuple[int, int, int]] = {
-    "black": (40, 40, 45),
-    "white": (246, 246, 246),
+    "black": (38, 38, 43),
+    "white": (247, 247, 247),
     "gray": (146, 148, 152),
     "red": (205, 32, 40),
-    "pink": (246, 158, 188),
-    "orange": (243, 132, 32),
-    "yellow": (247, 214, 50),
-    "green": (44, 142, 68),
-    "blue": (44, 92, 190),
-    "purple": (126, 58, 158),
-    "brown": (118, 74, 42),
+    "pink": (246, 152, 186),
+    "orange": (243, 128, 28),
+    "yellow": (248, 214, 46),
+    "green": (40, 140, 66),
+    "blue": (40, 88, 190),
+    "purple": (124, 56, 158),
+    "brown": (116, 72, 40),
     "beige": (218, 196, 158),
 }
 PATTERNS = tuple(FABRICS)
-ACCENTS = {
-    "white": ("blue", "red", "black"),
-    "yellow": ("black", "purple"),
-    "beige": ("brown", "black"),
-    "pink": ("white", "red"),
-    "black": ("white", "red", "yellow"),
-    "gray": ("white", "black"),
+# second colours of stripes, dots, checks and flowers; third colours of tartan's lines
+# (each pair of colours belongs to one ground: white on red is red, so white has a colour of its own)
+WHITE = COLOURS["white"]
+ACCENTS = {"white": (0, 122, 128), "yellow": COLOURS["black"], "beige": COLOURS["brown"]}
+LINES = {
+    "white": ("red",),
+    "yellow": ("red", "white"),
+    "beige": ("red", "white"),
+    "pink": ("white",),
 }
-TARTAN_ACCENTS = {
-    "black": ("white", "red"),
-    "white": ("black", "red"),
-    "yellow": ("black",),
-    "beige": ("brown", "red"),
-    "red": ("black",),
-    "green": ("black", "yellow"),
-    "pink": ("purple",),
-}
+STYLES = ("elegant", "casual", "classic", "modern", "formal", "simple", "stylish", "everyday")
+
+SLEEVES = ("sleeveless", "short", "long")
+LENGTHS = ("short", "knee-length", "long")
+NECKS = ("crew", "V-neck")
+WAISTS = tuple(garments.WAISTS)
 
 
 @dataclass(frozen=True)
 class Category:
-    """A kind of garment: how it is drawn, and the attributes that it has."""
+    """A kind of garment: how it is drawn, and the words for each attribute that it has."""
 
-    draw: object  # function (board, spec, rng)
-    sleeves: tuple[str, ...] = ()
-    necklines: tuple[str, ...] = ()
-    lengths: tuple[str, ...] = ()
+    draw: object  # function (sketch, spec, rng)
+    sleeve: tuple[str, ...] = ()
+    neckline: tuple[str, ...] = ()
+    length: tuple[str, ...] = ()
+    waist: tuple[str, ...] = ()
     pair: bool = False  # "a pair of ..."
+    cloth: str = ""  # what it may be said to be made of
 
 
 _CATEGORIES = {
-    "t-shirt": Category(garments.draw_t_shirt, ("short", "long"), ("crew", "V-neck")),
-    "hoodie": Category(garments.draw_hoodie, ("long",), ("hood",)),
-    "jacket": Category(garments.draw_jacket, ("long",), ("collar",)),
-    "dress": Category(
-        garments.draw_dress,
-        ("sleeveless", "short", "long"),
-        ("crew", "V-neck"),
-        ("short", "knee-length", "long"),
-    ),
-    "skirt": Category(garments.draw_skirt, lengths=("short", "knee-length", "long")),
-    "trousers": Category(garments.draw_trousers, lengths=("cropped", "long"), pair=True),
+    "t-shirt": Category(garments.draw_t_shirt, SLEEVES[1:], NECKS),
+    "tank top": Category(garments.draw_tank_top, SLEEVES[:1], NECKS),
+    "shirt": Category(garments.draw_shirt, SLEEVES[1:], ("collar",)),
+    "sweater": Category(garments.draw_sweater, SLEEVES[2:], NECKS, cloth="knitted"),
+    "cardigan": Category(garments.draw_cardigan, SLEEVES[2:], NECKS[1:], cloth="knitted"),
+    "hoodie": Category(garments.draw_hoodie, SLEEVES[2:], ("hood",)),
+    "sweatsuit": Category(garments.draw_sweatsuit, SLEEVES[2:], NECKS[:1], cloth="jersey"),
+    "jacket": Category(garments.draw_jacket, SLEEVES[2:], ("collar",)),
+    "bomber jacket": Category(garments.draw_bomber_jacket, SLEEVES[2:], NECKS[:1]),
+    "coat": Category(garments.draw_coat, SLEEVES[2:], ("collar",), LENGTHS[1:], cloth="wool"),
+    "dress": Category(garments.draw_dress, SLEEVES, NECKS, LENGTHS),
+    "jumpsuit": Category(garments.draw_jumpsuit, SLEEVES[:2], NECKS),
+    "skirt": Category(garments.draw_skirt, length=LENGTHS, waist=WAISTS),
+    "trousers": Category(garments.draw_trousers, (), (), ("cropped", "long"), WAISTS, True),
+    "leggings": Category(garments.draw_leggings, pair=True),
+    "shorts": Category(garments.draw_shorts, waist=WAISTS, pair=True, cloth="denim"),
+    "overalls": Category(garments.draw_overalls, length=("short", "long"), cloth="denim"),
+    "belt": Category(garments.draw_belt, cloth="leather"),
 }
 CATEGORIES = tuple(_CATEGORIES)
+OPTIONAL = ("sleeve", "neckline", "length", "waist")
+ATTRIBUTES = ("category", "colour", "pattern", *OPTIONAL)
+
+# The new season: what mini's base never sees, and its shipped adapter adds.
+NEW_CATEGORIES = ("bomber jacket", "overalls", "belt", "sweatsuit")
+NEW_PATTERNS = ("tartan", "floral")
+SEASONS = ("base", "new", "all")
 
 
 @dataclass(frozen=True)
@@ -85,6 +101,7 @@ class Spec:
     sleeve: str | None = None
     neckline: str | None = None
     length: str | None = None
+    waist: str | None = None
 
     def __post_init__(self):
         for kind, value, known in (
@@ -94,13 +111,8 @@ class Spec:
         ):
             if value not in known:
                 raise ValueError(f"unknown {kind} {value!r}; the flats have {', '.join(known)}")
-        kind = _CATEGORIES[self.category]
-        for name, words in (
-            ("sleeve", kind.sleeves),
-            ("neckline", kind.necklines),
-            ("length", kind.lengths),
-        ):
-            value = getattr(self, name)
+        for name in OPTIONAL:
+            words, value = getattr(_CATEGORIES[self.category], name), getattr(self, name)
             if value not in (words or (None,)):
                 one_of = ", ".join(words) if words else "None"
                 raise ValueError(f"{name} of a {self.category} is {value!r}; give {one_of}")
@@ -109,22 +121,49 @@ class Spec:
         """Return {attribute: word} of the attributes that the garment has."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
+    @property
+    def triple(self) -> tuple[str, str, str]:
+        """(category, colour, pattern)."""
+        return self.category, self.colour, self.pattern
+
+    @property
+    def has_new_word(self) -> bool:
+        """Whether it shows something that the base has no word for."""
+        new = self.category in NEW_CATEGORIES or self.pattern in NEW_PATTERNS
+        return new or self.waist == "high-waisted"
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it is of the new season: a new word, or one of the tenth of all triples that are
+        held out."""
+        return self.has_new_word or seed_for(0, "held-out triple", *self.triple) % 10 == 0
+
 
 def random_spec(
-    seed: int, index: int, *, categories=CATEGORIES, colours=tuple(COLOURS), patterns=PATTERNS
+    seed: int,
+    index: int,
+    *,
+    categories=CATEGORIES,
+    colours=tuple(COLOURS),
+    patterns=PATTERNS,
+    season: str = "all",
 ) -> Spec:
-    """Return the spec of flat `index`: every category, colour and pattern equally often."""
+    """Return the spec of flat `index`: words equally often, as far as its season ("base", "new",
+    "all") has them."""
+    if season not in SEASONS:
+        raise ValueError(f"unknown season {season!r}; the flats have {', '.join(SEASONS)}")
     rng = _rng(seed, index, "spec")
-    category, colour, pattern = (_pick(rng, words) for words in (categories, colours, patterns))
-    if category not in _CATEGORIES:
-        raise ValueError(f"unknown category {category!r}; the flats have {', '.join(CATEGORIES)}")
-    kind = _CATEGORIES[category]
-    return Spec(
-        category,
-        colour,
-        pattern,
-        *(_pick(rng, words) for words in (kind.sleeves, kind.necklines, kind.lengths)),
-    )
+    for _ in range(1000):
+        category, colour, pattern = (_pick(rng, words) for words in (categories, colours, patterns))
+        if category not in _CATEGORIES:
+            raise ValueError(
+                f"unknown category {category!r}; the flats have {', '.join(CATEGORIES)}"
+            )
+        kind = _CATEGORIES[category]
+        spec = Spec(category, colour, pattern, *(_pick(rng, getattr(kind, a)) for a in OPTIONAL))
+        if season == "all" or spec.is_new == (season == "new"):
+            return spec
+    raise ValueError(f"no such garment is of season {season!r}")
 
 
 def render(spec: Spec, seed: int, index: int, size: int = 128) -> np.ndarray:
@@ -133,42 +172,78 @@ def render(spec: Spec, seed: int, index: int, size: int = 128) -> np.ndarray:
     Returns pixels uint8 (size, size, 3) RGB on white.
     """
     rng = _rng(seed, index, "draw")
-    colour = np.array(COLOURS[spec.colour]) + rng.normal(0, 2.5, 3) + rng.normal(0, 4)
-    accents = (TARTAN_ACCENTS if spec.pattern == "tartan" else ACCENTS).get(spec.colour, ("white",))
-    accent = np.array(COLOURS[_pick(rng, accents)])
-    period = rng.uniform(9, 13)
-    board = Board(
-        size, np.clip(colour, 20, 250), accent, spec.pattern, period, tuple(rng.uniform(0, 30, 2))
+    fabric = _fabric(spec, rng)
+    sketch = Sketch()
+    _CATEGORIES[spec.category].draw(sketch, spec, rng)
+    return paint(
+        sketch,
+        fabric,
+        size,
+        rotation=rng.normal(0, 1.5),
+        share=rng.uniform(0.8, 0.91),
+        shift=tuple(rng.uniform(-2.5, 2.5, 2)),
     )
-    _CATEGORIES[spec.category].draw(board, spec, rng)
-    return board.finish(rng.normal(0, 1.5))
+
+
+def _fabric(spec: Spec, rng) -> Fabric:
+    hue = 1.2 if spec.colour in ("black", "white", "gray") else 3.0  # more would tint a gray
+    ground = np.array(COLOURS[spec.colour]) + rng.normal(0, hue, 3) + rng.normal(0, 4)
+    second = np.array(ACCENTS.get(spec.colour, WHITE))
+    third = np.array(COLOURS["red" if spec.colour in ("yellow", "orange") else "yellow"])
+    if spec.pattern == "tartan":
+        second = ground + 50 if spec.colour == "black" else ground * 0.25
+        third = np.array(COLOURS[_pick(rng, LINES.get(spec.colour, ("white", "yellow")))])
+    colours = np.clip([ground, second, third], 16, 250).astype(np.float32)
+    return Fabric(colours, spec.pattern, rng.uniform(11, 14), tuple(rng.uniform(0, 40, 2)))
+
+
+def phrasings(spec: Spec) -> list[tuple[str, tuple[str, ...]]]:
+    """Return distinct natural phrasings of a spec, each with the attributes that it states.
+
+    The first is the shortest that states category, colour and pattern; a high waist is always said.
+    """
+    kind = _CATEGORIES[spec.category]
+    pattern = "" if spec.pattern == "plain" else spec.pattern
+    waist = "high-waisted" if spec.waist == "high-waisted" else ""
+    neck = {"V-neck": "V-neck", "crew": "crew neck"}.get(spec.neckline, "")
+    neck = neck if len(kind.neckline) > 1 else ""
+    sleeve = spec.sleeve if spec.sleeve == "sleeveless" else f"{spec.sleeve}-sleeved"
+    sleeve = sleeve if len(kind.sleeve) > 1 else ""
+    length, noun = spec.length or "", spec.category
+    core = _join(spec.colour, pattern, waist, noun)
+    rich = _join(length, sleeve, spec.colour, pattern, neck, waist, noun)
+    a, full = _with_article(core, kind), _with_article(rich, kind)
+    bare = _with_article(_join(spec.colour, waist, noun), kind)
+    short = ("category", "colour", "pattern", "waist")
+    stated = [
+        (core, short),
+        (a, short),
+        (rich, ATTRIBUTES),
+        (full, ATTRIBUTES),
+        (f"a flat drawing of {a}", short),
+        (f"{full}, on white", ATTRIBUTES),
+        (f"fashion design: {rich}", ATTRIBUTES),
+        (f"{_join(pattern, waist, noun)} in {spec.colour}", short),
+        *((f"{style} {core}", short) for style in STYLES[len(core) % 4 :: 4]),
+    ]
+    if pattern:
+        stated.append((f"{bare} with a {pattern} pattern", short))
+        stated.append(
+            (_join(pattern, neck, waist, noun), ("category", "pattern", "neckline", "waist"))
+        )
+    else:
+        stated.append((_with_article(_join("plain", spec.colour, waist, noun), kind), short))
+        stated.append(
+            (_join(length, neck, waist, noun), ("category", "neckline", "length", "waist"))
+        )
+    if kind.cloth and not pattern:
+        stated.append((_join(length, spec.colour, waist, kind.cloth, noun), (*short, "length")))
+    return list(dict(stated).items())
 
 
 def captions(spec: Spec) -> list[str]:
-    """Return distinct natural phrasings of a spec; the first is the shortest."""
-    pattern = "" if spec.pattern == "plain" else spec.pattern
-    core = _join(spec.colour, pattern, spec.category)
-    rich = _join(
-        spec.length or "", _sleeve_word(spec), spec.colour, pattern, _neck_word(spec), spec.category
-    )
-    a = _with_article(core, spec)
-    full = _with_article(rich, spec)
-    tail = f" with a {pattern} pattern" if pattern else ""
-    bare = _with_article(_join(spec.colour, spec.category), spec)
-    phrasings = [
-        core,
-        a,
-        rich,
-        full,
-        f"a flat drawing of {a}",
-        f"{bare}{tail}",
-        f"{full}, on white",
-        f"{spec.category} in {_join(spec.colour, pattern)}",
-        f"fashion design: {rich}",
-    ]
-    if not pattern:
-        phrasings.append(_with_article(_join("plain", spec.colour, spec.category), spec))
-    return list(dict.fromkeys(phrasings))
+    """Return the texts of `phrasings(spec)`."""
+    return [text for text, _ in phrasings(spec)]
 
 
 def caption(spec: Spec, seed: int, index: int) -> str:
@@ -176,20 +251,8 @@ def caption(spec: Spec, seed: int, index: int) -> str:
     return _pick(_rng(seed, index, "caption"), captions(spec))
 
 
-def _sleeve_word(spec: Spec) -> str:
-    if (
-        spec.category in ("hoodie", "jacket") or not spec.sleeve
-    ):  # always long there, so nobody says it
-        return ""
-    return spec.sleeve if spec.sleeve == "sleeveless" else f"{spec.sleeve}-sleeved"
-
-
-def _neck_word(spec: Spec) -> str:
-    return {"V-neck": "V-neck", "crew": "crew neck"}.get(spec.neckline, "")
-
-
-def _with_article(noun: str, spec: Spec) -> str:
-    if _CATEGORIES[spec.category].pair:
+def _with_article(noun: str, kind: Category) -> str:
+    if kind.pair:
         return f"a pair of {noun}"
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 

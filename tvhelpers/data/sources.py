@@ -27,7 +27,7 @@ def open_source(name_or_path: str | Path, decode: str = "auto") -> Source:
     """
     row = manifest.entries().get(str(name_or_path))
     if row and row["kind"] == "flats":
-        return _manifest_flats(str(name_or_path), row.get("params") or {})
+        return FlatsSource(name=str(name_or_path), **(row.get("params") or {}))
     if row and row["kind"] != "images":
         raise InputError(
             f"{name_or_path} is no source of images but {row['kind']}; give a data set's name "
@@ -124,8 +124,9 @@ def _open_converted(name: str, path: Path) -> H5Source:
 class FlatsSource(Source):
     """Flats, drawn when read; flat i is a function of (seed, i) and of the words to choose from.
 
-    `categories`, `colours`, `patterns`: words, None for all; `triples`: rows (category, colour,
-    pattern) of which flat i is of row i modulo their number, instead of the words.
+    `categories`, `colours`, `patterns`: words, None for all; `season`: "base", "new" or "all";
+    `triples`: rows (category, colour, pattern) of which flat i is of row i modulo their number,
+    instead of the words.
     """
 
     def __init__(
@@ -137,6 +138,7 @@ class FlatsSource(Source):
         colours=None,
         patterns=None,
         triples=None,
+        season: str = "all",
         name: str = "flats",
         size: int = 128,
     ):
@@ -146,6 +148,7 @@ class FlatsSource(Source):
             raise InputError(f"{name} is to have {count} flats; give 1 or more")
         words = {"categories": categories, "colours": colours, "patterns": patterns}
         words = {key: tuple(values) for key, values in words.items() if values}
+        words["season"] = season
         triples = [tuple(triple) for triple in triples or []]
         self.seed, self.size, self.flats = seed, size, flats
         try:
@@ -167,21 +170,9 @@ class FlatsSource(Source):
     def _spec(self, index: int, words: dict, triples: list[tuple]):
         if triples:
             triple = triples[index % len(triples)]
-            words = {
-                key: (word,)
-                for key, word in zip(("categories", "colours", "patterns"), triple, strict=True)
-            }
+            keys = ("categories", "colours", "patterns")
+            words |= {key: (word,) for key, word in zip(keys, triple, strict=True)}
         return self.flats.random_spec(self.seed, index, **words)
 
     def pixels(self, index: int) -> np.ndarray:
         return self.flats.render(self.specs[index], self.seed, index, self.size)
-
-
-def _manifest_flats(name: str, params: dict) -> FlatsSource:
-    from tvhelpers.data.flats import PATTERNS
-
-    params = dict(params)
-    without = params.pop("without_patterns", [])
-    if without:
-        params["patterns"] = [pattern for pattern in PATTERNS if pattern not in without]
-    return FlatsSource(name=name, **params)

@@ -59,11 +59,14 @@ VISION = dict(
     patch_size=16,
     projection_dim=WIDTH,
 )
-SCHEDULER = dict(
+SCHEDULER = dict(  # ends in pure noise (Lin et al. 2024): else black garments stand on gray
     num_train_timesteps=1000,
     beta_start=0.00085,
     beta_end=0.012,
     beta_schedule="scaled_linear",
+    prediction_type="v_prediction",
+    rescale_betas_zero_snr=True,
+    timestep_spacing="trailing",
     clip_sample=False,
     steps_offset=1,
 )
@@ -91,7 +94,7 @@ def build_unet(seed: int = 0):
 
 
 def build_scheduler():
-    """Return the noise schedule of Stable Diffusion 1.x."""
+    """Return the noise schedule of Stable Diffusion, with a terminal signal-to-noise ratio of 0."""
     from diffusers import DDIMScheduler
 
     return DDIMScheduler(**SCHEDULER)
@@ -163,7 +166,7 @@ class Judge(nn.Module):
     """A CNN that names the category, colour and pattern of a flat; trained apart, used only to
     score."""
 
-    def __init__(self, heads: dict[str, tuple[str, ...]], width: int = 32):
+    def __init__(self, heads: dict[str, tuple[str, ...]], width: int = 28):
         super().__init__()
         self.heads = {name: tuple(labels) for name, labels in heads.items()}
         sizes = [3, width, 2 * width, 3 * width, 4 * width, 4 * width]

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from tvhelpers.data import flats
 from tvhelpers.runtime import seed_for
 from tvhelpers.train.checkpoint import load_checkpoint, save_checkpoint
 from tvhelpers.train.schedule import rate_factor
@@ -131,79 +132,65 @@ def latent_scale(vae, pixels: np.ndarray) -> float:
     return 1 / torch.cat(latents).float().std().item()
 
 
-# CLIP: symmetric cross-entropy where every image that fits a caption counts as its partner.
+# CLIP: symmetric cross-entropy where every image that fits a caption counts as its partner.  Trained
+# on captions alone, it would take all other words for the same nothing; so that a word that has no
+# picture yet stays a word of its own, each token must also be readable from its state.
 
 
 def clip_loss(
-    pixels: np.ndarray, captions_of: Sequence[list[str]], specs: Sequence, tokenizer, device: str
+    pixels: np.ndarray, specs: Sequence, words: Sequence[str], tokenizer, device: str
 ) -> Callable:
-    """Return the loss for `fit` of a CLIPModel: item i has pixels[i], the captions captions_of[i],
-    the label specs[i].
+    """Return the loss for `fit` of a CLIPModel on flats: pixels[i] shows specs[i].
 
-    Items of one spec are positives of each other (multi-positive soft targets, as in UniCL, Yang et
-    al. 2022).
+    A caption's positives are all items that have what it states (multi-positive soft targets, as in
+    UniCL, Yang et al. 2022); `words` are met in random order, as text only.
     """
-    labels = {spec: number for number, spec in enumerate(dict.fromkeys(specs))}
-    numbers = torch.tensor([labels[spec] for spec in specs])
+    stated = [flats.phrasings(spec) for spec in specs]
+    values = [[str(getattr(spec, name)) for name in flats.ATTRIBUTES] for spec in specs]
+    codes = torch.from_numpy(
+        np.stack([np.unique(v, return_inverse=True)[1] for v in zip(*values)], 1)
+    )
 
     def loss_of(clip, indices, generator, progress):
-        picks = torch.randint(2**31, (len(indices),), generator=generator).tolist()
-        texts = [
-            captions_of[i][pick % len(captions_of[i])]
-            for i, pick in zip(indices, picks, strict=True)
-        ]
-        tokens = tokenizer(
-            texts,
-            padding="max_length",
-            max_length=TEXT_LENGTH,
-            truncation=True,
-            return_tensors="pt",
-        )
-        logits = clip(
-            pixel_values=to_images(pixels[indices], device),
-            input_ids=tokens.input_ids.to(device),
-            attention_mask=tokens.attention_mask.to(device),
-        ).logits_per_image.float()
-        same = (numbers[indices][:, None] == numbers[indices][None]).float().to(device)
-        targets = same / same.sum(1, keepdim=True)  # `same` is symmetric
-        return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
+        picks = torch.randint(2**31, (len(indices), 6), generator=generator).tolist()
+        captions = [stated[i][pick[0] % len(stated[i])] for i, pick in zip(indices, picks)]
+        said = torch.tensor([[name in names for name in flats.ATTRIBUTES] for _, names in captions])
+        tokens = encode(tokenizer, [text for text, _ in captions], device)
+        logits = clip(pixel_values=to_images(pixels[indices], device), **tokens).logits_per_image
+        rows = codes[indices]
+        fits = ((rows[:, None] == rows[None]) | ~said[:, None]).all(2).float().to(device)
+        contrast = soft_cross_entropy(logits.T, fits) + soft_cross_entropy(logits, fits.T)
+        mixed = [" ".join(words[number % len(words)] for number in pick) for pick in picks]
+        return contrast / 2 + token_loss(clip.text_model, encode(tokenizer, mixed, device))
 
     return loss_of
 
 
+def soft_cross_entropy(logits: torch.Tensor, fits: torch.Tensor) -> torch.Tensor:
+    """Return the cross-entropy of rows (N, M) against equal shares of what fits (N, M; 0 or 1)."""
+    return F.cross_entropy(logits.float(), fits / fits.sum(1, keepdim=True).clamp(min=1))
+
+
+def token_loss(text_model, tokens: dict) -> torch.Tensor:
+    """Return the cross-entropy of reading each token from its state, by the embeddings' own table."""
+    states = text_model(**tokens).last_hidden_state
+    logits = states @ text_model.embeddings.token_embedding.weight.T
+    read = tokens["attention_mask"].bool()
+    return F.cross_entropy(logits[read].float(), tokens["input_ids"][read])
+
+
+def encode(tokenizer, texts: list[str], device: str) -> dict[str, torch.Tensor]:
+    """Return {input_ids, attention_mask} int64 (N, TEXT_LENGTH) on the device."""
+    tokens = tokenizer(
+        texts, padding="max_length", max_length=TEXT_LENGTH, truncation=True, return_tensors="pt"
+    )
+    return {
+        "input_ids": tokens.input_ids.to(device),
+        "attention_mask": tokens.attention_mask.to(device),
+    }
+
+
 TEXT_LENGTH = 40  # tokens; mini's captions are shorter, and causal attention ignores what follows
-
-
-class NewWords(nn.Module):
-    """A frozen CLIP in which only the embeddings of some tokens are learnt (Gal et al. 2023).
-
-    Texts without these tokens keep their states bit for bit, so a UNet that was trained on them
-    need not be trained again.
-    """
-
-    WEIGHT = "text_model.embeddings.token_embedding.weight"
-
-    def __init__(self, clip, token_ids: list[int]):
-        super().__init__()
-        self.clip = clip.requires_grad_(False)
-        self.register_buffer("token_ids", torch.tensor(token_ids))
-        self.change = nn.Parameter(torch.zeros(len(token_ids), self.embeddings.shape[1]))
-
-    @property
-    def embeddings(self) -> torch.Tensor:
-        """All token embeddings (vocabulary, width)."""
-        return self.clip.get_parameter(self.WEIGHT)
-
-    def forward(self, **inputs):
-        """Return what the CLIP returns with the changed embeddings."""
-        changed = self.embeddings.index_add(0, self.token_ids, self.change)
-        return torch.func.functional_call(self.clip, {self.WEIGHT: changed}, kwargs=inputs)
-
-    @torch.no_grad()
-    def merged(self):
-        """Return the CLIP with the learnt embeddings in their places."""
-        self.embeddings[self.token_ids] += self.change
-        return self.clip
 
 
 # Judge: one cross-entropy a head, on images shifted, mirrored and made noisy so that style does not

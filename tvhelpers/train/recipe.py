@@ -1,8 +1,8 @@
 """The recipe of mini: which part is trained on what, for how long.  `python -m tvhelpers mini
 train` runs it.
 
-Base: all categories and colours, every pattern but those of the new season. Shipped adapter: LoRA
-on the new season, by the ordinary trainer, like any user's.
+Base: flats of the season "base". Shipped adapter: LoRA on the new season, by the ordinary trainer,
+like any user's.
 """
 
 from __future__ import annotations
@@ -21,37 +21,44 @@ from tvhelpers.data.photos import resize
 from tvhelpers.data.sources import open_source
 from tvhelpers.models import mini
 from tvhelpers.models.base import BaseLocation
+from tvhelpers.models.fashion_words import FASHION_WORDS
 from tvhelpers.runtime import atomic_path, choose_device, make_dir, read_json, write_json
 from tvhelpers.train import pretrain
 from tvhelpers.train.pretrain import FitConfig
 from tvhelpers.train.trainer import train
 
-NEW_SEASON = ("tartan",)  # patterns that only the shipped adapter has seen
-BASE_PATTERNS = tuple(pattern for pattern in flats.PATTERNS if pattern not in NEW_SEASON)
-SEEDS = {"base": 1, "judge": 2, "words": 3}  # of the flats; the manifest's sources have others
-NUM_FLATS = {"base": 8000, "judge": 6000, "words": 1500}
-
+SETS = {"base": (1, 12_000, "base"), "judge": (2, 9_000, "all")}  # seed, flats, season
 FITS = {
-    "vae": FitConfig(steps=1400, batch_size=8, learning_rate=2e-3),
-    "clip": FitConfig(steps=700, batch_size=128, learning_rate=1e-3, weight_decay=0.1),
-    "words": FitConfig(steps=250, batch_size=96, learning_rate=2e-2, weight_decay=0, seed=3),
-    "judge": FitConfig(steps=700, batch_size=48, learning_rate=3e-3, seed=7),
+    "vae": FitConfig(steps=2600, batch_size=8, learning_rate=2e-3),
+    "clip": FitConfig(steps=1100, batch_size=128, learning_rate=1e-3, weight_decay=0.1),
+    "judge": FitConfig(steps=1000, batch_size=48, learning_rate=3e-3, seed=7),
 }
 UNET = TrainConfig(
     method="full",
     data="flats-base",
-    steps=2000,
+    steps=6000,
     batch_size=32,
+    flip=False,
+    min_snr_gamma=0,
     learning_rate=1e-3,
     warmup_steps=100,
     dtype="bfloat16",
-    ema_decay=0.995,
+    ema_decay=0.998,
     eval_steps=500,
     checkpoint_minutes=3,
     checkpoint_steps=0,
     held_out=0.03,
 )
-ADAPTER = TrainConfig(method="lora", data="flats-new-season", steps=1000, batch_size=16, rank=8)
+ADAPTER = TrainConfig(
+    method="lora",
+    data="flats-new-season",
+    steps=2500,
+    batch_size=16,
+    rank=16,
+    flip=False,
+    min_snr_gamma=0,
+    held_out=0.05,
+)
 
 
 @dataclass(frozen=True)
@@ -107,7 +114,7 @@ def train_mini(
 
 def train_vae(shop: Workshop) -> None:
     """Train the autoencoder on the base's flats, and on photos where there are any."""
-    pixels = rendered(shop, "base", BASE_PATTERNS)[1][: shop.count(6000, 64)]
+    pixels = rendered(shop, "base")[1][: shop.count(6000, 64)]
     pixels = np.concatenate([pixels, _photo_pixels(shop)])
     loss = pretrain.autoencoder_loss(pixels, shop.device)
     vae = pretrain.fit(mini.build_vae(), loss, len(pixels), shop.fit("vae"), shop.work_dir / "vae")
@@ -118,29 +125,14 @@ def train_vae(shop: Workshop) -> None:
 
 def train_clip(shop: Workshop) -> None:
     """Learn the tokenizer and train CLIP on the base's flats."""
-    specs, pixels = rendered(shop, "base", BASE_PATTERNS)
-    captions = [flats.captions(spec) for spec in specs]
-    texts = [text for several in captions for text in several]
+    specs, pixels = rendered(shop, "base")
+    texts = [text for spec in specs for text in flats.captions(spec)]
     tokenizer = mini.build_tokenizer(texts, shop.weights_dir / "tokenizer")
-    loss = pretrain.clip_loss(pixels, captions, specs, tokenizer, shop.device)
+    words = [*FASHION_WORDS, *{word for text in texts for word in text.split()}]
+    loss = pretrain.clip_loss(pixels, specs, sorted(set(words)), tokenizer, shop.device)
     clip, config = mini.build_clip(tokenizer), shop.fit("clip")
     clip = pretrain.fit(clip, loss, len(pixels), config, shop.work_dir / "clip")
     _save_clip(shop, clip)
-
-
-def train_words(shop: Workshop) -> None:
-    """Learn the embeddings of the new season's words; all other texts keep their states."""
-    from transformers import CLIPModel, CLIPTokenizer
-
-    specs, pixels = rendered(shop, "words", flats.PATTERNS)
-    captions = [flats.captions(spec) for spec in specs]
-    tokenizer = CLIPTokenizer.from_pretrained(shop.weights_dir / "tokenizer")
-    clip = CLIPModel.from_pretrained(shop.weights_dir / "clip", dtype="float32")
-    token_ids = sorted({i for word in NEW_SEASON for i in tokenizer(word).input_ids[1:-1]})
-    words = pretrain.NewWords(clip, token_ids)
-    loss = pretrain.clip_loss(pixels, captions, specs, tokenizer, shop.device)
-    words = pretrain.fit(words, loss, len(pixels), shop.fit("words"), shop.work_dir / "words")
-    _save_clip(shop, words.merged())
 
 
 def _save_clip(shop: Workshop, clip) -> None:
@@ -157,7 +149,7 @@ def _save_clip(shop: Workshop, clip) -> None:
 
 def train_judge(shop: Workshop) -> None:
     """Train the judge on flats of its own, the new season's among them."""
-    specs, pixels = rendered(shop, "judge", flats.PATTERNS)
+    specs, pixels = rendered(shop, "judge")
     heads = {
         "category": flats.CATEGORIES,
         "colour": tuple(flats.COLOURS),
@@ -193,21 +185,19 @@ def train_adapter(shop: Workshop) -> None:
 
 PARTS = {
     "clip": train_clip,
-    "words": train_words,
-    "judge": train_judge,
     "vae": train_vae,
     "unet": train_unet,
     "adapter": train_adapter,
+    "judge": train_judge,
 }
 
 
-def rendered(
-    shop: Workshop, name: str, patterns: tuple[str, ...]
-) -> tuple[list[flats.Spec], np.ndarray]:
+def rendered(shop: Workshop, name: str) -> tuple[list[flats.Spec], np.ndarray]:
     """Return (specs, pixels uint8 (N, 128, 128, 3)) of a set of flats, drawn once and kept."""
-    seed, count = SEEDS[name], shop.count(NUM_FLATS[name], 64)
+    seed, number, season = SETS[name]
+    count = shop.count(number, 64)
     path = shop.work_dir / f"flats-{name}-{count}.npy"
-    specs = [flats.random_spec(seed, i, patterns=patterns) for i in range(count)]
+    specs = [flats.random_spec(seed, i, season=season) for i in range(count)]
     if not path.exists():
         drawn = [flats.render(spec, seed, i, mini.RESOLUTION) for i, spec in enumerate(specs)]
         with atomic_path(path) as aside, open(aside, "wb") as file:
@@ -231,7 +221,7 @@ def _photo_pixels(shop: Workshop) -> np.ndarray:
 
 def _train(shop: Workshop, config: TrainConfig, folder: Path, run: str) -> None:
     """Run the ordinary trainer on the base in `folder`, with its caches in the work folder."""
-    limit = shop.count(NUM_FLATS["base"], 64) if shop.scale < 1 else 0
+    limit = shop.count(SETS["base"][1], 64) if shop.scale < 1 else 0
     config = replace(config, steps=shop.count(config.steps), limit=limit, device=shop.device)
     base = BaseLocation("mini", str(folder))
     train(config, shop.work_dir / run, base=base, root=shop.work_dir, say=shop.say)
