@@ -7,15 +7,19 @@ import numpy as np
 import pytest
 
 from tvhelpers.data.flats import (
+    ATTRIBUTES,
     CATEGORIES,
     COLOURS,
+    NEW_CATEGORIES,
     PATTERNS,
     Spec,
     caption,
     captions,
+    phrasings,
     random_spec,
     render,
 )
+from tvhelpers.runtime import seed_for
 
 SEED = 11
 
@@ -61,7 +65,7 @@ def test_plain_garments_have_the_colour_they_are_named_for():
         cloth = inside[(inside < 254).any(-1)]
         seen = np.median(cloth, axis=0)
         right += names[np.square(anchors - seen).sum(-1).argmin()] == spec.colour
-    assert right >= 0.97 * len(specs)
+    assert right >= 0.95 * len(specs)
 
 
 def test_every_pattern_shows_on_every_category():
@@ -70,20 +74,50 @@ def test_every_pattern_shows_on_every_category():
         plain = render(spec, SEED, 3).astype(int)
         for pattern in PATTERNS[1:]:
             patterned = render(replace(spec, pattern=pattern), SEED, 3)
-            assert (np.abs(plain - patterned) > 24).any(-1).mean() > 0.04, (category, pattern)
+            assert (np.abs(plain - patterned) > 24).any(-1).mean() > 0.025, (category, pattern)
 
 
 def test_captions_are_distinct_english():
-    for spec in some_specs(150):
-        phrasings = captions(spec)
-        assert len(set(phrasings)) == len(phrasings) >= 6
-        assert caption(spec, SEED, 0) in phrasings
-        pattern = "" if spec.pattern == "plain" else f"{spec.pattern} "
-        assert f"{spec.colour} {pattern}{spec.category}" in phrasings
-        for text in phrasings:
-            assert spec.category in text and spec.colour in text and "  " not in text
+    for spec in some_specs(200):
+        texts = captions(spec)
+        assert len(set(texts)) == len(texts) >= 8
+        assert caption(spec, SEED, 0) in texts
+        for text, stated in phrasings(spec):
+            assert spec.category in text and "  " not in text and text == text.strip()
             assert not re.search(r"\ba [aeiou]|\ban [^aeiou]", text), text
-            assert not re.search(r"\ban? (\S+ )*trousers", text.replace("a pair of", "")), text
+            assert not re.search(
+                r"\ban? (\S+ )*(trousers|shorts|leggings)", text.replace("a pair of", "")
+            )
+            for name in ("colour", "pattern", "waist"):
+                word = getattr(spec, name)
+                if word not in (None, "plain", "regular"):
+                    assert (word in text) == (name in stated or word in text.split()), (text, name)
+            assert ("high-waisted" in text) == (spec.waist == "high-waisted")
+
+
+def test_a_caption_says_what_it_states():
+    spec = Spec("dress", "red", "striped", "long", "V-neck", "knee-length")
+    stated = dict(phrasings(spec))
+    assert stated["red striped dress"] == ("category", "colour", "pattern", "waist")
+    assert stated["a knee-length long-sleeved red striped V-neck dress"] == ATTRIBUTES
+    assert "colour" not in stated["striped V-neck dress"]
+    bag = Spec("belt", "brown")
+    assert "brown leather belt" in captions(bag)
+
+
+def test_seasons_part_all_flats():
+    base, new = (some_specs(400, season=season) for season in ("base", "new"))
+    assert not any(spec.is_new for spec in base) and all(spec.is_new for spec in new)
+    assert {s.category for s in base}.isdisjoint(NEW_CATEGORIES)
+    assert {s.category for s in new} == set(CATEGORIES)
+    assert not {s.triple for s in base} & {s.triple for s in new if not s.has_new_word}
+    triples = [(c, k, p) for c in CATEGORIES for k in COLOURS for p in PATTERNS]
+    held_out = sum(seed_for(0, "held-out triple", *triple) % 10 == 0 for triple in triples)
+    assert 0.08 < held_out / len(triples) < 0.12
+    with pytest.raises(ValueError, match="unknown season 'autumn'"):
+        random_spec(1, 1, season="autumn")
+    with pytest.raises(ValueError, match="no such garment is of season 'base'"):
+        random_spec(1, 1, season="base", categories=("belt",))
 
 
 def test_random_specs_reach_every_word_and_obey_the_choice():
@@ -91,8 +125,8 @@ def test_random_specs_reach_every_word_and_obey_the_choice():
     for name, words in (("category", CATEGORIES), ("colour", COLOURS), ("pattern", PATTERNS)):
         assert {getattr(spec, name) for spec in specs} == set(words)
     assert {s.colour for s in some_specs(20, colours=("red",))} == {"red"}
-    assert Spec("skirt", "red", length="long").attributes() == {
-        "category": "skirt",
+    assert Spec("overalls", "red", length="long").attributes() == {
+        "category": "overalls",
         "colour": "red",
         "pattern": "plain",
         "length": "long",
@@ -103,8 +137,8 @@ def test_random_specs_reach_every_word_and_obey_the_choice():
     ("words", "unknown", "known"),
     [
         (("cape", "red"), "cape", "hoodie"),
-        (("skirt", "mauve"), "mauve", "purple"),
-        (("skirt", "red", "paisley"), "paisley", "tartan"),
+        (("belt", "mauve"), "mauve", "purple"),
+        (("belt", "red", "paisley"), "paisley", "tartan"),
     ],
 )
 def test_unknown_words_are_named(words, unknown, known):

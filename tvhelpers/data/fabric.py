@@ -92,7 +92,7 @@ PATTERNS = {
 
 @dataclass(frozen=True)
 class Fabric:
-    """Three colours (RGB 0..255), the pattern that they make, its period and phase in board units."""
+    """Three colours (RGB 0..255) and the pattern that they make; period, phase in board units."""
 
     colours: np.ndarray  # float32 (3, 3): ground, second, third
     pattern: str = "plain"

@@ -30,10 +30,11 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "beige": (218, 196, 158),
 }
 PATTERNS = tuple(FABRICS)
-# second colours of stripes, dots, checks and flowers; third colours of tartan's lines
-# (each pair of colours belongs to one ground: white on red is red, so white has a colour of its own)
+# Second colours of stripes, dots, checks and flowers.  A pair of colours belongs to one ground:
+# red and white is red, so that white has a colour of its own beside it.
 WHITE = COLOURS["white"]
 ACCENTS = {"white": (0, 122, 128), "yellow": COLOURS["black"], "beige": COLOURS["brown"]}
+# Third colours: of tartan's thin lines.
 LINES = {
     "white": ("red",),
     "yellow": ("red", "white"),
@@ -164,6 +165,14 @@ def random_spec(
         if season == "all" or spec.is_new == (season == "new"):
             return spec
     raise ValueError(f"no such garment is of season {season!r}")
+
+
+def words_of(attribute: str) -> tuple[str, ...]:
+    """Return all words of an attribute; "none" is the first of one that not every category has."""
+    if attribute in OPTIONAL:
+        words = [word for kind in _CATEGORIES.values() for word in getattr(kind, attribute)]
+        return ("none", *dict.fromkeys(words))
+    return {"category": CATEGORIES, "colour": tuple(COLOURS), "pattern": PATTERNS}[attribute]
 
 
 def render(spec: Spec, seed: int, index: int, size: int = 128) -> np.ndarray:

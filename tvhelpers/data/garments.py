@@ -346,11 +346,11 @@ def draw_leggings(s: Sketch, spec, rng) -> None:
 
 def draw_belt(s: Sketch, spec, rng) -> None:
     """Draw a belt, closed to a ring seen from the front: buckle, tip, loop, holes."""
-    wide, high, width = 50, rng.uniform(13, 19), rng.uniform(17, 21)
+    wide, high, width = 50, rng.uniform(12, 17), rng.uniform(19, 24)
     turn = np.linspace(0, np.pi, 40)
     back = [(wide * np.cos(a), -high * np.sin(a)) for a in turn]
     front = [(wide * np.cos(a), high * np.sin(a)) for a in turn]
-    s.cloth([*back, *[(x * 0.97, y + width * 0.8) for x, y in back[::-1]]], tint=0.6, plain=True)
+    s.cloth([*back, *[(x * 0.97, y + width * 0.8) for x, y in back[::-1]]], tint=0.8, plain=True)
     s.cloth([*front, *[(x, y + width) for x, y in front[::-1]]], 90)
     for inset in (2.5, width - 2.5):
         s.line([(x * 0.985, y + inset) for x, y in front[2:-2]], 0.7, dashed=True)

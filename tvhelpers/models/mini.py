@@ -163,8 +163,7 @@ def build_tokenizer(captions: list[str], folder: Path):
 
 
 class Judge(nn.Module):
-    """A CNN that names the category, colour and pattern of a flat; trained apart, used only to
-    score."""
+    """A CNN that names the attributes of a flat; trained apart, used only to score."""
 
     def __init__(self, heads: dict[str, tuple[str, ...]], width: int = 28):
         super().__init__()

@@ -132,9 +132,9 @@ def latent_scale(vae, pixels: np.ndarray) -> float:
     return 1 / torch.cat(latents).float().std().item()
 
 
-# CLIP: symmetric cross-entropy where every image that fits a caption counts as its partner.  Trained
-# on captions alone, it would take all other words for the same nothing; so that a word that has no
-# picture yet stays a word of its own, each token must also be readable from its state.
+# CLIP: symmetric cross-entropy where every image that fits a caption counts as its partner.
+# Trained on captions alone, it would take all other words for the same nothing; so that a word that
+# has no picture yet stays a word of its own, each token must also be readable from its state.
 
 
 def clip_loss(
@@ -160,7 +160,7 @@ def clip_loss(
         rows = codes[indices]
         fits = ((rows[:, None] == rows[None]) | ~said[:, None]).all(2).float().to(device)
         contrast = soft_cross_entropy(logits.T, fits) + soft_cross_entropy(logits, fits.T)
-        mixed = [" ".join(words[number % len(words)] for number in pick) for pick in picks]
+        mixed = [" ".join(words[number % len(words)] for number in pick) for pick in picks[::3]]
         return contrast / 2 + token_loss(clip.text_model, encode(tokenizer, mixed, device))
 
     return loss_of
@@ -172,7 +172,7 @@ def soft_cross_entropy(logits: torch.Tensor, fits: torch.Tensor) -> torch.Tensor
 
 
 def token_loss(text_model, tokens: dict) -> torch.Tensor:
-    """Return the cross-entropy of reading each token from its state, by the embeddings' own table."""
+    """Return the cross-entropy of reading each token from its state, by the table of embeddings."""
     states = text_model(**tokens).last_hidden_state
     logits = states @ text_model.embeddings.token_embedding.weight.T
     read = tokens["attention_mask"].bool()
@@ -190,7 +190,7 @@ def encode(tokenizer, texts: list[str], device: str) -> dict[str, torch.Tensor]:
     }
 
 
-TEXT_LENGTH = 40  # tokens; mini's captions are shorter, and causal attention ignores what follows
+TEXT_LENGTH = 32  # tokens; mini's captions are shorter, and causal attention ignores what follows
 
 
 # Judge: one cross-entropy a head, on images shifted, mirrored and made noisy so that style does not

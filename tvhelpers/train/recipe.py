@@ -150,13 +150,9 @@ def _save_clip(shop: Workshop, clip) -> None:
 def train_judge(shop: Workshop) -> None:
     """Train the judge on flats of its own, the new season's among them."""
     specs, pixels = rendered(shop, "judge")
-    heads = {
-        "category": flats.CATEGORIES,
-        "colour": tuple(flats.COLOURS),
-        "pattern": flats.PATTERNS,
-    }
+    heads = {name: flats.words_of(name) for name in flats.ATTRIBUTES}
     labels = {
-        head: np.array([words.index(getattr(spec, head)) for spec in specs])
+        head: np.array([words.index(getattr(spec, head) or "none") for spec in specs])
         for head, words in heads.items()
     }
     loss = pretrain.judge_loss(pixels, labels, shop.device)

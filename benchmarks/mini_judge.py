@@ -1,0 +1,64 @@
+"""Claims: the judge names fresh flats, and sees in generated pictures what an eye sees.
+
+The eye's labels of 100 generated pictures are in benchmarks/eye_labels.json.
+
+python benchmarks/mini_judge.py                writes results/mini_judge.json
+python benchmarks/mini_judge.py --draw DIR     draws the 100 pictures, for new labels
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from common import write_result
+from PIL import Image
+
+from tvhelpers.data import flats
+from tvhelpers.sample.sampler import Sampler
+from tvhelpers.score.attributes import CORE, AttributeJudge, agreement
+
+LABELS = Path(__file__).with_name("eye_labels.json")
+COUNT = 100
+
+
+def generated() -> list[np.ndarray]:
+    """Draw the pictures: new season and old concepts, with the shipped adapter."""
+    specs = [flats.random_spec(201, i) for i in range(COUNT)]
+    jobs = [(i, flats.captions(spec)[1], 500 + i) for i, spec in enumerate(specs)]
+    pictures = Sampler("mini").sample(jobs, steps=20, guidance=2.5, batch_size=10)
+    return [np.asarray(picture) for *_, picture in pictures]
+
+
+def on_fresh_flats(judge: AttributeJudge, count: int) -> dict[str, float]:
+    specs = [flats.random_spec(202, i) for i in range(count)]
+    seen = judge.words(np.stack([flats.render(spec, 202, i) for i, spec in enumerate(specs)]))
+    wanted = [{a: getattr(spec, a) or "none" for a in flats.ATTRIBUTES} for spec in specs]
+    return {name: float(values.mean()) for name, values in agreement(wanted, seen).items()}
+
+
+def against_the_eye(judge: AttributeJudge) -> dict[str, float]:
+    eye = json.loads(LABELS.read_text())["labels"]
+    right = agreement(eye, judge.words(np.stack(generated())))
+    right["words"] = np.stack([right[name] for name in CORE])
+    return {name: float(values.mean()) for name, values in right.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--draw", type=Path)
+    folder = parser.parse_args().draw
+    if folder:
+        folder.mkdir(parents=True)
+        for i, pixels in enumerate(generated()):
+            Image.fromarray(pixels).save(folder / f"{i:03d}.png")
+        return
+    judge = AttributeJudge()
+    result = {"judge_sha256": judge.digest, "fresh_flats": 2000}
+    result["on_fresh_flats"] = on_fresh_flats(judge, 2000)
+    result["pictures_seen_by_eye"] = COUNT
+    write_result("mini_judge", {**result, "agreement_with_the_eye": against_the_eye(judge)})
+
+
+if __name__ == "__main__":
+    main()
