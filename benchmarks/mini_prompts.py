@@ -1,7 +1,7 @@
-"""Claims: mini draws what it is told, its shipped adapter adds the new season and costs little else.
+"""Claims: mini draws what it is told; its shipped adapter adds the new season and costs little.
 
-Prompts on seen triples and on triples held out; the new season and old concepts without and with the
-shipped adapter on the same seeds; the demo's prompts; Inception Score against real flats; copying.
+Prompts on seen triples and on held-out ones; the new season and old concepts without and with the
+adapter on the same seeds; the demo's prompts; Inception Score against drawn flats; copying.
 
 python benchmarks/mini_prompts.py [--scale X]      writes results/mini_prompts.json
 """

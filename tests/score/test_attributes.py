@@ -1,4 +1,4 @@
-"""The reader of attributes agrees with drawings, and the share of right ones is counted per word."""
+"""The reader of attributes agrees with drawings; the share of right ones is counted per word."""
 
 import numpy as np
 import pytest

@@ -21,7 +21,7 @@ class AttributeJudge:
 
     @torch.no_grad()
     def words(self, pixels: np.ndarray, batch_size: int = 64) -> list[dict[str, str]]:
-        """Return {attribute: word} for each of pixels uint8 (N, H, W, 3), "none" where it has none."""
+        """Return {attribute: word} of each of pixels uint8 (N, H, W, 3); "none" if it has none."""
         found = []
         for start in range(0, len(pixels), batch_size):
             small = np.stack([resize(one, self.size) for one in pixels[start : start + batch_size]])
