@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tvhelpers.data import garments
+from tvhelpers.data import bottoms, tops
 from tvhelpers.data.fabric import PATTERNS as FABRICS
 from tvhelpers.data.fabric import Fabric, Sketch, paint
+from tvhelpers.data.garment_parts import WAISTS as WAISTBANDS
 from tvhelpers.runtime import seed_for
 
 COLOURS: dict[str, tuple[int, int, int]] = {
@@ -46,7 +47,7 @@ STYLES = ("elegant", "casual", "classic", "modern", "formal", "simple", "stylish
 SLEEVES = ("sleeveless", "short", "long")
 LENGTHS = ("short", "knee-length", "long")
 NECKS = ("crew", "V-neck")
-WAISTS = tuple(garments.WAISTS)
+WAISTS = tuple(WAISTBANDS)
 
 
 @dataclass(frozen=True)
@@ -63,24 +64,24 @@ class Category:
 
 
 _CATEGORIES = {
-    "t-shirt": Category(garments.draw_t_shirt, SLEEVES[1:], NECKS),
-    "tank top": Category(garments.draw_tank_top, SLEEVES[:1], NECKS),
-    "shirt": Category(garments.draw_shirt, SLEEVES[1:], ("collar",)),
-    "sweater": Category(garments.draw_sweater, SLEEVES[2:], NECKS, cloth="knitted"),
-    "cardigan": Category(garments.draw_cardigan, SLEEVES[2:], NECKS[1:], cloth="knitted"),
-    "hoodie": Category(garments.draw_hoodie, SLEEVES[2:], ("hood",)),
-    "sweatsuit": Category(garments.draw_sweatsuit, SLEEVES[2:], NECKS[:1], cloth="jersey"),
-    "jacket": Category(garments.draw_jacket, SLEEVES[2:], ("collar",)),
-    "bomber jacket": Category(garments.draw_bomber_jacket, SLEEVES[2:], NECKS[:1]),
-    "coat": Category(garments.draw_coat, SLEEVES[2:], ("collar",), LENGTHS[1:], cloth="wool"),
-    "dress": Category(garments.draw_dress, SLEEVES, NECKS, LENGTHS),
-    "jumpsuit": Category(garments.draw_jumpsuit, SLEEVES[:2], NECKS),
-    "skirt": Category(garments.draw_skirt, length=LENGTHS, waist=WAISTS),
-    "trousers": Category(garments.draw_trousers, (), (), ("cropped", "long"), WAISTS, True),
-    "leggings": Category(garments.draw_leggings, pair=True),
-    "shorts": Category(garments.draw_shorts, waist=WAISTS, pair=True, cloth="denim"),
-    "overalls": Category(garments.draw_overalls, length=("short", "long"), cloth="denim"),
-    "belt": Category(garments.draw_belt, cloth="leather"),
+    "t-shirt": Category(tops.draw_t_shirt, SLEEVES[1:], NECKS),
+    "tank top": Category(tops.draw_tank_top, SLEEVES[:1], NECKS),
+    "shirt": Category(tops.draw_shirt, SLEEVES[1:], ("collar",)),
+    "sweater": Category(tops.draw_sweater, SLEEVES[2:], NECKS, cloth="knitted"),
+    "cardigan": Category(tops.draw_cardigan, SLEEVES[2:], NECKS[1:], cloth="knitted"),
+    "hoodie": Category(tops.draw_hoodie, SLEEVES[2:], ("hood",)),
+    "sweatsuit": Category(tops.draw_sweatsuit, SLEEVES[2:], NECKS[:1], cloth="jersey"),
+    "jacket": Category(tops.draw_jacket, SLEEVES[2:], ("collar",)),
+    "bomber jacket": Category(tops.draw_bomber_jacket, SLEEVES[2:], NECKS[:1]),
+    "coat": Category(tops.draw_coat, SLEEVES[2:], ("collar",), LENGTHS[1:], cloth="wool"),
+    "dress": Category(tops.draw_dress, SLEEVES, NECKS, LENGTHS),
+    "jumpsuit": Category(tops.draw_jumpsuit, SLEEVES[:2], NECKS),
+    "skirt": Category(bottoms.draw_skirt, length=LENGTHS, waist=WAISTS),
+    "trousers": Category(bottoms.draw_trousers, (), (), ("cropped", "long"), WAISTS, True),
+    "leggings": Category(bottoms.draw_leggings, pair=True),
+    "shorts": Category(bottoms.draw_shorts, waist=WAISTS, pair=True, cloth="denim"),
+    "overalls": Category(bottoms.draw_overalls, length=("short", "long"), cloth="denim"),
+    "belt": Category(bottoms.draw_belt, cloth="leather"),
 }
 CATEGORIES = tuple(_CATEGORIES)
 OPTIONAL = ("sleeve", "neckline", "length", "waist")

@@ -161,7 +161,7 @@ class FlatsSource(Source):
         attributes = [spec.attributes() for spec in self.specs]
         code = [
             file_digest(Path(flats.__file__).with_name(f"{part}.py"))
-            for part in ("flats", "fabric", "garments")
+            for part in ("flats", "fabric", "garment_parts", "tops", "bottoms")
         ]
         drawn = hashlib.sha256(probe.tobytes()).hexdigest()
         key = content_key([seed, size, words, triples, code, drawn, captions, attributes])
