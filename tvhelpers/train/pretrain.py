@@ -157,13 +157,20 @@ def clip_loss(
         said = torch.tensor([[name in names for name in flats.ATTRIBUTES] for _, names in captions])
         tokens = encode(tokenizer, [text for text, _ in captions], device)
         logits = clip(pixel_values=to_images(pixels[indices], device), **tokens).logits_per_image
-        rows = codes[indices]
-        fits = ((rows[:, None] == rows[None]) | ~said[:, None]).all(2).float().to(device)
+        fits = caption_fits(codes[indices], said).to(device)
         contrast = soft_cross_entropy(logits.T, fits) + soft_cross_entropy(logits, fits.T)
         mixed = [" ".join(words[number % len(words)] for number in pick) for pick in picks[::3]]
         return contrast / 2 + token_loss(clip.text_model, encode(tokenizer, mixed, device))
 
     return loss_of
+
+
+def caption_fits(codes: torch.Tensor, said: torch.Tensor) -> torch.Tensor:
+    """Return 1.0 (N, N) where item j has all that the caption of item i says of it.
+
+    codes: int (N, A), equal where items have the same word; said: bool (N, A).
+    """
+    return ((codes[:, None] == codes[None]) | ~said[:, None]).all(2).float()
 
 
 def soft_cross_entropy(logits: torch.Tensor, fits: torch.Tensor) -> torch.Tensor:

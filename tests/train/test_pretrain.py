@@ -1,0 +1,85 @@
+"""mini's parts: a stopped training goes on bit for bit, and the losses mean what they say."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from tvhelpers.data import flats
+from tvhelpers.train.pretrain import FitConfig, caption_fits, fit, soft_cross_entropy, token_loss
+
+DATA = torch.randn(40, 6, generator=torch.Generator().manual_seed(1))
+
+
+class Small(nn.Module):
+    """Something that can be put on channels last and trained."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(6, 6)
+
+
+def loss_of(model, indices, generator, progress):
+    noise = torch.randn((len(indices), 6), generator=generator)
+    return F.mse_loss(model.layer(DATA[indices] + 0.1 * noise), DATA[indices])
+
+
+@pytest.mark.parametrize("stop", [1, 7])
+def test_a_stopped_training_goes_on_bit_for_bit(tmp_path, stop):
+    config = FitConfig(steps=12, batch_size=5, learning_rate=1e-2, checkpoint_minutes=0)
+    whole = fit(Small(), loss_of, len(DATA), config, tmp_path / "whole")
+
+    def stopping(model, indices, generator, progress):
+        if progress * config.steps == pytest.approx(stop):
+            raise KeyboardInterrupt
+        return loss_of(model, indices, generator, progress)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(Small(), stopping, len(DATA), config, tmp_path / "broken")
+    broken = fit(Small(), loss_of, len(DATA), config, tmp_path / "broken")
+    assert torch.equal(whole.layer.weight, broken.layer.weight)
+    assert not torch.equal(whole.layer.weight, Small().layer.weight)
+
+
+def test_a_caption_fits_all_that_have_what_it_says():
+    items = [("red", "dress", "long"), ("red", "dress", "short"), ("blue", "dress", "long")]
+    codes = torch.tensor(
+        np.stack([np.unique(v, return_inverse=True)[1] for v in zip(*items, strict=True)], 1)
+    )
+    said = torch.tensor([[True, True, False], [True, True, True], [False, True, False]])
+    assert caption_fits(codes, said).tolist() == [[1, 1, 0], [0, 1, 0], [1, 1, 1]]
+
+
+def test_every_caption_fits_its_own_flat():
+    for i in range(50):
+        spec = flats.random_spec(3, i)
+        for text, stated in flats.phrasings(spec):
+            assert set(stated) <= set(flats.ATTRIBUTES) and "category" in stated, text
+
+
+def test_soft_cross_entropy_is_the_ordinary_one_for_one_partner():
+    logits = torch.randn(4, 4, generator=torch.Generator().manual_seed(2))
+    ordinary = F.cross_entropy(logits, torch.arange(4))
+    torch.testing.assert_close(soft_cross_entropy(logits, torch.eye(4)), ordinary)
+    both = torch.tensor([[1.0, 1.0, 0.0]])
+    equal, one = torch.tensor([[9.0, 9.0, -9.0]]), torch.tensor([[18.0, 0.0, -9.0]])
+    assert soft_cross_entropy(equal, both) < soft_cross_entropy(one, both)
+
+
+def test_token_loss_falls_when_states_are_their_own_embeddings():
+    class Text(nn.Module):
+        def __init__(self, scale):
+            super().__init__()
+            self.embeddings, self.scale = nn.Module(), scale
+            self.embeddings.token_embedding = nn.Embedding.from_pretrained(torch.eye(9))
+
+        def forward(self, input_ids, attention_mask):
+            states = self.scale * self.embeddings.token_embedding(input_ids)
+            return type("Output", (), {"last_hidden_state": states})
+
+    ids = torch.tensor([[1, 2, 3, 0]])
+    mask = torch.tensor([[1, 1, 1, 0]])
+    losses = [token_loss(Text(s), {"input_ids": ids, "attention_mask": mask}) for s in (0.0, 9.0)]
+    assert losses[0] == pytest.approx(np.log(9)) and losses[1] < 0.01
