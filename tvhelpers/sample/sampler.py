@@ -101,12 +101,22 @@ class Sampler:
         guidance: float,
         size: int = 0,
         batch_size: int = 8,
+        strength: float = 1.0,
+        on_step: Callable[[int], None] | None = None,
     ) -> Iterator[tuple[int, str, int, Image.Image]]:
         """Yield (index, prompt, seed, picture RGB) of each job.
 
-        A picture starts from the noise of its seed, whatever the batch.
+        A picture starts from the noise of its seed, whatever the batch.  `strength` scales the
+        adapter; `on_step(step)` is called after each step, and ends the drawing by raising.
         """
         size = size or self.own_size
+        scale = {"cross_attention_kwargs": {"scale": strength}} if strength != 1 else {}
+
+        def after_step(pipe, step, timestep, tensors):
+            if on_step:
+                on_step(step + 1)
+            return tensors
+
         for start in range(0, len(jobs), batch_size):
             batch = jobs[start : start + batch_size]
             # On the CPU, so that a seed means the same noise on every device.
@@ -118,6 +128,8 @@ class Sampler:
                 height=size,
                 width=size,
                 generator=generators,
+                callback_on_step_end=after_step,
+                **scale,
             ).images
             for job, picture in zip(batch, pictures, strict=True):
                 yield *job, picture

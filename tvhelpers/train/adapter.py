@@ -58,8 +58,7 @@ def save_adapter(
 
 
 def _with_sorted_header(data: bytes) -> bytes:
-    """Return safetensors bytes with their header's keys sorted: safetensors writes metadata "
-    "in a random order."""
+    """Return safetensors bytes with their header's keys sorted: the library's order is random."""
     size = int.from_bytes(data[:8], "little")
     header = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True, separators=(",", ":"))
     header = header.encode() + b" " * (-len(header.encode()) % 8)

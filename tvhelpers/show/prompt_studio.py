@@ -1,0 +1,242 @@
+"""The prompt studio: describe a garment, see it drawn.  For Jupyter and Colab (ipywidgets 7.7, 8).
+
+What is typed is shown escaped, errors are shown in the widget, drawing runs in a thread so that it
+can be cancelled.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import json
+import random
+import re
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import ipywidgets as W
+from PIL import Image
+
+from tvhelpers.config import InputError
+from tvhelpers.runtime import atomic_path, make_dir
+from tvhelpers.sample.sampler import Request, Sampler
+
+MAX_GALLERY = 24  # pictures kept on the page
+
+
+class Cancelled(Exception):
+    """The drawing was ended by the user."""
+
+
+def with_word(prompt: str, words: Sequence[str], word: str, *, first: bool) -> str:
+    """Return `prompt` with its one of `words` replaced by `word`, or `word` added.
+
+    A word that is new goes to the start (`first`, as a colour does) or to the end; "" takes the old
+    one out.  An article before it is set right.
+    """
+    known = "|".join(re.escape(w) for w in sorted(words, key=len, reverse=True))
+    old = re.compile(rf"(?<![\w-])({known})(?![\w-])", re.IGNORECASE)
+    if old.search(prompt):
+        prompt = old.sub(lambda _: word, prompt, count=1)
+    elif first:
+        article = re.match(r"(an? )?(.*)", prompt.strip(), re.IGNORECASE)
+        prompt = f"{article[1] or ''}{word} {article[2]}"
+    else:
+        prompt = f"{prompt} {word}"
+    prompt = " ".join(prompt.split())
+    return re.sub(r"\b([Aa])n? (?=([a-z]))", _article, prompt)
+
+
+def _article(match: re.Match) -> str:
+    return match[1] + ("n " if match[2] in "aeiou" else " ")
+
+
+class PromptStudio:
+    """The widget: `studio.box` is what a notebook shows; `studio.draw()` works without a click.
+
+    `save` writes into `folder`; `categories` and `colours` fill the menus.
+    """
+
+    def __init__(
+        self,
+        sampler: Sampler,
+        folder: Path,
+        *,
+        categories: Sequence[str],
+        colours: Sequence[str],
+        prompt: str = "a red dress",
+    ):
+        self.sampler, self.folder = sampler, Path(folder)
+        self.words = {"category": tuple(categories), "colour": tuple(colours)}
+        self.made: list[dict] = []  # records of this sitting, newest first, with their pictures
+        self._thread: threading.Thread | None = None
+        self._cancel = threading.Event()
+        self._controls(prompt)
+        self._wire()
+        self._say("Describe a garment, then press Generate.")
+
+    def _controls(self, prompt: str) -> None:
+        wide = W.Layout(width="98%")
+        style = {"description_width": "76px"}
+        options = {
+            name: [(f"any {name}", ""), *((word, word) for word in words)]
+            for name, words in self.words.items()
+        }
+        self.prompt = W.Text(prompt, description="Prompt", layout=wide, style=style)
+        self.category = W.Dropdown(options=options["category"], description="Category", style=style)
+        self.colour = W.Dropdown(options=options["colour"], description="Colour", style=style)
+        self.seed = W.IntText(1, description="Seed", style=style, layout=W.Layout(width="190px"))
+        self.lock = W.Checkbox(False, description="keep the seed", indent=False)
+        self.steps = W.IntSlider(20, 1, 50, description="Steps", style=style)
+        guidance = self.sampler.base.guidance
+        self.guidance = W.FloatSlider(
+            guidance, min=1, max=15, step=0.5, description="Guidance", style=style
+        )
+        self.strength = W.FloatSlider(
+            1.0, min=0, max=1.5, step=0.1, description="Adapter", style=style
+        )
+        self.strength.disabled = self.sampler.identity["adapter_sha256"] is None
+        self.go = W.Button(description="Generate", button_style="primary", icon="magic")
+        self.stop = W.Button(description="Cancel", disabled=True)
+        self.keep = W.Button(description="Save", disabled=True)
+        self.progress = W.IntProgress(0, 0, 20, layout=W.Layout(width="190px"))
+        self.status, self.caption = W.HTML(), W.HTML()
+        self.image = W.Image(format="png", layout=W.Layout(width="320px", height="320px"))
+        self.image.layout.display = "none"
+        self.gallery = W.HBox(layout=W.Layout(flex_flow="row wrap", width="98%"))
+        settings = W.VBox(
+            [
+                W.HBox([self.category, self.colour]),
+                W.HBox([self.seed, self.lock]),
+                self.steps,
+                self.guidance,
+                self.strength,
+                W.HBox([self.go, self.stop, self.keep]),
+                W.HBox([self.progress, self.status]),
+            ]
+        )
+        shown = W.VBox([self.image, self.caption], layout=W.Layout(margin="0 0 0 16px"))
+        self.box = W.VBox([self.prompt, W.HBox([settings, shown]), self.gallery])
+
+    def _wire(self) -> None:
+        self.category.observe(lambda change: self._pick("category", change.new), "value")
+        self.colour.observe(lambda change: self._pick("colour", change.new), "value")
+        self.go.on_click(lambda _: self.start())
+        self.stop.on_click(lambda _: self._cancel.set())
+        self.keep.on_click(lambda _: self._guarded(self.save))
+
+    def _pick(self, name: str, word: str) -> None:
+        self.prompt.value = with_word(
+            self.prompt.value, self.words[name], word, first=name == "colour"
+        )
+
+    def start(self) -> None:
+        """Draw in a thread; does nothing while a drawing is under way."""
+        if self._thread and self._thread.is_alive():
+            return
+        self._cancel.clear()
+        self._thread = threading.Thread(target=self._guarded, args=(self.draw,), daemon=True)
+        self._busy(True)
+        self._thread.start()
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait for the drawing under way."""
+        if self._thread:
+            self._thread.join(timeout)
+
+    def draw(self) -> Image.Image:
+        """Draw what the controls say, show it, and return the picture."""
+        if not self.lock.value and self.made:
+            self.seed.value = random.randrange(2**31)
+        request = Request(
+            (self.prompt.value,),
+            seed=self.seed.value,
+            steps=self.steps.value,
+            guidance=self.guidance.value,
+        )
+        self.progress.max, self.progress.value = request.steps, 0
+        self._say("Drawing…")
+        drawn = self.sampler.sample(
+            request.jobs(),
+            steps=request.steps,
+            guidance=request.guidance,
+            strength=1.0 if self.strength.disabled else self.strength.value,
+            on_step=self._after_step,
+        )
+        _, prompt, seed, picture = next(drawn)
+        record = {
+            "prompt": prompt,
+            "seed": seed,
+            "steps": request.steps,
+            "guidance": request.guidance,
+        }
+        record |= {"strength": self.strength.value, **self.sampler.identity}
+        self._show({"record": record, "picture": picture})
+        cut = self.sampler.cut_off(prompt)
+        self._say(f"Not read, over the text encoder's limit: {cut}" if cut else "Done.", cut)
+        return picture
+
+    def save(self) -> Path:
+        """Write the newest picture and its record into the folder; return the picture's path."""
+        newest = self.made[0]
+        folder = make_dir(self.folder)
+        number = len(list(folder.glob("*.png")))
+        path = folder / f"{number:04d}_{newest['record']['seed']}.png"
+        with atomic_path(path) as aside:
+            newest["picture"].save(aside, "PNG")
+        with open(folder / "records.jsonl", "a") as file:
+            file.write(json.dumps({"file": path.name, **newest["record"]}) + "\n")
+        self._say(f"Saved as {path}")
+        return path
+
+    def _after_step(self, step: int) -> None:
+        self.progress.value = step
+        if self._cancel.is_set():
+            raise Cancelled
+
+    def _guarded(self, work: Callable) -> None:
+        try:
+            work()
+        except Cancelled:
+            self._say("Cancelled.")
+        except InputError as error:
+            self._say(str(error), True)
+        except Exception as error:  # shown where the user looks, instead of being lost in a log
+            self._say(f"{type(error).__name__}: {error}", True)
+        finally:
+            self._busy(False)
+
+    def _busy(self, busy: bool) -> None:
+        self.go.disabled, self.stop.disabled = busy, not busy
+        self.keep.disabled = busy or not self.made
+
+    def _say(self, text: str, wrong: bool = False) -> None:
+        colour = "#b00020" if wrong else "inherit"
+        self.status.value = f"<span style='color:{colour}'>{html.escape(text)}</span>"
+
+    def _show(self, made: dict) -> None:
+        self.made.insert(0, made)
+        self.image.value = _png(made["picture"], 512)
+        self.image.layout.display = ""
+        self.caption.value = _caption(made["record"], 320)
+        small = W.Image(value=_png(made["picture"], 160), format="png", width=112, height=112)
+        tile = W.VBox([small, W.HTML(_caption(made["record"], 112))])
+        self.gallery.children = (tile, *self.gallery.children)[:MAX_GALLERY]
+
+
+def _caption(record: dict, width: int) -> str:
+    text = html.escape(record["prompt"])
+    return (
+        f"<div style='width:{width}px;line-height:1.25;overflow-wrap:anywhere'>{text}"
+        f"<br><small>seed {record['seed']}</small></div>"
+    )
+
+
+def _png(picture: Image.Image, least: int) -> bytes:
+    """Return PNG bytes of a picture, enlarged to `least` pixels if it is smaller."""
+    if picture.width < least:
+        picture = picture.resize((least, least), Image.Resampling.LANCZOS)
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    return out.getvalue()
