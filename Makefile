@@ -8,8 +8,8 @@ BIN := $(VENV)/bin
 
 demo: $(VENV)/ready
 	$(BIN)/python -m tvhelpers generate --out out/demo --seed 7 \
-	  "red skirt" "black dress" "green jacket" "blue striped V-neck t-shirt" \
-	  "purple hoodie" "orange dotted dress" "brown trousers" "yellow striped t-shirt"
+	  "green bomber jacket" "brown leather belt" "formal black dress" "V-neck t-shirt" \
+	  "short overalls" "black sweatsuit" "tartan skirt" "black high-waisted skirt"
 	@echo "open out/demo/grid.png"
 
 test: $(VENV)/ready

@@ -52,19 +52,62 @@ ROWS = [
         ),
     ),
     (
-        "mini_quality",
-        "mini, patterns it has seen: category / colour / pattern right, by its judge",
-        lambda r: accuracy(r["base_on_seen_patterns"]),
+        "flats_speed",
+        "flats drawn on one core",
+        lambda r: f"{r['flats_per_second_on_one_core']:.0f} a second",
     ),
     (
-        "mini_quality",
-        "mini, tartan, without the shipped adapter",
-        lambda r: accuracy(r["base_on_new_season"]),
+        "mini_autoencoder",
+        "autoencoder of mini on photos it has not seen, PSNR",
+        lambda r: f"{r['photos']['psnr_db_mean']:.1f} dB, {r['photos']['n']} photos",
     ),
     (
-        "mini_quality",
-        "mini, tartan, with the shipped adapter",
-        lambda r: accuracy(r["adapter_on_new_season"]),
+        "mini_judge",
+        "judge on fresh flats: category / colour / pattern right",
+        lambda r: f"{accuracy(r['on_fresh_flats'])}, {r['fresh_flats']:,} flats",
+    ),
+    (
+        "mini_judge",
+        "judge and an eye on generated pictures: same word",
+        lambda r: (
+            f"{percent(r['agreement_with_the_eye']['words'])}, {r['pictures_seen_by_eye']} pictures"
+        ),
+    ),
+    (
+        "mini_prompts",
+        "mini on combinations it has seen: category / colour / pattern right, by the judge",
+        lambda r: accuracy(r["base_on_seen_triples"]),
+    ),
+    (
+        "mini_prompts",
+        "the same on combinations it has never seen",
+        lambda r: accuracy(r["base_on_unseen_triples"]),
+    ),
+    (
+        "mini_prompts",
+        "new season, all three right: base, with the shipped adapter",
+        lambda r: (
+            f"{percent(r['base_on_new_season']['all'])}, "
+            f"{percent(r['adapter_on_new_season']['all'])}"
+        ),
+    ),
+    (
+        "mini_prompts",
+        "old concepts, all three right, same seeds: base, with the shipped adapter",
+        lambda r: (
+            f"{percent(r['base_on_seen_triples']['all'])}, "
+            f"{percent(r['adapter_on_seen_triples']['all'])}"
+        ),
+    ),
+    (
+        "mini_prompts",
+        "the demo's eight prompts, 20 seeds each, right",
+        lambda r: percent(r["demo_right"]),
+    ),
+    (
+        "mini_prompts",
+        "Inception Score on the judge's classes: generated / drawn flats, equal number",
+        lambda r: f"{r['inception_score']['ratio']:.2f}",
     ),
 ]
 
