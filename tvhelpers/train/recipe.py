@@ -140,6 +140,9 @@ def _save_clip(shop: Workshop, clip) -> None:
     from transformers import CLIPTextModel
 
     clip.cpu().half().save_pretrained(shop.weights_dir / "clip")
+    half = [0.5, 0.5, 0.5]  # images are -1..1
+    settings = {"image_mean": half, "image_std": half}
+    write_json(shop.weights_dir / "clip" / "preprocessor_config.json", settings)
     text_encoder = CLIPTextModel.from_pretrained(shop.weights_dir / "clip", dtype="float16")
     text_encoder.save_pretrained(shop.weights_dir / "text_encoder")
     # transformers computes in the dtype of the config, diffusers in float32: they must agree

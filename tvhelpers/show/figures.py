@@ -1,0 +1,134 @@
+"""Figures for notebooks: each function returns a PIL image, which a notebook shows by itself."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from tvhelpers.runtime import read_jsonl
+from tvhelpers.train.runlog import RunLog
+
+INK, SOFT, ACCENT = "#222222", "#9aa0a6", "#b3261e"
+COLOURS = ("#b3261e", "#1f6f8b", "#c98a1b", "#4a7c59", "#6b4c9a")
+
+
+def gallery(pictures: Sequence, titles: Sequence[str] = (), columns: int = 0) -> Image.Image:
+    """Return pictures (arrays uint8 (H, W, 3), PIL images or paths) side by side with titles."""
+    columns = columns or min(len(pictures), 4)
+    rows = -(-len(pictures) // columns)
+    figure, axes = _axes(rows, columns, width=2.3, height=2.6 if titles else 2.3)
+    for ax in axes:
+        ax.axis("off")
+    for i, picture in enumerate(pictures):
+        axes[i].imshow(Image.open(picture) if isinstance(picture, str | Path) else picture)
+        if titles:
+            axes[i].set_title(_wrapped(titles[i], 24), fontsize=9, color=INK)
+    return _render(figure)
+
+
+def matrix(
+    values: np.ndarray, rows: Sequence[str], columns: Sequence[str], title: str = "", form=".2f"
+) -> Image.Image:
+    """Return a table of numbers (N, M) as a heat map, with its numbers where they can be read."""
+    values = np.asarray(values)
+    cell = 0.62 if values.size <= 400 else 0.3
+    figure = Figure(figsize=(cell * len(columns) + 2.6, cell * len(rows) + 1.6))
+    ax = figure.add_subplot()
+    ax.imshow(values, cmap="YlOrRd", aspect="auto")
+    ax.set_xticks(range(len(columns)), columns, rotation=45, ha="right", fontsize=8)
+    ax.set_yticks(range(len(rows)), rows, fontsize=8)
+    middle = (values.min() + values.max()) / 2
+    for i, j in np.ndindex(values.shape) if values.size <= 400 else ():
+        colour = "white" if values[i, j] > middle else INK
+        ax.text(
+            j, i, format(values[i, j], form), ha="center", va="center", fontsize=7, color=colour
+        )
+    ax.set_title(title, fontsize=10)
+    return _render(figure)
+
+
+def histogram(values: Sequence[float], label: str, mark: float | None = None, note: str = ""):
+    """Return a histogram, with a vertical line at `mark`."""
+    figure = Figure(figsize=(6, 2.8))
+    ax = _plain(figure.add_subplot())
+    ax.hist(values, bins="auto", color=COLOURS[1])
+    if mark is not None:
+        ax.axvline(mark, color=ACCENT, lw=1.5)
+        ax.annotate(
+            note, (mark, 0.95), xycoords=("data", "axes fraction"), color=ACCENT, fontsize=9
+        )
+    ax.set_xlabel(label)
+    ax.set_ylabel("count")
+    return _render(figure)
+
+
+def bars(rows: dict[str, tuple[float, float, float]], label: str) -> Image.Image:
+    """Return horizontal bars of {name: (value, low, high)} with their intervals."""
+    figure = Figure(figsize=(6.4, 0.5 * len(rows) + 1.2))
+    ax = _plain(figure.add_subplot())
+    for i, (value, low, high) in enumerate(rows.values()):
+        ax.barh(i, value, color=COLOURS[i % len(COLOURS)], height=0.6)
+        ax.plot([low, high], [i, i], color=INK, lw=1.6, marker="|")
+        ax.text(max(value, high), i, f"  {value:.3g}", va="center", fontsize=9)
+    ax.set_yticks(range(len(rows)), list(rows), fontsize=9)
+    ax.invert_yaxis()
+    ax.set_xlim(right=1.15 * max(max(row) for row in rows.values()))
+    ax.set_xlabel(label)
+    return _render(figure)
+
+
+def loss_curves(runs: dict[str, Path]) -> Image.Image:
+    """Return the training loss (smoothed) and the held-out loss of {name: run folder}."""
+    figure = Figure(figsize=(9, 3.2))
+    left, right = (_plain(ax) for ax in figure.subplots(1, 2))
+    for colour, (name, folder) in zip(COLOURS, runs.items()):
+        rows = read_jsonl(Path(folder) / "log.jsonl")
+        steps = [row["step"] for row in rows]
+        left.plot(steps, _smoothed([row["loss"] for row in rows]), color=colour, label=name)
+        held_out = [
+            (r["step"], r["held_out_loss"]) for r in rows if r.get("held_out_loss") is not None
+        ]
+        if held_out:
+            right.plot(*zip(*held_out), "o-", color=colour, label=name, ms=4)
+    left.set_title("training loss (running mean)", fontsize=10)
+    right.set_title("held-out items, the same noise every time", fontsize=10)
+    for ax in (left, right):
+        ax.set_xlabel("step")
+        ax.legend(fontsize=8, frameon=False)
+    return _render(figure)
+
+
+def _axes(rows: int, columns: int, width: float, height: float):
+    figure = Figure(figsize=(width * columns, height * rows))
+    return figure, np.atleast_1d(figure.subplots(rows, columns)).ravel()
+
+
+def _plain(ax):
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.tick_params(labelsize=8)
+    return ax
+
+
+def _smoothed(values: Sequence[float], window: int = 25) -> np.ndarray:
+    total = np.cumsum(np.insert(np.asarray(values, float), 0, 0.0))
+    ends = np.arange(1, len(values) + 1)
+    starts = np.maximum(0, ends - window)
+    return (total[ends] - total[starts]) / (ends - starts)
+
+
+def _wrapped(text: str, width: int) -> str:
+    import textwrap
+
+    return "\n".join(textwrap.wrap(str(text), width)[:3])
+
+
+def _render(figure: Figure) -> Image.Image:
+    figure.tight_layout()
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=110, facecolor="white")
+    return Image.open(data)
