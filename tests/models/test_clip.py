@@ -1,4 +1,4 @@
-"""CLIP as a pair of encoders: unit embeddings, batches do not matter, recall and zero-shot count."""
+"""CLIP as a pair of encoders: unit embeddings whatever the batch, zero-shot, recall."""
 
 import numpy as np
 import pytest

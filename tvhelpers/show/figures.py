@@ -90,11 +90,8 @@ def loss_curves(runs: dict[str, Path]) -> Image.Image:
         rows = read_jsonl(Path(folder) / "log.jsonl")
         steps = [row["step"] for row in rows]
         left.plot(steps, _smoothed([row["loss"] for row in rows]), color=colour, label=name)
-        held_out = [
-            (r["step"], r["held_out_loss"]) for r in rows if r.get("held_out_loss") is not None
-        ]
-        if held_out:
-            right.plot(*zip(*held_out), "o-", color=colour, label=name, ms=4)
+        held_out = [(row["step"], row["held_out_loss"]) for row in RunLog.read_held_out(folder)]
+        right.plot(*zip(*held_out), "o-", color=colour, label=name, ms=4)
     left.set_title("training loss (running mean)", fontsize=10)
     right.set_title("held-out items, the same noise every time", fontsize=10)
     for ax in (left, right):
