@@ -29,14 +29,14 @@ from tvhelpers.train.trainer import train
 
 SETS = {"base": (1, 12_000, "base"), "judge": (2, 9_000, "all")}  # seed, flats, season
 FITS = {
-    "vae": FitConfig(steps=2600, batch_size=8, learning_rate=2e-3),
+    "vae": FitConfig(steps=2200, batch_size=8, learning_rate=2e-3),
     "clip": FitConfig(steps=1100, batch_size=128, learning_rate=1e-3, weight_decay=0.1),
-    "judge": FitConfig(steps=1000, batch_size=48, learning_rate=3e-3, seed=7),
+    "judge": FitConfig(steps=800, batch_size=48, learning_rate=3e-3, seed=7),
 }
 UNET = TrainConfig(
     method="full",
     data="flats-base",
-    steps=6000,
+    steps=5000,
     batch_size=32,
     flip=False,
     min_snr_gamma=0,
@@ -52,7 +52,7 @@ UNET = TrainConfig(
 ADAPTER = TrainConfig(
     method="lora",
     data="flats-new-season",
-    steps=2500,
+    steps=2000,
     batch_size=16,
     rank=16,
     flip=False,
