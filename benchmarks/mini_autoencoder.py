@@ -30,7 +30,7 @@ def psnr(pixels: np.ndarray) -> list[float]:
 
 
 source = open_source("clothing-small")
-chosen = [i for i, split in enumerate(source.splits) if split == "validation"]
+chosen = [i for i, split in enumerate(source.splits) if split == "val"]
 photos = np.stack([resize(source.pixels(i), RESOLUTION) for i in chosen])
 drawn = np.stack([flats.render(flats.random_spec(105, i), 105, i) for i in range(300)])
 write_result(
