@@ -1,0 +1,79 @@
+"""Build the notebooks from source/*.md: prose becomes Markdown cells, ```python blocks code cells.
+
+The first cell gets the badge, the second is the bootstrap that all share.  Ids are stable, so that
+a rebuilt notebook differs only where its source does.
+
+python notebooks/build.py
+"""
+
+import json
+import re
+from pathlib import Path
+
+HERE = Path(__file__).parent
+REPO = "textile-vision/textile-vision"
+BADGE = (
+    "[![Open In Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
+    "(https://colab.research.google.com/github/{repo}/blob/main/notebooks/{name})"
+)
+BOOTSTRAP = (HERE / "source" / "bootstrap.py").read_text().strip()
+GPU = ("03", "04", "05")  # notebooks that ask Colab for a GPU
+
+
+def cells_of(text: str) -> list[tuple[str, str]]:
+    """Return (kind, source) of each cell; prose is cut at every heading of the second level."""
+    cells = []
+    for i, piece in enumerate(re.split(r"^```python\n(.*?)^```$", text, flags=re.M | re.S)):
+        if i % 2:
+            cells.append(("code", piece.strip()))
+        else:
+            prose = re.split(r"^(?=## )", piece, flags=re.M)
+            cells += [("markdown", part.strip()) for part in prose if part.strip()]
+    return cells
+
+
+def notebook(source: Path) -> dict:
+    """Return the notebook (nbformat 4.5) of one source."""
+    name = f"{source.stem}.ipynb"
+    (kind, first), *rest = cells_of(source.read_text())
+    first = f"{BADGE.format(repo=REPO, name=name)}\n\n{first}"
+    cells = [(kind, first), ("code", BOOTSTRAP.replace("REPO", REPO)), *rest]
+    colab = {"name": name, "provenance": [], "toc_visible": True}
+    metadata = {
+        "colab": colab,
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    if source.stem[:2] in GPU:
+        metadata["accelerator"], colab["gpuType"] = "GPU", "T4"
+    number = source.stem[:2]
+    return {
+        "cells": [_cell(*cell, f"s{number}-{i:02d}") for i, cell in enumerate(cells)],
+        "metadata": metadata,
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+
+
+def _cell(kind: str, source: str, name: str) -> dict:
+    cell = {"cell_type": kind, "id": name, "metadata": {}, "source": source.splitlines(True)}
+    if kind == "code":
+        cell |= {"execution_count": None, "outputs": []}
+        if source.startswith("# @title"):
+            cell["metadata"]["cellView"] = "form"
+    return cell
+
+
+def text_of(source: Path) -> str:
+    """Return the notebook's file content."""
+    return json.dumps(notebook(source), indent=1, ensure_ascii=False) + "\n"
+
+
+def main() -> None:
+    for source in sorted((HERE / "source").glob("*.md")):
+        (HERE / f"{source.stem}.ipynb").write_text(text_of(source))
+        print(f"{source.stem}.ipynb")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""What every notebook does first: say what machine it is on, and settle its settings."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tvhelpers import manifest
+from tvhelpers.config import InputError, TrainConfig, build_config
+from tvhelpers.runtime import choose_device, choose_dtype, make_dir, quiet_libraries, versions
+
+COLAB_ROOT, DRIVE = Path("/content/textile-vision-work"), Path("/content/drive")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a notebook works with: names of base, preset and data, and the folder of results."""
+
+    base: str
+    preset: str
+    data: str
+    root: Path
+
+    @property
+    def quick(self) -> bool:
+        """Whether this is a trial of the notebook itself (preset "smoke")."""
+        return self.preset == "smoke"
+
+    def few(self, count: int, when_quick: int = 16) -> int:
+        """Return `count`, or less in a trial."""
+        return min(count, when_quick) if self.quick else count
+
+    def run_dir(self, name: str) -> Path:
+        """Return the folder of a run of this base and preset."""
+        return self.root / "runs" / f"{name}-{self.base.replace('/', '-')}-{self.preset}"
+
+    def train_config(self, **changes) -> TrainConfig:
+        """Return the preset's training config on this base and data, with `changes`."""
+        return build_config(self.preset, **{"base": self.base, "data": self.data, **changes})
+
+
+def start() -> None:
+    """Print versions, device, dtype and why; raise InputError where a library would break later."""
+    quiet_libraries()
+    _check_torchao()
+    device = choose_device()
+    dtype, reason = choose_dtype("auto", device)
+    found = "  ".join(f"{name} {number}" for name, number in versions().items())
+    print(f"python {platform.python_version()}  {found}")
+    print(f"device {_device_name(device)}, {str(dtype).removeprefix('torch.')}: {reason}")
+
+
+def settings(
+    base: str = "auto", preset: str = "auto", data: str = "auto", use_drive: bool = False
+) -> Settings:
+    """Return the settings of the form; TV_BASE, TV_PRESET, TV_DATA and TV_ROOT override it.
+
+    "auto" is what suits the machine: Stable Diffusion on a GPU, mini on a CPU; the benchmark where
+    it is at hand, else flats.  `use_drive` keeps the results on Google Drive.
+    """
+    gpu = choose_device() == "cuda"
+    base = os.environ.get("TV_BASE") or (base if base != "auto" else "sd15" if gpu else "mini")
+    preset = os.environ.get("TV_PRESET") or (preset if preset != "auto" else _preset(base))
+    data = os.environ.get("TV_DATA") or (data if data != "auto" else _data())
+    root = make_dir(_root(use_drive).resolve())
+    os.environ["TV_ROOT"] = str(root)
+    print(f"base {base}, preset {preset}, data {data}; results in {root}")
+    return Settings(base, preset, data, root)
+
+
+def on_colab() -> bool:
+    """Return whether this is a Colab kernel."""
+    return "google.colab" in sys.modules
+
+
+def _preset(base: str) -> str:
+    import torch
+
+    if base == "mini" or not torch.cuda.is_available():
+        return "cpu"
+    return "a100" if torch.cuda.get_device_properties(0).total_memory > 30 * 2**30 else "t4"
+
+
+def _data() -> str:
+    try:
+        manifest.local_path("fashion-synthesis")
+    except InputError:
+        return "flats-new-season"
+    return "fashion-synthesis"
+
+
+def _root(use_drive: bool) -> Path:
+    if use_drive and on_colab():
+        from google.colab import drive
+
+        drive.mount(str(DRIVE))
+        return DRIVE / "MyDrive" / "textile-vision"
+    default = COLAB_ROOT if on_colab() else Path("work")
+    return Path(os.environ.get("TV_ROOT") or default)
+
+
+def _device_name(device: str) -> str:
+    if device == "cpu":
+        return f"cpu ({os.cpu_count()} cores)"
+    import torch
+
+    memory = torch.cuda.get_device_properties(0).total_memory / 2**30
+    return f"{torch.cuda.get_device_name(0)} ({memory:.0f} GB)"
+
+
+def _check_torchao() -> None:
+    """peft refuses to add any LoRA beside a torchao older than 0.16, as Colab has it."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        found = version("torchao")
+    except PackageNotFoundError:
+        return
+    if tuple(int(part) for part in found.split(".")[:2]) < (0, 16):
+        raise InputError(
+            f"torchao {found} breaks peft; run: pip uninstall -y torchao, and restart the session"
+        )
