@@ -30,6 +30,7 @@ class TrainConfig:
     )
     base: str = "mini"  # name in data_manifest.yaml, folder, or hub id
     data: str = ""  # name in data_manifest.yaml, or folder
+    classes: str = ""  # baseline: the attribute whose words are its classes; "" = none
     rank: int = 8  # LoRA rank
     alpha: int = 0  # LoRA scale is alpha / rank; 0 = as rank, scale 1
 
@@ -99,6 +100,8 @@ class TrainConfig:
         _check_range("caption_dropout", self.caption_dropout, 0, 1)
         _check_range("ema_decay", self.ema_decay, 0, 0.99999)
         _check_range("held_out", self.held_out, 0.001, 0.5)
+        if self.classes and self.method != "baseline":
+            raise InputError(f"classes are for method baseline, not for {self.method}")
         if self.resolution % 8:
             raise InputError(
                 f"resolution is {self.resolution}; give a multiple of 8, or 0 for the base's own"

@@ -129,11 +129,12 @@ def test_the_baseline_never_sees_a_caption(make_trainer):
     trainer = make_trainer(method="baseline")
     rows_seen = torch.tensor([1, 2, 3, 4])
     moments, _ = trainer.cache.read(trainer.entries[:4])
-    spoken = trainer._losses(moments, rows_seen, [1, 2, 3, 4])
-    silent = trainer._losses(moments, torch.zeros(4, dtype=torch.int64), [1, 2, 3, 4])
+    nothing, seeds = torch.zeros(4, dtype=torch.int64), [1, 2, 3, 4]
+    spoken = trainer._losses(moments, rows_seen, nothing, seeds)
+    silent = trainer._losses(moments, nothing, nothing, seeds)
     assert torch.equal(spoken, silent)
     assert not torch.equal(
-        make_trainer(method="full")._losses(moments, rows_seen, [1, 2, 3, 4]), silent
+        make_trainer(method="full")._losses(moments, rows_seen, nothing, seeds), silent
     )
 
 

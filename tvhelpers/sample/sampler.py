@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import warnings
@@ -13,6 +14,7 @@ import torch
 from PIL import Image
 
 from tvhelpers.config import InputError
+from tvhelpers.models import baseline
 from tvhelpers.models.base import find_base, load_pipeline, unet_digest
 from tvhelpers.runtime import (
     atomic_path,
@@ -91,6 +93,7 @@ class Sampler:
         }
         if path:
             load_adapter(self.pipe, path, base)
+        self.classes = baseline.read_classes(self.base.path)
         self.own_size = self.pipe.unet.config.sample_size * self.pipe.vae_scale_factor
 
     def sample(
@@ -121,18 +124,30 @@ class Sampler:
             batch = jobs[start : start + batch_size]
             # On the CPU, so that a seed means the same noise on every device.
             generators = [torch.Generator("cpu").manual_seed(seed) for _, _, seed in batch]
-            pictures = self.pipe(
-                [prompt for _, prompt, _ in batch],
-                num_inference_steps=steps,
-                guidance_scale=guidance,
-                height=size,
-                width=size,
-                generator=generators,
-                callback_on_step_end=after_step,
-                **scale,
-            ).images
+            with self._told([prompt for _, prompt, _ in batch], guidance) as prompts:
+                pictures = self.pipe(
+                    prompts,
+                    num_inference_steps=steps,
+                    guidance_scale=guidance,
+                    height=size,
+                    width=size,
+                    generator=generators,
+                    callback_on_step_end=after_step,
+                    **scale,
+                ).images
             for job, picture in zip(batch, pictures, strict=True):
                 yield *job, picture
+
+    @contextlib.contextmanager
+    def _told(self, prompts: list[str], guidance: float) -> Iterator[list[str]]:
+        """Yield the prompts; for a base without language, empty ones while its UNet is told their
+        classes."""
+        if self.classes is None:
+            yield prompts
+            return
+        labels = [self.classes.label_of(prompt) for prompt in prompts]
+        with baseline.told(self.pipe.unet, labels, guidance > 1):
+            yield [""] * len(prompts)
 
     def cut_off(self, prompt: str) -> str:
         """Return the end of a prompt that the text encoder will not read, "" if all of it fits."""
@@ -176,6 +191,9 @@ def generate(
     out_dir = Path(out_dir)
     if request.guidance is None:
         request = replace(request, guidance=sampler.base.guidance)
+    if sampler.classes:
+        for prompt in request.prompts:
+            sampler.classes.label_of(prompt)  # an unknown class is said before anything is written
     request_json = {
         **asdict(request),
         **sampler.identity,

@@ -25,6 +25,7 @@ from tvhelpers.models.base import (
     unet_digest,
     vae_scale_factor,
 )
+from tvhelpers.models.baseline import add_classes, find_classes
 from tvhelpers.runtime import (
     Interrupted,
     choose_device,
@@ -95,11 +96,18 @@ def train(
     train_items, held_out = split_items(source, cache.num_items, config)
     split_path = Path(root) / "artifacts" / source.name / "split.json"
     write_split(split_path, source, config.held_out, config.seed)
+    classes = find_classes(config.classes, source.attributes) if config.classes else None
+    if classes:
+        add_classes(unet, classes)
     trainer = Trainer(
         config, unet, load_part(base, "scheduler"), cache, train_items, held_out, device, dtype
     )
+    if classes:
+        trainer.labels = np.array(classes.labels(source.attributes[: cache.num_items]))
     trainer.run(run_dir, preview, say)
     result = _finish(trainer, run_dir, base, digest)
+    if classes:
+        classes.save(run_dir / "pipeline")
     before, after = result["held_out_loss_base"], result["held_out_loss"]
     say(f"held-out fixed-noise loss {before:.4f} -> {after:.4f} ({after / before - 1:+.1%})")
     return result
@@ -128,6 +136,7 @@ class Trainer:
         self.config, self.cache, self.device, self.dtype = config, cache, device, dtype
         self.entries = cache.entries(train_items, config.flip)
         self.held_out = held_out
+        self.labels: np.ndarray | None = None  # class of each item, for a baseline with classes
         self.prediction_type = scheduler.config.prediction_type
         self.alphas_cumprod = scheduler.alphas_cumprod.to(device)
         self.scaling_factor = cache.about["scaling_factor"]
@@ -204,7 +213,8 @@ class Trainer:
             for start in range(0, len(self.held_out), EVAL_BATCH):
                 items = self.held_out[start : start + EVAL_BATCH]
                 seeds = [seed_for(self.config.seed, "eval", start + j) for j in range(len(items))]
-                losses.append(self._losses(*self.cache.read(items), seeds, min_snr_gamma=0.0))
+                batch = (*self.cache.read(items), self._labels(items))
+                losses.append(self._losses(*batch, seeds, min_snr_gamma=0.0))
         return torch.cat(losses).double().mean().item()
 
     @contextlib.contextmanager
@@ -221,15 +231,22 @@ class Trainer:
                 weight.data = value
 
     def _training_batch(self, indices: range):
-        """Return (moments, caption rows, seeds) of the samples `indices` of this step."""
+        """Return (moments, caption rows, labels, seeds) of the samples `indices` of this step."""
         config = self.config
         first = self.step * config.batch_size * config.accumulate
-        moments, rows = self.cache.read(np.array([self._entry(first + i) for i in indices]))
+        entries = np.array([self._entry(first + i) for i in indices])
+        moments, rows = self.cache.read(entries)
+        labels = self._labels(entries % self.cache.num_items)
         for j, i in enumerate(indices):
             draw = seed_for(config.seed, "caption", self.step, i) / 2**63
             if draw < config.caption_dropout:
-                rows[j] = 0  # the empty prompt
-        return moments, rows, [seed_for(config.seed, "sample", self.step, i) for i in indices]
+                rows[j] = labels[j] = 0  # the empty prompt, no class
+        return (
+            moments,
+            rows,
+            labels,
+            [seed_for(config.seed, "sample", self.step, i) for i in indices],
+        )
 
     def _entry(self, position: int) -> int:
         """Return the cache entry at a position of the endless sequence of shuffled epochs."""
@@ -241,7 +258,14 @@ class Trainer:
             ).permutation(self.entries)
         return self._order[place]
 
-    def _losses(self, moments, rows, seeds, min_snr_gamma: float | None = None) -> torch.Tensor:
+    def _labels(self, items: np.ndarray) -> torch.Tensor:
+        """Return the classes (B,) of items, zeros where there are no classes."""
+        none = np.zeros(len(items), np.int64)
+        return torch.from_numpy(none if self.labels is None else self.labels[items])
+
+    def _losses(
+        self, moments, rows, labels, seeds, min_snr_gamma: float | None = None
+    ) -> torch.Tensor:
         """Return the weighted loss (B,) of each sample."""
         gamma = self.config.min_snr_gamma if min_snr_gamma is None else min_snr_gamma
         if self.config.method == "baseline":
@@ -256,7 +280,8 @@ class Trainer:
         )
         text_embeds = torch.from_numpy(self.cache.embeds[rows.numpy()]).to(self.device).float()
         with torch.autocast(self.device, self.dtype, enabled=self.dtype != torch.float32):
-            prediction = self.unet(noisy_latents, timesteps, text_embeds).sample
+            told = {} if self.labels is None else {"class_labels": labels.to(self.device)}
+            prediction = self.unet(noisy_latents, timesteps, text_embeds, **told).sample
         weight = diffusion.min_snr_weight(
             timesteps, self.alphas_cumprod, gamma, self.prediction_type
         )

@@ -1,0 +1,73 @@
+"""A model without language: it is told classes, starts as its base was, and learns them."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tvhelpers.config import InputError, build_config
+from tvhelpers.models.base import find_base, load_part
+from tvhelpers.models.baseline import Classes, add_classes, find_classes, read_classes, told
+from tvhelpers.sample.sampler import Request, Sampler, generate
+from tvhelpers.train.trainer import train
+
+CLASSES = Classes("category", ("coat", "dress"))
+
+
+def test_words_have_labels_and_the_empty_prompt_none():
+    rows = [{"category": "dress"}, {"colour": "red"}, {"category": "coat"}]
+    assert find_classes("category", rows) == CLASSES
+    assert CLASSES.labels(rows) == [2, 0, 1]
+    assert [CLASSES.label_of(p) for p in ("", "category=coat", " category = dress ")] == [0, 1, 2]
+    for prompt in ("a red dress", "category=hat", "colour=red"):
+        with pytest.raises(InputError, match="give category=WORD with WORD one of coat, dress"):
+            CLASSES.label_of(prompt)
+    with pytest.raises(InputError, match="no item states 'sleeve'; the items state category"):
+        find_classes("sleeve", rows)
+
+
+@torch.no_grad()
+def test_classes_start_as_nothing_and_then_tell(tiny_base):
+    unet = load_part(find_base(str(tiny_base)), "unet")
+    size, width = unet.config.sample_size, unet.config.cross_attention_dim
+    noisy = torch.randn(2, 4, size, size, generator=torch.Generator().manual_seed(0))
+    inputs = (noisy, torch.tensor([10, 500]), torch.zeros(2, 7, width))
+    before = unet(*inputs).sample
+    add_classes(unet, CLASSES)
+    with told(unet, [1, 2], guided=False):
+        torch.testing.assert_close(unet(*inputs).sample, before)
+        torch.nn.init.normal_(unet.class_embedding.weight[1])
+        after = unet(*inputs).sample
+    assert not torch.allclose(after[0], before[0]) and torch.allclose(after[1], before[1])
+    with pytest.raises(ValueError, match="class_labels"):
+        unet(*inputs)
+
+
+def test_a_baseline_is_trained_drawn_and_refuses_sentences(tiny_base, tmp_path):
+    data = tmp_path / "data"
+    for category, shade in (("coat", 20), ("dress", 230)):
+        for i in range(8):
+            (data / category).mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (32, 32), (shade, shade, shade + i)).save(data / category / f"{i}.png")
+    config = build_config(
+        method="baseline", classes="category", base=str(tiny_base), data=str(data), steps=6,
+        batch_size=4, eval_items=4, checkpoint_steps=0, learning_rate=1e-2, device="cpu",
+    )  # fmt: skip
+    train(config, tmp_path / "run", root=tmp_path, say=lambda text: None)
+    folder = tmp_path / "run" / "pipeline"
+    assert read_classes(folder) == CLASSES and read_classes(tiny_base) is None
+    sampler = Sampler(str(folder), "none", device="cpu")
+    assert sampler.pipe.unet.class_embedding.weight.abs().sum() > 0
+    jobs = [(0, "category=coat", 1), (1, "category=dress", 1), (2, "", 1)]
+    pictures = [np.asarray(p) for *_, p in sampler.sample(jobs, steps=2, guidance=3.0)]
+    assert not np.array_equal(pictures[0], pictures[1])
+    alone = np.asarray(next(sampler.sample(jobs[1:2], steps=2, guidance=3.0))[3])
+    assert np.abs(alone.astype(int) - pictures[1]).max() <= 1
+    with pytest.raises(InputError, match="knows no language"):
+        generate(sampler, Request(("a red dress",), steps=2), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_classes_are_for_the_baseline():
+    with pytest.raises(InputError, match="classes are for method baseline"):
+        build_config(method="lora", classes="category")
