@@ -1,0 +1,139 @@
+"""The notebooks' contract: what their cells are, and that they are what their sources say."""
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[1]
+FOLDER = REPO / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+README = (REPO / "README.md").read_text()
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+def code_of(path):
+    cells = [c for c in read(path)["cells"] if c["cell_type"] == "code"]
+    return ["".join(cell["source"]) for cell in cells]
+
+
+def test_there_are_six_and_each_is_what_its_source_says(monkeypatch):
+    assert [path.name[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05", "06"]
+    monkeypatch.syspath_prepend(FOLDER)
+    build = __import__("build")
+    for source in sorted((FOLDER / "source").glob("*.md")):
+        built = build.text_of(source)
+        assert built == (FOLDER / f"{source.stem}.ipynb").read_text(), (
+            f"{source.name} was changed: run python notebooks/build.py"
+        )
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_contract(path):
+    notebook = read(path)
+    cells = notebook["cells"]
+    assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
+    assert path.stat().st_size <= 40_000
+    assert len({cell["id"] for cell in cells}) == len(cells)
+    assert "widgets" not in notebook["metadata"]
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == [] and cell["execution_count"] is None
+            assert "executionInfo" not in cell["metadata"]
+
+    first, bootstrap, form = ("".join(cell["source"]) for cell in cells[:3])
+    assert [cell["cell_type"] for cell in cells[:3]] == ["markdown", "code", "code"]
+    assert f"/blob/main/notebooks/{path.name}" in first and "**Goal:" in first
+    assert "You will learn" in first
+    assert re.search(r"\| Reads \| Writes \| Time \(T4 / CPU\) \| GPU memory \|", first)
+    code = [line for line in bootstrap.splitlines() if line.strip() and not line.startswith("#")]
+    assert len(code) <= 10
+    assert bootstrap == "".join(read(NOTEBOOKS[0])["cells"][1]["source"])
+    assert form.startswith("# @title Settings") and "# @param" in form
+    assert "".join(cells[-1]["source"]).startswith("## Next")
+    headings = [
+        line for cell in cells if cell["cell_type"] == "markdown" for line in cell["source"]
+    ]
+    assert sum(line.startswith("# ") for line in headings) == 1
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_logic_and_nothing_that_stops_run_all(path):
+    for source in code_of(path):
+        tree = ast.parse(source)
+        for node in ast.walk(tree):
+            assert not isinstance(node, ast.ClassDef)
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno - node.lineno < 5, node.name
+        lines = [line for line in source.splitlines() if line.strip()]
+        assert len(lines) <= 30, source
+        for banned in ("input(", "files.upload", "notebook_login", "%cd", "/home/", "/Users/"):
+            assert banned not in source
+        for rate in ("learning_rate", "weight_decay", "beta"):
+            assert rate not in source, "config owns the hyper-parameters"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_readme_lists_it_with_its_badge(path):
+    assert f"/blob/main/notebooks/{path.name}" in README
+
+
+def run_all(out: Path, root: Path) -> dict:
+    """Execute all notebooks in order; return {name: outputs of all cells}."""
+    pytest.importorskip("nbclient")
+    import nbformat
+    from nbclient import NotebookClient
+
+    found = {}
+    for path in NOTEBOOKS:
+        notebook = nbformat.read(path, as_version=4)
+        client = NotebookClient(
+            notebook, timeout=600, resources={"metadata": {"path": str(FOLDER)}}
+        )
+        client.execute()
+        nbformat.write(notebook, out / path.name)
+        found[path.stem] = [o for c in notebook.cells if c.cell_type == "code" for o in c.outputs]
+    return found
+
+
+def files_of(root: Path) -> dict[str, int]:
+    return {str(p): p.stat().st_mtime_ns for p in root.rglob("*") if p.is_file()}
+
+
+@pytest.mark.slow
+def test_all_run_in_order_and_again_without_repeating(tmp_path, monkeypatch):
+    root, out = tmp_path / "work", tmp_path / "out"
+    out.mkdir()
+    monkeypatch.setenv("TV_ROOT", str(root))
+    monkeypatch.setenv("TV_PRESET", "smoke")
+    monkeypatch.setenv("TV_BASE", "mini")
+    monkeypatch.setenv("TV_DATA_DIR", str(tmp_path / "no-data"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    first = run_all(out, root)
+    for name, outputs in first.items():
+        pictures = [o for o in outputs if "image/png" in o.get("data", {})]
+        assert pictures, f"{name} shows no figure"
+    trained = files_of(root)
+    again = run_all(out, root)
+    assert again.keys() == first.keys()
+    now = files_of(root)
+    repeated = [p for p in trained if p.endswith((".npy", ".safetensors", ".png", "log.jsonl"))
+                and now.get(p) != trained[p] and "studio" not in p]  # fmt: skip
+    assert not repeated
+    assert set(now) - set(trained) == set(), "the second run wrote new files"
+
+
+def test_a_notebook_opened_alone_builds_what_it_needs():
+    """Importing what the notebooks import needs no notebook before them."""
+    program = "import tvhelpers.show.notebook, tvhelpers.show.figures"
+    subprocess.run(
+        [sys.executable, "-c", program], check=True, cwd=REPO, env={**os.environ, "PYTHONPATH": "."}
+    )
