@@ -1,7 +1,7 @@
 """mini: a small text-to-flat diffusion model with its own CLIP, tokenizer and judge.
 
 The parts have the classes of Stable Diffusion 1.x, so that nothing outside this module and
-`train.pretrain` needs to know that mini is not one: 128 px, 8x down-sampling, 4 latent channels.
+`train.pretrain` needs to know that mini is not one: 128 px, 8x down-sampling, 8 latent channels.
 """
 
 from __future__ import annotations
@@ -23,16 +23,18 @@ WIDTH = 128  # of the text encoder, hence of the UNet's cross-attention
 NUM_MERGES = 1200  # of the tokenizer
 
 VAE = dict(
-    block_out_channels=(24, 32, 64, 96),
+    block_out_channels=(32, 48, 64, 96),
     down_block_types=("DownEncoderBlock2D",) * 4,
     up_block_types=("UpDecoderBlock2D",) * 4,
     layers_per_block=1,
-    latent_channels=4,
+    latent_channels=8,  # with 4, zips and flowers are lost
     norm_num_groups=8,
     mid_block_add_attention=False,
     sample_size=RESOLUTION,
 )
 UNET = dict(
+    in_channels=VAE["latent_channels"],
+    out_channels=VAE["latent_channels"],
     block_out_channels=(64, 128, 160),
     down_block_types=("CrossAttnDownBlock2D",) * 3,
     up_block_types=("CrossAttnUpBlock2D",) * 3,

@@ -29,7 +29,7 @@ from tvhelpers.train.trainer import train
 
 SETS = {"base": (1, 12_000, "base"), "judge": (2, 9_000, "all")}  # seed, flats, season
 FITS = {
-    "vae": FitConfig(steps=2200, batch_size=8, learning_rate=2e-3),
+    "vae": FitConfig(steps=4000, batch_size=8, learning_rate=2e-3),
     "clip": FitConfig(steps=1100, batch_size=128, learning_rate=1e-3, weight_decay=0.1),
     "judge": FitConfig(steps=800, batch_size=48, learning_rate=3e-3, seed=7),
 }
