@@ -97,7 +97,7 @@ class PromptStudio:
             1.0, min=0, max=1.5, step=0.1, description="Adapter", style=style
         )
         self.strength.disabled = self.sampler.identity["adapter_sha256"] is None
-        self.go = W.Button(description="Generate", button_style="primary", icon="magic")
+        self.go = W.Button(description="Generate", button_style="primary")
         self.stop = W.Button(description="Cancel", disabled=True)
         self.keep = W.Button(description="Save", disabled=True)
         self.progress = W.IntProgress(0, 0, 20, layout=W.Layout(width="190px"))
@@ -116,7 +116,9 @@ class PromptStudio:
                 W.HBox([self.progress, self.status]),
             ]
         )
-        shown = W.VBox([self.image, self.caption], layout=W.Layout(margin="0 0 0 16px"))
+        shown = W.VBox(
+            [self.image, self.caption], layout=W.Layout(margin="0 0 0 16px", flex="0 0 330px")
+        )
         self.box = W.VBox([self.prompt, W.HBox([settings, shown]), self.gallery])
 
     def _wire(self) -> None:
