@@ -1,10 +1,13 @@
 # make demo   eight pictures into out/demo/
 # make test   lint and tests, as continuous integration runs them
+# make test-colab      the tests on the versions of Colab's list
+# make test-widgets7   the prompt studio on ipywidgets 7.7.1, as Colab has it, in the classic notebook
+# make notebooks       build notebooks/*.ipynb from notebooks/source
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test clean
+.PHONY: demo test test-colab test-widgets7 notebooks clean
 
 demo: $(VENV)/ready
 	$(BIN)/python -m tvhelpers generate --out out/demo --seed 7 \
@@ -17,6 +20,24 @@ test: $(VENV)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -q
 
+test-colab: .venv-colab/ready
+	.venv-colab/bin/python -m pytest -q
+
+test-widgets7: .venv-widgets7/ready
+	.venv-widgets7/bin/python -m pytest -q tests/show/test_prompt_studio.py
+	TV_FRONT_END=notebook .venv-widgets7/bin/python -m pytest -q tests/show/test_browser.py
+
+notebooks: $(VENV)/ready
+	$(BIN)/python notebooks/build.py
+	$(BIN)/ruff format notebooks
+
+.venv-%/ready: requirements.txt constraints-%.txt constraints.txt
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install -q --disable-pip-version-check "$$(grep '^torch==' constraints.txt)" "setuptools<81"
+	.venv-$*/bin/python -m pip install -q --disable-pip-version-check -c constraints-$*.txt -r requirements-$*.txt
+	.venv-$*/bin/python -m pip install -q --disable-pip-version-check --no-deps -e .
+	touch $@
+
 # torch alone first: its CPU build is all that is needed, and nothing after it may replace it.
 $(VENV)/ready: requirements.txt requirements-dev.txt constraints.txt pyproject.toml
 	@$(PYTHON) -c "import sys; sys.exit('python 3.11 or newer is needed, this is ' + sys.version.split()[0]) if sys.version_info < (3, 11) else 0"
@@ -27,4 +48,4 @@ $(VENV)/ready: requirements.txt requirements-dev.txt constraints.txt pyproject.t
 	touch $@
 
 clean:
-	rm -rf $(VENV) out
+	rm -rf $(VENV) .venv-colab .venv-widgets7 out
