@@ -7,7 +7,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from tvhelpers.data import flats
-from tvhelpers.train.pretrain import FitConfig, caption_fits, fit, soft_cross_entropy, token_loss
+from tvhelpers.models import mini
+from tvhelpers.train.pretrain import (
+    FitConfig,
+    caption_fits,
+    detail_loss,
+    fit,
+    soft_cross_entropy,
+    token_loss,
+)
 
 DATA = torch.randn(40, 6, generator=torch.Generator().manual_seed(1))
 
@@ -41,6 +49,25 @@ def test_a_stopped_training_goes_on_bit_for_bit(tmp_path, stop):
     broken = fit(Small(), loss_of, len(DATA), config, tmp_path / "broken")
     assert torch.equal(whole.layer.weight, broken.layer.weight)
     assert not torch.equal(whole.layer.weight, Small().layer.weight)
+
+
+def test_the_autoencoder_learns_whole_pictures_and_crops_of_larger_ones():
+    specs = [flats.random_spec(5, i) for i in range(4)]
+    whole, large = (
+        np.stack([flats.render(spec, 5, i, size) for i, spec in enumerate(specs)])
+        for size in (128, 192)
+    )
+    loss, vae = detail_loss(whole, large, "cpu"), mini.build_vae()
+    optimizer = torch.optim.Adam(vae.parameters(), lr=2e-3)
+    seen = []
+    for step in range(8):
+        generator = torch.Generator().manual_seed(step % 2)
+        seen.append(loss(vae, np.array([0, 1, 2]), generator, 0.0))
+        optimizer.zero_grad()
+        seen[-1].backward()
+        optimizer.step()
+    assert seen[6] < 0.9 * seen[0] and seen[7] < 0.9 * seen[1]
+    assert not torch.equal(seen[0], seen[1])  # another generator, other crops and turns
 
 
 def test_a_caption_fits_all_that_have_what_it_says():

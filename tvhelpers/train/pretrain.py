@@ -94,7 +94,8 @@ def to_images(pixels: np.ndarray, device: str = "cpu") -> torch.Tensor:
 
 # Autoencoder: L2 + L1 on pixels and a hint of KL.  Left alone, a small one learns light and dark
 # within minutes and colours much later, so at first it is led: three latent channels are pulled
-# towards the lightness and the two colour axes of their 8 x 8 patch.
+# towards the lightness and the two colour axes of their 8 x 8 patch.  Then it is trained on details
+# of all kinds, so that it can hold what it has never seen: a pattern of a later season, a photo.
 
 
 def autoencoder_loss(pixels: np.ndarray, device: str, kl_weight: float = 1e-5) -> Callable:
@@ -102,15 +103,55 @@ def autoencoder_loss(pixels: np.ndarray, device: str, kl_weight: float = 1e-5) -
 
     def loss_of(vae, indices, generator, progress):
         images = to_images(pixels[indices], device)
-        posterior = vae.encode(images).latent_dist
-        noise = torch.randn(posterior.mean.shape, generator=generator).to(device)
-        decoded = vae.decode(posterior.mean + posterior.std * noise).sample.float()
-        kl = posterior.kl().mean() / posterior.mean[0].numel()
+        decoded, posterior = _autoencoded(vae, images, generator)
         lead = F.mse_loss(posterior.mean[:, :3].float(), patch_colours(images))
-        fine = F.mse_loss(decoded, images) + 0.2 * F.l1_loss(decoded, images)
-        return fine + kl_weight * kl + max(0.0, 1 - progress / LED_SHARE) * lead
+        lead = max(0.0, 1 - progress / LED_SHARE) * lead
+        return _pixel_loss(decoded, images) + kl_weight * _kl(posterior) + lead
 
     return loss_of
+
+
+def detail_loss(
+    whole: np.ndarray, large: np.ndarray, device: str, kl_weight: float = 1e-5
+) -> Callable:
+    """Return the loss for `fit` of an AutoencoderKL on pictures as they are and on details.
+
+    Half of a batch are pictures of `whole` uint8 (N, H, H, 3), half crops of H pixels of the larger
+    `large` (N, L, L, 3), all turned, mirrored and with their channels in any order.  Differences of
+    neighbours count too, which keeps lines sharp.
+    """
+
+    def loss_of(vae, indices, generator, progress):
+        side, (seen, cut) = whole.shape[1], np.array_split(indices, 2)
+        top, left = torch.randint(
+            large.shape[1] - side + 1, (2, len(cut)), generator=generator
+        ).tolist()
+        crops = [large[i, y : y + side, x : x + side] for i, y, x in zip(cut, top, left)]
+        images = to_images(np.concatenate([whole[seen], crops]), device)
+        turns, mirrored = torch.randint(4, (2,), generator=generator).tolist()
+        images = torch.rot90(images, turns, (2, 3))
+        images = images.flip(3) if mirrored % 2 else images
+        images = images[:, torch.randperm(3, generator=generator)]
+        decoded, posterior = _autoencoded(vae, images, generator)
+        loss = _pixel_loss(decoded, images) + kl_weight * _kl(posterior)
+        return loss + 0.3 * sum(F.l1_loss(decoded.diff(dim=d), images.diff(dim=d)) for d in (2, 3))
+
+    return loss_of
+
+
+def _autoencoded(vae, images, generator):
+    """Return (decoded images float32, posterior) of one sample of each posterior."""
+    posterior = vae.encode(images).latent_dist
+    noise = torch.randn(posterior.mean.shape, generator=generator).to(images.device)
+    return vae.decode(posterior.mean + posterior.std * noise).sample.float(), posterior
+
+
+def _pixel_loss(decoded, images) -> torch.Tensor:
+    return F.mse_loss(decoded, images) + 0.2 * F.l1_loss(decoded, images)
+
+
+def _kl(posterior) -> torch.Tensor:
+    return posterior.kl().mean() / posterior.mean[0].numel()
 
 
 LED_SHARE = 0.4  # of the steps

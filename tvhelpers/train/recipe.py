@@ -27,9 +27,11 @@ from tvhelpers.train import pretrain
 from tvhelpers.train.pretrain import FitConfig
 from tvhelpers.train.trainer import train
 
+LARGE = 192  # pixels a side of the pictures that details are cut from
 SETS = {"base": (1, 12_000, "base"), "judge": (2, 9_000, "all")}  # seed, flats, season
 FITS = {
     "vae": FitConfig(steps=4000, batch_size=8, learning_rate=2e-3),
+    "detail": FitConfig(steps=4000, batch_size=8, learning_rate=1e-3, seed=4),
     "clip": FitConfig(steps=1100, batch_size=128, learning_rate=1e-3, weight_decay=0.1),
     "judge": FitConfig(steps=800, batch_size=48, learning_rate=3e-3, seed=7),
 }
@@ -114,10 +116,14 @@ def train_mini(
 
 def train_vae(shop: Workshop) -> None:
     """Train the autoencoder on the base's flats, and on photos where there are any."""
-    pixels = rendered(shop, "base")[1][: shop.count(6000, 64)]
-    pixels = np.concatenate([pixels, _photo_pixels(shop)])
+    side = mini.RESOLUTION
+    count = shop.count(6000, 64)
+    pixels = np.concatenate([rendered(shop, "base")[1][:count], _photo_pixels(shop, side)])
     loss = pretrain.autoencoder_loss(pixels, shop.device)
     vae = pretrain.fit(mini.build_vae(), loss, len(pixels), shop.fit("vae"), shop.work_dir / "vae")
+    large = [rendered(shop, "base", LARGE, count)[1], _photo_pixels(shop, LARGE)]
+    loss = pretrain.detail_loss(pixels, np.concatenate(large), shop.device)
+    vae = pretrain.fit(vae, loss, len(pixels), shop.fit("detail"), shop.work_dir / "detail")
     vae = vae.float()
     vae.register_to_config(scaling_factor=pretrain.latent_scale(vae, pixels[:256]))
     vae.half().save_pretrained(shop.weights_dir / "vae")
@@ -191,22 +197,24 @@ PARTS = {
 }
 
 
-def rendered(shop: Workshop, name: str) -> tuple[list[flats.Spec], np.ndarray]:
-    """Return (specs, pixels uint8 (N, 128, 128, 3)) of a set of flats, drawn once and kept."""
+def rendered(
+    shop: Workshop, name: str, size: int = mini.RESOLUTION, count: int = 0
+) -> tuple[list[flats.Spec], np.ndarray]:
+    """Return (specs, pixels uint8 (N, size, size, 3)) of a set of flats, drawn once and kept."""
     seed, number, season = SETS[name]
-    count = shop.count(number, 64)
-    path = shop.work_dir / f"flats-{name}-{count}.npy"
+    count = count or shop.count(number, 64)
+    path = shop.work_dir / f"flats-{name}-{count}-{size}.npy"
     specs = [flats.random_spec(seed, i, season=season) for i in range(count)]
     if not path.exists():
-        drawn = [flats.render(spec, seed, i, mini.RESOLUTION) for i, spec in enumerate(specs)]
+        drawn = [flats.render(spec, seed, i, size) for i, spec in enumerate(specs)]
         with atomic_path(path) as aside, open(aside, "wb") as file:
             np.save(file, np.stack(drawn))
     return specs, np.load(path, mmap_mode="r")
 
 
-def _photo_pixels(shop: Workshop) -> np.ndarray:
-    """Return the training photos as uint8 (M, 128, 128, 3); none where they are not at hand."""
-    none = np.empty((0, mini.RESOLUTION, mini.RESOLUTION, 3), np.uint8)
+def _photo_pixels(shop: Workshop, size: int) -> np.ndarray:
+    """Return the training photos as uint8 (M, size, size, 3); none where they are not at hand."""
+    none = np.empty((0, size, size, 3), np.uint8)
     try:
         source = open_source(shop.photos) if shop.photos else None
     except InputError as error:
@@ -215,7 +223,7 @@ def _photo_pixels(shop: Workshop) -> np.ndarray:
     if source is None:
         return none
     chosen = [i for i, split in enumerate(source.splits) if split == "train"]
-    return np.stack([resize(source.pixels(i), mini.RESOLUTION) for i in chosen])
+    return np.stack([resize(source.pixels(i), size) for i in chosen])
 
 
 def _train(shop: Workshop, config: TrainConfig, folder: Path, run: str) -> None:
