@@ -1,14 +1,16 @@
 """Pictures from prompts: repeatable, batch-independent, never drawn twice, never overwritten."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from tvhelpers.config import InputError
-from tvhelpers.models.base import find_base
+from tvhelpers.models.base import find_base, load_part, unet_digest
 from tvhelpers.sample.sampler import Request, Sampler, find_adapter, generate
+from tvhelpers.train.adapter import add_lora, save_adapter
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +140,33 @@ def test_the_grid_holds_every_picture(sampler, tmp_path):
         assert grid.width > grid.height  # 4 x 2
         pixels = np.asarray(grid.convert("L")).astype(float)
     assert (pixels.std(0) > 5).mean() > 0.8
+
+
+def test_an_adapter_fits_its_base_in_bfloat16_too(tiny_base, tmp_path):
+    base = find_base(str(tiny_base))
+    unet = load_part(base, "unet")
+    digest = unet_digest(unet)
+    add_lora(unet, rank=2, alpha=2, seed=0)
+    path = tmp_path / "adapter.safetensors"
+    about = {"base_name": "tiny", "base_digest": digest, "rank": 2, "alpha": 2, "seen": {}}
+    save_adapter(unet, path, **about)
+    half = Sampler(str(tiny_base), str(path), device="cpu", dtype="bfloat16")
+    full = Sampler(str(tiny_base), str(path), device="cpu")
+    assert half.identity == full.identity
+    job = [(0, "a red dress", 0)]
+    pictures = [np.asarray(next(one.sample(job, steps=2, guidance=2))[3]) for one in (half, full)]
+    assert np.abs(pictures[0].astype(int) - pictures[1]).mean() < 8
+
+
+def test_weights_missing_from_a_base_are_said(tiny_base, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    folder = shutil.copytree(tiny_base, tmp_path / "base")
+    for part in ("unet", "vae", "text_encoder"):
+        (path,) = (folder / part).glob("*.safetensors")
+        before, weights = path.read_bytes(), load_file(path)
+        del weights[max(weights)]
+        save_file(weights, path, {"format": "pt"})
+        with pytest.raises(InputError, match=f"the {part} of .* 1 weights are missing"):
+            Sampler(str(folder), device="cpu")
+        path.write_bytes(before)

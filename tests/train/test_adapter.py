@@ -59,16 +59,37 @@ def test_an_adapter_of_another_base_is_refused_by_name(adapter, tiny_base):
     with torch.no_grad():
         pipe.unet.conv_in.weight[0, 0, 0, 0] += 1  # other weights, same shapes
     with pytest.raises(InputError, match="was made for base 'tiny'"):
-        load_adapter(pipe, adapter[1], "other")
+        load_adapter(pipe, adapter[1], "other", unet_digest(pipe.unet))
 
 
 def test_a_foreign_adapter_that_does_not_fit_is_refused(adapter, tiny_base, tmp_path):
     weights = {name: torch.zeros(3, 3) for name in load_file(adapter[1])}
     save_file(weights, tmp_path / "foreign.safetensors")
     with pytest.raises(InputError, match="does not fit base 'tiny'"):
-        load_adapter(
-            load_pipeline(find_base(str(tiny_base))), tmp_path / "foreign.safetensors", "tiny"
-        )
+        load(tiny_base, tmp_path / "foreign.safetensors")
+
+
+def load(tiny_base, path):
+    pipe = load_pipeline(find_base(str(tiny_base)))
+    load_adapter(pipe, path, "tiny", unet_digest(pipe.unet))
+
+
+@pytest.mark.parametrize("damage", ["nan", "removed", "renamed"])
+def test_a_damaged_adapter_is_refused(adapter, tiny_base, tmp_path, damage):
+    load(tiny_base, adapter[1])
+    with safe_open(adapter[1], "pt") as file:
+        metadata, weights = file.metadata(), load_file(adapter[1])
+    first = min(weights)
+    if damage == "nan":
+        weights[first][0, 0] = float("nan")
+    elif damage == "removed":
+        block = first.rpartition("lora_")[0]
+        weights = {name: weight for name, weight in weights.items() if block not in name}
+    else:
+        weights, metadata = {f"other.{name}": weight for name, weight in weights.items()}, {}
+    save_file(weights, tmp_path / "damaged.safetensors", metadata)
+    with pytest.raises(InputError, match="holds NaN|damaged|does not fit"):
+        load(tiny_base, tmp_path / "damaged.safetensors")
 
 
 def test_missing_and_broken_files_are_said(adapter, tmp_path):

@@ -73,34 +73,34 @@ def load_part(base: BaseLocation, part: str, dtype: torch.dtype = torch.float32)
 
     library, name = CLASSES[part]
     kind = getattr(importlib.import_module(library), name)
-    options = {"torch_dtype": dtype} if library == "diffusers" else {"dtype": dtype}
-    if part in ("tokenizer", "scheduler"):
-        options = {}
+    where = {"subfolder": part, "revision": base.revision}
     with _readable(base, part):
-        model = kind.from_pretrained(base.path, subfolder=part, revision=base.revision, **options)
-    return model.eval() if isinstance(model, torch.nn.Module) else model
+        if part in ("tokenizer", "scheduler"):
+            return kind.from_pretrained(base.path, **where)
+        types = {"torch_dtype": dtype} if library == "diffusers" else {"dtype": dtype}
+        model, loaded = kind.from_pretrained(
+            base.path, **where, **types, output_loading_info=True
+        )
+        if missing := sorted(loaded["missing_keys"]):  # would be random numbers
+            raise ValueError(f"{len(missing)} weights are missing, {missing[0]} the first")
+    return model.eval()
 
 
-def load_pipeline(base: BaseLocation, dtype: torch.dtype = torch.float32, device: str = "cpu"):
-    """Return the base's StableDiffusionPipeline with the DPM-Solver++ (2M) sampler, in evaluation
-    mode.
+def load_pipeline(base: BaseLocation):
+    """Return the base's StableDiffusionPipeline, fp32 on the CPU, with DPM-Solver++ (2M).
 
     Raises InputError where it cannot be had.
     """
     from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 
-    with _readable(base, "pipeline"):
-        pipe = StableDiffusionPipeline.from_pretrained(
-            base.path,
-            revision=base.revision,
-            torch_dtype=dtype,
-            safety_checker=None,
-            requires_safety_checker=False,
-        )
-    pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
+    parts = {part: load_part(base, part) for part in CLASSES}
+    parts["scheduler"] = DPMSolverMultistepScheduler.from_config(parts["scheduler"].config)
+    pipe = StableDiffusionPipeline(
+        **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+    )
     pipe.set_progress_bar_config(disable=True)
     pipe.vae.enable_slicing()  # decoded one by one: less memory, the same in any batch
-    return pipe.to(device)
+    return pipe
 
 
 def vae_scale_factor(base: BaseLocation) -> int:
@@ -116,7 +116,7 @@ def unet_digest(unet) -> str:
     """Return 16 hex digits that name a UNet: its architecture and the head of each weight, rounded
     to fp16.
 
-    An fp16 and an fp32 copy of the same weights have the same digest.
+    An fp16 and an fp32 copy of the same weights have the same digest; a bf16 copy has another.
     """
     digest = hashlib.sha256()
     for name, weight in sorted(unet.state_dict().items()):

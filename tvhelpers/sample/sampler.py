@@ -84,15 +84,17 @@ class Sampler:
             read_adapter_metadata(path)  # a missing or broken file is said before the long loading
         self.device = choose_device(device)
         self.dtype, self.dtype_reason = choose_dtype(dtype, self.device)
-        self.pipe = load_pipeline(self.base, self.dtype, self.device)
+        self.pipe = load_pipeline(self.base)
+        digest = unet_digest(self.pipe.unet)  # of the weights as they are stored
+        self.pipe.to(self.device, self.dtype)
         self.identity = {
             "base": base,
-            "base_revision": self.base.revision or unet_digest(self.pipe.unet),
+            "base_revision": self.base.revision or digest,
             "adapter_sha256": path and file_sha256(path),
             "scheduler": type(self.pipe.scheduler).__name__,
         }
         if path:
-            load_adapter(self.pipe, path, base)
+            load_adapter(self.pipe, path, base, digest)
         self.classes = baseline.read_classes(self.base.path)
         self.own_size = self.pipe.unet.config.sample_size * self.pipe.vae_scale_factor
 

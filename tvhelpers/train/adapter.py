@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 from pathlib import Path
 
 import torch
 
 from tvhelpers.config import InputError
-from tvhelpers.models.base import unet_digest
 from tvhelpers.runtime import atomic_path, seed_for
 
 ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]  # the projections of self- and cross-attention
@@ -83,18 +84,54 @@ def read_adapter_metadata(path: Path) -> dict:
         raise InputError(f"adapter {path} is not a whole safetensors file ({error})") from None
 
 
-def load_adapter(pipe, path: Path, base_name: str) -> None:
-    """Load an adapter into a pipeline; raises InputError if it was made for another base."""
+def load_adapter(pipe, path: Path, base_name: str, digest: str) -> None:
+    """Load an adapter into a pipeline whose UNet has `digest` (`unet_digest`).
+
+    Raises InputError if it was made for another base, and for one that is damaged or does not fit.
+    """
     made_for = read_adapter_metadata(path)
-    digest = unet_digest(pipe.unet)
     if made_for and made_for["base_digest"] != digest:
         raise InputError(
             f"adapter {path} was made for base {made_for['base']!r} "
             f"(UNet {made_for['base_digest']}), not for {base_name!r} (UNet {digest}); "
             "give the base that it was made for, or train an adapter for this one"
         )
+    num_tensors = _check_finite(path)
+    ends = tuple(f".{name}" for name in ATTENTION)
+    wanted = 2 * sum(name.endswith(ends) for name, _ in pipe.unet.named_modules())
     try:
-        pipe.load_lora_weights(str(Path(path).parent), weight_name=Path(path).name)
+        with _quiet_mismatches():
+            pipe.load_lora_weights(str(Path(path).parent), weight_name=Path(path).name)
     except (RuntimeError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"adapter {path} does not fit base {base_name!r}: {reason}") from None
+    models = (pipe.unet, pipe.text_encoder)
+    loaded = sum("lora_" in name for model in models for name, _ in model.named_parameters())
+    if not loaded or (made_for and not wanted == loaded == num_tensors):
+        raise InputError(
+            f"adapter {path} gives {num_tensors} weights, but base {base_name!r} takes {loaded} of "
+            "such: the file is damaged, or made for another kind of model"
+        )
+
+
+def _check_finite(path: Path) -> int:
+    """Return the number of an adapter's tensors; raises InputError for NaN or infinity."""
+    from safetensors.torch import load_file
+
+    tensors = load_file(path)
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise InputError(f"adapter {path} holds NaN or infinity in {name}; train it anew")
+    return len(tensors)
+
+
+@contextlib.contextmanager
+def _quiet_mismatches():
+    """Keep diffusers from logging a line a tensor before it raises."""
+    logger = logging.getLogger("diffusers")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
