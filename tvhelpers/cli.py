@@ -38,11 +38,15 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {_os_sentence(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as error:
-        print(
-            f"\n{error or 'stopped'}\nto go on: python -m tvhelpers {_shell(arguments)}",
-            file=sys.stderr,
-        )
+        print(error or "stopped", file=sys.stderr)
+        print(f"to go on: python -m tvhelpers {_shell(arguments)}", file=sys.stderr)
         return 130
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not loaded here
+            raise
+        advice = "train with a smaller batch_size and more accumulate, draw with --batch-size 1"
+        print(f"error: the GPU has not enough memory; {advice}", file=sys.stderr)
+        return 2
 
 
 class Parser(argparse.ArgumentParser):

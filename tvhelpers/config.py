@@ -44,6 +44,7 @@ class TrainConfig:
     resolution: int = 0  # pixels a side, a multiple of 8; 0 = the base's own
     flip: bool = True  # cache the mirrored image of every training item too
     held_out: float = 0.1  # share of the products kept out of training, 0..0.5
+    split_seed: int = 0  # which those are, and the noise of their loss
     limit: int = 0  # use the first N items of the source only; 0 = all
 
     # The objective
@@ -79,13 +80,15 @@ class TrainConfig:
         _check_choice("device", self.device, DEVICES)
         _check_choice("dtype", self.dtype, DTYPES)
         _check_choice("schedule", self.schedule, SCHEDULES)
-        for key in ("rank", "batch_size", "accumulate", "keep_checkpoints", "eval_items"):
+        for key in ("batch_size", "accumulate", "keep_checkpoints", "eval_items"):
             _check_range(key, getattr(self, key), 1, 2**31)
+        _check_range("rank", self.rank, 1, 1024)
         for key in (
             "alpha",
             "epochs",
             "limit",
             "seed",
+            "split_seed",
             "warmup_steps",
             "checkpoint_steps",
             "eval_steps",

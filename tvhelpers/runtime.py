@@ -115,15 +115,26 @@ def read_json(path: Path):
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
     except ValueError as error:
-        raise InputError(f"{path} is not JSON ({error})") from None
+        raise InputError(f"{path} is not JSON ({error}); mend or remove it") from None
 
 
 def read_jsonl(path: Path) -> list[dict]:
-    """Return the records of a JSON-lines file without a last line cut off; [] if missing."""
+    """Return the records of a JSON-lines file without a last line cut off; [] if missing.
+
+    Raises InputError for a broken line before that.
+    """
     if not Path(path).exists():
         return []
-    lines = Path(path).read_text().split("\n")
-    return [json.loads(line) for line in lines[:-1]]  # what follows the last newline is half a line
+    lines = Path(path).read_text().split("\n")[:-1]  # what follows is half a line
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError as error:
+            raise InputError(
+                f"line {number} of {path} is not JSON ({error}); mend or remove the file"
+            ) from None
+    return rows
 
 
 def make_dir(path: Path) -> Path:
@@ -152,11 +163,13 @@ def claim_dir(
     """Make `path` the folder of `request`, or find that it is already.
 
     The request is written to the file `marker` in it; its keys in `ignore` may differ.  Hidden
-    files are not looked at.  Raises InputError where the folder holds anything else: nothing is
-    ever overwritten.
+    files are not looked at, and a request that came to nothing gives way.  Raises InputError where
+    the folder holds anything else: nothing is ever overwritten.
     """
     path = make_dir(path)
-    if (path / marker).exists():
+    others = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
+    others = [entry for entry in others if entry.name != marker]
+    if others and (path / marker).exists():
         seen = read_json(path / marker)
         keys = {*seen, *request} - {*ignore}
         different = sorted(key for key in keys if seen.get(key) != request.get(key))
@@ -165,13 +178,37 @@ def claim_dir(
                 f"{path} holds the results of another {what} "
                 f"(different: {', '.join(different)}); choose another folder"
             )
-    elif any(not entry.name.startswith(".") for entry in path.iterdir()):
+    elif others:
         raise InputError(
             f"{path} holds files that are not of this {what}; choose an empty or a new folder"
         )
     else:
         write_json(path / marker, request)
     return path
+
+
+@contextlib.contextmanager
+def locked(path: Path, wait: bool = False) -> Iterator[None]:
+    """Keep other processes from holding the lock file `path` within the block.
+
+    `wait` until they let go; otherwise raises InputError.  The lock dies with its process.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=-1 if wait else 0)
+    except Timeout:
+        raise InputError(
+            f"another process is at work in {path.parent}; wait for it, or choose another folder"
+        ) from None
+    except NotImplementedError:  # some mounted drives have no locks
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def replace_dir(aside: Path, path: Path) -> None:

@@ -12,7 +12,7 @@ from tvhelpers.data.convert import convert
 from tvhelpers.data.fashion_synthesis import write_g2
 from tvhelpers.data.photos import describe, read_photo, resize
 from tvhelpers.data.sources import FlatsSource, open_source
-from tvhelpers.data.split import split_by_product, write_split
+from tvhelpers.data.split import split_by_product
 
 
 def noise(count, height=128, width=128, seed=0):
@@ -206,19 +206,6 @@ def test_split_has_two_sides():
         for seed in range(8):
             assert set(split_by_product(products, 0.1, seed)) == {True, False}
     assert not split_by_product(["a", "a"], 0.5, 0).all()
-
-
-def test_split_file_keeps_every_split_and_the_own_one(g2, tmp_path):
-    source = open_source(g2[0])
-    path = tmp_path / "split.json"
-    for seed in (0, 1, 0):
-        write_split(path, source, 0.3, seed)
-    written = json.loads(path.read_text())
-    assert written["own"] == source.splits
-    assert sorted(written["by_product"]) == ["held_out=0.3 seed=0", "held_out=0.3 seed=1"]
-    held = split_by_product(source.product_ids, 0.3, 1)
-    named = written["by_product"]["held_out=0.3 seed=1"]
-    assert [p in named for p in source.product_ids] == held.tolist()
 
 
 def test_resize_pads_and_never_distorts():

@@ -32,3 +32,13 @@ def test_nothing_is_left_of_a_write_that_fails(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         save_checkpoint(tmp_path, 1, {"step": 1})
     assert load_checkpoint(tmp_path) is None and not list(tmp_path.iterdir())
+
+
+def test_a_damaged_one_does_not_push_good_ones_out(tmp_path):
+    save_checkpoint(tmp_path, 5, {"step": 5})
+    save_checkpoint(tmp_path, 9, {"step": 9}).write_bytes(b"damaged")
+    (tmp_path / ".writing-killed").mkdir()
+    with pytest.warns(UserWarning, match="damaged"):
+        load_checkpoint(tmp_path)
+    save_checkpoint(tmp_path, 6, {"step": 6}, keep=1)
+    assert load_checkpoint(tmp_path)["step"] == 6 and len(list(tmp_path.iterdir())) == 1

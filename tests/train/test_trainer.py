@@ -1,6 +1,7 @@
 """The training line on a tiny pipeline: exact, resumable, and it moves only what it should."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,8 +15,9 @@ import torch
 from tvhelpers.config import InputError, build_config
 from tvhelpers.data.sources import open_source
 from tvhelpers.models.base import find_base, load_part
-from tvhelpers.runtime import root_dir
+from tvhelpers.runtime import Interrupted, locked, root_dir
 from tvhelpers.train import latents
+from tvhelpers.train.runlog import RunLog
 from tvhelpers.train.trainer import Trainer, split_items, train
 
 
@@ -36,7 +38,7 @@ def make_trainer(settings):
         config = build_config(**{**settings, **changes})
         source, base = open_source(config.data), find_base(config.base)
         cache = latents.open_cache(source, base, 64, config.flip, root_dir())
-        items, held_out = split_items(source, cache.num_items, config)
+        items, held_out = split_items(source, config)
         unet, scheduler = load_part(base, "unet"), load_part(base, "scheduler")
         return Trainer(config, unet, scheduler, cache, items, held_out, "cpu", torch.float32)
 
@@ -220,3 +222,70 @@ def test_full_training_writes_a_pipeline_of_its_own(settings, tmp_path):
     before = load_part(find_base(settings["base"]), "unet").state_dict()
     after = load_part(find_base(str(tmp_path / "run" / "pipeline")), "unet").state_dict()
     assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_ctrl_c_in_a_preview_stops_where_it_says(settings, tmp_path):
+    config, whole = build_config(**{**settings, "checkpoint_steps": 0}), tmp_path / "whole"
+    train(config, whole, say=lambda text: None)
+
+    def press_ctrl_c(step, unet):
+        if step == 6:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    run = tmp_path / "run"
+    with pytest.raises(Interrupted, match="stopped at step 6 of 12; checkpoint written"):
+        train(config, run, preview=press_ctrl_c, say=lambda text: None)
+    assert [path.name[:12] for path in run.glob("checkpoints/*.pt")] == ["step-0000006"]
+    train(config, run, say=lambda text: None)
+    name = "adapter.safetensors"
+    assert (run / name).read_bytes() == (whole / name).read_bytes()
+    (run / name).unlink()  # lost, and written again from the last checkpoint
+    train(config, run, say=lambda text: None)
+    assert (run / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_what_cannot_be_trained_claims_no_folder(settings, tmp_path):
+    with pytest.raises(InputError, match="no item states 'fabric'"):
+        train(build_config(**settings, method="baseline", classes="fabric"), tmp_path)
+    with pytest.raises(InputError, match="both are needed"):
+        train(build_config(**{**settings, "limit": 1}), tmp_path)
+    with locked(tmp_path / ".lock"), pytest.raises(InputError, match="another process is at work"):
+        train(build_config(**settings), tmp_path)
+    assert not [path for path in tmp_path.iterdir() if not path.name.startswith(".")]
+
+
+def test_runs_to_compare_hold_the_same_items_out(make_trainer):
+    one, other = make_trainer(seed=0), make_trainer(seed=1)
+    assert np.array_equal(one.held_out, other.held_out)
+    assert one.held_out_loss() == pytest.approx(other.held_out_loss(), rel=1e-6)
+    third = make_trainer(split_seed=1)
+    assert not np.array_equal(one.held_out, third.held_out)
+
+
+def test_another_gpus_dtype_is_said_and_its_empty_scaler_left(make_trainer):
+    trainer, said = make_trainer(), []
+    trainer.train_step()
+    state = {**trainer._state(), "dtype": "torch.bfloat16"}
+    again = make_trainer()
+    again.scaler = torch.amp.GradScaler("cpu", enabled=True)
+    again._restore(state, said.append)
+    assert again.step == 1 and "torch.bfloat16" in said[0]
+
+
+def test_a_gradient_that_is_not_finite_ends_the_training_unless_it_is_scaled(tmp_path):
+    row = {"loss": torch.tensor(1.0), "grad_norm": torch.tensor(float("inf"))}
+    with (
+        RunLog(tmp_path / "a", 0, 9, lambda text: None) as log,
+        pytest.raises(InputError, match="gradient norm of step 1 is inf"),
+    ):
+        log.losses(1, [row])
+    with RunLog(tmp_path / "b", 0, 9, lambda text: None, may_overflow=True) as log:
+        log.losses(1, [row])
+    assert rows(tmp_path / "b" / "log.jsonl") == [{"step": 1, "loss": 1.0, "grad_norm": None}]
+
+
+def test_captions_that_are_cut_off_are_counted(settings, tmp_path):
+    source, base = open_source(settings["data"]), find_base(settings["base"])
+    source.captions[3] = "a very " * 60 + "long dress"
+    with pytest.warns(UserWarning, match="1 of .* captions are over 77 tokens"):
+        latents.open_cache(source, base, 64, False, tmp_path)

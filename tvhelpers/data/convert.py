@@ -23,6 +23,7 @@ from tvhelpers.runtime import atomic_path, claim_dir, read_json, write_json
 
 FORMAT = 1  # raise it when a change of this module changes what is written
 ROWS_AT_ONCE = 64
+MAX_SIZE = 4096
 BYTES_BETWEEN_SYNCS = 256 << 20
 
 
@@ -41,8 +42,8 @@ def convert(
     stopped goes on.  Returns {"out", "items", "shape", "decode", "was_done"}.  Raises InputError
     where the input cannot be read, or OUT holds other results.
     """
-    if size is not None and size < 1:
-        raise InputError(f"size is {size}; give 1 pixel or more")
+    if size is not None and not 1 <= size <= MAX_SIZE:
+        raise InputError(f"size is {size}; give 1 to {MAX_SIZE} pixels")
     if decode not in ("auto", *DECODES):
         raise InputError(f"unknown decode {decode!r}; choose auto, {', '.join(DECODES)}")
     source = open_source(path, decode)

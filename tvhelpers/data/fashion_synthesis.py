@@ -248,7 +248,7 @@ class H5Images:
         elif self.encoding == "affine":
             values += 1
         values *= {"affine": 127.5, "uint8": 1}.get(self.encoding, 255)
-        if not -0.5 <= values.min() <= values.max() <= 255.5:  # also where there is NaN
+        if not -0.5 <= values.min() <= values.max() < 255.5:  # also where there is NaN
             self._check(values, start)
             np.clip(values, 0, 255, out=values)
         return np.rint(values, out=values).astype(np.uint8)

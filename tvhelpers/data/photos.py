@@ -48,7 +48,7 @@ def open_photos(name: str, folder: Path) -> PhotoSource:
         for row, own in zip(rows, ids, strict=True)
     ]
     splits = [SPLITS.get(str(row.get("split") or "").lower(), "") for row in rows]
-    digests = [file_digest(path, pieces=3) for path in paths]
+    digests = [file_digest(path) for path in paths]
     key = content_key([digests, captions, ids, products, attributes, splits])
     return PhotoSource(
         name, key, captions, ids, [str(p) for p in products], attributes, splits, paths=paths

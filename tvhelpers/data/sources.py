@@ -97,6 +97,7 @@ def _open_g2(name: str, path: Path, decode: str) -> H5Source:
 
 
 def _beside(h5: Path, folder: str, file: str) -> Path | None:
+    h5 = h5.resolve()  # "G2.h5" alone has no folder above it
     places = [h5.parents[1] / folder / file, h5.parent / folder / file, h5.parent / file]
     return next((place for place in places if place.is_file()), None)
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from tvhelpers.config import InputError
-from tvhelpers.data.items import Source
-from tvhelpers.runtime import read_json, seed_for, write_json
+from tvhelpers.runtime import seed_for
 
 
 def split_by_product(product_ids: list[str], held_out: float, seed: int) -> np.ndarray:
@@ -32,21 +29,3 @@ def split_by_product(product_ids: list[str], held_out: float, seed: int) -> np.n
         smallest = min(rest, key=lambda product: sizes[product])
         held[smallest] = not held.any() or taken + sizes[smallest] / 2 < wanted
     return held[rows]
-
-
-def write_split(path: Path, source: Source, held_out: float, seed: int) -> None:
-    """Write, or add to, split.json: products held out at (held_out, seed), and the own split."""
-    path = Path(path)
-    now = {
-        "source": source.name,
-        "fingerprint": source.fingerprint,
-        "own": source.splits,
-        "by_product": {},
-    }
-    before = read_json(path) if path.exists() else now
-    if before.get("fingerprint") == now["fingerprint"]:
-        now["by_product"] = before["by_product"]
-    held = split_by_product(source.product_ids, held_out, seed)
-    products = sorted({p for p, out in zip(source.product_ids, held, strict=True) if out})
-    now["by_product"][f"held_out={held_out:g} seed={seed}"] = products
-    write_json(path, now)

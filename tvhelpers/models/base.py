@@ -78,9 +78,7 @@ def load_part(base: BaseLocation, part: str, dtype: torch.dtype = torch.float32)
         if part in ("tokenizer", "scheduler"):
             return kind.from_pretrained(base.path, **where)
         types = {"torch_dtype": dtype} if library == "diffusers" else {"dtype": dtype}
-        model, loaded = kind.from_pretrained(
-            base.path, **where, **types, output_loading_info=True
-        )
+        model, loaded = kind.from_pretrained(base.path, **where, **types, output_loading_info=True)
         if missing := sorted(loaded["missing_keys"]):  # would be random numbers
             raise ValueError(f"{len(missing)} weights are missing, {missing[0]} the first")
     return model.eval()

@@ -48,7 +48,7 @@ class Request:
                 raise InputError('a prompt is empty; say what to draw, for example: "a red dress"')
         for name, low, high in (
             ("count", 1, 10**6),
-            ("seed", 0, 2**53),
+            ("seed", 0, 2**32 - 1),
             ("steps", 1, 1000),
             ("size", 0, 4096),
         ):
@@ -57,6 +57,8 @@ class Request:
                 raise InputError(f"{name} is {value}; give a number from {low} to {high}")
         if self.guidance is not None and not 0 <= self.guidance <= 100:
             raise InputError(f"guidance is {self.guidance:g}; give a number from 0 to 100")
+        if self.seed + self.count > 2**32:  # torch's generator keeps 32 bits
+            raise InputError(f"seed {self.seed} and {self.count - 1} more go past 2**32")
         if self.size % 8:
             raise InputError(f"size is {self.size}; give a multiple of 8, or 0 for the base's own")
 

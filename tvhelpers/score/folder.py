@@ -44,8 +44,8 @@ def score_folders(dirs, out_path: Path, classifier="auto", device: str = "auto")
     Pictures of one prompt count as one block wherever a prompt repeats.
     Raises InputError for a folder without whole pictures, and where `out_path` holds anything else.
     """
-    if Path(out_path).is_dir():
-        raise InputError(f"{out_path} is a folder; give the name of a file for the metrics")
+    if Path(out_path).exists() and not Path(out_path).is_file():
+        raise InputError(f"{out_path} is no regular file; give the name of one for the metrics")
     folders = [open_folder(Path(folder)) for folder in dirs]
     device = choose_device(device)
     if isinstance(classifier, str):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import warnings
 from pathlib import Path
@@ -18,6 +19,8 @@ def save_checkpoint(folder: Path, step: int, state: dict, keep: int = 2) -> Path
     The file's name carries the first 12 digits of its SHA-256.  The `keep` newest stay.
     """
     folder = make_dir(folder)
+    for left in folder.glob(".writing-*"):  # by a process that was killed
+        shutil.rmtree(left)
     with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as aside:
         whole = Path(aside) / "checkpoint.pt"
         with open(whole, "wb") as file:
@@ -38,6 +41,7 @@ def load_checkpoint(folder: Path) -> dict | None:
         if file_sha256(path)[:12] == path.stem.rpartition("-")[2]:
             return torch.load(path, map_location="cpu", weights_only=True)
         warnings.warn(f"checkpoint {path} is damaged; an older one is used", stacklevel=2)
+        path.unlink()  # or it would count among the newest for ever
     return None
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import torch
 
+PREDICTION_TYPES = ("epsilon", "v_prediction")
+
 
 def sample_noise(
     shape: tuple[int, ...], num_timesteps: int, seeds: list[int]

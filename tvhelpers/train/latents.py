@@ -11,7 +11,9 @@ artifacts/cache-<key>/ holds
 
 from __future__ import annotations
 
+import os
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +25,15 @@ from tvhelpers.config import InputError
 from tvhelpers.data.items import Source
 from tvhelpers.data.photos import resize
 from tvhelpers.models.base import BaseLocation, load_part
-from tvhelpers.runtime import content_key, make_dir, read_json, replace_dir, write_json
+from tvhelpers.runtime import (
+    atomic_path,
+    content_key,
+    locked,
+    make_dir,
+    read_json,
+    replace_dir,
+    write_json,
+)
 
 BATCH_PIXELS = 16 * 256 * 256  # encoded at once: 4 images of 512 px, which a T4 holds
 FORMAT = 1  # raise it when a change of this module changes what a cache holds
@@ -63,13 +73,13 @@ def open_cache(
     *,
     limit: int = 0,
     device: str = "cpu",
-    progress: Callable = lambda done, total: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> LatentCache:
     """Return the cache of (source, base, resolution, flip) under root/artifacts, building what is
     missing.
 
-    A build that was stopped goes on where it stopped.  Images are made square by padding, never
-    cut.
+    A build that was stopped goes on where it stopped; of two processes one builds and the other
+    waits.  Images are made square by padding, never cut.
     """
     count = min(limit, len(source)) if limit else len(source)
     vae = load_part(base, "vae")
@@ -84,15 +94,24 @@ def open_cache(
         **_text_identity(base),
     }
     folder = Path(root) / "artifacts" / f"cache-{content_key(about)}"
+    aside = folder.with_name(f"{folder.name}.partial")
     if not folder.is_dir():
-        aside = make_dir(folder.with_name(f"{folder.name}.partial"))
-        _encode_images(vae.to(device), source, about, aside, progress)
-        del vae
-        _encode_captions(source.captions[:count], base, aside, device)
-        write_json(aside / "about.json", about)
-        (aside / "done.json").unlink()
-        replace_dir(aside, folder)
+        make_dir(folder.parent)
+        with locked(folder.with_name(f".{folder.name}.lock"), wait=True):
+            if not folder.is_dir():  # no other process was first
+                _build(make_dir(aside), folder, about, source, base, vae.to(device), progress)
     return _open(folder)
+
+
+def _build(aside: Path, folder: Path, about: dict, source, base, vae, progress) -> None:
+    """Fill `aside` and give it the name `folder`."""
+    _encode_images(vae, source, about, aside, progress)
+    device = vae.device
+    vae.to("cpu")
+    _encode_captions(source.captions[: about["num_items"]], base, aside, device)
+    write_json(aside / "about.json", about)
+    replace_dir(aside, folder)
+    (folder / "done.json").unlink(missing_ok=True)
 
 
 def _open(folder: Path) -> LatentCache:
@@ -129,7 +148,9 @@ def _encode_images(vae, source: Source, about: dict, folder: Path, progress: Cal
     shape = (count * copies, 2 * vae.config.latent_channels, side, side)
     path, marker = folder / "moments.npy", folder / "done.json"
     done = read_json(marker) if marker.exists() and path.exists() else 0
-    moments = np.lib.format.open_memmap(path, "r+" if done else "w+", np.float16, shape)
+    if not done:
+        _allocate(path, shape)
+    moments = np.load(path, mmap_mode="r+")
     for start in range(done, count, batch_size):
         stop = min(start + batch_size, count)
         pixels = np.stack(
@@ -143,6 +164,17 @@ def _encode_images(vae, source: Source, about: dict, folder: Path, progress: Cal
         moments.flush()
         write_json(marker, stop)
         progress(stop, count)
+
+
+def _allocate(path: Path, shape: tuple[int, ...]) -> None:
+    """Make an fp16 .npy of zeros whose every byte has its place on the disk.
+
+    Without it, a full disk would end the process at a write into the memory map.
+    """
+    np.lib.format.open_memmap(path, "w+", np.float16, shape).flush()
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 @torch.no_grad()
@@ -162,13 +194,21 @@ def _encode(vae, pixels: np.ndarray, what: str) -> np.ndarray:
 def _encode_captions(
     captions: list[str], base: BaseLocation, folder: Path, device: str, batch_size: int = 64
 ) -> None:
+    """Write embeds.npy and caption_index.npy; warn of captions that are cut off."""
     unique = list(dict.fromkeys(["", *captions]))
     tokenizer, text_encoder = (
         load_part(base, "tokenizer"),
         load_part(base, "text_encoder").to(device),
     )
-    shape = (len(unique), tokenizer.model_max_length, text_encoder.config.hidden_size)
-    embeds = np.lib.format.open_memmap(folder / "embeds.npy", "w+", np.float16, shape)
+    limit = tokenizer.model_max_length
+    lengths = [len(ids) for ids in tokenizer(unique, truncation=False, verbose=False).input_ids]
+    if long := sum(length > limit for length in lengths):
+        warnings.warn(
+            f"{long} of {len(unique)} captions are over {limit} tokens and are cut off there",
+            stacklevel=2,
+        )
+    _allocate(folder / "embeds.npy", (len(unique), limit, text_encoder.config.hidden_size))
+    embeds = np.load(folder / "embeds.npy", mmap_mode="r+")
     for start in range(0, len(unique), batch_size):
         texts = unique[start : start + batch_size]
         embeds[start : start + len(texts)] = (
@@ -176,9 +216,8 @@ def _encode_captions(
         )
     embeds.flush()
     rows = {caption: row for row, caption in enumerate(unique)}
-    np.save(
-        folder / "caption_index.npy", np.array([rows[caption] for caption in captions], np.int64)
-    )
+    with atomic_path(folder / "caption_index.npy") as aside, open(aside, "wb") as file:
+        np.save(file, np.array([rows[caption] for caption in captions], np.int64))
 
 
 def encode_text(tokenizer, text_encoder, texts: list[str]) -> torch.Tensor:

@@ -167,7 +167,7 @@ def patch_colours(images: torch.Tensor) -> torch.Tensor:
 def latent_scale(vae, pixels: np.ndarray) -> float:
     """Return 1 / standard deviation of the latents of `pixels`, for `vae.config.scaling_factor`."""
     latents = [
-        vae.encode(to_images(batch)).latent_dist.mean
+        vae.encode(to_images(batch, str(vae.device))).latent_dist.mean
         for batch in np.array_split(pixels, len(pixels) // 32 + 1)
     ]
     return 1 / torch.cat(latents).float().std().item()

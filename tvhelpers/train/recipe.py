@@ -22,7 +22,14 @@ from tvhelpers.data.sources import open_source
 from tvhelpers.models import mini
 from tvhelpers.models.base import BaseLocation
 from tvhelpers.models.fashion_words import FASHION_WORDS
-from tvhelpers.runtime import atomic_path, choose_device, make_dir, read_json, write_json
+from tvhelpers.runtime import (
+    atomic_path,
+    choose_device,
+    claim_dir,
+    make_dir,
+    read_json,
+    write_json,
+)
 from tvhelpers.train import pretrain
 from tvhelpers.train.pretrain import FitConfig
 from tvhelpers.train.trainer import train
@@ -100,7 +107,10 @@ def train_mini(
     `scale` multiplies all step and picture counts; `photos` are added to the autoencoder's flats
     where they are at hand.
     """
-    shop = Workshop(make_dir(Path(work_dir)), scale, choose_device(device), photos, say)
+    if not 0 < scale <= 100:  # also where it is NaN
+        raise InputError(f"scale is {scale:g}; give a number over 0, up to 100")
+    claim_dir(Path(work_dir), {"scale": scale, "photos": photos}, "training of mini")
+    shop = Workshop(Path(work_dir), scale, choose_device(device), photos, say)
     make_dir(shop.weights_dir)
     for name, train_part in PARTS.items():
         minutes = _minutes(shop)

@@ -16,7 +16,7 @@ import torch
 
 from tvhelpers.config import InputError, TrainConfig, to_dict
 from tvhelpers.data.sources import open_source
-from tvhelpers.data.split import split_by_product, write_split
+from tvhelpers.data.split import split_by_product
 from tvhelpers.models.base import (
     BaseLocation,
     find_base,
@@ -25,12 +25,14 @@ from tvhelpers.models.base import (
     unet_digest,
     vae_scale_factor,
 )
-from tvhelpers.models.baseline import add_classes, find_classes
+from tvhelpers.models.baseline import Classes, add_classes, find_classes
 from tvhelpers.runtime import (
     Interrupted,
     choose_device,
     choose_dtype,
     claim_dir,
+    locked,
+    make_dir,
     read_json,
     root_dir,
     seed_for,
@@ -59,9 +61,10 @@ def train(
 ) -> dict:
     """Train as `config` says, or go on with it, and return what result.json holds.
 
-    Writes run_dir/{config.json, log.jsonl, eval.jsonl, tensorboard/, checkpoints/, result.json}
-    and, for "lora", adapter.safetensors; for "full" and "baseline", pipeline/.  `base` is where
-    the base is, by default find_base(config.base); `root` holds artifacts/, by default $TV_ROOT.
+    Writes run_dir/{config.json, held_out.json, log.jsonl, eval.jsonl, tensorboard/, checkpoints/,
+    result.json} and, for "lora", adapter.safetensors; for "full" and "baseline", pipeline/.
+    `base` is where the base is, by default find_base(config.base); `root` holds artifacts/, by
+    default $TV_ROOT.
     `preview(step, unet)` is called after each evaluation.  Raises InputError for what cannot be
     used, Interrupted on Ctrl-C or SIGTERM.
     """
@@ -75,48 +78,62 @@ def train(
     dtype, reason = choose_dtype(config.dtype, device)
     unet = load_part(base, "unet")
     digest = unet_digest(unet)
+    scheduler = _scheduler(base)
+    train_items, held_out = split_items(source, config)
+    classes = find_classes(config.classes, source.attributes) if config.classes else None
     request = {**to_dict(config), "data_fingerprint": source.fingerprint, "base_digest": digest}
     where = ("device", "data", "base")  # what is there is in the digests
-    claim_dir(run_dir, request, "training", marker="config.json", ignore=where)
-    if (run_dir / "result.json").exists():
-        say(f"{run_dir} holds this training already, finished")
-        return read_json(run_dir / "result.json")
-    say(f"device {device}, {str(dtype).removeprefix('torch.')}: {reason}")
-    resolution = config.resolution or unet.config.sample_size * vae_scale_factor(base)
-    cache = open_cache(
-        source,
-        base,
-        resolution,
-        config.flip,
-        root,
-        limit=config.limit,
-        device=device,
-        progress=spoken_progress(say),
-    )
-    train_items, held_out = split_items(source, cache.num_items, config)
-    split_path = Path(root) / "artifacts" / source.name / "split.json"
-    write_split(split_path, source, config.held_out, config.seed)
-    classes = find_classes(config.classes, source.attributes) if config.classes else None
-    if classes:
-        add_classes(unet, classes)
-    trainer = Trainer(
-        config, unet, load_part(base, "scheduler"), cache, train_items, held_out, device, dtype
-    )
-    if classes:
-        trainer.labels = np.array(classes.labels(source.attributes[: cache.num_items]))
-    trainer.run(run_dir, preview, say)
-    result = _finish(trainer, run_dir, base, digest)
-    if classes:
-        classes.save(run_dir / "pipeline")
+    with locked(make_dir(run_dir) / ".lock"):
+        claim_dir(run_dir, request, "training", marker="config.json", ignore=where)
+        if is_finished(run_dir, config.method):
+            say(f"{run_dir} holds this training already, finished")
+            return read_json(run_dir / "result.json")
+        say(f"device {device}, {str(dtype).removeprefix('torch.')}: {reason}")
+        resolution = config.resolution or unet.config.sample_size * vae_scale_factor(base)
+        cache = open_cache(
+            source,
+            base,
+            resolution,
+            config.flip,
+            root,
+            limit=config.limit,
+            device=device,
+            progress=spoken_progress(say),
+        )
+        write_json(run_dir / "held_out.json", [source.item_ids[item] for item in held_out])
+        if classes:
+            add_classes(unet, classes)
+        trainer = Trainer(config, unet, scheduler, cache, train_items, held_out, device, dtype)
+        if classes:
+            trainer.labels = np.array(classes.labels(source.attributes[: cache.num_items]))
+        trainer.run(run_dir, preview, say)
+        result = _finish(trainer, run_dir, base, digest, classes)
     before, after = result["held_out_loss_base"], result["held_out_loss"]
     say(f"held-out fixed-noise loss {before:.4f} -> {after:.4f} ({after / before - 1:+.1%})")
     return result
 
 
-def split_items(source, count: int, config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Return (training items, held-out items) among the first `count`: by product, and no item of a
-    test split."""
-    held = split_by_product(source.product_ids[:count], config.held_out, config.seed)
+def _scheduler(base: BaseLocation):
+    """Return the base's scheduler; raises InputError for an objective that is not known here."""
+    scheduler = load_part(base, "scheduler")
+    kind = scheduler.config.prediction_type
+    if kind not in diffusion.PREDICTION_TYPES:
+        known = " and ".join(diffusion.PREDICTION_TYPES)
+        raise InputError(f"base {base.name!r} predicts {kind!r}; only {known} can be trained")
+    return scheduler
+
+
+def is_finished(run_dir: Path, method: str) -> bool:
+    """Return whether a run has its result, and what it trained is still there."""
+    trained = "adapter.safetensors" if method == "lora" else "pipeline"
+    return (run_dir / "result.json").exists() and (run_dir / trained).exists()
+
+
+def split_items(source, config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Return (training items, held-out items) among the first `limit`: by product, and no item of a
+    test split; of the held-out ones `eval_items`, spread over the source."""
+    count = config.limit or len(source)
+    held = split_by_product(source.product_ids[:count], config.held_out, config.split_seed)
     own = np.array([split in ("", "train") for split in source.splits[:count]])
     train_items, held_out = np.flatnonzero(~held & own), np.flatnonzero(held)
     if not len(train_items) or not len(held_out):
@@ -124,7 +141,8 @@ def split_items(source, count: int, config: TrainConfig) -> tuple[np.ndarray, np
             f"{source.name} gives {len(train_items)} training and {len(held_out)} held-out items; "
             "both are needed: give more items, of two products at least"
         )
-    return train_items, held_out[: config.eval_items]
+    order = sorted(held_out, key=lambda item: seed_for(config.split_seed, source.item_ids[item]))
+    return train_items, np.sort(order[: config.eval_items])
 
 
 class Trainer:
@@ -155,27 +173,32 @@ class Trainer:
     def run(self, run_dir: Path, preview, say) -> None:
         """Train to the last step, from the newest checkpoint on."""
         config, folder = self.config, run_dir / "checkpoints"
-        self._restore(load_checkpoint(folder))
+        self._restore(load_checkpoint(folder), say)
         saved, losses = time.monotonic(), []
-        with RunLog(run_dir, self.step, self.num_steps, say) as log, stop_requests() as stop:
+        loses_steps = self.scaler.is_enabled()  # it leaves out steps that overflow
+        log = RunLog(run_dir, self.step, self.num_steps, say, may_overflow=loses_steps)
+        with log, stop_requests() as stop:
             if self.step == 0:
                 self._evaluate(log, preview)
             while self.step < self.num_steps:
                 losses.append(self.train_step())
-                due = self.step == self.num_steps or bool(stop)
-                due |= config.checkpoint_steps > 0 and self.step % config.checkpoint_steps == 0
-                due |= 0 < 60 * config.checkpoint_minutes < time.monotonic() - saved
-                if due or len(losses) == FLUSH_STEPS:
+                last = self.step == self.num_steps
+                look = last or (config.eval_steps > 0 and self.step % config.eval_steps == 0)
+                if look:
                     log.losses(self.step, losses)
                     losses = []
-                if self.step == self.num_steps or (
-                    config.eval_steps and self.step % config.eval_steps == 0
-                ):
                     self._evaluate(log, preview)
+                stopping = bool(stop)  # asked once: what is said below must be what is done
+                due = last or stopping
+                due |= config.checkpoint_steps > 0 and self.step % config.checkpoint_steps == 0
+                due |= 0 < 60 * config.checkpoint_minutes < time.monotonic() - saved
+                if losses and (due or len(losses) == FLUSH_STEPS):
+                    log.losses(self.step, losses)
+                    losses = []
                 if due:
                     save_checkpoint(folder, self.step, self._state(), config.keep_checkpoints)
                     saved = time.monotonic()
-                if stop and self.step < self.num_steps:
+                if stopping and not last:
                     raise Interrupted(
                         f"stopped at step {self.step} of {self.num_steps}; checkpoint written"
                     )
@@ -212,7 +235,9 @@ class Trainer:
         with self.averaged_weights():
             for start in range(0, len(self.held_out), EVAL_BATCH):
                 items = self.held_out[start : start + EVAL_BATCH]
-                seeds = [seed_for(self.config.seed, "eval", start + j) for j in range(len(items))]
+                seeds = [
+                    seed_for(self.config.split_seed, "eval", start + j) for j in range(len(items))
+                ]
                 batch = (*self.cache.read(items), self._labels(items))
                 losses.append(self._losses(*batch, seeds, min_snr_gamma=0.0))
         return torch.cat(losses).double().mean().item()
@@ -307,14 +332,18 @@ class Trainer:
             "averages": self.averages,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "dtype": str(self.dtype),
         }
 
-    def _restore(self, state: dict | None) -> None:
+    def _restore(self, state: dict | None, say) -> None:
         if state is None:
             return
+        if state["dtype"] != str(self.dtype):  # another GPU than before
+            say(f"goes on in {self.dtype} what began in {state['dtype']}: results differ slightly")
         self.step = state["step"]
         self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # empty where nothing was scaled
+            self.scaler.load_state_dict(state["scaler"])
         for mine, theirs in zip(
             [*self.weights, *self.averages], [*state["weights"], *state["averages"]], strict=True
         ):
@@ -335,7 +364,7 @@ def _prepare(
     return unet.train(), weights
 
 
-def _finish(trainer: Trainer, run_dir: Path, base, digest: str) -> dict:
+def _finish(trainer: Trainer, run_dir: Path, base, digest: str, classes: Classes | None) -> dict:
     """Write what was trained, then result.json, which marks the run as done."""
     config = trainer.config
     with trainer.averaged_weights():
@@ -352,6 +381,8 @@ def _finish(trainer: Trainer, run_dir: Path, base, digest: str) -> dict:
             )
         else:
             save_pipeline(base, trainer.unet, run_dir / "pipeline")
+            if classes:
+                classes.save(run_dir / "pipeline")
     curve = RunLog.read_held_out(run_dir)
     result = {
         "steps": trainer.step,
