@@ -50,8 +50,8 @@ def test_each_image_s_part_averages_to_the_plain_log_score():
 
 
 def test_closed_form_jackknife_equals_brute_force():
-    probs, groups = dirichlet(24), np.repeat(np.arange(8), 3)
-    for blocks in (np.arange(24), groups):
+    probs, groups = dirichlet(36), np.repeat(np.arange(12), 3)
+    for blocks in (np.arange(36), groups):
         left = np.array([np.log(plain(probs[blocks != b])) for b in np.unique(blocks)])
         g, full = len(left), np.log(plain(probs))
         value = np.exp(g * full - (g - 1) * left.mean())
@@ -112,10 +112,10 @@ def test_ten_splits_are_torch_fidelity_s():
 
 def test_doubtful_figures_say_so():
     said = " ".join(inception_score(np.eye(50)[:30]).warnings)
-    assert "cap of 30: more images" in said and "no width" in said and "3 images at a time" in said
+    assert "cap of 30: more images" in said and "3 images at a time" in said
     said = inception_score(np.eye(10)[np.arange(2000) % 10]).warnings
     assert any("cap of 10: more classes" in warning for warning in said)
-    assert any("no width" in warning for warning in inception_score(np.eye(4)[[1] * 9]).warnings)
+    assert any("no width" in warning for warning in inception_score(np.eye(4)[[1] * 12]).warnings)
     alone = inception_score(dirichlet(5), np.zeros(5))
     assert alone.ci is None and alone.se is None and "no interval" in alone.warnings[0]
     assert alone.value == alone.details["plug_in"]
@@ -135,3 +135,29 @@ def test_groups_of_another_length_raise():
     for groups in ([0, 1, 2], [0, 1, 2, 3, 4], np.zeros((4, 1))):
         with pytest.raises(ValueError, match="groups have shape"):
             inception_score(np.eye(4), groups)
+
+
+def test_a_handful_of_images_gives_no_interval_and_nothing_above_the_cap():
+    for probs in (np.eye(20)[:8], np.eye(50)[:30], np.eye(50)[:30] * 0.98 + 0.02 / 50):
+        result = inception_score(probs)
+        assert result.value == pytest.approx(plain(probs)) and result.value <= len(probs) + 1e-9
+        assert result.ci is None and "no correction" in result.warnings[0]
+
+
+def test_groups_of_unequal_size_are_covered_too():
+    rng = np.random.default_rng(0)
+    kinds = rng.dirichlet(np.full(20, 0.05), 400)
+    covered = []
+    for _ in range(200):
+        sizes = rng.integers(1, 6, size=60)
+        groups = np.repeat(np.arange(60), sizes)
+        probs = kinds[rng.integers(400, size=60)][groups]  # a prompt's copies are alike
+        low, high = inception_score(probs, groups).ci
+        covered.append(low <= plain(kinds) <= high)
+    assert 0.88 <= np.mean(covered) <= 1
+
+
+def test_no_score_passes_the_number_of_classes():
+    probs = np.random.default_rng(0).permutation(np.eye(5)[np.arange(23) % 5])
+    result = inception_score(probs)
+    assert result.details["plug_in"] <= result.value <= 5 and result.ci[0] <= result.ci[1] <= 5

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
+MIN_GROUPS = 10  # fewer independent images say too little of their own spread
 Z95 = 1.959964  # two-sided 95 % quantile of the normal distribution
 
 
@@ -33,12 +34,13 @@ def inception_score(probs: np.ndarray, groups=None) -> Result:
     """Return the Inception Score of class probabilities (N, K), corrected for its bias at small N.
 
     IS = exp(H(mean p) - mean H(p)) (Salimans et al. 2016) of all images as one split.  The value is
-    the delete-one jackknife's on the log scale, and so is the 95 % interval; it can exceed the cap
-    min(N, K) of the plain estimate.  `groups` (N,), such as prompts, are deleted as blocks, so that
-    several images of one prompt do not count as independent.  `per_item` holds KL(p_i | mean p) in
-    nats, whose mean is the plain log score.  `details` holds the plain estimate (`plug_in`), the
-    cap, the effective number of classes exp(H(mean p)), and the mean and standard deviation over
-    ten splits that papers print.
+    the jackknife's on the log scale, and so is the 95 % interval.  `groups` (N,), such as prompts,
+    are deleted as blocks (delete-m_j jackknife, Busing et al. 1999), so that several images of one
+    prompt do not count as independent.  With fewer than 10 groups, or where the corrected value
+    would pass N, the value is the plain estimate and has no interval; none passes K.
+    `per_item` holds KL(p_i | mean p) in nats, whose mean is the plain log score.  `details` holds
+    the plain estimate (`plug_in`), its cap min(N, K), the effective number of classes
+    exp(H(mean p)), and the mean and standard deviation over ten splits that papers print.
     Raises ValueError for values that are no probabilities, and for groups of another length.
     """
     probs = _checked(probs)
@@ -52,7 +54,8 @@ def inception_score(probs: np.ndarray, groups=None) -> Result:
         "effective_classes": float(np.exp(_entropy(probs.mean(0)))),
         **_ten_splits(probs),
     }
-    value, se, ci = _jackknife(plug_in, _leave_one_out(probs, blocks))
+    sizes = np.bincount(blocks)
+    value, se, ci = _jackknife(plug_in, _leave_one_out(probs, blocks), sizes, probs.shape)
     method = "one split, jackknife over " + ("images" if groups is None else "groups")
     method += ", standard error and interval on the log scale"
     warnings = _doubts(value, se, probs.shape, details["num_groups"])
@@ -113,18 +116,25 @@ def _leave_one_out(probs: np.ndarray, blocks: np.ndarray) -> np.ndarray:
     return _log_score(mean_probs, (entropies.sum() - entropies) / left)
 
 
-def _jackknife(full: float, left_out: np.ndarray):
-    """Return (value, se of its log, 95 % interval) of a log estimate and its leave-one-outs (G,).
+def _jackknife(full: float, left_out: np.ndarray, sizes: np.ndarray, shape: tuple):
+    """Return (value, se of its log, 95 % interval) of a log estimate and what is left of it (G,)
+    without each block of `sizes` (G,), for `shape` (images, classes).
 
-    The two last are None, and the value is not corrected, where there is none to leave out.
+    The two last are None, and the value is not corrected, with under MIN_GROUPS blocks and where
+    the correction would pass the number of images.
     """
-    num = len(left_out)
-    if not num:
-        return float(np.exp(full)), None, None
-    log_value = num * full - (num - 1) * left_out.mean()
-    se = float(np.sqrt((num - 1) / num * np.square(left_out - left_out.mean()).sum()))
-    low, high = np.exp(log_value - Z95 * se), np.exp(log_value + Z95 * se)
-    return float(np.exp(log_value)), se, (float(low), float(high))
+    plain = float(np.exp(full)), None, None
+    if len(sizes) < MIN_GROUPS:
+        return plain
+    share = sizes / sizes.sum()
+    log_value = len(sizes) * full - ((1 - share) * left_out).sum()
+    if np.exp(log_value) > shape[0] * (1 + 1e-9):
+        return plain
+    parts = full / share - (1 / share - 1) * left_out  # pseudo-values
+    se = float(np.sqrt((np.square(parts - log_value) / (1 / share - 1)).mean()))
+    logs = np.array([log_value, log_value - Z95 * se, log_value + Z95 * se])
+    value, low, high = np.minimum(np.exp(logs), shape[1]).tolist()
+    return value, se, (low, high)
 
 
 def _ten_splits(probs: np.ndarray, splits: int = 10, seed: int = 2020) -> dict:
@@ -146,7 +156,8 @@ def _doubts(value: float, se: float | None, shape: tuple[int, int], num_blocks: 
     num_images, num_classes = shape
     doubts = []
     if se is None:
-        doubts.append("fewer than 2 independent images or groups: no interval and no correction")
+        few = f"{num_blocks} independent images or groups, or a score near its cap, are too little"
+        doubts.append(f"{few} to tell: no interval and no correction")
     elif se < 1e-9:  # all images alike, or each of a class of its own: nothing to estimate it from
         doubts.append("leaving out any image changes the score alike: the interval has no width")
     if value > min(shape) / 2:
