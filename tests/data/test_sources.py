@@ -1,6 +1,8 @@
 """Every kind of source gives the same kind of items; splits keep products whole."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from tvhelpers.config import InputError
 from tvhelpers.data.annotations import encode, write_language
 from tvhelpers.data.convert import convert
 from tvhelpers.data.fashion_synthesis import write_g2
+from tvhelpers.data.items import file_digest
 from tvhelpers.data.photos import describe, read_photo, resize
 from tvhelpers.data.sources import FlatsSource, open_source
 from tvhelpers.data.split import split_by_product
@@ -223,3 +226,36 @@ def test_captions_from_words():
     assert describe({"category": "pants", "colour": "black"}) == "a photo of black pants"
     assert describe({"category": "dress", "colour": "olive"}) == "a photo of an olive dress"
     assert describe({"category": "outwear"}) == "a photo of outwear"
+
+
+def test_tables_that_would_be_misread_are_refused(photo_folder, tmp_path):
+    folder = shutil.copytree(photo_folder, tmp_path / "photos")
+    table = folder / "metadata.csv"
+    table.write_text("file_name,caption\n000.png,a red dress, striped\n")
+    with pytest.raises(InputError, match=r"line 2 of .* more cells than the header"):
+        open_source(folder)
+    table.write_text("filename,caption\n000.png,a red dress\n")
+    with pytest.raises(InputError, match="row 0 has filename, caption"):
+        open_source(folder)
+    table.write_text("file_name,caption,split\n000.png,a red dress,tests\n")
+    with pytest.raises(InputError, match="split 'tests'; give train"):
+        open_source(folder)
+    table.write_text('file_name,caption\n000.png,"a red dress, striped"\n')
+    with pytest.warns(UserWarning, match="23 images are left out, 001.png the first"):
+        assert open_source(folder).captions == ["a red dress, striped"]
+
+
+def test_a_g2_file_in_the_current_folder_is_opened_by_its_bare_name(g2, monkeypatch):
+    whole = open_source(g2[0])
+    monkeypatch.chdir(Path(g2[0]) / "Img")
+    assert open_source("G2.h5").captions == whole.captions
+
+
+def test_a_pixel_changed_in_the_middle_changes_the_fingerprint(tmp_path):
+    path = tmp_path / "pixels.bin"
+    path.write_bytes(bytes(3_000_000))
+    before = file_digest(path)
+    with open(path, "rb+") as file:
+        file.seek(1_111_111)
+        file.write(b"x")
+    assert file_digest(path) != before

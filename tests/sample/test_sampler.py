@@ -170,3 +170,24 @@ def test_weights_missing_from_a_base_are_said(tiny_base, tmp_path):
         with pytest.raises(InputError, match=f"the {part} of .* 1 weights are missing"):
             Sampler(str(folder), device="cpu")
         path.write_bytes(before)
+
+
+def test_a_damaged_picture_is_drawn_again(sampler, tmp_path):
+    request = Request(("a red dress", "a blue skirt"), steps=2)
+    generate(sampler, request, tmp_path, say=quiet)
+    before = pictures(tmp_path)
+    broken = tmp_path / "0001_0.png"
+    broken.write_bytes(before[broken.name][:200])
+    generate(sampler, request, tmp_path, say=quiet)
+    assert pictures(tmp_path) == before
+    (tmp_path / "records.jsonl").write_text("no json\n{}\n")
+    with pytest.raises(InputError, match=r"line 1 of .*records.jsonl is not JSON"):
+        generate(sampler, request, tmp_path, say=quiet)
+
+
+def test_seeds_that_torch_would_take_for_others_are_refused():
+    Request(("a dress",), seed=2**32 - 2, count=2)
+    with pytest.raises(InputError, match="seed is 4294967296"):
+        Request(("a dress",), seed=2**32)
+    with pytest.raises(InputError, match=r"past 2\*\*32"):
+        Request(("a dress",), seed=2**32 - 1, count=2)

@@ -10,6 +10,7 @@ DOCUMENTED = {"ih": "CWH", "pixels": "HWC"}  # the benchmark's key and our own
 
 
 def judge_rows(rows: np.ndarray, mean: np.ndarray | None, key: str, faults: list[str]) -> dict:
+    """Return what `inspect_images` says of rows (n, ., ., .); add to `faults`."""
     encoding, confidence, evidence = _find_encoding(rows, mean)
     needs = "ih_mean" if encoding == "mean_subtracted" and mean is None else None
     if needs:
@@ -37,6 +38,7 @@ def judge_rows(rows: np.ndarray, mean: np.ndarray | None, key: str, faults: list
 
 
 def outside_range(values: np.ndarray, margin: float, top: float = 1) -> np.ndarray:
+    """Return where values (any shape) are outside 0..top by more than `margin`."""
     return (values < -margin) | (values > top + margin)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +31,10 @@ class PhotoSource(Source):
 
 
 def open_photos(name: str, folder: Path) -> PhotoSource:
+    """Open a folder of photos; `tvhelpers.data.sources.open_source` says what it may hold.
+
+    Raises InputError where a photo is missing, or has no caption and no category.
+    """
     rows = _metadata(folder)
     if rows is None:
         rows = [
@@ -47,7 +52,8 @@ def open_photos(name: str, folder: Path) -> PhotoSource:
         row.get("product") or row.get("product_id") or own
         for row, own in zip(rows, ids, strict=True)
     ]
-    splits = [SPLITS.get(str(row.get("split") or "").lower(), "") for row in rows]
+    splits = [_split(folder, row, number) for number, row in enumerate(rows)]
+    _warn_of_others(folder, paths)
     digests = [file_digest(path) for path in paths]
     key = content_key([digests, captions, ids, products, attributes, splits])
     return PhotoSource(
@@ -60,20 +66,58 @@ def _metadata(folder: Path) -> list[dict] | None:
     if (folder / "metadata.jsonl").is_file():
         rows = read_rows(folder / "metadata.jsonl")
     elif (folder / "metadata.csv").is_file():
-        with open(folder / "metadata.csv", newline="", encoding="utf-8-sig") as file:
-            try:
-                rows = list(csv.DictReader(file))
-            except (csv.Error, UnicodeDecodeError) as error:
-                raise InputError(
-                    f"{folder}/metadata.csv cannot be read ({error}); save it as UTF-8 CSV"
-                ) from None
+        rows = _read_csv(folder / "metadata.csv")
     else:
         return None
-    if not rows or not all(row.get("file_name") for row in rows):
+    lacking = [number for number, row in enumerate(rows) if not row.get("file_name")]
+    if not rows or lacking:
+        seen = f"row {lacking[0]} has {', '.join(rows[lacking[0]])}" if rows else "it has none"
         raise InputError(
-            f"{folder}: the metadata needs rows, each with a file_name and a caption or category"
+            f"{folder}: the metadata needs rows, each with a file_name and a caption or category; "
+            f"{seen}"
         )
     return rows
+
+
+def _read_csv(path: Path) -> list[dict]:
+    """Return the rows of a CSV file with a header; raises InputError for one that is broken."""
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        try:
+            rows = []
+            for row in reader:
+                if None in row:  # more cells than columns
+                    raise InputError(
+                        f"line {reader.line_num} of {path} has more cells than the header; put a "
+                        'caption with a comma in double quotes: "a red dress, striped"'
+                    )
+                rows.append(row)
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise InputError(f"{path} cannot be read ({error}); save it as UTF-8 CSV") from None
+    return rows
+
+
+def _split(folder: Path, row: dict, number: int) -> str:
+    word = str(row.get("split") or "").strip().lower()
+    if word and word not in SPLITS:
+        raise InputError(
+            f"{folder}: row {number} ({row['file_name']}) is of split {word!r}; give "
+            f"{', '.join(SPLITS)}, or nothing"
+        )
+    return SPLITS.get(word, "")
+
+
+def _warn_of_others(folder: Path, paths: list[Path]) -> None:
+    """Say how many images of the folder are left out."""
+    taken = set(paths)
+    kinds = (*IMAGE_ENDINGS, ".gif", ".tif", ".tiff", ".avif", ".heic")
+    files = [path for path in folder.rglob("*") if path.suffix.lower() in kinds]
+    if others := sorted(path for path in files if path not in taken):
+        warnings.warn(
+            f"{folder}: {len(others)} images are left out, {others[0].name} the first; they are "
+            f"not in the metadata, or not {', '.join(IMAGE_ENDINGS)}",
+            stacklevel=3,
+        )
 
 
 def _is_photo(path: Path) -> bool:
@@ -89,7 +133,8 @@ def _row_of_photo(folder: Path, path: Path) -> dict:
         )
     elif path.parent != folder:
         row["category"] = path.parent.name
-        row["split"] = path.parent.parent.name if path.parent.parent != folder else ""
+        above = path.parent.parent.name
+        row["split"] = above if above.lower() in SPLITS and path.parent.parent != folder else ""
     return row
 
 

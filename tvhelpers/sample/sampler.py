@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -22,6 +21,8 @@ from tvhelpers.runtime import (
     choose_dtype,
     claim_dir,
     file_sha256,
+    locked,
+    make_dir,
     read_jsonl,
     versions,
 )
@@ -202,19 +203,33 @@ def generate(
         **asdict(request),
         **sampler.identity,
         "dtype": str(sampler.dtype).removeprefix("torch."),
+        "prompts": list(request.prompts),
     }
-    claim_dir(out_dir, {**request_json, "prompts": list(request.prompts)}, "request")
-    for prompt in request.prompts:
-        if cut := sampler.cut_off(prompt):
-            limit = sampler.pipe.tokenizer.model_max_length
-            warnings.warn(
-                f"prompt {prompt[:40]!r}... is over {limit} tokens; cut off: {cut!r}", stacklevel=2
-            )
-    records = _whole_records(out_dir)
-    todo = [job for job in request.jobs() if job[0] not in records]
-    if not todo and (out_dir / "grid.png").exists():
-        say(f"{out_dir} holds all {len(records)} pictures of this request already")
-        return list(records.values())
+    with locked(make_dir(out_dir) / ".lock"):
+        claim_dir(out_dir, request_json, "request")
+        for prompt in request.prompts:
+            _warn_of_cut(sampler, prompt)
+        records = _whole_records(out_dir)
+        todo = [job for job in request.jobs() if job[0] not in records]
+        if not todo and (out_dir / "grid.png").exists():
+            say(f"{out_dir} holds all {len(records)} pictures of this request already")
+            return list(records.values())
+        for record in _draw(sampler, request, todo, out_dir, batch_size):
+            records[record["index"]] = record
+            say(f"{len(records)}/{len(request.jobs())}  {record['file']}  {record['prompt']}")
+        records = [record for _, record in sorted(records.items())]
+        save_grid(
+            [(out_dir / record["file"], record["prompt"]) for record in records],
+            out_dir / "grid.png",
+            columns=request.count if request.count > 1 else 0,
+        )
+    return records
+
+
+def _draw(
+    sampler: Sampler, request: Request, jobs: list, out_dir: Path, batch_size: int
+) -> Iterator[dict]:
+    """Draw the jobs and yield the record of each picture, once both are on the disk."""
     options = {
         "steps": request.steps,
         "guidance": request.guidance,
@@ -222,33 +237,38 @@ def generate(
     }
     fixed = {**options, **sampler.identity, "versions": versions()}
     with open(out_dir / "records.jsonl", "a") as file:
-        for index, prompt, seed, picture in sampler.sample(todo, **options, batch_size=batch_size):
-            record = {
-                "index": index,
-                "file": f"{index:04d}_{seed}.png",
-                "prompt": prompt,
-                "seed": seed,
-                **fixed,
-            }
-            with atomic_path(out_dir / record["file"]) as aside:
+        for index, prompt, seed, picture in sampler.sample(jobs, **options, batch_size=batch_size):
+            name = f"{index:04d}_{seed}.png"
+            with atomic_path(out_dir / name) as aside:
                 picture.save(aside, "PNG")
+            record = {"index": index, "file": name, "prompt": prompt, "seed": seed, **fixed}
             file.write(json.dumps(record) + "\n")
             file.flush()
-            records[index] = record
-            say(f"{len(records)}/{len(request.jobs())}  {record['file']}  {prompt}")
-    save_grid(
-        [(out_dir / record["file"], record["prompt"]) for _, record in sorted(records.items())],
-        out_dir / "grid.png",
-        columns=request.count if request.count > 1 else 0,
-    )
-    return [record for _, record in sorted(records.items())]
+            yield record
+
+
+def _warn_of_cut(sampler: Sampler, prompt: str) -> None:
+    if cut := sampler.cut_off(prompt):
+        limit = sampler.pipe.tokenizer.model_max_length
+        warnings.warn(
+            f"prompt {prompt[:40]!r}... is over {limit} tokens; cut off: {cut!r}", stacklevel=3
+        )
 
 
 def _whole_records(out_dir: Path) -> dict[int, dict]:
-    """Return {index: record} of the pictures that are there; drop a last line cut off."""
+    """Return {index: record} of the pictures that are there and whole; drop a last line cut off."""
     path = out_dir / "records.jsonl"
-    rows = [row for row in read_jsonl(path) if os.path.exists(out_dir / row["file"])]
+    rows = [row for row in read_jsonl(path) if _is_whole(out_dir / row["file"])]
     if path.exists():
         with atomic_path(path) as aside:
             aside.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return {row["index"]: row for row in rows}
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+    except (OSError, SyntaxError):
+        return False
+    return True
