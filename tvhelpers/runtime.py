@@ -223,6 +223,8 @@ def replace_dir(aside: Path, path: Path) -> None:
 
 def quiet_libraries() -> None:
     """Silence the progress bars and advice of diffusers and transformers, not their errors."""
+    for name in ("DIFFUSERS_VERBOSITY", "TRANSFORMERS_VERBOSITY"):
+        os.environ.setdefault(name, "error")  # read when they are imported, and give advice then
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 

@@ -72,9 +72,9 @@ def load_part(base: BaseLocation, part: str, dtype: torch.dtype = torch.float32)
     import importlib
 
     library, name = CLASSES[part]
-    kind = getattr(importlib.import_module(library), name)
     where = {"subfolder": part, "revision": base.revision}
     with _readable(base, part):
+        kind = getattr(importlib.import_module(library), name)
         if part in ("tokenizer", "scheduler"):
             return kind.from_pretrained(base.path, **where)
         types = {"torch_dtype": dtype} if library == "diffusers" else {"dtype": dtype}
@@ -89,9 +89,9 @@ def load_pipeline(base: BaseLocation):
 
     Raises InputError where it cannot be had.
     """
-    from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
-
     parts = {part: load_part(base, part) for part in CLASSES}
+    from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline  # quiet by now
+
     parts["scheduler"] = DPMSolverMultistepScheduler.from_config(parts["scheduler"].config)
     pipe = StableDiffusionPipeline(
         **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
