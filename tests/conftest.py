@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ["HF_HUB_OFFLINE"] = "1"  # huggingface_hub reads it when it is imported
+
 REPO = Path(__file__).resolve().parents[1]
 
 
@@ -22,9 +24,8 @@ def shared() -> Path:
 
 @pytest.fixture(autouse=True)
 def own_root(tmp_path_factory, monkeypatch):
-    """Keep artifacts/ and runs/ of every test out of the work tree, and off the network."""
+    """Keep artifacts/ and runs/ of every test out of the work tree."""
     monkeypatch.setenv("TV_ROOT", str(tmp_path_factory.mktemp("root")))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
 @pytest.fixture(scope="session")
