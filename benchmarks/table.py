@@ -52,6 +52,16 @@ ROWS = [
         ),
     ),
     (
+        "notebooks",
+        "six notebooks on mini, preset smoke: first run, second run",
+        lambda r: f"{r['first_run_total']:.0f} s, {r['second_run_total']:.0f} s on two cores",
+    ),
+    (
+        "notebooks",
+        "each notebook killed three times and run again: artefacts that differ",
+        lambda r: f"{len(r['different_after_kills'])} of {r['artefacts']}",
+    ),
+    (
         "flats_speed",
         "flats drawn on one core",
         lambda r: f"{r['flats_per_second_on_one_core']:.0f} a second",

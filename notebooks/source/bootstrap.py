@@ -3,8 +3,9 @@ import os
 import sys
 
 if "google.colab" in sys.modules and not os.path.isdir("/content/tv"):
-    os.system("git clone -q --depth 1 https://github.com/REPO /content/tv")
-    os.system("pip install -q torchmetrics; pip uninstall -q -y torchao")
+    get = "git clone -q --depth 1 https://github.com/REPO /content/tv"
+    assert os.system(f"pip install -q torchmetrics && {get}") == 0, "run this cell again"
+    os.system("pip uninstall -q -y torchao")  # peft refuses the one that Colab has
 sys.path[:0] = ["/content/tv", "..", "."]
 from tvhelpers.show import notebook
 

@@ -22,6 +22,7 @@ def test_words_have_labels_and_the_empty_prompt_none():
     for prompt in ("a red dress", "category=hat", "colour=red"):
         with pytest.raises(InputError, match="give category=WORD with WORD one of coat, dress"):
             CLASSES.label_of(prompt)
+    assert Classes().label_of("anything at all") == 0
     with pytest.raises(InputError, match="no item states 'sleeve'; the items state category"):
         find_classes("sleeve", rows)
 
@@ -66,6 +67,18 @@ def test_a_baseline_is_trained_drawn_and_refuses_sentences(tiny_base, tmp_path):
     with pytest.raises(InputError, match="knows no language"):
         generate(sampler, Request(("a red dress",), steps=2), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_empty_baseline_hears_nothing(tiny_base, photo_folder, tmp_path):
+    config = build_config(
+        method="baseline", base=str(tiny_base), data=str(photo_folder), steps=1, batch_size=4,
+        eval_items=4, checkpoint_steps=0, device="cpu",
+    )  # fmt: skip
+    train(config, tmp_path / "run", root=tmp_path, say=str)
+    sampler = Sampler(str(tmp_path / "run" / "pipeline"), "none", device="cpu")
+    jobs = [(0, "a red dress", 1), (1, "a blue skirt", 1)]
+    pictures = [np.asarray(p) for *_, p in sampler.sample(jobs, steps=2, guidance=3.0)]
+    assert np.array_equal(*pictures)
 
 
 def test_classes_are_for_the_baseline():

@@ -19,6 +19,10 @@ CODEBOOK_WORDS = {
     "coat": "coat", "dress": "dress", "jumpsuit": "jumpsuit",
 }  # fmt: skip
 SEED = 21
+PROMPTS = (  # the sitting that the front page shows
+    "green bomber jacket", "brown leather belt", "formal black dress", "V-neck t-shirt",
+    "short overalls", "black sweatsuit", "tartan skirt", "black high-waisted skirt",
+)  # fmt: skip
 
 
 def find_or_write_g2(root: Path, count: int = 300) -> Path:

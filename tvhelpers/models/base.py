@@ -75,7 +75,9 @@ def load_part(base: BaseLocation, part: str, dtype: torch.dtype = torch.float32)
     where = {"subfolder": part, "revision": base.revision}
     with _readable(base, part):
         kind = getattr(importlib.import_module(library), name)
-        if part in ("tokenizer", "scheduler"):
+        if part == "scheduler":  # latents are not within -1..1
+            return kind.from_pretrained(base.path, **where, clip_sample=False)
+        if part == "tokenizer":
             return kind.from_pretrained(base.path, **where)
         types = {"torch_dtype": dtype} if library == "diffusers" else {"dtype": dtype}
         model, loaded = kind.from_pretrained(base.path, **where, **types, output_loading_info=True)

@@ -21,10 +21,10 @@ FILE = "classes.json"  # in the pipeline's folder
 
 @dataclass(frozen=True)
 class Classes:
-    """The words of one attribute; word i has label i + 1."""
+    """The words of one attribute; word i has label i + 1.  Without words, nothing can be said."""
 
-    attribute: str
-    words: tuple[str, ...]
+    attribute: str = ""
+    words: tuple[str, ...] = ()
 
     def labels(self, attributes: Sequence[dict[str, str]]) -> list[int]:
         """Return the label of each item, 0 where it does not state the attribute."""
@@ -32,12 +32,13 @@ class Classes:
         return [place.get(row.get(self.attribute), 0) for row in attributes]
 
     def label_of(self, prompt: str) -> int:
-        """Return the label of a prompt such as "category=dress"; the empty one has none, 0.
+        """Return the label of a prompt such as "category=dress"; the empty one has none, 0, and
+        where there are no words every prompt is as good as that.
 
         Raises InputError for anything else.
         """
         name, _, word = prompt.partition("=")
-        if not prompt.strip():
+        if not prompt.strip() or not self.words:
             return 0
         if name.strip() != self.attribute or word.strip() not in self.words:
             raise InputError(
@@ -81,7 +82,13 @@ def add_classes(unet, classes: Classes) -> None:
 
 @contextlib.contextmanager
 def told(unet, labels: Sequence[int], guided: bool) -> Iterator[None]:
-    """Within the block, the UNet is told `labels`, one a picture; `guided`: after as many zeros."""
+    """Within the block, the UNet is told `labels`, one a picture; `guided`: after as many zeros.
+
+    One that has no classes stays as it is.
+    """
+    if unet.class_embedding is None:
+        yield
+        return
     labels = torch.tensor([0] * len(labels) * guided + list(labels), device=unet.device)
     forward = unet.forward
 

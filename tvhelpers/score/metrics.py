@@ -25,6 +25,11 @@ class Result:
     per_item: tuple[float, ...] = ()  # each image's part, in the order given
     details: dict = field(default_factory=dict)
 
+    @property
+    def interval(self) -> str:
+        """Return the 95 % interval in words and figures."""
+        return "no interval" if self.ci is None else "95 % {:.2f} to {:.2f}".format(*self.ci)
+
     def to_dict(self) -> dict:
         """Return the result as JSON-able plain values."""
         return asdict(self)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tvhelpers import manifest
 from tvhelpers.config import InputError, TrainConfig, build_config
 from tvhelpers.runtime import choose_device, choose_dtype, make_dir, quiet_libraries, versions
+from tvhelpers.sample.sampler import Request, generate
 
+_OURS: dict[str, str] = {}  # environment variables that we set ourselves
 COLAB_ROOT, DRIVE = Path("/content/textile-vision-work"), Path("/content/drive")
 
 
@@ -37,6 +40,17 @@ class Settings:
         """Return the folder of a run of this base and preset."""
         return self.root / "runs" / f"{name}-{self.base.replace('/', '-')}-{self.preset}"
 
+    def adapter(self, given: str = "") -> str | None:
+        """Return the adapter `given`, else notebook 04's where it is there, else None."""
+        own = self.run_dir("lora") / "adapter.safetensors"
+        return given or (str(own) if own.exists() else None)
+
+    def draw(self, name: str, sampler, prompts: Sequence[str], **options) -> list[Path]:
+        """Return the pictures of a run, drawn or opened; `options` as in `Request`."""
+        folder = self.run_dir(name)
+        records = generate(sampler, Request(tuple(prompts), **options), folder)
+        return [folder / record["file"] for record in records]
+
     def train_config(self, **changes) -> TrainConfig:
         """Return the preset's training config on this base and data, with `changes`."""
         return build_config(self.preset, **{"base": self.base, "data": self.data, **changes})
@@ -59,14 +73,17 @@ def settings(
     """Return the settings of the form; TV_BASE, TV_PRESET, TV_DATA and TV_ROOT override it.
 
     "auto" is what suits the machine: Stable Diffusion on a GPU, mini on a CPU; the benchmark where
-    it is at hand, else flats.  `use_drive` keeps the results on Google Drive.
+    it is at hand, else flats.  `use_drive` keeps the results on Google Drive; raises InputError
+    where it cannot be mounted.
     """
     gpu = choose_device() == "cuda"
     base = os.environ.get("TV_BASE") or (base if base != "auto" else "sd15" if gpu else "mini")
     preset = os.environ.get("TV_PRESET") or (preset if preset != "auto" else _preset(base))
     data = os.environ.get("TV_DATA") or (data if data != "auto" else _data())
     root = make_dir(_root(use_drive).resolve())
-    os.environ["TV_ROOT"] = str(root)
+    os.environ["TV_ROOT"] = _OURS["TV_ROOT"] = str(root)
+    if base != "mini" and on_colab():
+        _take_token()
     print(f"base {base}, preset {preset}, data {data}; results in {root}")
     return Settings(base, preset, data, root)
 
@@ -93,13 +110,37 @@ def _data() -> str:
 
 
 def _root(use_drive: bool) -> Path:
-    if use_drive and on_colab():
-        from google.colab import drive
+    given = os.environ.get("TV_ROOT")
+    if given and given != _OURS.get("TV_ROOT"):  # not what this cell set when it ran before
+        return Path(given)
+    if not on_colab():
+        return Path("work")
+    return _mount_drive() / "MyDrive" / "textile-vision" if use_drive else COLAB_ROOT
 
+
+def _mount_drive() -> Path:
+    from google.colab import drive
+
+    try:
         drive.mount(str(DRIVE))
-        return DRIVE / "MyDrive" / "textile-vision"
-    default = COLAB_ROOT if on_colab() else Path("work")
-    return Path(os.environ.get("TV_ROOT") or default)
+    except Exception as error:  # ValueError, NotImplementedError, MessageError, as it likes
+        raise InputError(
+            f"Google Drive was not mounted ({error}); allow it, or untick USE_DRIVE: results then "
+            "stay on this machine and go with it"
+        ) from None
+    return DRIVE
+
+
+def _take_token() -> None:
+    """Put Colab's secret HF_TOKEN, where there is one, where huggingface_hub looks first."""
+    from google.colab import userdata
+
+    if os.environ.get("HF_TOKEN"):
+        return
+    try:
+        os.environ["HF_TOKEN"] = userdata.get("HF_TOKEN")
+    except Exception as error:  # no such secret, no access, no answer: open models need none
+        print(f"no HF_TOKEN among the secrets ({type(error).__name__}); open models need none")
 
 
 def _device_name(device: str) -> str:

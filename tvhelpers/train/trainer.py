@@ -80,7 +80,7 @@ def train(
     digest = unet_digest(unet)
     scheduler = _scheduler(base)
     train_items, held_out = split_items(source, config)
-    classes = find_classes(config.classes, source.attributes) if config.classes else None
+    classes = find_classes(config.classes, source.attributes) if config.classes else Classes()
     request = {**to_dict(config), "data_fingerprint": source.fingerprint, "base_digest": digest}
     where = ("device", "data", "base")  # what is there is in the digests
     with locked(make_dir(run_dir) / ".lock"):
@@ -101,10 +101,10 @@ def train(
             progress=spoken_progress(say),
         )
         write_json(run_dir / "held_out.json", [source.item_ids[item] for item in held_out])
-        if classes:
+        if classes.words:
             add_classes(unet, classes)
         trainer = Trainer(config, unet, scheduler, cache, train_items, held_out, device, dtype)
-        if classes:
+        if classes.words:
             trainer.labels = np.array(classes.labels(source.attributes[: cache.num_items]))
         trainer.run(run_dir, preview, say)
         result = _finish(trainer, run_dir, base, digest, classes)
@@ -364,7 +364,7 @@ def _prepare(
     return unet.train(), weights
 
 
-def _finish(trainer: Trainer, run_dir: Path, base, digest: str, classes: Classes | None) -> dict:
+def _finish(trainer: Trainer, run_dir: Path, base, digest: str, classes: Classes) -> dict:
     """Write what was trained, then result.json, which marks the run as done."""
     config = trainer.config
     with trainer.averaged_weights():
@@ -381,7 +381,7 @@ def _finish(trainer: Trainer, run_dir: Path, base, digest: str, classes: Classes
             )
         else:
             save_pipeline(base, trainer.unet, run_dir / "pipeline")
-            if classes:
+            if config.method == "baseline":
                 classes.save(run_dir / "pipeline")
     curve = RunLog.read_held_out(run_dir)
     result = {

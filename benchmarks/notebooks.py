@@ -1,0 +1,108 @@
+"""Claims: the six notebooks on mini take at most 6 minutes together on two cores, and 90 s the
+second time; killed at three random moments and run again, they leave the same artefacts.
+
+python benchmarks/notebooks.py WORK_DIR [--pages DIR]     writes results/notebooks.json
+
+WORK_DIR must be new.  `--pages` keeps the executed notebooks of the first run.
+"""
+
+import argparse
+import hashlib
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+from common import REPO, write_result
+
+FOLDER = REPO / "notebooks"
+RUN = """
+import sys, nbformat
+from nbclient import NotebookClient
+source, out, folder = sys.argv[1:]
+notebook = nbformat.read(source, as_version=4)
+NotebookClient(notebook, timeout=900, resources={"metadata": {"path": folder}}).execute()
+nbformat.write(notebook, out)
+"""
+SUFFIXES = (".npy", ".h5", ".safetensors", ".png", ".jsonl")  # what later stages read
+KILLS = 3
+
+
+def start(path: Path, root: Path, out: Path) -> subprocess.Popen:
+    environment = {
+        **os.environ, "TV_ROOT": str(root), "TV_BASE": "mini", "TV_PRESET": "smoke",
+        "TV_DATA_DIR": str(root / "no-data"), "HF_HUB_OFFLINE": "1",
+    }  # fmt: skip
+    command = [sys.executable, "-c", RUN, str(path), str(out), str(FOLDER)]
+    return subprocess.Popen(command, env=environment)
+
+
+def seconds(path: Path, root: Path, out: Path) -> float:
+    """Run a notebook to its end and return how long it took."""
+    began = time.monotonic()
+    if start(path, root, out).wait():
+        sys.exit(f"{path.name} failed")
+    return round(time.monotonic() - began, 1)
+
+
+def kill_after(path: Path, root: Path, out: Path, delay: float) -> bool:
+    """SIGKILL a run and its kernel after `delay` seconds; False if it had ended before."""
+    process = start(path, root, out)
+    try:
+        process.wait(delay)
+        return False
+    except subprocess.TimeoutExpired:
+        family = [process_.pid for process_ in psutil.Process(process.pid).children(recursive=True)]
+        for pid in (process.pid, *family):
+            psutil.Process(pid).kill()
+        process.wait()
+        return True
+
+
+def artefacts(root: Path) -> dict[str, str]:
+    """Return {path: digest} of everything that a later stage reads."""
+    files = (path for path in root.rglob("*") if path.suffix in SUFFIXES)
+    visible = (p for p in files if not any(part[0] == "." for part in p.relative_to(root).parts))
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(visible)
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("work_dir", type=Path)
+    parser.add_argument("--pages", type=Path)
+    options = parser.parse_args()
+    options.work_dir.mkdir(parents=True)
+    pages = options.pages or options.work_dir / "pages"
+    pages.mkdir(parents=True, exist_ok=True)
+    whole, broken = options.work_dir / "whole", options.work_dir / "broken"
+    notebooks = sorted(FOLDER.glob("*.ipynb"))
+    first = {path.stem: seconds(path, whole, pages / path.name) for path in notebooks}
+    wanted = artefacts(whole)
+    scrap = options.work_dir / "scrap.ipynb"
+    second = {path.stem: seconds(path, whole, scrap) for path in notebooks}
+    chance, kills = random.Random(0), {}
+    for path in notebooks:
+        moments = [round(chance.uniform(0.1, 0.95) * first[path.stem], 1) for _ in range(KILLS)]
+        kills[path.stem] = {
+            "after_seconds": moments,
+            "killed": [kill_after(path, broken, scrap, moment) for moment in moments],
+        }
+        seconds(path, broken, scrap)
+    found = artefacts(broken)
+    different = sorted(key for key in {*wanted, *found} if wanted.get(key) != found.get(key))
+    result = {"first_run_seconds": first, "second_run_seconds": second, "kills": kills}
+    result["first_run_total"] = round(sum(first.values()), 1)
+    result["second_run_total"] = round(sum(second.values()), 1)
+    result |= {"artefacts": len(wanted), "different_after_kills": different}
+    result["second_run_changed"] = sorted(k for k, v in artefacts(whole).items() if wanted[k] != v)
+    write_result("notebooks", result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""Pictures drawn in the middle of a training: of the model in training, which they leave alone."""
+
+import numpy as np
+from PIL import Image
+
+from tvhelpers.config import build_config
+from tvhelpers.sample.preview import Previews
+from tvhelpers.train.trainer import train
+
+
+def test_they_show_the_model_in_training_and_change_nothing(tiny_base, photo_folder, tmp_path):
+    config = build_config(
+        base=str(tiny_base), data=str(photo_folder), steps=4, eval_steps=2, batch_size=4, rank=2,
+        eval_items=4, device="cpu", learning_rate=0.05, warmup_steps=0, held_out=0.2,
+    )  # fmt: skip
+    prompts = ["a red dress", "a blue skirt"]
+    previews = Previews(str(tiny_base), prompts, tmp_path / "shots", steps=2)
+    train(config, tmp_path / "seen", preview=previews, say=str)
+    train(config, tmp_path / "unseen", say=str)
+    adapters = [(tmp_path / run / "adapter.safetensors").read_bytes() for run in ("seen", "unseen")]
+    assert adapters[0] == adapters[1]
+    shots = sorted((tmp_path / "shots").glob("*.png"))
+    assert [path.stem for path in shots] == ["step-0000000", "step-0000002", "step-0000004"]
+    pictures = [np.asarray(Image.open(path)) for path in shots]
+    assert pictures[0].shape == (64, 128, 3)
+    assert not np.array_equal(pictures[0], pictures[2])

@@ -1,0 +1,47 @@
+"""Pictures from a model while it is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from tvhelpers.runtime import atomic_path
+from tvhelpers.sample.sampler import Sampler
+
+
+class Previews:
+    """Draws the same prompts from the same noise each time that `train` calls it as `preview`.
+
+    Writes folder/step-<step>.png, the pictures side by side; what is there already stays.
+    """
+
+    def __init__(self, base: str, prompts: list[str], folder: Path, *, seed: int = 0, steps=20):
+        self.base, self.prompts, self.folder = base, list(prompts), Path(folder)
+        self.seed, self.steps = seed, steps
+        self.sampler: Sampler | None = None
+
+    def __call__(self, step: int, unet: torch.nn.Module) -> None:
+        """Draw with `unet`, which is left as it was."""
+        path = self.folder / f"step-{step:07d}.png"
+        if path.exists():
+            return
+        self.sampler = self.sampler or Sampler(self.base, "none", unet.device.type)
+        self.sampler.pipe.unet = unet
+        jobs = [(i, prompt, self.seed) for i, prompt in enumerate(self.prompts)]
+        was_training = unet.training
+        unet.eval()
+        guidance = self.sampler.base.guidance
+        drawn = list(self.sampler.sample(jobs, steps=self.steps, guidance=guidance))
+        unet.train(was_training)
+        with atomic_path(path) as aside:
+            _side_by_side([picture for *_, picture in drawn]).save(aside, "PNG")
+
+
+def _side_by_side(pictures: list[Image.Image]) -> Image.Image:
+    width, height = pictures[0].size
+    strip = Image.new("RGB", (width * len(pictures), height), "white")
+    for i, picture in enumerate(pictures):
+        strip.paste(picture, (i * width, 0))
+    return strip

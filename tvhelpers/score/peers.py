@@ -1,0 +1,34 @@
+"""Figures of other libraries on our inputs, to be set beside ours."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+
+def torchmetrics_inception_score(
+    probs: np.ndarray, splits: int = 10, seed: int = 0
+) -> tuple[float, float]:
+    """Return torchmetrics' Inception Score (mean, deviation over splits) of probabilities (N, K).
+
+    It shuffles by torch's global generator, which is seeded here and put back after.
+    """
+    from torchmetrics.image.inception import InceptionScore
+
+    metric = InceptionScore(feature=_Logits(probs), splits=splits)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        metric.update(torch.zeros((len(probs), 3, 2, 2), dtype=torch.uint8))
+        mean, deviation = metric.compute()
+    return mean.item(), deviation.item()
+
+
+class _Logits(torch.nn.Module):
+    """A feature extractor that gives the logits of known probabilities."""
+
+    def __init__(self, probs: np.ndarray):
+        super().__init__()
+        self.logits = torch.from_numpy(np.log(np.maximum(probs, 1e-12)))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.logits
