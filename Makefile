@@ -2,12 +2,13 @@
 # make test   lint and tests, as continuous integration runs them
 # make test-colab      the tests on the versions of Colab's list
 # make test-widgets7   the prompt studio on ipywidgets 7.7.1, as Colab has it, in the classic notebook
+# make lab             the notebooks in JupyterLab
 # make notebooks       build notebooks/*.ipynb from notebooks/source
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-colab test-widgets7 notebooks clean
+.PHONY: demo test test-colab test-widgets7 lab notebooks clean
 
 demo: $(VENV)/ready
 	$(BIN)/python -m tvhelpers generate --out out/demo --seed 7 \
@@ -26,6 +27,9 @@ test-colab: .venv-colab/ready
 test-widgets7: .venv-widgets7/ready
 	.venv-widgets7/bin/python -m pytest -q tests/show/test_prompt_studio.py
 	TV_FRONT_END=notebook .venv-widgets7/bin/python -m pytest -q tests/show/test_browser.py
+
+lab: $(VENV)/ready
+	$(BIN)/jupyter lab notebooks
 
 notebooks: $(VENV)/ready
 	$(BIN)/python notebooks/build.py
