@@ -43,7 +43,7 @@ imports = [
 sampler = Sampler("mini", device="cpu")
 stock = StableDiffusionPipeline.from_pretrained(WEIGHTS_DIR)
 stock.scheduler = DPMSolverMultistepScheduler.from_config(stock.scheduler.config)
-stock.load_lora_weights(str(WEIGHTS_DIR / "shipped_adapter.safetensors"))
+stock.load_lora_weights(str(WEIGHTS_DIR), weight_name="shipped_adapter.safetensors")
 stock.set_progress_bar_config(disable=True)
 
 

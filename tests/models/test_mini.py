@@ -75,7 +75,7 @@ def test_stock_diffusers_draws_the_same_with_the_shipped_adapter(mini):
 
     stock = StableDiffusionPipeline.from_pretrained(WEIGHTS_DIR)
     stock.scheduler = DPMSolverMultistepScheduler.from_config(stock.scheduler.config)
-    stock.load_lora_weights(str(WEIGHTS_DIR / "shipped_adapter.safetensors"))
+    stock.load_lora_weights(str(WEIGHTS_DIR), weight_name="shipped_adapter.safetensors")
     noise = torch.randn((1, 8, 16, 16), generator=torch.Generator().manual_seed(1))
     pictures = [
         pipe(["a red tartan skirt"], latents=noise, num_inference_steps=20, output_type="np").images

@@ -36,7 +36,7 @@ def test_stock_diffusers_loads_it_and_draws_the_same(adapter, tiny_base):
 
     stock = StableDiffusionPipeline.from_pretrained(tiny_base)
     stock.scheduler = DPMSolverMultistepScheduler.from_config(stock.scheduler.config)
-    stock.load_lora_weights(str(path))
+    stock.load_lora_weights(str(path.parent), weight_name=path.name)
     assert np.abs(draw(stock) - draw(ours)).max() <= 1e-4
     assert np.abs(draw(ours) - plain).max() > 1e-2  # the adapter is not a nothing
 
