@@ -9,6 +9,7 @@ WORK_DIR must be new.  `--pages` keeps the executed notebooks of the first run.
 """
 
 import argparse
+import contextlib
 import hashlib
 import os
 import random
@@ -59,7 +60,8 @@ def kill_after(path: Path, root: Path, out: Path, delay: float) -> bool:
     except subprocess.TimeoutExpired:
         family = [process_.pid for process_ in psutil.Process(process.pid).children(recursive=True)]
         for pid in (process.pid, *family):
-            psutil.Process(pid).kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                psutil.Process(pid).kill()
         process.wait()
         return True
 

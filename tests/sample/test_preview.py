@@ -1,9 +1,11 @@
 """Pictures drawn in the middle of a training: of the model in training, which they leave alone."""
 
 import numpy as np
+import torch
 from PIL import Image
 
 from tvhelpers.config import build_config
+from tvhelpers.models.base import find_base, load_part
 from tvhelpers.sample.preview import Previews
 from tvhelpers.train.trainer import train
 
@@ -24,3 +26,14 @@ def test_they_show_the_model_in_training_and_change_nothing(tiny_base, photo_fol
     pictures = [np.asarray(Image.open(path)) for path in shots]
     assert pictures[0].shape == (64, 128, 3)
     assert not np.array_equal(pictures[0], pictures[2])
+
+
+def test_a_float32_unet_is_drawn_with_beside_parts_in_half_precision(
+    tiny_base, tmp_path, monkeypatch
+):
+    half = (torch.bfloat16, "as on a GPU")
+    monkeypatch.setattr("tvhelpers.sample.sampler.choose_dtype", lambda name, device: half)
+    unet = load_part(find_base(str(tiny_base)), "unet").train()
+    Previews(str(tiny_base), ["a red dress"], tmp_path, steps=2)(7, unet)
+    assert unet.training and unet.dtype == torch.float32
+    assert np.asarray(Image.open(tmp_path / "step-0000007.png")).std() > 0

@@ -32,8 +32,9 @@ class Previews:
         jobs = [(i, prompt, self.seed) for i, prompt in enumerate(self.prompts)]
         was_training = unet.training
         unet.eval()
-        guidance = self.sampler.base.guidance
-        drawn = list(self.sampler.sample(jobs, steps=self.steps, guidance=guidance))
+        dtype, guidance = self.sampler.dtype, self.sampler.base.guidance
+        with torch.autocast(unet.device.type, dtype, enabled=dtype != torch.float32):
+            drawn = list(self.sampler.sample(jobs, steps=self.steps, guidance=guidance))
         unet.train(was_training)
         with atomic_path(path) as aside:
             _side_by_side([picture for *_, picture in drawn]).save(aside, "PNG")
