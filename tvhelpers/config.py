@@ -17,6 +17,7 @@ class InputError(ValueError):
 METHODS = ("lora", "baseline", "full")
 DEVICES = ("auto", "cpu", "cuda")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+TARGETS = ("attention", "attention+ff", "attention+ff+conv")
 SCHEDULES = ("constant", "cosine")
 
 
@@ -32,6 +33,7 @@ class TrainConfig:
     data: str = ""  # name in data_manifest.yaml, or folder
     classes: str = ""  # baseline: the attribute whose words are its classes; "" = none
     rank: int = 8  # LoRA rank
+    targets: str = "attention"  # layers with LoRA: attention | attention+ff | attention+ff+conv
     alpha: int = 0  # LoRA scale is alpha / rank; 0 = as rank, scale 1
 
     # How long, how much at once
@@ -79,6 +81,7 @@ class TrainConfig:
         _check_choice("method", self.method, METHODS)
         _check_choice("device", self.device, DEVICES)
         _check_choice("dtype", self.dtype, DTYPES)
+        _check_choice("targets", self.targets, TARGETS)
         _check_choice("schedule", self.schedule, SCHEDULES)
         for key in ("batch_size", "accumulate", "keep_checkpoints", "eval_items"):
             _check_range(key, getattr(self, key), 1, 2**31)

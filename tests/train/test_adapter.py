@@ -6,7 +6,13 @@ from safetensors.torch import load_file, save_file
 
 from tvhelpers.config import InputError
 from tvhelpers.models.base import find_base, load_part, load_pipeline, unet_digest
-from tvhelpers.train.adapter import add_lora, load_adapter, read_adapter_metadata, save_adapter
+from tvhelpers.train.adapter import (
+    TARGETS,
+    add_lora,
+    load_adapter,
+    read_adapter_metadata,
+    save_adapter,
+)
 
 
 @pytest.fixture
@@ -105,3 +111,32 @@ def test_no_path_and_no_date_in_the_metadata(adapter, tmp_path):
     with safe_open(adapter[1], "pt") as file:
         text = str(file.metadata())
     assert str(tmp_path) not in text and "202" not in text
+
+
+@pytest.mark.parametrize("targets", TARGETS)
+def test_every_kind_of_target_goes_through_stock_diffusers(tiny_base, tmp_path, targets):
+    from diffusers import StableDiffusionPipeline
+
+    unet = load_part(find_base(str(tiny_base)), "unet")
+    digest, plain = unet_digest(unet), sum(w.numel() for w in unet.parameters())
+    weights = add_lora(unet, rank=2, alpha=2, seed=0, targets=targets)
+    for weight in weights:
+        torch.nn.init.normal_(weight.data, std=0.2)
+    layers = {name.split(".lora_")[0] for name, w in unet.named_parameters() if w.requires_grad}
+    assert all(name.endswith(tuple(TARGETS[targets])) for name in layers)
+    assert {end for end in TARGETS[targets] for name in layers if name.endswith(end)} == set(
+        TARGETS[targets]
+    )
+    assert sum(w.numel() for w in unet.parameters() if not w.requires_grad) == plain
+    path = tmp_path / "adapter.safetensors"
+    about = {"base_name": "tiny", "base_digest": digest, "rank": 2, "alpha": 2, "seen": {}}
+    save_adapter(unet, path, **about, targets=targets)
+    ours = load_pipeline(find_base(str(tiny_base)))
+    stock = load_pipeline(find_base(str(tiny_base)))
+    load_adapter(ours, path, "tiny", digest)
+    stock.load_lora_weights(str(tmp_path), weight_name=path.name)
+    assert isinstance(stock, StableDiffusionPipeline)
+    first = draw(ours)
+    assert np.abs(first - draw(stock)).max() <= 1e-5
+    ours.unet = unet
+    assert np.abs(first - draw(ours)).max() <= 1e-4

@@ -13,17 +13,28 @@ from tvhelpers.config import InputError
 from tvhelpers.runtime import atomic_path, seed_for
 
 ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]  # the projections of self- and cross-attention
+FEED_FORWARD = ["ff.net.0.proj", "ff.net.2"]  # of the transformer blocks
+CONVOLUTIONS = ["conv1", "conv2", "time_emb_proj"]  # of the residual blocks
+TARGETS = {
+    "attention": ATTENTION,
+    "attention+ff": ATTENTION + FEED_FORWARD,
+    "attention+ff+conv": ATTENTION + FEED_FORWARD + CONVOLUTIONS,
+}
 PLAIN_LORA = {"rank_pattern": {}, "alpha_pattern": {}, "use_dora": False}  # read by diffusers 0.39
 
 
-def add_lora(unet, rank: int, alpha: int, seed: int) -> list[torch.nn.Parameter]:
-    """Freeze the UNet, add fp32 LoRA weights to its attention, and return them in a fixed order."""
+def add_lora(
+    unet, rank: int, alpha: int, seed: int, targets: str = "attention"
+) -> list[torch.nn.Parameter]:
+    """Freeze the UNet, add fp32 LoRA weights to its `targets`, and return them in a fixed order."""
     from peft import LoraConfig
+
+    layers = TARGETS[targets]
 
     unet.requires_grad_(False)
     torch.manual_seed(seed_for(seed, "lora"))  # peft draws the A matrices from the global generator
     unet.add_adapter(
-        LoraConfig(r=rank, lora_alpha=alpha, init_lora_weights="gaussian", target_modules=ATTENTION)
+        LoraConfig(r=rank, lora_alpha=alpha, init_lora_weights="gaussian", target_modules=layers)
     )
     weights = [weight for weight in unet.parameters() if weight.requires_grad]
     for weight in weights:
@@ -32,12 +43,20 @@ def add_lora(unet, rank: int, alpha: int, seed: int) -> list[torch.nn.Parameter]
 
 
 def save_adapter(
-    unet, path: Path, *, base_name: str, base_digest: str, rank: int, alpha: int, seen: dict
+    unet,
+    path: Path,
+    *,
+    base_name: str,
+    base_digest: str,
+    rank: int,
+    alpha: int,
+    seen: dict,
+    targets: str = "attention",
 ) -> None:
     """Write the UNet's LoRA weights so that `StableDiffusionPipeline.load_lora_weights` reads them.
 
-    The metadata names the base, the rank and what was `seen` in training; it holds no date, path or
-    run name, so equal trainings give equal bytes.
+    The metadata names the base, the rank, the targets and what was `seen` in training; it holds no
+    date, path or run name, so equal trainings give equal bytes.
     """
     from peft.utils import get_peft_model_state_dict
     from safetensors.torch import save
@@ -46,8 +65,9 @@ def save_adapter(
         f"unet.{key}": value.detach().cpu().contiguous()
         for key, value in get_peft_model_state_dict(unet).items()
     }
-    about = {"base": base_name, "base_digest": base_digest, "rank": rank, "alpha": alpha, **seen}
-    lora = {"r": rank, "lora_alpha": alpha, "target_modules": ATTENTION, **PLAIN_LORA}
+    about = {"base": base_name, "base_digest": base_digest, "rank": rank, "alpha": alpha}
+    about |= {"targets": targets, **seen}
+    lora = {"r": rank, "lora_alpha": alpha, "target_modules": TARGETS[targets], **PLAIN_LORA}
     lora = {f"unet.{key}": value for key, value in lora.items()}
     metadata = {
         "format": "pt",
@@ -97,7 +117,7 @@ def load_adapter(pipe, path: Path, base_name: str, digest: str) -> None:
             "give the base that it was made for, or train an adapter for this one"
         )
     num_tensors = _check_finite(path)
-    ends = tuple(f".{name}" for name in ATTENTION)
+    ends = tuple(f".{name}" for name in TARGETS[made_for.get("targets", "attention")])
     wanted = 2 * sum(name.endswith(ends) for name, _ in pipe.unet.named_modules())
     try:
         with _quiet_mismatches():

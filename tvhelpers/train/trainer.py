@@ -357,7 +357,9 @@ def _prepare(
     unet = unet.to(device)
     if config.method == "lora":
         unet = unet.to(dtype)
-        weights = add_lora(unet, config.rank, config.alpha or config.rank, config.seed)
+        weights = add_lora(
+            unet, config.rank, config.alpha or config.rank, config.seed, config.targets
+        )
     else:
         unet.requires_grad_(True)
         weights = list(unet.parameters())
@@ -378,6 +380,7 @@ def _finish(trainer: Trainer, run_dir: Path, base, digest: str, classes: Classes
                 rank=config.rank,
                 alpha=config.alpha or config.rank,
                 seen=seen,
+                targets=config.targets,
             )
         else:
             save_pipeline(base, trainer.unet, run_dir / "pipeline")
