@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import torch
 
@@ -15,8 +17,9 @@ def torchmetrics_inception_score(
     """
     from torchmetrics.image.inception import InceptionScore
 
-    metric = InceptionScore(feature=_Logits(probs), splits=splits)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns of its buffer each time, and of single splits
+        metric = InceptionScore(feature=_Logits(probs), splits=splits)
         torch.manual_seed(seed)
         metric.update(torch.zeros((len(probs), 3, 2, 2), dtype=torch.uint8))
         mean, deviation = metric.compute()

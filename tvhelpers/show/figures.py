@@ -19,13 +19,16 @@ COLOURS = ("#b3261e", "#1f6f8b", "#c98a1b", "#4a7c59", "#6b4c9a")
 
 def gallery(pictures: Sequence, titles: Sequence[str] = (), columns: int = 0) -> Image.Image:
     """Return pictures (arrays uint8 (H, W, 3), PIL images or paths) side by side with titles."""
+    pictures = [Image.open(p) if isinstance(p, str | Path) else p for p in pictures]
     columns = columns or min(len(pictures), 4)
     rows = -(-len(pictures) // columns)
-    figure, axes = _axes(rows, columns, width=2.3, height=2.6 if titles else 2.3)
+    high, wide = np.asarray(pictures[0]).shape[:2]
+    width = min(2.3 * max(1.0, wide / high), 9.2 / columns if wide > high else 2.3)
+    figure, axes = _axes(rows, columns, width, width * high / wide + 0.3 * bool(titles))
     for ax in axes:
         ax.axis("off")
     for i, picture in enumerate(pictures):
-        axes[i].imshow(Image.open(picture) if isinstance(picture, str | Path) else picture)
+        axes[i].imshow(picture)
         if titles:
             axes[i].set_title(_wrapped(titles[i], 24), fontsize=9, color=INK)
     return _render(figure)
