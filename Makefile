@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 .PHONY: demo test test-colab test-widgets7 lab notebooks clean
 
 demo: $(VENV)/ready
-	$(BIN)/python -m tvhelpers generate --out out/demo --seed 7 \
+	$(BIN)/python -m tvhelpers generate --out out/demo --seed 2 \
 	  "green bomber jacket" "brown leather belt" "formal black dress" "V-neck t-shirt" \
 	  "short overalls" "black sweatsuit" "tartan skirt" "black high-waisted skirt"
 	@echo "open out/demo/grid.png"

@@ -119,6 +119,16 @@ ROWS = [
         "Inception Score on the judge's classes: generated / drawn flats, equal number",
         lambda r: f"{r['inception_score']['ratio']:.2f}",
     ),
+    (
+        "mini_prompts",
+        "median distance to the nearest training flat: generated, held-out flats",
+        lambda r: (
+            " / ".join(
+                f"{r['nearest_training_flat'][name]:.1f}" for name in ("generated", "held_out")
+            )
+            + " levels RMS"
+        ),
+    ),
 ]
 
 

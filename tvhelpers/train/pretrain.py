@@ -95,7 +95,8 @@ def to_images(pixels: np.ndarray, device: str = "cpu") -> torch.Tensor:
 # Autoencoder: L2 + L1 on pixels and a hint of KL.  Left alone, a small one learns light and dark
 # within minutes and colours much later, so at first it is led: three latent channels are pulled
 # towards the lightness and the two colour axes of their 8 x 8 patch.  Then it is trained on details
-# of all kinds, so that it can hold what it has never seen: a pattern of a later season, a photo.
+# of all kinds, so that it can hold what it has never seen.  Last, its decoder alone learns to draw
+# every season's patterns from the latents as they are.
 
 
 def autoencoder_loss(pixels: np.ndarray, device: str, kl_weight: float = 1e-5) -> Callable:
@@ -103,7 +104,7 @@ def autoencoder_loss(pixels: np.ndarray, device: str, kl_weight: float = 1e-5) -
 
     def loss_of(vae, indices, generator, progress):
         images = to_images(pixels[indices], device)
-        decoded, posterior = _autoencoded(vae, images, generator)
+        decoded, posterior = _sampled(vae, images, generator)
         lead = F.mse_loss(posterior.mean[:, :3].float(), patch_colours(images))
         lead = max(0.0, 1 - progress / LED_SHARE) * lead
         return _pixel_loss(decoded, images) + kl_weight * _kl(posterior) + lead
@@ -117,8 +118,7 @@ def detail_loss(
     """Return the loss for `fit` of an AutoencoderKL on pictures as they are and on details.
 
     Half of a batch are pictures of `whole` uint8 (N, H, H, 3), half crops of H pixels of the larger
-    `large` (N, L, L, 3), all turned, mirrored and with their channels in any order.  Differences of
-    neighbours count too, which keeps lines sharp.
+    `large` (N, L, L, 3), all turned, mirrored and with their channels in any order.
     """
 
     def loss_of(vae, indices, generator, progress):
@@ -132,22 +132,57 @@ def detail_loss(
         images = torch.rot90(images, turns, (2, 3))
         images = images.flip(3) if mirrored % 2 else images
         images = images[:, torch.randperm(3, generator=generator)]
-        decoded, posterior = _autoencoded(vae, images, generator)
+        decoded, posterior = _sampled(vae, images, generator)
         loss = _pixel_loss(decoded, images) + kl_weight * _kl(posterior)
-        return loss + 0.3 * sum(F.l1_loss(decoded.diff(dim=d), images.diff(dim=d)) for d in (2, 3))
+        return loss + _line_loss(decoded, images)
 
     return loss_of
 
 
-def _autoencoded(vae, images, generator):
+def decoder_loss(pixels: np.ndarray, device: str) -> Callable:
+    """Return the loss for `fit` of an AutoencoderKL whose encoder stays as it is.
+
+    Latents get a little more noise than their posterior has, because those of a sampler are never
+    exact either.
+    """
+
+    def loss_of(vae, indices, generator, progress):
+        images = to_images(pixels[indices], device)
+        with torch.no_grad():
+            latents = vae.encode(images).latent_dist.mean
+        noise = torch.randn(latents.shape, generator=generator).to(device)
+        noise *= LATENT_NOISE / vae.config.scaling_factor
+        decoded = vae.decode(latents + noise).sample.float()
+        return _pixel_loss(decoded, images) + _line_loss(decoded, images)
+
+    return loss_of
+
+
+def _sampled(vae, images, generator):
     """Return (decoded images float32, posterior) of one sample of each posterior."""
     posterior = vae.encode(images).latent_dist
     noise = torch.randn(posterior.mean.shape, generator=generator).to(images.device)
     return vae.decode(posterior.mean + posterior.std * noise).sample.float(), posterior
 
 
+@torch.no_grad()
+def autoencoded(vae, pixels: np.ndarray) -> np.ndarray:
+    """Return pictures uint8 (N, H, W, 3) as the autoencoder gives them back."""
+    decoded = [
+        vae.decode(vae.encode(to_images(batch, str(vae.device))).latent_dist.mean).sample
+        for batch in np.array_split(pixels, len(pixels) // 16 + 1)
+    ]
+    levels = ((torch.cat(decoded).clamp(-1, 1) + 1) * 127.5).round().byte()
+    return levels.permute(0, 2, 3, 1).cpu().numpy()
+
+
 def _pixel_loss(decoded, images) -> torch.Tensor:
     return F.mse_loss(decoded, images) + 0.2 * F.l1_loss(decoded, images)
+
+
+def _line_loss(decoded, images) -> torch.Tensor:
+    """Return what keeps lines sharp: the error in the differences of neighbouring pixels."""
+    return 0.3 * sum(F.l1_loss(decoded.diff(dim=d), images.diff(dim=d)) for d in (2, 3))
 
 
 def _kl(posterior) -> torch.Tensor:
@@ -155,6 +190,7 @@ def _kl(posterior) -> torch.Tensor:
 
 
 LED_SHARE = 0.4  # of the steps
+LATENT_NOISE = 0.1  # of the latents' standard deviation
 
 
 def patch_colours(images: torch.Tensor) -> torch.Tensor:

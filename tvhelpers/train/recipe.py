@@ -35,12 +35,17 @@ from tvhelpers.train.pretrain import FitConfig
 from tvhelpers.train.trainer import train
 
 LARGE = 192  # pixels a side of the pictures that details are cut from
-SETS = {"base": (1, 12_000, "base"), "judge": (2, 9_000, "all")}  # seed, flats, season
+SETS = {  # seed, flats, season
+    "base": (1, 12_000, "base"),
+    "judge": (2, 9_000, "all"),
+    "decoder": (3, 6_000, "all"),
+}
 FITS = {
     "vae": FitConfig(steps=4000, batch_size=8, learning_rate=2e-3),
     "detail": FitConfig(steps=4000, batch_size=8, learning_rate=1e-3, seed=4),
+    "decoder": FitConfig(steps=2400, batch_size=8, learning_rate=1e-3, seed=5),
     "clip": FitConfig(steps=1100, batch_size=128, learning_rate=1e-3, weight_decay=0.1),
-    "judge": FitConfig(steps=800, batch_size=48, learning_rate=3e-3, seed=7),
+    "judge": FitConfig(steps=900, batch_size=48, learning_rate=3e-3, seed=7),
 }
 UNET = TrainConfig(
     method="full",
@@ -61,7 +66,9 @@ UNET = TrainConfig(
 ADAPTER = TrainConfig(
     method="lora",
     data="flats-new-season",
-    steps=2000,
+    steps=2400,
+    learning_rate=1.5e-3,
+    eval_steps=200,
     batch_size=16,
     rank=8,
     targets="attention+ff+conv",  # new shapes and textures are not a matter of attention alone
@@ -140,6 +147,21 @@ def train_vae(shop: Workshop) -> None:
     vae.half().save_pretrained(shop.weights_dir / "vae")
 
 
+def train_decoder(shop: Workshop) -> None:
+    """Train the decoder further, on flats of every season: it hears no words, latents stay."""
+    from diffusers import AutoencoderKL
+
+    pixels = [rendered(shop, "decoder")[1], _photo_pixels(shop, mini.RESOLUTION)]
+    pixels = np.concatenate(pixels)
+    vae = AutoencoderKL.from_pretrained(shop.weights_dir / "vae").float()
+    vae.encoder.requires_grad_(False)
+    vae.quant_conv.requires_grad_(False)
+    loss = pretrain.decoder_loss(pixels, shop.device)
+    config = shop.fit("decoder")
+    vae = pretrain.fit(vae, loss, len(pixels), config, shop.work_dir / "decoder")
+    vae.half().save_pretrained(shop.weights_dir / "vae")
+
+
 def train_clip(shop: Workshop) -> None:
     """Learn the tokenizer and train CLIP on the base's flats."""
     specs, pixels = rendered(shop, "base")
@@ -168,8 +190,13 @@ def _save_clip(shop: Workshop, clip) -> None:
 
 
 def train_judge(shop: Workshop) -> None:
-    """Train the judge on flats of its own, the new season's among them."""
+    """Train the judge on flats of its own, the new season's among them.
+
+    Half of them it sees as the autoencoder gives them back, as all that it will judge has been
+    through the decoder.
+    """
     specs, pixels = rendered(shop, "judge")
+    pixels = _half_decoded(shop, pixels)
     heads = {name: flats.words_of(name) for name in flats.ATTRIBUTES}
     labels = {
         head: np.array([words.index(getattr(spec, head) or "none") for spec in specs])
@@ -179,6 +206,20 @@ def train_judge(shop: Workshop) -> None:
     judge, config = mini.Judge(heads), shop.fit("judge")
     judge = pretrain.fit(judge, loss, len(pixels), config, shop.work_dir / "judge")
     mini.save_judge(judge.cpu(), shop.weights_dir / "judge.safetensors")
+
+
+def _half_decoded(shop: Workshop, pixels: np.ndarray) -> np.ndarray:
+    """Return the pictures, every second one through the autoencoder; made once and kept."""
+    from diffusers import AutoencoderKL
+
+    path = shop.work_dir / f"flats-judge-{len(pixels)}-decoded.npy"
+    if not path.exists():
+        vae = AutoencoderKL.from_pretrained(shop.weights_dir / "vae").float().to(shop.device)
+        pixels = np.array(pixels)
+        pixels[1::2] = pretrain.autoencoded(vae, pixels[1::2])
+        with atomic_path(path) as aside, open(aside, "wb") as file:
+            np.save(file, pixels)
+    return np.load(path, mmap_mode="r")
 
 
 def train_unet(shop: Workshop) -> None:
@@ -213,6 +254,7 @@ def _copy_half(adapter: Path, path: Path) -> None:
 PARTS = {
     "clip": train_clip,
     "vae": train_vae,
+    "decoder": train_decoder,
     "unet": train_unet,
     "adapter": train_adapter,
     "judge": train_judge,
