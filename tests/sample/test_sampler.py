@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tvhelpers.config import InputError
@@ -191,3 +192,34 @@ def test_seeds_that_torch_would_take_for_others_are_refused():
         Request(("a dress",), seed=2**32)
     with pytest.raises(InputError, match=r"past 2\*\*32"):
         Request(("a dress",), seed=2**32 - 1, count=2)
+
+
+def test_an_adapters_strength_leaves_no_trace():
+    from diffusers import StableDiffusionPipeline
+
+    from tvhelpers.models.mini import WEIGHTS_DIR
+
+    def draw(sampler, strength=1.0):
+        job = [(0, "green bomber jacket", 3)]
+        ((*_, picture),) = sampler.sample(job, steps=4, guidance=2.5, strength=strength)
+        return np.asarray(picture).astype(int)
+
+    sampler = Sampler("mini", "shipped")
+    full, half = draw(sampler), draw(sampler, 0.5)
+    none, again = draw(sampler, 0.0), draw(sampler)
+    assert (again == full).all()
+    assert (none == draw(Sampler("mini", "none"))).all()
+    assert np.abs(full - none).mean() > np.abs(half - none).mean() > 1
+    stock = StableDiffusionPipeline.from_pretrained(WEIGHTS_DIR, safety_checker=None)
+    stock.load_lora_weights(str(WEIGHTS_DIR), weight_name="shipped_adapter.safetensors")
+    stock.scheduler = type(sampler.pipe.scheduler).from_config(sampler.pipe.scheduler.config)
+    for strength, ours in ((1.0, full), (0.5, half)):
+        theirs = stock(
+            "green bomber jacket",
+            num_inference_steps=4,
+            guidance_scale=2.5,
+            generator=torch.Generator().manual_seed(3),
+            cross_attention_kwargs={"scale": strength},
+            output_type="np",
+        ).images[0]
+        assert np.abs(theirs * 255 - ours).max() <= 1

@@ -27,7 +27,7 @@ from tvhelpers.runtime import (
     versions,
 )
 from tvhelpers.sample.grid import save_grid
-from tvhelpers.train.adapter import load_adapter, read_adapter_metadata
+from tvhelpers.train.adapter import fold_adapter, load_adapter, read_adapter_metadata
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,7 @@ class Sampler:
         }
         if path:
             load_adapter(self.pipe, path, base, digest)
+        self.folded: float | None = None  # the strength that the adapter was added with
         self.classes = baseline.read_classes(self.base.path)
         self.own_size = self.pipe.unet.config.sample_size * self.pipe.vae_scale_factor
 
@@ -118,7 +119,7 @@ class Sampler:
         adapter; `on_step(step)` is called after each step, and ends the drawing by raising.
         """
         size = size or self.own_size
-        scale = {"cross_attention_kwargs": {"scale": strength}} if strength != 1 else {}
+        scale = self._with_strength(strength)
 
         def after_step(pipe, step, timestep, tensors):
             if on_step:
@@ -142,6 +143,19 @@ class Sampler:
                 ).images
             for job, picture in zip(batch, pictures, strict=True):
                 yield *job, picture
+
+    def _with_strength(self, strength: float) -> dict:
+        """Give the adapter its strength, and return what the pipeline must be told of it."""
+        if self.identity["adapter_sha256"] is None:
+            return {}
+        if self.dtype != torch.float32:  # too coarse to add an adapter to
+            return {"cross_attention_kwargs": {"scale": strength}}
+        if strength != self.folded:
+            self.folded = None  # unknown, should this be stopped half-way
+            for model in (self.pipe.unet, self.pipe.text_encoder):
+                fold_adapter(model, strength)
+            self.folded = strength
+        return {}
 
     @contextlib.contextmanager
     def _told(self, prompts: list[str], guidance: float) -> Iterator[list[str]]:

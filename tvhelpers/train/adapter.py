@@ -134,6 +134,28 @@ def load_adapter(pipe, path: Path, base_name: str, digest: str) -> None:
         )
 
 
+def fold_adapter(model: torch.nn.Module, strength: float) -> None:
+    """Add the loaded adapter, times `strength`, to the weights of a float32 model.
+
+    Drawing then costs what it costs without an adapter.  The model's own weights are kept: what was
+    folded before leaves no trace.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for layer in model.modules():
+        if not isinstance(layer, BaseTunerLayer):
+            continue
+        weight = layer.get_base_layer().weight
+        if layer.merged:
+            weight.data.copy_(layer.own_weight)
+            layer.merged_adapters.clear()
+        else:
+            layer.own_weight = weight.detach().clone()
+        layer.scale_layer(strength)
+        layer.merge()
+        layer.unscale_layer()
+
+
 def _check_finite(path: Path) -> int:
     """Return the number of an adapter's tensors; raises InputError for NaN or infinity."""
     from safetensors.torch import load_file
