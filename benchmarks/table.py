@@ -18,7 +18,7 @@ def percent(share: float) -> str:
 def accuracy(row: dict) -> str:
     """Return category / colour / pattern in percent."""
     shares = (row[head] for head in ("category", "colour", "pattern"))
-    return " / ".join(f"{100 * share:.0f}" for share in shares) + " %"
+    return " / ".join(f"{100 * share:.1f}" for share in shares) + " %"
 
 
 # (result file, claim, figure of the result)
