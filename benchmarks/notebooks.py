@@ -67,11 +67,13 @@ def kill_after(path: Path, root: Path, out: Path, delay: float) -> bool:
 
 
 def artefacts(root: Path) -> dict[str, str]:
-    """Return {path: digest} of everything that a later stage reads."""
+    """Return {path: digest} of everything that a later stage reads, but for the root's own name."""
     files = (path for path in root.rglob("*") if path.suffix in SUFFIXES)
     visible = (p for p in files if not any(part[0] == "." for part in p.relative_to(root).parts))
     return {
-        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        str(path.relative_to(root)): hashlib.sha256(
+            path.read_bytes().replace(str(root).encode(), b"ROOT")
+        ).hexdigest()
         for path in sorted(visible)
     }
 
@@ -83,6 +85,7 @@ def main() -> None:
     parser.add_argument("--preset", default="smoke")
     options = parser.parse_args()
     options.work_dir.mkdir(parents=True)
+    options.work_dir = options.work_dir.resolve()
     pages = options.pages or options.work_dir / "pages"
     pages.mkdir(parents=True, exist_ok=True)
     whole, broken = options.work_dir / "whole", options.work_dir / "broken"
@@ -99,7 +102,9 @@ def main() -> None:
     second = {path.stem: seconds(path, whole, scrap) for path in notebooks}
     chance, kills = random.Random(0), {}
     for path in notebooks:
-        moments = [round(chance.uniform(0.1, 0.95) * first[path.stem], 1) for _ in range(KILLS)]
+        # what was done before a kill is not done again, so later kills come sooner
+        latest = [first[path.stem] * 0.95**2 / (number + 1) for number in range(KILLS)]
+        moments = [round(chance.uniform(2, end), 1) for end in latest]
         kills[path.stem] = {
             "after_seconds": moments,
             "killed": [kill_after(path, broken, scrap, moment) for moment in moments],
