@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 
 from tvhelpers.config import InputError, build_config
 from tvhelpers.data.sources import open_source
-from tvhelpers.models.base import find_base, load_part
+from tvhelpers.models.base import find_base, load_part, save_pipeline
 from tvhelpers.runtime import Interrupted, locked, root_dir
 from tvhelpers.train import latents
 from tvhelpers.train.runlog import RunLog
@@ -222,6 +223,15 @@ def test_full_training_writes_a_pipeline_of_its_own(settings, tmp_path):
     before = load_part(find_base(settings["base"]), "unet").state_dict()
     after = load_part(find_base(str(tmp_path / "run" / "pipeline")), "unet").state_dict()
     assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_trained_pipeline_keeps_the_guidance_of_its_base(settings, tmp_path):
+    location = replace(find_base(settings["base"]), guidance=2.5)
+    for name in ("once", "twice"):
+        save_pipeline(location, load_part(location, "unet"), tmp_path / name)
+        location = find_base(str(tmp_path / name))
+        assert location.guidance == 2.5
+    assert find_base(settings["base"]).guidance == 7.5  # what Stable Diffusion is used with
 
 
 def test_ctrl_c_in_a_preview_stops_where_it_says(settings, tmp_path):

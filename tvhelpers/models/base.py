@@ -13,8 +13,9 @@ from safetensors import SafetensorError
 
 from tvhelpers import manifest
 from tvhelpers.config import InputError
-from tvhelpers.runtime import make_dir, quiet_libraries, replace_dir
+from tvhelpers.runtime import make_dir, quiet_libraries, read_json, replace_dir, write_json
 
+ABOUT_FILE = "base.json"  # in the folder of a pipeline that was trained here
 CLASSES = {
     "unet": ("diffusers", "UNet2DConditionModel"),
     "vae": ("diffusers", "AutoencoderKL"),
@@ -32,9 +33,7 @@ class BaseLocation:
     path: str
     revision: str | None = None
     adapter: Path | None = None  # the adapter that comes with the base
-    guidance: float = (
-        7.5  # the guidance scale that suits it; what Stable Diffusion 1.x is used with
-    )
+    guidance: float = 7.5  # the scale that suits it; what Stable Diffusion 1.x is used with
 
 
 def find_base(name: str) -> BaseLocation:
@@ -54,7 +53,9 @@ def find_base(name: str) -> BaseLocation:
             raise InputError(
                 f"{name} is not a diffusers pipeline folder: it has no model_index.json"
             )
-        return BaseLocation("a folder", str(folder))
+        about = folder / ABOUT_FILE
+        guidance = read_json(about)["guidance"] if about.exists() else BaseLocation.guidance
+        return BaseLocation("a folder", str(folder), guidance=guidance)
     if name.count("/") == 1 and not folder.is_absolute() and not name.startswith("."):
         return BaseLocation(name, name)
     bases = ", ".join(key for key, row in manifest.entries().items() if row["kind"] == "base")
@@ -126,12 +127,16 @@ def unet_digest(unet) -> str:
 
 
 def save_pipeline(base: BaseLocation, unet, folder: Path) -> None:
-    """Write the base's pipeline with another UNet as a folder that stock diffusers loads."""
+    """Write the base's pipeline with another UNet as a folder that stock diffusers loads.
+
+    The guidance scale that suits the base is written beside it, for `find_base`.
+    """
     pipe = load_pipeline(base)
     pipe.unet = unet
     pipe.scheduler = load_part(base, "scheduler")
     aside = make_dir(folder.with_name(f".{folder.name}.partial"))
     pipe.save_pretrained(aside)
+    write_json(aside / ABOUT_FILE, {"trained_from": base.name, "guidance": base.guidance})
     replace_dir(aside, folder)
 
 
