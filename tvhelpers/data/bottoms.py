@@ -17,16 +17,19 @@ from tvhelpers.data.garment_parts import (
 
 def draw_overalls(s: Sketch, spec, rng) -> None:
     """Draw overalls: a bib with a pocket, straps with buckles, trousers or shorts."""
-    foot = {"short": 84, "long": 124}[spec.length] + rng.uniform(-4, 4)
-    half, width = rng.uniform(22, 25), {"short": 21, "long": 15}[spec.length]
+    foot = {"short": 96, "long": 126}[spec.length] + rng.uniform(-4, 4)
+    half, width = rng.uniform(22, 25), {"short": 20, "long": 14}[spec.length]
     top, waist = 24, 52
+    crotch = waist + {"short": 18, "long": 28}[spec.length]
+    gap = {"short": rng.uniform(8, 11), "long": rng.uniform(6, 8)}[spec.length]
     strap = [(9, -4), (15, -2), (14.5, top + 3), (9.5, top + 3)]
     s.pair([(3, 4), (9, -5), (15, -2), (4, 16), (-2, 18)], 30)  # straps crossing on the back
     leg = [
         (0, waist),
-        *smooth((half, waist), (half + 4, waist + 20), (width + 5, foot)),
-        (4, foot + 1),
-        (0, waist + 32),
+        *smooth((half, waist), (half + 4, waist + 20), (gap + width, foot - 2)),
+        (gap, foot + 1),
+        (1.5, crotch),
+        (0, crotch),
     ]
     s.pair(leg, 3)
     side = smooth((16, top), (17, top + 12), (half, waist - 2))
@@ -42,9 +45,9 @@ def draw_overalls(s: Sketch, spec, rng) -> None:
     s.lines(smooth((half - 8, waist + 4), (half - 5, waist + 12), (half + 2, waist + 15)), 1.2)
     for x in (half - 2, 2 - half):
         s.disc(x, waist + 8, 1.4, (214, 190, 120))
-    s.lines([(4.5, foot - 5), (width + 4.5, foot - 6)], 0.8, dashed=True)
-    s.line([(0, waist + 4), (0, waist + 32)], 1.0)
-    s.folds([(half * 0.5, waist + 28), ((width + 8) / 2, foot - 6)])
+    s.lines([(gap + 0.5, foot - 5), (gap + width, foot - 7)], 0.8, dashed=True)
+    s.line([(0, waist + 4), (0, crotch)], 1.0)
+    s.folds([(half * 0.5, crotch), (gap + width * 0.4, foot - 8)])
 
 
 def draw_skirt(s: Sketch, spec, rng) -> None:
