@@ -130,32 +130,71 @@ def _add_data(verbs) -> None:
         data, "inspect", run_inspect, "Say what an image file holds and how it is encoded."
     )
     inspect.add_argument("path", type=Path)
+    inspect.add_argument(
+        "--all", action="store_true", help="look for faults in all images, not in 256 of them"
+    )
+    inspect.add_argument(
+        "--picture", type=Path, metavar="PNG", help="draw what each decoding would give"
+    )
+    _add_reading(inspect)
     convert = _verb(
         data, "convert", run_convert, "Write images as RGB uint8 pixels.h5 and items.jsonl."
     )
     convert.add_argument("path", type=Path)
     convert.add_argument("--out", required=True, type=Path, metavar="DIR")
     convert.add_argument("--size", type=int, help="rescale to this many pixels a side")
-    convert.add_argument(
+    _add_reading(convert)
+
+
+def _add_reading(verb) -> None:
+    verb.add_argument(
         "--decode", default="auto", help="auto, mean, affine, unit or uint8 (default: auto)"
     )
+    verb.add_argument(
+        "--axes", default="auto", help="of a row: auto, CWH, CHW, HWC or WHC (default: auto)"
+    )
+    verb.add_argument("--channels", default="auto", help="auto, RGB or BGR (default: auto)")
+    verb.add_argument(
+        "--mean", type=Path, metavar="FILE", help="a mean image to add: .mat, .npy, .npz or .h5"
+    )
+
+
+def _reading(options) -> dict:
+    return {name: getattr(options, name) for name in ("decode", "axes", "channels", "mean")}
 
 
 def run_inspect(options) -> dict:
     """Return, and print as text unless --json, what the file holds."""
     from tvhelpers.data.evidence import format_report
-    from tvhelpers.data.fashion_synthesis import inspect_images
+    from tvhelpers.data.stores import check_choices, inspect_images, open_images
 
-    report = inspect_images(options.path)
+    check_choices(options.decode, options.axes, options.channels)
+    report = inspect_images(options.path, options.all)
     print(format_report(report))
+    if options.picture:
+        _draw_decodings(open_images(options.path, **_reading(options)), options.picture)
     return report
+
+
+def _draw_decodings(images, path: Path) -> None:
+    """Write a picture of three rows: decoded right, and as other decodings would give them."""
+    from tvhelpers.data.example import decodings
+    from tvhelpers.runtime import atomic_path
+    from tvhelpers.show.figures import gallery
+
+    rows = [decodings(images, i) for i in sorted({0, len(images) // 2, len(images) - 1})]
+    names = [name for row in rows for name in row]
+    picture = gallery([one for row in rows for one in row.values()], names, columns=len(rows[0]))
+    with atomic_path(path) as aside:
+        picture.save(aside, "PNG")
+    print(f"see {path}")
 
 
 def run_convert(options) -> dict:
     """Convert, and return what was written."""
     from tvhelpers.data.convert import convert
 
-    return convert(options.path, options.out, size=options.size, decode=options.decode, say=print)
+    return convert(options.path, options.out, options.size, _reading(options), say=print)
 
 
 def _add_train(verbs) -> None:

@@ -11,11 +11,8 @@ from PIL import Image
 from tvhelpers.config import InputError
 from tvhelpers.data import flats
 from tvhelpers.data.evidence import format_report
-from tvhelpers.data.fashion_synthesis import (
-    inspect_images,
-    open_h5_images,
-    write_g2,
-)
+from tvhelpers.data.fashion_synthesis import write_g2
+from tvhelpers.data.stores import inspect_images, open_images
 
 COUNT = 96
 
@@ -51,7 +48,7 @@ def save(path, **arrays):
 
 
 def test_round_trip(g2, pixels):
-    assert np.array_equal(open_h5_images(g2).read(0, COUNT), pixels)
+    assert np.array_equal(open_images(g2).read(0, COUNT), pixels)
     with h5py.File(g2) as file:
         layout = {name: (data.shape, str(data.dtype)) for name, data in file.items()}
     assert layout == {
@@ -62,7 +59,7 @@ def test_round_trip(g2, pixels):
 
 
 def test_mask_is_upright_and_on_the_garment(g2, pixels):
-    images = open_h5_images(g2)
+    images = open_images(g2)
     dark = np.abs(pixels[3].astype(int) - 255).max(-1) > 60
     mask = images.mask(3)
     assert mask.shape == (128, 128) and mask.dtype == bool
@@ -71,7 +68,7 @@ def test_mask_is_upright_and_on_the_garment(g2, pixels):
 
 def test_real_photos_within_one_level(real):
     folder, truth = real
-    images = open_h5_images(folder)
+    images = open_images(folder)
     assert np.abs(images.read(0, len(images)).astype(int) - truth).max() <= 1
     report = inspect_images(folder)
     assert report["images"]["encoding"] == "mean_subtracted" and report["faults"] == []
@@ -91,7 +88,7 @@ def test_encodings_of_real_photos_are_told(real, tmp_path):
             images = inspect_images(path)["images"]
             assert (images["encoding"], images["axes"]) == (encoding, axes)
             if encoding != "mean_subtracted":
-                off = open_h5_images(path).read(0, 100).astype(int) - truth[:100]
+                off = open_images(path).read(0, 100).astype(int) - truth[:100]
                 assert np.abs(off).max() <= 1
     half = inspect_images(save(tmp_path / "half.h5", x=affine.astype(np.float16)))["images"]
     assert half["encoding"] == "affine"
@@ -102,18 +99,18 @@ def test_affine_file_with_a_mean_image_beside_it(g2, pixels, tmp_path):
         mean = file["ih_mean"][:]
     affine = (pixels / np.float32(127.5) - 1).transpose(0, 3, 2, 1)
     path = save(tmp_path / "a.h5", ih=affine, ih_mean=mean)
-    assert np.array_equal(open_h5_images(path).read(0, COUNT), pixels)
+    assert np.array_equal(open_images(path).read(0, COUNT), pixels)
     with pytest.raises(InputError, match="row 0 goes from"):
-        open_h5_images(path, "mean").read(0, 4)
+        open_images(path, "mean").read(0, 4)
 
 
 def test_wrong_decodes_are_refused_and_the_papers_stays(g2, pixels):
     for decode in ("unit", "uint8"):
         with pytest.raises(InputError, match=r"row 0 goes from -\d+ to"):
-            open_h5_images(g2, decode)[0]
+            open_images(g2, decode)[0]
     with pytest.raises(InputError, match="unknown decode"):
-        open_h5_images(g2, "guess")
-    washed_out = open_h5_images(g2, "affine")[0]
+        open_images(g2, "guess")
+    washed_out = open_images(g2, "affine")[0]
     assert abs(int(np.median(washed_out[:4])) - 128) < 20  # white turns mid-grey
     assert np.median(pixels[0][:4]) > 240
 
@@ -127,7 +124,7 @@ def test_missing_mean_image_is_reported_and_refused(g2, tmp_path):
     assert any("ih_mean" in fault for fault in report["faults"])
     assert "FAULT" in format_report(report)
     with pytest.raises(InputError, match=r"ih_mean.* is missing"):
-        open_h5_images(path)
+        open_images(path)
 
 
 def test_rows_with_nan_are_named(g2, tmp_path):
@@ -137,7 +134,7 @@ def test_rows_with_nan_are_named(g2, tmp_path):
     path = save(tmp_path / "G2.h5", ih=ih, ih_mean=mean)
     assert any("7" in fault and "NaN" in fault for fault in inspect_images(path)["faults"])
     with pytest.warns(UserWarning, match="NaN"):
-        images = open_h5_images(path)
+        images = open_images(path)
     with pytest.raises(InputError, match="row 7 holds NaN"):
         images.read(0, 16)
 
@@ -172,7 +169,7 @@ def test_damaged_headers_are_named_or_harmless(g2, tmp_path):
         path = tmp_path / f"{k}.h5"
         broken.tofile(path)
         try:
-            images = open_h5_images(path)
+            images = open_images(path)
             assert images[0].dtype == np.uint8 and images[0].ndim == 3
         except InputError:
             refused += 1

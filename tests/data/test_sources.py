@@ -70,7 +70,7 @@ def test_fingerprint_follows_pixels_and_captions_not_the_place(g2, tmp_path):
     before = open_source(folder).fingerprint
     folder = folder.rename(tmp_path / "moved")
     assert open_source(folder).fingerprint == before
-    assert open_source(folder, "affine").fingerprint != before
+    assert open_source(folder, decode="affine").fingerprint != before
     other = ["dress"] * 12, ["red"] * 12
     write_g2(tmp_path / "b", pixels, ["other"] * 12, *other, products=["A", "B", "C"] * 4)
     assert open_source(tmp_path / "b").fingerprint != before

@@ -124,8 +124,8 @@ def read_partition(path: Path, num_rows: int) -> list[str]:
     return splits.tolist()
 
 
-def read_mat(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Return variables of a MATLAB file, each flattened to one axis.
+def read_mat(path: Path, names: tuple[str, ...], ravel: bool = True) -> dict[str, np.ndarray]:
+    """Return variables of a MATLAB file, each flattened to one axis where `ravel`.
 
     Raises InputError for a file that is missing, damaged, of version 7.3, or without a variable.
     """
@@ -140,7 +140,7 @@ def read_mat(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     missing = [name for name in names if name not in found]
     if missing:
         raise InputError(f"{path} has no variable {missing[0]}; is it the right .mat file?")
-    return {name: np.ravel(found[name]) for name in names}
+    return {name: np.ravel(found[name]) if ravel else found[name] for name in names}
 
 
 def _texts(path: Path, cells: np.ndarray) -> list[str]:

@@ -15,7 +15,6 @@ import h5py
 import numpy as np
 
 from tvhelpers.config import InputError
-from tvhelpers.data.fashion_synthesis import DECODES
 from tvhelpers.data.items import Source
 from tvhelpers.data.photos import resize
 from tvhelpers.data.sources import open_source
@@ -31,24 +30,23 @@ def convert(
     path: Path | str,
     out_dir: Path,
     size: int | None = None,
-    decode: str = "auto",
+    reading: dict[str, str] | None = None,
     progress: Callable[[int, int], None] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> dict:
     """Write OUT/pixels.h5 (`pixels` uint8 (N, H, W, 3) RGB, one row a chunk) and OUT/items.jsonl.
 
-    `size`: pixels a side, padded to a square and rescaled (Lanczos); None keeps them.
+    `size`: pixels a side, padded to a square and rescaled (Lanczos); None keeps them.  `reading`:
+    decode, axes, channels, mean of a store (`stores.open_images`).
     `progress(done, total)` is called as it goes, `say` with sentences.  A conversion that was
-    stopped goes on.  Returns {"out", "items", "shape", "decode", "was_done"}.  Raises InputError
+    stopped goes on.  Returns {"out", "items", "shape", "was_done"}.  Raises InputError
     where the input cannot be read, or OUT holds other results.
     """
     if size is not None and not 1 <= size <= MAX_SIZE:
         raise InputError(f"size is {size}; give 1 to {MAX_SIZE} pixels")
-    if decode not in ("auto", *DECODES):
-        raise InputError(f"unknown decode {decode!r}; choose auto, {', '.join(DECODES)}")
-    source = open_source(path, decode)
+    source = open_source(path, **(reading or {}))
     shape = (len(source), *_row(source, 0, size).shape)
-    request = {"format": FORMAT, "source": source.fingerprint, "size": size, "decode": decode}
+    request = {"format": FORMAT, "source": source.fingerprint, "size": size}
     out_dir = claim_dir(Path(out_dir), request, "conversion")
     final = out_dir / "pixels.h5"
     was_done = final.exists()
@@ -67,7 +65,6 @@ def convert(
         "out": str(out_dir),
         "items": shape[0],
         "shape": list(shape),
-        "decode": decode,
         "was_done": was_done,
     }
 

@@ -1,66 +1,154 @@
-"""What stored images are: their encoding and the order of their axes, told from evidence."""
+"""What stored images are: encoding, order of the axes and channels, told from evidence alone."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
 # Axes after N -> the order that turns them to (N, H, W, C)
 AXES = {"CWH": (0, 3, 2, 1), "CHW": (0, 2, 3, 1), "HWC": (0, 1, 2, 3), "WHC": (0, 2, 1, 3)}
-DOCUMENTED = {"ih": "CWH", "pixels": "HWC"}  # the benchmark's key and our own
+DOCUMENTED = {"ih": "CWH", "pixels": "HWC"}  # the benchmark's key and our own, both RGB
+SURE = 4  # standard deviations of a fair coin
+ROUGH = 45  # levels between neighbours; photos have about 2, those of noise alone 64
+DOUBTFUL = 0.5  # the confidence of what the name says and the images do not
+MANY_LEVELS = 24  # distinct values in an image, for their spacing to mean anything
 
 
-def judge_rows(rows: np.ndarray, mean: np.ndarray | None, key: str, faults: list[str]) -> dict:
-    """Return what `inspect_images` says of rows (n, ., ., .); add to `faults`."""
-    encoding, confidence, evidence = _find_encoding(rows, mean)
-    needs = "ih_mean" if encoding == "mean_subtracted" and mean is None else None
-    if needs:
-        faults.append(
-            "the images are stored minus a mean image, and ih_mean, the mean image, is missing; "
-            "add the dataset ih_mean to the file"
-        )
-    if encoding == "mean_subtracted" and mean is not None:
-        clipped = int(outside_range(rows.astype(np.float32) + mean, 1 / 255).sum())
-        if clipped:
-            faults.append(
-                f"{clipped} values of {rows.size} sampled are clipped by more than 1 level"
-            )
-    axes, axes_evidence = _find_axes(rows, key, faults)
+@dataclass(frozen=True)
+class Verdict:
+    """What something is, how sure that is (0..1), and the sentences it rests on."""
+
+    name: str
+    confidence: float
+    evidence: tuple[str, ...] = ()
+
+
+UNKNOWN = "unknown"
+
+
+def judge_rows(rows: np.ndarray, mean: np.ndarray | None, key: str) -> dict:
+    """Return what `inspect_images` says under "images" of rows (n, ., ., .).
+
+    `mean`: the mean image in the rows' own axes, where one is at hand.
+    """
+    encoding = tell_encoding(rows, mean)
+    levels = to_levels(rows, encoding.name, mean)
+    axes = tell_axes(levels, key)
+    channels = tell_channels(levels, key, encoding.name, mean is not None)
+    verdicts = [one for one in (encoding, axes, channels) if one.name != UNKNOWN]
     return {
-        "encoding": encoding,
-        "axes": axes,
-        "channels": "RGB" if key in DOCUMENTED else "unknown",
-        "confidence": round(float(confidence), 3),
-        "needs": needs,
+        "encoding": encoding.name,
+        "axes": axes.name,
+        "channels": channels.name,
+        "confidence": round(min((one.confidence for one in verdicts), default=0.0), 3),
+        "doubtful": ["axes"] if axes.confidence == DOUBTFUL else [],
+        "needs": "ih_mean" if encoding.name == "mean_subtracted" and mean is None else None,
         "rows_sampled": len(rows),
         "range": [float(rows.min()), float(rows.max())],
-        "evidence": [*evidence, *axes_evidence],
+        "evidence": [*encoding.evidence, *_corners(levels), *axes.evidence, *channels.evidence],
     }
 
 
-def outside_range(values: np.ndarray, margin: float, top: float = 1) -> np.ndarray:
-    """Return where values (any shape) are outside 0..top by more than `margin`."""
-    return (values < -margin) | (values > top + margin)
+def to_levels(rows: np.ndarray, encoding: str, mean: np.ndarray | None) -> np.ndarray:
+    """Return rows as float32 levels 0..255, or as near as their encoding lets one come."""
+    rows = rows.astype(np.float32)
+    if encoding == "mean_subtracted":
+        return (rows + (0.5 if mean is None else mean)) * 255
+    if encoding == "affine":
+        return (rows + 1) * 127.5
+    return rows if rows.max() > 2 else rows * 255
 
 
-def _find_encoding(rows: np.ndarray, mean: np.ndarray | None) -> tuple[str, float, list[str]]:
-    """Return (encoding, confidence 0..1, evidence) of rows (n, ., ., .), in whatever axes."""
+def tell_encoding(rows: np.ndarray, mean: np.ndarray | None) -> Verdict:
+    """Tell how rows (n, ., ., .) are encoded, in whatever axes."""
     low, high = float(rows.min()), float(rows.max())
+    seen = f"values from {low:.3g} to {high:.3g}"
     if rows.dtype == np.uint8:
-        return "uint8", 1.0, ["the type is uint8"]
+        return _tell_levels(rows, Verdict("uint8", 1.0, ("the type is uint8",)))
     if low >= 0 and high > 2:
         whole = bool((rows == np.rint(rows)).all())
         if high <= 255 and (whole or high > 128):
-            evidence = "whole numbers within 0..255" if whole else "values within 0..255"
-            return "uint8", 0.95 if whole else 0.8, [evidence]
-        return "unknown", 0.0, [f"values from {low:.3g} to {high:.3g}"]
+            why = "whole numbers within 0..255" if whole else "values within 0..255"
+            return _tell_levels(rows, Verdict("uint8", 0.95 if whole else 0.8, (why,)))
+        return Verdict(UNKNOWN, 0.0, (seen,))
     if low >= 0 and high <= 1 + 1e-3:
-        return "unit", 0.95 if high > 0.5 else 0.6, ["values within 0..1, none negative"]
+        why = ("values within 0..1, none negative",)
+        return _tell_levels(rows, Verdict("unit", 0.95 if high > 0.5 else 0.6, why))
     if low < -1.001 or high > 1.001:
-        return "unknown", 0.0, [f"values from {low:.3g} to {high:.3g}"]
+        return Verdict(UNKNOWN, 0.0, (seen,))
     return _tell_signed(rows.astype(np.float32), mean)
 
 
-def _tell_signed(rows: np.ndarray, mean: np.ndarray | None) -> tuple[str, float, list[str]]:
+def _tell_levels(rows: np.ndarray, plain: Verdict) -> Verdict:
+    """Tell images that were wrapped modulo 256, or stretched one by one, from plain ones."""
+    levels = to_levels(rows, plain.name, None)
+    seams, roughness = seams_and_roughness(levels)
+    why = (*plain.evidence, f"{seams:.2%} of neighbouring pixels jump by 240 levels or more in one "
+           "channel while another stays (wrapped modulo 256: 0.3 % and more)")  # fmt: skip
+    if seams > 0.003 and roughness < ROUGH:
+        return Verdict("wrapped", 0.95, why)
+    if seams > 0.0005:
+        return Verdict(UNKNOWN, 0.0, why)
+    full, stretched, odd = _stretched_shares(levels)
+    why = (*why, f"{full:.0%} of the images reach from 0 to the top, {stretched:.0%} with fewer "
+           "levels between than that allows")  # fmt: skip
+    if full > 0.98 and stretched > 0.02:
+        return Verdict("minmax", 0.9 if stretched > 0.2 and odd < 0.05 else 0.7, why)
+    return Verdict(plain.name, plain.confidence if full < 0.98 or odd < 0.05 else 0.6, why)
+
+
+def seams_and_roughness(levels: np.ndarray) -> tuple[float, float]:
+    """Return the share of neighbours with a seam, and their median difference modulo 256.
+
+    At a seam one channel jumps by 240 and another by 60 at most.  Wrapping leaves such seams in
+    smooth places; edges of things move all channels, and noise is not smooth modulo 256 either.
+    """
+    channel = 1 if levels.shape[1] == 3 else 3
+    seams, differences = [], []
+    for axis in {1, 2, 3} - {channel}:
+        jump = np.abs(np.diff(levels, axis=axis))
+        seams.append(((jump.max(channel) >= 240) & (jump.min(channel) <= 60)).mean())
+        differences.append(np.median(np.minimum(jump, np.abs(256 - jump))))
+    return float(np.mean(seams)), float(np.mean(differences))
+
+
+def _stretched_shares(levels: np.ndarray) -> tuple[float, float, float]:
+    """Return the shares of images that reach over 0..255, that were stretched to do so, and that
+    do so in a way that tells nothing."""
+    kinds = [_stretch(image) for image in levels if np.ptp(image) > 0]
+    count = max(1, len(kinds))
+    full = [kind for kind in kinds if kind != "inside"]
+    return (
+        len(full) / count,
+        sum(kind == "stretched" for kind in full) / count,
+        sum(kind == "odd" for kind in full) / count,
+    )
+
+
+def _stretch(image: np.ndarray) -> str:
+    """Return "inside", "stretched", "whole" (all 256 levels) or "odd" of one image's levels."""
+    values, counts = np.unique(image, return_counts=True)
+    if values[0] > 1e-4 or values[-1] < 255 - 1e-3:
+        return "inside"
+    if len(values) > 256:  # not from 8 bits; an extreme met once is what a stretch leaves
+        return "stretched" if min(counts[0], counts[-1]) <= 3 else "odd"
+    if len(values) >= MANY_LEVELS and _on_coarser_grid(values):
+        return "stretched"
+    return "whole" if np.abs(values - np.rint(values)).max() < 0.01 else "odd"
+
+
+def _on_coarser_grid(values: np.ndarray) -> bool:
+    """Return whether values 0..255 are those of 0..r, r < 250, stretched, rounded or not."""
+    spans = np.arange(len(values) - 1, 250)[:, None]
+    steps = values * spans / 255  # whole, where values were k * 255 / r
+    exact = np.abs(steps - np.rint(steps)).max(1, initial=0) < 0.01
+    back = np.rint(steps) * 255 / spans
+    rounded = (np.rint(back) == values).all(1) | (np.floor(back + 1e-6) == values).all(1)
+    return bool((exact | rounded).any())
+
+
+def _tell_signed(rows: np.ndarray, mean: np.ndarray | None) -> Verdict:
     """Tell images minus their mean from images scaled to -1..1.
 
     At one place of the image the former reach over 1 at most, from row to row, the latter over 2;
@@ -71,46 +159,80 @@ def _tell_signed(rows: np.ndarray, mean: np.ndarray | None) -> tuple[str, float,
     reach = float(np.quantile(np.ptp(rows, 0), 0.999))
     levels = (rows + 1) * 127.5
     on_levels = float((np.abs(levels - np.rint(levels)) < 0.01).mean())
-    evidence = [
+    why = (
         f"at one place values reach over {reach:.3g} (minus a mean: 1, scaled to -1..1: 2)",
         f"the mean of the rows is {ghost:.2g} times what chance gives",
         f"{on_levels:.1%} of the values are on the 256 levels of -1..1",
-    ]
+    )
     if on_levels > 0.99 or reach > 1.2:
-        return "affine", 0.98, evidence
+        return Verdict("affine", 0.98, why)
     if mean is not None:
         fits = 1 - float(outside_range(rows + mean, 1 / 255).mean())
-        evidence.append(f"with ih_mean added, {fits:.2%} of the values are within 0..1")
+        why = (*why, f"with ih_mean added, {fits:.2%} of the values are within 0..1")
         if fits > 0.99:
-            return "mean_subtracted", 0.99 if ghost < 3 else 0.8, evidence
+            return Verdict("mean_subtracted", 0.99 if ghost < 3 else 0.8, why)
     if len(rows) >= 8 and ghost < 3:
-        return "mean_subtracted", 0.9, evidence
-    return "unknown", 0.0, evidence
+        return Verdict("mean_subtracted", 0.9, why)
+    return Verdict(UNKNOWN, 0.0, why)
 
 
-def _find_axes(rows: np.ndarray, key: str, faults: list[str]) -> tuple[str, list[str]]:
-    """Return (axes, evidence): clothes are more alike left to right than top to bottom."""
-    first = rows.shape[1] == 3
+def outside_range(values: np.ndarray, margin: float, top: float = 1) -> np.ndarray:
+    """Return where values (any shape) are outside 0..top by more than `margin`."""
+    return (values < -margin) | (values > top + margin)
+
+
+def tell_axes(levels: np.ndarray, key: str) -> Verdict:
+    """Tell the order of the axes: clothes are more alike left to right than top to bottom."""
+    first = levels.shape[1] == 3
     names = ("CWH", "CHW") if first else ("WHC", "HWC")
-    grey = rows.mean(1 if first else 3, dtype=np.float32)
+    grey = levels.mean(1 if first else 3)
     a, b = (np.abs(grey - np.flip(grey, axis)).mean((1, 2)) for axis in (1, 2))
-    votes = (a < b)[a != b]  # for the first axis to be W; flat images have no vote
-    share = float(votes.mean()) if len(votes) else 0.5
-    sure = abs(share - 0.5) * 2 * np.sqrt(len(votes)) > 4  # standard deviations from a coin's
+    share, deviations = _vote((b - a)[a != b])  # for the first axis to be W; flat images: no vote
     seen = names[0] if share > 0.5 else names[1]
-    evidence = [
-        f"{max(share, 1 - share):.0%} of the rows are more alike left to right where the axes "
-        f"are {seen}"
-    ]
+    why = f"{max(share, 1 - share):.0%} of the rows are more alike left to right with axes {seen}"
     documented = DOCUMENTED.get(key)
-    if documented not in names:
-        return (seen if sure else "unknown"), evidence
-    if sure and seen != documented:
-        faults.append(
-            f"{key} should be {documented}, but the images look as if they were {seen}; look at "
-            "a few"
+    if documented in names:
+        agrees = deviations <= SURE or seen == documented
+        return Verdict(
+            documented, 0.99 if agrees else DOUBTFUL, (why, f"{key} is {documented} by name")
         )
-    return documented, evidence
+    return Verdict(seen, 0.95, (why,)) if deviations > SURE else Verdict(UNKNOWN, 0.0, (why,))
+
+
+def tell_channels(levels: np.ndarray, key: str, encoding: str, has_mean: bool) -> Verdict:
+    """Tell RGB from BGR: walls, floors and tables around a garment are warm, red over blue.
+
+    White backgrounds have no vote, nor has what cannot be decoded.
+    """
+    if key in DOCUMENTED:
+        return Verdict("RGB", 0.99, (f"{key} is RGB by name",))
+    if encoding in (UNKNOWN, "wrapped") or (encoding == "mean_subtracted" and not has_mean):
+        return Verdict(UNKNOWN, 0.0)
+    if levels.shape[1] == 3:
+        levels = levels.transpose(0, 2, 3, 1)
+    sides = (levels[:, 0], levels[:, -1], levels[:, :, 0], levels[:, :, -1])
+    border = np.concatenate(sides, 1)
+    redder = border[..., 0] - border[..., 2]
+    votes = (redder > 10).mean(1) - (redder < -10).mean(1)
+    share, deviations = _vote(votes[np.abs(votes) > 0.1])
+    why = f"{max(share, 1 - share):.0%} of the coloured borders are warm with channels "
+    name = "RGB" if share > 0.5 else "BGR"
+    if deviations > SURE and max(share, 1 - share) > 0.75:
+        return Verdict(name, 0.9, (why + name,))
+    return Verdict(UNKNOWN, 0.0)
+
+
+def _vote(votes: np.ndarray) -> tuple[float, float]:
+    """Return the share of positive votes, and how many deviations of a fair coin from one half."""
+    share = float((votes > 0).mean()) if len(votes) else 0.5
+    return share, abs(share - 0.5) * 2 * float(np.sqrt(len(votes)))
+
+
+def _corners(levels: np.ndarray) -> tuple[str, ...]:
+    if levels.shape[1] == 3:
+        levels = levels.transpose(0, 2, 3, 1)
+    corners = levels[:, [0, 0, -1, -1], [0, -1, 0, -1]]
+    return (f"decoded so, the corners are at {np.median(corners):.0f} of 255 (a studio: 240)",)
 
 
 def format_report(report: dict) -> str:
@@ -119,6 +241,7 @@ def format_report(report: dict) -> str:
     lines = [report["path"]]
     lines += [
         f"  {key:10} {about['dtype']:8} {tuple(about['shape'])}"
+        + (f" in chunks of {tuple(about['chunks'])}" if about["chunks"] else "")
         for key, about in report["keys"].items()
     ]
     lines.append(

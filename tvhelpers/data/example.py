@@ -9,7 +9,7 @@ import numpy as np
 
 from tvhelpers import manifest
 from tvhelpers.config import InputError
-from tvhelpers.data import fashion_synthesis, flats
+from tvhelpers.data import fashion_synthesis, flats, stores
 from tvhelpers.data.evidence import AXES
 
 # Words of the flats -> words of the benchmark's codebook; the other garments are not in it.
@@ -19,6 +19,8 @@ CODEBOOK_WORDS = {
     "coat": "coat", "dress": "dress", "jumpsuit": "jumpsuit",
 }  # fmt: skip
 SEED = 21
+# Decodings that give the right values, or nearly; those of "unit" hold for the rest too.
+HARMLESS = {"mean_subtracted": (), "affine": ("moved",), "unit": ("as stored", "wrapped")}
 PROMPTS = (  # the sitting that the front page shows
     "green bomber jacket", "brown leather belt", "formal black dress", "V-neck t-shirt",
     "short overalls", "black sweatsuit", "tartan skirt", "black high-waisted skirt",
@@ -48,24 +50,31 @@ def find_or_write_g2(root: Path, count: int = 300) -> Path:
     )
 
 
-def decodings(path: Path, index: int) -> dict[str, np.ndarray]:
-    """Return {name: pixels uint8 (H, W, 3)} of one row of G2.h5: decoded right, then as often seen.
+def decodings(images: stores.StoredImages, index: int) -> dict[str, np.ndarray]:
+    """Return {name: pixels uint8 (H, W, 3)} of one stored row: decoded right, then as often seen.
 
-    The wrong ones: the stored values clipped, moved by (x + 1) / 2, stretched to their own range,
-    wrapped around as bytes; and the right values lying on their side.
+    The wrong ones: the stored values taken for 0..1, moved by (x + 1) / 2, stretched to their own
+    range, wrapped around as bytes; and the right values lying on their side, or with red and blue
+    exchanged.
     """
-    images = fashion_synthesis.open_h5_images(path)
-    stored = images.data[index].astype(np.float32).transpose(np.array(AXES[images.axes][1:]) - 1)
+    turn = np.array(AXES[images.axes][1:]) - 1
+    stored = np.asarray(images.data[index]).astype(np.float32).transpose(turn)
+    if images.encoding == "uint8":
+        stored = stored / 255
     right = images[index]
     stretched = (stored - stored.min()) / max(float(np.ptp(stored)), 1e-6)
-    return {
-        "right: stored + mean image": right,
+    wrong = {
         "as stored, clipped to 0..1": _levels(stored),
         "moved: (x + 1) / 2": _levels((stored + 1) / 2),
         "stretched to its own range": _levels(stretched),
         "wrapped: (255 x) as bytes": (stored * 255).astype(np.int64).astype(np.uint8),
         "axes not turned": np.ascontiguousarray(right.transpose(1, 0, 2)),
+        "red and blue exchanged": np.ascontiguousarray(right[..., ::-1]),
     }
+    names = {"mean_subtracted": "stored + mean image", "affine": "(x + 1) / 2"}
+    name = f"right: {names.get(images.encoding, 'as stored')}"
+    harmless = HARMLESS.get(images.encoding, HARMLESS["unit"])
+    return {name: right} | {k: v for k, v in wrong.items() if not k.startswith(harmless)}
 
 
 def _levels(values: np.ndarray) -> np.ndarray:

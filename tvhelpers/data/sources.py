@@ -17,13 +17,14 @@ from tvhelpers.data.photos import open_photos
 from tvhelpers.runtime import content_key
 
 
-def open_source(name_or_path: str | Path, decode: str = "auto") -> Source:
+def open_source(name_or_path: str | Path, **reading) -> Source:
     """Open a name of data_manifest.yaml, or a folder or file.
 
     A folder with Img/G2.h5 (and Anno, Eval), or that file; a converted folder (pixels.h5,
     items.jsonl); photos with metadata.csv or .jsonl (file_name and a caption, text, or category);
-    photos with a .txt caption each; photos in folders that are named by category.  `decode` is for
-    HDF5 files (`open_h5_images`). Raises InputError where nothing of that is found.
+    photos with a .txt caption each; photos in folders that are named by category.  `reading`:
+    decode, axes, channels, mean of a store (`open_images`).  Raises InputError where nothing of
+    that is found.
     """
     row = manifest.entries().get(str(name_or_path))
     if row and row["kind"] == "flats":
@@ -45,7 +46,7 @@ def open_source(name_or_path: str | Path, decode: str = "auto") -> Source:
     if (path / "items.jsonl").is_file():
         return _open_converted(name, path)
     if path.is_file() or (path / "Img" / "G2.h5").is_file() or (path / "G2.h5").is_file():
-        return _open_g2(name, path, decode)
+        return _open_store(name, path, reading)
     return open_photos(name, path)
 
 
@@ -56,10 +57,10 @@ def _safe_name(path: Path) -> str:
 
 
 @dataclass
-class H5Source(Source):
-    """Items whose pixels are in an HDF5 file."""
+class StoredSource(Source):
+    """Items whose pixels are in a store: HDF5, .npz or .npy."""
 
-    images: object = field(kw_only=True)  # H5Images
+    images: object = field(kw_only=True)  # StoredImages
 
     def pixels(self, index: int) -> np.ndarray:
         return self.images[index]
@@ -68,12 +69,12 @@ class H5Source(Source):
         return self.images.mask(index)
 
 
-def _open_g2(name: str, path: Path, decode: str) -> H5Source:
+def _open_store(name: str, path: Path, reading: dict) -> StoredSource:
     from tvhelpers.data import annotations as codebook
-    from tvhelpers.data.fashion_synthesis import find_h5, open_h5_images
+    from tvhelpers.data.stores import find_store, open_images
 
-    h5 = find_h5(path)
-    images = open_h5_images(h5, decode)
+    h5 = find_store(path)
+    images = open_images(h5, **reading)
     language = _beside(h5, "Anno", "language_original.mat")
     partition = _beside(h5, "Eval", "ind.mat")
     count = len(images)
@@ -92,8 +93,8 @@ def _open_g2(name: str, path: Path, decode: str) -> H5Source:
         ids = [f"{i:06d}" for i in range(count)]
         columns = [[""] * count, ids, ids, [{} for _ in ids]]
     splits = codebook.read_partition(partition, count) if partition else [""] * count
-    key = content_key([file_digest(h5), images.encoding, images.axes, *columns, splits])
-    return H5Source(name, key, *columns, splits, images=images)
+    key = content_key([file_digest(h5), images.reading(), *columns, splits])
+    return StoredSource(name, key, *columns, splits, images=images)
 
 
 def _beside(h5: Path, folder: str, file: str) -> Path | None:
@@ -102,11 +103,11 @@ def _beside(h5: Path, folder: str, file: str) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def _open_converted(name: str, path: Path) -> H5Source:
-    from tvhelpers.data.fashion_synthesis import open_h5_images
+def _open_converted(name: str, path: Path) -> StoredSource:
+    from tvhelpers.data.stores import open_images
 
     rows = read_rows(path / "items.jsonl")
-    images = open_h5_images(path / "pixels.h5", "uint8")
+    images = open_images(path / "pixels.h5", "uint8", "HWC", "RGB")
     if len(rows) != len(images):
         raise InputError(
             f"{path}: items.jsonl has {len(rows)} rows, pixels.h5 {len(images)}; convert anew"
@@ -119,7 +120,7 @@ def _open_converted(name: str, path: Path) -> H5Source:
     ids = [str(row.get("item", i)) for i, row in enumerate(rows)]
     columns = [[row[key] for row in rows] for key in ("caption", "product", "attributes", "split")]
     key = content_key([file_digest(path / "pixels.h5"), rows])
-    return H5Source(name, key, columns[0], ids, *columns[1:], images=images)
+    return StoredSource(name, key, columns[0], ids, *columns[1:], images=images)
 
 
 class FlatsSource(Source):
