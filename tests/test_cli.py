@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -102,6 +103,20 @@ def test_data_refuses_files_that_are_no_images(run, g2, tmp_path, verb):
     refused(run("data", verb, tmp_path / "text.h5", *end), "not an HDF5 file")
     refused(run("data", verb, tmp_path / "cut.h5", *end), "cut off")
     refused(run("data", verb, tmp_path / "tables.h5", *end), "holds no images", "prices")
+
+
+def test_latents_are_what_a_training_opens(run, tiny_base, photo_folder, tmp_path):
+    refused(run("data", "convert", photo_folder), "--out")
+    code, out, _ = run(
+        "data", "convert", photo_folder, "--to", "latents", "--base", tiny_base, "--json"
+    )
+    assert code == 0
+    made = Path(json.loads(out)["out"])
+    before = (made / "moments.npy").stat().st_mtime_ns
+    settings = ["--set", f"base={tiny_base}", "--set", "steps=1", "--set", "eval_steps=0"]
+    code, *_ = run("train", "lora", "--data", photo_folder, "--out", tmp_path / "run", *settings)
+    assert code == 0 and list(made.parent.glob("cache-*")) == [made]
+    assert (made / "moments.npy").stat().st_mtime_ns == before
 
 
 def test_a_missing_mean_image_is_reported_and_refused(run, g2, tmp_path):

@@ -138,10 +138,17 @@ def _add_data(verbs) -> None:
     )
     _add_reading(inspect)
     convert = _verb(
-        data, "convert", run_convert, "Write images as RGB uint8 pixels.h5 and items.jsonl."
+        data, "convert", run_convert, "Write all images decoded: as one file, a folder, or latents."
     )
     convert.add_argument("path", type=Path)
-    convert.add_argument("--out", required=True, type=Path, metavar="DIR")
+    convert.add_argument("--out", type=Path, metavar="DIR", help="needed but for latents")
+    convert.add_argument(
+        "--to",
+        default="h5",
+        help="h5 (pixels.h5, items.jsonl), images (PNG, metadata.jsonl), or latents: what training "
+        "on --base encodes first, in $TV_ROOT/artifacts (default: h5)",
+    )
+    convert.add_argument("--base", default="mini", help="whose latents (default: mini)")
     convert.add_argument("--size", type=int, help="rescale to this many pixels a side")
     _add_reading(convert)
 
@@ -192,9 +199,38 @@ def _draw_decodings(images, path: Path) -> None:
 
 def run_convert(options) -> dict:
     """Convert, and return what was written."""
+    from tvhelpers.runtime import spoken_progress
+
+    if options.to == "latents":
+        return _encode_latents(options, spoken_progress(print, "latents"))
+    if options.out is None:
+        raise InputError("where to write is not said; give --out DIR")
     from tvhelpers.data.convert import convert
 
-    return convert(options.path, options.out, options.size, _reading(options), say=print)
+    return convert(
+        options.path,
+        options.out,
+        options.size,
+        _reading(options),
+        options.to,
+        spoken_progress(print, "converted"),
+        print,
+    )
+
+
+def _encode_latents(options, progress) -> dict:
+    """Make the latent cache that a training with this base, data and size opens."""
+    from tvhelpers.data.sources import open_source
+    from tvhelpers.models.base import find_base, own_resolution
+    from tvhelpers.runtime import choose_device, root_dir
+    from tvhelpers.train.latents import open_cache
+
+    source, base = open_source(options.path, **_reading(options)), find_base(options.base)
+    size = options.size or own_resolution(base)
+    device = choose_device("auto")
+    cache = open_cache(source, base, size, True, root_dir(), device=device, progress=progress)
+    print(f"{cache.folder}: {cache.num_items} items, and mirrored, at {size} pixels")
+    return {"out": str(cache.folder), "items": cache.num_items, "size": size}
 
 
 def _add_train(verbs) -> None:

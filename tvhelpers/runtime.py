@@ -9,7 +9,8 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tvhelpers.config import InputError
@@ -267,3 +268,25 @@ def stop_requests() -> Iterator[_StopFlag]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def spoken_progress(
+    say: Callable[[str], None], what: str, seconds: float = 10
+) -> Callable[[int, int], None]:
+    """Return a progress(done, total) that speaks every so many seconds: rate and time left."""
+    began = spoken = time.monotonic()
+    first = None
+
+    def progress(done: int, total: int) -> None:
+        nonlocal spoken, first
+        now = time.monotonic()
+        first = done if first is None else first  # what a run before had done is not its rate
+        if now - spoken < seconds and done < total:
+            return
+        spoken = now
+        rate = (done - first) / max(now - began, 1e-6)
+        left = f"{(total - done) / rate / 60:.1f} min left" if rate else ""
+        text = f"{rate:.0f}/s, {left}" if done < total else f"{now - began:.0f} s"
+        say(f"{what}: {done}/{total} items, {text}")
+
+    return progress

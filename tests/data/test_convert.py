@@ -17,6 +17,7 @@ from tvhelpers.config import InputError
 from tvhelpers.data import convert as module
 from tvhelpers.data.convert import convert
 from tvhelpers.data.fashion_synthesis import write_g2
+from tvhelpers.data.sources import open_source
 
 COUNT = 600
 
@@ -101,6 +102,28 @@ def test_rows_half_written_are_written_again(g2, tmp_path, monkeypatch):
     convert(folder, tmp_path)
     with h5py.File(tmp_path / "pixels.h5") as file:
         assert np.array_equal(file["pixels"][:], pixels)
+
+
+def test_a_folder_of_images_is_the_same_source(g2, tmp_path):
+    folder, pixels = g2
+    before, out = open_source(folder), tmp_path / "out"
+
+    def stop(done, total):
+        if done == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert(folder, out, to="images", progress=stop)
+    assert not (out / "metadata.jsonl").exists()
+    first = (out / "000003.png").stat().st_mtime_ns
+    convert(folder, out, to="images")
+    assert (out / "000003.png").stat().st_mtime_ns == first
+    after = open_source(out)
+    assert np.array_equal(after.pixels(17), pixels[17])
+    for name in ("captions", "product_ids", "attributes", "splits"):
+        assert getattr(after, name) == getattr(before, name)
+    with pytest.raises(InputError, match=r"another conversion .different: to."):
+        convert(folder, out)
 
 
 def test_size_and_unequal_photos(tmp_path):

@@ -1,4 +1,4 @@
-"""Convert any source to a folder with pixels.h5 and items.jsonl, streaming and resumable.
+"""Convert any source to one HDF5 file or to a folder of images, streaming and resumable.
 
 pixels.h5 is laid out in full first, each row at its final place; rows are then written past the
 HDF5 library, so that a process killed at any moment leaves a file that can be gone on with.
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from PIL import Image
 
 from tvhelpers.config import InputError
 from tvhelpers.data.items import Source
@@ -31,42 +32,66 @@ def convert(
     out_dir: Path,
     size: int | None = None,
     reading: dict[str, str] | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    to: str = "h5",
+    progress: Callable[[int, int], None] = lambda done, total: None,
     say: Callable[[str], None] | None = None,
 ) -> dict:
-    """Write OUT/pixels.h5 (`pixels` uint8 (N, H, W, 3) RGB, one row a chunk) and OUT/items.jsonl.
+    """Write all items of a source as decoded pixels, uint8 (H, W, 3) RGB.
 
-    `size`: pixels a side, padded to a square and rescaled (Lanczos); None keeps them.  `reading`:
-    decode, axes, channels, mean of a store (`stores.open_images`).
-    `progress(done, total)` is called as it goes, `say` with sentences.  A conversion that was
-    stopped goes on.  Returns {"out", "items", "shape", "was_done"}.  Raises InputError
-    where the input cannot be read, or OUT holds other results.
+    `to`: "h5", OUT/pixels.h5 (`pixels` uint8 (N, H, W, 3), one row a chunk) and OUT/items.jsonl; or
+    "images", OUT/NNNNNN.png and OUT/metadata.jsonl.  `size`: pixels a side, padded to a square and
+    rescaled (Lanczos); None keeps them.  `reading`: decode, axes, channels, mean of a store
+    (`stores.open_images`).  `progress(done, total)` is called as it goes, `say` with sentences.  A
+    conversion that was stopped goes on.  Returns {"out", "items", "shape", "was_done"}.  Raises
+    InputError where the input cannot be read, or OUT holds other results.
     """
     if size is not None and not 1 <= size <= MAX_SIZE:
         raise InputError(f"size is {size}; give 1 to {MAX_SIZE} pixels")
+    if to not in WRITERS:
+        raise InputError(f"unknown output {to!r}; choose {', '.join(WRITERS)}")
     source = open_source(path, **(reading or {}))
     shape = (len(source), *_row(source, 0, size).shape)
-    request = {"format": FORMAT, "source": source.fingerprint, "size": size}
+    request = {"format": FORMAT, "source": source.fingerprint, "size": size, "to": to}
     out_dir = claim_dir(Path(out_dir), request, "conversion")
-    final = out_dir / "pixels.h5"
-    was_done = final.exists()
+    last, write = WRITERS[to]
+    was_done = (out_dir / last).exists()
     if not was_done:
-        _write_items(out_dir / "items.jsonl", source)
-        aside = out_dir / ".pixels.h5.partial"
-        _write_rows(aside, source, shape, size, progress or (lambda done, total: None))
-        os.replace(aside, final)
-        _marker(aside).unlink(missing_ok=True)
+        write(out_dir, source, shape, size, progress)
     if say:
         say(
             f"{out_dir}: {shape[0]} items of {shape[2]} x {shape[1]} "
             f"pixels{', done already' if was_done else ''}"
         )
-    return {
-        "out": str(out_dir),
-        "items": shape[0],
-        "shape": list(shape),
-        "was_done": was_done,
-    }
+    return {"out": str(out_dir), "items": shape[0], "shape": list(shape), "was_done": was_done}
+
+
+def _write_h5(out_dir: Path, source: Source, shape: tuple, size, progress: Callable) -> None:
+    _write_items(out_dir / "items.jsonl", source)
+    aside = out_dir / ".pixels.h5.partial"
+    _write_rows(aside, source, shape, size, progress)
+    os.replace(aside, out_dir / "pixels.h5")
+    _marker(aside).unlink(missing_ok=True)
+
+
+def _write_images(out_dir: Path, source: Source, shape: tuple, size, progress: Callable) -> None:
+    """Write a PNG an item, and last the table that `open_source` reads."""
+    names = [f"{index:06d}.png" for index in range(len(source))]
+    todo = [index for index, name in enumerate(names) if not (out_dir / name).exists()]
+    for index in todo:
+        pixels = _row(source, index, size)
+        with atomic_path(out_dir / names[index]) as aside:
+            Image.fromarray(pixels).save(aside, "PNG")
+        progress(index + 1, len(source))
+    columns = zip(names, source.captions, source.attributes, source.product_ids, source.splits)
+    table = out_dir / "metadata.jsonl"
+    with atomic_path(table) as aside, open(aside, "w", encoding="utf-8") as file:
+        for name, caption, attributes, product, split in columns:
+            row = {"file_name": name, "caption": caption, **attributes, "product": product}
+            file.write(json.dumps({**row, "split": split}, ensure_ascii=False) + "\n")
+
+
+# what is written last, and so says that all of it is there; how it is written
+WRITERS = {"h5": ("pixels.h5", _write_h5), "images": ("metadata.jsonl", _write_images)}
 
 
 def _write_items(path: Path, source: Source) -> None:

@@ -104,13 +104,16 @@ def load_pipeline(base: BaseLocation):
     return pipe
 
 
-def vae_scale_factor(base: BaseLocation) -> int:
-    """Return how many pixels a side one latent stands for (8 for Stable Diffusion)."""
-    from diffusers import AutoencoderKL
+def own_resolution(base: BaseLocation) -> int:
+    """Return the pixels a side that a base draws by itself."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
 
-    with _readable(base, "vae"):
-        config = AutoencoderKL.load_config(base.path, subfolder="vae", revision=base.revision)
-    return 2 ** (len(config["block_out_channels"]) - 1)
+    configs = {}
+    for part, kind in (("vae", AutoencoderKL), ("unet", UNet2DConditionModel)):
+        with _readable(base, part):
+            configs[part] = kind.load_config(base.path, subfolder=part, revision=base.revision)
+    pixels_a_latent = 2 ** (len(configs["vae"]["block_out_channels"]) - 1)
+    return configs["unet"]["sample_size"] * pixels_a_latent
 
 
 def unet_digest(unet) -> str:

@@ -12,7 +12,6 @@ artifacts/cache-<key>/ holds
 from __future__ import annotations
 
 import os
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -230,17 +229,3 @@ def encode_text(tokenizer, text_encoder, texts: list[str]) -> torch.Tensor:
         max_length=tokenizer.model_max_length,
     )
     return text_encoder(tokens.input_ids.to(text_encoder.device))[0]
-
-
-def spoken_progress(say) -> Callable[[int, int], None]:
-    """Return a progress callable that speaks at most every 10 seconds."""
-    began = spoken = time.monotonic()
-
-    def progress(done: int, total: int) -> None:
-        nonlocal spoken
-        now = time.monotonic()
-        if now - spoken > 10 or done == total:
-            spoken = now
-            say(f"latent cache: {done}/{total} items, {now - began:.0f} s")
-
-    return progress

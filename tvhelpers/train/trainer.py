@@ -21,9 +21,9 @@ from tvhelpers.models.base import (
     BaseLocation,
     find_base,
     load_part,
+    own_resolution,
     save_pipeline,
     unet_digest,
-    vae_scale_factor,
 )
 from tvhelpers.models.baseline import Classes, add_classes, find_classes
 from tvhelpers.runtime import (
@@ -36,13 +36,14 @@ from tvhelpers.runtime import (
     read_json,
     root_dir,
     seed_for,
+    spoken_progress,
     stop_requests,
     write_json,
 )
 from tvhelpers.train import diffusion
 from tvhelpers.train.adapter import add_lora, save_adapter
 from tvhelpers.train.checkpoint import load_checkpoint, save_checkpoint
-from tvhelpers.train.latents import LatentCache, open_cache, spoken_progress
+from tvhelpers.train.latents import LatentCache, open_cache
 from tvhelpers.train.runlog import RunLog
 from tvhelpers.train.schedule import num_steps, rate_factor
 
@@ -89,16 +90,15 @@ def train(
             say(f"{run_dir} holds this training already, finished")
             return read_json(run_dir / "result.json")
         say(f"device {device}, {str(dtype).removeprefix('torch.')}: {reason}")
-        resolution = config.resolution or unet.config.sample_size * vae_scale_factor(base)
         cache = open_cache(
             source,
             base,
-            resolution,
+            config.resolution or own_resolution(base),
             config.flip,
             root,
             limit=config.limit,
             device=device,
-            progress=spoken_progress(say),
+            progress=spoken_progress(say, "latent cache"),
         )
         write_json(run_dir / "held_out.json", [source.item_ids[item] for item in held_out])
         if classes.words:
