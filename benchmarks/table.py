@@ -29,6 +29,24 @@ ROWS = [
         lambda r: f"{r['worst_difference_in_levels']} levels, {r['photos']:,} photos",
     ),
     (
+        "verdicts",
+        "`data inspect`, 6 encodings x 4 axis orders x 2 channel orders x 4 sets: wrong and sure",
+        lambda r: (
+            f"{r['wrong_and_confident']} of {3 * r['cases']}; decided on photos: "
+            f"{100 * r['photos_decided']:.0f} %"
+        ),
+    ),
+    (
+        "conversion",
+        "`data convert`, 4 GB of input: speed, peak memory",
+        lambda r: f"{r['4 GB']['convert_mb_per_s']} MB/s, {r['4 GB']['peak_mb']} MB",
+    ),
+    (
+        "conversion",
+        "the same bytes after SIGKILLs at random moments",
+        lambda r: f"{r['kills']} kills" if r["same_bytes_after_kills"] else "other bytes",
+    ),
+    (
         "real_photo_adapter",
         "adapter on 2,000 real photos, held-out fixed-noise loss against the base's",
         lambda r: f"{percent(r['reduction'])} lower, {r['minutes']:.0f} minutes on two cores",
