@@ -139,6 +139,7 @@ def _add_data(verbs) -> None:
     convert.add_argument(
         "--decode", default="auto", help="auto, mean, affine, unit or uint8 (default: auto)"
     )
+    _add_captions(data)
 
 
 def run_inspect(options) -> dict:
@@ -156,6 +157,37 @@ def run_convert(options) -> dict:
     from tvhelpers.data.convert import convert
 
     return convert(options.path, options.out, size=options.size, decode=options.decode, say=print)
+
+
+def _add_captions(verbs) -> None:
+    verb = _verb(
+        verbs,
+        "captions",
+        run_captions,
+        "Write new captions from labels, product names and old ones.",
+    )
+    verb.add_argument(
+        "source", metavar="SOURCE", help="a data set's name or folder, or a language_original.mat"
+    )
+    verb.add_argument("--out", required=True, type=Path, metavar="FILE.jsonl")
+    verb.add_argument("--variants", type=int, default=3, help="captions an item (default: 3)")
+    verb.add_argument("--seed", type=int, default=0, help="another seed, other words (default: 0)")
+    verb.add_argument(
+        "--captioner", metavar="MODEL", help="a folder or hub id that captions the pictures first"
+    )
+
+
+def run_captions(options) -> dict:
+    """Write the captions, print the report before and after, and return it."""
+    from tvhelpers.data.captions import open_captioned, write_captions
+
+    return write_captions(
+        open_captioned(options.source),
+        options.out,
+        variants=options.variants,
+        seed=options.seed,
+        captioner=options.captioner,
+    )
 
 
 def _add_train(verbs) -> None:
