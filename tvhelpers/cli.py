@@ -151,6 +151,7 @@ def _add_data(verbs) -> None:
     convert.add_argument("--base", default="mini", help="whose latents (default: mini)")
     convert.add_argument("--size", type=int, help="rescale to this many pixels a side")
     _add_reading(convert)
+    _add_captions(data)
 
 
 def _add_reading(verb) -> None:
@@ -231,6 +232,37 @@ def _encode_latents(options, progress) -> dict:
     cache = open_cache(source, base, size, True, root_dir(), device=device, progress=progress)
     print(f"{cache.folder}: {cache.num_items} items, and mirrored, at {size} pixels")
     return {"out": str(cache.folder), "items": cache.num_items, "size": size}
+
+
+def _add_captions(verbs) -> None:
+    verb = _verb(
+        verbs,
+        "captions",
+        run_captions,
+        "Write new captions from labels, product names and old ones.",
+    )
+    verb.add_argument(
+        "source", metavar="SOURCE", help="a data set's name or folder, or a language_original.mat"
+    )
+    verb.add_argument("--out", required=True, type=Path, metavar="FILE.jsonl")
+    verb.add_argument("--variants", type=int, default=3, help="captions an item (default: 3)")
+    verb.add_argument("--seed", type=int, default=0, help="another seed, other words (default: 0)")
+    verb.add_argument(
+        "--captioner", metavar="MODEL", help="a folder or hub id that captions the pictures first"
+    )
+
+
+def run_captions(options) -> dict:
+    """Write the captions, print the report before and after, and return it."""
+    from tvhelpers.data.captions import open_captioned, write_captions
+
+    return write_captions(
+        open_captioned(options.source),
+        options.out,
+        variants=options.variants,
+        seed=options.seed,
+        captioner=options.captioner,
+    )
 
 
 def _add_train(verbs) -> None:

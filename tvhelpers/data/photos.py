@@ -188,9 +188,19 @@ def describe(attributes: dict[str, str]) -> str:
     """Return a caption such as "a photo of a black dress"; colour and pattern where known."""
     category = attributes["category"]
     words = " ".join(filter(None, [attributes.get("colour"), attributes.get("pattern"), category]))
-    plural = category.endswith("s") and not category.endswith("ss")
-    article = "an " if words[0].lower() in "aeio" else "a "
-    return f"a photo of {'' if plural or category in NO_ARTICLE else article}{words}"
+    return f"a photo of {with_article(words, category)}"
+
+
+def with_article(words: str, noun: str = "") -> str:
+    """Return "a black dress" for "black dress"; a plural, or what is not counted, has no article.
+
+    `noun` is the word that decides that; without it there is one of the thing.
+    """
+    if noun in NO_ARTICLE or (noun.endswith("s") and not noun.endswith("ss")):
+        return words
+    first = words.lower()
+    vowel = first[0] in "aeio" and not first.startswith("one")  # as "a one-shoulder dress"
+    return f"{'an' if vowel else 'a'} {words}"
 
 
 def read_photo(path: Path) -> np.ndarray:

@@ -1,0 +1,274 @@
+"""What a caption states, and captions mended: typos and the phrases of machine translation.
+
+The benchmark's captions are Chinese templates in machine English: "a blouse with a multicolor
+long sleeve", "a tee with black letters and letters".
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache, lru_cache
+
+from tvhelpers.data.annotations import CATEGORIES, COLOURS
+from tvhelpers.data.photos import with_article
+
+CATEGORY_WORDS = {
+    **{word: word for word in CATEGORIES.values()},
+    **{f"{word}s": word for word in CATEGORIES.values()},
+    "dresses": "dress", "t-shirt": "tee", "t-shirts": "tee", "tshirt": "tee", "cami": "tank",
+    "camisole": "tank", "pullover": "sweater", "jumper": "sweater", "sweatshirt": "sweater",
+    "playsuit": "romper", "overcoat": "coat",
+}  # fmt: skip
+COLOUR_WORDS = {
+    **{word: word for code, word in COLOURS.items() if code not in (14, 17)},
+    "grey": "gray", "navy": "blue", "burgundy": "red", "wine": "red", "silvery": "silver",
+    "blued": "blue", "brownish": "brown", "yellowish": "yellow", "greenish": "green",
+    "olives": "olive", "milky": "white",
+}  # fmt: skip
+MULTICOLOUR = "multicolour"  # stated, but a word that the codebook has not
+OTHER_COLOURS = ("gold", "apricot", "cream", "lavender", "turquoise", "teal", "ivory", "mustard")
+SHADES = ("dark", "light", "pale", "bright")
+WEARERS = {
+    **dict.fromkeys(("lady", "woman", "girl", "women", "women's", "ladies", "female"), "female"),
+    **dict.fromkeys(("man", "men", "men's", "boy", "male"), "male"),
+}
+FEATURES = ("category", "colour", "sleeve", "gender")
+# Typos that are further than one letter from the word, or from a short one.
+TYPOS = {
+    "caot": "coat", "tnak": "tank", "takn": "tank", "teee": "tee", "yop": "top", "eop": "top",
+    "ress": "dress", "bress": "dress", "bresss": "dress", "desss": "dress", "serater": "sweater",
+    "suerter": "sweater", "kimion": "kimono", "backet": "jacket", "shortsuit": "romper",
+}  # fmt: skip
+NO_TYPOS = """press cress tress dressy dregs parks packet racket jacked goodie foodie blazed roper
+    tamper louse closer""".split()
+
+NOUN = "|".join(sorted(map(re.escape, CATEGORY_WORDS), key=len, reverse=True))
+_MANY = r"multi[- ]?colou?r(?:ed)?|polychrom(?:e|atic)|colou?rful"
+HUE = (
+    rf"(?:(?:{'|'.join(SHADES)}) )?(?:{_MANY}|"
+    + "|".join(sorted(map(re.escape, (*COLOUR_WORDS, *OTHER_COLOURS)), key=len, reverse=True))
+    + r")(?:-colou?red)?"
+)
+_ARMS = r"sleeveless|long-sleeved|short-sleeved|half-sleeved"
+
+
+def _garment(match: re.Match, thing: str = "") -> str:
+    """Return "a black long-sleeved tee", and "with THING", from the named pieces of a match."""
+    pieces = match.groupdict()
+    arms = re.sub(r"(long|short|sleeveless)\b.*", r"\1-sleeved", pieces.get("arms") or "")
+    arms = arms.replace("sleeveless-sleeved", "sleeveless")
+    hue = (pieces.get("hue") or "").replace("olives", "olive")
+    words = " ".join(filter(None, [hue, arms, pieces["noun"]]))
+    return f"{with_article(words)}{f' with {thing}' if thing else ''}"
+
+
+def _garment_with_thing(match: re.Match) -> str:
+    thing = match["thing"]
+    if re.fullmatch(r"(?:english )?letters?", thing):
+        return _garment(match, re.sub(r"letters?", "letters", thing))
+    return _garment(match, with_article(thing) if match["one"] else thing)
+
+
+_ODDITIES = [
+    (re.compile(pattern, re.IGNORECASE), mend)
+    for pattern, mend in (
+        (r"^\d+\.\s+", ""),
+        (r"\s*\?+\s*|_", " "),
+        (r"^ms\. (?=wearing|in)", "a lady "),
+        (r"\b(long|short|half)(?: - |, )sleeved?\b", r"\1-sleeved"),
+        (r"\btopless ", ""),  # a top, mistranslated
+        (r"\ba pair of (?=(?:long|short)-sleeved)", "a "),
+        # "a cardigan long-sleeved cardigan"
+        (rf"\ban? (?P<noun>{NOUN}) (?P<arms>{_ARMS}) (?P=noun)\b", _garment),
+        # "a blouse with a multicolor long sleeve", "a romper with a multicolor sleeveless look"
+        (
+            rf"\ban? (?P<noun>{NOUN}) (?:with|of) (?:an? )?(?P<hue>{HUE}) (?P<arms>"
+            r"(?:long|short) sleeves?|sleeveless(?: look| sleeves?)?)(?=\W*$)",
+            _garment,
+        ),
+        (
+            rf"\ban? (?P<noun>{NOUN}) (?:with|of) an? (?P<arms>sleeveless look|"
+            rf"(?:long|short)[- ]sleeved(?= \w))(?: (?P<hue>{HUE}))?(?=\W*$)",
+            _garment,
+        ),
+        # "a tank with white letters and sleeveless letters", "a tee with long letters and letters"
+        (
+            rf"\ban? (?P<noun>{NOUN}) (?:with|of) (?:(?P<hue>{HUE}) )?(?:long |short )?letters "
+            r"(?:and|in) (?:(?P<arms>sleeveless|long|short) )(?:letters|sleeves)(?=\W*$)",
+            lambda match: _garment(match, "letters"),
+        ),
+        (r"\bletters and letters\b", "letters"),
+        # "a tee with a black short-sleeved owl"
+        (
+            rf"\ban? (?P<noun>{NOUN}) (?:with|of) (?P<one>an? )?(?:(?P<hue>{HUE}) )?"
+            rf"(?P<arms>{_ARMS}) (?P<thing>(?!sleeve|look)[a-z][a-z' -]*[a-z])(?=\W*$)",
+            _garment_with_thing,
+        ),
+        # "a printed letters of pink short-sleeved tee"
+        (
+            rf"\ban? printed (\w+) of (?:the |an? )?((?:[\w-]+ )*?(?:{NOUN}))\b",
+            lambda match: f"{with_article(match[2])} printed with {match[1]}",
+        ),
+        # "a blouse of olives", "a long-sleeved coat of beige", "a long-sleeved blazer khaki"
+        (rf"\ban? (?P<arms>{_ARMS} )?(?P<noun>{NOUN}) of (?P<hue>{HUE})(?=\W*$)", _garment),
+        (
+            rf"\b(an?) long (?P<noun>{NOUN}) of (?P<hue>{HUE})(?=\W*$)",
+            r"\1 long \g<hue> \g<noun>",
+        ),
+        (rf"\ban? (?P<arms>{_ARMS}) (?P<noun>{NOUN}) (?P<hue>wine red|{HUE})(?=\W*$)", _garment),
+    )
+]
+# what all of these have: most captions have it not, and are not looked at further
+_SUSPECT = re.compile(
+    rf"[?_]|^\d|^ms\.|topless|pair of|letters|printed|(?: - |, )sleeve|"
+    rf"\ban? (?:(?:{_ARMS}|long) )?(?:{NOUN}) (?!in\b)",
+    re.IGNORECASE,
+)
+_WANTS_AN = re.compile(r"\b([Aa]) (?=(?![Oo]ne\b|[Ee]u)[aeioAEIO][\w-])")
+_WANTS_A = re.compile(r"\b([Aa])n (?=[b-dfgj-np-tv-z][a-z])")  # "an hour", "an M-slit" stay
+
+
+@lru_cache(1 << 16)
+def repair_caption(text: str) -> str:
+    """Return the caption without typos of garments, wrong articles and machine-translated phrases.
+
+    "a blouse with a multicolor long sleeve" becomes "a multicolor long-sleeved blouse"; a caption
+    without such oddities comes back as it is.
+    """
+    text = _mend_typos(text.strip())
+    if _SUSPECT.search(text):
+        for pattern, mend in _ODDITIES:
+            text = pattern.sub(mend, text)
+    text = _WANTS_A.sub(r"\1 ", _WANTS_AN.sub(r"\1n ", text))
+    return " ".join(text.split())
+
+
+def _mend_typos(text: str) -> str:
+    """Mend the first misspelt garment of a caption that names none."""
+    if not CATEGORY_WORDS.keys().isdisjoint(text.lower().split()):
+        return text  # the common case, and a quick one
+    tokens = re.findall(r"[a-z]+(?:-[a-z]+)*", text.lower())
+    if not CATEGORY_WORDS.keys().isdisjoint(tokens):
+        return text
+    for token in tokens:
+        meant = TYPOS.get(token) or _nearest_category(token)
+        if meant:
+            return re.sub(rf"\b{token}\d*(?![a-z])", meant, text, count=1, flags=re.IGNORECASE)
+    return text
+
+
+@lru_cache(1 << 12)
+def _nearest_category(token: str) -> str | None:
+    """Return the category of 5 letters or more that one slip of the fingers made into `token`."""
+    if token in NO_TYPOS or len(token) < 4:
+        return None
+    return next((word for word in _slips() if token in _slips()[word]), None)
+
+
+@cache
+def _slips() -> dict[str, set[str]]:
+    """Return {category: what one letter too many, too few, wrong or swapped makes of it}."""
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    slips = {}
+    for word in (word for word in CATEGORIES.values() if len(word) >= 5):
+        cuts = [(word[:i], word[i:]) for i in range(len(word) + 1)]
+        slips[word] = {a + b[1:] for a, b in cuts if b}
+        slips[word] |= {a + b[1] + b[0] + b[2:] for a, b in cuts if len(b) > 1}
+        slips[word] |= {a + x + b[1:] for a, b in cuts if b for x in letters}
+        slips[word] |= {a + x + b for a, b in cuts for x in letters}
+    return slips
+
+
+_STOP = ("with", "in", "of", "featuring", "printed", "and", "worn", "bearing", "that")
+_VERBS = ("wearing", "wears", "wear", "wore", "worn", "dressed", "in", "of")
+_SLEEVES = {
+    "sleeveless": re.compile(r"\b(?:sleeveless|(?:no|without) sleeves?)\b"),
+    **{
+        arms: re.compile(
+            rf"\b{arms}[\s,-]+(?:(?!(?:with|and|long|short|{NOUN})\b)[\w]+[\s,-]+){{0,3}}sleeve"
+        )
+        for arms in ("long", "short")
+    },
+}
+_COMPOUND_NOUNS = re.compile(r"\b(?:(tank)|(bomber)|(cami)|(henley)) (?:tops?|jackets?|shirts?)\b")
+_IN_COLOUR = re.compile(rf"(?:(?<!printed) in|,) ({HUE})(?=\W*$| (?:with|and)\b|,)")
+
+
+@lru_cache(1 << 16)
+def _parse(text: str) -> tuple[tuple[str, str], ...]:
+    text = _COMPOUND_NOUNS.sub(lambda match: match[match.lastindex], repair_caption(text).lower())
+    tokens = re.findall(r"[a-z0-9']+(?:-[a-z0-9']+)*|[,.]", text)
+    place = _head_noun(tokens)
+    found = {
+        "category": CATEGORY_WORDS[tokens[place]] if place is not None else None,
+        "colour": _colour(tokens if place is None else tokens[:place], text),
+        "sleeve": stated_sleeve(text),
+        "gender": next((WEARERS[token] for token in tokens if token in WEARERS), None),
+    }
+    return tuple((key, word) for key, word in found.items() if word)
+
+
+def parse_caption(text: str) -> dict[str, str]:
+    """Return the category, colour, sleeve and gender that a caption states, as codebook words.
+
+    What it does not state is left out; a colour is that of the garment, not of letters on it.
+    The colour "multicolour" is stated too, though the codebook has no word for it.
+    """
+    return dict(_parse(text))
+
+
+def contradictions(attributes: dict[str, str], caption: str) -> dict[str, tuple[str, str]]:
+    """Return {attribute: (its label, what the caption states instead)}; {} where they agree."""
+    stated = parse_caption(caption)
+    labels = {key: attributes[key] for key in FEATURES if key in attributes}
+    if "category" in labels:
+        labels["category"] = CATEGORY_WORDS.get(labels["category"], labels["category"])
+    return {
+        key: (label, stated[key])
+        for key, label in labels.items()
+        if stated.get(key, label) != label
+    }
+
+
+def _head_noun(tokens: list[str]) -> int | None:
+    """Return where the garment is: the last category of the first phrase that names one."""
+    first = next((i for i, token in enumerate(tokens) if token in CATEGORY_WORDS), None)
+    if first is None:
+        return None
+    end = next((i for i in range(first, len(tokens)) if tokens[i] in (*_STOP, ",", ".")), None)
+    return max(i for i in range(first, end or len(tokens)) if tokens[i] in CATEGORY_WORDS)
+
+
+def _colour(tokens: list[str], text: str) -> str | None:
+    """Return the colour that stands before the garment, or after it as "in black"."""
+    start = max((i for i, token in enumerate(tokens) if token in _VERBS), default=-1) + 1
+    if _MULTI.search(" ".join(tokens[start:])):
+        return MULTICOLOUR
+    colours = dict.fromkeys(filter(None, map(_colour_of, tokens[start:])))
+    if not colours and (match := _IN_COLOUR.search(text)):
+        colours = dict.fromkeys(filter(None, map(_colour_of, match[1].split())))
+        return MULTICOLOUR if _MULTI.search(match[1]) else next(iter(colours), None)
+    return MULTICOLOUR if len(colours) > 1 else next(iter(colours), None)
+
+
+_MULTI = re.compile(_MANY)
+
+
+def _colour_of(token: str) -> str | None:
+    """Return the colour of a word, of "white-gray" and "cream-colored" the first one."""
+    if token in COLOUR_WORDS:
+        return COLOUR_WORDS[token]
+    parts = token.split("-")
+    if len(parts) < 2 or parts[-1] not in ("colored", "coloured", "sleeved", *COLOUR_WORDS):
+        return None
+    return next((COLOUR_WORDS[part] for part in parts if part in COLOUR_WORDS), None)
+
+
+def stated_sleeve(text: str) -> str | None:
+    """Return "long", "short" or "sleeveless", whichever a text in lower case says first."""
+    if "sleeve" not in text:
+        return None
+    places = {
+        arms: match.start() for arms, find in _SLEEVES.items() if (match := find.search(text))
+    }
+    return min(places, key=places.get, default=None)

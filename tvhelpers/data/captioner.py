@@ -1,0 +1,80 @@
+"""Captions of pictures by an image-to-text model of transformers, such as BLIP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from tvhelpers.config import InputError
+from tvhelpers.data.items import Source
+from tvhelpers.runtime import atomic_path, choose_device, quiet_libraries, read_jsonl
+
+
+def caption_images(
+    source: Source,
+    model: str,
+    out: Path,
+    *,
+    batch_size: int = 8,
+    device: str = "auto",
+    max_new_tokens: int = 40,
+    say: Callable[[str], None] = print,
+) -> list[str]:
+    """Return a caption of each picture by an image-to-text model such as BLIP.
+
+    `model` is a folder or hub id.  Captions are added to the file `out` as they come, and what is
+    there already is not made again.  Raises InputError where the model cannot be loaded, or `out`
+    is of another source or model.
+    """
+    request = {"source": source.fingerprint, "model": str(model), "max_tokens": max_new_tokens}
+    done = _resume(out, request)
+    if len(done) < len(source):
+        caption = _load_captioner(str(model), choose_device(device), max_new_tokens)
+    with open(out, "a", encoding="utf-8") as file:
+        for start in range(len(done), len(source), batch_size):
+            indices = range(start, min(start + batch_size, len(source)))
+            texts = caption([source.pixels(i) for i in indices])
+            for i, text in zip(indices, texts, strict=True):
+                file.write(json.dumps({"item": source.item_ids[i], "caption": text}) + "\n")
+            file.flush()
+            done += texts
+            if start // batch_size % 50 == 0:
+                say(f"{len(done):,} of {len(source):,} pictures captioned")
+    return done
+
+
+def _resume(out: Path, request: dict) -> list[str]:
+    """Return the captions of `out` so far; half a line at its end is cut off."""
+    rows = read_jsonl(out)
+    if rows and rows[0] != request:
+        raise InputError(
+            f"{out} holds the captions of another source or model; choose another name"
+        )
+    with atomic_path(out) as aside:
+        aside.write_text("".join(json.dumps(row) + "\n" for row in rows or [request]))
+    return [row["caption"] for row in rows[1:]]
+
+
+def _load_captioner(model: str, device: str, max_new_tokens: int) -> Callable[[list], list[str]]:
+    """Return a function from pixels (list of uint8 (H, W, 3)) to captions."""
+    import torch
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    quiet_libraries()
+    try:
+        processor = AutoProcessor.from_pretrained(model)
+        network = AutoModelForImageTextToText.from_pretrained(model).to(device).eval()
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{model} cannot be loaded as an image captioner ({' '.join(str(error).split())[:200]})"
+            "; give a folder or hub id such as Salesforce/blip-image-captioning-base"
+        ) from None
+
+    @torch.inference_mode()
+    def caption(pixels: list) -> list[str]:
+        inputs = processor(images=pixels, return_tensors="pt").to(device)
+        ids = network.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
+        return [text.strip() for text in processor.batch_decode(ids, skip_special_tokens=True)]
+
+    return caption
