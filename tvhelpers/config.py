@@ -31,6 +31,7 @@ class TrainConfig:
     )
     base: str = "mini"  # name in data_manifest.yaml, folder, or hub id
     data: str = ""  # name in data_manifest.yaml, or folder
+    captions: str = ""  # a file of `data captions` instead of the data's own; "" = its own
     classes: str = ""  # baseline: the attribute whose words are its classes; "" = none
     rank: int = 8  # LoRA rank
     targets: str = "attention"  # layers with LoRA: attention | attention+ff | attention+ff+conv

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from tvhelpers.config import InputError, build_config
+from tvhelpers.data.captions import write_captions
 from tvhelpers.data.sources import open_source
 from tvhelpers.models.base import find_base, load_part, save_pipeline
 from tvhelpers.runtime import Interrupted, locked, root_dir
@@ -210,6 +211,22 @@ def test_a_folder_with_another_training_is_refused(settings, tmp_path):
     with pytest.raises(InputError, match=r"another training \(different: rank\)"):
         train(build_config(**{**settings, "steps": 1, "rank": 3}), tmp_path)
     assert (tmp_path / "adapter.safetensors").read_bytes() == adapter
+
+
+def test_captions_of_a_file_stand_for_the_datas_own(settings, tmp_path):
+    path, config = tmp_path / "new.jsonl", {**settings, "steps": 1, "eval_steps": 0}
+    source = open_source(settings["data"])
+    write_captions(source, path, say=lambda text: None)
+    embeds = []
+    for captions in ("", str(path)):
+        train(build_config(**config, captions=captions), tmp_path / f"run{captions != ''}")
+        caches = sorted((root_dir() / "artifacts").glob("cache-*"), key=os.path.getmtime)
+        embeds.append(np.load(caches[-1] / "embeds.npy"))
+    assert len(caches) == 2 and not np.array_equal(*embeds)
+    assert np.array_equal(embeds[0][0], embeds[1][0])  # the empty prompt
+    path.write_text(path.read_text().split("\n", 1)[1])
+    with pytest.raises(InputError, match="captions of 23 items"):
+        train(build_config(**config, captions=str(path)), tmp_path / "other")
 
 
 def test_a_loss_that_is_not_finite_ends_the_training_with_a_sentence(settings, tmp_path):

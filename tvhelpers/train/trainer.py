@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from tvhelpers.config import InputError, TrainConfig, to_dict
+from tvhelpers.data.captions import with_captions
 from tvhelpers.data.sources import open_source
 from tvhelpers.data.split import split_by_product
 from tvhelpers.models.base import (
@@ -70,11 +71,10 @@ def train(
     used, Interrupted on Ctrl-C or SIGTERM.
     """
     run_dir = Path(run_dir)
-    source, base, root = (
-        open_source(config.data),
-        base or find_base(config.base),
-        root or root_dir(),
-    )
+    source = open_source(config.data)
+    if config.captions:
+        source = with_captions(source, Path(config.captions))
+    base, root = base or find_base(config.base), root or root_dir()
     device = choose_device(config.device)
     dtype, reason = choose_dtype(config.dtype, device)
     unet = load_part(base, "unet")
@@ -83,7 +83,7 @@ def train(
     train_items, held_out = split_items(source, config)
     classes = find_classes(config.classes, source.attributes) if config.classes else Classes()
     request = {**to_dict(config), "data_fingerprint": source.fingerprint, "base_digest": digest}
-    where = ("device", "data", "base")  # what is there is in the digests
+    where = ("device", "data", "base", "captions")  # what is there is in the digests
     with locked(make_dir(run_dir) / ".lock"):
         claim_dir(run_dir, request, "training", marker="config.json", ignore=where)
         if is_finished(run_dir, config.method):
