@@ -45,7 +45,7 @@ FITS = {
     "detail": FitConfig(steps=4000, batch_size=8, learning_rate=1e-3, seed=4),
     "decoder": FitConfig(steps=2400, batch_size=8, learning_rate=1e-3, seed=5),
     "clip": FitConfig(steps=1100, batch_size=128, learning_rate=1e-3, weight_decay=0.1),
-    "judge": FitConfig(steps=900, batch_size=48, learning_rate=3e-3, seed=7),
+    "judge": FitConfig(steps=2000, batch_size=48, learning_rate=3e-3, seed=7),
 }
 UNET = TrainConfig(
     method="full",
