@@ -45,6 +45,7 @@ class TrainConfig:
 
     # The images
     resolution: int = 0  # pixels a side, a multiple of 8; 0 = the base's own
+    balance: str = ""  # draw items by weight: "category,colour" evens these out, "weight" = column
     flip: bool = True  # cache the mirrored image of every training item too
     held_out: float = 0.1  # share of the products kept out of training, 0..0.5
     split_seed: int = 0  # which those are, and the noise of their loss

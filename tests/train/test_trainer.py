@@ -157,6 +157,43 @@ def test_the_held_out_products_are_never_trained_on(make_trainer):
     assert products and trained and not products & trained
 
 
+def test_items_are_drawn_by_their_weights(make_trainer):
+    plain, weighted = make_trainer(), make_trainer()
+    weighted.item_weights = np.arange(plain.cache.num_items, dtype=float)
+    num_entries = len(plain.entries)
+    order = np.array([weighted._entry(i) for i in range(50 * num_entries)])
+    drawn = np.bincount(order, minlength=2 * plain.cache.num_items)[weighted.entries]
+    expected = weighted.item_weights[weighted.entries % plain.cache.num_items]
+    expected *= 50 * num_entries / expected.sum()
+    assert np.abs(drawn - expected).max() <= 50  # an epoch rounds by less than one
+    assert np.abs(drawn - expected).mean() < 5
+    assert drawn[weighted.entries % plain.cache.num_items == 0].sum() == 0
+    assert [weighted._entry(i) for i in (300, 7)] == [order[300], order[7]]  # of position alone
+    weighted.item_weights = np.ones(plain.cache.num_items)
+    weighted._epoch = None
+    equal = [weighted._entry(i) for i in range(num_entries)]
+    assert sorted(equal) == sorted(plain._entry(i) for i in range(num_entries))
+
+
+def test_balanced_training_says_its_sample_size_and_goes_on_alike(settings, tmp_path):
+    config = {**settings, "data": "flats", "limit": 60, "balance": "category", "resolution": 64}
+    said = []
+    train(build_config(**config), tmp_path / "whole", say=said.append)
+    assert any("effective sample size" in text for text in said)
+
+    def stop(step, unet):
+        if step == 6:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted):
+        train(build_config(**config), tmp_path / "cut", preview=stop, say=lambda text: None)
+    train(build_config(**config), tmp_path / "cut", say=lambda text: None)
+    whole, cut = (tmp_path / run / "adapter.safetensors" for run in ("whole", "cut"))
+    assert whole.read_bytes() == cut.read_bytes()
+    with pytest.raises(InputError, match="no item states 'fabric'"):
+        train(build_config(**{**config, "balance": "fabric"}), tmp_path / "other")
+
+
 def test_every_latent_belongs_to_its_caption(make_trainer):
     trainer = make_trainer()
     cache, source, base = (

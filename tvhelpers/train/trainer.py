@@ -16,6 +16,7 @@ import torch
 
 from tvhelpers.config import InputError, TrainConfig, to_dict
 from tvhelpers.data.captions import with_captions
+from tvhelpers.data.coverage import effective_sample_size, item_weights
 from tvhelpers.data.sources import open_source
 from tvhelpers.data.split import split_by_product
 from tvhelpers.models.base import (
@@ -106,6 +107,8 @@ def train(
         trainer = Trainer(config, unet, scheduler, cache, train_items, held_out, device, dtype)
         if classes.words:
             trainer.labels = np.array(classes.labels(source.attributes[: cache.num_items]))
+        if config.balance:
+            trainer.item_weights = _balance(source, train_items, config.balance, say)
         trainer.run(run_dir, preview, say)
         result = _finish(trainer, run_dir, base, digest, classes)
     before, after = result["held_out_loss_base"], result["held_out_loss"]
@@ -127,6 +130,15 @@ def is_finished(run_dir: Path, method: str) -> bool:
     """Return whether a run has its result, and what it trained is still there."""
     trained = "adapter.safetensors" if method == "lora" else "pipeline"
     return (run_dir / "result.json").exists() and (run_dir / trained).exists()
+
+
+def _balance(source, train_items: np.ndarray, balance: str, say) -> np.ndarray:
+    """Return a weight for each item of the source, 0 where it is not trained on."""
+    weights = np.zeros(len(source))
+    weights[train_items] = item_weights([source.attributes[i] for i in train_items], balance)
+    size = effective_sample_size(weights[train_items])
+    say(f"items drawn by {balance}: effective sample size {size:.0f} of {len(train_items)}")
+    return weights
 
 
 def split_items(source, config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
@@ -155,6 +167,7 @@ class Trainer:
         self.entries = cache.entries(train_items, config.flip)
         self.held_out = held_out
         self.labels: np.ndarray | None = None  # class of each item, for a baseline with classes
+        self.item_weights: np.ndarray | None = None  # how often each item is drawn; None = alike
         self.prediction_type = scheduler.config.prediction_type
         self.alphas_cumprod = scheduler.alphas_cumprod.to(device)
         self.scaling_factor = cache.about["scaling_factor"]
@@ -278,10 +291,19 @@ class Trainer:
         epoch, place = divmod(position, len(self.entries))
         if getattr(self, "_epoch", None) != epoch:
             self._epoch = epoch
-            self._order = np.random.default_rng(
-                seed_for(self.config.seed, "order", epoch)
-            ).permutation(self.entries)
+            rng = np.random.default_rng(seed_for(self.config.seed, "order", epoch))
+            self._order = rng.permutation(self._drawn(rng))
         return self._order[place]
+
+    def _drawn(self, rng: np.random.Generator) -> np.ndarray:
+        """Return the entries of an epoch: each once, or in proportion to its weight (systematic
+        resampling, which leaves to chance only the rounding)."""
+        if self.item_weights is None:
+            return self.entries
+        weights = self.item_weights[self.entries % self.cache.num_items]
+        places = (np.arange(len(self.entries)) + rng.random()) / len(self.entries)
+        ends = np.cumsum(weights)
+        return self.entries[np.searchsorted(ends / ends[-1], places, side="right")]
 
     def _labels(self, items: np.ndarray) -> torch.Tensor:
         """Return the classes (B,) of items, zeros where there are no classes."""

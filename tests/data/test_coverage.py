@@ -1,0 +1,62 @@
+"""Coverage counts what is there and names what is not; weights balance it."""
+
+import numpy as np
+import pytest
+
+from tvhelpers.config import InputError
+from tvhelpers.data.coverage import (
+    coverage,
+    demand_weights,
+    effective_sample_size,
+    format_coverage,
+    inverse_frequency_weights,
+    item_weights,
+    pair_table,
+)
+
+ROWS = (
+    [{"gender": "female", "category": "dress"}] * 300
+    + [{"gender": "female", "category": "tee"}] * 100
+    + [{"gender": "male", "category": "tee"}] * 98
+    + [{"category": "tee"}] * 2
+)
+
+
+def test_counts_and_gaps():
+    report = coverage(ROWS, ("gender", "category"))
+    assert report["counts"]["gender"] == {"female": 400, "male": 98, "not stated": 2}
+    assert report["gaps"] == [{"words": ["male", "dress"], "count": 0, "expected": 59.0}]
+    assert report["effective_words"]["category"] == pytest.approx(1.96, abs=0.01)
+    assert "male + dress" in format_coverage(report)
+    table, rows, columns = pair_table(ROWS, "gender", "category")
+    assert (rows, columns) == (["female", "male"], ["dress", "tee"])
+    assert table.tolist() == [[300, 100], [0, 98]]
+    with pytest.raises(InputError, match=r"states 'colour'; the items state category, gender"):
+        coverage(ROWS, ("colour",))
+
+
+def test_balanced_weights_draw_every_kind_alike():
+    weights = inverse_frequency_weights(ROWS, ("gender", "category"), cap=1000)
+    kinds = np.array([(row.get("gender", ""), row["category"]) for row in ROWS])
+    sums = [weights[(kinds == kind).all(1)].sum() for kind in np.unique(kinds, axis=0)]
+    assert np.ptp(sums) < 1e-9 and weights.mean() == pytest.approx(1)
+    assert effective_sample_size(weights) < 40  # two items are a quarter of what is drawn
+    capped = inverse_frequency_weights(ROWS, ("gender", "category"))
+    assert effective_sample_size(capped) > 100
+    assert np.ptp(inverse_frequency_weights(ROWS, ("category",), power=0)) == 0
+    assert effective_sample_size(np.ones(7)) == pytest.approx(7)
+
+
+def test_demand():
+    weights = demand_weights([0, 10, 30])
+    assert weights.mean() == pytest.approx(1) and 0 < weights[0] < weights[1] < weights[2]
+    assert weights[2] / weights[1] == pytest.approx(3)
+    rows = [{"weight": "3"}, {"weight": "1"}, {}]
+    assert np.argsort(item_weights(rows, "weight")).tolist() == [2, 1, 0]
+    for bad in ("-1", "nan", "inf", "many"):
+        with pytest.raises(InputError, match="number"):
+            item_weights([{"weight": bad}, {"weight": "1"}], "weight")
+    with pytest.raises(InputError, match='give a column "weight"'):
+        item_weights([{}], "weight")
+    with pytest.raises(InputError, match="not all zero"):
+        demand_weights([0, 0])

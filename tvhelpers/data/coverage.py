@@ -1,0 +1,152 @@
+"""What a data set shows often, seldom and never; weights that balance it or follow demand."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from tvhelpers.config import InputError
+
+NOT_STATED = "not stated"
+EXPECTED = 20  # a pair of words that chance would show so often and nobody shows is a gap
+SELDOM = 0.1  # of what chance would show
+
+
+def coverage(attributes: Sequence[dict[str, str]], names: Sequence[str]) -> dict:
+    """Return how often each word of the attributes `names` occurs, alone and in pairs.
+
+    {"items", "counts": {name: {word: n}}, "effective_words": {name: exp(entropy)}, "gaps":
+    [{"words", "count", "expected"}]}: a gap is a pair of words met less than a tenth as often as
+    their shares would give, where that is 20 items or more.  Raises InputError where no item
+    states a name.
+    """
+    if missing := [name for name in names if not any(name in row for row in attributes)]:
+        known = sorted({name for row in attributes for name in row})
+        raise InputError(
+            f"no item states {missing[0]!r}; the items state {', '.join(known) or 'nothing'}"
+        )
+    counts = {
+        name: dict(Counter(row.get(name, NOT_STATED) for row in attributes).most_common())
+        for name in names
+    }
+    gaps = [gap for a, b in itertools.combinations(names, 2) for gap in _gaps(attributes, a, b)]
+    return {
+        "items": len(attributes),
+        "counts": counts,
+        "effective_words": {name: _effective(list(row.values())) for name, row in counts.items()},
+        "gaps": sorted(gaps, key=lambda gap: gap["count"] / gap["expected"]),
+    }
+
+
+def pair_table(
+    attributes: Sequence[dict[str, str]], first: str, second: str
+) -> tuple[np.ndarray, list[str], list[str]]:
+    """Return (counts int (A, B), words of `first`, words of `second`), frequent words first."""
+    pairs = Counter(
+        (row[first], row[second]) for row in attributes if first in row and second in row
+    )
+    words = []
+    for place in (0, 1):
+        totals = Counter()
+        for pair, count in pairs.items():
+            totals[pair[place]] += count
+        words.append([word for word, _ in totals.most_common()])
+    table = np.array([[pairs[a, b] for b in words[1]] for a in words[0]], int)
+    return table.reshape(len(words[0]), len(words[1])), *words
+
+
+def _gaps(attributes: Sequence[dict[str, str]], first: str, second: str) -> list[dict]:
+    table, rows, columns = pair_table(attributes, first, second)
+    if not table.size:
+        return []
+    expected = np.outer(table.sum(1), table.sum(0)) / table.sum()
+    seldom = (expected >= EXPECTED) & (table < SELDOM * expected)
+    return [
+        {
+            "words": [rows[i], columns[j]],
+            "count": int(table[i, j]),
+            "expected": round(float(expected[i, j]), 1),
+        }
+        for i, j in zip(*np.nonzero(seldom), strict=True)
+    ]
+
+
+def _effective(counts: Sequence[int]) -> float:
+    """Return exp(entropy): of how many equally frequent words the spread would be the same."""
+    shares = np.array(counts) / sum(counts)
+    return round(float(np.exp(-(shares * np.log(shares)).sum())), 2)
+
+
+def inverse_frequency_weights(
+    attributes: Sequence[dict[str, str]], names: Sequence[str], power: float = 1.0, cap: float = 10
+) -> np.ndarray:
+    """Return weights float (N,) of mean 1: each combination of the words of `names` as often.
+
+    `power`: 1 balances in full, 0 not at all; none is above `cap` times the mean before that.
+    Raises InputError where no item states a name.
+    """
+    coverage(attributes, names)
+    rows = [tuple(row.get(name, NOT_STATED) for name in names) for row in attributes]
+    counts = Counter(rows)
+    weights = np.array([counts[row] for row in rows], float) ** -power
+    weights = np.minimum(weights / weights.mean(), cap)
+    return weights / weights.mean()
+
+
+def demand_weights(values: Sequence[float], power: float = 1.0, floor: float = 0.1) -> np.ndarray:
+    """Return weights float (N,) of mean 1 that follow a column, such as sales or clicks.
+
+    What is counted instead (photos by customers, say) is a proxy of demand, and should be called
+    one.  `floor`: the least weight as a share of the mean, so that what does not sell is still
+    learnt.  Raises InputError for values that are negative, not finite, or all zero.
+    """
+    values = np.asarray(values, float)
+    if not len(values) or not np.isfinite(values).all() or values.min() < 0 or not values.any():
+        raise InputError("weights must be numbers of 0 or more, one an item, and not all zero")
+    weights = values**power
+    weights = np.maximum(weights / weights.mean(), floor)
+    return weights / weights.mean()
+
+
+def item_weights(attributes: Sequence[dict[str, str]], balance: str) -> np.ndarray:
+    """Return weights float (N,) of mean 1: by the column "weight", or for "category,colour" and the
+    like by inverse frequency.
+
+    Raises InputError where no item states what is named, or a weight is no number of 0 or more.
+    """
+    names = [name.strip() for name in balance.split(",") if name.strip()]
+    if names != ["weight"]:
+        return inverse_frequency_weights(attributes, names)
+    if not any("weight" in row for row in attributes):
+        raise InputError('no item has a weight; give a column "weight", or balance by attributes')
+    try:
+        return demand_weights([float(row.get("weight", 0)) for row in attributes])
+    except ValueError as error:
+        raise InputError(f"a weight is no number of 0 or more ({error}); mend the column") from None
+
+
+def effective_sample_size(weights: np.ndarray) -> float:
+    """Return how many equally weighted items would vary as much (Kish 1965)."""
+    return float(weights.sum() ** 2 / (weights**2).sum())
+
+
+def format_coverage(report: dict, most: int = 12) -> str:
+    """Return a coverage report as text to read."""
+    lines = [f"{report['items']:,} items"]
+    for name, counts in report["counts"].items():
+        lines.append(
+            f"  {name}: {len(counts)} words, as good as {report['effective_words'][name]:.1f} "
+            "equally frequent ones"
+        )
+        for word, count in list(counts.items())[:most]:
+            lines.append(f"    {word:20} {count:7,}  {count / report['items']:6.1%}")
+        if len(counts) > most:
+            lines.append(f"    and {len(counts) - most} more")
+    lines.append(f"  {len(report['gaps'])} gaps: words that hardly ever meet")
+    for gap in report["gaps"][:most]:
+        pair = " + ".join(gap["words"])
+        lines.append(f"    {pair:32} {gap['count']:5,} where chance gives {gap['expected']:,.0f}")
+    return "\n".join(lines)

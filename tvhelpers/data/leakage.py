@@ -1,0 +1,148 @@
+"""Leaks between the sides of a split: shared products, captions, near-duplicate images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from tvhelpers.config import InputError
+from tvhelpers.data.items import Source
+from tvhelpers.runtime import seed_for
+
+HASH_BITS = 6  # two photos of one scene differ in fewer of 64 bits
+THUMB_LEVELS = 5  # and by less on average in their thumbnails; other garments, posed alike: 9
+SIDE = 16
+BLOCK = 1024  # rows of hashes that are compared with all others at once
+
+
+def difference_hash(thumb: np.ndarray) -> np.uint64:
+    """Return 64 bits that say where a thumbnail uint8 (16, 16, 3) grows brighter to the right.
+
+    Neighbouring means of 8 x 9 cells are compared (dHash, Krawetz 2013).
+    """
+    grey = thumb.astype(np.float32).mean(2)
+    rows = grey.reshape(8, 2, SIDE).mean(1)
+    places = np.linspace(0, SIDE - 1, 9)
+    cells = np.stack([np.interp(places, np.arange(SIDE), row) for row in rows])
+    bits = np.packbits(cells[:, 1:] > cells[:, :-1])
+    return bits.view(np.uint64)[0]
+
+
+def thumbnail(pixels: np.ndarray) -> np.ndarray:
+    """Return pixels uint8 (H, W, 3) averaged down to uint8 (16, 16, 3)."""
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BOX))
+
+
+def thumbnails(
+    source: Source, progress: Callable[[int, int], None] = lambda done, total: None
+) -> np.ndarray:
+    """Return the thumbnails uint8 (N, 16, 16, 3) of all items, read one by one."""
+    thumbs = np.empty((len(source), SIDE, SIDE, 3), np.uint8)
+    for index in range(len(source)):
+        thumbs[index] = thumbnail(source.pixels(index))
+        progress(index + 1, len(source))
+    return thumbs
+
+
+def near_duplicates(thumbs: np.ndarray) -> np.ndarray:
+    """Return the pairs int (P, 2), i < j, of images that are nearly the same.
+
+    Their hashes differ in at most 6 bits of 64, their thumbnails by less than 5 levels on average:
+    the same photo, compressed or scaled anew.  All pairs are compared; 79,000
+    images take half a minute.
+    """
+    hashes = np.array([difference_hash(thumb) for thumb in thumbs], np.uint64)
+    flat = thumbs.reshape(len(thumbs), -1).astype(np.int16)
+    found = [np.empty((0, 2), np.int64)]
+    for start in range(0, len(hashes), BLOCK):
+        rows = hashes[start : start + BLOCK, None]
+        bits = np.bitwise_count(rows ^ hashes[None, start:])
+        i, j = np.nonzero(bits <= HASH_BITS)
+        i, j = (i + start)[j > i], (j + start)[j > i]
+        near = np.abs(flat[i] - flat[j]).mean(1) < THUMB_LEVELS
+        found.append(np.stack([i[near], j[near]], 1))
+    return np.concatenate(found)
+
+
+def merge_groups(product_ids: Sequence[str], pairs: np.ndarray) -> list[str]:
+    """Return a group an item: its product, joined with the products of its near-duplicates."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    names, products = np.unique(np.asarray(product_ids, object).astype(str), return_inverse=True)
+    ends = products[np.asarray(pairs, np.int64).reshape(-1, 2)]
+    links = coo_matrix((np.ones(len(ends)), ends.T), shape=(len(names), len(names)))
+    _, groups = connected_components(links, directed=False)
+    first = {group: names[i] for i, group in reversed(list(enumerate(groups)))}
+    return [str(first[groups[product]]) for product in products]
+
+
+def leakage(source: Source, held_out: np.ndarray, pairs: np.ndarray | None = None) -> dict:
+    """Return what the held-out items share with the others; `held_out` bool (N,).
+
+    {"items", "held_out", "products": {"held_out", "shared"}, "captions": {"held_out_items",
+    "verbatim_share"}, "attribute_tuples": {...}, "near_duplicates": pairs across, or None}.
+    """
+    held_out = np.asarray(held_out, bool)
+    if held_out.shape != (len(source),) or held_out.all() or not held_out.any():
+        raise InputError(
+            f"{source.name}: {int(held_out.sum())} of {len(source)} items are held out; a split "
+            "needs some on each side"
+        )
+    across = None
+    if pairs is not None:
+        across = int((held_out[pairs[:, 0]] != held_out[pairs[:, 1]]).sum())
+    tuples = [tuple(sorted(row.items())) for row in source.attributes]
+    return {
+        "items": len(source),
+        "held_out": int(held_out.sum()),
+        "products": _shared(source.product_ids, held_out),
+        "captions": _shared(source.captions, held_out),
+        "attribute_tuples": _shared(tuples, held_out),
+        "near_duplicates": across,
+    }
+
+
+def _shared(values: Sequence, held_out: np.ndarray) -> dict[str, float]:
+    """Return how many different values the held-out side has, how many of them are on the other
+    side too, and the share of held-out items that have one of these."""
+    rest = {value for value, out in zip(values, held_out, strict=True) if not out}
+    mine = [value for value, out in zip(values, held_out, strict=True) if out]
+    both = {value for value in mine if value in rest}
+    share = sum(value in both for value in mine) / len(mine)
+    return {"different": len(set(mine)), "shared": len(both), "items_share": round(share, 4)}
+
+
+def thin_by_attributes(source: Source, limit: int, seed: int) -> np.ndarray:
+    """Return bool (N,), True = kept: at most `limit` items of equal attributes and caption.
+
+    Which are kept is a function of (seed, item id).
+    """
+    if limit < 1:
+        raise InputError(f"limit is {limit}; keep 1 item of equal attributes or more")
+    order = sorted(range(len(source)), key=lambda i: seed_for(seed, "thin", source.item_ids[i]))
+    keep, seen = np.zeros(len(source), bool), {}
+    for index in order:
+        row = (source.captions[index], *sorted(source.attributes[index].items()))
+        seen[row] = seen.get(row, 0) + 1
+        keep[index] = seen[row] <= limit
+    return keep
+
+
+def format_leakage(reports: dict[str, dict]) -> str:
+    """Return {name of a split: `leakage`} as text to read."""
+    lines = []
+    for name, row in reports.items():
+        lines.append(f"{name}: {row['held_out']:,} of {row['items']:,} items held out")
+        for what in ("products", "captions", "attribute_tuples"):
+            one = row[what]
+            lines.append(
+                f"  {what.replace('_', ' ')}: {one['shared']:,} of {one['different']:,} are in "
+                f"training too ({one['items_share']:.1%} of the held-out items)"
+            )
+        if row["near_duplicates"] is not None:
+            lines.append(f"  near-duplicate images across the sides: {row['near_duplicates']:,}")
+    return "\n".join(lines)
