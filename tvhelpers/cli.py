@@ -139,6 +139,27 @@ def _add_data(verbs) -> None:
     convert.add_argument(
         "--decode", default="auto", help="auto, mean, affine, unit or uint8 (default: auto)"
     )
+    _add_get(data)
+
+
+def _add_get(verbs) -> None:
+    get = _verb(verbs, "get", run_get, "Download a data set of data_manifest.yaml, and unpack it.")
+    get.add_argument("name", metavar="NAME")
+    get.add_argument(
+        "--archive",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="a zip or tar that you got by hand, to be unpacked into the data set's folder",
+    )
+
+
+def run_get(options) -> dict:
+    """Obtain the data set, and return where it is."""
+    from tvhelpers.data.download import obtain
+
+    return {"name": options.name, "path": str(obtain(options.name, archives=options.archive))}
 
 
 def run_inspect(options) -> dict:

@@ -9,7 +9,8 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tvhelpers.config import InputError
@@ -219,6 +220,30 @@ def replace_dir(aside: Path, path: Path) -> None:
         if not path.is_dir():
             raise
         shutil.rmtree(aside)  # another process finished the same work first
+
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+def progress(what: str, total: int | None, say: Callable[[str], None], start: int = 0) -> Callable:
+    """Return a function of the bytes done; every 5 seconds it says how far, the rate, time left.
+
+    `total` is None where it is not known, `start` what was done before.
+    """
+    began = last = time.monotonic()
+
+    def tell(done: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < SECONDS_BETWEEN_LINES and done != total:
+            return
+        last, rate, line = now, (done - start) / max(now - began, 1e-3), f"{done / 1e6:.1f} MB"
+        if total is not None:
+            left = (total - done) / max(rate, 1)
+            line += f" of {total / 1e6:.1f} MB, {left // 60:.0f} min {left % 60:02.0f} s left"
+        say(f"{what}: {line}, {rate / 1e6:.1f} MB/s")
+
+    return tell
 
 
 def quiet_libraries() -> None:
