@@ -7,7 +7,6 @@ import pytest
 from tvhelpers import manifest
 from tvhelpers.config import InputError
 
-
 ROW = "a: {kind: images, licence: x, obtain: y, "
 
 

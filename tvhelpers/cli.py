@@ -139,7 +139,19 @@ def _add_data(verbs) -> None:
     convert.add_argument(
         "--decode", default="auto", help="auto, mean, affine, unit or uint8 (default: auto)"
     )
+    convert.add_argument(
+        "--columns",
+        metavar="OURS=THEIRS,...",
+        help="of a table: caption=name,images=photos/{sku}.jpg,category=type,product=sku",
+    )
     _add_get(data)
+
+
+def _pairs(text: str) -> dict[str, str]:
+    pairs = [pair.partition("=") for pair in text.split(",")]
+    if not all(ours.strip() and theirs.strip() for ours, _, theirs in pairs):
+        raise InputError(f"--columns is {text!r}; give OURS=THEIRS, parted by commas")
+    return {ours.strip(): theirs.strip() for ours, _, theirs in pairs}
 
 
 def _add_get(verbs) -> None:
@@ -176,7 +188,14 @@ def run_convert(options) -> dict:
     """Convert, and return what was written."""
     from tvhelpers.data.convert import convert
 
-    return convert(options.path, options.out, size=options.size, decode=options.decode, say=print)
+    return convert(
+        options.path,
+        options.out,
+        size=options.size,
+        decode=options.decode,
+        say=print,
+        columns=_pairs(options.columns) if options.columns else None,
+    )
 
 
 def _add_train(verbs) -> None:

@@ -62,11 +62,13 @@ def entries() -> dict[str, dict]:
     given = os.environ.get("TV_MANIFEST")
     if given and not Path(given).is_file():
         raise InputError(f"there is no manifest at {given}; set TV_MANIFEST to a {FILE_NAME}")
-    return {**_read(manifest_path()), **(_read(Path(given)) if given else {})}
+    paths = [manifest_path(), *([Path(given)] if given else [])]
+    rows = [_read(path, path.stat().st_mtime_ns) for path in paths]
+    return {name: row for part in rows for name, row in part.items()}
 
 
 @cache
-def _read(path: Path) -> dict[str, dict]:
+def _read(path: Path, changed: int) -> dict[str, dict]:
     import yaml  # here, because `import tvhelpers.manifest` is on the way to every command
 
     try:
@@ -115,9 +117,7 @@ def _check_keys(where: str, row: dict, allowed: dict) -> None:
                 f"{where}: {key} is of type {type(value).__name__}, but {names} is needed; mend it"
             )
         if key in CHOICES and value not in CHOICES[key]:
-            raise InputError(
-                f"{where} is of {key} {value!r}; choose {', '.join(CHOICES[key])}"
-            )
+            raise InputError(f"{where} is of {key} {value!r}; choose {', '.join(CHOICES[key])}")
 
 
 def _check_file(where: str, file) -> None:

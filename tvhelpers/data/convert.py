@@ -34,19 +34,21 @@ def convert(
     decode: str = "auto",
     progress: Callable[[int, int], None] | None = None,
     say: Callable[[str], None] | None = None,
+    columns: dict[str, str] | None = None,
 ) -> dict:
     """Write OUT/pixels.h5 (`pixels` uint8 (N, H, W, 3) RGB, one row a chunk) and OUT/items.jsonl.
 
     `size`: pixels a side, padded to a square and rescaled (Lanczos); None keeps them.
-    `progress(done, total)` is called as it goes, `say` with sentences.  A conversion that was
-    stopped goes on.  Returns {"out", "items", "shape", "decode", "was_done"}.  Raises InputError
-    where the input cannot be read, or OUT holds other results.
+    `columns` explains a table (`open_source`).  `progress(done, total)` is called as it goes, `say`
+    with sentences.  A conversion that was stopped goes on.  Returns {"out", "items", "shape",
+    "decode", "was_done"}.  Raises InputError where the input cannot be read, or OUT holds other
+    results.
     """
     if size is not None and not 1 <= size <= MAX_SIZE:
         raise InputError(f"size is {size}; give 1 to {MAX_SIZE} pixels")
     if decode not in ("auto", *DECODES):
         raise InputError(f"unknown decode {decode!r}; choose auto, {', '.join(DECODES)}")
-    source = open_source(path, decode)
+    source = open_source(path, decode, columns)
     shape = (len(source), *_row(source, 0, size).shape)
     request = {"format": FORMAT, "source": source.fingerprint, "size": size, "decode": decode}
     out_dir = claim_dir(Path(out_dir), request, "conversion")

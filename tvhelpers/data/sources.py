@@ -5,25 +5,30 @@ from __future__ import annotations
 import hashlib
 import re
 import warnings
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from tvhelpers import manifest
 from tvhelpers.config import InputError
-from tvhelpers.data.items import Source, file_digest, read_rows
+from tvhelpers.data.items import H5Source, Source, file_digest, read_rows
 from tvhelpers.data.photos import open_photos
+from tvhelpers.data.readers import open_mapped, open_reader
+from tvhelpers.data.tables import ENDINGS
 from tvhelpers.runtime import content_key
 
 
-def open_source(name_or_path: str | Path, decode: str = "auto") -> Source:
+def open_source(
+    name_or_path: str | Path, decode: str = "auto", columns: dict[str, str] | None = None
+) -> Source:
     """Open a name of data_manifest.yaml, or a folder or file.
 
     A folder with Img/G2.h5 (and Anno, Eval), or that file; a converted folder (pixels.h5,
     items.jsonl); photos with metadata.csv or .jsonl (file_name and a caption, text, or category);
-    photos with a .txt caption each; photos in folders that are named by category.  `decode` is for
-    HDF5 files (`open_h5_images`). Raises InputError where nothing of that is found.
+    photos with a .txt caption each; photos in folders that are named by category; photos named in
+    words; a table of any columns, which `columns` {ours: theirs} explains as the manifest's rows
+    do.  `decode` is for HDF5 files (`open_h5_images`).  Raises InputError where nothing of that is
+    found.
     """
     row = manifest.entries().get(str(name_or_path))
     if row and row["kind"] == "flats":
@@ -33,6 +38,10 @@ def open_source(name_or_path: str | Path, decode: str = "auto") -> Source:
             f"{name_or_path} is no source of images but {row['kind']}; give a data set's name "
             "or folder"
         )
+    if row and columns:
+        raise InputError(f"the columns of {name_or_path} are in the manifest; leave --columns out")
+    if row and row.get("reader", "photos") != "photos":
+        return open_reader(str(name_or_path), row, decode=decode)
     path = manifest.local_path(str(name_or_path)) if row else Path(name_or_path)
     name = str(name_or_path) if row else _safe_name(path)
     if not path.exists():
@@ -42,6 +51,8 @@ def open_source(name_or_path: str | Path, decode: str = "auto") -> Source:
         raise InputError(
             f"{path} does not exist; give a folder, a file, or one of {', '.join(names)}"
         )
+    if columns or (path.is_file() and path.suffix.lower() in ENDINGS):
+        return open_mapped(name, path, columns or {}, decode)
     if (path / "items.jsonl").is_file():
         return _open_converted(name, path)
     if path.is_file() or (path / "Img" / "G2.h5").is_file() or (path / "G2.h5").is_file():
@@ -53,19 +64,6 @@ def _safe_name(path: Path) -> str:
     """Return a name for folders of results: letters, digits, dots, dashes."""
     name = path.stem if path.is_file() else path.resolve().name
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "source"
-
-
-@dataclass
-class H5Source(Source):
-    """Items whose pixels are in an HDF5 file."""
-
-    images: object = field(kw_only=True)  # H5Images
-
-    def pixels(self, index: int) -> np.ndarray:
-        return self.images[index]
-
-    def mask(self, index: int) -> np.ndarray | None:
-        return self.images.mask(index)
 
 
 def _open_g2(name: str, path: Path, decode: str) -> H5Source:
