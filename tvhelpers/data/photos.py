@@ -13,10 +13,11 @@ from PIL import Image, ImageOps
 
 from tvhelpers.config import InputError
 from tvhelpers.data.items import ATTRIBUTES, Source, file_digest
-from tvhelpers.data.tables import ENDINGS, read_table, text
+from tvhelpers.data.tables import ENDINGS, read_table, some, text
 from tvhelpers.runtime import content_key
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+MAX_SIDE = 16_384  # pixels; a square of it takes 0.8 GB
 SPLITS = {"train": "train", "test": "test", "val": "val", "valid": "val", "validation": "val"}
 CAMERA_WORDS = (
     "img", "dsc", "dscn", "dscf", "pxl", "mvimg", "image", "photo", "picture", "pic", "screenshot",
@@ -88,7 +89,7 @@ def _metadata(folder: Path) -> list[dict] | None:
         return None
     lacking = [number for number, row in enumerate(rows) if not row.get("file_name")]
     if lacking:
-        seen = f"row {lacking[0]} has {', '.join(map(str, rows[lacking[0]]))}"
+        seen = f"row {lacking[0]} has {some(rows[lacking[0]])}"
         raise InputError(
             f"{folder}: the metadata needs rows, each with a file_name and a caption or category; "
             f"{seen}; if columns have other names, give --columns"
@@ -218,7 +219,7 @@ def _caption(row: dict, attributes: dict[str, str], place: str) -> str:
     if not caption and "category" not in attributes:
         raise InputError(
             f"{place} has no caption, text or category; add one, or name the column with --columns "
-            f"caption=COLUMN (it has {', '.join(map(str, row))})"
+            f"caption=COLUMN (it has {some(row)})"
         )
     return caption or describe(attributes)
 
@@ -257,9 +258,13 @@ def resize(pixels: np.ndarray, size: int) -> np.ndarray:
     """Return pixels uint8 (size, size, 3), rescaled by Lanczos.
 
     They are first padded to a square with the median colour of the border.  Nothing is cut or
-    distorted; pixels of that size already come back as they are.
+    distorted; pixels of that size already come back as they are.  Raises InputError for a strip.
     """
     height, width = pixels.shape[:2]
+    if max(height, width) > MAX_SIDE:
+        raise InputError(
+            f"an image of {width} x {height} pixels cannot be padded to a square; crop it"
+        )
     if height != width:
         border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
         side = max(height, width)

@@ -194,15 +194,18 @@ def _open_h5(name: str, folder: Path, row: dict, decode: str) -> H5Source:
 
 def _h5_words(path: Path, count: int) -> list[dict]:
     """Return a row for each of `count` images of what else has a value for each, as text."""
-    columns = {}
-    with open_h5(path) as file:
-        for name, data in file.items():
-            if getattr(data, "shape", None) in ((count,), (count, 1)):
-                try:
-                    columns[name] = [tables.text(value) for value in data[:].ravel().tolist()]
-                except Exception as error:  # a damaged file raises nearly anything
-                    reason = f"{name} cannot be read: {' '.join(str(error).split())}"
-                    raise InputError(f"{path} is damaged ({reason}); get it anew") from None
+    try:
+        with open_h5(path) as file:
+            columns = {
+                name: [tables.text(value) for value in data[:].ravel().tolist()]
+                for name, data in file.items()
+                if getattr(data, "shape", None) in ((count,), (count, 1))
+            }
+    except InputError:
+        raise
+    except Exception as error:  # a damaged file raises nearly anything
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} is damaged ({reason}); get it anew") from None
     return [dict(zip(columns, values)) for values in zip(*columns.values())] or [{}] * count
 
 

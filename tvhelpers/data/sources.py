@@ -17,6 +17,8 @@ from tvhelpers.data.readers import open_mapped, open_reader
 from tvhelpers.data.tables import ENDINGS
 from tvhelpers.runtime import content_key
 
+ROW_KINDS = {"caption": str, "attributes": dict, "product": str, "split": str}  # of items.jsonl
+
 
 def open_source(
     name_or_path: str | Path, decode: str = "auto", columns: dict[str, str] | None = None
@@ -109,11 +111,13 @@ def _open_converted(name: str, path: Path) -> H5Source:
         raise InputError(
             f"{path}: items.jsonl has {len(rows)} rows, pixels.h5 {len(images)}; convert anew"
         )
-    missing = {"caption", "attributes", "product", "split"} - set.intersection(*map(set, rows))
-    if missing:
-        raise InputError(
-            f"{path}/items.jsonl lacks {', '.join(sorted(missing))} in some row; convert anew"
-        )
+    for number, row in enumerate(rows):
+        lacking = [key for key, kind in ROW_KINDS.items() if type(row.get(key)) is not kind]
+        if lacking or row["split"] not in ("", "train", "test", "val"):
+            raise InputError(
+                f"{path}/items.jsonl: row {number} has no {lacking[0] if lacking else 'split'} "
+                "that can be used; convert anew"
+            )
     ids = [str(row.get("item", i)) for i, row in enumerate(rows)]
     columns = [[row[key] for row in rows] for key in ("caption", "product", "attributes", "split")]
     key = content_key([file_digest(path / "pixels.h5"), rows])

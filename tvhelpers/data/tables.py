@@ -8,7 +8,7 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -48,25 +48,37 @@ def _read_delimited(path: Path, bad_lines: str) -> list[dict]:
         with open(path, newline="", encoding="utf-8-sig") as file:
             header = file.readline()
             file.seek(0)
-            reader = csv.DictReader(file, delimiter=max(",;\t", key=header.count))
+            delimiter = max(",;\t", key=header.count)
+            reader = csv.DictReader(_sound_lines(path, file), delimiter=delimiter, strict=True)
+            _check_header(path, reader.fieldnames or [])
             for row in reader:
                 (bad if None in row else rows).append(row)  # None: more cells than columns
                 if bad and not bad_lines:
-                    break
-            line = reader.line_num
+                    raise InputError(
+                        f"line {reader.line_num} of {path} has more cells than the header; put a "
+                        'caption with a comma in double quotes: "a red dress, striped"'
+                    )
     except (csv.Error, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read ({error}); save it as UTF-8 CSV") from None
-    if bad and not bad_lines:
-        raise InputError(
-            f"line {line} of {path} has more cells than the header; put a caption with a comma in "
-            'double quotes: "a red dress, striped"'
-        )
     if bad:
         warnings.warn(
             f"{path}: {len(bad)} lines have more cells than the header and are left out",
             stacklevel=3,
         )
     return rows
+
+
+def _sound_lines(path: Path, file) -> Iterator[str]:
+    for line in file:
+        if "\0" in line:
+            raise InputError(f"{path} is damaged: it holds zero bytes; get it anew")
+        yield line
+
+
+def _check_header(path: Path, names: list[str]) -> None:
+    twice = [name for name in names if name and names.count(name) > 1]
+    if twice:
+        raise InputError(f"{path} has two columns {twice[0]!r}; rename one")
 
 
 def _read_json(path: Path) -> list[dict]:
@@ -166,8 +178,14 @@ def check_columns(where: Path | str, ours: str, theirs: str, known: list[str]) -
         if name not in known:
             raise InputError(
                 f"{where} has no column {name!r} for {ours}; give --columns {ours}=COLUMN, or mend "
-                f"the manifest (it has {', '.join(map(str, known))})"
+                f"the manifest (it has {some(known)})"
             )
+
+
+def some(names) -> str:
+    """Return up to 20 names as text."""
+    names = [str(name)[:50] for name in names]
+    return ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
 
 
 def fill(theirs: str, row: dict, quote: Callable[[str], str] = str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import contextlib
+import errno
 import getpass
 import gzip
 import lzma
@@ -25,6 +26,7 @@ MAX_FILES = 1_000_000
 # Text of labels packs a hundred to one, a bomb a thousand to one; below the floor it does no harm.
 MAX_RATIO, RATIO_FLOOR = 200, 256 << 20
 PIECE = 1 << 20
+DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)
 OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 
 
@@ -47,19 +49,24 @@ def unpack(
     archive, folder = Path(archive), make_dir(Path(folder))
     room = shutil.disk_usage(folder).free
     limit = min(max_bytes, max(RATIO_FLOOR, MAX_RATIO * archive.stat().st_size), room)
-    seen: dict[tuple, bool] = {}
+    seen: dict[tuple, bool] = {(): False}
 
     def take(name: str, stream) -> None:
         parts = _safe_parts(archive, name)[strip:]
-        if parts:
-            _note_name(archive, parts, seen)
-            _write(stream, folder.joinpath(*parts))
+        if not parts:
+            return
+        is_new = parts[:-1] not in seen
+        _note_name(archive, parts, seen)
+        if is_new:
+            make_dir(folder.joinpath(*parts[:-1]))
+        with open(folder.joinpath(*parts), "xb") as out:
+            shutil.copyfileobj(stream, out, PIECE)
 
     with _sound(archive), open(archive, "rb") as raw:
         is_zip = raw.read(4) == b"PK\x03\x04" or zipfile.is_zipfile(raw)
         raw.seek(0)
         (_read_zip if is_zip else _read_tar)(archive, raw, limit, max_files, take, say)
-    if not seen:
+    if not any(seen.values()):
         raise InputError(f"{archive} holds no files; get it anew")
     return folder
 
@@ -74,9 +81,9 @@ def _sound(archive: Path):
     except FileExistsError as error:
         raise InputError(f"{error.filename} is there already; choose another folder") from None
     except Exception as error:
-        if isinstance(error, OSError) and error.errno:
-            raise  # the disk's fault, not the archive's
-        reason = " ".join(str(error).split()) or type(error).__name__
+        if getattr(error, "errno", None) in DISK_FAULTS:
+            raise
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(
             f"{archive} cannot be unpacked as zip or tar ({reason}); get it anew"
         ) from None
@@ -196,16 +203,13 @@ def _safe_parts(archive: Path, name: str) -> tuple[str, ...]:
 
 
 def _note_name(archive: Path, parts: tuple, seen: dict[tuple, bool]) -> None:
-    """Note in `seen` {parts: whether it is a file} a file and the folders above it."""
+    """Note in `seen` {parts: whether it is a file} a file and the folders above it.
+
+    Raises InputError for a name that is there twice, or is a file and a folder.
+    """
     above = [parts[:depth] for depth in range(1, len(parts))]
     if parts in seen or any(seen.get(folder) for folder in above):
         raise InputError(
             f"{archive}: {'/'.join(parts)!r} is there twice, or is a file and a folder; refused"
         )
     seen |= {**dict.fromkeys(above, False), parts: True}
-
-
-def _write(stream, target: Path) -> None:
-    make_dir(target.parent)
-    with open(target, "xb") as out:
-        shutil.copyfileobj(stream, out, PIECE)
