@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import cache
 from pathlib import Path
 
@@ -10,51 +11,132 @@ from tvhelpers.config import InputError
 
 TOP_DIR = Path(__file__).resolve().parent.parent  # rows' `path` is relative to it
 FILE_NAME = "data_manifest.yaml"
-KINDS = ("images", "flats", "base", "weights")
 REQUIRED = ("kind", "licence", "obtain")
+NOTHING = type(None)
+
+# Keys that a row may have, with their types; the manifest's head says what they mean.
+ANY_KIND = {
+    "kind": str, "licence": str, "obtain": str, "size": (str, NOTHING), "sha256": (dict, NOTHING),
+    "gate": (bool, str), "url": str, "files": list,
+}  # fmt: skip
+KINDS = {
+    "images": {
+        "keys": (dict, str), "reader": str, "table": (str, dict), "images": str, "columns": dict,
+        "bad_lines": str, "missing_images": str, "decode": str, "axes": str, "hub": str,
+        "revision": (str, NOTHING),
+    },
+    "flats": {"params": dict},
+    "base": {
+        "path": str, "hub": str, "revision": (str, NOTHING), "clip": dict, "guidance": (int, float),
+    },
+    "weights": {},
+}  # fmt: skip
+FILE = {
+    "url": str, "sha256": (str, NOTHING), "size": (int, NOTHING), "unpack": bool, "strip": int,
+}  # fmt: skip
+CHOICES = {
+    "kind": tuple(KINDS),
+    "reader": ("photos", "table", "h5", "huggingface"),
+    "bad_lines": ("skip",),
+    "missing_images": ("skip",),
+}
 
 
 def manifest_path() -> Path:
-    """Return $TV_MANIFEST, or the file beside the package, or the copy inside an installed package.
+    """Return the package's data_manifest.yaml, beside the package or inside an installed one.
 
     Raises InputError where there is none.
     """
-    given = os.environ.get("TV_MANIFEST")
-    places = [Path(given)] if given else [TOP_DIR / FILE_NAME, Path(__file__).parent / FILE_NAME]
-    for place in places:
+    for place in (TOP_DIR / FILE_NAME, Path(__file__).parent / FILE_NAME):
         if place.is_file():
             return place
-    raise InputError(f"there is no manifest at {places[0]}; set TV_MANIFEST to a {FILE_NAME}")
+    raise InputError(f"the package has no {FILE_NAME}; install it anew")
 
 
 def entries() -> dict[str, dict]:
-    """Return {name: row} of the manifest; raises InputError where a row is not complete."""
-    return _read(manifest_path())
+    """Return {name: row} of the package's manifest, and of the one that $TV_MANIFEST names.
+
+    The latter's rows are added, or take the place of those of the same name.  Raises InputError
+    where a file or a row is not as it should be.
+    """
+    given = os.environ.get("TV_MANIFEST")
+    if given and not Path(given).is_file():
+        raise InputError(f"there is no manifest at {given}; set TV_MANIFEST to a {FILE_NAME}")
+    paths = [manifest_path(), *([Path(given)] if given else [])]
+    rows = [_read(path, path.stat().st_mtime_ns) for path in paths]
+    return {name: row for part in rows for name, row in part.items()}
 
 
 @cache
-def _read(path: Path) -> dict[str, dict]:
+def _read(path: Path, changed: int) -> dict[str, dict]:
     import yaml  # here, because `import tvhelpers.manifest` is on the way to every command
 
     try:
         rows = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not YAML ({' '.join(str(error).split())}); mend it") from None
     if not isinstance(rows, dict):
         raise InputError(f"{path} holds no rows by name; compare it with the one of the package")
     for name, row in rows.items():
-        _check(path, name, row)
+        _check_row(path, name, row)
     return rows
 
 
-def _check(path: Path, name: str, row) -> None:
+def _check_row(path: Path, name, row) -> None:
+    if not isinstance(name, str):
+        raise InputError(f"{path}: the row name {name!r} is no text; put it in quotes")
     missing = [key for key in REQUIRED if not isinstance(row, dict) or not row.get(key)]
     if missing:
         raise InputError(f"{path}: row {name!r} lacks {', '.join(missing)}; add it")
-    if row["kind"] not in KINDS:
-        raise InputError(
-            f"{path}: row {name!r} is of kind {row['kind']!r}; choose {', '.join(KINDS)}"
-        )
+    where = f"{path}: row {name!r}"
+    _check_keys(where, {"kind": row["kind"]}, ANY_KIND)
+    _check_keys(where, row, {**ANY_KIND, **KINDS[row["kind"]]})
+    for number, file in enumerate(row.get("files", ())):
+        _check_file(f"{where}: files[{number}]", file)
+    names = [file["url"].rpartition("/")[2] for file in row.get("files", ())]
+    if len(set(names)) < len(names):
+        raise InputError(f"{where}: two files have the same name; name each once")
+    for key in ("sha256", "columns"):
+        texts = row.get(key) or {}
+        if not all(isinstance(text, str) for pair in texts.items() for text in pair):
+            raise InputError(f"{where}: {key} is to hold texts by name; put numbers in quotes")
+    _check_digests(where, (row.get("sha256") or {}).values())
+
+
+def _check_keys(where: str, row: dict, allowed: dict) -> None:
+    """Raise InputError for a key that is not allowed, of another type, or of no known value."""
+    for key, value in row.items():
+        if key not in allowed:
+            raise InputError(
+                f"{where} has an unknown key {key!r}; it may have {', '.join(allowed)}"
+            )
+        kinds = allowed[key] if isinstance(allowed[key], tuple) else (allowed[key],)
+        if type(value) not in kinds:
+            names = " or ".join("null" if kind is NOTHING else kind.__name__ for kind in kinds)
+            raise InputError(
+                f"{where}: {key} is of type {type(value).__name__}, but {names} is needed; mend it"
+            )
+        if key in CHOICES and value not in CHOICES[key]:
+            raise InputError(f"{where} is of {key} {value!r}; choose {', '.join(CHOICES[key])}")
+
+
+def _check_file(where: str, file) -> None:
+    if not isinstance(file, dict) or not file.get("url"):
+        raise InputError(f"{where} lacks url; add it")
+    _check_keys(where, file, FILE)
+    if not re.match(r"https?://[^/]+/.*[^/]$", file["url"]):
+        raise InputError(f"{where}: url is {file['url']!r}; give http:// or https:// and a file")
+    if (file.get("size") or 0) < 0 or file.get("strip", 0) < 0:
+        raise InputError(f"{where}: size and strip are numbers from 0 on; mend it")
+    _check_digests(where, [file.get("sha256")])
+
+
+def _check_digests(where: str, digests) -> None:
+    for digest in digests:
+        if digest is not None and not re.fullmatch(r"[0-9a-f]{8,64}", digest):
+            raise InputError(
+                f"{where}: sha256 is {digest!r}; give its 64 hex digits, or at least the first 8"
+            )
 
 
 def entry(name: str) -> dict:
@@ -65,16 +147,18 @@ def entry(name: str) -> dict:
     return rows[name]
 
 
+def data_dir() -> Path:
+    """Return the folder that holds a folder for each data set: $TV_DATA_DIR, or data/."""
+    return Path(os.environ.get("TV_DATA_DIR") or "data")
+
+
 def local_path(name: str) -> Path:
     """Return where the bytes of `name` are: $TV_DATA_DIR/NAME, or in the package.
 
     Raises InputError that says how to obtain them where they are not there.
     """
     row = entry(name)
-    if row.get("path"):
-        place = TOP_DIR / row["path"]
-    else:
-        place = Path(os.environ.get("TV_DATA_DIR") or "data") / name
+    place = TOP_DIR / row["path"] if row.get("path") else data_dir() / name
     if not place.exists():
         obtain = " ".join(row["obtain"].split())
         raise InputError(f"{name} is not at {place} ({row['licence']}); to obtain it: {obtain}")

@@ -96,3 +96,15 @@ def test_wrong_partition(tmp_path, train, test, message):
     savemat(tmp_path / "ind.mat", {"train_ind": train, "test_ind": test})
     with pytest.raises(InputError, match=message):
         codebook.read_partition(tmp_path / "ind.mat", 4)
+
+
+@pytest.mark.parametrize(("place", "bits"), [(145, 8), (192, 11)])
+def test_a_mat_that_would_crash_scipy(tmp_path, place, bits):
+    """Flagged as complex, without an imaginary part; data of the type of an array."""
+    savemat(tmp_path / "ind.mat", {"train_ind": np.arange(1, 5)[:, None].astype(np.int32)})
+    data = bytearray((tmp_path / "ind.mat").read_bytes())
+    assert data[192] == 5  # the tag of the data: int32
+    data[place] ^= bits
+    (tmp_path / "ind.mat").write_bytes(data)
+    with pytest.raises(InputError, match=r"cannot be read as a MATLAB file .an array of class"):
+        codebook.read_mat(tmp_path / "ind.mat", ("train_ind",))

@@ -1,7 +1,10 @@
 """Coverage counts what is there and names what is not; weights balance it."""
 
+import json
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from tvhelpers.config import InputError
 from tvhelpers.data.coverage import (
@@ -60,3 +63,21 @@ def test_demand():
         item_weights([{}], "weight")
     with pytest.raises(InputError, match="not all zero"):
         demand_weights([0, 0])
+
+
+def test_split_and_coverage_from_the_command_line(tmp_path, capsys):
+    from tvhelpers import cli
+
+    out = tmp_path / "split.json"
+    command = ["data", "split", "flats-new-season", "--out", str(out), "--json"]
+    assert cli.main(command) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["by product"]["products"]["shared"] == 0
+    held = json.loads(out.read_text())
+    assert len(held["held_out_items"]) == report["by product"]["held_out"] == 150
+    command = ["data", "coverage", "flats-new-season", "--by", "category,pattern"]
+    assert cli.main([*command, "--picture", str(tmp_path / "counts.png")]) == 0
+    assert "overalls" in capsys.readouterr().out
+    with Image.open(tmp_path / "counts.png") as picture:
+        assert picture.width > 800
+    assert cli.main(["data", "coverage", "flats-new-season", "--by", "fabric"]) == 2

@@ -116,6 +116,11 @@ def test_photos_with_text_files_or_in_class_folders(tmp_path):
         ("file_name,caption\n9.png,x\n", "row 0 .* not there"),
         ("file_name,caption\n../x.png,x\n", "outside the folder"),
         ("file_name,caption\n0.png,\n", "no caption, text or category"),
+        ("file_name,caption\n0.png,a, b\n", "line 2 .* more cells than the header"),
+        ('file_name,caption\n0.png,"a\n1.png,b\n', "cannot be read"),  # one row, it would seem
+        ("file_name,caption,caption\n0.png,a,b\n", "two columns 'caption'"),
+        ("file_name,caption\n0.png,a\0b\n", "zero bytes"),
+        ("file_name,caption,split\n0.png,a,dev\n", r"row 0 \(0.png\) is of split 'dev'"),
     ],
 )
 def test_broken_tables(tmp_path, table, message):
@@ -184,6 +189,11 @@ def test_converted_source_is_the_same_items(g2, tmp_path):
         assert (a.caption, a.attributes, a.item_id) == (b.caption, b.attributes, b.item_id)
         assert (a.product_id, a.split) == (b.product_id, b.split)
     lines = (tmp_path / "out" / "items.jsonl").read_text().splitlines()
+    for change in ({"split": "dev"}, {"split": 3}, {"caption": None}, {"attributes": []}):
+        rows = [json.dumps({**json.loads(line), **change}) for line in lines]
+        (tmp_path / "out" / "items.jsonl").write_text("\n".join(rows))
+        with pytest.raises(InputError, match=f"row 0 has no {min(change)} that can be used"):
+            open_source(tmp_path / "out")
     (tmp_path / "out" / "items.jsonl").write_text("\n".join(lines[:-1]))
     with pytest.raises(InputError, match=r"items\.jsonl has 11 rows, pixels\.h5 12"):
         open_source(tmp_path / "out")
@@ -216,6 +226,8 @@ def test_resize_pads_and_never_distorts():
     wide[5:15, 25:35] = 0  # a black square
     small = resize(wide, 60)
     assert small.shape == (60, 60, 3) and (small[0] == 200).all()
+    with pytest.raises(InputError, match="1 x 200000 pixels cannot be padded"):
+        resize(np.zeros((200_000, 1, 3), np.uint8), 60)
     rows, columns = np.nonzero(small[..., 0] < 100)
     assert np.ptp(rows) == np.ptp(columns) == 9
     assert resize(small, 60) is small

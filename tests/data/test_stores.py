@@ -95,6 +95,14 @@ def test_noise_is_undecided(tmp_path):
     assert np.array_equal(open_images(tmp_path / "x.h5", "uint8", "HWC")[2], noise[2])
 
 
+def test_pure_colours_side_by_side_are_no_seams(tmp_path):
+    rng, pixels = np.random.default_rng(1), np.zeros((40, 64, 64, 3), np.uint8)
+    for one in pixels:
+        x, y = rng.integers(4, 40, 2)
+        one[y : y + 20, x : x + 20, rng.integers(0, 3)] = 255
+    assert inspect_images(save(tmp_path / "x.h5", pixels))["images"]["encoding"] == "uint8"
+
+
 def test_npy_and_npz_are_read_like_h5(drawn, tmp_path):
     values = (drawn / np.float32(127.5) - 1).transpose(ORDERS["CHW"])
     np.save(tmp_path / "a.npy", values)

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from tvhelpers.config import InputError
+from tvhelpers.data.mat_check import check_mat
 from tvhelpers.runtime import atomic_path, seed_for
 
 CATEGORIES = {
@@ -134,6 +135,7 @@ def read_mat(path: Path, names: tuple[str, ...], ravel: bool = True) -> dict[str
     if not Path(path).is_file():
         raise InputError(f"{path} does not exist; put the benchmark's file there")
     try:
+        check_mat(path, names)
         found = loadmat(path, variable_names=names)
     except Exception as error:  # a damaged .mat raises nearly anything, struct and zlib errors too
         raise InputError(f"{path} cannot be read as a MATLAB file ({error}); get it anew") from None

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tvhelpers.config import InputError
 from tvhelpers.data import caption_words as lexicon
-from tvhelpers.data.annotations import read_language
+from tvhelpers.data.annotations import read_language, read_partition
 from tvhelpers.data.caption_parsing import (
     CATEGORY_WORDS,
     FEATURES,
@@ -32,7 +32,7 @@ from tvhelpers.data.caption_parsing import (
 )
 from tvhelpers.data.items import Source, read_rows
 from tvhelpers.data.photos import describe, with_article
-from tvhelpers.data.sources import open_source
+from tvhelpers.data.sources import beside, open_source
 from tvhelpers.runtime import (
     atomic_path,
     content_key,
@@ -471,7 +471,9 @@ def open_captioned(name_or_path: str | Path) -> Source:
         return open_source(name_or_path)
     notes = read_language(path)
     columns = [notes.captions, notes.names, notes.products, notes.attributes()]
-    return Source(path.stem, content_key(columns), *columns, [""] * len(notes))
+    partition = beside(path, "Eval", "ind.mat")
+    splits = read_partition(partition, len(notes)) if partition else [""] * len(notes)
+    return Source(path.stem, content_key([columns, splits]), *columns, splits)
 
 
 def write_captions(

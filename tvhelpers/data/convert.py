@@ -35,21 +35,23 @@ def convert(
     to: str = "h5",
     progress: Callable[[int, int], None] = lambda done, total: None,
     say: Callable[[str], None] | None = None,
+    columns: dict[str, str] | None = None,
 ) -> dict:
     """Write all items of a source as decoded pixels, uint8 (H, W, 3) RGB.
 
     `to`: "h5", OUT/pixels.h5 (`pixels` uint8 (N, H, W, 3), one row a chunk) and OUT/items.jsonl; or
     "images", OUT/NNNNNN.png and OUT/metadata.jsonl.  `size`: pixels a side, padded to a square and
     rescaled (Lanczos); None keeps them.  `reading`: decode, axes, channels, mean of a store
-    (`stores.open_images`).  `progress(done, total)` is called as it goes, `say` with sentences.  A
-    conversion that was stopped goes on.  Returns {"out", "items", "shape", "was_done"}.  Raises
-    InputError where the input cannot be read, or OUT holds other results.
+    (`stores.open_images`); `columns` explains a table (`open_source`).  `progress(done, total)` is
+    called as it goes, `say` with sentences.  A conversion that was stopped goes on.  Returns
+    {"out", "items", "shape", "was_done"}.  Raises InputError where the input cannot be read, or OUT
+    holds other results.
     """
     if size is not None and not 1 <= size <= MAX_SIZE:
         raise InputError(f"size is {size}; give 1 to {MAX_SIZE} pixels")
     if to not in WRITERS:
         raise InputError(f"unknown output {to!r}; choose {', '.join(WRITERS)}")
-    source = open_source(path, **(reading or {}))
+    source = open_source(path, columns, **(reading or {}))
     shape = (len(source), *_row(source, 0, size).shape)
     request = {"format": FORMAT, "source": source.fingerprint, "size": size, "to": to}
     out_dir = claim_dir(Path(out_dir), request, "conversion")

@@ -62,16 +62,25 @@ def _gaps(attributes: Sequence[dict[str, str]], first: str, second: str) -> list
     table, rows, columns = pair_table(attributes, first, second)
     if not table.size:
         return []
-    expected = np.outer(table.sum(1), table.sum(0)) / table.sum()
-    seldom = (expected >= EXPECTED) & (table < SELDOM * expected)
+    expected = _expected(table)
     return [
         {
             "words": [rows[i], columns[j]],
             "count": int(table[i, j]),
             "expected": round(float(expected[i, j]), 1),
         }
-        for i, j in zip(*np.nonzero(seldom), strict=True)
+        for i, j in zip(*np.nonzero(is_gap(table)), strict=True)
     ]
+
+
+def is_gap(table: np.ndarray) -> np.ndarray:
+    """Return where counts (A, B) are under a tenth of what their sums give, where that is 20."""
+    expected = _expected(table)
+    return (expected >= EXPECTED) & (table < SELDOM * expected)
+
+
+def _expected(table: np.ndarray) -> np.ndarray:
+    return np.outer(table.sum(1), table.sum(0)) / max(1, table.sum())
 
 
 def _effective(counts: Sequence[int]) -> float:

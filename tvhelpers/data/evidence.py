@@ -108,7 +108,8 @@ def seams_and_roughness(levels: np.ndarray) -> tuple[float, float]:
     seams, differences = [], []
     for axis in {1, 2, 3} - {channel}:
         jump = np.abs(np.diff(levels, axis=axis))
-        seams.append(((jump.max(channel) >= 240) & (jump.min(channel) <= 60)).mean())
+        most = jump.max(channel)  # of 255: pure colours side by side, as in graphics
+        seams.append(((most >= 240) & (most < 254.5) & (jump.min(channel) <= 60)).mean())
         differences.append(np.median(np.minimum(jump, np.abs(256 - jump))))
     return float(np.mean(seams)), float(np.mean(differences))
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from tvhelpers.config import InputError
 from tvhelpers.runtime import file_sha256
+
+ATTRIBUTES = ("category", "colour", "pattern", "sleeve", "neckline", "length", "gender")
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,19 @@ class Source:
         )
 
 
+@dataclass
+class StoredSource(Source):
+    """Items whose pixels are in a store: HDF5, .npz or .npy."""
+
+    images: object = field(kw_only=True)  # StoredImages
+
+    def pixels(self, index: int) -> np.ndarray:
+        return self.images[index]
+
+    def mask(self, index: int) -> np.ndarray | None:
+        return self.images.mask(index)
+
+
 WHOLE = 4 << 30  # bytes up to which all of a file is read; about 2 seconds a GB
 
 
@@ -89,7 +104,7 @@ def read_rows(path: Path) -> list[dict]:
             for line in path.read_text(encoding="utf-8").splitlines()
             if line.strip()
         ]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON lines ({error}); mend it") from None
     if not rows or not all(isinstance(row, dict) for row in rows):
         raise InputError(f"{path} holds no rows, or some that are no objects; mend it")

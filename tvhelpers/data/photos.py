@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import csv
+import re
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from tvhelpers.config import InputError
-from tvhelpers.data.items import Source, file_digest, read_rows
+from tvhelpers.data.items import ATTRIBUTES, Source, file_digest
+from tvhelpers.data.tables import ENDINGS, read_table, some, text
 from tvhelpers.runtime import content_key
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-ATTRIBUTES = ("category", "colour", "pattern", "sleeve", "neckline", "length", "gender")
+MAX_SIDE = 16_384  # pixels; a square of it takes 0.8 GB
 SPLITS = {"train": "train", "test": "test", "val": "val", "valid": "val", "validation": "val"}
+CAMERA_WORDS = (
+    "img", "dsc", "dscn", "dscf", "pxl", "mvimg", "image", "photo", "picture", "pic", "screenshot",
+    "scan", "file", "whatsapp", "untitled", "copy", "edited", "at", "am", "pm", "new", "final",
+)  # fmt: skip
 NO_ARTICLE = ("outwear", "outerwear", "knitwear", "underwear", "swimwear")
 
 
@@ -37,73 +43,64 @@ def open_photos(name: str, folder: Path) -> PhotoSource:
     """
     rows = _metadata(folder)
     if rows is None:
-        rows = [
-            _row_of_photo(folder, path) for path in sorted(folder.rglob("*")) if _is_photo(path)
-        ]
+        rows = [_row_of_photo(folder, path) for path in sorted(folder.rglob("*")) if is_photo(path)]
+        rows = _captions_of_names(folder, rows)
         _check_captions(folder, rows)
+    return open_rows(name, folder, rows)
+
+
+def open_rows(name: str, folder: Path, rows: list[dict]) -> PhotoSource:
+    """Open photos by rows with file_name and a caption or category, product, split ....
+
+    Raises InputError as `open_photos`.
+    """
     paths = [_inside(folder, row, number) for number, row in enumerate(rows)]
-    attributes = [_attributes(row) for row in rows]
-    captions = [
-        _caption(folder, row, words, i)
-        for i, (row, words) in enumerate(zip(rows, attributes, strict=True))
-    ]
     ids = [path.relative_to(folder).as_posix() for path in paths]
-    products = [
-        row.get("product") or row.get("product_id") or own
-        for row, own in zip(rows, ids, strict=True)
-    ]
-    splits = [_split(folder, row, number) for number, row in enumerate(rows)]
+    words = item_columns(folder, rows, ids)
     _warn_of_others(folder, paths)
+    captions, products, attributes, splits = words
     digests = [file_digest(path) for path in paths]
     key = content_key([digests, captions, ids, products, attributes, splits])
-    return PhotoSource(
-        name, key, captions, ids, [str(p) for p in products], attributes, splits, paths=paths
-    )
+    return PhotoSource(name, key, captions, ids, products, attributes, splits, paths=paths)
+
+
+def item_columns(where: Path | str, rows: list[dict], ids: list[str]) -> tuple:
+    """Return (captions, product ids, attributes, splits) of rows under our names.
+
+    Raises InputError for a row without caption, text and category, of an unknown split, or with a
+    weight that is none.
+    """
+    places = [f"{where}: row {number} ({one})" for number, one in enumerate(ids)]
+    attributes = [_attributes(row, place) for row, place in zip(rows, places)]
+    captions = [_caption(*each) for each in zip(rows, attributes, places)]
+    products = [
+        text(row.get("product") or row.get("product_id")) or own for row, own in zip(rows, ids)
+    ]
+    return captions, products, attributes, [_split(row, at) for row, at in zip(rows, places)]
 
 
 def _metadata(folder: Path) -> list[dict] | None:
     """Return the rows of metadata.jsonl or metadata.csv, None where there is neither."""
     if (folder / "metadata.jsonl").is_file():
-        rows = read_rows(folder / "metadata.jsonl")
+        rows = read_table(folder / "metadata.jsonl")
     elif (folder / "metadata.csv").is_file():
-        rows = _read_csv(folder / "metadata.csv")
+        rows = read_table(folder / "metadata.csv")
     else:
         return None
     lacking = [number for number, row in enumerate(rows) if not row.get("file_name")]
-    if not rows or lacking:
-        seen = f"row {lacking[0]} has {', '.join(rows[lacking[0]])}" if rows else "it has none"
+    if lacking:
+        seen = f"row {lacking[0]} has {some(rows[lacking[0]])}"
         raise InputError(
             f"{folder}: the metadata needs rows, each with a file_name and a caption or category; "
-            f"{seen}"
+            f"{seen}; if columns have other names, give --columns"
         )
     return rows
 
 
-def _read_csv(path: Path) -> list[dict]:
-    """Return the rows of a CSV file with a header; raises InputError for one that is broken."""
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        try:
-            rows = []
-            for row in reader:
-                if None in row:  # more cells than columns
-                    raise InputError(
-                        f"line {reader.line_num} of {path} has more cells than the header; put a "
-                        'caption with a comma in double quotes: "a red dress, striped"'
-                    )
-                rows.append(row)
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise InputError(f"{path} cannot be read ({error}); save it as UTF-8 CSV") from None
-    return rows
-
-
-def _split(folder: Path, row: dict, number: int) -> str:
-    word = str(row.get("split") or "").strip().lower()
+def _split(row: dict, place: str) -> str:
+    word = text(row.get("split")).lower()
     if word and word not in SPLITS:
-        raise InputError(
-            f"{folder}: row {number} ({row['file_name']}) is of split {word!r}; give "
-            f"{', '.join(SPLITS)}, or nothing"
-        )
+        raise InputError(f"{place} is of split {word!r}; give {', '.join(SPLITS)}, or nothing")
     return SPLITS.get(word, "")
 
 
@@ -120,7 +117,8 @@ def _warn_of_others(folder: Path, paths: list[Path]) -> None:
         )
 
 
-def _is_photo(path: Path) -> bool:
+def is_photo(path: Path) -> bool:
+    """Return whether a path is an image file that is read, and not hidden."""
     return path.suffix.lower() in IMAGE_ENDINGS and path.is_file() and not path.name.startswith(".")
 
 
@@ -138,6 +136,34 @@ def _row_of_photo(folder: Path, path: Path) -> dict:
     return row
 
 
+def _captions_of_names(folder: Path, rows: list[dict]) -> list[dict]:
+    """Take captions from names such as green-bomber-jacket-2.jpg where there is nothing else.
+
+    What has the same words is one product.  The rows stay as they are where one name has no words.
+    """
+    if any("caption" in row or "category" in row for row in rows):
+        return rows
+    words = [_words(Path(row["file_name"]).stem) for row in rows]
+    if not rows or not all(words):
+        return rows
+    warnings.warn(
+        f"{folder}: captions are the names of the files, such as {words[0]!r}; for better ones "
+        "write a metadata.csv (file_name,caption)",
+        stacklevel=4,
+    )
+    return [{**row, "caption": one, "product": one} for row, one in zip(rows, words)]
+
+
+def _words(stem: str) -> str:
+    """Return the words of a file's name, "" for one that a camera gave: IMG_0042."""
+    stem = re.sub(r"\s*\(\d+\)$", "", stem)  # a copy: "red dress (2)"
+    parts = re.split(r"[\s_]+" if re.search(r"[\s_]", stem) else r"-+", stem)
+    parts = [part.rstrip("0123456789").strip("-.,()") for part in parts]
+    words = [part for part in parts if part and not re.search(r"\d", part)]
+    words = [word for word in words if word.lower() not in CAMERA_WORDS]
+    return " ".join(words) if any(re.search(r"[^\W\d_]{3}", word) for word in words) else ""
+
+
 def _check_captions(folder: Path, rows: list[dict]) -> None:
     if not rows:
         raise InputError(
@@ -151,35 +177,49 @@ def _check_captions(folder: Path, rows: list[dict]) -> None:
         if not (row.get("caption") or (not captioned and row.get("category")))
     ]
     if bare:
+        tables = [path.name for path in folder.iterdir() if path.suffix.lower() in ENDINGS]
+        other = f", or say what is in {tables[0]} with --columns" if tables else ""
         raise InputError(
             f"{folder}: {len(bare)} of {len(rows)} images have no caption, {bare[0]} the first; "
-            "write a metadata.csv (file_name,caption), or a .txt beside each image"
+            f"write a metadata.csv (file_name,caption), or a .txt beside each image{other}"
         )
 
 
 def _inside(folder: Path, row: dict, number: int) -> Path:
-    path = folder / row["file_name"]
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise InputError(
-            f"{folder}: row {number} of the metadata names {row['file_name']}, outside the folder"
-        )
-    if not path.is_file():
-        raise InputError(
-            f"{folder}: row {number} of the metadata names {row['file_name']}, which is not there"
-        )
+    name = text(row["file_name"])
+    path, leads_out = folder / name, Path(name).is_absolute() or ".." in Path(name).parts
+    seen = f"{folder}: row {number} of the metadata names {name[:200]}"
+    if not leads_out and not is_there(path):
+        raise InputError(f"{seen}, which is not there")
+    if leads_out or not path.resolve().is_relative_to(folder.resolve()):
+        raise InputError(f"{seen}, outside the folder")
     return path
 
 
-def _attributes(row: dict) -> dict[str, str]:
+def is_there(path: Path) -> bool:
+    """Return whether a path is a file; False too for a name that no file can have."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long, or with a zero byte
+        return False
+
+
+def _attributes(row: dict, place: str) -> dict[str, str]:
+    """Return the labels of a row, and its weight: how often it is to be drawn, as text."""
     row = {"colour": row.get("color"), **{key: value for key, value in row.items() if value}}
-    return {key: str(row[key]) for key in ATTRIBUTES if row.get(key)}
+    found = {key: text(row.get(key)) for key in (*ATTRIBUTES, "weight")}
+    weight = found["weight"]
+    if weight and not re.fullmatch(r"\d+(\.\d*)?([eE][-+]?\d+)?", weight):
+        raise InputError(f"{place} has weight {weight!r}; give a number from 0 on")
+    return {key: value for key, value in found.items() if value}
 
 
-def _caption(folder: Path, row: dict, attributes: dict[str, str], number: int) -> str:
-    caption = str(row.get("caption") or row.get("text") or "").strip()
+def _caption(row: dict, attributes: dict[str, str], place: str) -> str:
+    caption = text(row.get("caption") or row.get("text"))
     if not caption and "category" not in attributes:
         raise InputError(
-            f"{folder}: row {number} ({row['file_name']}) has no caption, text or category; add one"
+            f"{place} has no caption, text or category; add one, or name the column with --columns "
+            f"caption=COLUMN (it has {some(row)})"
         )
     return caption or describe(attributes)
 
@@ -203,11 +243,11 @@ def with_article(words: str, noun: str = "") -> str:
     return f"{'an' if vowel else 'a'} {words}"
 
 
-def read_photo(path: Path) -> np.ndarray:
+def read_photo(path: Path | BinaryIO, name: str = "") -> np.ndarray:
     """Return an image file as pixels uint8 (H, W, 3) RGB.
 
     It is upright by its EXIF, on white where it is transparent, 8 bits where it had 16.
-    Raises InputError where it cannot be read.
+    Raises InputError, which calls it `name`, where it cannot be read.
     """
     try:
         with Image.open(path) as image:
@@ -220,7 +260,7 @@ def read_photo(path: Path) -> np.ndarray:
             return np.asarray(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(
-            f"{path} cannot be read as an image ({error}); replace or remove it"
+            f"{name or path} cannot be read as an image ({error}); replace or remove it"
         ) from None
 
 
@@ -228,9 +268,13 @@ def resize(pixels: np.ndarray, size: int) -> np.ndarray:
     """Return pixels uint8 (size, size, 3), rescaled by Lanczos.
 
     They are first padded to a square with the median colour of the border.  Nothing is cut or
-    distorted; pixels of that size already come back as they are.
+    distorted; pixels of that size already come back as they are.  Raises InputError for a strip.
     """
     height, width = pixels.shape[:2]
+    if max(height, width) > MAX_SIDE:
+        raise InputError(
+            f"an image of {width} x {height} pixels cannot be padded to a square; crop it"
+        )
     if height != width:
         border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
         side = max(height, width)

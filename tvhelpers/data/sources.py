@@ -5,26 +5,32 @@ from __future__ import annotations
 import hashlib
 import re
 import warnings
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from tvhelpers import manifest
 from tvhelpers.config import InputError
-from tvhelpers.data.items import Source, file_digest, read_rows
+from tvhelpers.data.items import Source, StoredSource, file_digest, read_rows
 from tvhelpers.data.photos import open_photos
+from tvhelpers.data.readers import open_mapped, open_reader
+from tvhelpers.data.tables import ENDINGS
 from tvhelpers.runtime import content_key
 
+ROW_KINDS = {"caption": str, "attributes": dict, "product": str, "split": str}  # of items.jsonl
 
-def open_source(name_or_path: str | Path, **reading) -> Source:
+
+def open_source(
+    name_or_path: str | Path, columns: dict[str, str] | None = None, **reading
+) -> Source:
     """Open a name of data_manifest.yaml, or a folder or file.
 
     A folder with Img/G2.h5 (and Anno, Eval), or that file; a converted folder (pixels.h5,
     items.jsonl); photos with metadata.csv or .jsonl (file_name and a caption, text, or category);
-    photos with a .txt caption each; photos in folders that are named by category.  `reading`:
-    decode, axes, channels, mean of a store (`open_images`).  Raises InputError where nothing of
-    that is found.
+    photos with a .txt caption each; photos in folders that are named by category; photos named in
+    words; a table of any columns, which `columns` {ours: theirs} explains as the manifest's rows
+    do.  `reading`: decode, axes, channels, mean of a store (`open_images`).  Raises InputError
+    where nothing of that is found.
     """
     row = manifest.entries().get(str(name_or_path))
     if row and row["kind"] == "flats":
@@ -34,6 +40,10 @@ def open_source(name_or_path: str | Path, **reading) -> Source:
             f"{name_or_path} is no source of images but {row['kind']}; give a data set's name "
             "or folder"
         )
+    if row and columns:
+        raise InputError(f"the columns of {name_or_path} are in the manifest; leave --columns out")
+    if row and row.get("reader", "photos") != "photos":
+        return open_reader(str(name_or_path), row, **reading)
     path = manifest.local_path(str(name_or_path)) if row else Path(name_or_path)
     name = str(name_or_path) if row else _safe_name(path)
     if not path.exists():
@@ -43,6 +53,8 @@ def open_source(name_or_path: str | Path, **reading) -> Source:
         raise InputError(
             f"{path} does not exist; give a folder, a file, or one of {', '.join(names)}"
         )
+    if columns or (path.is_file() and path.suffix.lower() in ENDINGS):
+        return open_mapped(name, path, columns or {}, **reading)
     if (path / "items.jsonl").is_file():
         return _open_converted(name, path)
     if path.is_file() or (path / "Img" / "G2.h5").is_file() or (path / "G2.h5").is_file():
@@ -56,27 +68,14 @@ def _safe_name(path: Path) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "source"
 
 
-@dataclass
-class StoredSource(Source):
-    """Items whose pixels are in a store: HDF5, .npz or .npy."""
-
-    images: object = field(kw_only=True)  # StoredImages
-
-    def pixels(self, index: int) -> np.ndarray:
-        return self.images[index]
-
-    def mask(self, index: int) -> np.ndarray | None:
-        return self.images.mask(index)
-
-
 def _open_store(name: str, path: Path, reading: dict) -> StoredSource:
     from tvhelpers.data import annotations as codebook
     from tvhelpers.data.stores import find_store, open_images
 
     h5 = find_store(path)
     images = open_images(h5, **reading)
-    language = _beside(h5, "Anno", "language_original.mat")
-    partition = _beside(h5, "Eval", "ind.mat")
+    language = beside(h5, "Anno", "language_original.mat")
+    partition = beside(h5, "Eval", "ind.mat")
     count = len(images)
     if language:
         notes = codebook.read_language(language)
@@ -97,7 +96,8 @@ def _open_store(name: str, path: Path, reading: dict) -> StoredSource:
     return StoredSource(name, key, *columns, splits, images=images)
 
 
-def _beside(h5: Path, folder: str, file: str) -> Path | None:
+def beside(h5: Path, folder: str, file: str) -> Path | None:
+    """Return the benchmark's `file` that belongs to an image file, None where there is none."""
     h5 = h5.resolve()  # "G2.h5" alone has no folder above it
     places = [h5.parents[1] / folder / file, h5.parent / folder / file, h5.parent / file]
     return next((place for place in places if place.is_file()), None)
@@ -112,11 +112,13 @@ def _open_converted(name: str, path: Path) -> StoredSource:
         raise InputError(
             f"{path}: items.jsonl has {len(rows)} rows, pixels.h5 {len(images)}; convert anew"
         )
-    missing = {"caption", "attributes", "product", "split"} - set.intersection(*map(set, rows))
-    if missing:
-        raise InputError(
-            f"{path}/items.jsonl lacks {', '.join(sorted(missing))} in some row; convert anew"
-        )
+    for number, row in enumerate(rows):
+        lacking = [key for key, kind in ROW_KINDS.items() if type(row.get(key)) is not kind]
+        if lacking or row["split"] not in ("", "train", "test", "val"):
+            raise InputError(
+                f"{path}/items.jsonl: row {number} has no {lacking[0] if lacking else 'split'} "
+                "that can be used; convert anew"
+            )
     ids = [str(row.get("item", i)) for i, row in enumerate(rows)]
     columns = [[row[key] for row in rows] for key in ("caption", "product", "attributes", "split")]
     key = content_key([file_digest(path / "pixels.h5"), rows])

@@ -23,6 +23,7 @@ CHANNELS = ("RGB", "BGR")
 ENDINGS = (".h5", ".hdf5", ".npz", ".npy")
 SAMPLE_ROWS = 256
 CLIP_SHARE = 0.01  # of a row's values that the mean decode may clip by more than one level
+LARGEST_ROW = 256 << 20  # bytes of one image
 LARGEST_NPZ = 8 << 30  # bytes of one array, which is read into memory whole
 
 
@@ -89,10 +90,17 @@ def _open_h5(path: Path) -> h5py.File:
 
 
 def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
+    """Return the datasets of a file; links to other files are not followed."""
     found = {}
     file.visititems(
         lambda name, item: found.update({name: item} if isinstance(item, h5py.Dataset) else {})
     )
+    for name, data in found.items():
+        if data.external or data.is_virtual:
+            raise InputError(
+                f"{file.filename}: {name} is stored in another file, which is not read; give one "
+                "file with everything in it"
+            )
     return found
 
 
@@ -147,15 +155,22 @@ def _is_images(data) -> bool:
     )
 
 
-def _image_key(path: Path, found: dict) -> str:
+def _image_key(path: Path, found: dict, given: str) -> str:
     images = {name: data.size for name, data in found.items() if _is_images(data)}
-    for name in (*DOCUMENTED, *sorted(images, key=images.get, reverse=True)):
+    names = (given,) if given else (*DOCUMENTED, *sorted(images, key=images.get, reverse=True))
+    for name in names:
         if name in images:
+            row = images[name] // found[name].shape[0] * found[name].dtype.itemsize
+            if row > LARGEST_ROW:
+                raise InputError(
+                    f"{path}: one image of {name} takes {row >> 20} MB, which no photo does; get "
+                    "the file anew"
+                )
             return name
     seen = ", ".join(f"{name} {data.shape}" for name, data in found.items()) or "nothing"
     raise InputError(
-        f"{path} holds no images: it has {seen}; needed is a numeric dataset (N, 3, ., .) or "
-        "(N, ., ., 3)"
+        f"{path} holds no images{given and f' in {given}'}: it has {seen}; needed is a numeric "
+        "dataset (N, 3, ., .) or (N, ., ., 3)"
     )
 
 
@@ -218,17 +233,17 @@ def inspect_images(path: Path, all_rows: bool = False) -> dict:
     `all_rows`: look for faults of single images in all rows.  Raises InputError where the file
     cannot be read or holds no images.
     """
-    report, numbers = _judge(Path(path))
+    report, numbers = _judge(Path(path), "")
     report["faults"] += _faults_of_images(report, numbers, all_rows)
     return report
 
 
-def _judge(path: Path) -> tuple[dict, np.ndarray]:
+def _judge(path: Path, key: str) -> tuple[dict, np.ndarray]:
     """Return (an inspection without the faults of single images, the numbers of its rows)."""
     path = find_store(path)
     found = open_arrays(path)
     with readable(path):
-        key = _image_key(path, found)
+        key = _image_key(path, found, key)
         keys = {name: _about(data) for name, data in found.items()}
     mean, faults = _own_mean(path, found, found[key].shape[1:])
     numbers, rows, bad = _sample(path, key, found[key])
@@ -309,15 +324,17 @@ def open_images(
     axes: str = "auto",
     channels: str = "auto",
     mean: Path | None = None,
+    key: str = "",
 ) -> StoredImages:
     """Return the images of a store as a sequence of pixels, uint8 (H, W, 3) RGB.
 
     `decode`: auto, mean (add the mean image), affine ((x + 1) / 2), unit (0..1) or uint8; `axes`:
-    auto or CWH, CHW, HWC, WHC; `channels`: auto, RGB or BGR; `mean`: a file with the mean image.
-    Raises InputError where they cannot be told, or need a mean image that is missing.
+    auto or CWH, CHW, HWC, WHC; `channels`: auto, RGB or BGR; `mean`: a file with the mean image;
+    `key`: which array, where it is not the largest that can be images.  Raises InputError where
+    they cannot be told, or need a mean image that is missing.
     """
     check_choices(decode, axes, channels)
-    report, _ = _judge(Path(path))
+    report, _ = _judge(Path(path), key)
     images, path = report["images"], report["path"]
     if mean is not None and decode == "auto":
         decode = "mean"
@@ -377,13 +394,8 @@ class StoredImages:
         with readable(self.path):
             self.data, self.labels = arrays[self.key], arrays.get("b_")
         self.mean = self._find_mean(arrays, mean) if self.encoding == "mean_subtracted" else None
-        if self.labels is not None and (
-            self.labels.ndim != 4 or len(self.labels) != len(self.data)
-        ):
-            raise InputError(
-                f"{self.path}: b_ has shape {self.labels.shape}, but there are {len(self.data)} "
-                "images"
-            )
+        if self.labels is not None:
+            self._check_labels()
 
     def _find_mean(self, arrays: dict, given: Path | None) -> np.ndarray:
         shape = self.data.shape[1:]
@@ -397,6 +409,16 @@ class StoredImages:
                 "the file, or give --mean FILE"
             )
         return mean
+
+    def _check_labels(self) -> None:
+        """Raise InputError where b_ is no (N, 1, W, H) of numbers, as the images are."""
+        turned = np.array(self.data.shape)[list(AXES[self.axes])]
+        wanted = (len(self.data), 1, turned[2], turned[1])
+        if self.labels.shape != wanted or self.labels.dtype.kind not in "uif":
+            raise InputError(
+                f"{self.path}: b_ is {self.labels.dtype} {self.labels.shape}; for these images it "
+                f"must be numbers {tuple(map(int, wanted))}"
+            )
 
     def __len__(self) -> int:
         return len(self.data)

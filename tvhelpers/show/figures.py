@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from tvhelpers.data.coverage import coverage, is_gap, pair_table
 from tvhelpers.runtime import read_jsonl
 from tvhelpers.train.runlog import RunLog
 
@@ -85,6 +86,43 @@ def bars(rows: dict[str, tuple[float, float, float]], label: str) -> Image.Image
     return _render(figure)
 
 
+def coverage_figure(attributes: Sequence[dict[str, str]], names: Sequence[str]) -> Image.Image:
+    """Return how often each word of up to three attributes occurs, and below it how often the words
+    of the first two meet; a ring marks a pair that chance would give and nobody shows."""
+    counts = coverage(attributes, names)["counts"]
+    names = list(names)[:3]
+    first, second = (names * 2)[:2]
+    table, rows, columns = pair_table(attributes, first, second)
+    table, rows, columns = table[:14, :20], rows[:14], columns[:20]
+    figure = Figure(figsize=(10, 4.2 + 0.32 * len(rows)))
+    top, bottom = figure.subfigures(2, 1, height_ratios=(3.2, 1 + 0.32 * len(rows)))
+    for ax, name in zip(np.atleast_1d(top.subplots(1, len(names))), names, strict=True):
+        words = list(counts[name].items())[:14]
+        _plain(ax).barh([w for w, _ in words], [n for _, n in words], color=COLOURS[1])
+        ax.set_ylim(max(len(words), 8) - 0.5, -0.5)
+        ax.locator_params(axis="x", nbins=4)
+        ax.set_title(f"{name} ({len(counts[name])} words)", fontsize=10)
+    top.subplots_adjust(left=0.12, right=0.98, wspace=0.55, bottom=0.1, top=0.9)
+    _meetings(bottom.subplots(), table, rows, columns)
+    bottom.subplots_adjust(left=0.12, right=0.98, bottom=0.22, top=0.92)
+    return _render(figure, tight=False)
+
+
+def _meetings(ax, table: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> None:
+    """Draw counts of pairs as a heat map on a log scale, gaps ringed."""
+    ax.imshow(np.log1p(table), cmap="YlGnBu", aspect="auto")
+    ax.set_xticks(range(len(columns)), columns, rotation=45, ha="right", fontsize=8)
+    ax.set_yticks(range(len(rows)), rows, fontsize=8)
+    middle = np.log1p(table).max() * 0.6
+    for i, j in np.ndindex(table.shape):
+        colour = "white" if np.log1p(table[i, j]) > middle else INK
+        ax.text(j, i, f"{table[i, j]:,}", ha="center", va="center", fontsize=7, color=colour)
+    for i, j in np.argwhere(is_gap(table)):
+        ax.plot(j, i, "o", ms=17, mfc="none", mec=ACCENT, mew=1.5)
+    note = "; ringed: hardly ever, where chance gives 20 or more" if is_gap(table).any() else ""
+    ax.set_title(f"how often they meet{note}", fontsize=10)
+
+
 def loss_curves(runs: dict[str, Path]) -> Image.Image:
     """Return the training loss (smoothed) and the held-out loss of {name: run folder}."""
     figure = Figure(figsize=(9, 3.2))
@@ -127,8 +165,9 @@ def _wrapped(text: str, width: int) -> str:
     return "\n".join(textwrap.wrap(str(text), width)[:3])
 
 
-def _render(figure: Figure) -> Image.Image:
-    figure.tight_layout()
+def _render(figure: Figure, tight: bool = True) -> Image.Image:
+    if tight:
+        figure.tight_layout()
     data = io.BytesIO()
     figure.savefig(data, format="png", dpi=110, facecolor="white")
     return Image.open(data)

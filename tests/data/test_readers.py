@@ -1,0 +1,397 @@
+"""Sources that need no code: tables, HDF5 and hub sets in the layouts of their documentation."""
+
+import io
+import json
+import sys
+import types
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from tvhelpers import cli
+from tvhelpers.config import InputError
+from tvhelpers.data import tables
+from tvhelpers.data.sources import open_source
+
+
+def picture(seed, size=(12, 16)):
+    return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+
+
+def png(seed):
+    out = io.BytesIO()
+    Image.fromarray(picture(seed)).save(out, "png")
+    return out.getvalue()
+
+
+def save(folder, *names):
+    for seed, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(png(seed))
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """Return a function of a packaged name: the folder where its data is to lie."""
+    monkeypatch.setenv("TV_DATA_DIR", str(tmp_path / "data"))
+
+    def make(name):
+        folder = tmp_path / "data" / name
+        folder.mkdir(parents=True)
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def own_row(tmp_path, monkeypatch):
+    """Return a function that puts the row `mine` into a manifest of its own."""
+
+    def write(**row):
+        row = {"kind": "images", "licence": "mine", "obtain": "by hand", **row}
+        (tmp_path / "tv.yaml").write_text(json.dumps({"mine": row}))
+        monkeypatch.setenv("TV_MANIFEST", str(tmp_path / "tv.yaml"))
+        tables._parquet_group.cache_clear()
+
+    return write
+
+
+STYLES = """id,gender,masterCategory,subCategory,articleType,baseColour,season,year,usage,\
+productDisplayName
+15970,Men,Apparel,Topwear,Shirts,Navy Blue,Fall,2011,Casual,Turtle Check Men Navy Blue Shirt
+39386,Men,Apparel,Bottomwear,Jeans,Blue,Summer,2012,Casual,Peter England Men Party, Blue Jeans
+59263,Women,Accessories,Watches,Watches,Silver,Winter,2016,Casual,Titan Women Silver Watch
+21379,Men,Apparel,Bottomwear,Track Pants,Black,Fall,2011,Casual,\
+"Manchester United, Black Track Pants"
+"""
+
+
+def test_fashion_product_images(place):
+    folder = place("fashion-product-images")
+    (folder / "styles.csv").write_text(STYLES)
+    save(folder, "images/15970.jpg", "images/21379.jpg")
+    with pytest.warns(UserWarning) as said:
+        source = open_source("fashion-product-images")
+    assert "1 lines have more cells than the header" in str(said[0].message)
+    assert "1 rows are left out" in str(said[1].message) and "59263" in str(said[1].message)
+    assert source.captions == [
+        "Turtle Check Men Navy Blue Shirt",
+        "Manchester United, Black Track Pants",
+    ]
+    assert source.product_ids == ["15970", "21379"]
+    assert source.attributes[0] == {"category": "Shirts", "colour": "Navy Blue", "gender": "Men"}
+    assert np.array_equal(source.pixels(1), picture(1))
+
+
+def test_hm_keeps_the_leading_zero(place):
+    folder = place("hm")
+    header = "article_id,product_code,prod_name,product_type_name,graphical_appearance_name,"
+    (folder / "articles.csv").write_text(
+        f"{header}colour_group_name,detail_desc\n"
+        "0108775015,0108775,Strap top,Vest top,Solid,Black,Jersey top with narrow straps.\n"
+        "0108775044,0108775,Strap top,Vest top,Solid,White,\n"
+    )
+    save(folder, "images/010/0108775015.jpg", "images/010/0108775044.jpg")
+    source = open_source("hm")
+    assert source.product_ids == ["0108775"] * 2
+    assert source.captions[0] == "Jersey top with narrow straps."
+    assert source.captions[1] == "a photo of a White Solid Vest top"  # no description: its labels
+    assert source.item_ids[1] == "images/010/0108775044.jpg"
+
+
+def test_inshop_gives_every_image_of_an_item_its_description(place):
+    folder = place("inshop")
+    (folder / "Anno").mkdir()
+    rows = [
+        {"item": "id_00000001", "color": "Black", "description": ["A jacket.", "Zips."]},
+        {"item": "id_00000001", "color": "Cream", "description": ["A jacket.", "Zips."]},
+        {"item": "id_00000002", "color": "Red", "description": ["A dress."]},
+    ]
+    (folder / "Anno" / "list_description_inshop.json").write_text(json.dumps(rows))
+    start = "Img/img/WOMEN"
+    names = ["Jackets/id_00000001/01_1_front", "Jackets/id_00000001/02_1_front"]
+    names += ["Dresses/id_00000002/01_4_full"]
+    save(folder, *(f"{start}/{name}.jpg" for name in names))
+    source = open_source("inshop")
+    assert source.captions == ["A jacket. Zips."] * 2 + ["A dress."]
+    assert source.product_ids == ["id_00000001"] * 2 + ["id_00000002"]
+
+
+def test_one_image_of_two_products_is_refused(own_row, place):
+    folder = place("mine")
+    save(folder, "10.jpg")
+    (folder / "t.csv").write_text("sku,caption\n1,a\n10,b\n")
+    own_row(reader="table", table="t.csv", images="{sku}*.jpg", columns={"product": "sku"})
+    with pytest.raises(InputError, match=r"10\.jpg is of 1 and of 10"):
+        open_source("mine")
+
+
+def fashion_gen(path, numbers, encoding="latin-1"):
+    """A file as Fashion-Gen's: byte strings in arrays (N, 1), images (N, 256, 256, 3) uint8."""
+    words = {
+        "input_description": [f"Robe décolletée {i}." for i in numbers],
+        "input_category": ["DRESSES" for _ in numbers],
+        "input_gender": ["Women" for _ in numbers],
+        "input_name": ["name" for _ in numbers],
+    }
+    with h5py.File(path, "w") as file:
+        file["input_image"] = np.stack([picture(i, (256, 256)) for i in numbers])
+        file["input_productID"] = np.array(numbers, np.int32)[:, None] // 2
+        file["index"] = np.array(numbers)[:, None]
+        for key, texts in words.items():
+            file[key] = np.array([text.encode(encoding) for text in texts], "S64")[:, None]
+
+
+def test_fashion_gen(place):
+    folder = place("fashion-gen")
+    fashion_gen(folder / "fashiongen_256_256_validation.h5", range(10, 13), "utf-8")
+    with pytest.warns(UserWarning, match="has no fashiongen_256_256_train.h5"):
+        assert open_source("fashion-gen").splits == ["val"] * 3
+    fashion_gen(folder / "fashiongen_256_256_train.h5", range(4))
+    source = open_source("fashion-gen")
+    assert source.splits == ["train"] * 4 + ["val"] * 3
+    assert source.captions == [f"Robe décolletée {i}." for i in [0, 1, 2, 3, 10, 11, 12]]
+    assert source.product_ids == ["0", "0", "1", "1", "5", "5", "6"]
+    assert source.attributes[5] == {"category": "DRESSES", "gender": "Women"}
+    for index, number in enumerate([0, 1, 2, 3, 10, 11, 12]):
+        assert np.array_equal(source[index].pixels, picture(number, (256, 256)))
+    code = cli.main(["data", "convert", "fashion-gen", "--out", str(folder / "out")])
+    assert code == 0
+    again = open_source(folder / "out")
+    assert np.array_equal(again.pixels(6), source.pixels(6)) and again.captions == source.captions
+
+
+def test_h5_columns_that_are_not_there(own_row, place):
+    folder = place("mine")
+    fashion_gen(folder / "a.h5", range(3))
+    row = {"reader": "h5", "decode": "uint8", "table": "a.h5", "axes": "HWC"}
+    own_row(**row, columns={"pixels": "input_image", "caption": "words"})
+    with pytest.raises(InputError, match=r"no column 'words' for caption.*\(it has .*input_name"):
+        open_source("mine")
+    own_row(**row, columns={"caption": "input_name"})
+    with pytest.raises(InputError, match="lacks pixels"):
+        open_source("mine")
+    own_row(**row, columns={"pixels": "index", "caption": "input_name"})
+    with pytest.raises(InputError, match=r"no images in index: it has .*input_image"):
+        open_source("mine")
+
+
+def first_value(row):
+    return next(iter(row.values()))
+
+
+class FakeParquet:
+    """pyarrow.parquet.ParquetFile as far as it is used: groups of two rows, from a pickle."""
+
+    def __init__(self, path):
+        self.rows = np.load(path, allow_pickle=True).tolist()
+        self.num_row_groups = (len(self.rows) + 1) // 2
+        self.schema_arrow = types.SimpleNamespace(names=list(self.rows[0]))
+        self.metadata = types.SimpleNamespace(row_group=lambda g: self._table(self._group(g)))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def _group(self, group):
+        return self.rows[2 * group : 2 * group + 2]
+
+    def _table(self, rows, columns=()):
+        rows = [{name: row[name] for name in columns} for row in rows]
+        column = types.SimpleNamespace(to_pylist=lambda: [*map(first_value, rows)])
+        return types.SimpleNamespace(
+            num_rows=len(rows), to_pylist=lambda: rows, column=lambda i: column
+        )
+
+    def read(self, columns):
+        return self._table(self.rows, columns)
+
+    def read_row_group(self, group, columns):
+        return self._table(self._group(group), columns)
+
+
+@pytest.fixture(params=["fake", "real"])
+def write_parquet(request, monkeypatch):
+    """Return a function that writes rows as a Parquet file, real where pyarrow is installed."""
+    if request.param == "fake":
+        module = types.ModuleType("pyarrow.parquet")
+        module.ParquetFile = FakeParquet
+        parent = types.ModuleType("pyarrow")
+        parent.parquet = module
+        monkeypatch.setitem(sys.modules, "pyarrow", parent)
+        monkeypatch.setitem(sys.modules, "pyarrow.parquet", module)
+
+        def write(path, rows):
+            with open(path, "wb") as file:
+                np.save(file, np.array(rows, object), allow_pickle=True)
+    else:
+        pyarrow = pytest.importorskip("pyarrow")
+        parquet = pytest.importorskip("pyarrow.parquet")
+
+        def write(path, rows):
+            parquet.write_table(pyarrow.Table.from_pylist(rows), path, row_group_size=2)
+
+    return write
+
+
+def test_parquet_with_images_in_its_cells(own_row, place, write_parquet):
+    folder = place("mine")
+    for part in range(2):
+        rows = [
+            {"image": {"bytes": png(i), "path": None}, "name": f"dress {i}", "id": float(i // 2)}
+            for i in range(3 * part, 3 * part + 3)
+        ]
+        write_parquet(folder / f"train-{part}-of-2.parquet", rows)
+    columns = {"pixels": "image", "caption": "a {name}", "product": "id"}
+    own_row(reader="table", table="train-*.parquet", columns=columns)
+    source = open_source("mine")
+    assert source.captions == [f"a dress {i}" for i in range(6)]
+    assert source.product_ids == ["0", "0", "1", "1", "2", "2"]
+    assert all(np.array_equal(source.pixels(i), picture(i)) for i in (5, 0, 2, 3, 1, 4))
+    before = source.fingerprint
+    rows[1]["image"]["bytes"] = png(9)  # the words are as they were
+    write_parquet(folder / "train-1-of-2.parquet", rows)
+    assert open_source("mine").fingerprint != before
+
+
+def test_parquet_names_image_files_too(place, tmp_path, write_parquet):
+    save(tmp_path, "a/0.png", "a/1.png")
+    rows = [{"file": f"{i}.png", "caption": f"tee {i}"} for i in range(2)]
+    write_parquet(tmp_path / "t.parquet", rows)
+    source = open_source(tmp_path / "t.parquet", columns={"images": "a/{file}"})
+    assert source.captions == ["tee 0", "tee 1"] and np.array_equal(source.pixels(1), picture(1))
+
+
+def test_missing_libraries_are_named(own_row, place, monkeypatch):
+    for name in ("pyarrow", "pyarrow.parquet", "datasets"):
+        monkeypatch.setitem(sys.modules, name, None)
+    (place("mine") / "a.parquet").write_bytes(b"PAR1")
+    own_row(reader="table", table="a.parquet", columns={"caption": "x"})
+    with pytest.raises(InputError, match="pip install pyarrow"):
+        open_source("mine")
+    with pytest.raises(InputError, match="pip install datasets"):
+        open_source("fashion-product-images-small")
+
+
+class FakeDataset:
+    """datasets.Dataset as far as it is used; an image is bytes only after the cast."""
+
+    def __init__(self, rows, decoded=True):
+        self.rows, self.decoded, self.column_names = rows, decoded, list(rows[0])
+
+    def cast_column(self, column, feature):
+        assert column == "image" and feature.decode is False
+        return FakeDataset(self.rows, decoded=False)
+
+    def remove_columns(self, column):
+        return [{key: row[key] for key in row if key != column} for row in self.rows]
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        assert not self.decoded
+        return self.rows[index]
+
+
+def test_a_hub_set_through_the_datasets_library(monkeypatch):
+    rows = [
+        {"id": 15970 + i, "gender": "Men", "articleType": "Shirts", "baseColour": "Navy Blue",
+         "productDisplayName": f"Shirt {i}", "image": {"bytes": png(i), "path": None}}
+        for i in range(3)
+    ]  # fmt: skip
+    asked = []
+
+    def load_dataset(hub, revision):
+        asked.append((hub, revision))
+        return {"train": FakeDataset(rows)}
+
+    fake = types.ModuleType("datasets")
+    fake.load_dataset = load_dataset
+    fake.Image = lambda decode: types.SimpleNamespace(decode=decode)
+    monkeypatch.setitem(sys.modules, "datasets", fake)
+    source = open_source("fashion-product-images-small")
+    assert asked == [("ashraq/fashion-product-images-small", None)]
+    assert source.captions == ["Shirt 0", "Shirt 1", "Shirt 2"] and source.splits == [""] * 3
+    assert source.product_ids == ["15970", "15971", "15972"]
+    assert np.array_equal(source.pixels(2), picture(2))
+    fake.load_dataset = lambda *args, **options: 1 / 0
+    with pytest.raises(InputError, match=r"cannot be loaded .division by zero"):
+        open_source("fashion-product-images-small")
+
+
+def converted(tmp_path, *words):
+    code = cli.main(["data", "convert", *map(str, words), "--out", str(tmp_path / "out")])
+    assert code == 0
+    lines = (tmp_path / "out" / "items.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_a_folder_of_product_photos_in_one_command(tmp_path, capsys):
+    names = [f"green bomber jacket {i}.jpg" for i in range(1, 5)]
+    names += [f"V-neck_t-shirt_{i}.png" for i in range(8)]
+    names += [f"red-dress-{i}.JPG" for i in range(7)] + ["linen-trousers (2).webp"]
+    save(tmp_path / "my photos", *names)
+    rows = converted(tmp_path, tmp_path / "my photos")
+    assert len(rows) == 20
+    assert (
+        "captions are the names of the files, such as 'V-neck t-shirt'" in capsys.readouterr().err
+    )
+    said = {row["caption"] for row in rows}
+    assert said == {"green bomber jacket", "V-neck t-shirt", "red dress", "linen trousers"}
+    assert all(row["product"] == row["caption"] for row in rows)
+    save(tmp_path / "my photos", "IMG_0042.jpg")
+    with pytest.raises(InputError, match=r"21 of 21 images have no caption"):
+        open_source(tmp_path / "my photos")
+
+
+def test_a_table_with_other_column_names_in_one_command(tmp_path, capsys):
+    save(tmp_path / "shop", "pics/a-01.jpg", "pics/a-02.jpg")
+    table = tmp_path / "shop" / "stock.csv"
+    # as a spreadsheet in Europe saves it
+    table.write_text(
+        "sku;title;kind;sold\na-01;Blue tee;tee;12\na-02;Red; dress;0,5\n", "utf-8-sig"
+    )
+    columns = "images=pics/{sku}.jpg,caption=title,category=kind,product=sku"
+    rows = converted(tmp_path, tmp_path / "shop", "--columns", columns)
+    assert [row["caption"] for row in rows] == ["Blue tee", "Red"]
+    assert rows[1]["attributes"] == {"category": "dress"} and rows[1]["product"] == "a-02"
+    assert open_source(table, columns={"images": "pics/{sku}.jpg", "caption": "title"}).captions
+    capsys.readouterr()
+    for columns, message in {
+        "images=pics/{sku}.jpg,caption=name": "no column 'name' for caption",
+        "caption=title": "no column 'file_name' for images; give --columns images=COLUMN",
+        "images=pics/{sku}.png,caption=title": "2 of 2 images are not there, pics/a-01.png",
+        "images=pics/{sku}.jpg,kind=title": "'kind' is no column of ours; choose caption",
+        "images=pics/{sku}.jpg": "has no caption, text or category",
+        "images=pics/{sku}.jpg,caption=title,weight=sold": "has weight '0,5'",
+        "caption": "give OURS=THEIRS",
+    }.items():
+        out = ["--out", str(tmp_path / "no"), "--columns", columns]
+        assert cli.main(["data", "convert", str(table), *out]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_weights_and_splits_are_passed_on(own_row, place):
+    folder = place("mine")
+    save(folder, "0.png", "1.png")
+    (folder / "a.tsv").write_text("name\tsold\n0\t12\n")
+    (folder / "b.jsonl").write_text('{"name": 1, "sold": 2.5}\n')
+    columns = {"caption": "tee {name}", "weight": "sold"}
+    own_row(reader="table", table={"train": "a.tsv", "test": "b.jsonl"}, images="{name}.png",
+            columns=columns)  # fmt: skip
+    source = open_source("mine")
+    assert source.splits == ["train", "test"] and source.captions == ["tee 0", "tee 1"]
+    assert [row["weight"] for row in source.attributes] == ["12", "2.5"]
+
+
+@pytest.mark.parametrize("name", ["../x.png", "/etc/passwd", "a" * 300 + ".png", "a\0b.png"])
+def test_images_outside_the_folder_or_impossible(tmp_path, name):
+    save(tmp_path, "x.png", "in/y.png")
+    (tmp_path / "in" / "t.jsonl").write_text(json.dumps({"file_name": name, "caption": "a"}))
+    with pytest.raises(InputError, match=r"outside the folder|not there"):
+        open_source(tmp_path / "in" / "t.jsonl")

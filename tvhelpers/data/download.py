@@ -1,0 +1,250 @@
+"""Obtain what the manifest names: download with resume, verify, and hand to `unpack`."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import http.client
+import os
+import re
+import shutil
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from tvhelpers import manifest
+from tvhelpers.config import InputError
+from tvhelpers.data.unpack import unpack
+from tvhelpers.runtime import file_sha256, locked, make_dir, read_json, spoken_bytes, write_json
+
+AGAIN = "run the same command to go on"
+MARKER = ".obtained.json"
+TIMEOUT = 30  # seconds without a byte
+ATTEMPTS = 4  # in a row that bring nothing new
+PAUSE = 2.0  # seconds before another attempt, doubled each time
+PIECE = 1 << 20
+
+
+def obtain(
+    name: str, say: Callable[[str], None] = print, archives: Sequence[Path | str] = ()
+) -> Path:
+    """Return the folder of `name`, downloaded, verified and unpacked; a second call does nothing.
+
+    `archives`: zip or tar files that were got by hand, to be unpacked into it.  `say` is called
+    with the licence, then the steps of a gated set, then progress.  Raises InputError where it can
+    only be got by hand and is not there, and where a download or an archive is not sound.
+    """
+    row = manifest.entry(name)
+    say(f"{name}: {row['licence']}")
+    if row.get("gate"):
+        steps = row["obtain"] if row["gate"] is True else row["gate"]
+        say(f"{name} is gated: {' '.join(steps.split())}")
+    if row.get("path"):
+        return manifest.local_path(name)
+    if row.get("hub") or row["kind"] == "flats":
+        raise InputError(f"{name} needs no download: {' '.join(row['obtain'].split())}")
+    place = manifest.data_dir() / name
+    make_dir(place.parent)
+    with locked(place.parent / f".{name}.lock"):
+        if row.get("files") and not (place.exists() and any(place.iterdir())):
+            _get_files(row, place, say)
+        for archive in map(Path, archives):
+            _add_archive(archive, place, say)
+        _check_digests(manifest.local_path(name), row)
+    say(f"{name} is at {place}")
+    return place
+
+
+def _get_files(row: dict, place: Path, say: Callable) -> None:
+    """Download and unpack all files aside; the folder appears when everything is in it."""
+    aside = make_dir(place.parent / f".{place.name}.partial")
+    ready = aside / "files"
+    shutil.rmtree(ready, ignore_errors=True)  # half unpacked when it was stopped
+    downloads = [(fetch(file, aside / "downloads", say), file) for file in row["files"]]
+    for path, file in downloads:
+        if file.get("unpack"):
+            unpack(path, ready, strip=file.get("strip", 0), say=say)
+        else:
+            os.replace(path, make_dir(ready) / path.name)
+    write_json(ready / MARKER, {"files": [file["url"] for file in row["files"]]})
+    os.rename(ready, place)
+    shutil.rmtree(aside)
+
+
+def _add_archive(archive: Path, place: Path, say: Callable) -> None:
+    """Unpack a file that was got by hand into `place`, beside what is there; never over it."""
+    if not archive.is_file():
+        raise InputError(f"{archive} does not exist or is no file; give a zip or tar file")
+    marker = place / MARKER
+    done = read_json(marker) if marker.exists() else {}
+    mark = f"{archive.name}, {archive.stat().st_size} bytes"
+    if mark in done.get("archives", []):
+        return say(f"{archive} is unpacked already")
+    aside = place.parent / f".{place.name}.partial" / "archive"
+    shutil.rmtree(aside, ignore_errors=True)
+    unpack(archive, aside, say=say)
+    _move_in(aside, place)
+    shutil.rmtree(aside)
+    with contextlib.suppress(OSError):  # what an unfinished download left stays
+        aside.parent.rmdir()
+    write_json(marker, {**done, "archives": [*done.get("archives", []), mark]})
+
+
+def _move_in(aside: Path, place: Path) -> None:
+    paths = [path for path in sorted(aside.rglob("*")) if path.is_file()]
+    targets = [place / path.relative_to(aside) for path in paths]
+    for path, target in zip(paths, targets, strict=True):
+        if target.exists() and file_sha256(path) != file_sha256(target):
+            raise InputError(f"{target} is there already and is another; move it, then {AGAIN}")
+    for path, target in zip(paths, targets, strict=True):
+        make_dir(target.parent)
+        os.replace(path, target)
+
+
+def _check_digests(place: Path, row: dict) -> None:
+    for file, digest in (row.get("sha256") or {}).items():
+        if not (place / file).is_file():
+            raise InputError(f"{place / file} is missing; see how to obtain it: {row['obtain']}")
+        _verify(place / file, digest)
+
+
+def _verify(path: Path, digest: str) -> None:
+    seen = file_sha256(path)
+    if not seen.startswith(digest):
+        raise InputError(
+            f"{path} is not the file it should be: its SHA-256 is {seen}, not {digest}; remove it "
+            "and get it anew"
+        )
+
+
+def fetch(file: dict, folder: Path, say: Callable[[str], None] = print) -> Path:
+    """Download a file of the manifest ({url, sha256, size}) into `folder`; return its path.
+
+    A download that was cut off goes on where it stopped.  Raises InputError where the server, the
+    disk or the digest is at fault; a file of a wrong digest is removed.
+    """
+    path = make_dir(folder) / _file_name(file["url"])
+    if path.exists():
+        return path
+    partial = path.with_name(f"{path.name}.partial")
+    _download(file, partial, say)
+    if file.get("sha256"):
+        try:
+            _verify(partial, file["sha256"])
+        except InputError:
+            _forget(partial)
+            raise
+    os.replace(partial, path)
+    _forget(partial)
+    return path
+
+
+def _file_name(url: str) -> str:
+    name = unquote(urlsplit(url).path).rpartition("/")[2]
+    return re.sub(r"[^\w.-]+", "-", name).lstrip(".-") or "download"
+
+
+def _forget(partial: Path) -> None:
+    partial.unlink(missing_ok=True)
+    _note(partial).unlink(missing_ok=True)
+
+
+def _note(partial: Path) -> Path:
+    """Return where it is written down which version of the file the partial one is of."""
+    return partial.with_name(f"{partial.name}.json")
+
+
+def _download(file: dict, partial: Path, say: Callable) -> None:
+    """Ask for what is missing until all is there; give up where attempts bring nothing new."""
+    url, failures, pause = file["url"], 0, PAUSE
+    while True:
+        before = partial.stat().st_size if partial.exists() else 0
+        try:
+            return _ask(url, partial, file.get("size"), say)
+        except urllib.error.HTTPError as error:
+            problem = f"answers {error.code} {error.reason}"
+            failures = ATTEMPTS if error.code < 500 else failures
+        except (OSError, http.client.HTTPException) as error:
+            _raise_disk_full(error, partial)
+            problem = f"broke off ({getattr(error, 'reason', None) or error})"
+        failures = 0 if partial.exists() and partial.stat().st_size > before else failures + 1
+        if failures >= ATTEMPTS:
+            raise InputError(f"{url} {problem}; {AGAIN}, or see the manifest's `obtain`")
+        time.sleep(pause)
+        pause = PAUSE if not failures else 2 * pause
+
+
+def _raise_disk_full(error: Exception, path: Path) -> None:
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        raise InputError(f"the disk of {path.parent} is full; make room, then {AGAIN}") from None
+    if isinstance(error, PermissionError):
+        raise InputError(f"no permission to write {path}; mend that, then {AGAIN}") from None
+
+
+def _ask(url: str, partial: Path, size: int | None, say: Callable) -> None:
+    """Append what is missing to the partial file, or begin anew where the server has another."""
+    start = partial.stat().st_size if partial.exists() else 0
+    note = read_json(_note(partial)) if start and _note(partial).exists() else {}
+    headers = {"User-Agent": "tvhelpers", "Accept-Encoding": "identity"}
+    if start and note.get("url") == url:
+        headers |= {"Range": f"bytes={start}-"}
+        headers |= {"If-Range": note["version"]} if note.get("version") else {}
+    request = urllib.request.Request(url, headers=headers)
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code != 416 or "Range" not in headers:
+            raise
+        if note.get("total") != start:  # 416: there is nothing from `start` on
+            _forget(partial)
+            raise ConnectionError("the file on the server has changed") from None
+        return
+    with response:
+        _receive(response, url, partial, start, size, say)
+
+
+def _receive(response, url: str, partial: Path, start: int, size, say: Callable) -> None:
+    if response.headers.get_content_type() == "text/html":
+        raise InputError(
+            f"{url} gives a web page, not a file: it may ask for a login; get it by hand"
+        )
+    start = start if response.status == 206 else 0
+    length = response.headers.get("Content-Length", "")
+    total = start + int(length) if length.isdigit() else None
+    if start and response.headers.get("Content-Range") != f"bytes {start}-{total - 1}/{total}":
+        _forget(partial)
+        raise ConnectionError("the server gave another part of the file than it was asked for")
+    if None not in (size, total) and total != size:
+        raise InputError(
+            f"{url} has {total} bytes, but the manifest says {size}; it is another file now"
+        )
+    _check_room(partial, (total or size or start) - start)
+    tag = response.headers.get("ETag") or ""
+    version = tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
+    write_json(_note(partial), {"url": url, "version": version, "total": total})
+    _copy(response, partial, start, total or size, say)
+
+
+def _check_room(path: Path, needed: int) -> None:
+    free = shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise InputError(
+            f"{path.name} needs {needed / 1e9:.1f} GB more, but the disk of {path.parent} has "
+            f"{free / 1e9:.1f} GB free; make room, then {AGAIN}"
+        )
+
+
+def _copy(response, partial: Path, start: int, total: int | None, say: Callable) -> None:
+    done, tell = start, spoken_bytes(partial.name.removesuffix(".partial"), total, say, start)
+    with open(partial, "ab" if start else "wb") as out:
+        while piece := response.read(PIECE):
+            out.write(piece)
+            done += len(piece)
+            tell(done)
+        out.flush()
+        os.fsync(out.fileno())
+    if total is not None and done != total:
+        raise ConnectionError(f"{done} of {total} bytes came")

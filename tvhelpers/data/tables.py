@@ -1,0 +1,215 @@
+"""Tables as rows: csv, tsv, jsonl, json and Parquet; their columns under our names."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import json
+import math
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from tvhelpers.config import InputError
+from tvhelpers.data.items import ATTRIBUTES, read_rows
+
+ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+OURS = ("caption", *ATTRIBUTES, "product", "split", "weight")
+BRACES = re.compile(r"\{([^{}\[\]]+)(?:\[(-?\d*):(-?\d*)\])?\}")  # {id} or {id[:3]}
+
+
+def read_table(path: Path, bad_lines: str = "", without: str = "") -> list[dict]:
+    """Return the rows of a csv, tsv, jsonl, json (a list of objects) or Parquet file.
+
+    `bad_lines`: "skip" leaves out lines with more cells than the header, and says how many.
+    `without`: a column that is not read.  Raises InputError for a file that cannot be read, or that
+    has no rows.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} does not exist or is no file; give a table")
+    ending = path.suffix.lower()
+    if ending == ".jsonl":
+        return read_rows(path)
+    if ending == ".parquet":
+        rows = _read_parquet(path, without)
+    else:
+        rows = _read_json(path) if ending == ".json" else _read_delimited(path, bad_lines)
+    if not rows:
+        raise InputError(f"{path} is empty: a table needs rows, each with a caption or category")
+    return rows
+
+
+def _read_delimited(path: Path, bad_lines: str) -> list[dict]:
+    """Return the rows of a file whose header says by what its cells are parted: , ; or a tab."""
+    rows, bad = [], []
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            header = file.readline()
+            file.seek(0)
+            delimiter = max(",;\t", key=header.count)
+            reader = csv.DictReader(_sound_lines(path, file), delimiter=delimiter, strict=True)
+            _check_header(path, reader.fieldnames or [])
+            for row in reader:
+                (bad if None in row else rows).append(row)  # None: more cells than columns
+                if bad and not bad_lines:
+                    raise InputError(
+                        f"line {reader.line_num} of {path} has more cells than the header; put a "
+                        'caption with a comma in double quotes: "a red dress, striped"'
+                    )
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read ({error}); save it as UTF-8 CSV") from None
+    if bad:
+        warnings.warn(
+            f"{path}: {len(bad)} lines have more cells than the header and are left out",
+            stacklevel=3,
+        )
+    return rows
+
+
+def _sound_lines(path: Path, file) -> Iterator[str]:
+    for line in file:
+        if "\0" in line:
+            raise InputError(f"{path} is damaged: it holds zero bytes; get it anew")
+        yield line
+
+
+def _check_header(path: Path, names: list[str]) -> None:
+    twice = [name for name in names if name and names.count(name) > 1]
+    if twice:
+        raise InputError(f"{path} has two columns {twice[0]!r}; rename one")
+
+
+def _read_json(path: Path) -> list[dict]:
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not JSON ({error}); mend it") from None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise InputError(f"{path} is not a list of objects; give a table")
+    return rows
+
+
+def _read_parquet(path: Path, without: str) -> list[dict]:
+    def rows(file):
+        names = [name for name in file.schema_arrow.names if name != without]
+        return file.read(columns=names).to_pylist()
+
+    return _from_parquet(path, rows)
+
+
+def _from_parquet(path: Path, read: Callable):
+    """Return read(ParquetFile); raises InputError without pyarrow, or where the file is damaged."""
+    try:
+        import pyarrow.parquet
+    except ImportError:
+        raise InputError(
+            f"{path} is a Parquet file, which is read by pyarrow: pip install pyarrow"
+        ) from None
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            return read(file)
+    except Exception as error:  # a damaged file raises nearly anything
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} cannot be read as Parquet ({reason}); get it anew") from None
+
+
+def parquet_cells(path: Path, column: str) -> list[tuple]:
+    """Return for each row of a Parquet file the place of its cell, for `read_parquet_cell`."""
+
+    def places(file):
+        groups = range(file.num_row_groups)
+        sizes = [file.metadata.row_group(group).num_rows for group in groups]
+        return [(path, column, group, row) for group in groups for row in range(sizes[group])]
+
+    return _from_parquet(path, places)
+
+
+def read_parquet_cell(place: tuple):
+    """Return one cell; the row group that it is in is kept for the next."""
+    path, column, group, row = place
+    return _parquet_group(path, column, group)[row]
+
+
+@lru_cache(maxsize=2)
+def _parquet_group(path: Path, column: str, group: int) -> list:
+    return _from_parquet(
+        path, lambda file: file.read_row_group(group, columns=[column]).column(0).to_pylist()
+    )
+
+
+def find_tables(folder: Path, table: str | dict[str, str]) -> list[tuple[Path, str]]:
+    """Return (path, split) of the files of `table`: a name, with * several, or {split: name}.
+
+    Of several splits those that are there; raises InputError where none is.
+    """
+    named = table.items() if isinstance(table, dict) else [("", table)]
+    found, missing = [], []
+    for split, name in named:
+        matches = sorted(glob.glob(name, root_dir=folder))
+        found += [(folder / match, split) for match in matches]
+        missing += [] if matches else [name]
+    if not found:
+        raise InputError(f"{folder} has no {' and no '.join(missing)}; see how to obtain it")
+    if missing:
+        warnings.warn(f"{folder} has no {', '.join(missing)}; read without", stacklevel=3)
+    return found
+
+
+def rename(where: Path | str, rows: list[dict], columns: dict[str, str]) -> list[dict]:
+    """Return the rows with what `columns` {ours: theirs} says added to them, as text.
+
+    Theirs is a column, or words with columns in braces: "{brand} {name[:20]}".  Raises InputError
+    for a name of ours that is none, and a column that is in no row.
+    """
+    known = list(dict.fromkeys(key for row in rows for key in row))
+    for ours, theirs in columns.items():
+        if ours not in OURS:
+            raise InputError(f"{where}: {ours!r} is no column of ours; choose {', '.join(OURS)}")
+        check_columns(where, ours, theirs, known)
+    return [{**row, **{ours: fill(columns[ours], row) for ours in columns}} for row in rows]
+
+
+def check_columns(where: Path | str, ours: str, theirs: str, known: list[str]) -> None:
+    """Raise InputError where a column that `theirs` names is none of those known."""
+    names = [match[0] for match in BRACES.findall(theirs)] if "{" in theirs else [theirs]
+    for name in names:
+        if name not in known:
+            raise InputError(
+                f"{where} has no column {name!r} for {ours}; give --columns {ours}=COLUMN, or mend "
+                f"the manifest (it has {some(known)})"
+            )
+
+
+def some(names) -> str:
+    """Return up to 20 names as text."""
+    names = [str(name)[:50] for name in names]
+    return ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+
+
+def fill(theirs: str, row: dict, quote: Callable[[str], str] = str) -> str:
+    """Return a row's cell, or the words with its cells for the braces, each through `quote`."""
+    if "{" not in theirs:
+        return text(row.get(theirs))
+
+    def cell(match: re.Match) -> str:
+        name, *ends = match.groups()
+        start, stop = (int(end) if end else None for end in ends)
+        return quote(text(row.get(name))[start:stop])
+
+    return BRACES.sub(cell, theirs).strip()
+
+
+def text(value) -> str:
+    """Return a cell as text: nothing for None and NaN, 3 for 3.0, words for a list of words."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bytes):
+        try:
+            return value.decode("utf-8").strip()
+        except UnicodeDecodeError:
+            return value.decode("latin-1").strip()
+    return " ".join(map(text, value)) if isinstance(value, list) else str(value).strip()

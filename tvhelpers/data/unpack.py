@@ -1,0 +1,215 @@
+"""Unpack zip and tar files from outside: nothing leaves the folder, nothing fills the disk."""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import errno
+import getpass
+import gzip
+import lzma
+import os
+import shutil
+import stat
+import sys
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path, PureWindowsPath
+
+from tvhelpers.config import InputError
+from tvhelpers.runtime import make_dir, spoken_bytes
+
+MAX_BYTES = 1 << 40
+MAX_FILES = 1_000_000
+# Text of labels packs a hundred to one, a bomb a thousand to one; below the floor it does no harm.
+MAX_RATIO, RATIO_FLOOR = 200, 256 << 20
+PIECE = 1 << 20
+DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)
+OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+
+
+def unpack(
+    archive: Path,
+    folder: Path,
+    *,
+    strip: int = 0,
+    max_bytes: int = MAX_BYTES,
+    max_files: int = MAX_FILES,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Unpack a zip or tar (plain, gz, bz2, xz) into `folder`, and return it.
+
+    `strip` leading folders are left out of each name.  The password of an encrypted zip is asked
+    for, or taken from $TV_ZIP_PASSWORD.  Raises InputError for a file that is there already, names
+    outside the folder, links, devices, names used twice, more than `max_bytes` or `max_files`, a
+    bomb, a wrong password, and damage; what was unpacked by then stays.
+    """
+    archive, folder = Path(archive), make_dir(Path(folder))
+    room = shutil.disk_usage(folder).free
+    limit = min(max_bytes, max(RATIO_FLOOR, MAX_RATIO * archive.stat().st_size), room)
+    seen: dict[tuple, bool] = {(): False}
+
+    def take(name: str, stream) -> None:
+        parts = _safe_parts(archive, name)[strip:]
+        if not parts:
+            return
+        is_new = parts[:-1] not in seen
+        _note_name(archive, parts, seen)
+        if is_new:
+            make_dir(folder.joinpath(*parts[:-1]))
+        with open(folder.joinpath(*parts), "xb") as out:
+            shutil.copyfileobj(stream, out, PIECE)
+
+    with _sound(archive), open(archive, "rb") as raw:
+        is_zip = raw.read(4) == b"PK\x03\x04" or zipfile.is_zipfile(raw)
+        raw.seek(0)
+        (_read_zip if is_zip else _read_tar)(archive, raw, limit, max_files, take, say)
+    if not any(seen.values()):
+        raise InputError(f"{archive} holds no files; get it anew")
+    return folder
+
+
+@contextlib.contextmanager
+def _sound(archive: Path):
+    """Turn what the libraries raise on a damaged archive, nearly anything, into one sentence."""
+    try:
+        yield
+    except InputError:
+        raise
+    except FileExistsError as error:
+        raise InputError(f"{error.filename} is there already; choose another folder") from None
+    except Exception as error:
+        if getattr(error, "errno", None) in DISK_FAULTS:
+            raise
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(
+            f"{archive} cannot be unpacked as zip or tar ({reason}); get it anew"
+        ) from None
+
+
+def _read_zip(archive: Path, raw, limit: int, max_files: int, take: Callable, say: Callable):
+    """Hand (name, stream) of each file to `take`, once all claimed sizes are seen to be right.
+
+    zipfile reads no more of a file than the zip claims.
+    """
+    with zipfile.ZipFile(raw) as file:
+        members = [one for one in file.infolist() if not one.is_dir()]
+        total, done = sum(one.file_size for one in members), 0
+        _check_bounds(archive, total, limit, len(members), max_files)
+        for one in members:
+            if stat.S_IFMT(one.external_attr >> 16) not in (0, stat.S_IFREG):
+                raise InputError(f"{archive}: {one.filename!r} is a link or a device; refused")
+        password = _password(archive) if any(one.flag_bits & 1 for one in members) else None
+        tell = spoken_bytes(f"unpacking {archive.name}", total, say)
+        for one in members:
+            with _decrypted(archive, one), file.open(one, pwd=password) as stream:
+                take(one.orig_filename, stream)
+            done += one.file_size
+            tell(done)
+
+
+@contextlib.contextmanager
+def _decrypted(archive: Path, member: zipfile.ZipInfo):
+    """Say of an encrypted member that the password may be wrong, and never what it is."""
+    try:
+        yield
+    except NotImplementedError as error:
+        raise InputError(
+            f"{archive}: {member.filename!r} is packed or encrypted in a way that Python cannot "
+            f"open ({error}); unpack it with 7-Zip"
+        ) from None
+    except (RuntimeError, zipfile.BadZipFile, zlib.error, EOFError):
+        if not member.flag_bits & 1:
+            raise
+        raise InputError(  # a wrong password passes for the right one 1 time in 256
+            f"{archive}: the password does not open {member.filename!r}; try another"
+        ) from None
+
+
+def _password(archive: Path) -> bytes:
+    given = os.environ.get("TV_ZIP_PASSWORD")
+    if not given:
+        if not (sys.stdin and sys.stdin.isatty()) and "ipykernel" not in sys.modules:
+            raise InputError(
+                f"{archive} is encrypted; run this where you can type its password, or set "
+                "TV_ZIP_PASSWORD"
+            )
+        given = getpass.getpass(f"password of {archive.name}: ")
+    return given.encode()
+
+
+def _read_tar(archive: Path, raw, limit: int, max_files: int, take: Callable, say: Callable):
+    """Hand (name, stream) of each file to `take`, in one pass: a bomb is met before it spreads."""
+    start = raw.read(6)
+    raw.seek(0)
+    opener = next((OPENERS[magic] for magic in OPENERS if start.startswith(magic)), None)
+    tell = spoken_bytes(f"unpacking {archive.name}", archive.stat().st_size, say)
+    stream, count = _Bounded(archive, opener(raw) if opener else raw, limit), 0
+    with tarfile.open(fileobj=stream, mode="r|", bufsize=PIECE, tarinfo=_StrictInfo) as file:
+        for one in file:
+            if one.isdir():
+                continue
+            if not one.isreg() or one.issparse():
+                raise InputError(f"{archive}: {one.name!r} is a link or a device; refused")
+            count += 1
+            _check_bounds(archive, one.size, limit, count, max_files)
+            take(one.name, file.extractfile(one))
+            tell(raw.tell())
+
+
+class _StrictInfo(tarfile.TarInfo):
+    """A member whose damaged header is an error, where tarfile would end in silence."""
+
+    @classmethod
+    def fromtarfile(cls, file):
+        try:
+            return super().fromtarfile(file)
+        except tarfile.EOFHeaderError:
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(str(error)) from None
+
+
+class _Bounded:
+    """A stream that refuses to give more bytes than `limit`, whatever reads from it."""
+
+    def __init__(self, archive: Path, stream, limit: int):
+        self.archive, self.stream, self.limit, self.given = archive, stream, limit, 0
+
+    def read(self, size: int) -> bytes:
+        piece = self.stream.read(size)
+        self.given += len(piece)
+        _check_bounds(self.archive, self.given, self.limit)
+        return piece
+
+
+def _check_bounds(archive: Path, size: int, limit: int, count: int = 0, max_files: int = 0) -> None:
+    if size > limit:
+        raise InputError(
+            f"{archive} would unpack to more than {limit / 1e6:.0f} MB, all that its size or the "
+            "disk allows; refused"
+        )
+    if count > max_files:
+        raise InputError(f"{archive} holds more than {max_files} files; refused")
+
+
+def _safe_parts(archive: Path, name: str) -> tuple[str, ...]:
+    path = PureWindowsPath(name)  # knows drives and both slashes
+    if path.anchor or not path.parts or ".." in path.parts or min(name) < " ":
+        raise InputError(f"{archive}: the name {name!r} leads out of the folder; refused")
+    return path.parts
+
+
+def _note_name(archive: Path, parts: tuple, seen: dict[tuple, bool]) -> None:
+    """Note in `seen` {parts: whether it is a file} a file and the folders above it.
+
+    Raises InputError for a name that is there twice, or is a file and a folder.
+    """
+    above = [parts[:depth] for depth in range(1, len(parts))]
+    if parts in seen or any(seen.get(folder) for folder in above):
+        raise InputError(
+            f"{archive}: {'/'.join(parts)!r} is there twice, or is a file and a folder; refused"
+        )
+    seen |= {**dict.fromkeys(above, False), parts: True}
