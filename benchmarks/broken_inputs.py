@@ -39,8 +39,9 @@ from tvhelpers import manifest
 from tvhelpers.config import InputError
 from tvhelpers.data import flats
 from tvhelpers.data.convert import convert
-from tvhelpers.data.fashion_synthesis import inspect_images, write_g2
+from tvhelpers.data.fashion_synthesis import write_g2
 from tvhelpers.data.sources import open_source
+from tvhelpers.data.stores import inspect_images
 from tvhelpers.data.unpack import unpack
 from tvhelpers.runtime import seed_for
 

@@ -184,12 +184,13 @@ def _own_mean(path: Path, found: dict, shape: tuple) -> tuple[np.ndarray | None,
     mean = found.get("ih_mean")
     if mean is None:
         return None, []
-    values = _read(path, "ih_mean", mean, 0, len(mean)) if mean.shape else np.zeros(0)
-    if values.size != np.prod(shape) or values.shape[-3:] != shape:
+    wanted = (shape, (1, *shape))
+    if tuple(mean.shape or ()) not in wanted or mean.dtype.kind not in "uif":
         return None, [
-            f"ih_mean has shape {mean.shape}, but the images have {shape}; it is of no use"
+            f"ih_mean is {mean.dtype} {mean.shape}, but the images are numbers {shape}; it is of "
+            "no use"
         ]
-    values = values.astype(np.float32)
+    values = _read(path, "ih_mean", mean, 0, len(mean)).astype(np.float32)
     if not (values.min() >= 0 and values.max() <= 1):  # also where it holds NaN
         return None, [
             f"ih_mean goes from {values.min():.3g} to {values.max():.3g}, not within 0..1"
@@ -210,8 +211,9 @@ def read_mean_image(path: Path, shape: tuple, axes: str) -> np.ndarray:
         key = "ih_mean" if "ih_mean" in found else next(iter(found), "")
         if not key:
             raise InputError(f"{path} holds no array; give a mean image")
-        values = _read(path, key, found[key], 0, len(found[key]) if found[key].shape else 0)
-    values = np.squeeze(values).astype(np.float32)
+        values = _read(path, key, found[key], 0, len(found[key])) if found[key].shape else 0
+    values = np.squeeze(values)
+    values = values.astype(np.float32) if values.dtype.kind in "uif" else np.zeros(())
     if values.shape != shape and values.ndim == 3 and values.shape[2] == 3:
         back = np.argsort(np.array(AXES[axes][1:]) - 1)
         values = values.transpose(back)
