@@ -11,6 +11,9 @@ README = Path(__file__).resolve().parents[1] / "README.md"
 START, END = "<!-- measured: benchmarks/table.py -->\n", "<!-- end of measured -->"
 
 
+FINE = ("right result", "named error")
+
+
 def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
@@ -34,6 +37,27 @@ ROWS = [
         lambda r: (
             f"{r['wrong_and_confident']} of {3 * r['cases']}; decided on photos: "
             f"{100 * r['photos_decided']:.0f} %"
+        ),
+    ),
+    (
+        "broken_inputs",
+        "mutated files through every reader: crash, hang, or wrong result passed on",
+        lambda r: f"{sum(n for o, n in r['outcomes'].items() if o not in FINE)} of {r['inputs']:,}",
+    ),
+    (
+        "captions",
+        "new captions of the real annotations: different ones (before), contradicting their labels",
+        lambda r: (
+            f"{r['distinct_after']:,} ({r['distinct_before']:,}), "
+            f"{r['rows_that_contradict_their_labels']}"
+        ),
+    ),
+    (
+        "leakage",
+        "test products that are in training too: the benchmark's split, ours",
+        lambda r: (
+            f"{r['own']['products']['shared']:,} of {r['own']['products']['different']:,}, "
+            f"{r['by_product']['products']['shared']}"
         ),
     ),
     (
