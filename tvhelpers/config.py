@@ -49,6 +49,7 @@ class TrainConfig:
     flip: bool = True  # cache the mirrored image of every training item too
     held_out: float = 0.1  # share of the products kept out of training, 0..0.5
     split_seed: int = 0  # which those are, and the noise of their loss
+    at_most: int = 0  # training items of equal attributes and caption; 0 = all of them
     limit: int = 0  # use the first N items of the source only; 0 = all
 
     # The objective
@@ -91,6 +92,7 @@ class TrainConfig:
         for key in (
             "alpha",
             "epochs",
+            "at_most",
             "limit",
             "seed",
             "split_seed",

@@ -150,9 +150,15 @@ def test_faults_of_single_images(drawn, tmp_path):
     pixels[5] = 200
     pixels[9] = 120 + pixels[9] // 16
     pixels[11, 20:110, 20:110] = 255
+    pixels[30] = np.clip(pixels[7].astype(int) + 1, 0, 255)
     path = save(tmp_path / "x.h5", pixels)
     faults = " ".join(inspect_images(path)["faults"])
-    for kind, number in (("flat", 5), ("low dynamic range", 9), ("clipped", 11)):
+    for kind, number in (
+        ("flat", 5),
+        ("low dynamic range", 9),
+        ("clipped", 11),
+        ("near-duplicate", 30),
+    ):
         assert f"({kind}): {number}" in faults
 
 

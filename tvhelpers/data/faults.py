@@ -1,4 +1,4 @@
-"""What is wrong with single images: not finite, flat, dull, clipped."""
+"""What is wrong with single images: not finite, flat, dull, clipped, there twice."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from tvhelpers.data.leakage import near_duplicates, thumbnail
+
 FLAT = 2  # levels between darkest and brightest
 DULL = 40  # levels between the 1st and the 99th percentile
 CLIPPED = 0.5  # share of the inner half's values that are all black or all white
 KINDS = {
     "flat": "are of one colour",
     "low dynamic range": f"span under {DULL} levels",
+    "near-duplicate": "are nearly the same as an image before them",
     "clipped": f"have over {CLIPPED:.0%} of their middle at 0 or 255",
 }
 
@@ -22,9 +25,17 @@ def image_faults(numbered: Iterable[tuple[int, np.ndarray]]) -> dict[str, list[i
     `numbered`: (number, pixels uint8 (H, W, 3)); kinds are those of `KINDS`.
     """
     found: dict[str, list[int]] = {kind: [] for kind in KINDS}
+    numbers, thumbs = [], []
     for number, pixels in numbered:
-        for kind in _kinds_of(pixels):
+        kinds = _kinds_of(pixels)
+        for kind in kinds:
             found[kind].append(number)
+        if "flat" not in kinds:
+            numbers.append(number)
+            thumbs.append(thumbnail(pixels))
+    if thumbs:
+        later = sorted(set(near_duplicates(np.stack(thumbs))[:, 1].tolist()))
+        found["near-duplicate"] = [numbers[i] for i in later]
     return {kind: numbers for kind, numbers in found.items() if numbers}
 
 

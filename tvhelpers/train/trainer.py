@@ -17,6 +17,7 @@ import torch
 from tvhelpers.config import InputError, TrainConfig, to_dict
 from tvhelpers.data.captions import with_captions
 from tvhelpers.data.coverage import effective_sample_size, item_weights
+from tvhelpers.data.leakage import thin_by_attributes
 from tvhelpers.data.sources import open_source
 from tvhelpers.data.split import split_by_product
 from tvhelpers.models.base import (
@@ -147,6 +148,8 @@ def split_items(source, config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
     count = config.limit or len(source)
     held = split_by_product(source.product_ids[:count], config.held_out, config.split_seed)
     own = np.array([split in ("", "train") for split in source.splits[:count]])
+    if config.at_most:
+        own &= thin_by_attributes(source, config.at_most, config.split_seed)[:count]
     train_items, held_out = np.flatnonzero(~held & own), np.flatnonzero(held)
     if not len(train_items) or not len(held_out):
         raise InputError(
