@@ -12,6 +12,7 @@ import numpy as np
 
 from tvhelpers import manifest
 from tvhelpers.config import InputError
+from tvhelpers.data.attribute_prediction import is_attribute_prediction, open_attribute_prediction
 from tvhelpers.data.items import Source, file_digest, read_rows
 from tvhelpers.data.photos import open_photos
 from tvhelpers.runtime import content_key
@@ -22,9 +23,10 @@ def open_source(name_or_path: str | Path, **reading) -> Source:
 
     A folder with Img/G2.h5 (and Anno, Eval), or that file; a converted folder (pixels.h5,
     items.jsonl); photos with metadata.csv or .jsonl (file_name and a caption, text, or category);
-    photos with a .txt caption each; photos in folders that are named by category.  `reading`:
-    decode, axes, channels, mean of a store (`open_images`).  Raises InputError where nothing of
-    that is found.
+    photos with a .txt caption each; photos in folders that are named by category; DeepFashion's
+    Category and Attribute Prediction (Img, and Anno_coarse or Anno_fine, or either alone).
+    `reading`: decode, axes, channels, mean of a store (`open_images`).  Raises InputError where
+    nothing of that is found.
     """
     row = manifest.entries().get(str(name_or_path))
     if row and row["kind"] == "flats":
@@ -47,6 +49,8 @@ def open_source(name_or_path: str | Path, **reading) -> Source:
         return _open_converted(name, path)
     if path.is_file() or (path / "Img" / "G2.h5").is_file() or (path / "G2.h5").is_file():
         return _open_store(name, path, reading)
+    if is_attribute_prediction(path):
+        return open_attribute_prediction(name, path)
     return open_photos(name, path)
 
 
