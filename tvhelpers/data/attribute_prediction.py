@@ -53,7 +53,7 @@ FINE_WORDS = {
 SPLITS = ("train", "val", "test")
 LENGTHS = ("maxi", "midi", "mini")
 
-BLOCK = 1 << 20  # bytes of text parsed at once
+BLOCK = 1 << 16  # bytes parsed at once; what is made of them stays in the cache
 NOTHING, END, WRONG = 7, 8, 9  # codes beside the values -1, 0 and 1
 
 
@@ -249,7 +249,7 @@ def _parse(block: bytearray) -> np.ndarray:
 def stream_attributes(path: Path, num_attributes: int) -> Iterator[tuple[list[str], np.ndarray]]:
     """Yield (names, values int8 (rows, num_attributes) of 1, -1 and 0) of list_attr_img.txt.
 
-    The file is read in blocks of about a megabyte, and never held whole.  Raises InputError for a
+    The file is read in blocks, and never held whole.  Raises InputError for a
     count that is not the rows', short or long rows and other values, with the line.
     """
     if not path.is_file():

@@ -6,6 +6,7 @@ import csv
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -203,11 +204,11 @@ def with_article(words: str, noun: str = "") -> str:
     return f"{'an' if vowel else 'a'} {words}"
 
 
-def read_photo(path: Path) -> np.ndarray:
+def read_photo(path: Path | BinaryIO, name: str = "") -> np.ndarray:
     """Return an image file as pixels uint8 (H, W, 3) RGB.
 
     It is upright by its EXIF, on white where it is transparent, 8 bits where it had 16.
-    Raises InputError where it cannot be read.
+    Raises InputError, which calls it `name`, where it cannot be read.
     """
     try:
         with Image.open(path) as image:
@@ -220,7 +221,7 @@ def read_photo(path: Path) -> np.ndarray:
             return np.asarray(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(
-            f"{path} cannot be read as an image ({error}); replace or remove it"
+            f"{name or path} cannot be read as an image ({error}); replace or remove it"
         ) from None
 
 

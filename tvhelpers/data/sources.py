@@ -13,21 +13,25 @@ import numpy as np
 from tvhelpers import manifest
 from tvhelpers.config import InputError
 from tvhelpers.data.attribute_prediction import is_attribute_prediction, open_attribute_prediction
+from tvhelpers.data.highres import open_highres
 from tvhelpers.data.items import Source, file_digest, read_rows
 from tvhelpers.data.photos import open_photos
 from tvhelpers.runtime import content_key
 
 
-def open_source(name_or_path: str | Path, **reading) -> Source:
+def open_source(name_or_path: str | Path, *, photos: Path | None = None, **reading) -> Source:
     """Open a name of data_manifest.yaml, or a folder or file.
 
     A folder with Img/G2.h5 (and Anno, Eval), or that file; a converted folder (pixels.h5,
     items.jsonl); photos with metadata.csv or .jsonl (file_name and a caption, text, or category);
     photos with a .txt caption each; photos in folders that are named by category; DeepFashion's
     Category and Attribute Prediction (Img, and Anno_coarse or Anno_fine, or either alone).
-    `reading`: decode, axes, channels, mean of a store (`open_images`).  Raises InputError where
+    `photos`: original photos to take instead (`open_highres`).  `reading`: decode, axes,
+    channels, mean of a store (`open_images`).  Raises InputError where
     nothing of that is found.
     """
+    if photos:
+        return open_highres(open_source(name_or_path, **reading), photos)
     row = manifest.entries().get(str(name_or_path))
     if row and row["kind"] == "flats":
         return FlatsSource(name=str(name_or_path), **(row.get("params") or {}))
