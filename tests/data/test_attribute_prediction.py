@@ -210,6 +210,15 @@ def test_coarse_faults(coarse, file, line, old, new, message):
         read_coarse(coarse)
 
 
+def test_a_value_in_the_next_line_is_not_taken_for_the_right_number(coarse):
+    path = coarse / "Anno_coarse" / "list_attr_img.txt"
+    lines = path.read_text().split("\n")
+    lines[2], lines[3] = lines[2].removesuffix("  0"), lines[3] + "  0"
+    path.write_text("\n".join(lines))
+    with pytest.raises(InputError, match=r"line 3 .* has 10 values"):
+        read_coarse(coarse)
+
+
 def test_files_of_unequal_rows_or_missing(coarse, fine):
     path = coarse / "Anno_coarse" / "list_bbox.txt"
     lines = path.read_text().splitlines()

@@ -14,8 +14,9 @@ from PIL import Image
 
 from tvhelpers.cli import main
 from tvhelpers.config import InputError
-from tvhelpers.data.fashion_synthesis import write_g2
+from tvhelpers.data import highres as module
 from tvhelpers.data.captions import open_captioned
+from tvhelpers.data.fashion_synthesis import write_g2
 from tvhelpers.data.highres import open_highres
 from tvhelpers.data.sources import open_source
 
@@ -151,6 +152,12 @@ def test_faults(g2, tmp_path):
         file.writestr("img/Blue_Dress/img_00000001.jpg", jpeg((0, 0, 0)))
     with pytest.raises(InputError, match=r"holds both img_highres/Blue.* and img/Blue"):
         open_highres(g2, other)
+
+
+def test_a_photo_of_absurd_size_is_refused(g2, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MAX_BYTES", 100)
+    with pytest.raises(InputError, match=r"img_00000001.jpg claims \d+ bytes"):
+        open_highres(g2, make_zip(tmp_path / "a.zip"), lambda line: None)
 
 
 def test_a_damaged_photo_is_named_when_it_is_read(g2, tmp_path):
