@@ -145,6 +145,11 @@ def test_faults(g2, tmp_path):
     (tmp_path / "text.zip").write_text("<html>please log in</html>")
     with pytest.raises(InputError, match=r"text.zip is no zip"):
         open_highres(g2, tmp_path / "text.zip")
+    for stop in (60, 2000, -30):  # in a photo, at its end, in the directory
+        whole = make_zip(tmp_path / "cut.zip").read_bytes()
+        (tmp_path / "cut.zip").write_bytes(whole[:stop])
+        with pytest.raises(InputError, match=r"cut.zip is no zip"):
+            open_highres(g2, tmp_path / "cut.zip")
     other = make_zip(tmp_path / "other.zip", {"Blue_Dress/img_00000001.jpg": (0, 0, 0)})
     with pytest.raises(InputError, match=r"holds Blue_Dress/.*, looked for was Red_Dress/img_0000"):
         open_highres(g2, other)

@@ -537,7 +537,7 @@ def _look(path: Path, digest) -> tuple[str, tuple[int, int]]:
     """Return what is wrong with an image file, or "", and its (width, height)."""
     try:
         data = path.read_bytes()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name with a zero byte
         return "missing", (0, 0)
     try:
         with Image.open(io.BytesIO(data)) as image:

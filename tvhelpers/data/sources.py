@@ -26,9 +26,9 @@ def open_source(name_or_path: str | Path, *, photos: Path | None = None, **readi
     items.jsonl); photos with metadata.csv or .jsonl (file_name and a caption, text, or category);
     photos with a .txt caption each; photos in folders that are named by category; DeepFashion's
     Category and Attribute Prediction (Img, and Anno_coarse or Anno_fine, or either alone).
-    `photos`: original photos to take instead (`open_highres`).  `reading`: decode, axes,
-    channels, mean of a store (`open_images`).  Raises InputError where
-    nothing of that is found.
+    `photos`: an archive of original photos to take instead (`open_highres`).  `reading`: decode,
+    axes, channels, mean of a store (`open_images`).  Raises InputError where nothing of that is
+    found.
     """
     if photos:
         return open_highres(open_source(name_or_path, **reading), photos)
