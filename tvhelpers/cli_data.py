@@ -52,6 +52,13 @@ def _add_convert(add) -> None:
     convert.add_argument("--base", default="mini", help="whose latents (default: mini)")
     convert.add_argument("--size", type=int, help="rescale to this many pixels a side")
     convert.add_argument(
+        "--photos",
+        type=Path,
+        metavar="ARCHIVE",
+        help="take the original photos instead, from img_highres.zip or its folder; items without "
+        "one are left out",
+    )
+    convert.add_argument(
         "--columns",
         metavar="OURS=THEIRS,...",
         help="of a table: caption=name,images=photos/{sku}.jpg,category=type,product=sku",
@@ -172,7 +179,7 @@ def run_convert(options) -> dict:
         options.path,
         options.out,
         options.size,
-        _reading(options),
+        _reading(options) | {"photos": options.photos},
         options.to,
         spoken_progress(print, "converted"),
         print,
@@ -187,7 +194,8 @@ def _encode_latents(options, progress) -> dict:
     from tvhelpers.runtime import choose_device, root_dir
     from tvhelpers.train.latents import open_cache
 
-    source, base = open_source(options.path, **_reading(options)), find_base(options.base)
+    source = open_source(options.path, photos=options.photos, **_reading(options))
+    base = find_base(options.base)
     size = options.size or own_resolution(base)
     device = choose_device("auto")
     cache = open_cache(source, base, size, True, root_dir(), device=device, progress=progress)

@@ -31,7 +31,7 @@ def convert(
     path: Path | str,
     out_dir: Path,
     size: int | None = None,
-    reading: dict[str, str] | None = None,
+    reading: dict | None = None,
     to: str = "h5",
     progress: Callable[[int, int], None] = lambda done, total: None,
     say: Callable[[str], None] | None = None,
@@ -41,8 +41,8 @@ def convert(
 
     `to`: "h5", OUT/pixels.h5 (`pixels` uint8 (N, H, W, 3), one row a chunk) and OUT/items.jsonl; or
     "images", OUT/NNNNNN.png and OUT/metadata.jsonl.  `size`: pixels a side, padded to a square and
-    rescaled (Lanczos); None keeps them.  `reading`: decode, axes, channels, mean of a store
-    (`stores.open_images`); `columns` explains a table (`open_source`).  `progress(done, total)` is
+    rescaled (Lanczos); None keeps them.  `reading`: what else `open_source` takes (decode, axes,
+    channels, mean, photos); `columns` explains a table.  `progress(done, total)` is
     called as it goes, `say` with sentences.  A conversion that was stopped goes on.  Returns
     {"out", "items", "shape", "was_done"}.  Raises InputError where the input cannot be read, or OUT
     holds other results.

@@ -11,6 +11,8 @@ import numpy as np
 
 from tvhelpers import manifest
 from tvhelpers.config import InputError
+from tvhelpers.data.attribute_prediction import is_attribute_prediction, open_attribute_prediction
+from tvhelpers.data.highres import open_highres
 from tvhelpers.data.items import Source, StoredSource, file_digest, read_rows
 from tvhelpers.data.photos import open_photos
 from tvhelpers.data.readers import open_mapped, open_reader
@@ -21,7 +23,11 @@ ROW_KINDS = {"caption": str, "attributes": dict, "product": str, "split": str}  
 
 
 def open_source(
-    name_or_path: str | Path, columns: dict[str, str] | None = None, **reading
+    name_or_path: str | Path,
+    columns: dict[str, str] | None = None,
+    *,
+    photos: Path | None = None,
+    **reading,
 ) -> Source:
     """Open a name of data_manifest.yaml, or a folder or file.
 
@@ -29,9 +35,13 @@ def open_source(
     items.jsonl); photos with metadata.csv or .jsonl (file_name and a caption, text, or category);
     photos with a .txt caption each; photos in folders that are named by category; photos named in
     words; a table of any columns, which `columns` {ours: theirs} explains as the manifest's rows
-    do.  `reading`: decode, axes, channels, mean of a store (`open_images`).  Raises InputError
-    where nothing of that is found.
+    do; DeepFashion's Category and Attribute Prediction (Img, and Anno_coarse or Anno_fine, or
+    either alone).  `photos`: an archive of original photos to take instead (`open_highres`).
+    `reading`: decode, axes, channels, mean of a store (`open_images`).  Raises InputError where
+    nothing of that is found.
     """
+    if photos:
+        return open_highres(open_source(name_or_path, columns, **reading), photos)
     row = manifest.entries().get(str(name_or_path))
     if row and row["kind"] == "flats":
         return FlatsSource(name=str(name_or_path), **(row.get("params") or {}))
@@ -59,6 +69,8 @@ def open_source(
         return _open_converted(name, path)
     if path.is_file() or (path / "Img" / "G2.h5").is_file() or (path / "G2.h5").is_file():
         return _open_store(name, path, reading)
+    if is_attribute_prediction(path):
+        return open_attribute_prediction(name, path)
     return open_photos(name, path)
 
 

@@ -101,7 +101,7 @@ def _read_zip(archive: Path, raw, limit: int, max_files: int, take: Callable, sa
         for one in members:
             if stat.S_IFMT(one.external_attr >> 16) not in (0, stat.S_IFREG):
                 raise InputError(f"{archive}: {one.filename!r} is a link or a device; refused")
-        password = _password(archive) if any(one.flag_bits & 1 for one in members) else None
+        password = zip_password(archive) if any(one.flag_bits & 1 for one in members) else None
         tell = spoken_bytes(f"unpacking {archive.name}", total, say)
         for one in members:
             with _decrypted(archive, one), file.open(one, pwd=password) as stream:
@@ -128,7 +128,7 @@ def _decrypted(archive: Path, member: zipfile.ZipInfo):
         ) from None
 
 
-def _password(archive: Path) -> bytes:
+def zip_password(archive: Path) -> bytes:
     given = os.environ.get("TV_ZIP_PASSWORD")
     if not given:
         if not (sys.stdin and sys.stdin.isatty()) and "ipykernel" not in sys.modules:
