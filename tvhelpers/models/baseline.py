@@ -17,6 +17,7 @@ from tvhelpers.config import InputError
 from tvhelpers.runtime import read_json, write_json
 
 FILE = "classes.json"  # in the pipeline's folder
+LOUDNESS = 4.0  # from zero, or as loud as the time, a class changes nothing in 200 steps (LOG.md)
 
 
 @dataclass(frozen=True)
@@ -73,11 +74,21 @@ def read_classes(folder: str | Path) -> Classes | None:
 
 
 def add_classes(unet, classes: Classes) -> None:
-    """Give the UNet an embedding of the classes, zero at first, so that it starts as it was."""
-    width = unet.time_embedding.linear_2.out_features
-    unet.class_embedding = torch.nn.Embedding(len(classes.words) + 1, width)
-    torch.nn.init.zeros_(unet.class_embedding.weight)
-    unet.register_to_config(num_class_embeds=len(classes.words) + 1)
+    """Give the UNet an embedding of the classes; told "no class", it is what it was.
+
+    Each class begins as a random vector, the same every time, `LOUDNESS` times as long as a time
+    embedding is.
+    """
+    with torch.no_grad():
+        moments = torch.arange(0, 1000, 50)
+        times = unet.time_embedding(unet.time_proj(moments).to(unet.dtype))
+    rows = torch.randn(
+        (len(classes.words) + 1, times.shape[1]), generator=torch.Generator().manual_seed(0)
+    )
+    rows[0] = 0
+    rows *= LOUDNESS * times.float().std()
+    unet.class_embedding = torch.nn.Embedding.from_pretrained(rows, freeze=False)
+    unet.register_to_config(num_class_embeds=len(rows))
 
 
 @contextlib.contextmanager

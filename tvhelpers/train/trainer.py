@@ -52,6 +52,7 @@ from tvhelpers.train.schedule import num_steps, rate_factor
 
 FLUSH_STEPS = 25  # losses stay on the device this long: reading one waits for the GPU
 EVAL_BATCH = 32
+CLASS_RATE = 10.0  # times the learning rate, for the embedding of a baseline's classes
 
 
 def train(
@@ -176,7 +177,7 @@ class Trainer:
         self.scaling_factor = cache.about["scaling_factor"]
         self.unet, self.weights = _prepare(unet, config, device, dtype)
         self.optimizer = torch.optim.AdamW(
-            self.weights, lr=config.learning_rate, weight_decay=config.weight_decay
+            _rate_groups(self.unet, self.weights), weight_decay=config.weight_decay
         )
         self.scaler = torch.amp.GradScaler(device, enabled=dtype == torch.float16)
         self.averages = (
@@ -224,8 +225,10 @@ class Trainer:
         config = self.config
         per_step = config.batch_size * config.accumulate
         for group in self.optimizer.param_groups:
-            group["lr"] = config.learning_rate * rate_factor(
-                self.step, self.num_steps, config.warmup_steps, config.schedule
+            group["lr"] = (
+                group["rate"]
+                * config.learning_rate
+                * rate_factor(self.step, self.num_steps, config.warmup_steps, config.schedule)
             )
         total = torch.zeros((), device=self.device)
         for start in range(0, per_step, config.batch_size):
@@ -389,6 +392,17 @@ def _prepare(
         unet.requires_grad_(True)
         weights = list(unet.parameters())
     return unet.train(), weights
+
+
+def _rate_groups(unet, weights: list[torch.nn.Parameter]) -> list[dict]:
+    """Return the optimizer's groups, each with its multiple of the learning rate.
+
+    A row of the class embedding has a gradient only where its class is drawn.
+    """
+    table = getattr(unet.class_embedding, "weight", None)
+    rest = [weight for weight in weights if weight is not table]
+    groups = [{"params": rest, "rate": 1.0}]
+    return groups if table is None else [*groups, {"params": [table], "rate": CLASS_RATE}]
 
 
 def _finish(trainer: Trainer, run_dir: Path, base, digest: str, classes: Classes) -> dict:
