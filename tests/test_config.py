@@ -5,11 +5,18 @@ from tvhelpers.config import PRESETS, InputError, TrainConfig, build_config, par
 
 def test_presets_are_rows_of_differences():
     for name, row in PRESETS.items():
-        config = build_config(name)
-        assert all(
-            getattr(config, key) == value != getattr(TrainConfig(), key)
-            for key, value in row.items()
-        ), name
+        common = {key: value for key, value in row.items() if key != "lora"}
+        for method, wanted in (("lora", {**common, **row.get("lora", {})}), ("full", common)):
+            config = build_config(name, method=method)
+            for key, value in wanted.items():
+                assert getattr(config, key) == value != getattr(TrainConfig(), key), (name, key)
+
+
+def test_what_is_an_adapter_s_own_in_a_preset_is_for_no_other_method():
+    for preset in ("cpu", "t4", "a100"):
+        lora, full = build_config(preset), build_config(preset, method="full")
+        assert lora.learning_rate > full.learning_rate and lora.steps == full.steps
+    assert build_config("cpu", learning_rate=1e-5).learning_rate == 1e-5
 
 
 def test_text_becomes_the_fields_type():
