@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from tvhelpers.score.metrics import inception_score
+from tvhelpers.score.metrics import compare, inception_score, mean_score, rarefaction
 
 
 def dirichlet(n, k=20, sharp=0.1, seed=0):
@@ -51,11 +51,15 @@ def test_each_image_s_part_averages_to_the_plain_log_score():
 
 def test_closed_form_jackknife_equals_brute_force():
     probs, groups = dirichlet(36), np.repeat(np.arange(12), 3)
+
+    def corrected(probs, blocks):
+        left = [np.log(plain(probs[blocks != b])) for b in np.unique(blocks)]
+        return len(left) * np.log(plain(probs)) - (len(left) - 1) * np.mean(left)
+
     for blocks in (np.arange(36), groups):
-        left = np.array([np.log(plain(probs[blocks != b])) for b in np.unique(blocks)])
-        g, full = len(left), np.log(plain(probs))
-        value = np.exp(g * full - (g - 1) * left.mean())
-        se = np.sqrt((g - 1) / g * np.sum((left - left.mean()) ** 2))
+        value = np.exp(corrected(probs, blocks))
+        left = [corrected(probs[blocks != b], blocks[blocks != b]) for b in np.unique(blocks)]
+        se = np.sqrt((len(left) - 1) * np.var(left))  # of the corrected estimate
         result = inception_score(probs, blocks)
         assert result.value == pytest.approx(value) and result.se == pytest.approx(se)
         assert result.ci == pytest.approx(
@@ -67,7 +71,11 @@ def test_order_does_not_matter_and_single_groups_are_no_groups():
     probs = dirichlet(60)
     order = np.random.default_rng(1).permutation(60)
     a, b = inception_score(probs), inception_score(probs[order])
-    assert a.value == pytest.approx(b.value) and a.ci == pytest.approx(b.ci)
+    assert (a.value, a.se, a.ci) == (b.value, b.se, b.ci)  # digit for digit
+    assert np.array_equal(np.array(a.per_item)[order], b.per_item)
+    names = np.repeat(np.arange(20), 3)
+    grouped, b = inception_score(probs, names), inception_score(probs[order], names[order])
+    assert (grouped.value, grouped.se, grouped.ci) == (b.value, b.se, b.ci)
     c = inception_score(probs, [f"prompt {i}" for i in range(60)])
     assert c.value == pytest.approx(a.value) and c.se == pytest.approx(a.se)
 
@@ -161,3 +169,61 @@ def test_no_score_passes_the_number_of_classes():
     probs = np.random.default_rng(0).permutation(np.eye(5)[np.arange(23) % 5])
     result = inception_score(probs)
     assert result.details["plug_in"] <= result.value <= 5 and result.ci[0] <= result.ci[1] <= 5
+
+
+def test_pairs_see_what_two_intervals_do_not():
+    rng = np.random.default_rng(0)
+    kinds = np.arange(138) % 20
+    sharp = [rng.dirichlet(np.full(20, 0.3) + 8 * np.eye(20)[kind]) for kind in kinds]
+    a = 0.98 * np.array(sharp) + 0.02 / 20
+    b = 0.97 * np.array(sharp) + 0.03 / 20
+    first, second = inception_score(a), inception_score(b)
+    assert first.ci[0] < second.ci[1]  # the intervals overlap
+    ratio = compare(first, second)
+    assert ratio.value == pytest.approx(first.value / second.value) and ratio.ci[0] > 1
+    assert ratio.details["p"] < 1e-6 and compare(second, first).value == pytest.approx(
+        1 / ratio.value
+    )
+
+
+def test_pairs_are_found_by_name_not_by_place():
+    probs, groups = dirichlet(60), np.array([f"prompt {i % 20}" for i in range(60)])
+    order = np.random.default_rng(1).permutation(60)
+    a, b = inception_score(probs, groups), inception_score(probs[order], groups[order])
+    assert compare(a, b).value == 1 and compare(a, b).ci == (1, 1)
+    other = inception_score(probs, np.where(groups == "prompt 3", "prompt 99", groups))
+    with pytest.raises(ValueError, match="2 prompts are in one set of pictures only"):
+        compare(a, other)
+    with pytest.raises(ValueError, match="more pictures in one set"):
+        compare(a, inception_score(probs[:-1], groups[:-1]))
+    with pytest.raises(ValueError, match="do not pair"):
+        compare(a, mean_score("category", np.ones(60), groups))
+
+
+def test_a_mean_has_the_interval_of_its_groups():
+    rng = np.random.default_rng(0)
+    values = rng.random(200) < 0.7
+    alone = mean_score("category", values)
+    assert alone.se == pytest.approx(values.std(ddof=1) / np.sqrt(200))
+    copies = mean_score("category", np.repeat(values, 4), np.repeat(np.arange(200), 4))
+    assert copies.se == pytest.approx(alone.se) and copies.value == alone.value
+    worse = values & (rng.random(200) < 0.8)
+    difference = compare(alone, mean_score("category", worse))
+    gap = values.astype(float) - worse
+    assert difference.value == pytest.approx(gap.mean())
+    assert difference.se == pytest.approx(gap.std(ddof=1) / np.sqrt(200))
+    few = mean_score("category", values[:5])
+    assert few.ci is None and "too few" in few.warnings[0]
+    with pytest.raises(ValueError, match="finite"):
+        mean_score("category", [1.0, np.nan])
+
+
+def test_rarefaction_climbs_to_the_whole():
+    probs = dirichlet(300)
+    rows = rarefaction(probs)
+    plug_in = [row["plug_in"] for row in rows]
+    assert plug_in[0] < plug_in[3] - 0.2 < plug_in[-1] and rows[-1]["n"] == 300
+    assert plug_in[-1] == pytest.approx(inception_score(probs).details["plug_in"])
+    assert rarefaction(probs[::-1]) == rows
+    spread = max(row["corrected"] for row in rows[2:]) - min(row["corrected"] for row in rows[2:])
+    assert spread < plug_in[-1] - plug_in[2] + 0.1 * plug_in[-1]

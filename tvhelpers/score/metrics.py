@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 
 import numpy as np
 
+from tvhelpers.score.statistics import (
+    Z95,
+    LeftOut,
+    blocks_of,
+    canonical_order,
+    jackknife,
+    mean_left_out,
+    two_sided_p,
+)
+
+TWICE_GROUPS = 200  # up to so many, groups are left out two at a time: N^2 K operations
 MIN_GROUPS = 10  # fewer independent images say too little of their own spread
-Z95 = 1.959964  # two-sided 95 % quantile of the normal distribution
 
 
 @dataclass(frozen=True)
@@ -24,6 +35,7 @@ class Result:
     warnings: tuple[str, ...] = ()
     per_item: tuple[float, ...] = ()  # each image's part, in the order given
     details: dict = field(default_factory=dict)
+    left_out: LeftOut | None = field(default=None, repr=False)  # what `compare` pairs; not in JSON
 
     @property
     def interval(self) -> str:
@@ -32,7 +44,9 @@ class Result:
 
     def to_dict(self) -> dict:
         """Return the result as JSON-able plain values."""
-        return asdict(self)
+        row = asdict(self)
+        del row["left_out"]
+        return row
 
 
 def inception_score(probs: np.ndarray, groups=None) -> Result:
@@ -46,26 +60,106 @@ def inception_score(probs: np.ndarray, groups=None) -> Result:
     `per_item` holds KL(p_i | mean p) in nats, whose mean is the plain log score.  `details` holds
     the plain estimate (`plug_in`), its cap min(N, K), the effective number of classes
     exp(H(mean p)), and the mean and standard deviation over ten splits that papers print.
+    All but the ten splits, which papers shuffle by position, has the same digits in every order of
+    the images.
     Raises ValueError for values that are no probabilities, and for groups of another length.
     """
     probs = _checked(probs)
-    num_images = len(probs)
-    blocks = _block_numbers(groups, num_images)
-    plug_in = _log_score(probs.mean(0), _entropy(probs).mean())
+    blocks, names = blocks_of(groups, len(probs))
+    order = canonical_order(probs)
+    full, once, twice = _log_scores(probs[order], blocks[order])
+    estimate = LeftOut(full, once, np.bincount(blocks), names, twice)
     details = {
-        "plug_in": float(np.exp(plug_in)),
+        "plug_in": math.exp(estimate.full),
         "cap": min(probs.shape),
-        "num_groups": int(blocks.max()) + 1,
-        "effective_classes": float(np.exp(_entropy(probs.mean(0)))),
+        "num_groups": len(names),
+        "effective_classes": float(np.exp(_entropy(probs[order].mean(0)))),
         **_ten_splits(probs),
     }
-    sizes = np.bincount(blocks)
-    value, se, ci = _jackknife(plug_in, _leave_one_out(probs, blocks), sizes, probs.shape)
-    method = "one split, jackknife over " + ("images" if groups is None else "groups")
-    method += ", standard error and interval on the log scale"
-    warnings = _doubts(value, se, probs.shape, details["num_groups"])
-    per_item = tuple(_divergences(probs).tolist())
-    return Result("inception_score", value, se, ci, num_images, method, warnings, per_item, details)
+    value, se, ci = _corrected(estimate, probs.shape)
+    return Result(
+        name="inception_score",
+        value=value,
+        se=se,
+        ci=ci,
+        n=len(probs),
+        method=f"one split, jackknife over {'images' if groups is None else 'groups'}, "
+        "standard error and interval on the log scale",
+        warnings=_doubts(value, se, probs.shape, len(names)),
+        per_item=tuple(_divergences(probs, probs[order].mean(0)).tolist()),
+        details=details,
+        left_out=estimate,
+    )
+
+
+def rarefaction(probs: np.ndarray, steps: int = 8, draws: int = 20, seed: int = 0) -> list[dict]:
+    """Return the score at growing numbers of images: rows of `n`, mean `plug_in` and `corrected`.
+
+    Each row is the mean of `draws` random subsets.  The plain estimate climbs as long as images
+    lack; the corrected one lies level where the number suffices.
+    """
+    probs = _checked(probs)
+    probs = probs[canonical_order(probs)]
+    rng = np.random.default_rng(seed)
+    sizes = np.unique(np.linspace(min(20, len(probs)), len(probs), steps).astype(int))
+    rows = []
+    for size in sizes.tolist():
+        subsets = [
+            rng.permutation(len(probs))[:size] for _ in range(draws if size < len(probs) else 1)
+        ]
+        scores = [inception_score(probs[subset]) for subset in subsets]
+        plug_in = float(np.mean([score.details["plug_in"] for score in scores]))
+        corrected = float(np.mean([score.value for score in scores]))
+        rows.append({"n": size, "plug_in": plug_in, "corrected": corrected})
+    return rows
+
+
+def mean_score(name: str, values, groups=None, method: str = "mean") -> Result:
+    """Return the mean of one value an image (N,), such as right or wrong, with its 95 % interval.
+
+    `groups` (N,), such as prompts, count as one independent piece each.  Raises ValueError for NaN
+    and for groups of another length.
+    """
+    values = np.asarray(values, np.float64)
+    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+        raise ValueError(f"{name}: give one finite value an image, not {values.shape} with NaN")
+    blocks, names = blocks_of(groups, len(values))
+    per_item, method = tuple(values.tolist()), f"{method}, jackknife over {len(names)} groups"
+    if len(names) < MIN_GROUPS:
+        few = (f"{len(names)} independent images or groups are too few for an interval",)
+        return Result(name, float(values.mean()), None, None, len(values), method, few, per_item)
+    estimate = mean_left_out(values, blocks, names)
+    _, se = jackknife(estimate)
+    value = estimate.full
+    ci = (value - Z95 * se, value + Z95 * se)
+    return Result(name, value, se, ci, len(values), method, (), per_item, left_out=estimate)
+
+
+def compare(a: Result, b: Result) -> Result:
+    """Return how much `a` is over `b`, both of the same prompts and seeds, by paired jackknife.
+
+    For scores on the log scale (Inception Score) the value is the ratio a / b, else the difference
+    a - b; `details["p"]` is the two-sided chance of so large a one between equals.  Raises
+    ValueError where the two do not pair: other metrics, other prompts, other numbers of images.
+    """
+    if a.name != b.name or a.left_out is None or b.left_out is None:
+        raise ValueError(f"{a.name} of {a.n} and {b.name} of {b.n} images do not pair")
+    difference = a.left_out.difference(b.left_out)
+    value, se = jackknife(difference)
+    ends = (value, value - Z95 * se, value + Z95 * se)
+    p = two_sided_p(value / se) if se > 0 else 1.0 if value == 0 else 0.0
+    logs = a.name == "inception_score"
+    value, low, high = (math.exp(end) for end in ends) if logs else ends
+    return Result(
+        name=f"{a.name}, {'ratio' if logs else 'difference'}",
+        value=value,
+        se=se,
+        ci=(low, high),
+        n=a.n,
+        method=f"paired jackknife over {len(difference.names)} groups"
+        + (", standard error on the log scale" if logs else ""),
+        details={"p": p, "num_groups": len(difference.names)},
+    )
 
 
 def _checked(probs) -> np.ndarray:
@@ -92,51 +186,49 @@ def _log_score(mean_probs: np.ndarray, mean_entropy):
     return _entropy(mean_probs) - mean_entropy
 
 
-def _divergences(probs: np.ndarray) -> np.ndarray:
+def _divergences(probs: np.ndarray, mean_probs: np.ndarray) -> np.ndarray:
     """Return KL(p_i | mean p) (N,) in nats; a class that no image shows adds 0."""
-    mean_probs = probs.mean(0)
     return -(probs * np.log(np.where(mean_probs > 0, mean_probs, 1))).sum(1) - _entropy(probs)
 
 
-def _block_numbers(groups, num_images: int) -> np.ndarray:
-    """Return the block 0..G-1 of each image (N,); every image is its own without groups."""
-    if groups is None:
-        return np.arange(num_images)
-    groups = np.asarray(groups)
-    if groups.shape != (num_images,):
-        raise ValueError(f"groups have shape {groups.shape}; give one for each of {num_images}")
-    return np.unique(groups, return_inverse=True)[1]
-
-
-def _leave_one_out(probs: np.ndarray, blocks: np.ndarray) -> np.ndarray:
-    """Return log IS (G,) without each block, in closed form: sums less the block's own sums."""
+def _log_scores(probs: np.ndarray, blocks: np.ndarray):
+    """Return log IS, (G,) without each block and (G, G) without two of them, in closed form: sums
+    less the blocks' own."""
     num_blocks = int(blocks.max()) + 1
+    entropy = _entropy(probs)
+    full = float(_log_score(probs.mean(0), math.fsum(entropy) / len(probs)))
     if num_blocks < 2:
-        return np.zeros(0)
+        return full, np.zeros(0), None
     sums = np.zeros((num_blocks, probs.shape[1]))
     np.add.at(sums, blocks, probs)
-    entropies = np.bincount(blocks, _entropy(probs), num_blocks)
+    entropies = np.bincount(blocks, entropy, num_blocks)
     left = len(probs) - np.bincount(blocks, minlength=num_blocks)
-    mean_probs = np.maximum(probs.sum(0) - sums, 0) / left[:, None]
-    return _log_score(mean_probs, (entropies.sum() - entropies) / left)
+    total, rest = probs.sum(0), math.fsum(entropy) - entropies
+    mean_probs = np.maximum(total - sums, 0) / left[:, None]
+    once = _log_score(mean_probs, rest / left)
+    if not 2 < num_blocks <= TWICE_GROUPS:
+        return full, once, None
+    sizes = len(probs) - left
+    twice = np.zeros((num_blocks, num_blocks))
+    for i in range(num_blocks):
+        few = np.maximum(left[i] - sizes, 1)  # the diagonal is not used
+        means = np.maximum(total - sums[i] - sums, 0) / few[:, None]
+        twice[i] = _log_score(means, (rest[i] - entropies) / few)
+    return full, once, twice
 
 
-def _jackknife(full: float, left_out: np.ndarray, sizes: np.ndarray, shape: tuple):
-    """Return (value, se of its log, 95 % interval) of a log estimate and what is left of it (G,)
-    without each block of `sizes` (G,), for `shape` (images, classes).
+def _corrected(estimate: LeftOut, shape: tuple[int, int]):
+    """Return (value, se of its log, 95 % interval) of a log estimate on `shape` (images, classes).
 
     The two last are None, and the value is not corrected, with under MIN_GROUPS blocks and where
     the correction would pass the number of images.
     """
-    plain = float(np.exp(full)), None, None
-    if len(sizes) < MIN_GROUPS:
+    plain = math.exp(estimate.full), None, None
+    if len(estimate.sizes) < MIN_GROUPS:
         return plain
-    share = sizes / sizes.sum()
-    log_value = len(sizes) * full - ((1 - share) * left_out).sum()
-    if np.exp(log_value) > shape[0] * (1 + 1e-9):
+    log_value, se = jackknife(estimate)
+    if math.exp(log_value) > shape[0] * (1 + 1e-9):
         return plain
-    parts = full / share - (1 / share - 1) * left_out  # pseudo-values
-    se = float(np.sqrt((np.square(parts - log_value) / (1 / share - 1)).mean()))
     logs = np.array([log_value, log_value - Z95 * se, log_value + Z95 * se])
     value, low, high = np.minimum(np.exp(logs), shape[1]).tolist()
     return value, se, (low, high)
