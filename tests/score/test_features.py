@@ -37,8 +37,9 @@ def pictures(*shape):
     return np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
 
 
-def test_the_judge_s_classes_are_pairs_of_two_heads(judge):
-    classifier = features.JudgeClassifier()
+def test_the_judge_s_classes_are_words_of_one_head_or_more(judge):
+    assert features.JudgeClassifier().probs(pictures(2, 128, 128)).shape[1] < 6
+    classifier = features.JudgeClassifier(heads=("category", "colour"))
     pixels = pictures(5, 128, 128)
     probs = classifier.probs(pixels)
     assert probs.dtype == np.float64 and probs.shape == (5, 6) == (5, len(classifier.classes))
@@ -56,7 +57,7 @@ def test_pictures_of_another_size_are_resized_without_aliasing(judge):
     stripes[:, :, ::2] = 255  # finer than 128 px can hold: must come out as even grey
     grey = np.full((1, 128, 128, 3), 128, np.uint8)
     assert np.allclose(classifier.probs(stripes), classifier.probs(grey), atol=0.01)
-    assert classifier.probs(pictures(2, 40, 70)).shape == (2, 6)
+    assert classifier.probs(pictures(2, 40, 70)).shape == (2, len(classifier.classes))
 
 
 @pytest.mark.parametrize(

@@ -25,17 +25,16 @@ BATCH_SIZE = 32
 
 
 class JudgeClassifier:
-    """mini's judge: (category, colour) pairs of flats as classes.
+    """mini's judge: categories of flats as classes, or words of several of its heads together.
 
-    A pair's probability is the product of its heads' two, as if they erred independently.  A score
-    on it is the effective number of kinds of garment that the pictures show; it is not to be
-    compared with one on Inception-v3's 1,008 classes, and says little about pictures unlike flats.
+    A combination's probability is the product of its heads' own, as if they erred independently.
+    A score on it is the effective number of kinds of garment that the pictures show; it is not to
+    be compared with one on Inception-v3's 1,008 classes, and says little about pictures unlike
+    flats.  Category and colour are over 200 classes: too many for a score of 138 pictures.
     Raises InputError where the judge's weights are missing.
     """
 
-    name = "mini judge (category x colour)"
-
-    def __init__(self, device: str = "cpu"):
+    def __init__(self, device: str = "cpu", heads: tuple[str, ...] = ("category",)):
         from tvhelpers.models.mini import RESOLUTION, load_judge
 
         try:
@@ -46,17 +45,20 @@ class JudgeClassifier:
                 "train them: python -m tvhelpers mini train"
             ) from None
         self.judge, self.device, self.size = judge.to(device).eval(), device, RESOLUTION
-        pairs = itertools.product(judge.heads["category"], judge.heads["colour"])
-        self.classes = tuple(f"{category}, {colour}" for category, colour in pairs)
+        self.heads, self.name = heads, f"mini judge ({' x '.join(heads)})"
+        words = itertools.product(*(judge.heads[head] for head in heads))
+        self.classes = tuple(", ".join(combination) for combination in words)
 
     @torch.no_grad()
     def probs(self, pixels: np.ndarray) -> np.ndarray:
         """Return float64 (N, K) of pixels uint8 (N, H, W, 3), resized to the judge's own side."""
         small = np.stack([resize(one, self.size) for one in _checked(pixels)])
         images = torch.from_numpy(small).permute(0, 3, 1, 2).to(self.device).float() / 127.5 - 1
-        heads = {head: logits.double().softmax(1) for head, logits in self.judge(images).items()}
-        joint = heads["category"][:, :, None] * heads["colour"][:, None]
-        return joint.flatten(1).cpu().numpy()
+        logits = self.judge(images)
+        joint = torch.ones((len(images), 1), dtype=torch.float64, device=self.device)
+        for head in self.heads:
+            joint = (joint[:, :, None] * logits[head].double().softmax(1)[:, None]).flatten(1)
+        return joint.cpu().numpy()
 
 
 class InceptionClassifier:
