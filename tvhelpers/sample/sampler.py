@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -28,6 +29,8 @@ from tvhelpers.runtime import (
 )
 from tvhelpers.sample.grid import save_grid
 from tvhelpers.train.adapter import fold_adapter, load_adapter, read_adapter_metadata
+
+SAY_SECONDS = 2.0  # between two lines about pictures; the last picture always has one
 
 
 @dataclass(frozen=True)
@@ -228,9 +231,12 @@ def generate(
         if not todo and (out_dir / "grid.png").exists():
             say(f"{out_dir} holds all {len(records)} pictures of this request already")
             return list(records.values())
+        total, said = len(request.jobs()), 0.0
         for record in _draw(sampler, request, todo, out_dir, batch_size):
             records[record["index"]] = record
-            say(f"{len(records)}/{len(request.jobs())}  {record['file']}  {record['prompt']}")
+            if len(records) == total or time.monotonic() - said > SAY_SECONDS:
+                say(f"{len(records)}/{total}  {record['file']}  {record['prompt']}")
+                said = time.monotonic()
         records = [record for _, record in sorted(records.items())]
         save_grid(
             [(out_dir / record["file"], record["prompt"]) for record in records],

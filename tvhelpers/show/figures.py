@@ -20,18 +20,20 @@ COLOURS = ("#b3261e", "#1f6f8b", "#c98a1b", "#4a7c59", "#6b4c9a")
 
 def gallery(pictures: Sequence, titles: Sequence[str] = (), columns: int = 0) -> Image.Image:
     """Return pictures (arrays uint8 (H, W, 3), PIL images or paths) side by side with titles."""
+    titles = [_wrapped(title, 24) for title in titles]
     pictures = [Image.open(p) if isinstance(p, str | Path) else p for p in pictures]
     columns = columns or min(len(pictures), 4)
     rows = -(-len(pictures) // columns)
     high, wide = np.asarray(pictures[0]).shape[:2]
     width = min(2.3 * max(1.0, wide / high), 9.2 / columns if wide > high else 2.3)
-    figure, axes = _axes(rows, columns, width, width * high / wide + 0.3 * bool(titles))
+    lines = max((title.count("\n") + 1 for title in titles), default=0)
+    figure, axes = _axes(rows, columns, width, width * high / wide + 0.18 * lines)
     for ax in axes:
         ax.axis("off")
     for i, picture in enumerate(pictures):
         axes[i].imshow(picture)
         if titles:
-            axes[i].set_title(_wrapped(titles[i], 24), fontsize=9, color=INK)
+            axes[i].set_title(titles[i], fontsize=9, color=INK)
     return _render(figure)
 
 
@@ -48,9 +50,11 @@ def matrix(
     ax.set_yticks(range(len(rows)), rows, fontsize=8)
     middle = (values.min() + values.max()) / 2
     for i, j in np.ndindex(values.shape) if values.size <= 400 else ():
+        if form == "d" and not values[i, j]:
+            continue  # a table of counts reads better with its zeros blank
         colour = "white" if values[i, j] > middle else INK
         ax.text(
-            j, i, format(values[i, j], form), ha="center", va="center", fontsize=7, color=colour
+            j, i, format(values[i, j], form), ha="center", va="center", fontsize=8, color=colour
         )
     ax.set_title(title, fontsize=10)
     return _render(figure)
@@ -64,7 +68,12 @@ def histogram(values: Sequence[float], label: str, mark: float | None = None, no
     if mark is not None:
         ax.axvline(mark, color=ACCENT, lw=1.5)
         ax.annotate(
-            note, (mark, 0.95), xycoords=("data", "axes fraction"), color=ACCENT, fontsize=9
+            f"{note} ",
+            (mark, 0.95),
+            xycoords=("data", "axes fraction"),
+            color=ACCENT,
+            fontsize=9,
+            ha="right",
         )
     ax.set_xlabel(label)
     ax.set_ylabel("count")
@@ -72,12 +81,13 @@ def histogram(values: Sequence[float], label: str, mark: float | None = None, no
 
 
 def bars(rows: dict[str, tuple[float, float, float]], label: str) -> Image.Image:
-    """Return horizontal bars of {name: (value, low, high)} with their intervals."""
+    """Return horizontal bars of {name: (value, low, high)}, with intervals that have a width."""
     figure = Figure(figsize=(6.4, 0.5 * len(rows) + 1.2))
     ax = _plain(figure.add_subplot())
     for i, (value, low, high) in enumerate(rows.values()):
-        ax.barh(i, value, color=COLOURS[i % len(COLOURS)], height=0.6)
-        ax.plot([low, high], [i, i], color=INK, lw=1.6, marker="|")
+        ax.barh(i, value, color=COLOURS[1], height=0.6)
+        if low < high:
+            ax.plot([low, high], [i, i], color=INK, lw=1.6, marker="|")
         ax.text(max(value, high), i, f"  {value:.3g}", va="center", fontsize=9)
     ax.set_yticks(range(len(rows)), list(rows), fontsize=9)
     ax.invert_yaxis()
@@ -105,7 +115,7 @@ def coverage_figure(attributes: Sequence[dict[str, str]], names: Sequence[str]) 
     top.subplots_adjust(left=0.12, right=0.98, wspace=0.55, bottom=0.1, top=0.9)
     _meetings(bottom.subplots(), table, rows, columns)
     bottom.subplots_adjust(left=0.12, right=0.98, bottom=0.22, top=0.92)
-    return _render(figure, tight=False)
+    return _render(figure)
 
 
 def _meetings(ax, table: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> None:
@@ -125,7 +135,7 @@ def _meetings(ax, table: np.ndarray, rows: Sequence[str], columns: Sequence[str]
 
 def loss_curves(runs: dict[str, Path]) -> Image.Image:
     """Return the training loss (smoothed) and the held-out loss of {name: run folder}."""
-    figure = Figure(figsize=(9, 3.2))
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
     left, right = (_plain(ax) for ax in figure.subplots(1, 2))
     for colour, (name, folder) in zip(COLOURS, runs.items()):
         rows = read_jsonl(Path(folder) / "log.jsonl")
@@ -143,6 +153,7 @@ def loss_curves(runs: dict[str, Path]) -> Image.Image:
 
 def _axes(rows: int, columns: int, width: float, height: float):
     figure = Figure(figsize=(width * columns, height * rows))
+    figure.set_layout_engine("constrained", h_pad=0.04, w_pad=0.04)
     return figure, np.atleast_1d(figure.subplots(rows, columns)).ravel()
 
 
@@ -165,9 +176,7 @@ def _wrapped(text: str, width: int) -> str:
     return "\n".join(textwrap.wrap(str(text), width)[:3])
 
 
-def _render(figure: Figure, tight: bool = True) -> Image.Image:
-    if tight:
-        figure.tight_layout()
+def _render(figure: Figure) -> Image.Image:
     data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=110, facecolor="white")
+    figure.savefig(data, format="png", dpi=110, facecolor="white", bbox_inches="tight")
     return Image.open(data)

@@ -85,7 +85,10 @@ def settings(
     if base != "mini" and on_colab():
         _take_token()
     print(f"base {base}, preset {preset}, data {data}; results in {root}")
-    return Settings(base, preset, data, root)
+    chosen = Settings(base, preset, data, root)
+    if chosen.quick:
+        print("a trial of the notebook, in seconds: too short to learn or to measure anything")
+    return chosen
 
 
 def on_colab() -> bool:
