@@ -107,7 +107,7 @@ def main() -> None:
     result["demo"] = {prompt: row["all"] for prompt, row in demo.items()}
     result["demo_right"] = round(float(np.mean([row["all"] for row in demo.values()])), 4)
     real = np.stack([flats.render(spec, 104, i) for i, spec in enumerate(seen)])
-    classifier = JudgeClassifier()
+    classifier = JudgeClassifier(heads=("category", "colour"))
     scores = [inception_score(classifier.probs(pixels)).value for pixels in (seen_pixels, real)]
     result["inception_score"] = {"generated": scores[0], "real": scores[1], "n": len(seen)}
     result["inception_score"]["ratio"] = scores[0] / scores[1]
