@@ -1,6 +1,7 @@
 """Classifiers: a judge of random weights, and Inception-v3 where its packages are installed."""
 
 import importlib.util
+import json
 
 import numpy as np
 import pytest
@@ -143,3 +144,58 @@ def test_inception_gives_torch_fidelity_s_logits(no_inception, monkeypatch):
     probs = classifier.probs(pixels)
     assert probs.shape == (2, len(classifier.classes))
     assert np.allclose(probs, expected, rtol=1e-4, atol=0)
+
+
+@pytest.fixture(params=["dinov2", "clip", "siglip"])
+def vision_model(request, tmp_path):
+    """A folder with a small vision model of random weights, as a hub's has it."""
+    import transformers as t
+
+    torch.manual_seed(0)
+    small = dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+    vision = {**small, "image_size": 28, "patch_size": 14}
+    text = {**small, "vocab_size": 50}
+    if request.param == "dinov2":
+        model = t.Dinov2Model(t.Dinov2Config(**vision))
+    elif request.param == "clip":
+        model = t.CLIPModel(t.CLIPConfig(text_config=text, vision_config=vision, projection_dim=8))
+    else:
+        model = t.SiglipModel(t.SiglipConfig(text_config=text, vision_config=vision))
+    model.save_pretrained(tmp_path)
+    kind = {"dinov2": "BitImageProcessor", "clip": "CLIPImageProcessor"}
+    settings = {"image_processor_type": kind.get(request.param, "SiglipImageProcessor")}
+    settings |= {"do_resize": True, "size": {"height": 28, "width": 28}, "do_center_crop": False}
+    settings |= {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "do_normalize": True}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
+    return tmp_path
+
+
+def test_vision_models_of_transformers_are_extractors(vision_model):
+    extractor = features.choose_extractor(str(vision_model))
+    pixels = pictures(5, 40, 40)
+    rows = extractor.features(pixels)
+    assert rows.shape[0] == 5 and rows.dtype == np.float64 and np.isfinite(rows).all()
+    alone = np.concatenate([extractor.features(one[None]) for one in pixels])
+    assert np.array_equal(alone, rows)  # whatever comes with it
+    brighter = extractor.features(np.minimum(pixels, 100) + 100)
+    assert not np.allclose(brighter, rows)
+    again = features.VisionExtractor(str(vision_model))
+    assert again.digest == extractor.digest
+    with pytest.raises(ValueError, match="uint8"):
+        extractor.features(pixels / 255)
+
+
+def test_a_vision_model_that_is_not_there(tmp_path):
+    with pytest.raises(InputError, match="cannot be loaded"):
+        features.VisionExtractor(str(tmp_path))
+
+
+def test_the_judge_s_rows_do_not_depend_on_the_batch():
+    from tvhelpers.data import flats
+
+    specs = [flats.random_spec(9, i) for i in range(34)]
+    pixels = np.stack([flats.render(spec, 9, i) for i, spec in enumerate(specs)])
+    judge = features.JudgeClassifier()
+    for rows in (judge.probs, judge.features):
+        together = rows(pixels)
+        assert np.array_equal(np.concatenate([rows(pixels[:3]), rows(pixels[3:])]), together)

@@ -179,9 +179,13 @@ class Judge(nn.Module):
 
     def forward(self, images):
         """Return {head: logits (N, labels)} of images float -1..1 (N, 3, 128, 128)."""
-        maps = self.trunk(images)
-        features = torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], 1)
+        features = self.features(images)
         return {name: layer(features) for name, layer in self.out.items()}
+
+    def features(self, images):
+        """Return what the heads look at, (N, 8 * width), of images as `forward` takes them."""
+        maps = self.trunk(images)
+        return torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], 1)
 
 
 def _judge_block(inputs: int, outputs: int) -> nn.Module:

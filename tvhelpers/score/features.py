@@ -1,7 +1,9 @@
-"""Classifiers that scores are computed on: pixels in, class probabilities out.
+"""Networks that scores are computed on: pixels in, class probabilities or features out.
 
-Each is loaded when it is made, never downloads, and names its weights by their digest.  They share
-`name`, `digest`, `classes` (K labels) and `probs(pixels uint8 (N, H, W, 3)) -> float64 (N, K)`.
+Each is loaded when it is made, never downloads, and names its weights by their digest.  Classifiers
+share `name`, `digest`, `classes` (K labels) and `probs(pixels uint8 (N, H, W, 3)) -> float64
+(N, K)`; extractors `name`, `digest` and `features(pixels) -> float64 (N, D)`.  A picture's row has
+the same digits whatever pictures come with it: every batch is filled up to BATCH_SIZE.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ import torch
 
 from tvhelpers.config import InputError
 from tvhelpers.data.photos import resize
-from tvhelpers.runtime import file_sha256
+from tvhelpers.models.base import unet_digest
+from tvhelpers.runtime import content_key, file_sha256
 
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 INCEPTION_DIGEST = "6726825d"  # the head of its SHA-256, as its name says
@@ -52,13 +55,20 @@ class JudgeClassifier:
     @torch.no_grad()
     def probs(self, pixels: np.ndarray) -> np.ndarray:
         """Return float64 (N, K) of pixels uint8 (N, H, W, 3), resized to the judge's own side."""
-        small = np.stack([resize(one, self.size) for one in _checked(pixels)])
-        images = torch.from_numpy(small).permute(0, 3, 1, 2).to(self.device).float() / 127.5 - 1
+        return _in_batches(self._joint, _for_judge(pixels, self.size), self.device)
+
+    @torch.no_grad()
+    def features(self, pixels: np.ndarray) -> np.ndarray:
+        """Return float64 (N, D) that the judge's heads look at, of pixels as `probs` takes them."""
+        images = _for_judge(pixels, self.size)
+        return _in_batches(self.judge.features, images, self.device)
+
+    def _joint(self, images: torch.Tensor) -> torch.Tensor:
         logits = self.judge(images)
-        joint = torch.ones((len(images), 1), dtype=torch.float64, device=self.device)
+        joint = torch.ones((len(images), 1), dtype=torch.float64, device=images.device)
         for head in self.heads:
             joint = (joint[:, :, None] * logits[head].double().softmax(1)[:, None]).flatten(1)
-        return joint.cpu().numpy()
+        return joint
 
 
 class InceptionClassifier:
@@ -90,8 +100,45 @@ class InceptionClassifier:
     def probs(self, pixels: np.ndarray) -> np.ndarray:
         """Return float64 (N, 1008) of pixels uint8 (N, H, W, 3); resized inside the network."""
         images = torch.from_numpy(np.ascontiguousarray(_checked(pixels))).permute(0, 3, 1, 2)
-        logits = self.network(images.to(self.device))
-        return logits.double().softmax(1).cpu().numpy()
+        return _in_batches(lambda x: self.network(x).double().softmax(1), images, self.device)
+
+
+class VisionExtractor:
+    """Any vision model of transformers as an extractor: DINOv2, CLIP, FashionCLIP, SigLIP.
+
+    `name` is a folder, or a hub id whose files are at hand.  Pictures are prepared as its
+    preprocessor_config.json says, by Pillow everywhere.  A model with a text side gives its image
+    embedding, another its pooled output.  Raises InputError where it cannot be loaded.
+    """
+
+    def __init__(self, name: str, device: str = "cpu"):
+        from transformers import AutoImageProcessor, AutoModel
+
+        try:
+            # By Pillow also where torchvision is installed: other resizing, other digits.
+            self.prepare = AutoImageProcessor.from_pretrained(
+                name, backend="pil", local_files_only=True
+            )
+            model = AutoModel.from_pretrained(name, dtype=torch.float32, local_files_only=True)
+        except (OSError, ValueError, KeyError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"vision model {name!r} cannot be loaded: {reason}") from None
+        self.name, self.device = name, device
+        self.model = model.eval().to(device)
+        self.digest = content_key([unet_digest(model), self.prepare.to_dict()])
+
+    @torch.no_grad()
+    def features(self, pixels: np.ndarray) -> np.ndarray:
+        """Return float64 (N, D) of pixels uint8 (N, H, W, 3)."""
+        prepared = self.prepare(list(_checked(pixels)), return_tensors="pt").pixel_values
+        return _in_batches(self._pooled, prepared, self.device)
+
+    def _pooled(self, images: torch.Tensor) -> torch.Tensor:
+        if hasattr(self.model, "get_image_features"):
+            found = self.model.get_image_features(pixel_values=images)
+        else:
+            found = self.model(pixel_values=images)
+        return getattr(found, "pooler_output", found)
 
 
 def choose_classifier(name: str = "auto", device: str = "cpu"):
@@ -111,6 +158,11 @@ def choose_classifier(name: str = "auto", device: str = "cpu"):
     if not missing:
         return InceptionClassifier(device), "its weights are at hand"
     return JudgeClassifier(device), f"Inception-v3 lacks its {' and '.join(missing)}"
+
+
+def choose_extractor(name: str = "judge", device: str = "cpu"):
+    """Return the extractor `name`: "judge", or what `VisionExtractor` takes."""
+    return JudgeClassifier(device) if name == "judge" else VisionExtractor(name, device)
 
 
 def inception_at_hand() -> Path | None:
@@ -139,6 +191,21 @@ def _inception_network(path: Path):
     # An attribute, since earlier versions know no such argument.
     network.use_antialias = False
     return network
+
+
+def _for_judge(pixels: np.ndarray, size: int) -> torch.Tensor:
+    small = np.stack([resize(one, size) for one in _checked(pixels)])
+    return torch.from_numpy(small).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def _in_batches(network, images: torch.Tensor, device: str) -> np.ndarray:
+    """Return float64 (N, K) of images (N, ...), in batches of BATCH_SIZE, the last one filled up
+    with its own first image: with fewer, or laid out otherwise, kernels add in another order."""
+    rows = []
+    for batch in images.contiguous().split(BATCH_SIZE):
+        full = torch.cat([batch, batch[:1].expand(BATCH_SIZE - len(batch), *batch.shape[1:])])
+        rows.append(network(full.to(device))[: len(batch)].double().cpu())
+    return torch.cat(rows).numpy()
 
 
 def _checked(pixels: np.ndarray) -> np.ndarray:
