@@ -166,6 +166,17 @@ def _add_score(verbs) -> None:
     verb.add_argument(
         "--classifier", default="auto", help="auto, inception or judge (default: auto)"
     )
+    verb.add_argument(
+        "--real", type=Path, metavar="DIR", help="real pictures to measure distances from"
+    )
+    verb.add_argument(
+        "--features",
+        default="",
+        metavar="NAME",
+        help="judge, or a vision model of transformers: DINOv2, CLIP, SigLIP, by folder or hub id "
+        "(default: judge with --real, else none)",
+    )
+    verb.add_argument("--cache", type=Path, metavar="DIR", help="keep what the networks gave")
     verb.add_argument("--device", default="auto", help=f"{', '.join(DEVICES)} (default: auto)")
 
 
@@ -174,7 +185,13 @@ def run_score(options) -> dict:
     from tvhelpers.score.folder import format_table, score_folders
 
     result = score_folders(
-        options.dirs, options.out, classifier=options.classifier, device=options.device
+        options.dirs,
+        options.out,
+        classifier=options.classifier,
+        device=options.device,
+        real=options.real,
+        features=options.features,
+        cache=options.cache,
     )
     print(format_table(result))
     return result

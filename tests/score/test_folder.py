@@ -37,12 +37,14 @@ def test_figure_card_and_groups(folder, tmp_path):
     scored = result["folders"][0]
     (score,) = scored["metrics"]
     assert score["name"] == "inception_score" and scored["n"] == score["n"] == 12
-    assert scored["files"][-1] == "11.png" and scored["chosen"] == "handed in"
+    assert sorted(scored["files"])[-1] == "9.png" and scored["chosen"] == "handed in"
     assert score["details"]["plug_in"] == pytest.approx(4)
     assert score["details"]["num_groups"] == 4  # prompts, not pictures
     assert scored["classifier"] == "brightness" and scored["digest"]
     assert json.loads((tmp_path / "metrics.json").read_text()) == result
-    assert format_table(result).count("12 images") == 2
+    assert "n 12, cap 4" in format_table(result)
+    (pair,) = result["pairs"]  # a folder against itself
+    assert pair["metrics"][0]["value"] == 1 and pair["metrics"][0]["details"]["p"] == 1
 
 
 def test_pictures_without_records_are_taken(folder, tmp_path):
@@ -114,3 +116,86 @@ def test_a_single_picture_has_no_interval(tmp_path):
     result = score_folders([tmp_path], tmp_path / "out" / "m.json", BrightnessClassifier())
     assert result["folders"][0]["metrics"][0]["ci"] is None
     assert "no interval" in format_table(result)
+
+
+class CountingClassifier(BrightnessClassifier):
+    """Keeps how many pictures it was shown."""
+
+    name, shown = "counting", 0
+
+    def probs(self, pixels):
+        self.shown += len(pixels)
+        return super().probs(pixels)
+
+
+def drawn(path, colours, prompts, order=None):
+    """A folder of pictures with a square of a colour in the middle of white, and their records."""
+    path.mkdir()
+    records = []
+    for i, (colour, prompt) in enumerate(zip(colours, prompts, strict=True)):
+        picture = Image.new("RGB", (64, 64), "white")
+        picture.paste(colour, (12, 12 + i % 3, 52, 52))
+        picture.save(path / f"{i}.png")
+        records.append({"file": f"{i}.png", "prompt": prompt, "seed": i})
+    lines = [json.dumps(records[i]) + "\n" for i in order or range(len(records))]
+    (path / "records.jsonl").write_text("".join(lines))
+    return path
+
+
+PROMPTS = [f"a {colour} {noun}" for noun in ("dress", "coat", "skirt") for colour in
+           ("red", "blue", "green", "black")]  # fmt: skip
+
+
+def test_the_measured_colour_is_that_of_the_prompt(tmp_path):
+    asked = [prompt.split()[1] for prompt in PROMPTS]
+    right = drawn(tmp_path / "right", asked, PROMPTS)
+    wrong = drawn(tmp_path / "wrong", ["purple"] * 4 + asked[4:], PROMPTS)
+    result = score_folders([right, wrong], tmp_path / "m.json", BrightnessClassifier())
+    first, second = (folder["metrics"][1] for folder in result["folders"])
+    assert first["name"] == "colour" and first["value"] == 1 and second["value"] == 8 / 12
+    row = next(row for row in result["pairs"][0]["metrics"] if row["name"].startswith("colour"))
+    assert row["value"] == pytest.approx(-4 / 12) and row["details"]["p"] < 0.05
+    assert "pair by pair" in format_table(result)
+
+
+def test_order_and_cache_change_no_digit_and_nothing_is_computed_twice(tmp_path):
+    asked = [prompt.split()[1] for prompt in PROMPTS]
+    there = drawn(tmp_path / "a", asked, PROMPTS)
+    back = drawn(tmp_path / "b", asked, PROMPTS, order=[*range(11, -1, -1)])
+    classifier, metrics = CountingClassifier(), []
+    for i, folder in enumerate((there, back)):
+        for cache in (None, tmp_path / "cache"):
+            classifier.shown = 0
+            out = tmp_path / f"{i}{bool(cache)}.json"
+            result = score_folders([folder], out, classifier, features="judge", cache=cache)
+            metrics.append(json.dumps(result["folders"][0]["metrics"]))
+    assert len(set(metrics)) == 1
+    assert classifier.shown == 0  # the last one found everything in the cache
+    for file in (tmp_path / "cache").iterdir():
+        file.write_bytes(file.read_bytes()[:50])
+    with pytest.raises(InputError, match="damaged"):
+        score_folders([there], tmp_path / "x.json", classifier, cache=tmp_path / "cache")
+
+
+def test_distances_from_real_pictures(tmp_path):
+    asked = [prompt.split()[1] for prompt in PROMPTS]
+    real = drawn(tmp_path / "real", asked, PROMPTS)
+    near = drawn(tmp_path / "near", asked, PROMPTS)
+    far = drawn(tmp_path / "far", ["yellow"] * 12, PROMPTS)
+    result = score_folders([near, far], tmp_path / "m.json", BrightnessClassifier(), real=real)
+    rows = [{row["name"]: row for row in folder["metrics"]} for folder in result["folders"]]
+    assert rows[0]["kernel_distance"]["value"] < 0 < rows[1]["kernel_distance"]["value"]
+    assert rows[1]["kernel_distance"]["details"]["p"] < 0.05
+    assert rows[0]["precision"]["value"] == 1 and rows[1]["coverage"]["value"] < 1
+    assert all(row["card"] for row in rows[0].values()) and result["real"]["n"] == 12
+    few = drawn(tmp_path / "few", asked[:5], PROMPTS[:5])
+    with pytest.raises(InputError, match="cannot be scored"):
+        score_folders([few], tmp_path / "few.json", BrightnessClassifier(), real=real)
+
+
+def test_other_prompts_are_not_compared(tmp_path):
+    one = drawn(tmp_path / "one", ["red"] * 12, PROMPTS)
+    other = drawn(tmp_path / "other", ["red"] * 12, [f"{prompt} on a hanger" for prompt in PROMPTS])
+    result = score_folders([one, other], tmp_path / "m.json", BrightnessClassifier())
+    assert not result["pairs"][0]["metrics"]
+    assert "only pictures of the same prompts" in format_table(result)

@@ -23,7 +23,14 @@ EXAMPLES: dict[str, tuple[tuple[float, float, float], ...]] = {
     "pink": ((75, 38, -3), (80, 20, 6), (62, 55, -5), (60, 25, 8), (50, 70, -5), (88, 12, 0)),
     "orange": ((68, 42, 65), (60, 52, 60), (58, 42, 48), (52, 32, 45)),
     "yellow": ((87, 2, 75), (92, -8, 55), (78, 8, 65), (85, -12, 70)),
-    "green": ((52, -45, 30), (35, -28, 20), (45, -10, 30), (75, -30, 30), (62, -50, 50)),
+    "green": (
+        (52, -45, 30),
+        (35, -28, 20),
+        (45, -10, 30),
+        (75, -30, 30),
+        (62, -50, 50),
+        (88, -86, 83),
+    ),
     "blue": (
         (40, 18, -58),
         (22, 8, -28),
@@ -34,6 +41,7 @@ EXAMPLES: dict[str, tuple[tuple[float, float, float], ...]] = {
         (45, -2, -13),
         (58, -4, -13),
         (30, 1, -11),
+        (32, 79, -108),
     ),
     "purple": ((36, 42, -42), (45, 30, -32), (65, 25, -28), (28, 30, -18), (35, 45, -15)),
     "brown": ((35, 16, 25), (26, 12, 14), (45, 16, 28), (52, 14, 30)),
@@ -44,6 +52,7 @@ MIN_LEAD = 0.17  # over the second name, of all garment pixels
 MIN_TOP = 0.4  # of all garment pixels
 MIXED_TOP, MIXED_PARTS, MIXED_NEAR = 0.55, 0.1, 15.0  # see _unmixed: shares, and CIELAB units
 LEVELS = 4  # colours are looked up in steps of so many of 255
+RULES = [EXAMPLES, MIN_SHARE, MIN_LEAD, MIN_TOP, MIXED_TOP, MIXED_PARTS, MIXED_NEAR, LEVELS]
 
 
 @dataclass(frozen=True)

@@ -1,135 +1,192 @@
-"""Score folders of pictures and write metrics.json."""
+"""Score folders of pictures, one by one and in pairs, and write metrics.json."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from tvhelpers.config import InputError
-from tvhelpers.data.photos import IMAGE_ENDINGS, read_photo
-from tvhelpers.runtime import (
-    choose_device,
-    content_key,
-    file_sha256,
-    read_json,
-    read_jsonl,
-    versions,
-    write_json,
-)
-from tvhelpers.score.features import BATCH_SIZE, choose_classifier
-from tvhelpers.score.metrics import inception_score
+from tvhelpers.data.caption_parsing import parse_caption
+from tvhelpers.runtime import choose_device, read_json, versions, write_json
+from tvhelpers.score import colour
+from tvhelpers.score.cache import RowCache
+from tvhelpers.score.cards import CARDS
+from tvhelpers.score.distances import kernel_distance, neighbour_scores, vendi_score
+from tvhelpers.score.features import choose_classifier, choose_extractor
+from tvhelpers.score.metrics import Result, compare, inception_score, mean_score
+from tvhelpers.score.pictures import PictureFolder, batches, open_folder
 
 
-@dataclass(frozen=True)
-class PictureFolder:
-    """Pictures to score; prompts (N,) are None where nobody wrote them down."""
+class Measures:
+    """The networks that folders are scored on, each picture's rows kept in `cache`.
 
-    path: Path
-    files: list[Path]
-    prompts: list[str] | None
+    `extractor` None leaves the figures on features out.
+    """
 
-    def digest(self) -> str:
-        """Return 16 hex digits of all pictures' bytes and prompts."""
-        return content_key([[file_sha256(file) for file in self.files], self.prompts])
+    def __init__(self, classifier, extractor=None, cache: Path | None = None):
+        self.classifier, self.extractor = classifier, extractor
+        self.probs = RowCache(cache, ["probs", classifier.name, classifier.digest])
+        self.colours = RowCache(cache, ["colour", colour.RULES])
+        self.features = extractor and RowCache(
+            cache, ["features", extractor.name, extractor.digest]
+        )
+
+    def results(self, folder: PictureFolder, real: np.ndarray | None = None) -> list[Result]:
+        """Return the figures of a folder; those against `real` features (M, D) where given."""
+        probs = _rows(folder, self.probs, self.classifier.probs)
+        found = [inception_score(probs, folder.groups())]
+        found += self._colour(folder)
+        if self.features is not None:
+            features = self.features_of(folder)
+            found.append(vendi_score(features))
+            if real is not None:
+                neighbours = neighbour_scores(real, features)
+                found += [kernel_distance(features, real), *neighbours.values()]
+        return found
+
+    def features_of(self, folder: PictureFolder) -> np.ndarray:
+        """Return the features (N, D) of a folder's pictures."""
+        return _rows(folder, self.features, self.extractor.features)
+
+    def _colour(self, folder: PictureFolder) -> list[Result]:
+        """Return the share of pictures that have the colour of their prompt, where any names one
+        that can be measured."""
+        asked = [parse_caption(prompt).get("colour") for prompt in folder.prompts or []]
+        names = list(colour.EXAMPLES)
+        kept = [i for i, word in enumerate(asked) if word in names]
+        if not kept:
+            return []
+        seen = _rows(folder, self.colours, _colour_numbers)[kept, 0]
+        right = seen == [names.index(asked[i]) for i in kept]
+        result = mean_score("colour", right, [folder.groups()[i] for i in kept], "CIELAB, 12 names")
+        named = seen >= 0
+        result.details["abstained"] = float(1 - named.mean())
+        result.details["right_where_named"] = float(right[named].mean()) if named.any() else None
+        return [result]
 
 
-def score_folders(dirs, out_path: Path, classifier="auto", device: str = "auto") -> dict:
-    """Write, and return, the Inception Score of each folder with its metric card.
+def score_folders(
+    dirs,
+    out_path: Path,
+    classifier="auto",
+    device: str = "auto",
+    *,
+    real: Path | None = None,
+    features: str = "",
+    cache: Path | None = None,
+) -> dict:
+    """Write, and return, the figures of each folder, and of each against the first in pairs.
 
     `classifier` is a name for `choose_classifier`, or an object with name, digest and probs.
-    Pictures of one prompt count as one block wherever a prompt repeats.
+    `features` is a name for `choose_extractor`, by default "judge" where a folder of `real`
+    pictures is given, else none; `cache` is a folder that keeps what networks gave.
+    Pictures of one prompt count as one block.
     Raises InputError for a folder without whole pictures, and where `out_path` holds anything else.
     """
     if Path(out_path).exists() and not Path(out_path).is_file():
         raise InputError(f"{out_path} is no regular file; give the name of one for the metrics")
     folders = [open_folder(Path(folder)) for folder in dirs]
+    real_folder = open_folder(Path(real)) if real else None
     device = choose_device(device)
     if isinstance(classifier, str):
         classifier, reason = choose_classifier(classifier, device)
     else:
         reason = "handed in"
+    features = features or ("judge" if real else "")
+    extractor = choose_extractor(features, device) if features else None
+    measures = Measures(classifier, extractor, cache)
     card = {"classifier": classifier.name, "classifier_digest": classifier.digest, "chosen": reason}
-    scored = [{**_score(folder, classifier), **card} for folder in folders]
-    result = json.loads(json.dumps({"folders": scored, "versions": versions()}))
+    if extractor:
+        card |= {"extractor": extractor.name, "extractor_digest": extractor.digest}
+    try:
+        real_features = measures.features_of(real_folder) if real_folder else None
+        results = [measures.results(folder, real_features) for folder in folders]
+    except ValueError as error:
+        raise InputError(f"the pictures cannot be scored: {error}") from None
+    scored = [
+        {**_about(folder), **card, "metrics": [_with_card(row) for row in rows]}
+        for folder, rows in zip(folders, results, strict=True)
+    ]
+    pairs = [
+        {"dir": str(folder.path), "against": str(folders[0].path), **_compared(rows, results[0])}
+        for folder, rows in zip(folders[1:], results[1:], strict=True)
+    ]
+    result = {"folders": scored, "pairs": pairs, "versions": versions()}
+    if real_folder:
+        result["real"] = _about(real_folder)
+    result = json.loads(json.dumps(result))
     _write_once(Path(out_path), result)
     return result
 
 
-def open_folder(path: Path) -> PictureFolder:
-    """Return the pictures of a folder: those of records.jsonl, or all where there is none."""
-    if not path.is_dir():
-        raise InputError(f"{path} is not a folder; give one that `generate` wrote, or of pictures")
-    if (path / "records.jsonl").exists():
-        return _recorded_pictures(path)
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_ENDINGS)
-    if not files:
-        raise InputError(f"{path} holds no pictures; give a folder that `generate` wrote")
-    return PictureFolder(path, files, None)
-
-
-def _recorded_pictures(path: Path) -> PictureFolder:
-    """Return the pictures that records.jsonl names, and no other: grid.png is none of them."""
-    try:
-        records = read_jsonl(path / "records.jsonl")
-        files = [path / record["file"] for record in records]
-        prompts = [str(record["prompt"]) for record in records]
-    except (ValueError, TypeError, KeyError) as error:
-        raise InputError(
-            f"{path}/records.jsonl is broken ({type(error).__name__}: {error}); draw it anew"
-        ) from None
-    if not files:
-        raise InputError(f"{path}/records.jsonl names no picture; run `generate` to its end")
-    missing = [file.name for file in files if not file.is_file()]
-    if missing:
-        raise InputError(f"{path}: {missing[0]} is in records.jsonl but not there; draw it anew")
-    if len(set(files)) < len(files):
-        raise InputError(f"{path}/records.jsonl names a picture twice; draw it anew")
-    return PictureFolder(path, files, prompts)
-
-
 def format_table(result: dict) -> str:
-    """Return a line a folder, with its warnings below."""
-    lines = []
+    """Return the figures of each folder and of each pair, with notes, and then what they count."""
+    lines, names = [], []
     for folder in result["folders"]:
-        score = next(m for m in folder["metrics"] if m["name"] == "inception_score")
-        interval = (
-            "no interval" if score["ci"] is None else "95 % {:.2f} to {:.2f}".format(*score["ci"])
-        )
-        lines.append(
-            f"{folder['dir']}: Inception Score {score['value']:.2f} ({interval}), "
-            f"{score['n']} images, cap {score['details']['cap']}, on {folder['classifier']}"
-        )
-        lines += [f"  note: {warning}" for warning in score["warnings"]]
-    return "\n".join(lines)
+        lines.append(f"{folder['dir']}: {folder['n']} pictures, on {folder['classifier']}")
+        for row in folder["metrics"]:
+            lines += [_line(row), *(f"    note: {warning}" for warning in row["warnings"])]
+            names += [row["name"]] * (row["name"] not in names)
+    for pair in result["pairs"]:
+        lines.append(f"{pair['dir']} against {pair['against']}, pair by pair")
+        lines += [_line(row) for row in pair["metrics"]]
+        lines += [f"    note: {note}" for note in pair["notes"]]
+    return "\n".join([*lines, *(f"{name}: {CARDS[name]}" for name in names)])
 
 
-def _score(folder: PictureFolder, classifier) -> dict:
-    probs = np.concatenate([classifier.probs(batch) for batch in _batches(folder.files)])
-    repeated = folder.prompts and len(set(folder.prompts)) < len(folder.prompts)
-    score = inception_score(probs, folder.prompts if repeated else None)
+def _line(row: dict) -> str:
+    interval = "no interval" if row["ci"] is None else "95 % {:.4g} to {:.4g}".format(*row["ci"])
+    cap = f", cap {row['details']['cap']}" if "cap" in row["details"] else ""
+    chance = f", p {row['details']['p']:.2g}" if "p" in row["details"] else ""
+    return f"  {row['name']} {row['value']:.4g} ({interval}), n {row['n']}{cap}{chance}"
+
+
+def _about(folder: PictureFolder) -> dict:
     return {
         "dir": str(folder.path),
         "n": len(folder.files),
         "digest": folder.digest(),
         "files": [file.name for file in folder.files],
-        "metrics": [score.to_dict()],
     }
 
 
-def _batches(files: list[Path]) -> Iterator[np.ndarray]:
-    """Yield pixels uint8 (n, H, W, 3) of up to BATCH_SIZE pictures in a row that have one size."""
-    batch: list[np.ndarray] = []
-    for file in files:
-        pixels = read_photo(file)
-        if batch and (len(batch) == BATCH_SIZE or pixels.shape != batch[0].shape):
-            yield np.stack(batch)
-            batch = []
-        batch.append(pixels)
-    yield np.stack(batch)
+def _with_card(result: Result) -> dict:
+    return {**result.to_dict(), "card": CARDS[result.name]}
+
+
+def _compared(ours: list[Result], theirs: list[Result]) -> dict:
+    """Return the paired comparisons of two folders' figures, and why others cannot be made."""
+    others = {result.name: result for result in theirs}
+    rows, notes = [], {}
+    for result in ours:
+        other = others.get(result.name)
+        if other is None or result.left_out is None:
+            continue
+        try:
+            rows.append(compare(result, other).to_dict())
+        except ValueError as error:
+            notes[str(error)] = None
+    return {"metrics": rows, "notes": list(notes)}
+
+
+def _rows(folder: PictureFolder, cache: RowCache, network: Callable) -> np.ndarray:
+    """Return the rows (N, K) that `network` gives for the pixels of a folder's pictures."""
+    return cache.of(
+        folder.digests,
+        lambda numbers: np.concatenate(
+            [network(batch) for batch in batches([folder.files[i] for i in numbers])]
+        ),
+    )
+
+
+def _colour_numbers(pixels: np.ndarray) -> np.ndarray:
+    """Return the number in EXAMPLES of each picture's colour (N, 1), -1 where it abstains."""
+    names = list(colour.EXAMPLES)
+    seen = [colour.name_colour(one).name for one in pixels]
+    return np.array([[names.index(name) if name else -1] for name in seen])
 
 
 def _write_once(path: Path, result: dict) -> None:

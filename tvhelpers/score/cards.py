@@ -1,0 +1,20 @@
+"""What each figure counts, which way is better, and what it does not say: printed beside it."""
+
+CARDS: dict[str, str] = {
+    "inception_score": "effective number of kinds that the pictures plainly show, 1 to the cap; "
+    "higher is more varied and plainer, not nearer to the prompt; only figures of one classifier "
+    "compare",
+    "colour": "share of the pictures whose prompt names a colour that are measured to have it "
+    "(CIELAB of the garment, no network); where the measure abstains it counts as not right, so "
+    "compare with real pictures, not with 1",
+    "vendi_score": "effective number of pictures that have nothing in common; higher is more "
+    "varied; grows with their number, so compare equal numbers",
+    "kernel_distance": "squared distance of the features' distributions from the real pictures' "
+    "(KID, unbiased); lower is nearer, below 0 is chance; p is that of no difference",
+    "precision": "share of the pictures within the real ones' neighbourhoods; higher is more real",
+    "recall": "share of the real pictures within the drawn ones' neighbourhoods; higher is more "
+    "of their variety",
+    "density": "how many real neighbourhoods hold a picture, 1 for equal sets; higher is more real",
+    "coverage": "share of the real pictures with a drawn one in their neighbourhood; higher is "
+    "more of their variety, robust to outliers",
+}
