@@ -96,6 +96,20 @@ def bars(rows: dict[str, tuple[float, float, float]], label: str) -> Image.Image
     return _render(figure)
 
 
+def rarefaction_curve(rows: Sequence[dict], label: str) -> Image.Image:
+    """Return the score at growing numbers of images: rows of `score.metrics.rarefaction`."""
+    figure = Figure(figsize=(6.4, 3))
+    ax = _plain(figure.add_subplot())
+    numbers = [row["n"] for row in rows]
+    ax.plot(numbers, [row["corrected"] for row in rows], "o-", markersize=3, label="corrected")
+    ax.plot(numbers, [row["plug_in"] for row in rows], "o--", markersize=3, label="plain")
+    ax.set_xlabel(f"images ({label})", fontsize=9)
+    ax.set_ylabel("Inception Score", fontsize=9)
+    ax.set_ylim(bottom=0)
+    ax.legend(frameon=False, fontsize=8)
+    return _render(figure)
+
+
 def coverage_figure(attributes: Sequence[dict[str, str]], names: Sequence[str]) -> Image.Image:
     """Return how often each word of up to three attributes occurs, and below it how often the words
     of the first two meet; a ring marks a pair that chance would give and nobody shows."""
