@@ -176,6 +176,9 @@ def _add_score(verbs) -> None:
         help="judge, or a vision model of transformers: DINOv2, CLIP, SigLIP, by folder or hub id "
         "(default: judge with --real, else none)",
     )
+    verb.add_argument(
+        "--clip", default="", metavar="NAME", help="CLIPScore by this CLIP, not the drawing one"
+    )
     verb.add_argument("--cache", type=Path, metavar="DIR", help="keep what the networks gave")
     verb.add_argument("--device", default="auto", help=f"{', '.join(DEVICES)} (default: auto)")
 
@@ -191,6 +194,7 @@ def run_score(options) -> dict:
         device=options.device,
         real=options.real,
         features=options.features,
+        clip=options.clip,
         cache=options.cache,
     )
     print(format_table(result))

@@ -199,3 +199,16 @@ def test_other_prompts_are_not_compared(tmp_path):
     result = score_folders([one, other], tmp_path / "m.json", BrightnessClassifier())
     assert not result["pairs"][0]["metrics"]
     assert "only pictures of the same prompts" in format_table(result)
+
+
+def test_clip_score_by_another_clip_than_the_drawing_one(tmp_path):
+    asked = [prompt.split()[1] for prompt in PROMPTS]
+    right = drawn(tmp_path / "right", asked, PROMPTS)
+    wrong = drawn(tmp_path / "wrong", asked[::-1], PROMPTS)
+    result = score_folders([right, wrong], tmp_path / "m.json", BrightnessClassifier(), clip="mini")
+    rows = [{row["name"]: row for row in folder["metrics"]} for folder in result["folders"]]
+    assert rows[0]["clip_score"]["value"] > rows[1]["clip_score"]["value"]
+    records = (right / "records.jsonl").read_text()
+    (right / "records.jsonl").write_text(records.replace('"seed"', '"base": "mini", "seed"'))
+    with pytest.raises(InputError, match="would flatter"):
+        score_folders([right], tmp_path / "o.json", BrightnessClassifier(), clip="mini")

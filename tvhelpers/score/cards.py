@@ -7,6 +7,8 @@ CARDS: dict[str, str] = {
     "colour": "share of the pictures whose prompt names a colour that are measured to have it "
     "(CIELAB of the garment, no network); where the measure abstains it counts as not right, so "
     "compare with real pictures, not with 1",
+    "clip_score": "mean 100 * cosine of picture and prompt in a CLIP that did not draw it; higher "
+    "fits better; blind to counts and to which word belongs to which garment",
     "vendi_score": "effective number of pictures that have nothing in common; higher is more "
     "varied; grows with their number, so compare equal numbers",
     "kernel_distance": "squared distance of the features' distributions from the real pictures' "

@@ -10,26 +10,30 @@ import numpy as np
 
 from tvhelpers.config import InputError
 from tvhelpers.data.caption_parsing import parse_caption
+from tvhelpers.models.base import unet_digest
+from tvhelpers.models.clip import Clip
 from tvhelpers.runtime import choose_device, read_json, versions, write_json
 from tvhelpers.score import colour
+from tvhelpers.score.alignment import clip_score, refuse_own_clip
 from tvhelpers.score.cache import RowCache
 from tvhelpers.score.cards import CARDS
 from tvhelpers.score.distances import kernel_distance, neighbour_scores, vendi_score
 from tvhelpers.score.features import choose_classifier, choose_extractor
 from tvhelpers.score.metrics import Result, compare, inception_score, mean_score
-from tvhelpers.score.pictures import PictureFolder, batches, open_folder
+from tvhelpers.score.pictures import TOGETHER, PictureFolder, batches, open_folder
 
 
 class Measures:
     """The networks that folders are scored on, each picture's rows kept in `cache`.
 
-    `extractor` None leaves the figures on features out.
+    `extractor` None leaves the figures on features out, `clip` None the CLIPScore.
     """
 
-    def __init__(self, classifier, extractor=None, cache: Path | None = None):
-        self.classifier, self.extractor = classifier, extractor
+    def __init__(self, classifier, extractor=None, clip=None, cache: Path | None = None):
+        self.classifier, self.extractor, self.clip = classifier, extractor, clip
         self.probs = RowCache(cache, ["probs", classifier.name, classifier.digest])
         self.colours = RowCache(cache, ["colour", colour.RULES])
+        self.embeddings = clip and RowCache(cache, ["clip", clip.name, unet_digest(clip.model)])
         self.features = extractor and RowCache(
             cache, ["features", extractor.name, extractor.digest]
         )
@@ -39,6 +43,9 @@ class Measures:
         probs = _rows(folder, self.probs, self.classifier.probs)
         found = [inception_score(probs, folder.groups())]
         found += self._colour(folder)
+        if self.clip and folder.prompts:
+            images = _rows(folder, self.embeddings, self._embedded)
+            found.append(clip_score(images, self.clip.texts(folder.prompts), folder.groups()))
         if self.features is not None:
             features = self.features_of(folder)
             found.append(vendi_score(features))
@@ -50,6 +57,11 @@ class Measures:
     def features_of(self, folder: PictureFolder) -> np.ndarray:
         """Return the features (N, D) of a folder's pictures."""
         return _rows(folder, self.features, self.extractor.features)
+
+    def _embedded(self, pixels: np.ndarray) -> np.ndarray:
+        """Return embeddings (N, D), from a full batch: with fewer, kernels add in another order."""
+        full = [*pixels, *[pixels[0]] * (TOGETHER - len(pixels))]
+        return self.clip.images(full, batch_size=TOGETHER)[: len(pixels)].double().numpy()
 
     def _colour(self, folder: PictureFolder) -> list[Result]:
         """Return the share of pictures that have the colour of their prompt, where any names one
@@ -76,13 +88,15 @@ def score_folders(
     *,
     real: Path | None = None,
     features: str = "",
+    clip: str = "",
     cache: Path | None = None,
 ) -> dict:
     """Write, and return, the figures of each folder, and of each against the first in pairs.
 
     `classifier` is a name for `choose_classifier`, or an object with name, digest and probs.
     `features` is a name for `choose_extractor`, by default "judge" where a folder of `real`
-    pictures is given, else none; `cache` is a folder that keeps what networks gave.
+    pictures is given, else none; `clip` is a name for `Clip`, another one than the pictures were
+    drawn with; `cache` is a folder that keeps what networks gave.
     Pictures of one prompt count as one block.
     Raises InputError for a folder without whole pictures, and where `out_path` holds anything else.
     """
@@ -97,7 +111,8 @@ def score_folders(
         reason = "handed in"
     features = features or ("judge" if real else "")
     extractor = choose_extractor(features, device) if features else None
-    measures = Measures(classifier, extractor, cache)
+    judge_clip = _open_clip(clip, folders, device) if clip else None
+    measures = Measures(classifier, extractor, judge_clip, cache)
     card = {"classifier": classifier.name, "classifier_digest": classifier.digest, "chosen": reason}
     if extractor:
         card |= {"extractor": extractor.name, "extractor_digest": extractor.digest}
@@ -120,6 +135,13 @@ def score_folders(
     result = json.loads(json.dumps(result))
     _write_once(Path(out_path), result)
     return result
+
+
+def _open_clip(name: str, folders: list[PictureFolder], device: str) -> Clip:
+    clip = Clip(name, device)
+    for base in sorted({base for folder in folders for base in folder.bases}):
+        refuse_own_clip(clip, base)
+    return clip
 
 
 def format_table(result: dict) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ class PictureFolder:
     files: list[Path]
     prompts: list[str] | None
     digests: list[str]  # SHA-256 of each file
+    bases: frozenset[str] = frozenset()  # that drew them, where records say so
 
     def digest(self) -> str:
         """Return 16 hex digits of all pictures' bytes and prompts."""
@@ -62,7 +63,8 @@ def _recorded_pictures(path: Path) -> PictureFolder:
         raise InputError(f"{path}: {missing[0]} is in records.jsonl but not there; draw it anew")
     if len(set(files)) < len(files):
         raise InputError(f"{path}/records.jsonl names a picture twice; draw it anew")
-    return _sorted(path, files, prompts)
+    bases = frozenset(str(record["base"]) for record in records if record.get("base"))
+    return replace(_sorted(path, files, prompts), bases=bases)
 
 
 def _sorted(path: Path, files: list[Path], prompts: list[str] | None) -> PictureFolder:
