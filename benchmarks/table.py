@@ -24,6 +24,17 @@ def accuracy(row: dict) -> str:
     return " / ".join(f"{100 * share:.1f}" for share in shares) + " %"
 
 
+def spread(shares) -> str:
+    """Return the least and the greatest share."""
+    shares = sorted(shares)
+    return f"{shares[0]:.2f} to {shares[-1]:.2f}"
+
+
+def paired(result: dict, case: str, shared: float) -> str:
+    rows = result["pairs"].values()
+    return spread(row[f"noise shared {shared}"][case]["paired"] for row in rows)
+
+
 # (result file, claim, figure of the result)
 ROWS = [
     (
@@ -169,6 +180,39 @@ ROWS = [
                 f"{r['nearest_training_flat'][name]:.1f}" for name in ("generated", "held_out")
             )
             + " levels RMS"
+        ),
+    ),
+    (
+        "colour",
+        "colour named without a network: right of those named, abstained; flats, real photos",
+        lambda r: "; ".join(
+            f"{percent(r[name]['right_of_not_abstained'])}, {percent(r[name]['abstained'])}"
+            for name in ("flats", "photos")
+        ),
+    ),
+    (
+        "score_statistics",
+        "95 % interval of the Inception Score, three families: coverage at 138, at 1,000 images",
+        lambda r: ", ".join(
+            spread(row[n]["coverage"] for row in r["coverage"].values())
+            for n in ("n = 138", "n = 1000")
+        ),
+    ),
+    (
+        "score_statistics",
+        "paired at 138 prompts, 4/5 (1/2) of two systems' noise in common: a gain of 15 % found",
+        lambda r: f"{paired(r, 'gain of 15 %', 0.8)} ({paired(r, 'gain of 15 %', 0.5)})",
+    ),
+    (
+        "score_statistics",
+        "the same with no gain: called different",
+        lambda r: f"{paired(r, 'no gain', 0.8)} ({paired(r, 'no gain', 0.5)})",
+    ),
+    (
+        "score_statistics",
+        "Frechet distance, 1,000 x 2,048 features, beside SciPy's matrix root: difference, speed",
+        lambda r: (
+            f"{r['frechet']['relative_difference']:.0e}, {r['frechet']['times_as_fast']:.0f} times"
         ),
     ),
 ]
