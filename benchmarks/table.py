@@ -30,6 +30,11 @@ def spread(shares) -> str:
     return f"{shares[0]:.2f} to {shares[-1]:.2f}"
 
 
+def differences(result: dict) -> list[float]:
+    rows = [row for row in result.values() if isinstance(row, dict)]
+    return [row["relative_difference"] for row in rows if "relative_difference" in row]
+
+
 def paired(result: dict, case: str, shared: float) -> str:
     rows = result["pairs"].values()
     return spread(row[f"noise shared {shared}"][case]["paired"] for row in rows)
@@ -207,6 +212,11 @@ ROWS = [
         "score_statistics",
         "the same with no gain: called different",
         lambda r: f"{paired(r, 'no gain', 0.8)} ({paired(r, 'no gain', 0.5)})",
+    ),
+    (
+        "peer_scores",
+        "torch-fidelity on the same inputs, every figure: largest relative difference",
+        lambda r: f"{max(differences(r)):.0e}",
     ),
     (
         "score_statistics",
