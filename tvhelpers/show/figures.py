@@ -103,6 +103,7 @@ def rarefaction_curve(rows: Sequence[dict], label: str) -> Image.Image:
     numbers = [row["n"] for row in rows]
     ax.plot(numbers, [row["corrected"] for row in rows], "o-", markersize=3, label="corrected")
     ax.plot(numbers, [row["plug_in"] for row in rows], "o--", markersize=3, label="plain")
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set_xlabel(f"images ({label})", fontsize=9)
     ax.set_ylabel("Inception Score", fontsize=9)
     ax.set_ylim(bottom=0)
