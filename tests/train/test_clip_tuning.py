@@ -1,0 +1,140 @@
+"""Tuning a CLIP: gradients in pieces, positives, resume, early stop, and the way back."""
+
+import numpy as np
+import pytest
+import torch
+
+from tvhelpers.config import InputError
+from tvhelpers.data import flats
+from tvhelpers.models.clip import Clip
+from tvhelpers.train import clip_tuning
+from tvhelpers.train.clip_tuning import (
+    ClipTuning,
+    Pairs,
+    backward_in_pieces,
+    contrastive_loss,
+    interpolate,
+    tune_clip,
+)
+
+
+def pairs(seed, count, words=lambda spec: f"a {spec.colour} {spec.category}"):
+    specs = [flats.random_spec(seed, i) for i in range(count)]
+    return Pairs(
+        [flats.render(spec, seed, i) for i, spec in enumerate(specs)],
+        [words(spec) for spec in specs],
+        [{"category": spec.category, "colour": spec.colour} for spec in specs],
+        size=128,
+    )
+
+
+SMALL = ClipTuning(
+    steps=4, batch_size=12, micro_batch=4, rank=2, eval_steps=2, learning_rate=2e-3, patience=9
+)
+
+
+@pytest.mark.parametrize("size", [3, 5, 12])
+def test_gradients_in_pieces_are_those_of_the_whole(size):
+    torch.manual_seed(0)
+    data, fits = torch.randn(12, 7), (torch.rand(12, 12) > 0.7).float() + torch.eye(12)
+    nets = torch.nn.ModuleList([torch.nn.Linear(7, 5), torch.nn.Linear(7, 5)]).double()
+    data, fits = data.double(), fits.clamp(max=1).double()
+    scale = torch.tensor(3.0, dtype=torch.float64, requires_grad=True)
+
+    def encode(rows):
+        return tuple(torch.nn.functional.normalize(net(data[rows]), dim=1) for net in nets)
+
+    def loss_of(images, texts):
+        return contrastive_loss(images, texts, scale, fits)
+
+    def gradients(size):
+        nets.zero_grad()
+        scale.grad = None
+        loss = backward_in_pieces(encode, loss_of, 12, size)
+        return loss, [p.grad.clone() for p in (*nets.parameters(), scale)]
+
+    (whole, expected), (loss, found) = gradients(12), gradients(size)
+    assert loss == pytest.approx(whole)
+    for one, other in zip(expected, found, strict=True):
+        # The loss is computed in float32, whatever it is given.
+        assert torch.allclose(one, other, atol=1e-6)
+
+
+def test_a_caption_fits_every_picture_that_it_is_true_of():
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
+    rows = [
+        {"category": "dress", "colour": "red"},
+        {"category": "dress"},  # its caption says nothing of a colour
+        {"category": "dress", "colour": "red"},
+        {"category": "coat", "colour": "red"},
+    ]
+    fits = Pairs(pixels, ["a", "b", "c", "d"], rows, 8).fits(torch.arange(4))
+    assert fits.tolist() == [[1, 0, 1, 0], [1, 1, 1, 0], [1, 0, 1, 0], [0, 0, 0, 1]]
+    alike = Pairs(pixels, ["a", "b", "a", "d"], [{}] * 4, 8).fits(torch.arange(4))
+    assert alike.tolist() == [[1, 0, 1, 0], [0, 1, 0, 0], [1, 0, 1, 0], [0, 0, 0, 1]]
+
+
+@pytest.mark.parametrize(("method", "rate"), [("lora", 2e-3), ("full", 2e-5)])
+def test_what_is_tuned_gains_and_resumes_to_the_same_bytes(method, rate, tmp_path, monkeypatch):
+    # New words for old things: there is something to learn.
+    train, held_out = (
+        pairs(seed, 24, lambda s: f"{s.colour} blouson {s.category}") for seed in (1, 2)
+    )
+    config = ClipTuning(**{**vars(SMALL), "method": method, "learning_rate": rate})
+    whole = Clip("mini", "cpu")
+    result, before = tune_clip(whole, train, held_out, config, tmp_path / "whole")
+    losses = [row["held_out_loss"] for row in result["curve"]]
+    assert min(losses[1:]) < losses[0]
+
+    step_of = clip_tuning._step
+
+    def dies(clip, model, pairs, config, step):
+        if step == 3:
+            raise KeyboardInterrupt
+        return step_of(clip, model, pairs, config, step)
+
+    monkeypatch.setattr(clip_tuning, "_step", dies)
+    with pytest.raises(KeyboardInterrupt):
+        tune_clip(Clip("mini", "cpu"), train, held_out, config, tmp_path / "broken")
+    monkeypatch.setattr(clip_tuning, "_step", step_of)
+    broken = Clip("mini", "cpu")
+    assert tune_clip(broken, train, held_out, config, tmp_path / "broken")[0] == result
+    after = whole.model.state_dict()
+    assert after.keys() == before.keys() == broken.model.state_dict().keys()
+    assert all(torch.equal(w, broken.model.state_dict()[n]) for n, w in after.items())
+    assert any(not torch.equal(w, before[n]) for n, w in after.items())
+    for share, weights in ((0.0, before), (1.0, after)):
+        assert all(torch.equal(w, weights[n]) for n, w in interpolate(whole, before, share).items())
+    with pytest.raises(InputError, match="another CLIP tuning"):
+        tune_clip(
+            broken,
+            train,
+            held_out,
+            SMALL if method == "full" else ClipTuning(),
+            tmp_path / "broken",
+        )
+
+
+def test_it_stops_where_held_out_pictures_gain_no_more(tmp_path):
+    train, held_out = pairs(1, 16), pairs(2, 16)
+    config = ClipTuning(
+        method="full", steps=40, batch_size=8, eval_steps=1, patience=2, learning_rate=0.3
+    )
+    clip = Clip("mini", "cpu")
+    result, before = tune_clip(clip, train, held_out, config, tmp_path)
+    assert result["steps"] < 40 and result["best_step"] < result["steps"]
+    if result["best_step"] == 0:  # nothing was better than what it knew: it is what it was
+        assert all(torch.equal(w, before[n]) for n, w in clip.model.state_dict().items())
+
+
+def test_pairs_with_nothing_to_tell_apart():
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
+    for captions, images, sentence in (
+        (["a", " ", "b"], pixels, "captions are empty"),
+        (["a", "a", "a"], pixels, "captions are the same"),
+        (["a", "b", "c"], pixels[[0, 0, 0]], "pictures are the same"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            Pairs(images, captions, [{}] * 3, 8)
+    with pytest.raises(InputError, match="choose one of"):
+        ClipTuning(method="all")

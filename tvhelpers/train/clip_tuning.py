@@ -1,0 +1,302 @@
+"""Fine-tune a CLIP on captioned pictures so that it gains there and keeps what it knew.
+
+Every caption that is true of a picture is its positive (UniCL, Yang et al. 2022); a large batch is
+computed in small pieces (GradCache, Gao et al. 2021); LoRA, early stop on held-out pictures, and
+afterwards a way back towards the pretrained weights (WiSE-FT, Wortsman et al. 2022).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.nn import functional as F
+
+from tvhelpers.config import InputError
+from tvhelpers.models.clip import Clip
+from tvhelpers.runtime import claim_dir, seed_for, write_json
+from tvhelpers.train.checkpoint import load_checkpoint, save_checkpoint
+from tvhelpers.train.pretrain import soft_cross_entropy
+from tvhelpers.train.schedule import rate_factor
+
+METHODS, POSITIVES = ("lora", "full"), ("fits", "own")
+LORA_TARGETS = r".*(q_proj|k_proj|v_proj|out_proj|fc1|fc2|visual_projection|text_projection)"
+MAX_SCALE = 100.0  # of the logits, as CLIP was trained
+
+
+@dataclass(frozen=True)
+class ClipTuning:
+    """Settings of a tuning.
+
+    `positives`: "fits", every caption that is true of a picture, or "own", its own alone (the naive
+    recipe).  `micro_batch` is how many pairs are in memory at once.
+    """
+
+    method: str = "lora"
+    positives: str = "fits"
+    steps: int = 300
+    batch_size: int = 128
+    micro_batch: int = 64
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    rank: int = 16
+    eval_steps: int = 25
+    patience: int = 4  # evaluations without a better one, after which it stops
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS or self.positives not in POSITIVES:
+            raise InputError(
+                f"method {self.method!r} with positives {self.positives!r}: choose one of "
+                f"{', '.join(METHODS)} and of {', '.join(POSITIVES)}"
+            )
+        if min(self.steps, self.batch_size, self.micro_batch, self.rank, self.eval_steps) < 1:
+            raise InputError("steps, batch sizes, rank and eval_steps are 1 or more")
+
+
+class Pairs:
+    """Pictures uint8 (N, S, S, 3) at a CLIP's own side, with captions and what they state.
+
+    Raises InputError for captions that are empty, or all the same.
+    """
+
+    def __init__(
+        self,
+        pixels: Sequence[np.ndarray],
+        captions: Sequence[str],
+        attributes: Sequence[dict[str, str]],
+        size: int,
+    ):
+        empty = sum(not caption.strip() for caption in captions)
+        if empty:
+            raise InputError(
+                f"{empty} of {len(captions)} captions are empty; give each picture one"
+            )
+        if len(set(captions)) < 2:
+            raise InputError("all captions are the same: there is nothing to tell apart")
+        side, bicubic = (size, size), Image.Resampling.BICUBIC
+        self.pixels = np.stack(
+            [np.asarray(Image.fromarray(one).resize(side, bicubic)) for one in pixels]
+        )
+        if (self.pixels == self.pixels[0]).all():
+            raise InputError("all pictures are the same: there is nothing to tell apart")
+        self.captions = list(captions)
+        self.codes, self.stated = _codes(attributes, captions)
+
+    def fits(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return 1.0 (n, n) where the caption of picture i is true of picture j, among `rows`."""
+        codes, stated = self.codes[rows], self.stated[rows]
+        return ((codes[:, None] == codes[None]) | ~stated[:, None]).all(2).float()
+
+
+def tune_clip(
+    clip: Clip, train: Pairs, held_out: Pairs, config: ClipTuning, out: Path
+) -> tuple[dict, dict[str, torch.Tensor]]:
+    """Tune `clip` in place and return (result, its weights before).
+
+    The weights with the least held-out loss are kept.  `out` holds checkpoints: the same call goes
+    on where it stopped, and gives what an unbroken one gives.  Raises InputError where `out` holds
+    another tuning, and for a loss that is no number.
+    """
+    out = claim_dir(Path(out), asdict(config), "CLIP tuning", "tuning.json")
+    before = {name: weight.detach().clone() for name, weight in clip.model.state_dict().items()}
+    model = _trainable(clip.model, config)
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(weights, weight_decay=config.weight_decay)
+    state = load_checkpoint(out) or {"step": 0, "curve": [], "best": None, "weights": None}
+    if state["weights"] is not None:
+        _load(weights, state["weights"])
+        optimizer.load_state_dict(state["optimizer"])
+    for step in range(state["step"], config.steps + 1):
+        due = step % config.eval_steps == 0 or step == config.steps
+        if due and step not in (row["step"] for row in state["curve"]):
+            _evaluate(state, clip, model, weights, held_out, step)
+            state |= {"step": step, "weights": _copied(weights)}
+            state["optimizer"] = optimizer.state_dict()
+            save_checkpoint(out, step, state, keep=1)
+        if step == config.steps or _stale(state["curve"], config.patience):
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * rate_factor(step, config.steps, config.steps // 10)
+        optimizer.zero_grad()
+        loss = _step(clip, model, train, config, step)
+        if not math.isfinite(loss):
+            raise InputError(f"the loss is {loss} at step {step}; give a lower learning rate")
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        optimizer.step()
+        with torch.no_grad():
+            clip_scale(model).clamp_(max=math.log(MAX_SCALE))
+    _load(weights, state["best"])
+    if config.method == "lora":
+        clip.model = model.merge_and_unload()
+    clip.model.eval()
+    best = min(state["curve"], key=lambda row: row["held_out_loss"])
+    result = {
+        "steps": state["curve"][-1]["step"],
+        "best_step": best["step"],
+        "curve": state["curve"],
+    }
+    write_json(out / "result.json", result)
+    return result, before
+
+
+def interpolate(
+    clip: Clip, before: dict[str, torch.Tensor], share: float
+) -> dict[str, torch.Tensor]:
+    """Return weights that lie `share` (0..1) of the way from `before` to those of `clip`."""
+    after = clip.model.state_dict()
+    return {
+        name: torch.lerp(before[name], weight, share) if weight.is_floating_point() else weight
+        for name, weight in after.items()
+    }
+
+
+def backward_in_pieces(
+    encode: Callable[[slice], tuple[torch.Tensor, torch.Tensor]],
+    loss_of: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    count: int,
+    size: int,
+) -> float:
+    """Add the gradients of a loss over `count` pairs, holding the graph of `size` pairs at a time.
+
+    `encode(rows)` gives the embeddings (n, d) of pictures and texts of some rows, `loss_of` the
+    loss of all.  First all are embedded without a graph; then comes the loss's gradient by
+    embedding; then each piece again, with its graph, is led backward from that gradient.  Returns
+    the loss.
+    """
+    pieces = [slice(start, min(start + size, count)) for start in range(0, count, size)]
+    with torch.no_grad() if len(pieces) > 1 else nullcontext():
+        parts = [encode(piece) for piece in pieces]
+    images, texts = (torch.cat(side) for side in zip(*parts, strict=True))
+    if len(pieces) == 1:
+        loss = loss_of(images, texts)
+        loss.backward()
+        return loss.item()
+    images, texts = images.requires_grad_(), texts.requires_grad_()
+    loss = loss_of(images, texts)
+    loss.backward()
+    for piece in pieces:
+        sides = encode(piece)
+        torch.autograd.backward(sides, (images.grad[piece], texts.grad[piece]))
+    return loss.item()
+
+
+def clip_scale(model) -> torch.nn.Parameter:
+    """Return the logarithm of the scale of a CLIPModel's logits, also inside an adapter."""
+    return next(weight for name, weight in model.named_parameters() if name.endswith("logit_scale"))
+
+
+def _step(clip: Clip, model, train: Pairs, config: ClipTuning, step: int) -> float:
+    generator = torch.Generator().manual_seed(seed_for(config.seed, "clip", step))
+    count = min(config.batch_size, len(train.captions))
+    rows = torch.randperm(len(train.captions), generator=generator)[:count]
+    images = _varied(torch.from_numpy(train.pixels[rows.numpy()]), generator)
+    captions = [train.captions[i] for i in rows.tolist()]
+    fits = train.fits(rows) if config.positives == "fits" else torch.eye(count)
+
+    def loss_of(images, texts):
+        return contrastive_loss(images, texts, clip_scale(model).exp(), fits.to(images.device))
+
+    return backward_in_pieces(
+        lambda piece: _embedded(clip, model, images[piece], captions[piece]),
+        loss_of,
+        count,
+        config.micro_batch,
+    )
+
+
+def contrastive_loss(images, texts, scale, fits: torch.Tensor) -> torch.Tensor:
+    """Return the mean of both directions' cross-entropies of unit embeddings (N, d), with equal
+    shares of what `fits` (N, N: caption i is true of picture j)."""
+    logits = scale * texts @ images.T
+    return (soft_cross_entropy(logits, fits) + soft_cross_entropy(logits.T, fits.T)) / 2
+
+
+def _embedded(clip: Clip, model, images: torch.Tensor, captions: list[str]):
+    mean, std = (torch.from_numpy(side)[:, None, None] for side in (clip.mean, clip.std))
+    pixels = (images.permute(0, 3, 1, 2).float() / 255 - mean) / std
+    tokens = clip.tokenizer(captions, padding=True, truncation=True, return_tensors="pt")
+    found = model(pixel_values=pixels.to(clip.device), **tokens.to(clip.device))
+    return F.normalize(found.image_embeds, dim=1), F.normalize(found.text_embeds, dim=1)
+
+
+def _varied(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Return images (N, S, S, 3), half of them mirrored, each cut to 85..100 % of its side."""
+    count = len(images)
+    scale = 0.85 + 0.15 * torch.rand(count, generator=generator)
+    shift = (torch.rand(count, 2, generator=generator) * 2 - 1) * (1 - scale)[:, None]
+    flip = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)
+    theta = torch.zeros(count, 2, 3)
+    theta[:, 0, 0], theta[:, 1, 1], theta[:, :, 2] = scale * flip, scale, shift
+    nchw = images.permute(0, 3, 1, 2).float()
+    grid = F.affine_grid(theta, list(nchw.shape), align_corners=False)
+    moved = F.grid_sample(nchw, grid, padding_mode="border", align_corners=False)
+    return moved.permute(0, 2, 3, 1)
+
+
+@torch.no_grad()
+def _evaluate(state: dict, clip: Clip, model, weights, held_out: Pairs, step: int) -> None:
+    """Add the held-out loss to the curve; keep the weights where it is the least."""
+    model.eval()
+    rows = torch.arange(len(held_out.captions))
+    parts = [
+        _embedded(
+            clip,
+            model,
+            torch.from_numpy(held_out.pixels[s : s + 64]),
+            held_out.captions[s : s + 64],
+        )
+        for s in range(0, len(rows), 64)
+    ]
+    images, texts = (torch.cat(side) for side in zip(*parts, strict=True))
+    fits = held_out.fits(rows).to(images.device)
+    loss = contrastive_loss(images, texts, clip_scale(model).exp(), fits).item()
+    model.train()
+    if not state["curve"] or loss < min(row["held_out_loss"] for row in state["curve"]):
+        state["best"] = _copied(weights)
+    state["curve"].append({"step": step, "held_out_loss": loss})
+
+
+def _stale(curve: list[dict], patience: int) -> bool:
+    losses = [row["held_out_loss"] for row in curve]
+    return len(losses) - 1 - int(np.argmin(losses)) >= patience
+
+
+def _trainable(model, config: ClipTuning):
+    """Return the model with the weights to train: all, or an adapter's and the scale."""
+    if config.method == "full":
+        return model.requires_grad_(True).train()
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(seed_for(config.seed, "adapter"))
+    lora = LoraConfig(r=config.rank, lora_alpha=config.rank, target_modules=LORA_TARGETS)
+    adapted = get_peft_model(model.requires_grad_(False), lora)
+    clip_scale(adapted).requires_grad_(True)
+    return adapted.train()
+
+
+def _copied(weights) -> list[torch.Tensor]:
+    return [weight.detach().cpu().clone() for weight in weights]
+
+
+def _load(weights, values: list[torch.Tensor]) -> None:
+    with torch.no_grad():
+        for weight, value in zip(weights, values, strict=True):
+            weight.copy_(value)
+
+
+def _codes(attributes, captions) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (codes int64 (N, A), stated bool (N, A)) of attributes; the caption itself where an
+    item has none."""
+    rows = [row or {"caption": text} for row, text in zip(attributes, captions, strict=True)]
+    names = sorted({name for row in rows for name in row})
+    values = [[row.get(name, "") for row in rows] for name in names]
+    codes = np.stack([np.unique(column, return_inverse=True)[1] for column in values], 1)
+    stated = np.array([[name in row for name in names] for row in rows])
+    return torch.from_numpy(codes), torch.from_numpy(stated)
