@@ -22,11 +22,12 @@ import numpy as np
 import torch
 from common import REPO, shared_folder, write_result
 
+from tvhelpers.config import ClipTuning
 from tvhelpers.data import flats
 from tvhelpers.data.leakage import near_duplicates, thumbnails
 from tvhelpers.data.sources import open_source
 from tvhelpers.models.clip import Clip, class_embeddings, recall_at
-from tvhelpers.train.clip_tuning import ClipTuning, Pairs, interpolate, tune_clip
+from tvhelpers.train.clip_tuning import Pairs, interpolate, tune_clip
 
 PHOTOS, CHOICE, FLATS, SHARES = 2000, 300, 1000, (0.0, 0.25, 0.5, 0.75, 1.0)
 TUNED = ClipTuning(steps=400, batch_size=128, micro_batch=64, learning_rate=2e-3, rank=32)
@@ -143,8 +144,9 @@ def summary(rows: list[dict]) -> dict:
 MEMORY = """
 import resource, sys
 import numpy as np
+from tvhelpers.config import ClipTuning
 from tvhelpers.models.clip import Clip
-from tvhelpers.train.clip_tuning import ClipTuning, Pairs, tune_clip
+from tvhelpers.train.clip_tuning import Pairs, tune_clip
 rng = np.random.default_rng(0)
 rows = [{"category": str(i % 50)} for i in range(1100)]
 pixels = rng.integers(0, 256, (1100, 128, 128, 3), dtype=np.uint8)

@@ -65,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_generate(verbs)
     _add_data(verbs)
     _add_train(verbs)
+    _add_clip(verbs)
     _add_score(verbs)
     _add_mini(verbs)
     return parser
@@ -128,6 +129,14 @@ def _add_data(verbs) -> None:
     data = verbs.add_parser("data", help="Look into data, convert and report on it.")
     data = data.add_subparsers(required=True, metavar="VERB")
     add_verbs(lambda name, run, text: _verb(data, name, run, text))
+
+
+def _add_clip(verbs) -> None:
+    from tvhelpers.cli_clip import add_verbs
+
+    clip = verbs.add_parser("clip", help="Fine-tune a CLIP.")
+    clip = clip.add_subparsers(required=True, metavar="VERB")
+    add_verbs(lambda name, run, text: _verb(clip, name, run, text))
 
 
 def _add_train(verbs) -> None:

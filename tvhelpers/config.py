@@ -118,6 +118,33 @@ class TrainConfig:
             )
 
 
+@dataclass(frozen=True)
+class ClipTuning:
+    """Settings of a CLIP's tuning.
+
+    `positives`: "fits", every caption that is true of a picture, or "own", its own alone (the naive
+    recipe).  `micro_batch` is how many pairs are in memory at once.
+    """
+
+    method: str = "lora"
+    positives: str = "fits"
+    steps: int = 300
+    batch_size: int = 128
+    micro_batch: int = 64
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    rank: int = 16
+    eval_steps: int = 25
+    patience: int = 4  # evaluations without a better one, after which it stops
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_choice("method", self.method, ("lora", "full"))
+        _check_choice("positives", self.positives, ("fits", "own"))
+        if min(self.steps, self.batch_size, self.micro_batch, self.rank, self.eval_steps) < 1:
+            raise InputError("steps, batch sizes, rank and eval_steps are 1 or more")
+
+
 # A preset is one row that holds only its differences from the defaults; "lora" are those of that
 # method alone: an adapter takes ten times the learning rate of the weights that it is added to.
 PRESETS: dict[str, dict] = {
@@ -165,11 +192,19 @@ def build_config(preset: str = "default", **changes) -> TrainConfig:
     row = {**PRESETS[preset]}
     own = row.pop("lora", {})
     row |= (own if changes.get("method", "lora") == "lora" else {}) | changes
-    types = typing.get_type_hints(TrainConfig)
+    return from_settings(TrainConfig, row)
+
+
+def from_settings(kind: type, row: dict):
+    """Return a `kind` of settings with those of `row`; text is converted to the field's type.
+
+    Raises InputError for an unknown key, or a value of the wrong type or range.
+    """
+    types = typing.get_type_hints(kind)
     unknown = sorted(set(row) - set(types))
     if unknown:
         raise InputError(f"unknown key {unknown[0]!r}; the keys are {', '.join(types)}")
-    return TrainConfig(**{key: _convert(key, value, types[key]) for key, value in row.items()})
+    return kind(**{key: _convert(key, value, types[key]) for key, value in row.items()})
 
 
 def parse_settings(pairs: list[str]) -> dict[str, str]:

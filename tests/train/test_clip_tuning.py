@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from tvhelpers.config import InputError
+from tvhelpers.cli import main
+from tvhelpers.config import ClipTuning, InputError
 from tvhelpers.data import flats
 from tvhelpers.models.clip import Clip
 from tvhelpers.train import clip_tuning
 from tvhelpers.train.clip_tuning import (
-    ClipTuning,
     Pairs,
     backward_in_pieces,
     contrastive_loss,
@@ -138,3 +139,20 @@ def test_pairs_with_nothing_to_tell_apart():
             Pairs(images, captions, [{}] * 3, 8)
     with pytest.raises(InputError, match="choose one of"):
         ClipTuning(method="all")
+
+
+def test_the_command_writes_a_clip_that_opens(tmp_path, capsys):
+    rows = ["file_name,caption,product"]
+    for i in range(40):
+        Image.fromarray(flats.render(flats.random_spec(3, i), 3, i)).save(tmp_path / f"{i}.png")
+        rows.append(f"{i}.png,a thing of kind {i},{i}")
+    (tmp_path / "metadata.csv").write_text("\n".join(rows) + "\n")
+    out = tmp_path / "out"
+    command = ["clip", "tune", "--data", str(tmp_path), "--out", str(out), "--device", "cpu"]
+    small = ["--set", "steps=2", "--set", "batch_size=4", "--set", "rank=2"]
+    assert main([*command, *small]) == 0
+    assert "the tuned CLIP is" in capsys.readouterr().out
+    tuned = Clip(str(out / "clip"), "cpu")
+    assert tuned.texts(["a thing"]).shape == Clip("mini", "cpu").texts(["a thing"]).shape
+    assert main([*command, "--set", "steps=x"]) == 2
+    assert main([*command, "--set", "steps=3"]) == 2  # holds another tuning

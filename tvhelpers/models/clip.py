@@ -29,12 +29,9 @@ class Clip:
 
         row = manifest.entries().get(name, {}).get("clip", {})
         path = str(manifest.TOP_DIR / row["path"]) if "path" in row else row.get("hub", name)
-        own = Path(path) / "vocab.json"
-        words = (
-            path
-            if own.exists() or not Path(path).is_dir()
-            else str(Path(path).with_name("tokenizer"))
-        )
+        own = any((Path(path) / file).exists() for file in ("vocab.json", "tokenizer.json"))
+        here = own or not Path(path).is_dir()
+        words = path if here else str(Path(path).with_name("tokenizer"))
         self.name, self.device = name, choose_device(device)
         try:
             self.model = CLIPModel.from_pretrained(path, dtype=torch.float32)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -18,46 +18,20 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from tvhelpers.config import InputError
+from tvhelpers.config import ClipTuning, InputError
+from tvhelpers.data.sources import Source
+from tvhelpers.data.split import split_by_product
 from tvhelpers.models.clip import Clip
 from tvhelpers.runtime import claim_dir, seed_for, write_json
 from tvhelpers.train.checkpoint import load_checkpoint, save_checkpoint
 from tvhelpers.train.pretrain import soft_cross_entropy
 from tvhelpers.train.schedule import rate_factor
 
-METHODS, POSITIVES = ("lora", "full"), ("fits", "own")
 LORA_TARGETS = r".*(q_proj|k_proj|v_proj|out_proj|fc1|fc2|visual_projection|text_projection)"
 MAX_SCALE = 100.0  # of the logits, as CLIP was trained
 
 
-@dataclass(frozen=True)
-class ClipTuning:
-    """Settings of a tuning.
-
-    `positives`: "fits", every caption that is true of a picture, or "own", its own alone (the naive
-    recipe).  `micro_batch` is how many pairs are in memory at once.
-    """
-
-    method: str = "lora"
-    positives: str = "fits"
-    steps: int = 300
-    batch_size: int = 128
-    micro_batch: int = 64
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.05
-    rank: int = 16
-    eval_steps: int = 25
-    patience: int = 4  # evaluations without a better one, after which it stops
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.method not in METHODS or self.positives not in POSITIVES:
-            raise InputError(
-                f"method {self.method!r} with positives {self.positives!r}: choose one of "
-                f"{', '.join(METHODS)} and of {', '.join(POSITIVES)}"
-            )
-        if min(self.steps, self.batch_size, self.micro_batch, self.rank, self.eval_steps) < 1:
-            raise InputError("steps, batch sizes, rank and eval_steps are 1 or more")
+HELD_OUT = 0.1  # of the items, whole products
 
 
 class Pairs:
@@ -144,6 +118,29 @@ def tune_clip(
     }
     write_json(out / "result.json", result)
     return result, before
+
+
+def tune_on_source(source: Source, config: ClipTuning, out: Path, clip: Clip) -> dict:
+    """Tune `clip` on the items of `source`, write it to out/clip, and return the result.
+
+    A tenth of the products is held out, and no item of a test split is trained on; what is written
+    opens by `Clip(out/clip)`.  Raises InputError as `tune_clip` and `Pairs` do.
+    """
+    held = split_by_product(source.product_ids, HELD_OUT, config.seed)
+    own = np.array([split in ("", "train") for split in source.splits])
+    sides = []
+    for rows in (np.flatnonzero(own & ~held), np.flatnonzero(held)):
+        parts = (source.captions, source.attributes)
+        captions, attributes = ([part[i] for i in rows] for part in parts)
+        pixels = [source.pixels(int(i)) for i in rows]
+        sides.append(Pairs(pixels, captions, attributes, clip.size))
+    result, _ = tune_clip(clip, *sides, config, out)
+    folder = Path(out) / "clip"
+    clip.model.save_pretrained(folder)
+    clip.tokenizer.save_pretrained(folder)
+    settings = {"image_mean": clip.mean.tolist(), "image_std": clip.std.tolist()}
+    write_json(folder / "preprocessor_config.json", settings)
+    return {**result, "clip": str(folder)}
 
 
 def interpolate(
