@@ -112,7 +112,10 @@ class VisionExtractor:
     """
 
     def __init__(self, name: str, device: str = "cpu"):
-        from transformers import AutoImageProcessor, AutoModel
+        from transformers import AutoModel
+
+        # Not from the package: 5.15 asks for torchvision there, which Pillow's way does without.
+        from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
         try:
             # By Pillow also where torchvision is installed: other resizing, other digits.
