@@ -132,6 +132,47 @@ def make_h5(folder):
         file["input_description"] = np.array([b"robe"] * ROWS, "S8")[:, None]
 
 
+def make_npz(folder):
+    np.savez(folder / "set.npz", images=pictures(64).transpose(0, 3, 1, 2) / np.float32(255))
+
+
+def make_npy(folder):
+    np.save(folder / "set.npy", pictures(64))
+
+
+def make_text(folder):
+    make_photos(folder)
+    for i in range(ROWS):
+        (folder / f"{i}.txt").write_text(f"a red dress, number {i}")
+
+
+def make_coarse(folder):
+    names = [f"img/Red_Dress/img_{i:08d}.png" for i in range(ROWS)]
+    for name, one in zip(names, pictures(32)):
+        path = folder / "Img" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(one))
+    tables = {
+        "list_category_cloth": [(f"Category{i}", 1) for i in range(50)],
+        "list_attr_cloth": [(f"long attribute {i}", 1 + i % 5) for i in range(10)],
+        "list_category_img": [(name, 41) for name in names],
+        "list_attr_img": [(name, " 1 -1  0 -1 -1  1 -1 -1 -1 -1") for name in names],
+        "list_bbox": [(name, "002 003 030 031") for name in names],
+        "list_eval_partition": [(name, "train") for name in names],
+    }
+    (folder / "Anno").mkdir()
+    for file, rows in tables.items():
+        lines = [f"{first:55} {rest}\n" for first, rest in rows]
+        (folder / "Anno" / f"{file}.txt").write_text(f"{len(rows)}\nheader\n" + "".join(lines))
+
+
+def make_originals(folder):
+    make_g2(folder)
+    names = open_source(folder).item_ids
+    files = [(name.replace("img/", "img_highres/"), png(pictures(32)[0])) for name in names]
+    (folder / "photos.zip").write_bytes(zip_of(files))
+
+
 def make_zip(folder):
     with zipfile.ZipFile(folder / "set.zip", "w", zipfile.ZIP_DEFLATED) as file:
         for i, one in enumerate(pictures(32)):
@@ -617,8 +658,18 @@ def read_table(folder, out, most):
     read(path, out, most, H5_COLUMNS if path.suffix == ".h5" else COLUMNS)
 
 
+def read_store(folder, out, most):
+    path = next(folder.iterdir())
+    check_source(open_source(path, axes="CHW" if path.suffix == ".npz" else "HWC"), most)
+
+
+def read_originals(folder, out, most):
+    check_source(open_source(folder, photos=folder / "photos.zip"), most)
+
+
 def inspect(folder, out, most):
-    images = inspect_images(folder)["images"]
+    files = [path for path in folder.iterdir() if path.suffix in (".npy", ".npz")]
+    images = inspect_images(*files or [folder])["images"]
     json.dumps(images, allow_nan=False)
     assert images["encoding"] in ENCODINGS and 0 <= images["confidence"] <= 1, "no verdict"
 
@@ -679,6 +730,12 @@ def kinds():
         "json": (make_json, (read_table,),
                  any_bytes("*.json") + changes(JSON, of_text, "stock.json")),
         "parquet": (make_parquet, (read_table,), any_bytes("*.parquet")),
+        "npz": (make_npz, (read_store, inspect), any_bytes("*.npz")),
+        "npy": (make_npy, (read_store, inspect), any_bytes("*.npy")),
+        "text beside": (make_text, (read,), any_bytes("*.txt", "*.png")),
+        "attributes": (make_coarse, (read,), any_bytes("Anno/*.txt", "Anno/*attr_img.txt",
+                                                       "Img/img/*/*.png")),
+        "originals": (make_originals, (read_originals,), any_bytes("*.zip")),
         "h5 columns": (make_h5, (read_table,), rows + any_bytes("*.h5")),
         "zip": (make_zip, (unpack_all,), any_bytes("*.zip") + archives),
         "tar": (make_tar, (unpack_all,), any_bytes("*.tar")),

@@ -124,6 +124,9 @@ def test_npz_that_lies(tmp_path):
     with pytest.raises(InputError, match="keeps in memory whole"):
         inspect_images(tmp_path / "huge.npz")
     (tmp_path / "text.npz").write_bytes(b"no archive")
+    np.save(tmp_path / "header.npy", np.zeros((4, 8, 8, 3), np.uint8))
+    header = (tmp_path / "header.npy").read_bytes().replace(b"3), }", b"3 (  ")
+    (tmp_path / "header.npy").write_bytes(header)  # numpy raises tokenize.TokenError
     np.save(tmp_path / "objects.npy", np.array([{}, 3], object), allow_pickle=True)
     for name in ("text.npz", "objects.npy"):
         with pytest.raises(InputError, match="is damaged"):

@@ -124,19 +124,7 @@ def readable(path: Path, what: str = "it") -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (
-        OSError,
-        RuntimeError,
-        KeyError,
-        ValueError,
-        TypeError,
-        MemoryError,
-        EOFError,
-        SyntaxError,
-        zipfile.BadZipFile,
-        NotImplementedError,
-        OverflowError,
-    ) as error:
+    except Exception as error:
         reason = f"{what} cannot be read: {_one_line(error)}"
         raise InputError(f"{path} is damaged ({reason}); get the file anew") from None
 
