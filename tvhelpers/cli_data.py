@@ -81,6 +81,7 @@ def _add_captions(add) -> None:
     verb.add_argument(
         "--captioner", metavar="MODEL", help="a folder or hub id that captions the pictures first"
     )
+    verb.add_argument("--base", default="mini", help="whose tokens are counted (default: mini)")
 
 
 def _add_split(add) -> None:
@@ -206,13 +207,15 @@ def _encode_latents(options, progress) -> dict:
 def run_captions(options) -> dict:
     """Write the captions, print the report before and after, and return it."""
     from tvhelpers.data.captions import open_captioned, write_captions
+    from tvhelpers.models.base import find_base, load_part
 
     return write_captions(
-        open_captioned(options.source),
+        open_captioned(options.source, bare=bool(options.captioner)),
         options.out,
         variants=options.variants,
         seed=options.seed,
         captioner=options.captioner,
+        tokenizer=load_part(find_base(options.base), "tokenizer"),
     )
 
 

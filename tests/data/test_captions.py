@@ -4,6 +4,7 @@ import json
 import random
 
 import pytest
+from PIL import Image
 
 from tvhelpers.cli import main
 from tvhelpers.config import InputError
@@ -19,6 +20,7 @@ from tvhelpers.data.captions import (
     repair_caption,
     template_captions,
     with_captions,
+    write_captions,
 )
 from tvhelpers.data.sources import FlatsSource, open_source
 
@@ -307,3 +309,18 @@ def test_pictures_are_captioned_and_a_stopped_run_goes_on(tiny_blip, tmp_path, m
         caption_images(FlatsSource(2, 5, size=32), tiny_blip, whole, **options)
     with pytest.raises(InputError, match="cannot be loaded as an image captioner"):
         caption_images(source, str(tmp_path / "none"), tmp_path / "new.jsonl", **options)
+
+
+def test_photos_without_captions_get_them_and_open_with_them(tiny_blip, tmp_path):
+    folder, out = tmp_path / "photos", tmp_path / "new.jsonl"
+    folder.mkdir()
+    for i in range(3):
+        pixels = FlatsSource(1, 3, size=32).pixels(i)
+        Image.fromarray(pixels).save(folder / f"IMG_{i:04d}.png")
+    with pytest.raises(InputError, match="let a model write captions"):
+        open_captioned(folder)
+    source = open_captioned(folder, bare=True)
+    options = {"captioner": str(tiny_blip), "say": lambda line: None}
+    assert write_captions(source, out, **options)["items"] == 3
+    captions = with_captions(open_source(folder, bare=True), out).captions
+    assert len(captions) == 3 and "a garment" not in captions

@@ -100,6 +100,11 @@ def test_photos_with_text_files_or_in_class_folders(tmp_path):
     (tmp_path / "a" / "1.txt").unlink()
     with pytest.raises(InputError, match=r"1 of 3 images have no caption, 1\.jpg the first"):
         open_source(tmp_path / "a")
+    assert open_source(tmp_path / "a", bare=True).captions == [
+        "caption 0",
+        "a garment",
+        "caption 2",
+    ]
     photos(tmp_path / "b" / "train" / "shorts")
     photos(tmp_path / "b" / "test" / "hat")
     assert open_source(tmp_path / "b" / "train").splits == ["", "", ""]

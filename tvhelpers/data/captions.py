@@ -464,11 +464,11 @@ def format_caption_report(before: dict, after: dict) -> str:
 # -------------------------------------------------------------------------- files of captions
 
 
-def open_captioned(name_or_path: str | Path) -> Source:
+def open_captioned(name_or_path: str | Path, bare: bool = False) -> Source:
     """Open what `open_source` opens, or a language_original.mat alone: a source without pixels."""
     path = Path(name_or_path)
     if path.suffix != ".mat":
-        return open_source(name_or_path)
+        return open_source(name_or_path, bare=bare)
     notes = read_language(path)
     columns = [notes.captions, notes.names, notes.products, notes.attributes()]
     partition = beside(path, "Eval", "ind.mat")
@@ -483,11 +483,13 @@ def write_captions(
     variants: int = 3,
     seed: int = 0,
     captioner: str | None = None,
+    tokenizer=None,
     say: Callable[[str], None] = print,
 ) -> dict:
     """Write new captions of a source as rows {"index", "item", "captions"}, and report on them.
 
-    `captioner` is a model of `caption_images`, whose captions stand in for the source's own.
+    `captioner` is a model of `caption_images`, whose captions stand in for the source's own; with a
+    `tokenizer` of CLIP's the report counts tokens.
     Returns {"out", "items", "variants", "before", "after"}; "after" is of the one caption of each
     item that `with_captions` takes.  Raises InputError where `out` holds other captions.
     """
@@ -502,7 +504,9 @@ def write_captions(
         for i, (item, texts) in enumerate(zip(source.item_ids, new, strict=True))
     ]
     _write_once(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    before, after = caption_report(old), caption_report(_chosen(source.item_ids, new))
+    before, after = (
+        caption_report(texts, tokenizer) for texts in (old, _chosen(source.item_ids, new))
+    )
     different = len({text for texts in new for text in texts})
     say(f"{out}: {different:,} different captions of {len(new):,} items")
     say(format_caption_report(before, after))

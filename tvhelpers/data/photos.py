@@ -36,16 +36,20 @@ class PhotoSource(Source):
         return read_photo(self.paths[index])
 
 
-def open_photos(name: str, folder: Path) -> PhotoSource:
+def open_photos(name: str, folder: Path, bare: bool = False) -> PhotoSource:
     """Open a folder of photos; `tvhelpers.data.sources.open_source` says what it may hold.
 
-    Raises InputError where a photo is missing, or has no caption and no category.
+    `bare`: a photo that has neither caption nor category is "a garment" until it is captioned.
+    Raises InputError where a photo is missing, or, unless `bare`, has neither.
     """
     rows = _metadata(folder)
     if rows is None:
         rows = [_row_of_photo(folder, path) for path in sorted(folder.rglob("*")) if is_photo(path)]
         rows = _captions_of_names(folder, rows)
+        rows = _named(rows) if bare else rows
         _check_captions(folder, rows)
+    elif bare:
+        rows = _named(rows)
     return open_rows(name, folder, rows)
 
 
@@ -164,6 +168,15 @@ def _words(stem: str) -> str:
     return " ".join(words) if any(re.search(r"[^\W\d_]{3}", word) for word in words) else ""
 
 
+def _named(rows: list[dict]) -> list[dict]:
+    """Return the rows, with a caption for each that says nothing."""
+    says = ("caption", "text", "category")
+    return [
+        row if any(row.get(key) for key in says) else {**row, "caption": "a garment"}
+        for row in rows
+    ]
+
+
 def _check_captions(folder: Path, rows: list[dict]) -> None:
     if not rows:
         raise InputError(
@@ -181,7 +194,8 @@ def _check_captions(folder: Path, rows: list[dict]) -> None:
         other = f", or say what is in {tables[0]} with --columns" if tables else ""
         raise InputError(
             f"{folder}: {len(bare)} of {len(rows)} images have no caption, {bare[0]} the first; "
-            f"write a metadata.csv (file_name,caption), or a .txt beside each image{other}"
+            f"write a metadata.csv (file_name,caption), or a .txt beside each image{other}, or let "
+            "a model write captions: data captions --captioner"
         )
 
 

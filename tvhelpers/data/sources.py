@@ -27,6 +27,7 @@ def open_source(
     columns: dict[str, str] | None = None,
     *,
     photos: Path | None = None,
+    bare: bool = False,
     **reading,
 ) -> Source:
     """Open a name of data_manifest.yaml, or a folder or file.
@@ -37,6 +38,7 @@ def open_source(
     words; a table of any columns, which `columns` {ours: theirs} explains as the manifest's rows
     do; DeepFashion's Category and Attribute Prediction (Img, and Anno_coarse or Anno_fine, or
     either alone).  `photos`: an archive of original photos to take instead (`open_highres`).
+    `bare`: photos may have no caption yet.
     `reading`: decode, axes, channels, mean of a store (`open_images`).  Raises InputError where
     nothing of that is found.
     """
@@ -71,7 +73,7 @@ def open_source(
         return _open_store(name, path, reading)
     if is_attribute_prediction(path):
         return open_attribute_prediction(name, path)
-    return open_photos(name, path)
+    return open_photos(name, path, bare)
 
 
 def _safe_name(path: Path) -> str:

@@ -74,7 +74,7 @@ def train(
     used, Interrupted on Ctrl-C or SIGTERM.
     """
     run_dir = Path(run_dir)
-    source = open_source(config.data)
+    source = open_source(config.data, bare=bool(config.captions))
     if config.captions:
         source = with_captions(source, Path(config.captions))
     base, root = base or find_base(config.base), root or root_dir()
