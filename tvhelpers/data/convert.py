@@ -50,7 +50,7 @@ def convert(
     if size is not None and not 1 <= size <= MAX_SIZE:
         raise InputError(f"size is {size}; give 1 to {MAX_SIZE} pixels")
     if to not in WRITERS:
-        raise InputError(f"unknown output {to!r}; choose {', '.join(WRITERS)}")
+        raise InputError(f"unknown output {to!r}; choose {', '.join(WRITERS)}, latents")
     source = open_source(path, columns, **(reading or {}))
     shape = (len(source), *_row(source, 0, size).shape)
     request = {"format": FORMAT, "source": source.fingerprint, "size": size, "to": to}

@@ -247,7 +247,8 @@ def format_report(report: dict) -> str:
     ]
     lines.append(
         f"  images in {images['key']}: {images['encoding']}, axes {images['axes']}, channels "
-        f"{images['channels']}, confidence {images['confidence']:.0%}"
+        f"{images['channels']}, confidence {images['confidence']:.0%}; values from "
+        f"{images['range'][0]:.3g} to {images['range'][1]:.3g} in {images['rows_sampled']} rows"
     )
     lines += [f"  because {sentence}" for sentence in images["evidence"]]
     lines += [f"  FAULT: {sentence}" for sentence in report["faults"]]

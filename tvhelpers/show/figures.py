@@ -112,14 +112,14 @@ def rarefaction_curve(rows: Sequence[dict], label: str) -> Image.Image:
 
 
 def coverage_figure(attributes: Sequence[dict[str, str]], names: Sequence[str]) -> Image.Image:
-    """Return how often each word of up to three attributes occurs, and below it how often the words
+    """Return how often each word of up to four attributes occurs, and below it how often the words
     of the first two meet; a ring marks a pair that chance would give and nobody shows."""
     counts = coverage(attributes, names)["counts"]
-    names = list(names)[:3]
+    names = list(names)[:4]
     first, second = (names * 2)[:2]
     table, rows, columns = pair_table(attributes, first, second)
     table, rows, columns = table[:14, :20], rows[:14], columns[:20]
-    figure = Figure(figsize=(10, 4.2 + 0.32 * len(rows)))
+    figure = Figure(figsize=(max(10, 3.4 * len(names)), 4.2 + 0.32 * len(rows)))
     top, bottom = figure.subfigures(2, 1, height_ratios=(3.2, 1 + 0.32 * len(rows)))
     for ax, name in zip(np.atleast_1d(top.subplots(1, len(names))), names, strict=True):
         words = list(counts[name].items())[:14]
