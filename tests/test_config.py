@@ -1,6 +1,13 @@
 import pytest
 
-from tvhelpers.config import PRESETS, InputError, TrainConfig, build_config, parse_settings
+from tvhelpers.config import (
+    PRESETS,
+    REGION_WEIGHTS,
+    InputError,
+    TrainConfig,
+    build_config,
+    parse_settings,
+)
 
 
 def test_presets_are_rows_of_differences():
@@ -13,7 +20,7 @@ def test_presets_are_rows_of_differences():
 
 
 def test_what_is_an_adapter_s_own_in_a_preset_is_for_no_other_method():
-    for preset in ("cpu", "t4", "a100"):
+    for preset in ("cpu", "t4", "l4", "a100", "h100"):
         lora, full = build_config(preset), build_config(preset, method="full")
         assert lora.learning_rate > full.learning_rate and lora.steps == full.steps
     assert build_config("cpu", learning_rate=1e-5).learning_rate == 1e-5
@@ -38,6 +45,10 @@ def test_text_becomes_the_fields_type():
         ({"method": "lara"}, "unknown method 'lara'; choose one of lora"),
         ({"device": "gpu"}, "unknown device 'gpu'"),
         ({"resolution": "100"}, "multiple of 8"),
+        ({"prediction": "sample"}, "unknown prediction 'sample'"),
+        ({"optimizer": "sgd"}, "unknown optimizer 'sgd'; choose one of adamw, adam, adamw8bit"),
+        ({"method": "full", "dora": "true"}, "dora is for method lora, not for full"),
+        (dict.fromkeys(REGION_WEIGHTS, 0), "are all 0"),
     ],
 )
 def test_what_cannot_be_used_is_said_in_one_sentence(settings, sentence):

@@ -19,6 +19,9 @@ DEVICES = ("auto", "cpu", "cuda")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 TARGETS = ("attention", "attention+ff", "attention+ff+conv")
 SCHEDULES = ("constant", "cosine")
+PREDICTIONS = ("", "epsilon", "v_prediction")
+OPTIMIZERS = ("adamw", "adam", "adamw8bit")
+REGION_WEIGHTS = ("background_weight", "skin_weight", "garment_weight")
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class TrainConfig:
     rank: int = 8  # LoRA rank
     targets: str = "attention"  # layers with LoRA: attention | attention+ff | attention+ff+conv
     alpha: int = 0  # LoRA scale is alpha / rank; 0 = as rank, scale 1
+    dora: bool = False  # learn the norms of the weights apart too (Liu et al. 2024)
+    text_rank: int = 0  # LoRA rank in the text encoder; 0 = it stays as it is
 
     # How long, how much at once
     steps: int = 500  # optimizer steps; ignored where epochs > 0
@@ -55,9 +60,16 @@ class TrainConfig:
     # The objective
     caption_dropout: float = 0.1  # share of captions replaced by the empty prompt
     min_snr_gamma: float = 5.0  # Min-SNR weighting (Hang et al. 2023); 0 = plain MSE
+    prediction: str = ""  # what the UNet predicts: epsilon | v_prediction; "" = as the base
+    zero_terminal_snr: bool = False  # the last timestep is pure noise (Lin et al. 2024)
+    garment_weight: float = 1.0  # of the garment's pixels in a sample's loss, by the data's masks
+    skin_weight: float = 1.0  # of hair, face, arms and legs
+    background_weight: float = 1.0
 
-    # The optimizer (AdamW)
+    # The optimizer
+    optimizer: str = "adamw"  # adamw | adam | adamw8bit (needs bitsandbytes)
     learning_rate: float = 1e-3
+    text_learning_rate: float = 0.0  # of the text encoder; 0 = as learning_rate
     schedule: str = "cosine"  # after the warm-up: constant | cosine (to zero at the last step)
     warmup_steps: int = 20
     weight_decay: float = 0.01
@@ -79,6 +91,9 @@ class TrainConfig:
     seed: int = 0
     device: str = "auto"  # auto | cpu | cuda
     dtype: str = "auto"  # of the frozen base: auto | float32 | bfloat16 | float16
+    gradient_checkpointing: bool = False  # less memory, a third more computing, the same losses
+    channels_last: bool = False  # the other order of the convolutions' weights; slower on a CPU
+    compile: bool = False  # torch.compile the UNet
 
     def __post_init__(self):
         _check_choice("method", self.method, METHODS)
@@ -86,9 +101,12 @@ class TrainConfig:
         _check_choice("dtype", self.dtype, DTYPES)
         _check_choice("targets", self.targets, TARGETS)
         _check_choice("schedule", self.schedule, SCHEDULES)
+        _check_choice("prediction", self.prediction, PREDICTIONS)
+        _check_choice("optimizer", self.optimizer, OPTIMIZERS)
         for key in ("batch_size", "accumulate", "keep_checkpoints", "eval_items"):
             _check_range(key, getattr(self, key), 1, 2**31)
         _check_range("rank", self.rank, 1, 1024)
+        _check_range("text_rank", self.text_rank, 0, 1024)
         for key in (
             "alpha",
             "epochs",
@@ -103,8 +121,16 @@ class TrainConfig:
         ):
             _check_range(key, getattr(self, key), 0, 2**53)
         _check_range("steps", self.steps, 0 if self.epochs else 1, 2**31)
-        for key in ("min_snr_gamma", "weight_decay", "checkpoint_minutes"):
+        for key in (
+            "min_snr_gamma",
+            "weight_decay",
+            "checkpoint_minutes",
+            "text_learning_rate",
+            *REGION_WEIGHTS,
+        ):
             _check_range(key, getattr(self, key), 0, 1e9)
+        if not any(self.region_weights):
+            raise InputError(f"{', '.join(REGION_WEIGHTS)} are all 0; give one of them more")
         for key in ("learning_rate", "max_grad_norm"):
             _check_range(key, getattr(self, key), 1e-12, 1e9)
         _check_range("caption_dropout", self.caption_dropout, 0, 1)
@@ -112,10 +138,23 @@ class TrainConfig:
         _check_range("held_out", self.held_out, 0.001, 0.5)
         if self.classes and self.method != "baseline":
             raise InputError(f"classes are for method baseline, not for {self.method}")
+        for key in ("dora", "text_rank"):
+            if getattr(self, key) and self.method != "lora":
+                raise InputError(f"{key} is for method lora, not for {self.method}")
         if self.resolution % 8:
             raise InputError(
                 f"resolution is {self.resolution}; give a multiple of 8, or 0 for the base's own"
             )
+
+    @property
+    def region_weights(self) -> tuple[float, ...]:
+        """Return the loss's weights of background, skin and garment, by code."""
+        return tuple(getattr(self, key) for key in REGION_WEIGHTS)
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether the loss weighs some pixels more than others."""
+        return len(set(self.region_weights)) > 1
 
 
 @dataclass(frozen=True)
@@ -169,6 +208,18 @@ PRESETS: dict[str, dict] = {
         eval_items=64,
         dtype="float16",
     ),
+    "l4": dict(
+        base="sd15",
+        resolution=512,
+        batch_size=8,
+        accumulate=2,
+        steps=2000,
+        learning_rate=1e-5,
+        lora=dict(rank=16, learning_rate=1e-4),
+        warmup_steps=100,
+        eval_items=64,
+        dtype="bfloat16",
+    ),
     "a100": dict(
         base="sd15",
         resolution=512,
@@ -178,6 +229,30 @@ PRESETS: dict[str, dict] = {
         warmup_steps=100,
         eval_items=64,
         dtype="bfloat16",
+    ),
+    "h100": dict(
+        base="sd15",
+        resolution=512,
+        batch_size=64,
+        steps=1000,
+        learning_rate=2e-5,
+        lora=dict(rank=16, learning_rate=2e-4),
+        warmup_steps=50,
+        eval_items=64,
+        dtype="bfloat16",
+    ),
+    "paper": dict(  # what the work that this grew from trained; for method full
+        base="sd14",
+        resolution=512,
+        epochs=5,
+        batch_size=8,
+        flip=False,
+        caption_dropout=0.0,
+        min_snr_gamma=0.0,
+        learning_rate=5e-5,
+        schedule="constant",
+        warmup_steps=0,
+        dtype="float32",
     ),
 }
 

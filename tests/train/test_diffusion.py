@@ -43,3 +43,19 @@ def test_latents_are_drawn_from_the_moments():
     latents = diffusion.sample_latents(torch.cat([mean, logvar], 1), torch.randn(1, 4, 64, 64), 0.5)
     assert abs(latents.mean() - 1.0) < 0.02
     assert abs(latents.std() - 0.5 * torch.exp(torch.tensor(-1.0))) < 0.01
+
+
+def test_what_has_no_weight_changes_no_loss_and_small_garments_count_as_large_ones():
+    prediction, target = torch.randn(2, 2, 4, 8, 8)
+    weights = torch.zeros(2, 8, 8)
+    weights[0, :2, :2], weights[1] = 1, 1
+    loss = diffusion.sample_losses(prediction, target, weights)
+    changed = prediction.clone()
+    changed[0, :, 4:] += 100
+    assert torch.equal(diffusion.sample_losses(changed, target, weights), loss)
+    inside = (prediction - target)[0, :, :2, :2].square().mean()
+    torch.testing.assert_close(loss[0], inside)
+    whole = diffusion.sample_losses(prediction, target)
+    torch.testing.assert_close(loss[1], whole[1])
+    torch.testing.assert_close(diffusion.sample_losses(prediction, target, weights * 9), loss)
+    assert diffusion.sample_losses(prediction, target, weights * 0).eq(0).all()

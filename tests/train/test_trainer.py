@@ -20,7 +20,7 @@ from tvhelpers.models.base import find_base, load_part, save_pipeline
 from tvhelpers.runtime import Interrupted, locked, root_dir
 from tvhelpers.train import latents
 from tvhelpers.train.runlog import RunLog
-from tvhelpers.train.trainer import Trainer, split_items, train
+from tvhelpers.train.trainer import Trainer, noise_schedule, split_items, train
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def make_trainer(settings):
         source, base = open_source(config.data), find_base(config.base)
         cache = latents.open_cache(source, base, 64, config.flip, root_dir())
         items, held_out = split_items(source, config)
-        unet, scheduler = load_part(base, "unet"), load_part(base, "scheduler")
+        unet, scheduler = load_part(base, "unet"), noise_schedule(base, config)
         return Trainer(config, unet, scheduler, cache, items, held_out, "cpu", torch.float32)
 
     return make
@@ -365,3 +365,47 @@ def test_captions_that_are_cut_off_are_counted(settings, tmp_path):
     source.captions[3] = "a very " * 60 + "long dress"
     with pytest.warns(UserWarning, match="1 of .* captions are over 77 tokens"):
         latents.open_cache(source, base, 64, False, tmp_path)
+
+
+def test_gradient_checkpointing_changes_no_bit(make_trainer):
+    plain, checkpointed = make_trainer(), make_trainer(gradient_checkpointing=True)
+    called = []
+    layer = checkpointed.unet.up_blocks[-1].resnets[0]
+    layer.register_forward_pre_hook(lambda *a: called.append(None))
+    for _ in range(3):
+        a, b = plain.train_step(), checkpointed.train_step()
+        assert torch.equal(a["loss"], b["loss"]) and torch.equal(a["grad_norm"], b["grad_norm"])
+    assert len(called) == 6  # computed again in the backward pass
+
+
+def test_channels_last_is_the_same_training(make_trainer):
+    plain, other = make_trainer(), make_trainer(channels_last=True)
+    for _ in range(3):
+        a, b = plain.train_step(), other.train_step()
+        torch.testing.assert_close(a["loss"], b["loss"])
+    strides = other.unet.conv_in.weight.stride()
+    assert strides != plain.unet.conv_in.weight.stride()
+
+
+def test_a_pipeline_says_the_noise_schedule_that_it_was_trained_with(settings, tmp_path):
+    changes = {"prediction": "v_prediction", "zero_terminal_snr": True, "channels_last": True}
+    train(build_config(**settings, method="full", **changes), tmp_path / "run")
+    scheduler = load_part(find_base(str(tmp_path / "run" / "pipeline")), "scheduler")
+    assert scheduler.alphas_cumprod[-1] == 0 and scheduler.config.timestep_spacing == "trailing"
+    assert scheduler.config.prediction_type == "v_prediction"
+    own = load_part(find_base(settings["base"]), "scheduler")
+    assert own.alphas_cumprod[-1] > 0 and own.config.prediction_type == "epsilon"
+    with pytest.raises(InputError, match="give prediction=v_prediction too"):
+        train(build_config(**settings, zero_terminal_snr=True), tmp_path / "other")
+
+
+def test_optimizers_are_chosen_by_name(make_trainer):
+    seen = []
+    for name in ("adamw", "adam"):
+        trainer = make_trainer(optimizer=name, weight_decay=0.5, warmup_steps=0)
+        trainer.train_step()
+        seen.append([type(trainer.optimizer), trainer.weights[0].clone()])
+    assert [kind for kind, _ in seen] == [torch.optim.AdamW, torch.optim.Adam]
+    assert not torch.equal(seen[0][1], seen[1][1])
+    with pytest.raises(InputError, match="adamw8bit runs on a GPU, not on cpu"):
+        make_trainer(optimizer="adamw8bit")

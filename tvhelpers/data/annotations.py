@@ -40,7 +40,7 @@ SEGMENTS = (
     "legs and shoes",
     "arms",
 )
-GARMENT_LABELS = (3, 4)
+SEGMENT_REGIONS = (0, 1, 1, 2, 2, 1, 1)  # of each in `items.REGIONS`: background, skin, garment
 LOWER_LABEL_CATEGORIES = (16, 17, 19)  # dress, jumpsuit, romper: labelled 4 rather than 3
 
 # variable of language_original.mat -> its codebook

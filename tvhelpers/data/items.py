@@ -12,6 +12,8 @@ import numpy as np
 from tvhelpers.config import InputError
 from tvhelpers.runtime import file_sha256
 
+REGIONS = ("background", "skin", "garment")  # skin: hair, face, arms, legs; a code is a place here
+GARMENT = REGIONS.index("garment")
 ATTRIBUTES = ("category", "colour", "pattern", "sleeve", "neckline", "length", "gender")
 
 
@@ -30,7 +32,7 @@ class Item:
 
 @dataclass
 class Source:
-    """What all sources have; a kind of source adds `pixels(i)`, and `mask(i)` where it can.
+    """What all sources have; a kind of source adds `pixels(i)`, and `regions(i)` where it can.
 
     `fingerprint` stands for everything that a result computed from the source depends on.
     """
@@ -50,9 +52,14 @@ class Source:
         """Return pixels uint8 (H, W, 3) RGB of item `index`."""
         raise NotImplementedError
 
+    def regions(self, index: int) -> np.ndarray | None:
+        """Return each pixel's place in REGIONS, uint8 (H, W), or None where it is not known."""
+        return None
+
     def mask(self, index: int) -> np.ndarray | None:
         """Return the garment, bool (H, W), or None where it is not known."""
-        return None
+        regions = self.regions(index)
+        return None if regions is None else regions == GARMENT
 
     def __getitem__(self, index: int) -> Item:
         index = range(len(self))[index]
@@ -76,8 +83,8 @@ class StoredSource(Source):
     def pixels(self, index: int) -> np.ndarray:
         return self.images[index]
 
-    def mask(self, index: int) -> np.ndarray | None:
-        return self.images.mask(index)
+    def regions(self, index: int) -> np.ndarray | None:
+        return self.images.regions(index)
 
 
 WHOLE = 4 << 30  # bytes up to which all of a file is read; about 2 seconds a GB

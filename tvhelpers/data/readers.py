@@ -162,7 +162,7 @@ class _Joined:
             part = int(np.searchsorted(self.ends, index, side="right"))
             yield self.parts[part][index - (int(self.ends[part]) - len(self.parts[part]))]
 
-    def mask(self, index: int) -> None:
+    def regions(self, index: int) -> None:
         """Return None: the garment is not known."""
 
 

@@ -468,8 +468,9 @@ class StoredImages:
                     "or see data inspect"
                 )
 
-    def mask(self, index: int) -> np.ndarray | None:
-        """Return the garment, bool (H, W), by segmentation labels 3 and 4; None without labels."""
+    def regions(self, index: int) -> np.ndarray | None:
+        """Return the regions of `items.REGIONS`, uint8 (H, W), by segmentation labels; None without
+        labels."""
         if self.labels is None:
             return None
         labels = _read(self.path, "b_", self.labels, index, index + 1)[0, 0]
@@ -477,4 +478,4 @@ class StoredImages:
             raise InputError(
                 f"{self.path}: b_ of row {index} holds labels outside 0..6; get the file anew"
             )
-        return np.isin(labels.T, codebook.GARMENT_LABELS)
+        return np.array(codebook.SEGMENT_REGIONS, np.uint8)[labels.T.astype(int)]

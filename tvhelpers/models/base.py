@@ -129,14 +129,15 @@ def unet_digest(unet) -> str:
     return digest.hexdigest()[:16]
 
 
-def save_pipeline(base: BaseLocation, unet, folder: Path) -> None:
-    """Write the base's pipeline with another UNet as a folder that stock diffusers loads.
+def save_pipeline(base: BaseLocation, unet, folder: Path, scheduler=None) -> None:
+    """Write the base's pipeline with another UNet, and `scheduler` where it was trained with
+    another one, as a folder that stock diffusers loads.
 
     The guidance scale that suits the base is written beside it, for `find_base`.
     """
     pipe = load_pipeline(base)
     pipe.unet = unet
-    pipe.scheduler = load_part(base, "scheduler")
+    pipe.scheduler = scheduler or load_part(base, "scheduler")
     aside = make_dir(folder.with_name(f".{folder.name}.partial"))
     pipe.save_pretrained(aside)
     write_json(aside / ABOUT_FILE, {"trained_from": base.name, "guidance": base.guidance})

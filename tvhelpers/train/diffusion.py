@@ -64,9 +64,17 @@ def min_snr_weight(timesteps, alphas_cumprod, gamma: float, prediction_type: str
     return snr.clamp(max=gamma) / (snr + 1 if prediction_type == "v_prediction" else snr)
 
 
-def sample_losses(prediction, target):
-    """Return the mean squared error (N,) of each sample, in float32."""
-    return (prediction.float() - target.float()).square().mean((1, 2, 3))
+def sample_losses(prediction, target, pixel_weights=None):
+    """Return the mean squared error (N,) of each sample, in float32.
+
+    With `pixel_weights` (N, h, w) a sample's is sum(w * error) / sum(w): a small garment counts as
+    much as a large one.  A sample whose weights are all 0 has the loss 0.
+    """
+    errors = (prediction.float() - target.float()).square()
+    if pixel_weights is None:
+        return errors.mean((1, 2, 3))
+    total = pixel_weights.sum((1, 2)).clamp(min=torch.finfo(torch.float32).tiny)
+    return (errors.mean(1) * pixel_weights).sum((1, 2)) / total
 
 
 def _per_sample(alphas_cumprod, timesteps):

@@ -47,8 +47,9 @@ from tvhelpers.train import diffusion
 from tvhelpers.train.adapter import add_lora, save_adapter
 from tvhelpers.train.checkpoint import load_checkpoint, save_checkpoint
 from tvhelpers.train.latents import LatentCache, open_cache
+from tvhelpers.train.optimizer import make_optimizer
 from tvhelpers.train.runlog import RunLog
-from tvhelpers.train.schedule import num_steps, rate_factor
+from tvhelpers.train.schedule import num_steps, rate_factor, scheduler_changes
 
 FLUSH_STEPS = 25  # losses stay on the device this long: reading one waits for the GPU
 EVAL_BATCH = 32
@@ -82,7 +83,7 @@ def train(
     dtype, reason = choose_dtype(config.dtype, device)
     unet = load_part(base, "unet")
     digest = unet_digest(unet)
-    scheduler = _scheduler(base)
+    scheduler = noise_schedule(base, config)
     train_items, held_out = split_items(source, config)
     classes = find_classes(config.classes, source.attributes) if config.classes else Classes()
     request = {**to_dict(config), "data_fingerprint": source.fingerprint, "base_digest": digest}
@@ -118,13 +119,20 @@ def train(
     return result
 
 
-def _scheduler(base: BaseLocation):
-    """Return the base's scheduler; raises InputError for an objective that is not known here."""
+def noise_schedule(base: BaseLocation, config: TrainConfig):
+    """Return the base's scheduler with the changes of `config`; raises InputError for an objective
+    that is not known here, or cannot be learnt."""
     scheduler = load_part(base, "scheduler")
+    scheduler = type(scheduler).from_config(scheduler.config, **scheduler_changes(config))
     kind = scheduler.config.prediction_type
     if kind not in diffusion.PREDICTION_TYPES:
         known = " and ".join(diffusion.PREDICTION_TYPES)
         raise InputError(f"base {base.name!r} predicts {kind!r}; only {known} can be trained")
+    if kind == "epsilon" and scheduler.config.rescale_betas_zero_snr:
+        raise InputError(
+            "with zero_terminal_snr the last timestep is noise alone, which says nothing of the "
+            "picture; give prediction=v_prediction too"
+        )
     return scheduler
 
 
@@ -176,9 +184,8 @@ class Trainer:
         self.alphas_cumprod = scheduler.alphas_cumprod.to(device)
         self.scaling_factor = cache.about["scaling_factor"]
         self.unet, self.weights = _prepare(unet, config, device, dtype)
-        self.optimizer = torch.optim.AdamW(
-            _rate_groups(self.unet, self.weights), weight_decay=config.weight_decay
-        )
+        groups = _rate_groups(self.unet, self.weights)
+        self.optimizer = make_optimizer(config.optimizer, groups, config.weight_decay, device)
         self.scaler = torch.amp.GradScaler(device, enabled=dtype == torch.float16)
         self.averages = (
             [weight.detach().clone() for weight in self.weights] if config.ema_decay else []
@@ -391,6 +398,10 @@ def _prepare(
     else:
         unet.requires_grad_(True)
         weights = list(unet.parameters())
+    if config.channels_last:
+        unet.to(memory_format=torch.channels_last)
+    if config.gradient_checkpointing:
+        unet.enable_gradient_checkpointing()
     return unet.train(), weights
 
 
@@ -422,7 +433,8 @@ def _finish(trainer: Trainer, run_dir: Path, base, digest: str, classes: Classes
                 targets=config.targets,
             )
         else:
-            save_pipeline(base, trainer.unet, run_dir / "pipeline")
+            unet = trainer.unet.to(memory_format=torch.contiguous_format)
+            save_pipeline(base, unet, run_dir / "pipeline", noise_schedule(base, config))
             if config.method == "baseline":
                 classes.save(run_dir / "pipeline")
     curve = RunLog.read_held_out(run_dir)
