@@ -150,8 +150,7 @@ def test_an_adapter_fits_its_base_in_bfloat16_too(tiny_base, tmp_path):
     digest = unet_digest(unet)
     add_lora(unet, rank=2, alpha=2, seed=0)
     path = tmp_path / "adapter.safetensors"
-    about = {"base_name": "tiny", "base_digest": digest, "rank": 2, "alpha": 2, "seen": {}}
-    save_adapter(unet, path, **about)
+    save_adapter({"unet": unet}, path, {"base": "tiny", "base_digest": digest})
     half = Sampler(str(tiny_base), str(path), device="cpu", dtype="bfloat16")
     full = Sampler(str(tiny_base), str(path), device="cpu")
     assert half.identity == full.identity

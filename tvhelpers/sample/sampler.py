@@ -28,7 +28,8 @@ from tvhelpers.runtime import (
     versions,
 )
 from tvhelpers.sample.grid import save_grid
-from tvhelpers.train.adapter import fold_adapter, load_adapter, read_adapter_metadata
+from tvhelpers.train.adapter import fold_adapter, load_adapter
+from tvhelpers.train.adapter_names import read_adapter
 
 SAY_SECONDS = 2.0  # between two lines about pictures; the last picture always has one
 
@@ -87,7 +88,7 @@ class Sampler:
         self.base = find_base(base)
         path = find_adapter(self.base, adapter)
         if path:
-            read_adapter_metadata(path)  # a missing or broken file is said before the long loading
+            read_adapter(path)  # a missing or broken file is said before the long loading
         self.device = choose_device(device)
         self.dtype, self.dtype_reason = choose_dtype(dtype, self.device)
         self.pipe = load_pipeline(self.base)

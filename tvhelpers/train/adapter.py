@@ -1,16 +1,19 @@
-"""LoRA adapters: add to a UNet, save in the format of stock diffusers, check, load."""
+"""LoRA adapters: add to a model, save for stock diffusers and for kohya's tools, check, load."""
 
 from __future__ import annotations
 
 import contextlib
-import json
+import copy
 import logging
+import tempfile
 from pathlib import Path
 
 import torch
 
 from tvhelpers.config import InputError
-from tvhelpers.runtime import atomic_path, seed_for
+from tvhelpers.models.base import BaseLocation, load_pipeline, unet_digest
+from tvhelpers.runtime import seed_for
+from tvhelpers.train.adapter_names import Adapter, Layer, read_adapter, text_name, write_adapter
 
 ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]  # the projections of self- and cross-attention
 FEED_FORWARD = ["ff.net.0.proj", "ff.net.2"]  # of the transformer blocks
@@ -20,117 +23,171 @@ TARGETS = {
     "attention+ff": ATTENTION + FEED_FORWARD,
     "attention+ff+conv": ATTENTION + FEED_FORWARD + CONVOLUTIONS,
 }
-PLAIN_LORA = {"rank_pattern": {}, "alpha_pattern": {}, "use_dora": False}  # read by diffusers 0.39
+TEXT_ENCODER = ["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"]  # all of CLIP's layers
 
 
 def add_lora(
-    unet, rank: int, alpha: int, seed: int, targets: str = "attention"
+    model,
+    rank: int,
+    alpha: int,
+    seed: int,
+    targets: str = "attention",
+    use_dora: bool = False,
 ) -> list[torch.nn.Parameter]:
-    """Freeze the UNet, add fp32 LoRA weights to its `targets`, and return them in a fixed order."""
+    """Freeze a UNet, or a text encoder ("text encoder"), add fp32 LoRA weights to its `targets`,
+    and return them in a fixed order."""
     from peft import LoraConfig
 
-    layers = TARGETS[targets]
-
-    unet.requires_grad_(False)
+    layers = TEXT_ENCODER if targets == "text encoder" else TARGETS[targets]
+    model.requires_grad_(False)
     torch.manual_seed(seed_for(seed, "lora"))  # peft draws the A matrices from the global generator
-    unet.add_adapter(
-        LoraConfig(r=rank, lora_alpha=alpha, init_lora_weights="gaussian", target_modules=layers)
-    )
-    weights = [weight for weight in unet.parameters() if weight.requires_grad]
+    config = {"r": rank, "lora_alpha": alpha, "target_modules": layers, "use_dora": use_dora}
+    model.add_adapter(LoraConfig(init_lora_weights="gaussian", **config))
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
     for weight in weights:
         weight.data = weight.data.float()  # half precision would lose most of the small updates
     return weights
 
 
-def save_adapter(
-    unet,
-    path: Path,
-    *,
-    base_name: str,
-    base_digest: str,
-    rank: int,
-    alpha: int,
-    seen: dict,
-    targets: str = "attention",
-) -> None:
-    """Write the UNet's LoRA weights so that `StableDiffusionPipeline.load_lora_weights` reads them.
+def save_adapter(models: dict[str, torch.nn.Module], path: Path, about: dict) -> None:
+    """Write the LoRA or DoRA of `models`, {"unet": ..., "text_encoder": ...} or one of the two.
 
-    The metadata names the base, the rank, the targets and what was `seen` in training; it holds no
-    date, path or run name, so equal trainings give equal bytes.
+    Writes `path` under the names of diffusers, for `StableDiffusionPipeline.load_lora_weights`, and
+    <stem>_kohya.safetensors beside it under those of kohya's scripts.  Ranks, alphas and DoRA are
+    read from the models' layers.  `about` says in the metadata what it was made for and from:
+    "base" and "base_digest" at least.  No date, path or run name belongs there, so that equal
+    trainings give equal bytes.
     """
-    from peft.utils import get_peft_model_state_dict
-    from safetensors.torch import save
-
-    weights = {
-        f"unet.{key}": value.detach().cpu().contiguous()
-        for key, value in get_peft_model_state_dict(unet).items()
-    }
-    about = {"base": base_name, "base_digest": base_digest, "rank": rank, "alpha": alpha}
-    about |= {"targets": targets, **seen}
-    lora = {"r": rank, "lora_alpha": alpha, "target_modules": TARGETS[targets], **PLAIN_LORA}
-    lora = {f"unet.{key}": value for key, value in lora.items()}
-    metadata = {
-        "format": "pt",
-        "tvhelpers": json.dumps(about),
-        "lora_adapter_metadata": json.dumps(lora),
-    }
-    with atomic_path(path) as aside:
-        aside.write_bytes(_with_sorted_header(save(weights, metadata)))
+    adapter = Adapter(trained_layers(models), about)
+    write_adapter(adapter, path, "diffusers")
+    write_adapter(adapter, kohya_path(path), "kohya")
 
 
-def _with_sorted_header(data: bytes) -> bytes:
-    """Return safetensors bytes with their header's keys sorted: the library's order is random."""
-    size = int.from_bytes(data[:8], "little")
-    header = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True, separators=(",", ":"))
-    header = header.encode() + b" " * (-len(header.encode()) % 8)
-    return len(header).to_bytes(8, "little") + header + data[8 + size :]
+def kohya_path(path: Path) -> Path:
+    """Return where the adapter `path` is under kohya's names."""
+    return path.with_name(f"{path.stem}_kohya.safetensors")
 
 
-def read_adapter_metadata(path: Path) -> dict:
-    """Return what `save_adapter` wrote about the adapter; {} for one made elsewhere.
+def trained_layers(models: dict[str, torch.nn.Module]) -> dict[str, Layer]:
+    """Return the LoRA or DoRA layers of {"unet": ..., "text_encoder": ...} by name, fp32, on the
+    CPU."""
+    return {name: _trained(layer) for name, layer in _tuned(models)}
 
-    Raises InputError for a missing file and for one that is not safetensors.
+
+def _tuned(models: dict[str, torch.nn.Module]) -> list[tuple[str, torch.nn.Module]]:
+    """Return (name, peft's layer) of each layer that has LoRA."""
+    from peft.tuners.lora import LoraLayer
+
+    found = {}
+    for part, model in models.items():
+        for module, layer in model.named_modules():
+            if isinstance(layer, LoraLayer):
+                name = f"{part}.{module}"
+                found[text_name(name) if part == "text_encoder" else name] = layer
+    return sorted(found.items())
+
+
+def _trained(layer) -> Layer:
+    """Return the weights of one of peft's layers."""
+    key = layer.active_adapters[0]
+    down, up = layer.lora_A[key].weight, layer.lora_B[key].weight
+    rows = layer.lora_magnitude_vector[key].weight if key in layer.lora_magnitude_vector else None
+    down, up, rows = (x if x is None else x.detach().float().cpu() for x in (down, up, rows))
+    alpha = layer.scaling[key] * layer.r[key]
+    return Layer(down, up, alpha, None if rows is None else rows.flatten())
+
+
+def check_adapter(models: dict[str, torch.nn.Module], path: Path, base: BaseLocation) -> None:
+    """Hold that both files of `save_adapter` give in a fresh stock pipeline what was trained.
+
+    One copy of the base is loaded anew, fp32 on the CPU: a second one, or the GPU's memory, is not
+    needed, and nothing is lost to half precision.  It predicts with what `models` hold, put into
+    its layers as they are, and with each file by `load_lora_weights`.  Text states and prediction
+    may differ by 1e-3 of what the adapter changes in them: halves of weights or layers left out
+    change more, the order of sums less.  Raises InputError where they differ.
     """
-    from safetensors import SafetensorError, safe_open
+    pipe = load_pipeline(base)
+    plain = _predict(pipe)
+    _put_in(pipe, models)
+    trained = _predict(pipe)
+    pipe.unload_lora_weights()
+    for file in (path, kohya_path(path)):
+        _load_by_diffusers(pipe, file)
+        for was, wanted, seen in zip(plain, trained, _predict(pipe), strict=True):
+            allowed = 1e-3 * (wanted - was).abs().max() + 1e-6 * wanted.abs().max()
+            if not (difference := (seen - wanted).abs().max()) <= allowed:
+                raise InputError(
+                    f"{file}, loaded by diffusers, differs by {difference:.1e} from what was "
+                    f"trained ({allowed:.1e} allowed); the training is not marked finished"
+                )
+        pipe.unload_lora_weights()
 
-    if not Path(path).is_file():
-        raise InputError(
-            f"adapter {path} does not exist; give a .safetensors file, 'shipped' or 'none'"
-        )
+
+def _load_by_diffusers(pipe, file: Path) -> None:
+    """Load an adapter by stock diffusers, or as we do where that cannot read kohya's names."""
+    digest = unet_digest(pipe.unet)
+    if file.stem.endswith("_kohya") and read_adapter(file).is_dora:  # left out without a word
+        load_adapter(pipe, file, "a folder", digest)
+        return
     try:
-        with safe_open(path, "pt") as file:
-            return json.loads((file.metadata() or {}).get("tvhelpers", "{}"))
-    except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"adapter {path} is not a whole safetensors file ({error})") from None
+        pipe.load_lora_weights(str(file.parent), weight_name=file.name)
+    except IndexError:  # diffusers 0.39 looks for a text encoder's layers under older names
+        pipe.unload_lora_weights()
+        load_adapter(pipe, file, "a folder", digest)
+
+
+@torch.no_grad()
+def _predict(pipe) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (text states, prediction) for a prompt and a noise that are always the same.
+
+    The noise is 16 x 16 latents whatever the base draws: seconds on a CPU for Stable Diffusion.
+    """
+    length = pipe.tokenizer.model_max_length
+    ids = pipe.tokenizer("a dress", padding="max_length", max_length=length, return_tensors="pt")
+    states = pipe.text_encoder(ids.input_ids)[0]
+    shape = (1, pipe.unet.config.in_channels, 16, 16)
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    return states, pipe.unet(noise, 500, states).sample
+
+
+def _put_in(pipe, models: dict[str, torch.nn.Module]) -> None:
+    """Give a plain pipeline the adapters that `models` have, past any file."""
+    for part, model in models.items():
+        own = getattr(pipe, part)
+        own.add_adapter(copy.deepcopy(model.peft_config["default"]))
+        weights = dict(own.named_parameters())
+        for name, weight in model.named_parameters():
+            if "lora_" in name:
+                weights[name].data.copy_(weight)
 
 
 def load_adapter(pipe, path: Path, base_name: str, digest: str) -> None:
-    """Load an adapter into a pipeline whose UNet has `digest` (`unet_digest`).
+    """Load an adapter, under diffusers' or kohya's names, into a pipeline whose UNet has `digest`
+    (`unet_digest`).
 
     Raises InputError if it was made for another base, and for one that is damaged or does not fit.
     """
-    made_for = read_adapter_metadata(path)
+    adapter = read_adapter(path)
+    made_for = adapter.about
     if made_for and made_for["base_digest"] != digest:
         raise InputError(
             f"adapter {path} was made for base {made_for['base']!r} "
             f"(UNet {made_for['base_digest']}), not for {base_name!r} (UNet {digest}); "
             "give the base that it was made for, or train an adapter for this one"
         )
-    num_tensors = _check_finite(path)
-    ends = tuple(f".{name}" for name in TARGETS[made_for.get("targets", "attention")])
-    wanted = 2 * sum(name.endswith(ends) for name, _ in pipe.unet.named_modules())
     try:
-        with _quiet_mismatches():
-            pipe.load_lora_weights(str(Path(path).parent), weight_name=Path(path).name)
+        # diffusers' own reader of kohya's names knows no DoRA, and not every set of layers.
+        with tempfile.TemporaryDirectory() as folder, _quiet_mismatches():
+            write_adapter(adapter, Path(folder) / "adapter.safetensors")
+            pipe.load_lora_weights(folder, weight_name="adapter.safetensors")
     except (RuntimeError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"adapter {path} does not fit base {base_name!r}: {reason}") from None
-    models = (pipe.unet, pipe.text_encoder)
-    loaded = sum("lora_" in name for model in models for name, _ in model.named_parameters())
-    if not loaded or (made_for and not wanted == loaded == num_tensors):
+    loaded = dict(_tuned({"unet": pipe.unet, "text_encoder": pipe.text_encoder}))
+    if missing := sorted(set(adapter.layers) - set(loaded)):
         raise InputError(
-            f"adapter {path} gives {num_tensors} weights, but base {base_name!r} takes {loaded} of "
-            "such: the file is damaged, or made for another kind of model"
+            f"adapter {path} is for {len(missing)} layers that base {base_name!r} does not have, "
+            f"{missing[0]} the first; it was made for another kind of model"
         )
 
 
@@ -154,17 +211,6 @@ def fold_adapter(model: torch.nn.Module, strength: float) -> None:
         layer.scale_layer(strength)
         layer.merge()
         layer.unscale_layer()
-
-
-def _check_finite(path: Path) -> int:
-    """Return the number of an adapter's tensors; raises InputError for NaN or infinity."""
-    from safetensors.torch import load_file
-
-    tensors = load_file(path)
-    for name, tensor in tensors.items():
-        if not tensor.isfinite().all():
-            raise InputError(f"adapter {path} holds NaN or infinity in {name}; train it anew")
-    return len(tensors)
 
 
 @contextlib.contextmanager

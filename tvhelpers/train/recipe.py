@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from tvhelpers.config import InputError, TrainConfig
 from tvhelpers.data import flats
@@ -31,6 +32,7 @@ from tvhelpers.runtime import (
     write_json,
 )
 from tvhelpers.train import pretrain
+from tvhelpers.train.adapter_names import read_adapter, write_adapter
 from tvhelpers.train.pretrain import FitConfig
 from tvhelpers.train.trainer import train
 
@@ -237,18 +239,9 @@ def train_adapter(shop: Workshop) -> None:
     """Train the shipped adapter on the new season."""
     _train(shop, ADAPTER, shop.weights_dir, "adapter")
     trained = shop.work_dir / "adapter" / "adapter.safetensors"
-    _copy_half(trained, shop.weights_dir / "shipped_adapter.safetensors")
-
-
-def _copy_half(adapter: Path, path: Path) -> None:
-    """Write a copy of an adapter in fp16: less to ship, and nothing is trained on it further."""
-    from safetensors import safe_open
-    from safetensors.torch import load_file, save
-
-    with safe_open(adapter, "pt") as file:
-        metadata = file.metadata()
-    weights = {name: weight.half() for name, weight in load_file(adapter).items()}
-    path.write_bytes(save(weights, metadata))
+    # In fp16: less to ship, and nothing is trained on it further.
+    shipped = shop.weights_dir / "shipped_adapter.safetensors"
+    write_adapter(read_adapter(trained), shipped, dtype=torch.float16)
 
 
 PARTS = {

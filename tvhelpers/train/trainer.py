@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tvhelpers import manifest
 from tvhelpers.config import InputError, TrainConfig, to_dict
 from tvhelpers.data.captions import with_captions
 from tvhelpers.data.coverage import effective_sample_size, item_weights
@@ -44,7 +45,7 @@ from tvhelpers.runtime import (
     write_json,
 )
 from tvhelpers.train import diffusion
-from tvhelpers.train.adapter import add_lora, save_adapter
+from tvhelpers.train.adapter import add_lora, check_adapter, kohya_path, save_adapter
 from tvhelpers.train.checkpoint import load_checkpoint, save_checkpoint
 from tvhelpers.train.latents import LatentCache, open_cache
 from tvhelpers.train.optimizer import make_optimizer
@@ -113,7 +114,7 @@ def train(
         if config.balance:
             trainer.item_weights = _balance(source, train_items, config.balance, say)
         trainer.run(run_dir, preview, say)
-        result = _finish(trainer, run_dir, base, digest, classes)
+        result = _finish(trainer, run_dir, base, digest, source.fingerprint, classes, say)
     before, after = result["held_out_loss_base"], result["held_out_loss"]
     say(f"held-out fixed-noise loss {before:.4f} -> {after:.4f} ({after / before - 1:+.1%})")
     return result
@@ -416,22 +417,35 @@ def _rate_groups(unet, weights: list[torch.nn.Parameter]) -> list[dict]:
     return groups if table is None else [*groups, {"params": [table], "rate": CLASS_RATE}]
 
 
-def _finish(trainer: Trainer, run_dir: Path, base, digest: str, classes: Classes) -> dict:
-    """Write what was trained, then result.json, which marks the run as done."""
+def _about(trainer: Trainer, base: BaseLocation, digest: str, fingerprint: str) -> dict:
+    """Return what an adapter's file says of its making; no path and no date."""
+    config, rows = trainer.config, manifest.entries()
+    names = {"base": base.name, "data": config.data}
+    return {
+        "base": base.name,
+        "base_digest": digest,
+        "data_digest": fingerprint,
+        "steps": trainer.step,
+        "rank": config.rank,
+        "alpha": config.alpha or config.rank,
+        "targets": config.targets,
+        "resolution": trainer.cache.about["resolution"],
+        "prediction_type": trainer.prediction_type,
+        "licences": {key: rows[name]["licence"] for key, name in names.items() if name in rows},
+    }
+
+
+def _finish(
+    trainer: Trainer, run_dir: Path, base, digest: str, fingerprint: str, classes: Classes, say
+) -> dict:
+    """Write what was trained and check it, then write result.json, which marks the run as done."""
     config = trainer.config
     with trainer.averaged_weights():
         if config.method == "lora":
-            seen = {"resolution": trainer.cache.about["resolution"]}
-            save_adapter(
-                trainer.unet,
-                run_dir / "adapter.safetensors",
-                base_name=base.name,
-                base_digest=digest,
-                rank=config.rank,
-                alpha=config.alpha or config.rank,
-                seen=seen,
-                targets=config.targets,
-            )
+            path, models = run_dir / "adapter.safetensors", {"unet": trainer.unet}
+            save_adapter(models, path, _about(trainer, base, digest, fingerprint))
+            check_adapter(models, path, base)
+            say(f"{path} and {kohya_path(path).name} load in stock diffusers as they were trained")
         else:
             unet = trainer.unet.to(memory_format=torch.contiguous_format)
             save_pipeline(base, unet, run_dir / "pipeline", noise_schedule(base, config))

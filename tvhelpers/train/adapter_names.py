@@ -1,0 +1,323 @@
+"""Adapter files: LoRA and DoRA weights under the names of diffusers and of kohya's scripts.
+
+diffusers: unet.mid_block.attentions.0....attn2.to_q.lora_A.weight; read by diffusers and ComfyUI.
+kohya:     lora_unet_mid_block_attentions_0_..._attn2_to_q.lora_down.weight, with an alpha a layer;
+           read by A1111, Forge, ComfyUI, kohya's scripts and, without DoRA, by diffusers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from tvhelpers.config import InputError
+from tvhelpers.runtime import atomic_path
+
+NAMES = ("diffusers", "kohya")
+KOHYA_PREFIXES = {"lora_unet_": "unet.", "lora_te_": "text_encoder.", "lora_te1_": "text_encoder."}
+# Parts of module names that have an underscore of their own; kohya's names write dots so as well.
+UNDERSCORED = (
+    "down_blocks", "up_blocks", "mid_block", "transformer_blocks", "to_q", "to_k", "to_v", "to_out",
+    "proj_in", "proj_out", "conv_in", "conv_out", "conv_shortcut", "time_emb_proj",
+    "time_embedding", "linear_1", "linear_2", "text_model", "self_attn", "q_proj", "k_proj",
+    "v_proj", "out_proj",
+)  # fmt: skip
+KINDS = {  # ends of tensor names, and the field of Layer that each is
+    ".lora_A.weight": "down",
+    ".lora_B.weight": "up",
+    ".lora_magnitude_vector": "magnitude",
+    ".lora_magnitude_vector.weight": "magnitude",
+    ".lora_down.weight": "down",
+    ".lora_up.weight": "up",
+    ".alpha": "alpha",
+    ".dora_scale": "dora_scale",
+}
+TEXT_WIDTHS = {768: "sd_v1", 1024: "sd_v2"}  # of the states that cross-attention reads
+XL_TEXT_WIDTH = 2048
+
+
+class Layer(NamedTuple):
+    """What an adapter adds to one layer: alpha / rank * up @ down, and for DoRA the rows' lengths.
+
+    down (rank, in) or (rank, in, height, width); up (out, rank) or (out, rank, 1, 1); fp32.
+    """
+
+    down: torch.Tensor
+    up: torch.Tensor
+    alpha: float
+    magnitude: torch.Tensor | None = None  # (out,); None = LoRA
+
+    @property
+    def rank(self) -> int:
+        """Return the rank."""
+        return len(self.down)
+
+    @property
+    def scaled_up(self) -> torch.Tensor:
+        """Return `up` with alpha / rank in it."""
+        return self.up * (self.alpha / self.rank)
+
+
+@dataclass
+class Adapter:
+    """Layers by module name, "unet...." or "text_encoder.text_model....", and what is known."""
+
+    layers: dict[str, Layer]
+    about: dict = field(default_factory=dict)  # what was written here; {} for one made elsewhere
+
+    @property
+    def is_dora(self) -> bool:
+        """Return whether any layer is DoRA."""
+        return any(layer.magnitude is not None for layer in self.layers.values())
+
+    def most_common(self, key: str, part: str = ""):
+        """Return the value of `key` ("rank", "alpha") that most layers of a part have."""
+        layers = (layer for name, layer in self.layers.items() if name.startswith(part))
+        return Counter(getattr(layer, key) for layer in layers).most_common(1)[0][0]
+
+
+def write_adapter(
+    adapter: Adapter, path: Path, names: str = "diffusers", dtype: torch.dtype = torch.float32
+) -> None:
+    """Write an adapter under the names of "diffusers" or "kohya"; equal ones give equal bytes."""
+    from safetensors.torch import save
+
+    tensors, metadata = (_to_kohya if names == "kohya" else _to_diffusers)(adapter)
+    data = save({name: tensor.to(dtype).contiguous() for name, tensor in tensors.items()})
+    size = 8 + int.from_bytes(data[:8], "little")
+    metadata |= {"format": "pt", "tvhelpers": json.dumps(adapter.about)}
+    metadata["sshs_model_hash"] = hashlib.sha256(data[size:]).hexdigest()  # as kohya's scripts do
+    header = json.loads(data[8:size]) | {"__metadata__": metadata}
+    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with atomic_path(path) as aside:
+        aside.write_bytes(len(text).to_bytes(8, "little") + text + data[size:])
+
+
+def _to_diffusers(adapter: Adapter) -> tuple[dict, dict]:
+    """Return (tensors, metadata) under diffusers' names.
+
+    alpha / rank is put into the up weights: not all readers of these names look for an alpha.
+    """
+    tensors, config = {}, {}
+    for name, layer in adapter.layers.items():
+        tensors[f"{name}.lora_A.weight"] = layer.down
+        tensors[f"{name}.lora_B.weight"] = layer.scaled_up
+        if layer.magnitude is not None:  # peft keeps a convolution's as (1, out, 1, 1)
+            shape = (1, -1, 1, 1) if layer.down.ndim == 4 else (-1,)
+            tensors[f"{name}.lora_magnitude_vector.weight"] = layer.magnitude.reshape(shape)
+    for part in ("unet", "text_encoder"):
+        ranks = {
+            name.removeprefix(f"{part}.").removeprefix("text_model."): layer.rank
+            for name, layer in adapter.layers.items()
+            if name.startswith(f"{part}.")
+        }
+        if ranks:
+            rank = adapter.most_common("rank", part)
+            other = {name: own for name, own in ranks.items() if own != rank}
+            lora = {"r": rank, "lora_alpha": rank, "target_modules": sorted(ranks)}
+            lora |= {"rank_pattern": other, "alpha_pattern": other, "use_dora": adapter.is_dora}
+            config |= {f"{part}.{key}": value for key, value in lora.items()}
+    return tensors, {"lora_adapter_metadata": json.dumps(config)}
+
+
+def _to_kohya(adapter: Adapter) -> tuple[dict, dict]:
+    """Return (tensors, metadata) under kohya's names.
+
+    The layers of a part have one alpha, and what is left of another goes into the up weights:
+    diffusers, reading these names, takes no notice of an alpha of one layer alone.
+    """
+    tensors = {}
+    for name, layer in adapter.layers.items():
+        part, _, module = name.partition(".")
+        alpha = adapter.most_common("alpha", part)
+        stem = ("lora_unet_" if part == "unet" else "lora_te_") + module.replace(".", "_")
+        tensors[f"{stem}.lora_down.weight"] = layer.down
+        tensors[f"{stem}.lora_up.weight"] = layer.up * (layer.alpha / alpha)
+        tensors[f"{stem}.alpha"] = torch.tensor(float(alpha))
+        if layer.magnitude is not None:
+            shape = (-1, *[1] * (layer.down.ndim - 1))
+            tensors[f"{stem}.dora_scale"] = layer.magnitude.reshape(shape)
+    return tensors, _kohya_metadata(adapter)
+
+
+def _kohya_metadata(adapter: Adapter) -> dict[str, str]:
+    """Return what kohya's scripts write about a training, as far as it is known; no date."""
+    about, convs = adapter.about, [x for x in adapter.layers.values() if x.down.shape[2:] == (3, 3)]
+    version = TEXT_WIDTHS.get(_text_width(adapter.layers))
+    resolution = about.get("resolution")
+    known = {
+        "ss_network_module": "networks.lora",
+        "ss_network_dim": adapter.most_common("rank"),
+        "ss_network_alpha": float(adapter.most_common("alpha")),
+        "ss_network_args": json.dumps({"conv_dim": convs[0].rank, "conv_alpha": convs[0].alpha})
+        if convs
+        else None,
+        "ss_base_model_version": version,
+        "ss_v2": version and version == "sd_v2",
+        "ss_sd_model_name": about.get("base"),
+        "ss_steps": about.get("steps"),
+        "ss_resolution": resolution and f"({resolution}, {resolution})",
+        "modelspec.license": "; ".join(sorted(set(about.get("licences", {}).values()))) or None,
+    }
+    return {key: str(value) for key, value in known.items() if value is not None}
+
+
+def _text_width(layers: dict[str, Layer]) -> int | None:
+    """Return the width of the text states that the cross-attention reads, None where unknown."""
+    widths = (x.down.shape[1] for name, x in layers.items() if name.endswith("attn2.to_k"))
+    return next(widths, None)
+
+
+def read_adapter(path: Path) -> Adapter:
+    """Return the adapter of a file under diffusers' or kohya's names, fp32.
+
+    Raises InputError for a missing, damaged or empty file, one of Stable Diffusion XL, and one that
+    is neither LoRA nor DoRA.
+    """
+    from safetensors.torch import load_file
+
+    metadata = read_metadata(path)
+    tensors = load_file(path)
+    if not tensors:
+        raise InputError(f"adapter {path} is empty: it holds no tensors; train it anew")
+    if "tvhelpers" in metadata and not _is_as_written(path, metadata):
+        raise InputError(
+            f"adapter {path} is damaged: its weights are not those that were written; "
+            "train it anew, or copy it again"
+        )
+    if any(key.startswith(("lora_te2_", "lora_unet_input_", "text_encoder_2.")) for key in tensors):
+        raise _is_xl(path)
+    is_kohya = any(key.startswith(tuple(KOHYA_PREFIXES)) for key in tensors)
+    renamed = (_from_kohya if is_kohya else _from_diffusers)(tensors)
+    layers: dict[str, dict] = {}
+    for key, tensor in renamed.items():
+        name, kind = _split(key)
+        if not kind or not name.startswith(("unet.", "text_encoder.")):
+            raise InputError(
+                f"adapter {path} holds {key}, which is no weight of a LoRA or DoRA for Stable "
+                "Diffusion; other kinds of adapters are not read, a damaged file is to be replaced"
+            )
+        if not tensor.isfinite().all():
+            raise InputError(f"adapter {path} holds NaN or infinity in {key}; train it anew")
+        layers.setdefault(name, {})[kind] = tensor.float()
+    alphas = {} if is_kohya else json.loads(metadata.get("lora_adapter_metadata", "{}"))
+    whole = {name: _layer(path, name, layers[name], alphas) for name in sorted(layers)}
+    if _text_width(whole) == XL_TEXT_WIDTH:
+        raise _is_xl(path)
+    return Adapter(whole, json.loads(metadata.get("tvhelpers", "{}")))
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Return the metadata of an adapter's file as it is there.
+
+    Raises InputError for a missing file and for one that is not safetensors.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file():
+        raise InputError(
+            f"adapter {path} does not exist; give a .safetensors file, 'shipped' or 'none'"
+        )
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+        for key in ("tvhelpers", "lora_adapter_metadata"):
+            json.loads(metadata.get(key, "{}"))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"adapter {path} is not a whole safetensors file ({error})") from None
+    return metadata
+
+
+def _is_as_written(path: Path, metadata: dict) -> bool:
+    with open(path, "rb") as file:
+        file.seek(int.from_bytes(file.read(8), "little"), 1)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return metadata.get("sshs_model_hash", digest) == digest
+
+
+def _is_xl(path: Path) -> InputError:
+    return InputError(
+        f"adapter {path} was made for Stable Diffusion XL; give one for the 1.x or 2.x family"
+    )
+
+
+def _split(key: str) -> tuple[str, str | None]:
+    """Return (module, field of Layer) of a tensor's name, the field None where it has none."""
+    for end, kind in KINDS.items():
+        if key.endswith(end):
+            return key.removesuffix(end), kind
+    return key, None
+
+
+def _from_kohya(tensors: dict) -> dict:
+    return {_kohya_key(key): tensor for key, tensor in tensors.items()}
+
+
+def _kohya_key(key: str) -> str:
+    """Return a tensor's name with the module's name as torch has it, unchanged where it is none."""
+    stem, _, end = key.partition(".")
+    for prefix, part in KOHYA_PREFIXES.items():
+        if stem.startswith(prefix):
+            module = stem.removeprefix(prefix).replace("_", ".")
+            for word in UNDERSCORED:
+                module = module.replace(word.replace("_", "."), word)
+            return f"{part}{module}.{end}"
+    return key
+
+
+def _from_diffusers(tensors: dict) -> dict:
+    """Return the tensors under peft's names, which older files of diffusers do not have."""
+    from diffusers.utils.state_dict_utils import (
+        DIFFUSERS_OLD_TO_PEFT,
+        UNET_TO_DIFFUSERS,
+        convert_state_dict,
+    )
+
+    is_text = {key: key.startswith("text_encoder.") for key in tensors}
+    text = {key: tensors[key] for key in tensors if is_text[key]}
+    rest = {key: tensors[key] for key in tensors if not is_text[key]}
+    text = convert_state_dict(text, DIFFUSERS_OLD_TO_PEFT)
+    return {text_name(key): tensor for key, tensor in text.items()} | convert_state_dict(
+        rest, UNET_TO_DIFFUSERS
+    )
+
+
+def text_name(name: str) -> str:
+    """Return a name in the text encoder with the level `text_model`, which transformers has dropped
+    from version 5.6 on."""
+    rest = name.removeprefix("text_encoder.").removeprefix("text_model.")
+    return f"text_encoder.text_model.{rest}"
+
+
+def _layer(path: Path, name: str, fields: dict, config: dict) -> Layer:
+    """Return one layer; raises InputError where it is not whole."""
+    down, up = fields.get("down"), fields.get("up")
+    if down is None or up is None or down.ndim < 2 or up.ndim < 2 or len(down) != up.shape[1]:
+        raise InputError(f"adapter {path} is damaged: {name} is not whole; copy it again")
+    rank, magnitude = len(down), fields.get("dora_scale", fields.get("magnitude"))
+    by_input = "dora_scale" in fields and len(magnitude) != len(up)
+    if magnitude is not None and (by_input or magnitude.numel() != len(up)):
+        raise InputError(f"adapter {path} weighs inputs, not outputs, in {name}; this is not read")
+    if "alpha" in fields:
+        alpha = fields["alpha"].item() or rank  # kohya's scripts take 0 for the rank
+    else:
+        alpha = _peft_alpha(name, rank, config)
+    return Layer(down, up, alpha, None if magnitude is None else magnitude.flatten())
+
+
+def _peft_alpha(name: str, rank: int, config: dict) -> float:
+    """Return a layer's alpha by peft's settings, its rank where there are none."""
+    from peft.utils.other import get_pattern_key
+
+    part, _, module = name.partition(".")
+    patterns = config.get(f"{part}.alpha_pattern") or {}
+    alpha = patterns.get(get_pattern_key(patterns, module), config.get(f"{part}.lora_alpha", rank))
+    return alpha * math.sqrt(rank) if config.get(f"{part}.use_rslora") else alpha
