@@ -281,22 +281,31 @@ def read_photo(path: Path | BinaryIO, name: str = "") -> np.ndarray:
 def resize(pixels: np.ndarray, size: int) -> np.ndarray:
     """Return pixels uint8 (size, size, 3), rescaled by Lanczos.
 
-    They are first padded to a square with the median colour of the border.  Nothing is cut or
-    distorted; pixels of that size already come back as they are.  Raises InputError for a strip.
+    They are first made square by `pad_square`.  Nothing is cut or distorted; pixels of that size
+    already come back as they are.  Raises InputError for a strip.
+    """
+    pixels = pad_square(pixels)
+    if pixels.shape[0] == size:
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize((size, size), Image.LANCZOS))
+
+
+def pad_square(pixels: np.ndarray) -> np.ndarray:
+    """Return pixels uint8 (S, S, 3): margins in the median colour of the border.
+
+    Raises InputError for a strip.
     """
     height, width = pixels.shape[:2]
     if max(height, width) > MAX_SIDE:
         raise InputError(
             f"an image of {width} x {height} pixels cannot be padded to a square; crop it"
         )
-    if height != width:
-        border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-        side = max(height, width)
-        square = np.empty((side, side, 3), np.uint8)
-        square[:] = np.median(border, 0).astype(np.uint8)
-        y, x = (side - height) // 2, (side - width) // 2
-        square[y : y + height, x : x + width] = pixels
-        pixels = square
-    if pixels.shape[0] == size:
+    if height == width:
         return pixels
-    return np.asarray(Image.fromarray(pixels).resize((size, size), Image.LANCZOS))
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    side = max(height, width)
+    square = np.empty((side, side, 3), np.uint8)
+    square[:] = np.median(border, 0).astype(np.uint8)
+    y, x = (side - height) // 2, (side - width) // 2
+    square[y : y + height, x : x + width] = pixels
+    return square

@@ -1,4 +1,4 @@
-"""CLIP as a pair of encoders, and the pure functions that check it: zero-shot and retrieval."""
+"""CLIP as a pair of encoders: any model of transformers with a picture and a text side."""
 
 from __future__ import annotations
 
@@ -8,80 +8,120 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from torch.nn import functional as F
 
 from tvhelpers import manifest
 from tvhelpers.config import InputError
-from tvhelpers.runtime import choose_device, read_json
+from tvhelpers.data.photos import pad_square
+from tvhelpers.runtime import choose_device, quiet_libraries, write_json
 
-# Mean and standard deviation of CLIP's own pre-processing (Radford et al. 2021), for a model whose
-# folder has no preprocessor_config.json.
+# Mean and standard deviation of CLIP's own pre-processing (Radford et al. 2021), for a model that
+# comes without preprocessor_config.json.
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+_BLANK = np.zeros((8, 8, 3), np.uint8)
 
 
 class Clip:
-    """A CLIPModel with its tokenizer: `name` is a base of the manifest, a folder or a hub id.
+    """A CLIP of any kind (CLIP, FashionCLIP, SigLIP) with its tokenizer.
 
-    A folder without a tokenizer takes the one beside it.  Raises InputError where it cannot be had.
+    `name` is a base of the manifest, a folder (one that `clip tune` wrote, too) or a hub id.  A
+    folder without a tokenizer takes the one beside it.  Raises InputError where it cannot be had,
+    and where its two sides do not fit together.
     """
 
     def __init__(self, name: str = "mini", device: str = "auto"):
-        from transformers import CLIPModel, CLIPTokenizer
-
-        row = manifest.entries().get(name, {}).get("clip", {})
-        path = str(manifest.TOP_DIR / row["path"]) if "path" in row else row.get("hub", name)
-        own = any((Path(path) / file).exists() for file in ("vocab.json", "tokenizer.json"))
-        here = own or not Path(path).is_dir()
-        words = path if here else str(Path(path).with_name("tokenizer"))
+        path = find_clip(name)
         self.name, self.device = name, choose_device(device)
         try:
-            self.model = CLIPModel.from_pretrained(path, dtype=torch.float32)
-            self.tokenizer = CLIPTokenizer.from_pretrained(words)
-        except (OSError, ValueError) as error:
+            self.model, self.tokenizer = _load(path)
+            self.mean, self.std = _normalisation(path)
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise InputError(f"CLIP {name!r} cannot be loaded from {path}: {reason}") from None
         self.model = self.model.eval().to(self.device)
         self.size = self.model.config.vision_config.image_size
-        self.mean, self.std = _normalisation(Path(path))
+        # SigLIP reads the last place: it was trained on padded texts, without a mask.
+        self.padded = self.model.config.model_type.startswith("siglip")
+        widths = [side.shape[1] for side in (self.images([_BLANK]), self.texts(["a"]))]
+        if widths[0] != widths[1]:
+            raise InputError(
+                f"CLIP {name!r} gives pictures {widths[0]} numbers and texts {widths[1]}: its "
+                "projections do not fit together; give another"
+            )
 
     @torch.no_grad()
     def images(self, pixels: Sequence[np.ndarray], batch_size: int = 64) -> torch.Tensor:
-        """Return unit embeddings float32 (N, d) of pictures uint8 (H, W, 3), made square."""
-        found = []
-        for start in range(0, len(pixels), batch_size):
-            batch = [self._prepared(one) for one in pixels[start : start + batch_size]]
-            images = torch.from_numpy(np.stack(batch)).to(self.device)
-            vision = self.model.vision_model(pixel_values=images)
-            found.append(self.model.visual_projection(vision.pooler_output))
-        return torch.nn.functional.normalize(torch.cat(found), dim=1).cpu()
+        """Return unit embeddings float32 (N, d) of pictures uint8 (H, W, 3), padded to squares."""
+        starts = range(0, len(pixels), batch_size)
+        batches = [at_side(pixels[s : s + batch_size], self.size) for s in starts]
+        return torch.cat([self.embed_images(torch.from_numpy(one)) for one in batches]).cpu()
 
     @torch.no_grad()
     def texts(self, texts: Sequence[str], batch_size: int = 256) -> torch.Tensor:
         """Return unit embeddings float32 (N, d); what is over the model's length is cut off."""
-        found = []
-        for start in range(0, len(texts), batch_size):
-            tokens = self.tokenizer(
-                list(texts[start : start + batch_size]),
-                padding=True,
-                truncation=True,
-                return_tensors="pt",
-            ).to(self.device)
-            found.append(self.model.text_projection(self.model.text_model(**tokens).pooler_output))
-        return torch.nn.functional.normalize(torch.cat(found), dim=1).cpu()
+        starts = range(0, len(texts), batch_size)
+        return torch.cat([self.embed_texts(texts[s : s + batch_size]) for s in starts]).cpu()
+
+    def embed_images(self, images: torch.Tensor) -> torch.Tensor:
+        """Return unit embeddings (N, d), with gradient, of images 0..255 (N, S, S, 3)."""
+        mean, std = (torch.from_numpy(side)[:, None, None] for side in (self.mean, self.std))
+        values = (images.permute(0, 3, 1, 2).float() / 255 - mean) / std
+        return _unit(self.model.get_image_features(pixel_values=values.to(self.device)))
+
+    def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
+        """Return unit embeddings (N, d), with gradient."""
+        tokens = self.tokenizer(
+            list(texts),
+            padding="max_length" if self.padded else True,
+            truncation=True,
+            max_length=self.limit,
+            return_tensors="pt",
+        ).to(self.device)
+        names = ("input_ids",) if self.padded else ("input_ids", "attention_mask")
+        return _unit(self.model.get_text_features(**{name: tokens[name] for name in names}))
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each text, start and end included, before any cut."""
         return [len(ids) for ids in self.tokenizer(list(texts), verbose=False).input_ids]
 
+    def cut_off(self, text: str) -> str:
+        """Return the end of a text that is not read, "" if all of it fits."""
+        return cut_off(self.tokenizer, text, self.limit)
+
     @property
     def limit(self) -> int:
         """The number of tokens that the text encoder reads."""
-        return self.tokenizer.model_max_length
+        places = self.model.config.text_config.max_position_embeddings
+        return min(self.tokenizer.model_max_length, places)
 
-    def _prepared(self, pixels: np.ndarray) -> np.ndarray:
-        side = (self.size, self.size)
-        image = Image.fromarray(pixels).resize(side, Image.Resampling.BICUBIC)
-        scaled = (np.asarray(image, np.float32) / 255 - self.mean) / self.std
-        return scaled.transpose(2, 0, 1).astype(np.float32)
+    def save(self, folder: Path) -> None:
+        """Write model, tokenizer and pre-processing so that `Clip(folder)` opens them."""
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        settings = {"image_mean": self.mean.tolist(), "image_std": self.std.tolist()}
+        write_json(Path(folder) / "preprocessor_config.json", settings)
+
+
+def find_clip(name: str) -> str:
+    """Return the folder or hub id of a CLIP: a base's own, or the one that `clip tune` wrote."""
+    row = manifest.entries().get(name, {}).get("clip", {})
+    if "path" in row:
+        return str(manifest.TOP_DIR / row["path"])
+    tuned = Path(name) / "clip"
+    return str(tuned) if (tuned / "config.json").is_file() else row.get("hub", name)
+
+
+def at_side(pixels: Sequence[np.ndarray], size: int) -> np.ndarray:
+    """Return pictures uint8 (H, W, 3) as uint8 (N, size, size, 3), padded and rescaled."""
+    side, bicubic = (size, size), Image.Resampling.BICUBIC
+    squares = (Image.fromarray(pad_square(one)) for one in pixels)
+    return np.stack([np.asarray(square.resize(side, bicubic)) for square in squares])
+
+
+def cut_off(tokenizer, text: str, limit: int) -> str:
+    """Return the end of a text that does not fit into `limit` tokens, "" if all of it does."""
+    ids = tokenizer(text, truncation=False, verbose=False).input_ids
+    return tokenizer.decode(ids[limit - 1 : -1]).strip()
 
 
 def class_embeddings(clip: Clip, texts_of: dict[str, list[str]]) -> torch.Tensor:
@@ -90,25 +130,33 @@ def class_embeddings(clip: Clip, texts_of: dict[str, list[str]]) -> torch.Tensor
     return torch.nn.functional.normalize(torch.stack(means), dim=1)
 
 
-def recall_at(similarity, fits, ks: Sequence[int] = (1, 5, 10)) -> dict[int, float]:
-    """Return {k: share of the rows of similarity (N, M) with a fitting column among the k best}.
+def _load(path: str) -> tuple:
+    """Return (model, tokenizer) of a folder or hub id; raises ValueError for half a CLIP."""
+    quiet_libraries()
+    from transformers import AutoModel, AutoTokenizer
 
-    `fits` bool (N, M) says which columns count; with several fitting ones, any of them is a hit.
-    """
-    order = torch.argsort(torch.as_tensor(similarity), dim=1, descending=True, stable=True)
-    hits = torch.gather(torch.as_tensor(fits), 1, order)
-    return {k: float(hits[:, :k].any(1).float().mean()) for k in ks}
-
-
-def confusion(true: Sequence[str], seen: Sequence[str], words: Sequence[str]) -> np.ndarray:
-    """Return counts int (K, K): row = the true word, column = the one that was seen."""
-    place = {word: i for i, word in enumerate(words)}
-    table = np.zeros((len(words), len(words)), int)
-    np.add.at(table, ([place[w] for w in true], [place[w] for w in seen]), 1)
-    return table
+    own = any((Path(path) / file).exists() for file in ("vocab.json", "tokenizer.json"))
+    here = own or not Path(path).is_dir()
+    model, loaded = AutoModel.from_pretrained(path, dtype=torch.float32, output_loading_info=True)
+    if not hasattr(model, "get_text_features") or not hasattr(model, "get_image_features"):
+        raise ValueError(f"a {type(model).__name__} has no picture side and text side")
+    if missing := sorted(loaded["missing_keys"]):  # would be random numbers
+        raise ValueError(f"{len(missing)} weights are missing, {missing[0]} the first")
+    words = path if here else str(Path(path).with_name("tokenizer"))
+    return model, AutoTokenizer.from_pretrained(words)
 
 
-def _normalisation(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    path = folder / "preprocessor_config.json"
-    settings = read_json(path) if path.is_file() else {"image_mean": MEAN, "image_std": STD}
-    return np.float32(settings["image_mean"]), np.float32(settings["image_std"])
+def _normalisation(path: str) -> tuple[np.ndarray, np.ndarray]:
+    from transformers.image_processing_base import ImageProcessingMixin
+
+    try:
+        settings, _ = ImageProcessingMixin.get_image_processor_dict(path)
+    except OSError:  # it has none
+        settings = {}
+    named = settings.get("image_mean", MEAN), settings.get("image_std", STD)
+    return np.float32(named[0]), np.float32(named[1])
+
+
+def _unit(found) -> torch.Tensor:
+    """Return the embeddings of what transformers gives, a tensor before 5, at length one."""
+    return F.normalize(getattr(found, "pooler_output", found), dim=1)

@@ -10,7 +10,8 @@ import torch
 
 from tvhelpers.config import InputError
 from tvhelpers.models.base import find_base, load_part
-from tvhelpers.models.clip import Clip, class_embeddings, confusion
+from tvhelpers.models.clip import Clip, class_embeddings
+from tvhelpers.models.clip_checks import confusion
 from tvhelpers.score.metrics import Result, mean_score
 from tvhelpers.score.statistics import Z95
 

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch.nn import functional as F
 
 from tvhelpers.config import ClipTuning, InputError
 from tvhelpers.data.sources import Source
 from tvhelpers.data.split import split_by_product
-from tvhelpers.models.clip import Clip
+from tvhelpers.models.clip import Clip, at_side
+from tvhelpers.models.clip_checks import attribute_codes, fitting
 from tvhelpers.runtime import claim_dir, seed_for, write_json
 from tvhelpers.train.checkpoint import load_checkpoint, save_checkpoint
 from tvhelpers.train.pretrain import soft_cross_entropy
@@ -54,19 +54,15 @@ class Pairs:
             )
         if len(set(captions)) < 2:
             raise InputError("all captions are the same: there is nothing to tell apart")
-        side, bicubic = (size, size), Image.Resampling.BICUBIC
-        self.pixels = np.stack(
-            [np.asarray(Image.fromarray(one).resize(side, bicubic)) for one in pixels]
-        )
+        self.pixels = at_side(pixels, size)
         if (self.pixels == self.pixels[0]).all():
             raise InputError("all pictures are the same: there is nothing to tell apart")
         self.captions = list(captions)
-        self.codes, self.stated = _codes(attributes, captions)
+        self.codes, self.stated = attribute_codes(captions, attributes)
 
     def fits(self, rows: torch.Tensor) -> torch.Tensor:
         """Return 1.0 (n, n) where the caption of picture i is true of picture j, among `rows`."""
-        codes, stated = self.codes[rows], self.stated[rows]
-        return ((codes[:, None] == codes[None]) | ~stated[:, None]).all(2).float()
+        return fitting(self.codes[rows], self.stated[rows]).float()
 
 
 def tune_clip(
@@ -136,10 +132,7 @@ def tune_on_source(source: Source, config: ClipTuning, out: Path, clip: Clip) ->
         sides.append(Pairs(pixels, captions, attributes, clip.size))
     result, _ = tune_clip(clip, *sides, config, out)
     folder = Path(out) / "clip"
-    clip.model.save_pretrained(folder)
-    clip.tokenizer.save_pretrained(folder)
-    settings = {"image_mean": clip.mean.tolist(), "image_std": clip.std.tolist()}
-    write_json(folder / "preprocessor_config.json", settings)
+    clip.save(folder)
     return {**result, "clip": str(folder)}
 
 
@@ -201,7 +194,7 @@ def _step(clip: Clip, model, train: Pairs, config: ClipTuning, step: int) -> flo
         return contrastive_loss(images, texts, clip_scale(model).exp(), fits.to(images.device))
 
     return backward_in_pieces(
-        lambda piece: _embedded(clip, model, images[piece], captions[piece]),
+        lambda piece: (clip.embed_images(images[piece]), clip.embed_texts(captions[piece])),
         loss_of,
         count,
         config.micro_batch,
@@ -213,14 +206,6 @@ def contrastive_loss(images, texts, scale, fits: torch.Tensor) -> torch.Tensor:
     shares of what `fits` (N, N: caption i is true of picture j)."""
     logits = scale * texts @ images.T
     return (soft_cross_entropy(logits, fits) + soft_cross_entropy(logits.T, fits.T)) / 2
-
-
-def _embedded(clip: Clip, model, images: torch.Tensor, captions: list[str]):
-    mean, std = (torch.from_numpy(side)[:, None, None] for side in (clip.mean, clip.std))
-    pixels = (images.permute(0, 3, 1, 2).float() / 255 - mean) / std
-    tokens = clip.tokenizer(captions, padding=True, truncation=True, return_tensors="pt")
-    found = model(pixel_values=pixels.to(clip.device), **tokens.to(clip.device))
-    return F.normalize(found.image_embeds, dim=1), F.normalize(found.text_embeds, dim=1)
 
 
 def _varied(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -243,11 +228,9 @@ def _evaluate(state: dict, clip: Clip, model, weights, held_out: Pairs, step: in
     model.eval()
     rows = torch.arange(len(held_out.captions))
     parts = [
-        _embedded(
-            clip,
-            model,
-            torch.from_numpy(held_out.pixels[s : s + 64]),
-            held_out.captions[s : s + 64],
+        (
+            clip.embed_images(torch.from_numpy(held_out.pixels[s : s + 64])),
+            clip.embed_texts(held_out.captions[s : s + 64]),
         )
         for s in range(0, len(rows), 64)
     ]
@@ -286,14 +269,3 @@ def _load(weights, values: list[torch.Tensor]) -> None:
     with torch.no_grad():
         for weight, value in zip(weights, values, strict=True):
             weight.copy_(value)
-
-
-def _codes(attributes, captions) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return (codes int64 (N, A), stated bool (N, A)) of attributes; the caption itself where an
-    item has none."""
-    rows = [row or {"caption": text} for row, text in zip(attributes, captions, strict=True)]
-    names = sorted({name for row in rows for name in row})
-    values = [[row.get(name, "") for row in rows] for name in names]
-    codes = np.stack([np.unique(column, return_inverse=True)[1] for column in values], 1)
-    stated = np.array([[name in row for name in names] for row in rows])
-    return torch.from_numpy(codes), torch.from_numpy(stated)

@@ -1,0 +1,80 @@
+"""What a CLIP can tell apart: closed forms on planted similarities, and mini's own on flats."""
+
+import numpy as np
+import pytest
+import torch
+
+from tvhelpers.data import flats
+from tvhelpers.models import clip_checks
+from tvhelpers.models.clip import Clip
+
+SPECS = [flats.random_spec(92, i, season="base") for i in range(60)]
+PIXELS = [flats.render(spec, 92, i) for i, spec in enumerate(SPECS)]
+ROWS = [{"category": spec.category, "colour": spec.colour} for spec in SPECS]
+CAPTIONS = [f"a {spec.colour} {spec.category}" for spec in SPECS]
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return Clip("mini", device="cpu")
+
+
+def test_recall_counts_any_fitting_column():
+    similarity = np.array([[0.9, 0.5, 0.1], [0.2, 0.8, 0.7]])
+    naive, aware = np.eye(3, dtype=bool)[[0, 2]], np.array([[1, 0, 0], [0, 1, 1]], bool)
+    assert clip_checks.recall_at(similarity, naive, (1, 2)) == {1: 0.5, 2: 1.0}
+    assert clip_checks.recall_at(similarity, aware, (1,)) == {1: 1.0}
+
+
+def test_the_naive_ceiling_is_what_a_perfect_clip_reaches_both_ways():
+    captions = ["a"] * 7 + ["b"] * 2 + ["c"]
+    codes = torch.tensor([ord(caption) for caption in captions])
+    perfect = (codes[:, None] == codes[None]).float()
+    found = clip_checks.retrieval(perfect, captions, [{}] * 10)
+    assert found["naive, at the very best"] == {1: 0.3, 5: 0.8, 10: 1.0}
+    for way in ("text to image", "image to text"):
+        assert found[f"{way}, naive"] == found["naive, at the very best"]
+        assert found[f"{way}, caption-aware"] == {1: 1.0, 5: 1.0, 10: 1.0}
+
+
+def test_a_caption_fits_what_all_it_states_is_true_of():
+    rows = [{"category": "dress", "colour": "red"}, {"category": "dress"}, {"category": "coat"}]
+    fits = clip_checks.fitting(*clip_checks.attribute_codes(["x", "y", "z"], rows))
+    assert fits.tolist() == [[1, 0, 0], [1, 1, 0], [0, 0, 1]]
+    assert clip_checks.fitting(*clip_checks.attribute_codes(["x", "x"], [{}, {}])).all()
+
+
+def test_words_are_swapped_whole_and_for_others_of_their_attribute():
+    rows = [{"colour": "red"}, {"colour": "blue"}, {"colour": "red"}, {}]
+    captions = ["a red, tired dress", "an infrared coat", "tired", "red"]
+    assert clip_checks.swapped_captions(captions, rows, "colour") == {0: "a blue, tired dress"}
+    assert clip_checks.swapped_captions(captions[:1], rows[:1], "colour") == {}
+
+
+def test_mini_names_finds_and_tells_apart_drawings(clip):
+    found = clip_checks.answers(clip, PIXELS, CAPTIONS, ROWS, ("category", "colour", "sleeve"))
+    assert set(found) == {
+        "category, zero-shot", "colour, zero-shot", "text to image, R@5", "image to text, R@5",
+        "category, swapped", "colour, swapped",
+    }  # fmt: skip
+    for name, right in found.items():
+        assert len(right) == 60 and right.mean() >= 0.8, name
+    # The same pictures lying on their side are no longer what the captions say.
+    lying = [one.transpose(1, 0, 2) for one in PIXELS]
+    fallen = clip_checks.answers(clip, lying, CAPTIONS, ROWS)
+    assert fallen["category, zero-shot"].mean() < found["category, zero-shot"].mean() - 0.2
+
+
+def test_neighbours_are_nearest_first_without_the_picture_itself(clip):
+    images = clip.images([*PIXELS[:6], PIXELS[2]])
+    assert clip_checks.neighbours(images, 2, 3)[0] == 6
+    nearness = (images @ images[2])[clip_checks.neighbours(images, 2, 6)]
+    assert torch.equal(nearness, nearness.sort(descending=True).values) and len(nearness) == 6
+
+
+def test_zero_shot_tells_the_word_and_confusion_counts_it(clip):
+    texts = clip_checks.phrases(ROWS, "category")
+    assert texts["dress"][0].startswith("a ") and all(" dress" in text for text in texts["dress"])
+    seen = clip_checks.zero_shot(clip, clip.images(PIXELS), texts)
+    table = clip_checks.confusion([row["category"] for row in ROWS], seen, list(texts))
+    assert table.sum() == len(ROWS) and table.trace() / table.sum() >= 0.8

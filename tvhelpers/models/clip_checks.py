@@ -1,0 +1,168 @@
+"""What a CLIP can tell apart: pure functions over unit embeddings, captions and attributes.
+
+Most give one answer an item, so that `score.metrics.mean_score` has its interval.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from tvhelpers.models.clip import Clip, class_embeddings
+from tvhelpers.runtime import seed_for
+
+PHRASES = {"category": "a {other} {word}"}  # of a word, and one of the attribute beside it
+PHRASE = "a {word} {other}"
+BESIDE = {"category": "colour"}  # which attribute a phrase takes other words from, else category
+
+
+def attribute_codes(
+    captions: Sequence[str], attributes: Sequence[dict[str, str]]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (codes int64 (N, A), stated bool (N, A)) of what items state; the caption itself where
+    an item states nothing."""
+    rows = [row or {"caption": text} for row, text in zip(attributes, captions, strict=True)]
+    names = sorted({name for row in rows for name in row})
+    values = [[row.get(name, "") for row in rows] for name in names]
+    codes = np.stack([np.unique(column, return_inverse=True)[1] for column in values], 1)
+    stated = np.array([[name in row for name in names] for row in rows])
+    return torch.from_numpy(codes), torch.from_numpy(stated)
+
+
+def fitting(codes: torch.Tensor, stated: torch.Tensor) -> torch.Tensor:
+    """Return bool (N, N): whether all that caption i states is true of picture j."""
+    return ((codes[:, None] == codes[None]) | ~stated[:, None]).all(2)
+
+
+def hits_at(similarity, fits, k: int) -> np.ndarray:
+    """Return bool (N,): whether a fitting column is among the k best of each row of similarity
+    (N, M); `fits` bool (N, M), several of a row may fit."""
+    order = torch.argsort(torch.as_tensor(similarity), dim=1, descending=True, stable=True)
+    return torch.gather(torch.as_tensor(fits), 1, order)[:, :k].any(1).numpy()
+
+
+def recall_at(similarity, fits, ks: Sequence[int] = (1, 5, 10)) -> dict[int, float]:
+    """Return {k: share of the rows with a fitting column among the k best}, as `hits_at` says."""
+    return {k: float(hits_at(similarity, fits, k).mean()) for k in ks}
+
+
+def naive_ceiling(captions: Sequence[str], ks: Sequence[int] = (1, 5, 10)) -> dict[int, float]:
+    """Return {k: the best share that naive recall can reach, either way}.
+
+    m pictures of one caption share one ranking, so that k of them at most are found.
+    """
+    counts = Counter(captions).values()
+    return {k: sum(min(k, count) for count in counts) / len(captions) for k in ks}
+
+
+def retrieval(
+    similarity: torch.Tensor, captions: Sequence[str], attributes: Sequence[dict[str, str]]
+) -> dict[str, dict[int, float]]:
+    """Return recall at 1, 5, 10 both ways of cosines (N captions, N pictures): naive (only the
+    picture that a caption came from counts), the ceiling of that, and caption-aware."""
+    own, aware = torch.eye(len(captions)) > 0, fitting(*attribute_codes(captions, attributes))
+    return {
+        "text to image, naive": recall_at(similarity, own),
+        "image to text, naive": recall_at(similarity.T, own),
+        "naive, at the very best": naive_ceiling(captions),
+        "text to image, caption-aware": recall_at(similarity, aware),
+        "image to text, caption-aware": recall_at(similarity.T, aware.T),
+    }
+
+
+def phrases(attributes: Sequence[dict[str, str]], name: str) -> dict[str, list[str]]:
+    """Return {word of attribute `name`: sentences with it}, one for each word of the attribute
+    beside it, so that the mean over them is of that word alone."""
+    beside = BESIDE.get(name, "category")
+    words = sorted({row[name] for row in attributes if name in row})
+    others = sorted({row[beside] for row in attributes if beside in row}) or ["garment"]
+    phrase = PHRASES.get(name, PHRASE)
+    return {word: [phrase.format(word=word, other=other) for other in others] for word in words}
+
+
+def zero_shot(clip: Clip, images: torch.Tensor, texts_of: dict[str, list[str]]) -> list[str]:
+    """Return the word of each picture's embedding (N, d) whose sentences are nearest on average."""
+    words = list(texts_of)
+    best = (images @ class_embeddings(clip, texts_of).T).argmax(1)
+    return [words[i] for i in best.tolist()]
+
+
+def confusion(true: Sequence[str], seen: Sequence[str], words: Sequence[str]) -> np.ndarray:
+    """Return counts int (K, K): row = the true word, column = the one that was seen."""
+    place = {word: i for i, word in enumerate(words)}
+    table = np.zeros((len(words), len(words)), int)
+    np.add.at(table, ([place[w] for w in true], [place[w] for w in seen]), 1)
+    return table
+
+
+def swapped_captions(
+    captions: Sequence[str], attributes: Sequence[dict[str, str]], name: str, seed: int = 0
+) -> dict[int, str]:
+    """Return {item: its caption with its word of attribute `name` replaced by another such word};
+    items whose caption lacks the word are left out."""
+    words = sorted({row[name] for row in attributes if name in row})
+    found = {}
+    for i, (caption, row) in enumerate(zip(captions, attributes, strict=True)):
+        others = [word for word in words if word != row.get(name)]
+        place = re.search(rf"\b{re.escape(row[name])}\b", caption) if name in row else None
+        if place and others:
+            other = others[seed_for(seed, name, i) % len(others)]
+            found[i] = caption[: place.start()] + other + caption[place.end() :]
+    return found
+
+
+def hard_negatives(
+    clip: Clip,
+    images: torch.Tensor,
+    captions: Sequence[str],
+    attributes: Sequence[dict[str, str]],
+    name: str,
+) -> np.ndarray:
+    """Return, for each picture that has a swapped caption, whether its own is nearer: chance is a
+    half."""
+    swapped = swapped_captions(captions, attributes, name)
+    if not swapped:
+        return np.zeros(0, bool)
+    own, other = clip.texts([captions[i] for i in swapped]), clip.texts(list(swapped.values()))
+    shown = images[list(swapped)]
+    return ((shown * own).sum(1) > (shown * other).sum(1)).numpy()
+
+
+def neighbours(images: torch.Tensor, row: int, count: int) -> list[int]:
+    """Return the rows of the `count` pictures nearest to picture `row`, nearest first."""
+    order = torch.argsort(images @ images[row], descending=True, stable=True).tolist()
+    return [other for other in order if other != row][:count]
+
+
+def answers(
+    clip: Clip,
+    pixels: Sequence[np.ndarray],
+    captions: Sequence[str],
+    attributes: Sequence[dict[str, str]],
+    names: Sequence[str] = ("category", "colour"),
+) -> dict[str, np.ndarray]:
+    """Return {check: right or wrong, one an item} of all checks on one set of pictures.
+
+    `names` are the attributes that are named without training and swapped; those that no item
+    states are passed over.
+    """
+    images, texts = clip.images(pixels), clip.texts(captions)
+    aware = fitting(*attribute_codes(captions, attributes))
+    found = {}
+    for name in names:
+        stated = [i for i, row in enumerate(attributes) if name in row]
+        if stated:
+            seen = zero_shot(clip, images[stated], phrases(attributes, name))
+            right = [attributes[i][name] == word for i, word in zip(stated, seen, strict=True)]
+            found[f"{name}, zero-shot"] = np.array(right)
+    found["text to image, R@5"] = hits_at(texts @ images.T, aware, 5)
+    found["image to text, R@5"] = hits_at(images @ texts.T, aware.T, 5)
+    for name in names:
+        hits = hard_negatives(clip, images, captions, attributes, name)
+        if len(hits):
+            found[f"{name}, swapped"] = hits
+    return found
