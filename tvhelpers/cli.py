@@ -88,6 +88,12 @@ def _add_generate(verbs) -> None:
     verb.add_argument(
         "--adapter", help="shipped, none, or a file (default: shipped where the base has one)"
     )
+    verb.add_argument(
+        "--text-encoder",
+        default="",
+        metavar="DIR",
+        help="a tuned CLIP (default: the one that the adapter was trained with)",
+    )
     verb.add_argument("--count", type=int, default=1, help="pictures a prompt (default: 1)")
     verb.add_argument(
         "--seed", type=int, default=0, help="copy k of a prompt has seed + k (default: 0)"
@@ -119,7 +125,9 @@ def run_generate(options) -> list[dict]:
     )
     if options.batch_size < 1:
         raise InputError(f"batch-size is {options.batch_size}; give 1 or more")
-    sampler = Sampler(options.base, options.adapter, options.device)
+    sampler = Sampler(
+        options.base, options.adapter, options.device, text_encoder=options.text_encoder
+    )
     return generate(sampler, request, options.out, batch_size=options.batch_size)
 
 

@@ -35,7 +35,9 @@ class TrainConfig:
     base: str = "mini"  # name in data_manifest.yaml, folder, or hub id
     data: str = ""  # name in data_manifest.yaml, or folder
     captions: str = ""  # a file of `data captions` instead of the data's own; "" = its own
-    classes: str = ""  # baseline: the attribute whose words are its classes; "" = none
+    text_encoder: str = ""  # a CLIP (of `clip tune`, say) whose text encoder it hears; "" = base's
+    from_scratch: bool = False  # baseline, full: from random weights, not from the base's UNet
+    classes: str = ""  # baseline: its classes' attributes, such as category,colour; "" = none
     rank: int = 8  # LoRA rank
     targets: str = "attention"  # layers with LoRA: attention | attention+ff | attention+ff+conv
     alpha: int = 0  # LoRA scale is alpha / rank; 0 = as rank, scale 1
@@ -141,6 +143,8 @@ class TrainConfig:
         for key in ("dora", "text_rank"):
             if getattr(self, key) and self.method != "lora":
                 raise InputError(f"{key} is for method lora, not for {self.method}")
+        if self.from_scratch and self.method == "lora":
+            raise InputError("from_scratch is for the methods baseline and full: LoRA needs a base")
         if self.resolution % 8:
             raise InputError(
                 f"resolution is {self.resolution}; give a multiple of 8, or 0 for the base's own"

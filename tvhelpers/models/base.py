@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,9 +13,11 @@ from safetensors import SafetensorError
 
 from tvhelpers import manifest
 from tvhelpers.config import InputError
+from tvhelpers.models.clip import find_clip
 from tvhelpers.runtime import make_dir, quiet_libraries, read_json, replace_dir, write_json
 
 ABOUT_FILE = "base.json"  # in the folder of a pipeline that was trained here
+TEXT_ENCODER_DIR = "text_encoder"  # beside an adapter that was trained with another than the base's own
 CLASSES = {
     "unet": ("diffusers", "UNet2DConditionModel"),
     "vae": ("diffusers", "AutoencoderKL"),
@@ -34,6 +36,7 @@ class BaseLocation:
     revision: str | None = None
     adapter: Path | None = None  # the adapter that comes with the base
     guidance: float = 7.5  # the scale that suits it; what Stable Diffusion 1.x is used with
+    text_encoder: str = ""  # a folder or hub id whose text encoder stands in for the base's own
 
 
 def find_base(name: str) -> BaseLocation:
@@ -64,6 +67,30 @@ def find_base(name: str) -> BaseLocation:
     )
 
 
+def with_text_encoder(base: BaseLocation, name: str) -> BaseLocation:
+    """Return the base with the text encoder of another CLIP: one that `clip tune` wrote, a folder
+    or a hub id; "" is the base's own.  The tokenizer stays.
+
+    Raises InputError for one that the base's cross-attention or tokenizer does not fit.
+    """
+    if not name:
+        return base
+    base = replace(base, text_encoder=find_clip(name))
+    config = load_part(base, "text_encoder").config
+    takes, tokens = _config_of(base, "unet")["cross_attention_dim"], load_part(base, "tokenizer")
+    if config.hidden_size != takes:
+        raise InputError(
+            f"the text encoder of {name} gives {config.hidden_size} numbers a token, but the "
+            f"cross-attention of base {base.name!r} takes {takes}; give one of that hidden size"
+        )
+    if config.vocab_size < len(tokens):
+        raise InputError(
+            f"the text encoder of {name} knows {config.vocab_size} tokens, but the tokenizer of "
+            f"base {base.name!r} gives {len(tokens)}; give one that was tuned from the base's own"
+        )
+    return base
+
+
 def load_part(base: BaseLocation, part: str, dtype: torch.dtype = torch.float32):
     """Return one part of a base ("unet", "vae", "text_encoder", "tokenizer", "scheduler") on the
     CPU.
@@ -73,15 +100,17 @@ def load_part(base: BaseLocation, part: str, dtype: torch.dtype = torch.float32)
     import importlib
 
     library, name = CLASSES[part]
-    where = {"subfolder": part, "revision": base.revision}
+    path, where = base.path, {"subfolder": part, "revision": base.revision}
+    if part == "text_encoder" and base.text_encoder:
+        path, where = base.text_encoder, {}
     with _readable(base, part):
         kind = getattr(importlib.import_module(library), name)
         if part == "scheduler":  # latents are not within -1..1
-            return kind.from_pretrained(base.path, **where, clip_sample=False)
+            return kind.from_pretrained(path, **where, clip_sample=False)
         if part == "tokenizer":
-            return kind.from_pretrained(base.path, **where)
+            return kind.from_pretrained(path, **where)
         types = {"torch_dtype": dtype} if library == "diffusers" else {"dtype": dtype}
-        model, loaded = kind.from_pretrained(base.path, **where, **types, output_loading_info=True)
+        model, loaded = kind.from_pretrained(path, **where, **types, output_loading_info=True)
         if missing := sorted(loaded["missing_keys"]):  # would be random numbers
             raise ValueError(f"{len(missing)} weights are missing, {missing[0]} the first")
     return model.eval()
@@ -106,14 +135,17 @@ def load_pipeline(base: BaseLocation):
 
 def own_resolution(base: BaseLocation) -> int:
     """Return the pixels a side that a base draws by itself."""
-    from diffusers import AutoencoderKL, UNet2DConditionModel
+    pixels_a_latent = 2 ** (len(_config_of(base, "vae")["block_out_channels"]) - 1)
+    return _config_of(base, "unet")["sample_size"] * pixels_a_latent
 
-    configs = {}
-    for part, kind in (("vae", AutoencoderKL), ("unet", UNet2DConditionModel)):
-        with _readable(base, part):
-            configs[part] = kind.load_config(base.path, subfolder=part, revision=base.revision)
-    pixels_a_latent = 2 ** (len(configs["vae"]["block_out_channels"]) - 1)
-    return configs["unet"]["sample_size"] * pixels_a_latent
+
+def _config_of(base: BaseLocation, part: str) -> dict:
+    """Return the config of a part of diffusers; raises InputError where it cannot be had."""
+    import diffusers
+
+    kind = getattr(diffusers, CLASSES[part][1])
+    with _readable(base, part):
+        return kind.load_config(base.path, subfolder=part, revision=base.revision)
 
 
 def unet_digest(unet) -> str:
@@ -127,6 +159,11 @@ def unet_digest(unet) -> str:
         head = weight.flatten()[:64].to("cpu", torch.float16)
         digest.update(f"{name}{tuple(weight.shape)}".encode() + head.numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def text_digest(base: BaseLocation) -> str:
+    """Return 16 hex digits that name the text encoder of a base, as `unet_digest` does."""
+    return unet_digest(load_part(base, "text_encoder"))
 
 
 def save_pipeline(base: BaseLocation, unet, folder: Path, scheduler=None) -> None:
@@ -164,6 +201,7 @@ def _readable(base: BaseLocation, part: str):
         SafetensorError,
     ) as error:
         reason = " ".join(str(error).split())[:300]
+        path = (part == "text_encoder" and base.text_encoder) or base.path
         raise InputError(
-            f"the {part} of base {base.name!r} ({base.path}) cannot be loaded: {reason}"
+            f"the {part} of base {base.name!r} ({path}) cannot be loaded: {reason}"
         ) from error

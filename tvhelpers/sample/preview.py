@@ -17,8 +17,18 @@ class Previews:
     Writes folder/step-<step>.png, the pictures side by side; what is there already stays.
     """
 
-    def __init__(self, base: str, prompts: list[str], folder: Path, *, seed: int = 0, steps=20):
+    def __init__(
+        self,
+        base: str,
+        prompts: list[str],
+        folder: Path,
+        *,
+        seed: int = 0,
+        steps=20,
+        text_encoder: str = "",
+    ):
         self.base, self.prompts, self.folder = base, list(prompts), Path(folder)
+        self.text_encoder = text_encoder
         self.seed, self.steps = seed, steps
         self.sampler: Sampler | None = None
 
@@ -27,7 +37,9 @@ class Previews:
         path = self.folder / f"step-{step:07d}.png"
         if path.exists():
             return
-        self.sampler = self.sampler or Sampler(self.base, "none", unet.device.type)
+        self.sampler = self.sampler or Sampler(
+            self.base, "none", unet.device.type, text_encoder=self.text_encoder
+        )
         self.sampler.pipe.unet = unet
         jobs = [(i, prompt, self.seed) for i, prompt in enumerate(self.prompts)]
         was_training = unet.training

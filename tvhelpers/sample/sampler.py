@@ -15,7 +15,14 @@ from PIL import Image
 
 from tvhelpers.config import InputError
 from tvhelpers.models import baseline
-from tvhelpers.models.base import find_base, load_pipeline, unet_digest
+from tvhelpers.models.base import (
+    TEXT_ENCODER_DIR,
+    find_base,
+    load_pipeline,
+    unet_digest,
+    with_text_encoder,
+)
+from tvhelpers.models.clip import cut_off
 from tvhelpers.runtime import (
     atomic_path,
     choose_device,
@@ -82,13 +89,18 @@ class Sampler:
         adapter: str | None = None,
         device: str = "auto",
         dtype: str = "auto",
+        text_encoder: str = "",
+        language: bool = True,
     ):
         """Load `base`; `adapter` is "shipped", "none" or a path, by default shipped where the base
-        has one."""
+        has one.  `text_encoder` is a tuned CLIP, by default the one beside the adapter, if it was
+        trained with one.  Without `language`, every prompt is read as the empty one."""
         self.base = find_base(base)
         path = find_adapter(self.base, adapter)
-        if path:
-            read_adapter(path)  # a missing or broken file is said before the long loading
+        # A missing or broken file is said before the long loading.
+        heard = read_adapter(path).about.get("text_encoder_digest") if path else None
+        text_encoder = text_encoder or (own_text_encoder(path) if heard else "")
+        self.base = with_text_encoder(self.base, text_encoder)
         self.device = choose_device(device)
         self.dtype, self.dtype_reason = choose_dtype(dtype, self.device)
         self.pipe = load_pipeline(self.base)
@@ -100,10 +112,19 @@ class Sampler:
             "adapter_sha256": path and file_sha256(path),
             "scheduler": type(self.pipe.scheduler).__name__,
         }
+        if text_encoder:
+            self.identity["text_encoder"] = unet_digest(self.pipe.text_encoder)
+            if heard not in (None, self.identity["text_encoder"]):
+                raise InputError(
+                    f"adapter {path} was trained with another text encoder than {text_encoder}; "
+                    "give --text-encoder the one of its training"
+                )
         if path:
             load_adapter(self.pipe, path, base, digest)
         self.folded: float | None = None  # the strength that the adapter was added with
         self.classes = baseline.read_classes(self.base.path)
+        if not language:
+            self.classes, self.identity["language"] = baseline.Classes(), False
         self.own_size = self.pipe.unet.config.sample_size * self.pipe.vae_scale_factor
 
     def sample(
@@ -174,9 +195,7 @@ class Sampler:
 
     def cut_off(self, prompt: str) -> str:
         """Return the end of a prompt that the text encoder will not read, "" if all of it fits."""
-        tokenizer = self.pipe.tokenizer
-        ids = tokenizer(prompt, truncation=False, verbose=False).input_ids
-        return tokenizer.decode(ids[tokenizer.model_max_length - 1 : -1]).strip()
+        return cut_off(self.pipe.tokenizer, prompt, self.pipe.tokenizer.model_max_length)
 
 
 def find_adapter(base, adapter: str | None) -> Path | None:
@@ -195,6 +214,20 @@ def find_adapter(base, adapter: str | None) -> Path | None:
         return shipped
     inside = Path(adapter) / "adapter.safetensors"
     return inside if inside.is_file() else Path(adapter)
+
+
+def own_text_encoder(adapter: Path) -> str:
+    """Return the folder of the text encoder that an adapter was trained with: the one beside it.
+
+    Raises InputError where there is none.
+    """
+    folder = Path(adapter).with_name(TEXT_ENCODER_DIR)
+    if not folder.is_dir():
+        raise InputError(
+            f"adapter {adapter} was trained with a tuned text encoder, which is not beside it as "
+            f"{TEXT_ENCODER_DIR}/; put it there, or give its CLIP with --text-encoder DIR"
+        )
+    return str(folder)
 
 
 def generate(

@@ -22,12 +22,15 @@ from tvhelpers.data.leakage import thin_by_attributes
 from tvhelpers.data.sources import open_source
 from tvhelpers.data.split import split_by_product
 from tvhelpers.models.base import (
+    TEXT_ENCODER_DIR,
     BaseLocation,
     find_base,
     load_part,
     own_resolution,
     save_pipeline,
+    text_digest,
     unet_digest,
+    with_text_encoder,
 )
 from tvhelpers.models.baseline import Classes, add_classes, find_classes
 from tvhelpers.runtime import (
@@ -80,6 +83,7 @@ def train(
     if config.captions:
         source = with_captions(source, Path(config.captions))
     base, root = base or find_base(config.base), root or root_dir()
+    base = with_text_encoder(base, config.text_encoder)
     device = choose_device(config.device)
     dtype, reason = choose_dtype(config.dtype, device)
     unet = load_part(base, "unet")
@@ -88,7 +92,9 @@ def train(
     train_items, held_out = split_items(source, config)
     classes = find_classes(config.classes, source.attributes) if config.classes else Classes()
     request = {**to_dict(config), "data_fingerprint": source.fingerprint, "base_digest": digest}
-    where = ("device", "data", "base", "captions")  # what is there is in the digests
+    where = ("device", "data", "base", "captions", "text_encoder")  # what is there is in digests
+    if base.text_encoder:
+        request["text_encoder_digest"] = text_digest(base)
     with locked(make_dir(run_dir) / ".lock"):
         claim_dir(run_dir, request, "training", marker="config.json", ignore=where)
         if is_finished(run_dir, config.method):
@@ -106,6 +112,9 @@ def train(
             progress=spoken_progress(say, "latent cache"),
         )
         write_json(run_dir / "held_out.json", [source.item_ids[item] for item in held_out])
+        if config.from_scratch:
+            torch.manual_seed(seed_for(config.seed, "unet"))
+            unet = type(unet).from_config(unet.config)
         if classes.words:
             add_classes(unet, classes)
         trainer = Trainer(config, unet, scheduler, cache, train_items, held_out, device, dtype)
@@ -421,9 +430,11 @@ def _about(trainer: Trainer, base: BaseLocation, digest: str, fingerprint: str) 
     """Return what an adapter's file says of its making; no path and no date."""
     config, rows = trainer.config, manifest.entries()
     names = {"base": base.name, "data": config.data}
+    heard = {"text_encoder_digest": text_digest(base)} if base.text_encoder else {}
     return {
         "base": base.name,
         "base_digest": digest,
+        **heard,
         "data_digest": fingerprint,
         "steps": trainer.step,
         "rank": config.rank,
@@ -443,6 +454,8 @@ def _finish(
     with trainer.averaged_weights():
         if config.method == "lora":
             path, models = run_dir / "adapter.safetensors", {"unet": trainer.unet}
+            if base.text_encoder:
+                load_part(base, "text_encoder").save_pretrained(run_dir / TEXT_ENCODER_DIR)
             save_adapter(models, path, _about(trainer, base, digest, fingerprint))
             check_adapter(models, path, base)
             say(f"{path} and {kohya_path(path).name} load in stock diffusers as they were trained")
