@@ -11,7 +11,8 @@ from tvhelpers.models.baseline import Classes, add_classes, find_classes, read_c
 from tvhelpers.sample.sampler import Request, Sampler, generate
 from tvhelpers.train.trainer import train
 
-CLASSES = Classes("category", ("coat", "dress"))
+CLASSES = Classes(("category",), (("coat",), ("dress",)))
+PAIRS = Classes(("category", "colour"), (("coat", "red"), ("dress", "blue"), ("dress", "red")))
 
 
 def test_words_have_labels_and_the_empty_prompt_none():
@@ -23,6 +24,11 @@ def test_words_have_labels_and_the_empty_prompt_none():
         with pytest.raises(InputError, match="give category=WORD with WORD one of coat, dress"):
             CLASSES.label_of(prompt)
     assert Classes().label_of("anything at all") == 0
+    both = [{"category": "dress", "colour": "red"}, {"category": "dress"}]
+    assert PAIRS.labels(both) == [3, 0] and PAIRS.label_of("colour=blue, category=dress") == 2
+    for prompt in ("category=dress", "category=coat,colour=blue", "category=coat,colour=red,x=y"):
+        with pytest.raises(InputError, match="give category=WORD,colour=WORD with a combination"):
+            PAIRS.label_of(prompt)
     with pytest.raises(InputError, match="no item states 'sleeve'; the items state category"):
         find_classes("sleeve", rows)
 
@@ -42,6 +48,15 @@ def test_no_class_changes_nothing_and_each_class_something(tiny_base):
     assert torch.allclose(after[0], before[0]) and not torch.allclose(after[1], before[1])
     with pytest.raises(ValueError, match="class_labels"):
         unet(*inputs)
+
+
+def test_combinations_begin_near_those_that_share_a_word(tiny_base):
+    unet = load_part(find_base(str(tiny_base)), "unet")
+    add_classes(unet, PAIRS)
+    none, coat_red, dress_blue, dress_red = unet.class_embedding.weight.detach()
+    assert not none.any()
+    near = (coat_red - dress_red).norm(), (dress_blue - dress_red).norm()
+    assert max(near) < (coat_red - dress_blue).norm()
 
 
 def test_a_baseline_is_trained_drawn_and_refuses_sentences(tiny_base, tmp_path):
@@ -79,6 +94,20 @@ def test_the_empty_baseline_hears_nothing(tiny_base, photo_folder, tmp_path):
     jobs = [(0, "a red dress", 1), (1, "a blue skirt", 1)]
     pictures = [np.asarray(p) for *_, p in sampler.sample(jobs, steps=2, guidance=3.0)]
     assert np.array_equal(*pictures)
+
+
+def test_from_scratch_begins_with_other_weights(tiny_base, photo_folder, tmp_path):
+    losses = {}
+    for scratch in (False, True):
+        config = build_config(
+            method="full", from_scratch=scratch, base=str(tiny_base), data=str(photo_folder),
+            steps=1, batch_size=4, eval_items=4, checkpoint_steps=0, device="cpu", seed=3,
+        )  # fmt: skip
+        out = tmp_path / str(scratch)
+        losses[scratch] = train(config, out, root=tmp_path, say=str)["held_out_loss_base"]
+    assert losses[True] != losses[False]
+    with pytest.raises(InputError, match="from_scratch is for the methods baseline and full"):
+        build_config(method="lora", from_scratch=True)
 
 
 def test_classes_are_for_the_baseline():

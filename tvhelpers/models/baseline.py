@@ -22,46 +22,70 @@ LOUDNESS = 4.0  # from zero, or as loud as the time, a class changes nothing in 
 
 @dataclass(frozen=True)
 class Classes:
-    """The words of one attribute; word i has label i + 1.  Without words, nothing can be said."""
+    """The words of one attribute, or the combinations of words of several that items show.
 
-    attribute: str = ""
-    words: tuple[str, ...] = ()
+    `attributes` ("category", "colour"), `words` (("dress", "red"), ...); word i has label i + 1.
+    Without words, nothing can be said.
+    """
+
+    attributes: tuple[str, ...] = ()
+    words: tuple[tuple[str, ...], ...] = ()
 
     def labels(self, attributes: Sequence[dict[str, str]]) -> list[int]:
-        """Return the label of each item, 0 where it does not state the attribute."""
+        """Return the label of each item, 0 where it does not state all attributes."""
         place = {word: i for i, word in enumerate(self.words, 1)}
-        return [place.get(row.get(self.attribute), 0) for row in attributes]
+        return [place.get(_word_of(row, self.attributes), 0) for row in attributes]
 
     def label_of(self, prompt: str) -> int:
-        """Return the label of a prompt such as "category=dress"; the empty one has none, 0, and
-        where there are no words every prompt is as good as that.
+        """Return the label of a prompt such as "category=dress" or "category=dress,colour=red"; the
+        empty one has none, 0, and where there are no words every prompt is as good as that.
 
         Raises InputError for anything else.
         """
-        name, _, word = prompt.partition("=")
         if not prompt.strip() or not self.words:
             return 0
-        if name.strip() != self.attribute or word.strip() not in self.words:
+        pairs = [pair.partition("=")[::2] for pair in prompt.split(",")]
+        word = _word_of({name.strip(): word.strip() for name, word in pairs}, self.attributes)
+        if word not in self.words or len(pairs) != len(self.attributes):
             raise InputError(
                 f"this base knows no language, only classes, and {prompt!r} is none; give "
-                f"{self.attribute}=WORD with WORD one of {', '.join(self.words)}"
+                f"{','.join(f'{name}=WORD' for name in self.attributes)} with {self._known()}"
             )
-        return self.words.index(word.strip()) + 1
+        return self.words.index(word) + 1
 
     def save(self, folder: Path) -> None:
         """Write the classes beside a pipeline."""
-        write_json(Path(folder) / FILE, {"attribute": self.attribute, "words": list(self.words)})
+        write_json(Path(folder) / FILE, {"attributes": self.attributes, "words": self.words})
 
-
-def find_classes(attribute: str, attributes: Sequence[dict[str, str]]) -> Classes:
-    """Return the classes that items have; raises InputError where none states the attribute."""
-    words = sorted({row[attribute] for row in attributes if attribute in row})
-    if not words:
-        known = sorted({name for row in attributes for name in row})
-        raise InputError(
-            f"no item states {attribute!r}; the items state {', '.join(known) or 'nothing'}"
+    def _known(self) -> str:
+        """Return the words of each attribute in words."""
+        if len(self.attributes) == 1:
+            return f"WORD one of {', '.join(word for (word,) in self.words)}"
+        columns = [sorted({*column}) for column in zip(*self.words, strict=True)]
+        listed = "; ".join(
+            f"{name}: {', '.join(column)}"
+            for name, column in zip(self.attributes, columns, strict=True)
         )
-    return Classes(attribute, tuple(words))
+        return f"a combination that was trained on ({listed})"
+
+
+def find_classes(attributes: str, rows: Sequence[dict[str, str]]) -> Classes:
+    """Return the classes that items have, of one attribute or several ("category,colour").
+
+    Raises InputError where no item states them.
+    """
+    names = tuple(name.strip() for name in attributes.split(","))
+    words = sorted({_word_of(row, names) for row in rows} - {None})
+    if not words:
+        known = sorted({name for row in rows for name in row})
+        raise InputError(
+            f"no item states {attributes!r}; the items state {', '.join(known) or 'nothing'}"
+        )
+    return Classes(names, tuple(words))
+
+
+def _word_of(row: dict[str, str], names: tuple[str, ...]) -> tuple[str, ...] | None:
+    return tuple(row[name] for name in names) if all(name in row for name in names) else None
 
 
 def read_classes(folder: str | Path) -> Classes | None:
@@ -70,23 +94,27 @@ def read_classes(folder: str | Path) -> Classes | None:
     if not path.is_file():
         return None
     row = read_json(path)
-    return Classes(row["attribute"], tuple(row["words"]))
+    return Classes(tuple(row["attributes"]), tuple(tuple(word) for word in row["words"]))
 
 
 def add_classes(unet, classes: Classes) -> None:
     """Give the UNet an embedding of the classes; told "no class", it is what it was.
 
-    Each class begins as a random vector, the same every time, `LOUDNESS` times as long as a time
+    Each word begins as a random vector, the same every time, and a combination as the sum of its
+    words', so that what is learnt of one helps others; all are `LOUDNESS` times as long as a time
     embedding is.
     """
     with torch.no_grad():
         moments = torch.arange(0, 1000, 50)
         times = unet.time_embedding(unet.time_proj(moments).to(unet.dtype))
-    rows = torch.randn(
-        (len(classes.words) + 1, times.shape[1]), generator=torch.Generator().manual_seed(0)
-    )
-    rows[0] = 0
-    rows *= LOUDNESS * times.float().std()
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.zeros(len(classes.words) + 1, times.shape[1])
+    for place in range(len(classes.attributes)):
+        column = [word[place] for word in classes.words]
+        known = sorted({*column})
+        vectors = torch.randn((len(known), times.shape[1]), generator=generator)
+        rows[1:] += vectors[[known.index(word) for word in column]]
+    rows *= LOUDNESS * times.float().std() / max(1, len(classes.attributes)) ** 0.5
     unet.class_embedding = torch.nn.Embedding.from_pretrained(rows, freeze=False)
     unet.register_to_config(num_class_embeds=len(rows))
 
