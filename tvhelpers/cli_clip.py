@@ -16,7 +16,13 @@ def add_verbs(add: Callable) -> None:
     tune.add_argument("--data", required=True, metavar="SOURCE")
     tune.add_argument("--out", required=True, type=Path, metavar="DIR")
     tune.add_argument("--clip", default="mini", help="mini, a folder or a hub id (default: mini)")
-    tune.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    tune.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any field of ClipTuning; the naive recipe is method=full positives=own batch_size=8",
+    )
     tune.add_argument("--device", default="auto", help=f"{', '.join(DEVICES)} (default: auto)")
 
 
@@ -29,11 +35,15 @@ def run_tune(options) -> dict:
     config = from_settings(ClipTuning, parse_settings(options.set))
     source = open_source(options.data)
     result = tune_on_source(source, config, options.out, Clip(options.clip, options.device))
-    first, best = (row["held_out_loss"] for row in (result["curve"][0], _best(result)))
-    print(f"held-out loss {first:.3f} before, {best:.3f} at step {result['best_step']}")
-    print(f"the tuned CLIP is {result['clip']}")
+    first, kept = (row["held_out_loss"] for row in (result["curve"][0], _kept(result)))
+    print(f"held-out loss {first:.3f} before, {kept:.3f} at step {result['kept_step']}")
+    for row in result["trade_off"]:
+        loss, nearness = row["held_out_loss"], row["nearness"]
+        print(f"  share {row['share']:.2f}: held-out loss {loss:.3f}, nearness {nearness:.3f}")
+    print(f"the tuned CLIP, {result['share']:.0%} of the way, is {result['clip']}")
+    print(f"train on it: --set text_encoder={options.out}")
     return result
 
 
-def _best(result: dict) -> dict:
-    return next(row for row in result["curve"] if row["step"] == result["best_step"])
+def _kept(result: dict) -> dict:
+    return next(row for row in result["curve"] if row["step"] == result["kept_step"])

@@ -178,7 +178,8 @@ class ClipTuning:
     weight_decay: float = 0.05
     rank: int = 16
     eval_steps: int = 25
-    patience: int = 4  # evaluations without a better one, after which it stops
+    patience: int = 4  # evaluations without a better one, then it stops; 0 = never, the last counts
+    share: float = -1.0  # of the way from the weights before, 0..1; -1 = least held-out loss
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -186,6 +187,8 @@ class ClipTuning:
         _check_choice("positives", self.positives, ("fits", "own"))
         if min(self.steps, self.batch_size, self.micro_batch, self.rank, self.eval_steps) < 1:
             raise InputError("steps, batch sizes, rank and eval_steps are 1 or more")
+        if self.share != -1:
+            _check_range("share", self.share, 0, 1)
 
 
 # A preset is one row that holds only its differences from the defaults; "lora" are those of that

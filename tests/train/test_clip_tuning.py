@@ -9,12 +9,14 @@ from tvhelpers.cli import main
 from tvhelpers.config import ClipTuning, InputError
 from tvhelpers.data import flats
 from tvhelpers.models.clip import Clip
+from tvhelpers.runtime import read_json
 from tvhelpers.train import clip_tuning
 from tvhelpers.train.clip_tuning import (
     Pairs,
     backward_in_pieces,
     contrastive_loss,
     interpolate,
+    trade_off,
     tune_clip,
 )
 
@@ -106,6 +108,14 @@ def test_what_is_tuned_gains_and_resumes_to_the_same_bytes(method, rate, tmp_pat
     assert any(not torch.equal(w, before[n]) for n, w in after.items())
     for share, weights in ((0.0, before), (1.0, after)):
         assert all(torch.equal(w, weights[n]) for n, w in interpolate(whole, before, share).items())
+    share, curve = trade_off(whole, before, held_out)
+    assert [row["share"] for row in curve] == [0, 0.25, 0.5, 0.75, 1]
+    losses = [row["held_out_loss"] for row in curve]
+    assert losses[0] == pytest.approx(result["curve"][0]["held_out_loss"], abs=1e-4)
+    assert min(losses) == losses[[row["share"] for row in curve].index(share)]
+    nearness = [row["nearness"] for row in curve]
+    assert nearness[0] == pytest.approx(1, abs=1e-5) and nearness == sorted(nearness, reverse=True)
+    assert all(torch.equal(w, after[n]) for n, w in whole.model.state_dict().items())
     with pytest.raises(InputError, match="another CLIP tuning"):
         tune_clip(
             broken,
@@ -122,9 +132,13 @@ def test_it_stops_where_held_out_pictures_gain_no_more(tmp_path):
         method="full", steps=40, batch_size=8, eval_steps=1, patience=2, learning_rate=0.3
     )
     clip = Clip("mini", "cpu")
-    result, before = tune_clip(clip, train, held_out, config, tmp_path)
-    assert result["steps"] < 40 and result["best_step"] < result["steps"]
-    if result["best_step"] == 0:  # nothing was better than what it knew: it is what it was
+    result, before = tune_clip(clip, train, held_out, config, tmp_path / "a")
+    assert result["steps"] < 40 and result["kept_step"] < result["steps"]
+    last = ClipTuning(**{**vars(config), "steps": 2, "patience": 0})
+    assert (
+        tune_clip(Clip("mini", "cpu"), train, held_out, last, tmp_path / "b")[0]["kept_step"] == 2
+    )
+    if result["kept_step"] == 0:  # nothing was better than what it knew: it is what it was
         assert all(torch.equal(w, before[n]) for n, w in clip.model.state_dict().items())
 
 
@@ -137,8 +151,13 @@ def test_pairs_with_nothing_to_tell_apart():
     ):
         with pytest.raises(InputError, match=sentence):
             Pairs(images, captions, [{}] * 3, 8)
-    with pytest.raises(InputError, match="choose one of"):
-        ClipTuning(method="all")
+    for settings, sentence in (
+        (dict(method="all"), "choose one of"),
+        (dict(share=1.5), "share is 1.5; give a value from 0 to 1"),
+        (dict(steps=0), "are 1 or more"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            ClipTuning(**settings)
 
 
 def test_the_command_writes_a_clip_that_opens(tmp_path, capsys):
@@ -151,8 +170,10 @@ def test_the_command_writes_a_clip_that_opens(tmp_path, capsys):
     command = ["clip", "tune", "--data", str(tmp_path), "--out", str(out), "--device", "cpu"]
     small = ["--set", "steps=2", "--set", "batch_size=4", "--set", "rank=2"]
     assert main([*command, *small]) == 0
-    assert "the tuned CLIP is" in capsys.readouterr().out
-    tuned = Clip(str(out / "clip"), "cpu")
+    said = capsys.readouterr().out
+    assert "share 0.25: held-out loss" in said and f"text_encoder={out}" in said
+    tuned = Clip(str(out), "cpu")
     assert tuned.texts(["a thing"]).shape == Clip("mini", "cpu").texts(["a thing"]).shape
+    assert 0 <= read_json(out / "result.json")["share"] <= 1
     assert main([*command, "--set", "steps=x"]) == 2
     assert main([*command, "--set", "steps=3"]) == 2  # holds another tuning

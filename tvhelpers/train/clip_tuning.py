@@ -32,6 +32,8 @@ MAX_SCALE = 100.0  # of the logits, as CLIP was trained
 
 
 HELD_OUT = 0.1  # of the items, whole products
+SHARES = (0.25, 0.5, 0.75, 1.0)  # of the way from the weights before, that `trade_off` tries
+EVAL_BATCH = 64
 
 
 class Pairs:
@@ -79,14 +81,14 @@ def tune_clip(
     model = _trainable(clip.model, config)
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, weight_decay=config.weight_decay)
-    state = load_checkpoint(out) or {"step": 0, "curve": [], "best": None, "weights": None}
+    state = load_checkpoint(out) or {"step": 0, "curve": [], "kept": None, "weights": None}
     if state["weights"] is not None:
         _load(weights, state["weights"])
         optimizer.load_state_dict(state["optimizer"])
     for step in range(state["step"], config.steps + 1):
         due = step % config.eval_steps == 0 or step == config.steps
         if due and step not in (row["step"] for row in state["curve"]):
-            _evaluate(state, clip, model, weights, held_out, step)
+            _evaluate(state, clip, model, weights, held_out, step, config.patience)
             state |= {"step": step, "weights": _copied(weights)}
             state["optimizer"] = optimizer.state_dict()
             save_checkpoint(out, step, state, keep=1)
@@ -102,14 +104,13 @@ def tune_clip(
         optimizer.step()
         with torch.no_grad():
             clip_scale(model).clamp_(max=math.log(MAX_SCALE))
-    _load(weights, state["best"])
+    _load(weights, state["kept"]["weights"])
     if config.method == "lora":
         clip.model = model.merge_and_unload()
     clip.model.eval()
-    best = min(state["curve"], key=lambda row: row["held_out_loss"])
     result = {
         "steps": state["curve"][-1]["step"],
-        "best_step": best["step"],
+        "kept_step": state["kept"]["step"],
         "curve": state["curve"],
     }
     write_json(out / "result.json", result)
@@ -119,8 +120,9 @@ def tune_clip(
 def tune_on_source(source: Source, config: ClipTuning, out: Path, clip: Clip) -> dict:
     """Tune `clip` on the items of `source`, write it to out/clip, and return the result.
 
-    A tenth of the products is held out, and no item of a test split is trained on; what is written
-    opens by `Clip(out/clip)`.  Raises InputError as `tune_clip` and `Pairs` do.
+    A tenth of the products is held out, and no item of a test split is trained on.  What is written
+    lies `config.share` of the way from the weights before, and opens by `Clip(out)`.  Raises
+    InputError as `tune_clip` and `Pairs` do.
     """
     held = split_by_product(source.product_ids, HELD_OUT, config.seed)
     own = np.array([split in ("", "train") for split in source.splits])
@@ -130,7 +132,12 @@ def tune_on_source(source: Source, config: ClipTuning, out: Path, clip: Clip) ->
         captions, attributes = ([part[i] for i in rows] for part in parts)
         pixels = [source.pixels(int(i)) for i in rows]
         sides.append(Pairs(pixels, captions, attributes, clip.size))
-    result, _ = tune_clip(clip, *sides, config, out)
+    result, before = tune_clip(clip, *sides, config, out)
+    best, curve = trade_off(clip, before, sides[1])
+    share = best if config.share < 0 else config.share
+    clip.model.load_state_dict(interpolate(clip, before, share))
+    result |= {"share": share, "trade_off": curve}
+    write_json(Path(out) / "result.json", result)
     folder = Path(out) / "clip"
     clip.save(folder)
     return {**result, "clip": str(folder)}
@@ -145,6 +152,44 @@ def interpolate(
         name: torch.lerp(before[name], weight, share) if weight.is_floating_point() else weight
         for name, weight in after.items()
     }
+
+
+def trade_off(
+    clip: Clip, before: dict[str, torch.Tensor], held_out: Pairs, shares: Sequence[float] = SHARES
+) -> tuple[float, list[dict]]:
+    """Return (the share of the way from `before` with the least held-out loss, the curve).
+
+    A row of the curve holds `share`, `held_out_loss`, and `nearness`: the mean cosine of the held-
+    out pictures' embeddings to those before, a measure of how much is left of what it knew.
+    """
+    after = {name: weight.clone() for name, weight in clip.model.state_dict().items()}
+    curve, first = [], None
+    for share in sorted({0.0, *shares}):
+        clip.model.load_state_dict(after)
+        clip.model.load_state_dict(interpolate(clip, before, share))
+        images, texts = embeddings(clip, held_out)
+        first = images if first is None else first
+        loss = _loss_of(clip, images, texts, held_out)
+        nearness = float((images * first).sum(1).mean())
+        curve.append({"share": share, "held_out_loss": loss, "nearness": nearness})
+    clip.model.load_state_dict(after)
+    return min(curve, key=lambda row: row["held_out_loss"])["share"], curve
+
+
+@torch.no_grad()
+def embeddings(clip: Clip, pairs: Pairs) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the unit embeddings (N, d) of all pictures and of all captions."""
+    starts = range(0, len(pairs.captions), EVAL_BATCH)
+    images = [clip.embed_images(torch.from_numpy(pairs.pixels[s : s + EVAL_BATCH])) for s in starts]
+    return torch.cat(images), torch.cat(
+        [clip.embed_texts(pairs.captions[s : s + EVAL_BATCH]) for s in starts]
+    )
+
+
+@torch.no_grad()
+def _loss_of(clip: Clip, images: torch.Tensor, texts: torch.Tensor, pairs: Pairs) -> float:
+    fits = pairs.fits(torch.arange(len(pairs.captions))).to(images.device)
+    return contrastive_loss(images, texts, clip_scale(clip.model).exp(), fits).item()
 
 
 def backward_in_pieces(
@@ -223,29 +268,21 @@ def _varied(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 @torch.no_grad()
-def _evaluate(state: dict, clip: Clip, model, weights, held_out: Pairs, step: int) -> None:
-    """Add the held-out loss to the curve; keep the weights where it is the least."""
+def _evaluate(state: dict, clip, model, weights, held_out: Pairs, step: int, patience: int) -> None:
+    """Add the held-out loss to the curve; keep the weights where it is the least, and always the
+    newest without `patience`."""
     model.eval()
-    rows = torch.arange(len(held_out.captions))
-    parts = [
-        (
-            clip.embed_images(torch.from_numpy(held_out.pixels[s : s + 64])),
-            clip.embed_texts(held_out.captions[s : s + 64]),
-        )
-        for s in range(0, len(rows), 64)
-    ]
-    images, texts = (torch.cat(side) for side in zip(*parts, strict=True))
-    fits = held_out.fits(rows).to(images.device)
-    loss = contrastive_loss(images, texts, clip_scale(model).exp(), fits).item()
+    loss = _loss_of(clip, *embeddings(clip, held_out), held_out)
     model.train()
-    if not state["curve"] or loss < min(row["held_out_loss"] for row in state["curve"]):
-        state["best"] = _copied(weights)
+    least = min((row["held_out_loss"] for row in state["curve"]), default=math.inf)
+    if loss < least or not patience:
+        state["kept"] = {"step": step, "weights": _copied(weights)}
     state["curve"].append({"step": step, "held_out_loss": loss})
 
 
 def _stale(curve: list[dict], patience: int) -> bool:
     losses = [row["held_out_loss"] for row in curve]
-    return len(losses) - 1 - int(np.argmin(losses)) >= patience
+    return patience > 0 and len(losses) - 1 - int(np.argmin(losses)) >= patience
 
 
 def _trainable(model, config: ClipTuning):
