@@ -12,6 +12,7 @@ from PIL import Image
 
 from tvhelpers.data.coverage import coverage, is_gap, pair_table
 from tvhelpers.runtime import read_jsonl
+from tvhelpers.score.metrics import Result
 from tvhelpers.train.runlog import RunLog
 
 INK, SOFT, ACCENT = "#222222", "#9aa0a6", "#b3261e"
@@ -93,6 +94,45 @@ def bars(rows: dict[str, tuple[float, float, float]], label: str) -> Image.Image
     ax.invert_yaxis()
     ax.set_xlim(right=1.15 * max(max(row) for row in rows.values()))
     ax.set_xlabel(label)
+    return _render(figure)
+
+
+def intervals(table: dict[str, dict[str, Result]], columns: int = 3) -> Image.Image:
+    """Return one panel for each figure of {row: {figure: Result}}: values with 95 % intervals, and
+    a line at the first row's value."""
+    names, figures = list(table), list(dict.fromkeys(f for row in table.values() for f in row))
+    columns = min(columns, len(figures))
+    lines = -(-len(figures) // columns)
+    figure = Figure(figsize=(2.6 * columns + 2, lines * (0.24 * len(names) + 0.8)))
+    figure.set_layout_engine("constrained")
+    axes = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
+    for ax, name in zip(axes, figures, strict=False):
+        rows = [(i, table[row][name]) for i, row in enumerate(names) if name in table[row]]
+        _plain(ax).axvline(rows[0][1].value, color=SOFT, lw=0.8, ls=":")
+        for i, result in rows:
+            ax.plot(result.ci or (), [i] * 2 if result.ci else (), color=INK, lw=1.4)
+            ax.plot(result.value, i, "o", ms=5, color=COLOURS[1] if i else ACCENT)
+        ax.set_title(name, fontsize=9)
+        ax.set_yticks(range(len(names)), names, fontsize=8)
+    axes[0].invert_yaxis()
+    for ax in axes[len(figures) :]:
+        ax.set_visible(False)
+    return _render(figure)
+
+
+def systems(pictures: dict[str, Sequence], prompts: Sequence[str]) -> Image.Image:
+    """Return a grid: a row a system, a column a prompt; picture i of each has prompt and seed i."""
+    figure = Figure(figsize=(1.35 * len(prompts) + 1.1, 1.35 * len(pictures) + 0.6))
+    figure.set_layout_engine("constrained", h_pad=0.02, w_pad=0.02)
+    axes = figure.subplots(len(pictures), len(prompts), squeeze=False)
+    for row, (name, shown) in zip(axes, pictures.items(), strict=True):
+        row[0].set_ylabel(_wrapped(name, 12), fontsize=9, rotation=0, ha="right", va="center")
+        for ax, picture in zip(row, shown, strict=False):
+            ax.imshow(Image.open(picture) if isinstance(picture, str | Path) else picture)
+            ax.set(xticks=[], yticks=[])
+            ax.spines[:].set_visible(False)
+    for ax, prompt in zip(axes[0], prompts, strict=True):
+        ax.set_title(_wrapped(prompt, 17), fontsize=7.5, color=INK)
     return _render(figure)
 
 
