@@ -19,54 +19,56 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import torch
 from common import REPO, shared_folder, write_result
 
 from tvhelpers.config import ClipTuning
 from tvhelpers.data import flats
 from tvhelpers.data.leakage import near_duplicates, thumbnails
 from tvhelpers.data.sources import open_source
-from tvhelpers.models.clip import Clip, class_embeddings, recall_at
-from tvhelpers.train.clip_tuning import Pairs, interpolate, tune_clip
+from tvhelpers.models.clip import Clip
+from tvhelpers.models.clip_checks import attribute_codes, fitting, hits_at, zero_shot
+from tvhelpers.train.clip_tuning import Pairs, interpolate, trade_off, tune_clip
 
-PHOTOS, CHOICE, FLATS, SHARES = 2000, 300, 1000, (0.0, 0.25, 0.5, 0.75, 1.0)
-TUNED = ClipTuning(steps=400, batch_size=128, micro_batch=64, learning_rate=2e-3, rank=32)
+PHOTOS, FLATS = 2000, 1000
+LAST = PHOTOS + 300  # of the training photos in random order; those after PHOTOS choose the share
+TUNED = ClipTuning(
+    method="full", steps=60, batch_size=128, micro_batch=128, learning_rate=5e-4, eval_steps=20
+)
 NAIVE = ClipTuning(
     method="full", positives="own", batch_size=8, micro_batch=8, learning_rate=1e-5,
-    steps=400 * 128 // 8, eval_steps=800, patience=99,
+    steps=60 * 128 // 8, eval_steps=10_000, patience=0,
 )  # fmt: skip
 
 
 class Probe:
     """Pictures with labels, to be named and found."""
 
-    def __init__(self, pixels, captions, rows):
+    def __init__(self, pixels, captions, rows, phrase="a photo of a {} {}"):
         self.pixels, self.captions, self.rows = pixels, captions, rows
-        self.words = sorted({row["category"] for row in rows})
-        self.colours = sorted({row["colour"] for row in rows})
+        colours = sorted({row["colour"] for row in rows})
+        words = sorted({row["category"] for row in rows})
+        self.texts = {w: [phrase.format(c, w) for c in colours] for w in words}
+        self.fits = fitting(*attribute_codes(captions, rows))
 
     def figures(self, clip: Clip) -> dict[str, np.ndarray]:
         """Return whether each picture is named right, and each caption's picture found."""
         images, texts = clip.images(self.pixels), clip.texts(self.captions)
-        classes = {w: [f"a photo of a {c} {w}" for c in self.colours] for w in self.words}
-        best = (images @ class_embeddings(clip, classes).T).argmax(1).tolist()
-        named = np.array([self.words[i] == row["category"] for i, row in zip(best, self.rows)])
-        fits = torch.tensor([[a == b for b in self.rows] for a in self.rows])
-        similarity = texts @ images.T
-        found = [recall_at(similarity[i : i + 1], fits[i : i + 1])[5] for i in range(len(fits))]
-        return {"category_zero_shot": named.astype(float), "aware_recall_at_5": np.array(found)}
+        seen = zero_shot(clip, images, self.texts)
+        named = np.array([word == row["category"] for word, row in zip(seen, self.rows)])
+        found = hits_at(texts @ images.T, self.fits, 5)
+        return {"category_zero_shot": named * 1.0, "aware_recall_at_5": found * 1.0}
 
 
-def photos(seed: int):
-    """Return (training rows, rows to choose by, held-out rows) of the photos, and their source."""
+def photos():
+    """Return (the photos, rows to train on or to choose by, held-out rows, how many of these were
+    left out as near-duplicates of others)."""
     source = open_source(shared_folder() / "data" / "clothing")
     held = np.array([split == "val" for split in source.splits])
     pairs = near_duplicates(thumbnails(source))
     across = pairs[held[pairs[:, 0]] != held[pairs[:, 1]]]
     twins = {int(i) for i in across.ravel() if held[i]}
-    order = np.random.default_rng(seed).permutation(np.flatnonzero(~held))
     left = [int(i) for i in np.flatnonzero(held) if int(i) not in twins]
-    return source, order[:PHOTOS], order[PHOTOS : PHOTOS + CHOICE], left, len(twins)
+    return source, np.flatnonzero(~held), left, len(twins)
 
 
 def of_photos(source, rows) -> tuple:
@@ -84,40 +86,24 @@ def of_flats(seed: int, count: int) -> tuple:
     return [flats.render(s, seed, i) for i, s in enumerate(specs)], captions, rows
 
 
-def one_seed(seed: int, work: Path) -> dict:
-    source, train_rows, choice_rows, held_rows, twins = photos(seed)
-    train, choice = of_photos(source, train_rows), of_photos(source, choice_rows)
+def one_seed(seed: int, source, rows, probes: dict[str, Probe], work: Path) -> dict:
+    order = np.random.default_rng(seed).permutation(rows)
+    train, choice = (of_photos(source, order[a:b]) for a, b in ((0, PHOTOS), (PHOTOS, LAST)))
     drawn = of_flats(1000 + seed, FLATS)
-    probes = {"photos": Probe(*of_photos(source, held_rows)), "flats": Probe(*of_flats(2000, 600))}
-    clip = Clip("mini", "cpu")
+    clip, naive = Clip("mini", "cpu"), Clip("mini", "cpu")
+    held_out = Pairs(*choice, clip.size)
     found = {"pretrained": {name: probe.figures(clip) for name, probe in probes.items()}}
-    size = clip.size
-    both = [[*a, *b] for a, b in zip(train, drawn, strict=True)]
-    held_out = Pairs(*choice, size)
-    settings = {**vars(TUNED), "seed": seed}
-    result, before = tune_clip(
-        clip, Pairs(*both, size), held_out, ClipTuning(**settings), work / "tuned"
-    )
-    tuned, curve = clip.model.state_dict(), {}
-    tuned = {name: weight.clone() for name, weight in tuned.items()}
-    chosen = Probe(*choice)
-    for share in SHARES:
-        clip.model.load_state_dict(tuned)
-        clip.model.load_state_dict(interpolate(clip, before, share))
-        curve[share] = {
-            "photos_to_choose_by": float(chosen.figures(clip)["category_zero_shot"].mean()),
-            "flats": float(probes["flats"].figures(clip)["category_zero_shot"].mean()),
-        }
-    best = max(SHARES, key=lambda share: curve[share]["photos_to_choose_by"])
-    clip.model.load_state_dict(tuned)
-    clip.model.load_state_dict(interpolate(clip, before, best))
+    both = Pairs(*([*a, *b] for a, b in zip(train, drawn, strict=True)), clip.size)
+    config = ClipTuning(**{**vars(TUNED), "seed": seed})
+    result, before = tune_clip(clip, both, held_out, config, work / "tuned")
+    share, curve = trade_off(clip, before, held_out)
+    clip.model.load_state_dict(interpolate(clip, before, share))
+    clip.save(work / "clip")
     found["tuned"] = {name: probe.figures(clip) for name, probe in probes.items()}
-    naive = Clip("mini", "cpu")
-    settings = {**vars(NAIVE), "seed": seed}
-    tune_clip(naive, Pairs(*train, size), held_out, ClipTuning(**settings), work / "naive")
+    config = ClipTuning(**{**vars(NAIVE), "seed": seed})
+    tune_clip(naive, Pairs(*train, clip.size), held_out, config, work / "naive")
     found["naive"] = {name: probe.figures(naive) for name, probe in probes.items()}
-    about = {"held_out_photos": len(held_rows), "near_duplicates_left_out": twins}
-    return {**about, "stopped": result, "share": best, "trade_off": curve, "figures": found}
+    return {"stopped": result, "share": share, "trade_off": curve, "figures": found}
 
 
 def summary(rows: list[dict]) -> dict:
@@ -153,7 +139,7 @@ pixels = rng.integers(0, 256, (1100, 128, 128, 3), dtype=np.uint8)
 pairs = Pairs(pixels, [f"a thing {i % 50}" for i in range(1100)], rows, 128)
 few = Pairs(pixels[:64], [f"a thing {i % 50}" for i in range(64)], rows[:64], 128)
 batch = int(sys.argv[1])
-config = ClipTuning(steps=2, batch_size=batch, micro_batch=64, eval_steps=9)
+config = ClipTuning(steps=1, batch_size=batch, micro_batch=64, eval_steps=9)
 tune_clip(Clip("mini", "cpu"), pairs, few, config, sys.argv[2])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
@@ -174,13 +160,16 @@ def main() -> None:
     parser.add_argument("work_dir", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
-    rows = []
+    source, rows, held, twins = photos()
+    flat = Probe(*of_flats(2000, 400), phrase="a {} {}")
+    probes, found = {"photos": Probe(*of_photos(source, held)), "flats": flat}, []
     for seed in range(options.seeds):
-        rows.append(one_seed(seed, options.work_dir / f"seed-{seed}"))
-        print(json.dumps(summary(rows), indent=1), flush=True)
-    kept = [{k: v for k, v in row.items() if k != "figures"} for row in rows]
-    result = {"seeds": kept, "recipes": {"tuned": vars(TUNED), "naive": vars(NAIVE)}}
-    result |= {"peak_mb": memory(options.work_dir), **summary(rows)}
+        found.append(one_seed(seed, source, rows, probes, options.work_dir / f"seed-{seed}"))
+        print(json.dumps(summary(found), indent=1), flush=True)
+    kept = [{k: v for k, v in row.items() if k != "figures"} for row in found]
+    result = {"held_out_photos": len(held), "near_duplicates_left_out": twins}
+    result |= {"seeds": kept, "recipes": {"tuned": vars(TUNED), "naive": vars(NAIVE)}}
+    result |= {"peak_mb": memory(options.work_dir), **summary(found)}
     write_result("clip_tuning", result)
 
 
