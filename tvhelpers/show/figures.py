@@ -112,6 +112,8 @@ def intervals(table: dict[str, dict[str, Result]], columns: int = 3) -> Image.Im
         for i, result in rows:
             ax.plot(result.ci or (), [i] * 2 if result.ci else (), color=INK, lw=1.4)
             ax.plot(result.value, i, "o", ms=5, color=COLOURS[1] if i else ACCENT)
+        if all(0 <= result.value <= 1 for _, result in rows):
+            ax.set_xlim(-0.03, 1.03)
         ax.set_title(name, fontsize=9)
         ax.set_yticks(range(len(names)), names, fontsize=8)
     axes[0].invert_yaxis()
