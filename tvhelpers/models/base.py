@@ -17,7 +17,7 @@ from tvhelpers.models.clip import find_clip
 from tvhelpers.runtime import make_dir, quiet_libraries, read_json, replace_dir, write_json
 
 ABOUT_FILE = "base.json"  # in the folder of a pipeline that was trained here
-TEXT_ENCODER_DIR = "text_encoder"  # beside an adapter that was trained with another than the base's own
+TEXT_ENCODER_DIR = "text_encoder"  # beside an adapter that was trained with a tuned one
 CLASSES = {
     "unet": ("diffusers", "UNet2DConditionModel"),
     "vae": ("diffusers", "AutoencoderKL"),
