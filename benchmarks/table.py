@@ -297,7 +297,7 @@ ROWS = [
     ),
     (
         "language",
-        "sentences against classes at equal steps from random weights, points right by the judge: "
+        "sentences against classes at equal steps from one start, points right by the judge: "
         "colour, pattern, category",
         lambda r: ", ".join(
             points(row["value"], row["ci"])

@@ -17,6 +17,7 @@ class InputError(ValueError):
 METHODS = ("lora", "baseline", "full")
 DEVICES = ("auto", "cpu", "cuda")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+STARTS = ("base", "deaf", "scratch")
 TARGETS = ("attention", "attention+ff", "attention+ff+conv")
 SCHEDULES = ("constant", "cosine")
 PREDICTIONS = ("", "epsilon", "v_prediction")
@@ -36,7 +37,7 @@ class TrainConfig:
     data: str = ""  # name in data_manifest.yaml, or folder
     captions: str = ""  # a file of `data captions` instead of the data's own; "" = its own
     text_encoder: str = ""  # a CLIP (of `clip tune`, say) whose text encoder it hears; "" = base's
-    from_scratch: bool = False  # baseline, full: from random weights, not from the base's UNet
+    start: str = "base"  # baseline, full: base | deaf (cross-attention at random) | scratch (all)
     classes: str = ""  # baseline: its classes' attributes, such as category,colour; "" = none
     rank: int = 8  # LoRA rank
     targets: str = "attention"  # layers with LoRA: attention | attention+ff | attention+ff+conv
@@ -103,6 +104,7 @@ class TrainConfig:
         _check_choice("dtype", self.dtype, DTYPES)
         _check_choice("targets", self.targets, TARGETS)
         _check_choice("schedule", self.schedule, SCHEDULES)
+        _check_choice("start", self.start, STARTS)
         _check_choice("prediction", self.prediction, PREDICTIONS)
         _check_choice("optimizer", self.optimizer, OPTIMIZERS)
         for key in ("batch_size", "accumulate", "keep_checkpoints", "eval_items"):
@@ -143,8 +145,8 @@ class TrainConfig:
         for key in ("dora", "text_rank"):
             if getattr(self, key) and self.method != "lora":
                 raise InputError(f"{key} is for method lora, not for {self.method}")
-        if self.from_scratch and self.method == "lora":
-            raise InputError("from_scratch is for the methods baseline and full: LoRA needs a base")
+        if self.start != "base" and self.method == "lora":
+            raise InputError(f"start {self.start!r} is for baseline and full: LoRA needs a base")
         if self.resolution % 8:
             raise InputError(
                 f"resolution is {self.resolution}; give a multiple of 8, or 0 for the base's own"

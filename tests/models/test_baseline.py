@@ -7,7 +7,14 @@ from PIL import Image
 
 from tvhelpers.config import InputError, build_config
 from tvhelpers.models.base import find_base, load_part
-from tvhelpers.models.baseline import Classes, add_classes, find_classes, read_classes, told
+from tvhelpers.models.baseline import (
+    Classes,
+    add_classes,
+    find_classes,
+    forgetful,
+    read_classes,
+    told,
+)
 from tvhelpers.sample.sampler import Request, Sampler, generate
 from tvhelpers.train.trainer import train
 
@@ -96,18 +103,28 @@ def test_the_empty_baseline_hears_nothing(tiny_base, photo_folder, tmp_path):
     assert np.array_equal(*pictures)
 
 
-def test_from_scratch_begins_with_other_weights(tiny_base, photo_folder, tmp_path):
+def test_a_start_forgets_all_or_what_was_read(tiny_base, photo_folder, tmp_path):
+    base = find_base(str(tiny_base))
+    before = load_part(base, "unet").state_dict()
+    for start, kept in (("scratch", False), ("deaf", True)):
+        after = forgetful(load_part(base, "unet"), start, 3).state_dict()
+        again = forgetful(load_part(base, "unet"), start, 3).state_dict()
+        for name, weight in after.items():
+            assert torch.equal(weight, again[name])
+            if name.endswith("to_k.weight"):  # others begin at one or zero anyway
+                assert torch.equal(weight, before[name]) == (kept and ".attn1." in name), name
     losses = {}
-    for scratch in (False, True):
+    for start in ("base", "deaf"):
         config = build_config(
-            method="full", from_scratch=scratch, base=str(tiny_base), data=str(photo_folder),
-            steps=1, batch_size=4, eval_items=4, checkpoint_steps=0, device="cpu", seed=3,
+            method="full", start=start, base=str(tiny_base), data=str(photo_folder), steps=1,
+            batch_size=4, eval_items=4, checkpoint_steps=0, device="cpu",
         )  # fmt: skip
-        out = tmp_path / str(scratch)
-        losses[scratch] = train(config, out, root=tmp_path, say=str)["held_out_loss_base"]
-    assert losses[True] != losses[False]
-    with pytest.raises(InputError, match="from_scratch is for the methods baseline and full"):
-        build_config(method="lora", from_scratch=True)
+        losses[start] = train(config, tmp_path / start, root=tmp_path, say=str)[
+            "held_out_loss_base"
+        ]
+    assert losses["deaf"] != losses["base"]
+    with pytest.raises(InputError, match="is for baseline and full: LoRA needs a base"):
+        build_config(method="lora", start="scratch")
 
 
 def test_classes_are_for_the_baseline():

@@ -119,6 +119,18 @@ def add_classes(unet, classes: Classes) -> None:
     unet.register_to_config(num_class_embeds=len(rows))
 
 
+def forgetful(unet, start: str, seed: int):
+    """Return the UNet with random weights: all of them ("scratch"), or those of cross-attention
+    ("deaf"), so that it still draws but has never read a word."""
+    torch.manual_seed(seed)
+    fresh = type(unet).from_config(unet.config)
+    if start == "scratch":
+        return fresh
+    heard = {name: w for name, w in fresh.state_dict().items() if ".attn2." in name}
+    unet.load_state_dict(unet.state_dict() | heard)
+    return unet
+
+
 @contextlib.contextmanager
 def told(unet, labels: Sequence[int], guided: bool) -> Iterator[None]:
     """Within the block, the UNet is told `labels`, one a picture; `guided`: after as many zeros.

@@ -32,7 +32,7 @@ from tvhelpers.models.base import (
     unet_digest,
     with_text_encoder,
 )
-from tvhelpers.models.baseline import Classes, add_classes, find_classes
+from tvhelpers.models.baseline import Classes, add_classes, find_classes, forgetful
 from tvhelpers.runtime import (
     Interrupted,
     choose_device,
@@ -112,9 +112,8 @@ def train(
             progress=spoken_progress(say, "latent cache"),
         )
         write_json(run_dir / "held_out.json", [source.item_ids[item] for item in held_out])
-        if config.from_scratch:
-            torch.manual_seed(seed_for(config.seed, "unet"))
-            unet = type(unet).from_config(unet.config)
+        if config.start != "base":
+            unet = forgetful(unet, config.start, seed_for(config.seed, "unet"))
         if classes.words:
             add_classes(unet, classes)
         trainer = Trainer(config, unet, scheduler, cache, train_items, held_out, device, dtype)
