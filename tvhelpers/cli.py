@@ -65,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_generate(verbs)
     _add_data(verbs)
     _add_train(verbs)
+    _add_adapter(verbs)
     _add_clip(verbs)
     _add_score(verbs)
     _add_mini(verbs)
@@ -105,6 +106,7 @@ def _add_generate(verbs) -> None:
     verb.add_argument(
         "--size", type=int, default=0, metavar="PX", help="pixels a side (default: the base's own)"
     )
+    verb.add_argument("--strength", type=float, default=1.0, help="times the adapter (default: 1)")
     verb.add_argument("--device", default="auto", help=f"{', '.join(DEVICES)} (default: auto)")
     verb.add_argument(
         "--batch-size", type=int, default=8, help="pictures drawn at once (default: 8)"
@@ -122,6 +124,7 @@ def run_generate(options) -> list[dict]:
         options.steps,
         options.guidance,
         options.size,
+        options.strength,
     )
     if options.batch_size < 1:
         raise InputError(f"batch-size is {options.batch_size}; give 1 or more")
@@ -137,6 +140,14 @@ def _add_data(verbs) -> None:
     data = verbs.add_parser("data", help="Look into data, convert and report on it.")
     data = data.add_subparsers(required=True, metavar="VERB")
     add_verbs(lambda name, run, text: _verb(data, name, run, text))
+
+
+def _add_adapter(verbs) -> None:
+    from tvhelpers.cli_adapter import add_verbs
+
+    adapter = verbs.add_parser("adapter", help="Look into adapters, convert, blend and merge them.")
+    adapter = adapter.add_subparsers(required=True, metavar="VERB")
+    add_verbs(lambda name, run, text: _verb(adapter, name, run, text))
 
 
 def _add_clip(verbs) -> None:

@@ -168,16 +168,24 @@ def text_digest(base: BaseLocation) -> str:
 
 def save_pipeline(base: BaseLocation, unet, folder: Path, scheduler=None) -> None:
     """Write the base's pipeline with another UNet, and `scheduler` where it was trained with
-    another one, as a folder that stock diffusers loads.
-
-    The guidance scale that suits the base is written beside it, for `find_base`.
-    """
+    another one, as `write_pipeline` does."""
     pipe = load_pipeline(base)
     pipe.unet = unet
+    write_pipeline(pipe, base, folder, scheduler)
+
+
+def write_pipeline(pipe, base: BaseLocation, folder: Path, scheduler=None, **about) -> None:
+    """Write a pipeline that was made from `base`, with the base's scheduler where no other is
+    given, as a folder that stock diffusers loads.
+
+    What it is about, and the guidance scale that suits the base, are written beside it, for
+    `find_base`.
+    """
     pipe.scheduler = scheduler or load_part(base, "scheduler")
     aside = make_dir(folder.with_name(f".{folder.name}.partial"))
     pipe.save_pretrained(aside)
-    write_json(aside / ABOUT_FILE, {"trained_from": base.name, "guidance": base.guidance})
+    about = {"trained_from": base.name, "guidance": base.guidance, **about}
+    write_json(aside / ABOUT_FILE, about)
     replace_dir(aside, folder)
 
 

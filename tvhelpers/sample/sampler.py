@@ -36,7 +36,7 @@ from tvhelpers.runtime import (
 )
 from tvhelpers.sample.grid import save_grid
 from tvhelpers.train.adapter import fold_adapter, load_adapter
-from tvhelpers.train.adapter_names import read_adapter
+from tvhelpers.train.adapter_names import adapter_file, read_adapter
 
 SAY_SECONDS = 2.0  # between two lines about pictures; the last picture always has one
 
@@ -51,6 +51,7 @@ class Request:
     steps: int = 20
     guidance: float | None = None  # classifier-free guidance scale; 1 = none, None = the base's own
     size: int = 0  # pixels a side, a multiple of 8; 0 = the base's own
+    strength: float = 1.0  # times the adapter
 
     def __post_init__(self):
         if not self.prompts:
@@ -69,6 +70,8 @@ class Request:
                 raise InputError(f"{name} is {value}; give a number from {low} to {high}")
         if self.guidance is not None and not 0 <= self.guidance <= 100:
             raise InputError(f"guidance is {self.guidance:g}; give a number from 0 to 100")
+        if not abs(self.strength) <= 10:
+            raise InputError(f"strength is {self.strength:g}; give a number from -10 to 10")
         if self.seed + self.count > 2**32:  # torch's generator keeps 32 bits
             raise InputError(f"seed {self.seed} and {self.count - 1} more go past 2**32")
         if self.size % 8:
@@ -212,8 +215,7 @@ def find_adapter(base, adapter: str | None) -> Path | None:
                 f"base {base.name!r} comes with no adapter; give --adapter PATH or none"
             )
         return shipped
-    inside = Path(adapter) / "adapter.safetensors"
-    return inside if inside.is_file() else Path(adapter)
+    return adapter_file(Path(adapter))
 
 
 def own_text_encoder(adapter: Path) -> str:
@@ -288,6 +290,7 @@ def _draw(
         "steps": request.steps,
         "guidance": request.guidance,
         "size": request.size or sampler.own_size,
+        "strength": request.strength,
     }
     fixed = {**options, **sampler.identity, "versions": versions()}
     with open(out_dir / "records.jsonl", "a") as file:

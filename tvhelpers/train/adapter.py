@@ -169,7 +169,7 @@ def load_adapter(pipe, path: Path, base_name: str, digest: str) -> None:
     """
     adapter = read_adapter(path)
     made_for = adapter.about
-    if made_for and made_for["base_digest"] != digest:
+    if made_for.get("base_digest", digest) != digest:
         raise InputError(
             f"adapter {path} was made for base {made_for['base']!r} "
             f"(UNet {made_for['base_digest']}), not for {base_name!r} (UNet {digest}); "
@@ -192,10 +192,10 @@ def load_adapter(pipe, path: Path, base_name: str, digest: str) -> None:
 
 
 def fold_adapter(model: torch.nn.Module, strength: float) -> None:
-    """Add the loaded adapter, times `strength`, to the weights of a float32 model.
+    """Add what the loaded adapter changes, times `strength`, to the weights of a float32 model.
 
     Drawing then costs what it costs without an adapter.  The model's own weights are kept: what was
-    folded before leaves no trace.
+    folded before leaves no trace.  Half of a DoRA is half of its change, as of a LoRA.
     """
     from peft.tuners.tuners_utils import BaseTunerLayer
 
@@ -208,9 +208,8 @@ def fold_adapter(model: torch.nn.Module, strength: float) -> None:
             layer.merged_adapters.clear()
         else:
             layer.own_weight = weight.detach().clone()
-        layer.scale_layer(strength)
         layer.merge()
-        layer.unscale_layer()
+        weight.data.lerp_(layer.own_weight, 1 - strength)
 
 
 @contextlib.contextmanager

@@ -176,6 +176,12 @@ def _text_width(layers: dict[str, Layer]) -> int | None:
     return next(widths, None)
 
 
+def adapter_file(path: Path) -> Path:
+    """Return the path of an adapter; a run's folder stands for the adapter in it."""
+    inside = path / "adapter.safetensors"
+    return inside if inside.is_file() else path
+
+
 def read_adapter(path: Path) -> Adapter:
     """Return the adapter of a file under diffusers' or kohya's names, fp32.
 
