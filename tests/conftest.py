@@ -97,6 +97,37 @@ def tiny_base(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_clip():
+    """A function that writes a CLIP or SigLIP of a few thousand random weights."""
+
+    def tiny(folder, kind, text_width=24, picture_width=24):
+        """Write a CLIP or SigLIP of random weights with a tokenizer and return its folder."""
+        import torch
+        import transformers as t
+
+        from tvhelpers.models.mini import build_tokenizer
+
+        words = build_tokenizer(["a red dress", "a blue skirt"], folder / "words")
+        torch.manual_seed(0)
+        sides = dict(intermediate_size=32, num_hidden_layers=1, num_attention_heads=2)
+        ids = dict(bos_token_id=words.bos_token_id, eos_token_id=words.eos_token_id)
+        ids["pad_token_id"] = words.pad_token_id
+        text = dict(sides, vocab_size=len(words), hidden_size=16, max_position_embeddings=20, **ids)
+        vision = dict(sides, hidden_size=picture_width, image_size=32, patch_size=16)
+        if kind == "siglip":
+            text |= {"projection_size": text_width}
+            model = t.SiglipModel(t.SiglipConfig(text_config=text, vision_config=vision))
+        else:
+            config = t.CLIPConfig(text_config=text, vision_config=vision, projection_dim=text_width)
+            model = t.CLIPModel(config)
+        model.save_pretrained(folder / "model")
+        words.save_pretrained(folder / "model")
+        return folder / "model"
+
+    return tiny
+
+
+@pytest.fixture(scope="session")
 def photo_folder(tmp_path_factory) -> Path:
     """24 small pictures of 12 products with captions, as a photo folder with metadata.csv."""
     import csv

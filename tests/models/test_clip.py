@@ -31,33 +31,9 @@ def test_lengths_count_start_and_end_and_what_would_be_cut(clip):
     assert clip.texts(["red " * 100]).shape == (1, 128)
 
 
-def tiny(folder, kind, text_width=24, picture_width=24):
-    """Write a CLIP or SigLIP of random weights with a tokenizer and return its folder."""
-    import transformers as t
-
-    from tvhelpers.models.mini import build_tokenizer
-
-    words = build_tokenizer(["a red dress", "a blue skirt"], folder / "words")
-    torch.manual_seed(0)
-    sides = dict(intermediate_size=32, num_hidden_layers=1, num_attention_heads=2)
-    ids = dict(bos_token_id=words.bos_token_id, eos_token_id=words.eos_token_id)
-    ids["pad_token_id"] = words.pad_token_id
-    text = dict(sides, vocab_size=len(words), hidden_size=16, max_position_embeddings=20, **ids)
-    vision = dict(sides, hidden_size=picture_width, image_size=32, patch_size=16)
-    if kind == "siglip":
-        text |= {"projection_size": text_width}
-        model = t.SiglipModel(t.SiglipConfig(text_config=text, vision_config=vision))
-    else:
-        config = t.CLIPConfig(text_config=text, vision_config=vision, projection_dim=text_width)
-        model = t.CLIPModel(config)
-    model.save_pretrained(folder / "model")
-    words.save_pretrained(folder / "model")
-    return folder / "model"
-
-
 @pytest.mark.parametrize("kind", ["clip", "siglip"])
-def test_any_clip_embeds_alike_alone_and_in_company(kind, tmp_path):
-    clip = Clip(str(tiny(tmp_path, kind)), "cpu")
+def test_any_clip_embeds_alike_alone_and_in_company(kind, tiny_clip, tmp_path):
+    clip = Clip(str(tiny_clip(tmp_path, kind)), "cpu")
     assert (clip.size, clip.limit, clip.padded) == (32, 20, kind == "siglip")
     texts = ["a red dress", "a", "a blue skirt " * 30]
     for encode, items in ((clip.images, PIXELS[:3]), (clip.texts, texts)):
@@ -80,12 +56,12 @@ def test_a_photo_is_padded_and_not_squeezed(clip):
     torch.testing.assert_close(clip.images([wide]), clip.images([square]))
 
 
-def test_sides_that_do_not_fit_and_half_a_clip_are_said(tmp_path):
+def test_sides_that_do_not_fit_and_half_a_clip_are_said(tiny_clip, tmp_path):
     from transformers import CLIPModel
 
     with pytest.raises(InputError, match="pictures 32 numbers and texts 24: its projections do"):
-        Clip(str(tiny(tmp_path / "a", "siglip", 24, 32)), "cpu")
-    folder = tiny(tmp_path / "b", "clip")
+        Clip(str(tiny_clip(tmp_path / "a", "siglip", 24, 32)), "cpu")
+    folder = tiny_clip(tmp_path / "b", "clip")
     model = CLIPModel.from_pretrained(folder)
     model.text_model.config.save_pretrained(folder)
     with pytest.raises(InputError, match="has no picture side and text side"):

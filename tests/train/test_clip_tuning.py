@@ -126,6 +126,17 @@ def test_what_is_tuned_gains_and_resumes_to_the_same_bytes(method, rate, tmp_pat
         )
 
 
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_a_siglip_is_tuned_too(method, tiny_clip, tmp_path):
+    clip = Clip(str(tiny_clip(tmp_path, "siglip")), "cpu")
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), dtype=np.uint8)
+    rows = [{"category": str(i % 4)} for i in range(16)]
+    shown = Pairs(pixels, [f"a red dress {i % 4}" for i in range(16)], rows, clip.size)
+    config = ClipTuning(**{**vars(SMALL), "method": method, "learning_rate": 1e-2})
+    result, _ = tune_clip(clip, shown, shown, config, tmp_path / "out")
+    assert result["curve"][-1]["held_out_loss"] < result["curve"][0]["held_out_loss"]
+
+
 def test_it_stops_where_held_out_pictures_gain_no_more(tmp_path):
     train, held_out = pairs(1, 16), pairs(2, 16)
     config = ClipTuning(
