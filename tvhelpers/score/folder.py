@@ -33,7 +33,9 @@ class Measures:
         self.classifier, self.extractor, self.clip = classifier, extractor, clip
         self.probs = RowCache(cache, ["probs", classifier.name, classifier.digest])
         self.colours = RowCache(cache, ["colour", colour.RULES])
-        self.embeddings = clip and RowCache(cache, ["clip", clip.name, unet_digest(clip.model)])
+        self.embeddings = clip and RowCache(
+            cache, ["clip, padded", clip.name, unet_digest(clip.model)]
+        )
         self.features = extractor and RowCache(
             cache, ["features", extractor.name, extractor.digest]
         )
