@@ -120,8 +120,10 @@ def add_classes(unet, classes: Classes) -> None:
 
 
 def forgetful(unet, start: str, seed: int):
-    """Return the UNet with random weights: all of them ("scratch"), or those of cross-attention
-    ("deaf"), so that it still draws but has never read a word."""
+    """Return the UNet with random weights: all of them ("scratch"), those of cross-attention
+    ("deaf"), so that it still draws but has never read a word, or none ("base")."""
+    if start == "base":
+        return unet
     torch.manual_seed(seed)
     fresh = type(unet).from_config(unet.config)
     if start == "scratch":

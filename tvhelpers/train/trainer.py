@@ -82,8 +82,8 @@ def train(
     source = open_source(config.data, bare=bool(config.captions))
     if config.captions:
         source = with_captions(source, Path(config.captions))
-    base, root = base or find_base(config.base), root or root_dir()
-    base = with_text_encoder(base, config.text_encoder)
+    base = with_text_encoder(base or find_base(config.base), config.text_encoder)
+    root = root or root_dir()
     device = choose_device(config.device)
     dtype, reason = choose_dtype(config.dtype, device)
     unet = load_part(base, "unet")
@@ -93,8 +93,7 @@ def train(
     classes = find_classes(config.classes, source.attributes) if config.classes else Classes()
     request = {**to_dict(config), "data_fingerprint": source.fingerprint, "base_digest": digest}
     where = ("device", "data", "base", "captions", "text_encoder")  # what is there is in digests
-    if base.text_encoder:
-        request["text_encoder_digest"] = text_digest(base)
+    request |= _heard(base)
     with locked(make_dir(run_dir) / ".lock"):
         claim_dir(run_dir, request, "training", marker="config.json", ignore=where)
         if is_finished(run_dir, config.method):
@@ -112,8 +111,7 @@ def train(
             progress=spoken_progress(say, "latent cache"),
         )
         write_json(run_dir / "held_out.json", [source.item_ids[item] for item in held_out])
-        if config.start != "base":
-            unet = forgetful(unet, config.start, seed_for(config.seed, "unet"))
+        unet = forgetful(unet, config.start, seed_for(config.seed, "unet"))
         if classes.words:
             add_classes(unet, classes)
         trainer = Trainer(config, unet, scheduler, cache, train_items, held_out, device, dtype)
@@ -126,6 +124,11 @@ def train(
     before, after = result["held_out_loss_base"], result["held_out_loss"]
     say(f"held-out fixed-noise loss {before:.4f} -> {after:.4f} ({after / before - 1:+.1%})")
     return result
+
+
+def _heard(base: BaseLocation) -> dict:
+    """Return what names the text encoder, where it is not the base's own."""
+    return {"text_encoder_digest": text_digest(base)} if base.text_encoder else {}
 
 
 def noise_schedule(base: BaseLocation, config: TrainConfig):
@@ -429,11 +432,10 @@ def _about(trainer: Trainer, base: BaseLocation, digest: str, fingerprint: str) 
     """Return what an adapter's file says of its making; no path and no date."""
     config, rows = trainer.config, manifest.entries()
     names = {"base": base.name, "data": config.data}
-    heard = {"text_encoder_digest": text_digest(base)} if base.text_encoder else {}
     return {
         "base": base.name,
         "base_digest": digest,
-        **heard,
+        **_heard(base),
         "data_digest": fingerprint,
         "steps": trainer.step,
         "rank": config.rank,
