@@ -97,6 +97,11 @@ def test_errors_are_shown_and_what_is_typed_is_escaped(studio):
     assert evil not in studio.caption.value and "&lt;img" in studio.caption.value
     shown = studio.gallery.children[0].children[1].value
     assert evil not in shown and "&lt;img" in shown
+    studio.prompt.value, seed = "   ", studio.seed.value
+    studio.start()
+    studio.wait(60)
+    assert studio.seed.value == seed  # that of the picture shown
+    studio.prompt.value = "a dress"
     studio.seed.value, studio.lock.value = -5, True
     studio.start()
     studio.wait(60)

@@ -149,14 +149,14 @@ class PromptStudio:
 
     def draw(self) -> Image.Image:
         """Draw what the controls say, show it, and return the picture."""
-        if not self.lock.value and self.made:
-            self.seed.value = random.randrange(2**31)
+        keep = self.lock.value or not self.made
         request = Request(
             (self.prompt.value,),
-            seed=self.seed.value,
+            seed=self.seed.value if keep else random.randrange(2**31),
             steps=self.steps.value,
             guidance=self.guidance.value,
         )
+        self.seed.value = request.seed
         self.progress.max, self.progress.value = request.steps, 0
         self._say("Drawing…")
         drawn = self.sampler.sample(
@@ -215,7 +215,8 @@ class PromptStudio:
 
     def _say(self, text: str, wrong: bool = False) -> None:
         colour = "#b00020" if wrong else "inherit"
-        self.status.value = f"<span style='color:{colour}'>{html.escape(text)}</span>"
+        style = f"color:{colour};display:inline-block;line-height:1.3"
+        self.status.value = f"<span style='{style}'>{html.escape(text)}</span>"
 
     def _show(self, made: dict) -> None:
         self.made.insert(0, made)
