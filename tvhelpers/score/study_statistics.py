@@ -1,0 +1,164 @@
+"""What a human study is computed with: arrays in, figures out.
+
+A vote is one of outcomes 0 (the first system), 1 (no difference), 2 (the second).  Votes of one
+rater are alike, and so are votes on one prompt; every interval here redraws both.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+DRAWS = 2000  # of a bootstrap
+RIDGE = 0.01  # keeps strengths finite where one system always won; else it moves no digit shown
+
+
+def resampled_weights(raters, prompts, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
+    """Return how often each vote counts (draws, N) when raters and prompts (N,), numbers from 0,
+    are both drawn anew: the pigeonhole bootstrap (Owen 2007)."""
+    rng = np.random.default_rng(seed)
+
+    def counts(members):
+        size = int(members.max()) + 1
+        return rng.multinomial(size, np.full(size, 1 / size), draws)[:, members]
+
+    return (counts(np.asarray(raters)) * counts(np.asarray(prompts))).astype(np.float64)
+
+
+def weighted_mean(values, weights) -> np.ndarray:
+    """Return the mean (draws,) of values (N,) under each row of weights; NaN where none counts."""
+    total = weights.sum(1)
+    return np.divide(weights @ values, total, np.full(len(weights), np.nan), where=total > 0)
+
+
+def interval(draws) -> tuple[float, float]:
+    """Return the 95 % percentile interval of bootstrap draws; NaN among them are left out."""
+    low, high = np.nanquantile(draws, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def bootstrap_p(draws, null: float) -> float:
+    """Return the two-sided p-value of `null` by how many bootstrap draws lie beyond it."""
+    draws = draws[np.isfinite(draws)]
+    beyond = min((draws <= null).sum(), (draws >= null).sum())
+    return min(1.0, 2 * (int(beyond) + 1) / (len(draws) + 1))
+
+
+def holm(p_values) -> list[float]:
+    """Return p-values adjusted for their number (Holm 1979), in the order given."""
+    adjusted, least = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(np.argsort(p_values)):
+        least = max(least, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted[i] = least
+    return adjusted
+
+
+def davidson(counts, pairs, num_systems: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return log strengths (draws, S), which sum to 0, and the log of the tie factor (draws,).
+
+    Bradley-Terry with ties (Davidson 1970) by Newton's method.  counts (draws, P, 3) are outcomes
+    of each of the `pairs` (P, 2) of systems; P(first) : P(tie) : P(second) =
+    s_first : v * sqrt(s_first * s_second) : s_second.
+    """
+    counts = np.asarray(counts, np.float64)
+    design = _davidson_design(pairs, num_systems)
+    totals, beta = counts.sum(2), np.zeros((len(counts), num_systems + 1))
+    for _ in range(60):
+        logits = np.einsum("poc,bc->bpo", design, beta)
+        probs = np.exp(logits - logits.max(2, keepdims=True))
+        probs /= probs.sum(2, keepdims=True)
+        expected = probs * totals[..., None]
+        means = np.einsum("bpo,poc->bpc", probs, design)
+        slope = np.einsum("bpo,poc->bc", counts - expected, design) - RIDGE * beta
+        curve = np.einsum("bpo,poc,pod->bcd", expected, design, design, optimize=True)
+        curve -= np.einsum("bp,bpc,bpd->bcd", totals, means, means, optimize=True)
+        curve += RIDGE * np.eye(num_systems + 1)
+        step = np.linalg.solve(curve, slope[..., None])[..., 0]
+        beta += step / np.maximum(1, np.abs(step).max(1, keepdims=True))  # at most 1 at a time
+        if np.abs(step).max() < 1e-10:
+            break
+    return beta[:, :-1], beta[:, -1]
+
+
+def _davidson_design(pairs, num_systems: int) -> np.ndarray:
+    """Return what each parameter adds to the log odds (P, 3, S + 1) of each outcome."""
+    design = np.zeros((len(pairs), 3, num_systems + 1))
+    for row, (first, second) in zip(design, pairs, strict=True):
+        row[0, first] = row[2, second] = 1
+        row[1, [first, second]] = 0.5
+        row[1, -1] = 1
+    return design
+
+
+def krippendorff_alpha(table, level: str = "nominal") -> float:
+    """Return Krippendorff's alpha of a table (raters, units) with NaN where a rater gave nothing.
+
+    1 is agreement, 0 chance; NaN where there is nothing to agree on.  `level`: "nominal",
+    "ordinal" or "interval" (Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability").
+    """
+    table = np.asarray(table, np.float64)
+    values = np.unique(table[~np.isnan(table)])
+    counts = (table[:, :, None] == values).sum(0)  # (units, values)
+    counts = counts[counts.sum(1) > 1].astype(np.float64)
+    pairs = np.einsum("uc,uk->uck", counts, counts)
+    pairs[:, range(len(values)), range(len(values))] -= counts
+    observed = (pairs / (counts.sum(1) - 1)[:, None, None]).sum(0)
+    totals = observed.sum(0)
+    distance = _distances(values, totals, level)
+    expected = (np.outer(totals, totals) * distance).sum()
+    if not expected:
+        return float("nan")
+    return float(1 - (totals.sum() - 1) * (observed * distance).sum() / expected)
+
+
+def _distances(values: np.ndarray, totals: np.ndarray, level: str) -> np.ndarray:
+    if level == "nominal":
+        return 1.0 - np.eye(len(values))
+    if level == "ordinal":  # by how many answers lie between two
+        values = np.cumsum(totals) - totals / 2
+    return np.subtract.outer(values, values) ** 2
+
+
+def simulated_outcomes(rng, raters: int, prompts: int, effect: float, **model) -> np.ndarray:
+    """Return outcomes (raters, prompts) of two systems, the first chosen in a share `effect` of the
+    votes that are no tie.
+
+    The log odds differ by rater and by prompt, with `rater_sd` and `prompt_sd`; a share `ties` of
+    votes says no difference.
+    """
+    rater_sd, prompt_sd = model.get("rater_sd", 0.3), model.get("prompt_sd", 0.6)
+    odds = _mean_log_odds(effect, float(np.hypot(rater_sd, prompt_sd)))
+    odds = odds + rater_sd * rng.standard_normal((raters, 1))
+    odds = odds + prompt_sd * rng.standard_normal((1, prompts))
+    outcomes = np.where(rng.random(odds.shape) < 1 / (1 + np.exp(-odds)), 0, 2)
+    return np.where(rng.random(odds.shape) < model.get("ties", 0.0), 1, outcomes)
+
+
+def _mean_log_odds(share: float, sd: float) -> float:
+    """Return the mean of normal log odds whose mean share is `share`, by bisection."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
+    low, high = -20.0, 20.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        mean = (weights / (1 + np.exp(-(middle + sd * nodes)))).sum() / weights.sum()
+        low, high = (middle, high) if mean < share else (low, middle)
+    return (low + high) / 2
+
+
+def simulated_studies(
+    raters: int, prompts: int, effect: float, studies: int, *, draws: int = 500, seed=0, **model
+) -> dict[str, float]:
+    """Return shares of simulated studies of two systems: `found` (the first is better and its
+    interval is clear of 1/2), `called_different`, `covered` (the truth is in the interval) and
+    `order` (the better one is placed first); and the mean half width of the interval."""
+    index = np.indices((raters, prompts)).reshape(2, -1)
+    truth = effect * (1 - model.get("ties", 0.0)) + model.get("ties", 0.0) / 2
+    rows = []
+    for number in range(studies):
+        rng = np.random.default_rng((seed, number))
+        wins = 1 - simulated_outcomes(rng, raters, prompts, effect, **model).ravel() / 2
+        weights = resampled_weights(*index, draws, seed=(seed, number, 1))
+        low, high = interval(weighted_mean(wins, weights))
+        rows.append((low > 0.5, low > 0.5 or high < 0.5, low <= truth <= high, wins.mean() > 0.5,
+                     (high - low) / 2))  # fmt: skip
+    names = ("found", "called_different", "covered", "order", "half_width")
+    return dict(zip(names, np.mean(rows, 0).tolist(), strict=True))
