@@ -122,9 +122,9 @@ def wait_for(address, log):
     raise AssertionError(log.read_text()[-2000:])
 
 
-def open_and_run(page, address):
+def open_and_run(page, address, name="studio.ipynb", button="Generate"):
     place = "notebooks" if CLASSIC else "lab/tree"
-    page.goto(f"{address}/{place}/studio.ipynb{'' if CLASSIC else '?reset'}")
+    page.goto(f"{address}/{place}/{name}{'' if CLASSIC else '?reset'}")
     if CLASSIC:
         page.wait_for_function(READY_CLASSIC, timeout=60_000)
         page.wait_for_timeout(1500)
@@ -133,7 +133,7 @@ def open_and_run(page, address):
         ready = "() => window.jupyterapp && document.querySelector('.jp-NotebookPanel .jp-Cell')"
         page.wait_for_function(ready, timeout=60_000)
         page.evaluate(RUN_LAB)
-    playwright.expect(page.get_by_role("button", name="Generate", exact=True)).to_be_visible(
+    playwright.expect(page.get_by_role("button", name=button, exact=True)).to_be_visible(
         timeout=120_000
     )
 

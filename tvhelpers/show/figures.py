@@ -138,6 +138,33 @@ def systems(pictures: dict[str, Sequence], prompts: Sequence[str]) -> Image.Imag
     return _render(figure)
 
 
+def points(groups: dict[str, dict], label: str, mark: float | None = None) -> Image.Image:
+    """Return points with intervals of {row: {series: (value, low, high)}}, one colour a series; a
+    dashed line at `mark`."""
+    series = list(dict.fromkeys(name for rows in groups.values() for name in rows))
+    figure = Figure(figsize=(6.8, 1.1 + (0.16 + 0.27 * len(series)) * len(groups)))
+    ax = _plain(figure.add_subplot())
+    for number, name in enumerate(series):
+        colour = COLOURS[(number + 1) % len(COLOURS)]
+        shift = 0.7 * ((number + 0.5) / len(series) - 0.5)
+        for i, rows in enumerate(groups.values()):
+            if name in rows:
+                value, low, high = rows[name]
+                ax.plot([low, high], [i + shift] * 2, color=colour, lw=2, solid_capstyle="round")
+                ax.plot(value, i + shift, "o", color=colour, ms=6, label=name if not i else None)
+                ax.annotate(f"{value:.2f}", (value, i + shift), (0, 5), fontsize=8, ha="center",
+                            textcoords="offset points", color=colour)  # fmt: skip
+    if mark is not None:
+        ax.axvline(mark, color=SOFT, lw=1, ls="--", zorder=0)
+    ax.set_yticks(range(len(groups)), list(groups), fontsize=9)
+    ax.set_ylim(len(groups) - 0.4, -0.6)
+    ax.tick_params(axis="y", length=0)
+    ax.set_xlabel(label, fontsize=9)
+    if len(series) > 1:
+        ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    return _render(figure)
+
+
 def rarefaction_curve(rows: Sequence[dict], label: str) -> Image.Image:
     """Return the score at growing numbers of images: rows of `score.metrics.rarefaction`."""
     figure = Figure(figsize=(6.4, 3))
