@@ -68,6 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_adapter(verbs)
     _add_clip(verbs)
     _add_score(verbs)
+    _add_study(verbs)
     _add_mini(verbs)
     return parser
 
@@ -227,6 +228,14 @@ def run_score(options) -> dict:
     )
     print(format_table(result))
     return result
+
+
+def _add_study(verbs) -> None:
+    from tvhelpers.cli_study import add_verbs
+
+    study = verbs.add_parser("study", help="Ask people: make a study, collect votes, analyse.")
+    study = study.add_subparsers(required=True, metavar="VERB")
+    add_verbs(lambda name, run, text: _verb(study, name, run, text))
 
 
 def _add_mini(verbs) -> None:
