@@ -1,4 +1,4 @@
-"""Claims: the six notebooks on mini take at most 6 minutes together on two cores, and 90 s the
+"""Claims: all notebooks on mini take at most 6 minutes together on two cores, and 90 s the
 second time; killed at three random moments and run again, they leave the same artefacts.
 
 python benchmarks/notebooks.py WORK_DIR [--pages DIR]    writes results/notebooks.json
