@@ -317,6 +317,29 @@ ROWS = [
             percent(row["all"]["value"]) for row in r["table_2_on_mini"]["systems"].values()
         ),
     ),
+    (
+        "study_simulator",
+        "human study, 5 raters, 138 prompts: two equal systems called different; a share of .6 put "
+        "in order (with an interval clear of 1/2)",
+        lambda r: (
+            f"{r['5 raters, 138 prompts']['planted 0.5']['called_different']:.2f}; "
+            f"{r['5 raters, 138 prompts']['planted 0.6']['order']:.3f} "
+            f"({r['5 raters, 138 prompts']['planted 0.6']['found']:.2f})"
+        ),
+    ),
+    (
+        "study_simulator",
+        "95 % interval of the study: coverage (of votes taken as independent)",
+        lambda r: (
+            f"{spread(row['covered'] for row in r['5 raters, 138 prompts'].values())} "
+            f"({spread(row['covered'] for row in r['votes taken as independent'].values())})"
+        ),
+    ),
+    (
+        "study_votes",
+        "10,000 votes cast by 8 processes at once, one after another killed: lost, doubled",
+        lambda r: f"{r['lost'] + r['missing']}, {r['doubled']}; {r['kills']} kills",
+    ),
 ]
 
 
