@@ -81,7 +81,7 @@ class StudyApp:
             W.Image(value=self.study.picture(name), format="png", width=side) for name in names
         ]
         for image in images:
-            image.layout.margin = "8px"
+            image.layout.margin, image.layout.border = "8px", "1px solid #e4e1dc"
         return W.HBox(images, layout=_centre())
 
     def _buttons(self, trial: Trial) -> W.Box:
