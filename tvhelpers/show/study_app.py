@@ -15,7 +15,7 @@ from tvhelpers.config import InputError
 from tvhelpers.score.study import SCALES, Study, Trial, check_code
 from tvhelpers.score.study_votes import VoteBox, vote_of
 
-LARGE, SMALL = 380, 170  # pixels
+LARGE, MIDDLE, SMALL = 380, 280, 150  # pixels
 SOFT = "#6b7075"
 LABELS = {
     "left": "Left", "same": "No difference", "right": "Right",
@@ -35,6 +35,7 @@ class StudyApp:
         self.begin = _button("I agree, begin", "primary", lambda: self._guarded(self._enter))
         self.progress = W.IntProgress(0, 0, 1, layout=W.Layout(width=f"{2 * LARGE}px"))
         self.stage = W.VBox(layout=_centre())
+        self.stage.layout.min_height = "600px"  # so that the page stays where it was scrolled to
         self.box = W.VBox([self.stage, self.status], layout=_centre())
         self._welcome()
 
@@ -67,7 +68,7 @@ class StudyApp:
         shown = [self.progress, count, heading]
         if trial.prompt:
             shown.append(_text(f"“{trial.prompt}”", 22))
-        pictures = self._pictures(trial.shown, LARGE)
+        pictures = self._pictures(trial.shown, MIDDLE if trial.references else LARGE)
         if trial.references:
             real = self._pictures(trial.references, SMALL)
             note = _text("real pictures of the kind", 13, SOFT)
@@ -95,10 +96,11 @@ class StudyApp:
 
     def _grades(self, trial: Trial) -> W.Box:
         """Return rows of 1 to 5, and a button that waits until each has one."""
-        style = {"description_width": "150px", "button_width": "44px"}
-        rows = [
-            W.ToggleButtons(options=list("12345"), value=None, description=name, style=style)
-            for name in SCALES.values()
+        style = {"button_width": "44px"}
+        rows = [W.ToggleButtons(options=list("12345"), value=None, style=style) for _ in SCALES]
+        lines = [
+            W.HBox([W.HTML(f"<div style='width:150px;text-align:right'>{name}</div>"), row])
+            for name, row in zip(SCALES.values(), rows, strict=True)
         ]
         go = _button(
             "Next", "primary", lambda: self._answer(trial, "".join(row.value for row in rows))
@@ -107,7 +109,7 @@ class StudyApp:
         for row in rows:
             row.observe(lambda _: setattr(go, "disabled", not all(r.value for r in rows)), "value")
         hint = _text("1: far worse than the real ones, 5: as good", 13, SOFT)
-        return W.VBox([hint, *rows, go], layout=_centre())
+        return W.VBox([hint, *lines, go], layout=_centre())
 
     def _answer(self, trial: Trial, answer: str) -> None:
         if not self.todo or self.todo[0] is not trial:  # a second click, while the first was kept
