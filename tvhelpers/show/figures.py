@@ -153,7 +153,8 @@ def points(groups: dict[str, dict], label: str, mark: float | None = None) -> Im
                 ax.plot([low, high], [i + shift] * 2, color=colour, lw=2, solid_capstyle="round")
                 ax.plot(value, i + shift, "o", color=colour, ms=6, label=name if not i else None)
                 ax.annotate(f"{value:.2f}", (value, i + shift), (0, 5), fontsize=8, ha="center",
-                            textcoords="offset points", color=colour)  # fmt: skip
+                            textcoords="offset points", color=colour,
+                            bbox={"fc": "white", "ec": "none", "pad": 0.5})  # fmt: skip
     if mark is not None:
         ax.axvline(mark, color=SOFT, lw=1, ls="--", zorder=0)
     ax.set_yticks(range(len(groups)), list(groups), fontsize=9)
