@@ -459,7 +459,7 @@ def _finish(
                 load_part(base, "text_encoder").save_pretrained(run_dir / TEXT_ENCODER_DIR)
             save_adapter(models, path, _about(trainer, base, digest, fingerprint))
             check_adapter(models, path, base)
-            say(f"{path} and {kohya_path(path).name} load in stock diffusers as they were trained")
+            say(f"{path} and {kohya_path(path).name}, loaded anew, predict what was trained")
         else:
             unet = trainer.unet.to(memory_format=torch.contiguous_format)
             save_pipeline(base, unet, run_dir / "pipeline", noise_schedule(base, config))
