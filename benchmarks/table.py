@@ -64,6 +64,12 @@ def decoding_costs(rows: dict) -> str:
     return "; ".join(f"{name} {a} / {b}" for name, (a, b) in costs.items())
 
 
+def furthest(result: dict, reader: str) -> float:
+    """Return the largest difference of a reader's pictures over all cases."""
+    rows = result["cases"].values()
+    return max(row[key] for row in rows for key in row if key.endswith(reader))
+
+
 # (result file, claim, figure of the result)
 ROWS = [
     (
@@ -132,6 +138,17 @@ ROWS = [
         "real_photo_adapter",
         "adapter on 2,000 real photos, held-out fixed-noise loss against the base's",
         lambda r: f"{percent(r['reduction'])} lower, {r['minutes']:.0f} minutes on two cores",
+    ),
+    (
+        "adapter_round_trip",
+        "pictures from an adapter's two files by stock diffusers, by kohya's scripts, beside the "
+        "trained model's: furthest pixel, of 0..1",
+        lambda r: f"{furthest(r, 'stock diffusers'):.0e}, {furthest(r, 'scripts'):.0e}",
+    ),
+    (
+        "adapter_round_trip",
+        "a blend of two adapters beside both at once: furthest pixel, of 0..1",
+        lambda r: f"{max(r['blend']['diffusers names'], r['blend']['kohya names']):.0e}",
     ),
     (
         "resume",

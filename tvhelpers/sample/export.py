@@ -9,9 +9,18 @@ from pathlib import Path
 import torch
 
 from tvhelpers.config import InputError
-from tvhelpers.models.base import BaseLocation, load_pipeline, unet_digest, write_pipeline
+from tvhelpers.models.base import (
+    BaseLocation,
+    load_pipeline,
+    unet_digest,
+    with_text_encoder,
+    write_pipeline,
+)
+from tvhelpers.sample.sampler import own_text_encoder
 from tvhelpers.train.adapter import fold_adapter, load_adapter
 from tvhelpers.train.adapter_names import Adapter, Layer, read_adapter, read_metadata, write_adapter
+
+DIGESTS = ("base_digest", "text_encoder_digest")  # what an adapter was made for
 
 
 def show(path: Path) -> dict:
@@ -92,15 +101,19 @@ def _beside(name: str, first: Layer, second: Layer) -> Layer:
 def _blended_about(adapters: Sequence[Adapter], weights: Sequence[float]) -> dict:
     """Return what is known of a blend; raises InputError for adapters of two bases."""
     known = [adapter.about for adapter in adapters if "base_digest" in adapter.about]
-    if len({about["base_digest"] for about in known}) > 1:
-        names = " and ".join(sorted({f"{x['base']!r} (UNet {x['base_digest']})" for x in known}))
+    made_for = {tuple(x.get(key, "the base's") for key in DIGESTS): x["base"] for x in known}
+    if len(made_for) > 1:
+        names = " and ".join(
+            f"{made_for[digests]!r} (UNet {digests[0]}, text encoder {digests[1]})"
+            for digests in sorted(made_for)
+        )
         raise InputError(f"the adapters were made for {names}; blend adapters of one base")
     licences = {}
     for about in known:
         for key, licence in about.get("licences", {}).items():
             licences[key] = "; ".join(dict.fromkeys([*licences.get(key, "").split("; "), licence]))
     return {
-        **{key: known[0][key] for key in ("base", "base_digest") if known},
+        **{key: known[0][key] for key in ("base", *DIGESTS) if known and key in known[0]},
         "licences": {key: text.removeprefix("; ") for key, text in licences.items()},
         "blend": [
             {"weight": weight, "adapter": adapter.about}
@@ -157,6 +170,9 @@ def merge(
     """
     if out.exists():
         raise InputError(f"{out} is there already; give another name")
+    about = read_adapter(path).about
+    if "text_encoder_digest" in about:  # a tuned one, which is beside the adapter
+        base = with_text_encoder(base, own_text_encoder(path))
     pipe = load_pipeline(base)
     load_adapter(pipe, path, base.name, unet_digest(pipe.unet))
     for model in (pipe.unet, pipe.text_encoder):
@@ -167,5 +183,4 @@ def merge(
         for name, weight in (*pipe.unet.named_parameters(), *pipe.text_encoder.named_parameters()):
             if not weight.isfinite().all():
                 raise InputError(f"{name} is too large for fp16; merge without --half")
-    about = read_adapter(path).about
     write_pipeline(pipe, base, out, adapter=about, strength=strength)
