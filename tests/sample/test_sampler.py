@@ -11,7 +11,7 @@ from PIL import Image
 from tvhelpers.config import InputError
 from tvhelpers.models.base import find_base, load_part, unet_digest
 from tvhelpers.sample.sampler import Request, Sampler, find_adapter, generate
-from tvhelpers.train.adapter import add_lora, save_adapter
+from tvhelpers.train.adapter import add_lora, kohya_path, save_adapter
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +157,30 @@ def test_an_adapter_fits_its_base_in_bfloat16_too(tiny_base, tmp_path):
     job = [(0, "a red dress", 0)]
     pictures = [np.asarray(next(one.sample(job, steps=2, guidance=2))[3]) for one in (half, full)]
     assert np.abs(pictures[0].astype(int) - pictures[1]).mean() < 8
+
+
+def test_generate_takes_an_adapters_strength_and_kohyas_names(tiny_base, sampler, tmp_path):
+    base = find_base(str(tiny_base))
+    unet = load_part(base, "unet")
+    digest = unet_digest(unet)
+    for weight in add_lora(unet, rank=2, alpha=3, seed=0):
+        weight.data += 0.1
+    path = tmp_path / "adapter.safetensors"
+    save_adapter({"unet": unet}, path, {"base": "tiny", "base_digest": digest})
+    whole = Request(("a red dress",), steps=2)
+    none = Request(("a red dress",), steps=2, strength=0)
+    kohya = Sampler(str(tiny_base), str(kohya_path(path)), device="cpu")
+    (record,) = generate(kohya, none, tmp_path / "none", say=quiet)
+    assert record["strength"] == 0
+    generate(sampler, whole, tmp_path / "plain", say=quiet)
+    generate(kohya, whole, tmp_path / "kohya", say=quiet)
+    generate(Sampler(str(tiny_base), str(path), device="cpu"), whole, tmp_path / "ours", say=quiet)
+    none, plain, kohya, ours = (
+        np.asarray(Image.open(tmp_path / name / "0000_0.png")).astype(int)
+        for name in ("none", "plain", "kohya", "ours")
+    )
+    assert np.array_equal(none, plain) and not np.array_equal(kohya, plain)
+    assert np.abs(kohya - ours).max() <= 1
 
 
 def test_weights_missing_from_a_base_are_said(tiny_base, tmp_path):
