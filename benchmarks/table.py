@@ -143,12 +143,12 @@ ROWS = [
         "adapter_round_trip",
         "pictures from an adapter's two files by stock diffusers, by kohya's scripts, beside the "
         "trained model's: furthest pixel, of 0..1",
-        lambda r: f"{furthest(r, 'stock diffusers'):.0e}, {furthest(r, 'scripts'):.0e}",
+        lambda r: f"{furthest(r, 'stock diffusers'):.1g}, {furthest(r, 'scripts'):.1g}",
     ),
     (
         "adapter_round_trip",
         "a blend of two adapters beside both at once: furthest pixel, of 0..1",
-        lambda r: f"{max(r['blend']['diffusers names'], r['blend']['kohya names']):.0e}",
+        lambda r: f"{max(r['blend']['diffusers names'], r['blend']['kohya names']):.1g}",
     ),
     (
         "resume",
