@@ -12,6 +12,7 @@ START, END = "<!-- measured: benchmarks/table.py -->\n", "<!-- end of measured -
 
 
 FINE = ("right result", "named error")
+OURS, OURS_64 = "ours, checkpointing", "ours, checkpointing, batch 64"  # rows of train_memory
 
 
 def percent(share: float) -> str:
@@ -68,6 +69,13 @@ def furthest(result: dict, reader: str) -> float:
     """Return the largest difference of a reader's pictures over all cases."""
     rows = result["cases"].values()
     return max(row[key] for row in rows for key in row if key.endswith(reader))
+
+
+def times(models: dict, unit: str, rival: str) -> str:
+    """Return how many times as many images a second, or a CPU second, by model."""
+    rows = [row[f"images_per_{unit}"] for row in models.values()]
+    ratios = [row[key] for row in rows if (key := f"times_{rival}") in row]
+    return ", ".join(f"{ratio:.2f}" for ratio in ratios) + " times"
 
 
 # (result file, claim, figure of the result)
@@ -149,6 +157,45 @@ ROWS = [
         "adapter_round_trip",
         "a blend of two adapters beside both at once: furthest pixel, of 0..1",
         lambda r: f"{max(r['blend']['diffusers names'], r['blend']['kohya names']):.1g}",
+    ),
+    (
+        "train_throughput",
+        "LoRA, images a CPU second beside diffusers' script: SD 1.5 in small, mini",
+        lambda r: times(r["models"], "cpu_second", "diffusers"),
+    ),
+    (
+        "train_throughput",
+        "step losses beside it, fed the same random numbers: largest difference",
+        lambda r: f"{r['losses']['largest_difference']:.0e}, {r['losses']['steps']} steps",
+    ),
+    (
+        "train_throughput",
+        "images a second beside the paper's way (all weights, no cache): SD 1.5 in small",
+        lambda r: times(r["models"], "second", "paper"),
+    ),
+    (
+        "train_memory",
+        "memory at batch 8 beside it, SD 1.5 in small, both without the libraries' own",
+        lambda r: f"{percent(r['share_of_paper'])}, {r[OURS]['training_mb']:.0f} MB",
+    ),
+    (
+        "train_throughput_gpu",
+        "SD 1.5, 512 px, bfloat16, batch 8, images a second beside diffusers' script",
+        lambda r: f"{times(r['models'], 'second', 'diffusers')} on {r['gpu']}",
+    ),
+    (
+        "train_throughput_gpu",
+        "there: share of the matrix peak, minutes of 50,000 image-steps with the cache",
+        lambda r: "; ".join(
+            f"{percent(row['share_of_matrix_peak']['ours'])}, "
+            f"{row['minutes_of_50,000_image_steps_at_this_rate']:.1f}"
+            for row in r["models"].values()
+        ),
+    ),
+    (
+        "train_memory_gpu",
+        "there, with checkpointing: memory at batch 8, at batch 64",
+        lambda r: ", ".join(f"{r[k]['peak_mb'] / 1000:.1f} GB" for k in (OURS, OURS_64)),
     ),
     (
         "resume",
@@ -367,7 +414,8 @@ def table() -> str:
         if not (RESULTS / f"{name}.json").exists():
             continue
         result = json.loads((RESULTS / f"{name}.json").read_text())
-        lines.append(f"| {claim} | {figure(result)} | `{name}.py` |")
+        program = name.removesuffix("_gpu")
+        lines.append(f"| {claim} | {figure(result)} | `{program}.py` |")
     return "\n".join(lines) + "\n"
 
 

@@ -1,0 +1,67 @@
+"""Claims: an adapter trains at batch 8 in a quarter of the memory that the paper's way takes; on a
+data-centre GPU (SD 1.5, 512 px, bfloat16) batch 8 in 8 GB, batch 64 in 40 GB.
+
+python benchmarks/train_memory.py NEW_WORK_DIR --peer DIFFUSERS_CHECKOUT \\
+    [--peer-python PYTHON] [--peer-path PYTHONPATH]
+
+Writes results/train_memory.json, with a GPU results/train_memory_gpu.json; two minutes on two
+idle cores.  The peer's environment, the models and "paper" are those of train_throughput.py.
+
+Each row is a run of its own: the highest memory of the process, loading and the building of our
+cache included; on a CPU resident memory, of which the libraries alone take `peak_mb_of_libraries`
+(torch and diffusers imported, nothing else done), which is taken off in `training_mb`; on a GPU
+what torch had allocated.  The model of the CPU, "quarter", has as much weight for its activations
+as Stable Diffusion 1.5 at 512 pixels.
+"""
+
+import tempfile
+from pathlib import Path
+
+import torch
+from common import write_result
+from training_runs import DEVICE, Case, Peer, measure, ours, paper, parse_arguments
+
+CHECKPOINTING = {"gradient_checkpointing": True}
+
+
+def rows(work: Path, peer: Peer, out: Path) -> dict:
+    """Return {name: (case, command, how it is run)}."""
+    there = {"python": peer.python, **peer.environment()}
+    model = "sd15" if DEVICE == "cuda" else "quarter"
+    small = Case(work, model, 8, first=1, last=2)
+    table = {
+        "ours": (small, ours(small, out / "plain"), {}),
+        "ours, checkpointing": (small, ours(small, out / "less", **CHECKPOINTING), {}),
+        "diffusers": (small, peer.command(small, out / "a", 0), there),
+        "diffusers, checkpointing": (
+            small, peer.command(small, out / "b", 0, "--gradient_checkpointing"), there,
+        ),
+        "paper": (small, paper(small), {}),
+    }  # fmt: skip
+    if DEVICE == "cuda":
+        large = Case(work, model, 64, first=1, last=2)
+        table["ours, checkpointing, batch 64"] = (
+            large,
+            ours(large, out / "64", **CHECKPOINTING),
+            {},
+        )
+    return table
+
+
+def main() -> None:
+    options, peer = parse_arguments(__doc__)
+    result = {"device": DEVICE, "gpu": torch.cuda.get_device_name() if DEVICE == "cuda" else None}
+    with tempfile.TemporaryDirectory(dir=options.work_dir) as folder:
+        for name, (case, command, how) in rows(options.work_dir, peer, Path(folder)).items():
+            row = measure(case, command, **how)
+            row["training_mb"] = row["peak_mb"] - row["peak_mb_of_libraries"]
+            result[name] = row
+            print(f"{name}: {row['training_mb']:.0f} MB", flush=True)
+    least, most = result["ours, checkpointing"], result["paper"]
+    result["share_of_paper"] = least["training_mb"] / most["training_mb"]
+    result["share_of_paper_with_libraries"] = least["peak_mb"] / most["peak_mb"]
+    write_result("train_memory" + ("_gpu" if DEVICE == "cuda" else ""), result)
+
+
+if __name__ == "__main__":
+    main()

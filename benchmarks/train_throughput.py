@@ -1,0 +1,204 @@
+"""Claims: an adapter trains at 1.5 times the images a CPU second (on a GPU 1.6 times the images a
+second) of diffusers' train_text_to_image_lora.py, with the same losses when fed the same random
+numbers; and several times faster than the paper's way to train.
+
+python benchmarks/train_throughput.py NEW_WORK_DIR --peer DIFFUSERS_CHECKOUT \\
+    [--peer-python PYTHON] [--peer-path PYTHONPATH]
+
+Writes results/train_throughput.json, with a GPU results/train_throughput_gpu.json.  About ten
+minutes on two idle cores; about as long on a data-centre GPU, where no option is needed.
+
+The peer is run as it is, from a checkout of huggingface/diffusers, in an environment of its own:
+torch as here, the requirements of its examples/text_to_image, and torchvision without its
+dependencies (beside a CPU-only torch its operators must be declared first: a sitecustomize.py on
+--peer-path that defines torchvision::nms does).  It is run without data workers and with two, and
+the better of both counts.  All get the same pictures, which are of the size that is trained on (so
+that reading one is cheap), the same pipeline, dtype (CPU float32, GPU bfloat16), batch, rank and
+targets.  CPU seconds are those of the process and its data workers between two optimizer steps;
+building our cache stands apart, with the epochs after which it has paid.
+
+CPU: "quarter", Stable Diffusion 1.5 at a quarter of width and of pixels, whose encoding takes as
+large a share of a step as there (training_runs.build_sd), and mini.  GPU: "sd15", the full
+architecture at 512 pixels.  The weights are random.  "paper": paper_loop.py.
+"""
+
+import statistics
+import tempfile
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import torch
+from common import write_result
+from paper_loop import encode_text
+from training_runs import (
+    DEVICE,
+    HERE,
+    RANK,
+    SD_FLOPS,
+    Case,
+    Peer,
+    count_flops,
+    matrix_peak,
+    measure,
+    ours,
+    paper,
+    parse_arguments,
+    run,
+)
+
+from tvhelpers.config import build_config
+from tvhelpers.data.sources import open_source
+from tvhelpers.models.base import find_base, load_part
+from tvhelpers.train import diffusion
+from tvhelpers.train.latents import LatentCache, open_cache
+from tvhelpers.train.trainer import Trainer
+
+UNIT = "second" if DEVICE == "cuda" else "cpu_second"  # what a claim is about
+LOSS_STEPS = 20
+TOTAL = {"images": 10_000, "image_steps": 50_000}  # five epochs of the paper's largest set
+
+
+def cases(work: Path) -> list[Case]:
+    if DEVICE == "cuda":
+        return [Case(work, "sd15", 8, first=10, last=60)]
+    return [Case(work, "quarter", 4, first=1, last=4), Case(work, "mini", 8, first=2, last=8)]
+
+
+def one_round(case: Case, peer: Peer) -> dict[str, dict]:
+    """Return a measured run of each trainer, one after the other."""
+    there = {"python": peer.python, **peer.environment()}
+    with tempfile.TemporaryDirectory(dir=case.work) as folder:
+        out = Path(folder)
+        rows = {
+            "ours": measure(case, ours(case, out / "ours")),
+            "diffusers": measure(case, peer.command(case, out / "none", 0), **there),
+            "diffusers, 2 workers": measure(case, peer.command(case, out / "two", 2), **there),
+        }
+    if case.model != "mini":  # the paper's was Stable Diffusion
+        rows["paper"] = measure(case, paper(case))
+    return rows
+
+
+def rates(runs: list[dict], unit: str) -> dict:
+    """Return median images a `unit` ("second", "cpu_second") and how many times those of others."""
+    each = {name: [row[name][f"images_per_{unit}"] for row in runs] for name in runs[0]}
+    medians = {name: statistics.median(values) for name, values in each.items()}
+    rival = max((name for name in each if name.startswith("diffusers")), key=medians.get)
+    ratios = [a / b for a, b in zip(each["ours"], each[rival], strict=True)]
+    result = {**medians, "times_diffusers": medians["ours"] / medians[rival]}
+    if "paper" in medians:
+        result["times_paper"] = medians["ours"] / medians["paper"]
+    return {**result, "best_of_diffusers": rival, "times_diffusers_by_round": ratios}
+
+
+def compare(case: Case, peer: Peer, rounds: int, peak: float) -> dict:
+    """Return how fast each trainer is on one model, and what our cache costs."""
+    flops, cache = count_flops(case), case.cache()
+    runs = [one_round(case, peer) for _ in range(rounds)]
+    by_unit = {unit: rates(runs, unit) for unit in ("second", "cpu_second")}
+    clock, rate = by_unit["second"], by_unit[UNIT]
+    saved = 1 / rate[rate["best_of_diffusers"]] - 1 / rate["ours"]
+    cost = cache["wall_seconds" if UNIT == "second" else "cpu_seconds"]
+    seconds = TOTAL["images"] * cache["wall_seconds"] + TOTAL["image_steps"] / clock["ours"]
+    return {
+        "resolution": case.resolution,
+        "batch_size": case.batch_size,
+        "flops": {**flops, "encode_to_step_of_sd15": SD_FLOPS["encode"] / SD_FLOPS["step"]},
+        **{f"images_per_{unit}": row for unit, row in by_unit.items()},
+        "cache": {**cache, "epochs_until_it_has_paid": cost / saved},
+        "share_of_matrix_peak": {
+            "ours": flops["step"] * clock["ours"] / peak,
+            "diffusers": (flops["encode"] + flops["step"])
+            * clock[clock["best_of_diffusers"]]
+            / peak,
+        },
+        "minutes_of_50,000_image_steps_at_this_rate": seconds / 60,
+        "runs": runs,
+    }
+
+
+class Fed(LatentCache):
+    """A cache that holds what an encoder gave just now, in float32, and hands out the batches of
+    another training in their order."""
+
+    def read(self, entries):
+        batch = np.array(self.about["batches"].pop(0))
+        return torch.from_numpy(self.moments[batch]), torch.from_numpy(self.caption_index[batch])
+
+
+def fed_cache(case: Case, record: dict) -> Fed:
+    """Return our encodings of the pictures that were recorded, found in the data by their bytes."""
+    source, base = open_source(case.data), find_base(str(case.base))
+    cache = open_cache(source, base, case.resolution, False, case.work)
+    place = {source.pixels(i).tobytes(): i for i in range(len(source))}
+    batches = []
+    for pixels in record["pixels"]:
+        levels = ((pixels + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1)
+        batches.append([place[image.numpy().tobytes()] for image in levels])
+    vae = load_part(base, "vae")
+    moments = np.zeros(cache.moments.shape, np.float32)
+    with torch.no_grad():
+        for item in {item for batch in batches for item in batch}:
+            pixels = torch.tensor(source.pixels(item)).permute(2, 0, 1)[None]
+            posterior = vae.encode(pixels.float() / 127.5 - 1).latent_dist
+            moments[item] = torch.cat([posterior.mean, posterior.logvar], 1)[0].numpy()
+        parts = (load_part(base, part) for part in ("tokenizer", "text_encoder"))
+        embeds = encode_text(*parts, source.captions).numpy()
+    own = {"moments": moments, "embeds": embeds, "caption_index": np.arange(len(source))}
+    return Fed(**{**vars(cache), **own, "about": {**cache.about, "batches": batches}})
+
+
+def our_losses(case: Case, record: dict) -> list[float]:
+    """Return the losses of our trainer's steps, from the recorded adapter, pictures and noises.
+
+    The limit of the gradient's norm is out of reach: the other script's clipping does nothing.
+    """
+    config = build_config(
+        rank=RANK, learning_rate=1e-4, schedule="constant", warmup_steps=0, caption_dropout=0.0,
+        min_snr_gamma=0.0, flip=False, batch_size=case.batch_size, steps=case.last,
+        max_grad_norm=1e9,
+    )  # fmt: skip
+    base, cache = find_base(str(case.base)), fed_cache(case, record)
+    unet, scheduler = load_part(base, "unet"), load_part(base, "scheduler")
+    items = np.arange(cache.num_items)
+    trainer = Trainer(config, unet, scheduler, cache, items, items[:1], "cpu", torch.float32)
+    named = dict(trainer.unet.named_parameters())
+    for name, weight in record["adapter"].items():
+        named[name].data.copy_(weight)
+    noises = list(zip(record["posterior"], record["noise"], record["timesteps"], strict=True))
+    with mock.patch.object(diffusion, "sample_noise", lambda *_: noises.pop(0)):
+        return [trainer.train_step()["loss"].item() for _ in range(case.last)]
+
+
+def losses(work: Path, peer: Peer) -> dict:
+    """Return how far our losses are from the other script's when fed the same numbers, on a CPU."""
+    case = Case(work, "quarter", 1, first=0, last=LOSS_STEPS)
+    path = work / "record.pt"
+    command = peer.command(case, work / "recorded", 0)
+    environment = {**peer.environment(), "ACCELERATE_USE_CPU": "True"}
+    run([str(HERE / "record_peer.py"), str(path), *command], work, peer.python, **environment)
+    record = torch.load(path, weights_only=True)
+    theirs = [loss.item() for loss in record["loss"]]
+    mine = our_losses(case, record)
+    worst = max(abs(a - b) for a, b in zip(mine, theirs, strict=True))
+    return {"steps": len(mine), "largest_difference": worst, "ours": mine, "diffusers": theirs}
+
+
+def main() -> None:
+    options, peer = parse_arguments(__doc__)
+    peak = matrix_peak()
+    result = {"device": DEVICE, "matrix_peak_flops_per_second": peak}
+    if DEVICE == "cuda":
+        result["gpu"] = torch.cuda.get_device_name()
+    else:
+        result["losses"] = losses(options.work_dir, peer)
+        print(f"losses differ by {result['losses']['largest_difference']:.1e}", flush=True)
+    result["models"] = {
+        case.model: compare(case, peer, options.rounds, peak) for case in cases(options.work_dir)
+    }
+    write_result("train_throughput" + ("_gpu" if DEVICE == "cuda" else ""), result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,266 @@
+"""What the benchmarks of training share: models, data, runs of each trainer that are measured.
+
+Every trainer runs in a process of its own under `watched.py`, on the same folder of pictures and
+the same pipeline of random weights: speed and memory do not depend on what the weights are.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from common import REPO
+from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from tvhelpers.data import flats
+from tvhelpers.data.sources import open_source
+from tvhelpers.models.base import find_base
+from tvhelpers.models.mini import WEIGHTS_DIR, build_tokenizer
+from tvhelpers.train.adapter import add_lora
+from tvhelpers.train.latents import open_cache
+
+HERE = Path(__file__).parent
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+DTYPE = torch.bfloat16 if DEVICE == "cuda" else torch.float32
+SD_FLOPS = {"encode": 1117e9, "step": 1714e9}  # an image of SD 1.5 at 512 px: count_flops
+RANK = 4  # the other script's default; its adapter is on the attention's projections
+SHRINK = {"quarter": 4, "sd15": 1}
+PIXELS = {"mini": 128, "quarter": 256, "sd15": 512}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One model and its data: what every trainer is given."""
+
+    work: Path
+    model: str  # mini | quarter: SD 1.5 at a quarter of width and of pixels | sd15
+    batch_size: int
+    first: int  # measured from the step after this one
+    last: int
+
+    @property
+    def resolution(self) -> int:
+        return PIXELS[self.model]
+
+    @cached_property
+    def base(self) -> Path:
+        if self.model == "mini":
+            return WEIGHTS_DIR
+        return build_sd(self.work / self.model, SHRINK[self.model])
+
+    @cached_property
+    def data(self) -> Path:
+        """A folder of drawn garments, more than the steps take: no epoch ends, and data workers
+        that read ahead still have work at the last step."""
+        count = self.batch_size * (self.last + 6)
+        folder = self.work / f"data-{self.resolution}-{count}"
+        if not (folder / "metadata.jsonl").exists():
+            folder.mkdir(parents=True)
+            names = [draw(folder, i, self.resolution) for i in range(count)]
+            rows = zip(names, captions(count), strict=True)
+            lines = [json.dumps({"file_name": name, "text": text}) + "\n" for name, text in rows]
+            (folder / "metadata.jsonl").write_text("".join(lines))
+        return folder
+
+    def cache(self) -> dict:
+        """Build the latent cache that our trainer then finds; return its cost for an image."""
+        marks = []
+
+        def mark(done: int, total: int) -> None:
+            marks.append((done, time.perf_counter(), time.process_time()))
+
+        source, base = open_source(self.data), find_base(str(self.base))
+        open_cache(source, base, self.resolution, False, self.work, device=DEVICE, progress=mark)
+        torch.cuda.empty_cache()  # the other processes need the room
+        if len(marks) < 2:
+            sys.exit(
+                f"{self.work} holds the cache already, or it is of one part: give a new folder"
+            )
+        done, wall, cpu = (b - a for a, b in zip(marks[0], marks[-1], strict=True))
+        return {"images": done, "wall_seconds": wall / done, "cpu_seconds": cpu / done}
+
+
+def draw(folder: Path, index: int, size: int) -> str:
+    pixels = flats.render(flats.random_spec(0, index), 0, index, size)
+    Image.fromarray(pixels).save(folder / f"{index:05d}.png")
+    return f"{index:05d}.png"
+
+
+def captions(count: int) -> list[str]:
+    return [flats.caption(flats.random_spec(0, i), 0, i) for i in range(count)]
+
+
+def build_sd(folder: Path, shrink: int) -> Path:
+    """Save Stable Diffusion 1.5's architecture with random weights, each width divided by `shrink`.
+
+    Trained on 512^2 / `shrink` pixels it keeps the proportions: convolutions cost width^2 x pixels,
+    attention width x pixels^2, so both fall by shrink^3; weights and activations both by shrink^2.
+    Heads are as wide as the original's, and fewer; so are the text encoder's layers.
+    """
+    if (folder / "model_index.json").exists():
+        return folder
+    torch.manual_seed(0)
+    words = build_tokenizer(captions(64), folder / "words")
+    unet = UNet2DConditionModel(
+        sample_size=512 // 8,
+        block_out_channels=[width // shrink for width in (320, 640, 1280, 1280)],
+        cross_attention_dim=768 // shrink,
+        attention_head_dim=8 // shrink,  # the number of heads, despite its name (diffusers#2011)
+        norm_num_groups=32 if shrink == 1 else 16,
+    )
+    vae = AutoencoderKL(
+        block_out_channels=[width // shrink for width in (128, 256, 512, 512)],
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=2,
+        sample_size=512,
+    )
+    text = CLIPTextConfig(
+        vocab_size=49408,
+        hidden_size=768 // shrink,
+        intermediate_size=3072 // shrink,
+        num_hidden_layers=12 // shrink,
+        num_attention_heads=12 // shrink,
+        bos_token_id=words.bos_token_id,
+        eos_token_id=words.eos_token_id,
+        pad_token_id=words.pad_token_id,
+    )
+    scheduler = PNDMScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True,
+        steps_offset=1,
+    )  # fmt: skip
+    parts = (vae, CLIPTextModel(text), words, unet, scheduler, None, None)
+    StableDiffusionPipeline(*parts, requires_safety_checker=False).save_pretrained(folder)
+    return folder
+
+
+def count_flops(case: Case) -> dict:
+    """Return the FLOPs of one image: its encoding, its forward and backward pass with LoRA."""
+    with torch.device("meta"):
+        vae, unet = (
+            kind.from_config(kind.load_config(case.base / part))
+            for kind, part in ((AutoencoderKL, "vae"), (UNet2DConditionModel, "unet"))
+        )
+        add_lora(unet, RANK, RANK, seed=0)
+        images = torch.zeros(1, 3, case.resolution, case.resolution)
+        with torch.no_grad():
+            side = vae.encode(images).latent_dist.mean.shape[2]
+        latents = torch.zeros(1, unet.config.in_channels, side, side)
+        inputs = (
+            torch.zeros(1, dtype=torch.long),
+            torch.zeros(1, 77, unet.config.cross_attention_dim),
+        )
+        with FlopCounterMode(display=False) as encode, torch.no_grad():
+            vae.encode(images)
+        with FlopCounterMode(display=False) as step:
+            unet(latents, *inputs).sample.sum().backward()
+    flops = {"encode": encode.get_total_flops(), "step": step.get_total_flops()}
+    return {**flops, "encode_to_step": flops["encode"] / flops["step"]}
+
+
+def matrix_peak(rounds: int = 5) -> float:
+    """Return the most FLOPs a second of a large matrix product, in the dtype of training."""
+    side = 8192 if DEVICE == "cuda" else 2048
+    left, right = (torch.randn(side, side, device=DEVICE, dtype=DTYPE) for _ in range(2))
+    best = 0.0
+    for _ in range(rounds):
+        began = time.perf_counter()
+        for _ in range(10):
+            product = left @ right
+        product[0, 0].item()  # waits for the GPU
+        best = max(best, 10 * 2 * side**3 / (time.perf_counter() - began))
+    return best
+
+
+def ours(case: Case, run_dir: Path, **settings) -> list[str]:
+    """Return the command of our trainer: as the other script trains, its cache in place."""
+    row = {
+        "base": case.base, "resolution": case.resolution, "batch_size": case.batch_size,
+        "steps": case.last, "rank": RANK, "learning_rate": 1e-4, "schedule": "constant",
+        "warmup_steps": 0, "caption_dropout": 0, "min_snr_gamma": 0, "flip": False,
+        "eval_items": 1, "eval_steps": 0, "checkpoint_steps": 0, "device": DEVICE,
+        "dtype": str(DTYPE).removeprefix("torch."), **settings,
+    }  # fmt: skip
+    pairs = [word for key, value in row.items() for word in ("--set", f"{key}={value}")]
+    start = ["-m", "tvhelpers", "train", "lora", "--data", str(case.data)]
+    return [*start, "--out", str(run_dir), *pairs]
+
+
+def paper(case: Case) -> list[str]:
+    """Return the command of the paper's way to train."""
+    numbers = (case.resolution, case.batch_size, case.last)
+    return [str(HERE / "paper_loop.py"), str(case.base), str(case.data), *map(str, numbers)]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """diffusers' train_text_to_image_lora.py and the environment that it runs in."""
+
+    script: Path
+    python: str
+    path: str  # its PYTHONPATH
+
+    def command(self, case: Case, out: Path, workers: int, *more: str) -> list[str]:
+        row = {
+            "pretrained_model_name_or_path": case.base, "train_data_dir": case.data,
+            "caption_column": "text", "resolution": case.resolution, "rank": RANK,
+            "train_batch_size": case.batch_size, "max_train_steps": case.last,
+            "learning_rate": 1e-4, "lr_scheduler": "constant", "lr_warmup_steps": 0, "seed": 0,
+            "dataloader_num_workers": workers, "output_dir": out, "cache_dir": out / "datasets",
+            "mixed_precision": "bf16" if DEVICE == "cuda" else "no",
+        }  # fmt: skip
+        words = [word for key, value in row.items() for word in (f"--{key}", str(value))]
+        return [str(self.script), *words, "--center_crop", *more]
+
+    def environment(self) -> dict[str, str]:
+        return {"PYTHONPATH": self.path, "ACCELERATE_USE_CPU": str(DEVICE == "cpu")}
+
+
+def run(command: list[str], work: Path, python: str = sys.executable, **environment: str) -> None:
+    """Run a program offline; its output is shown only where it fails."""
+    own = {"PYTHONPATH": str(REPO), "TV_ROOT": str(work), "HF_HUB_OFFLINE": "1"}
+    passive = {"OMP_WAIT_POLICY": "PASSIVE"}  # a thread that waits takes no CPU seconds
+    settings = {**os.environ, **own, **passive, **environment}
+    done = subprocess.run([python, *command], env=settings, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+
+
+def measure(case: Case, command: list[str], **how) -> dict:
+    """Return what `watched.py` notes of a training, with its images a second."""
+    out = case.work / "watched.json"
+    out.unlink(missing_ok=True)
+    watched = [str(HERE / "watched.py"), str(out), str(case.first), str(case.last)]
+    run([*watched, *command], case.work, **how)
+    row = json.loads(out.read_text())
+    images = row["steps"] * case.batch_size
+    row["images_per_second"] = images / row["wall_seconds"]
+    row["images_per_cpu_second"] = images / row["cpu_seconds"]
+    return row
+
+
+def parse_arguments(text: str) -> tuple[argparse.Namespace, Peer]:
+    """Return the options of a benchmark of training, and the peer that they name."""
+    parser = argparse.ArgumentParser(
+        description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("work_dir", type=Path, help="a new folder")
+    parser.add_argument("--peer", type=Path, required=True, help="a checkout of diffusers")
+    parser.add_argument("--peer-python", default=sys.executable, help="of its environment")
+    parser.add_argument("--peer-path", default="", help="its PYTHONPATH")
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    script = options.peer / "examples/text_to_image/train_text_to_image_lora.py"
+    if not script.is_file():
+        parser.error(f"{options.peer} is no checkout of diffusers: it has no {script.name}")
+    options.work_dir.mkdir(parents=True, exist_ok=True)
+    return options, Peer(script, options.peer_python, options.peer_path)
