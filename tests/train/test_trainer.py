@@ -18,7 +18,7 @@ from tvhelpers.data.captions import write_captions
 from tvhelpers.data.sources import open_source
 from tvhelpers.models.base import find_base, load_part, save_pipeline
 from tvhelpers.runtime import Interrupted, locked, root_dir
-from tvhelpers.train import latents
+from tvhelpers.train import adapter_names, latents
 from tvhelpers.train.runlog import RunLog
 from tvhelpers.train.trainer import Trainer, noise_schedule, split_items, train
 
@@ -260,6 +260,24 @@ def test_a_folder_with_another_training_is_refused(settings, tmp_path):
     with pytest.raises(InputError, match=r"another training \(different: rank\)"):
         train(build_config(**{**settings, "steps": 1, "rank": 3}), tmp_path)
     assert (tmp_path / "adapter.safetensors").read_bytes() == adapter
+
+
+def test_a_file_that_loads_otherwise_ends_a_training_unfinished(settings, tmp_path, monkeypatch):
+    real = adapter_names.write_adapter
+
+    def lossy(adapter, path, names):
+        real(adapter_names.Adapter(dict(list(adapter.layers.items())[1:])), path, names)
+
+    with monkeypatch.context() as broken:
+        broken.setattr("tvhelpers.train.adapter.write_adapter", lossy)
+        with pytest.raises(InputError, match=r"differs by .* not marked finished"):
+            train(build_config(**settings), tmp_path, say=lambda text: None)
+    assert not (tmp_path / "result.json").exists()
+    train(build_config(**settings), tmp_path, say=lambda text: None)  # goes on, and is done
+    about = adapter_names.read_adapter(tmp_path / "adapter_kohya.safetensors").about
+    assert (about["steps"], about["prediction_type"]) == (12, "epsilon")
+    assert about["data_digest"] == open_source(settings["data"]).fingerprint
+    assert (tmp_path / "result.json").exists()
 
 
 def test_captions_of_a_file_stand_for_the_datas_own(settings, tmp_path):
