@@ -1,7 +1,7 @@
 # make demo   eight pictures into out/demo/
 # make test   lint and tests, as continuous integration runs them
 # make test-colab      the tests on the versions of Colab's list
-# make test-widgets7   the prompt studio on ipywidgets 7.7.1, as Colab has it, in the classic notebook
+# make test-widgets7   prompt studio and study on ipywidgets 7.7.1, as Colab has it, in the classic notebook
 # make lab             the notebooks in JupyterLab
 # make notebooks       build notebooks/*.ipynb from notebooks/source
 PYTHON ?= python3
@@ -25,8 +25,8 @@ test-colab: .venv-colab/ready
 	.venv-colab/bin/python -m pytest -q
 
 test-widgets7: .venv-widgets7/ready
-	.venv-widgets7/bin/python -m pytest -q tests/show/test_prompt_studio.py
-	TV_FRONT_END=notebook .venv-widgets7/bin/python -m pytest -q tests/show/test_browser.py
+	.venv-widgets7/bin/python -m pytest -q tests/show/test_prompt_studio.py tests/show/test_study_app.py
+	TV_FRONT_END=notebook .venv-widgets7/bin/python -m pytest -q tests/show/test_browser.py tests/show/test_study_browser.py
 
 lab: $(VENV)/ready
 	$(BIN)/jupyter lab notebooks

@@ -67,7 +67,7 @@ def run_make(options) -> dict:
         title=options.title,
     )
     trials = len(study.trials("example"))
-    print(f"study {study.hash} in {options.out}: {trials} trials a rater; keep key.json from them")
+    print(f"study {study.hash} in {options.out}: {trials} trials a rater; keep key*.json from them")
     return {"study": study.hash, "trials_a_rater": trials, "primary": study.key["primary"]}
 
 

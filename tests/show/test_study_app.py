@@ -7,8 +7,9 @@ from PIL import Image
 
 pytest.importorskip("ipywidgets")
 
+from tvhelpers.cli import main
 from tvhelpers.data.sources import FlatsSource
-from tvhelpers.score.study import KINDS, make_study
+from tvhelpers.score.study import KINDS, Study, make_study
 from tvhelpers.score.study_analysis import analyse
 from tvhelpers.score.study_simulation import simulate_rater
 from tvhelpers.score.study_votes import VoteBox
@@ -125,3 +126,32 @@ def test_the_report_has_figures_and_says_that_raters_were_simulated(study, tmp_p
     page = write_report(result, tmp_path / "report.html").read_text()
     assert "were simulated" in page and page.count("data:image/png") == 3
     assert "secret-one over secret-two" in page and "attention right at least 0.7" in page
+
+
+def test_the_command_line_from_pictures_to_a_report(study, tmp_path, capsys):
+    out = tmp_path / "made"
+    systems = [f"{name}={tmp_path / f'secret-{name}'}" for name in ("one", "two")]
+    assert main(["study", "make", *systems, "--out", str(out), "--primary", "two,one"]) == 0
+    assert main(["study", "html", str(out), "--raters", "r1", "--out", str(tmp_path / "p")]) == 0
+    made = Study(out)
+    rows = [{"trial": t.number, "item": t.item, "answer": "same", "seconds": 3, "at": "x"}
+            for t in made.trials("r1")]  # fmt: skip
+    file = tmp_path / "votes.json"
+    file.write_text(json.dumps({"study": made.hash, "rater": "r1", "votes": rows}))
+    assert main(["study", "import", str(out), str(file)]) == 0
+    capsys.readouterr()
+    assert main(["study", "analyse", str(out), "--out", str(tmp_path / "r")]) == 2
+    assert "no rater is left" in capsys.readouterr().err  # half of the checks expect a side
+    simulate_rater(made, "r2", {"one": 0.0, "two": 9.0})
+    assert main(["study", "analyse", str(out), "--out", str(tmp_path / "r")]) == 0
+    assert "primary contrast: two over one: " in capsys.readouterr().out
+    assert {p.name for p in (tmp_path / "r").iterdir()} == {
+        "analysis.json",
+        "report.html",
+        "votes.csv",
+    }
+    sizes = ["--raters", "3", "--prompts", "5"]
+    assert main(["study", "power", *sizes, "--effect", "0.9"]) == 0
+    for bad in (["make", "one", "--out", "x"], ["power", *sizes, "--effect", "2"],
+                ["make", *systems, "--out", "x", "--tasks", "guess"]):  # fmt: skip
+        assert main(["study", *bad]) == 2

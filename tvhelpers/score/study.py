@@ -3,7 +3,7 @@
 A study is a folder:
 
 study.json   what raters may see, and the rules; its hash is the study's
-key.json     which system drew what, and the answers of attention checks: not for raters
+key*.json    which system drew what, and the answers of attention checks: not for raters
 pictures/    the pictures, pixels alone, named by a salted digest
 votes.sqlite the votes (`score.study_votes`)
 """
