@@ -19,8 +19,8 @@ def simulate_rater(
 ) -> int:
     """Cast all votes of a made-up rater, marked as simulated; return how many were new.
 
-    `quality`: log odds of each system in a pair.  The rater answers a share `attentive` with care
-    and the rest at random.  The same study and code give the same votes.
+    `quality`: how well each system is liked; a difference of 1 is plain.  The rater answers a share
+    `attentive` with care and the rest at random.  The same study and code give the same votes.
     """
     trials = study.trials(rater)
     blank = [Vote(rater, t.number, t.item, "", t.answers[0], 0.0, "", "simulated") for t in trials]
