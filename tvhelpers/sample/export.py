@@ -50,7 +50,9 @@ def show(path: Path) -> dict:
         "weights": sum(x.down.numel() + x.up.numel() for x in adapter.layers.values()),
         "about": adapter.about,
         "metadata": {
-            key: value for key, value in read_metadata(path).items() if key.startswith("ss_")
+            key: value
+            for key, value in sorted(read_metadata(path).items())
+            if key.startswith("ss_")
         },
         "blocks": rows,
     }

@@ -152,12 +152,12 @@ def _kohya_metadata(adapter: Adapter) -> dict[str, str]:
     """Return what kohya's scripts write about a training, as far as it is known; no date."""
     about, convs = adapter.about, [x for x in adapter.layers.values() if x.down.shape[2:] == (3, 3)]
     version = TEXT_WIDTHS.get(_text_width(adapter.layers))
-    resolution = about.get("resolution")
+    resolution, alpha = about.get("resolution"), float(adapter.most_common("alpha"))
     known = {
         "ss_network_module": "networks.lora",
         "ss_network_dim": adapter.most_common("rank"),
-        "ss_network_alpha": float(adapter.most_common("alpha")),
-        "ss_network_args": json.dumps({"conv_dim": convs[0].rank, "conv_alpha": convs[0].alpha})
+        "ss_network_alpha": alpha,
+        "ss_network_args": json.dumps({"conv_dim": convs[0].rank, "conv_alpha": alpha})
         if convs
         else None,
         "ss_base_model_version": version,
