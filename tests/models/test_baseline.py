@@ -101,6 +101,12 @@ def test_the_empty_baseline_hears_nothing(tiny_base, photo_folder, tmp_path):
     jobs = [(0, "a red dress", 1), (1, "a blue skirt", 1)]
     pictures = [np.asarray(p) for *_, p in sampler.sample(jobs, steps=2, guidance=3.0)]
     assert np.array_equal(*pictures)
+    # The base itself hears nothing either where it is told nothing.
+    for language in (False, True):
+        sampler = Sampler(str(tiny_base), "none", device="cpu", language=language)
+        pictures = [np.asarray(p) for *_, p in sampler.sample(jobs, steps=2, guidance=3.0)]
+        assert np.array_equal(*pictures) != language
+        assert ("language" in sampler.identity) != language
 
 
 def test_a_start_forgets_all_or_what_was_read(tiny_base, photo_folder, tmp_path):
