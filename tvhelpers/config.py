@@ -50,6 +50,7 @@ class TrainConfig:
     epochs: int = 0  # passes over the training items; 0 = count in steps
     batch_size: int = 16  # samples in one forward pass
     accumulate: int = 1  # forward passes per optimizer step
+    memory_gb: float = 0.0  # smaller, more passes keep it under that; 0 = all of the GPU, any RAM
 
     # The images
     resolution: int = 0  # pixels a side, a multiple of 8; 0 = the base's own
@@ -85,6 +86,7 @@ class TrainConfig:
     checkpoint_steps: int = 100  # 0 = never by steps
     checkpoint_minutes: float = 5.0  # 0 = never by time
     keep_checkpoints: int = 2
+    mirror: str = ""  # folder for copies of the newest checkpoint and the result, as on a Drive
     eval_steps: int = (
         100  # fixed-noise loss every so many steps, at the start and end too; 0 = never
     )
@@ -129,6 +131,7 @@ class TrainConfig:
             "min_snr_gamma",
             "weight_decay",
             "checkpoint_minutes",
+            "memory_gb",
             "text_learning_rate",
             *REGION_WEIGHTS,
         ):

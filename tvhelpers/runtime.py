@@ -47,6 +47,38 @@ def choose_dtype(name: str, device: str):
     return torch.float16, "this GPU has no bfloat16 units"
 
 
+def device_name(device: str) -> str:
+    """Return "cpu", or the GPU's name."""
+    import torch
+
+    return device if device == "cpu" else torch.cuda.get_device_name()
+
+
+def reset_peak_memory(device: str) -> None:
+    """Begin to look for the peak anew."""
+    import torch
+
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        with contextlib.suppress(OSError):  # Linux alone can do that
+            Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory(device: str) -> int | None:
+    """Return the most bytes in use since the peak was reset: the GPU's tensors, or this process on
+    a CPU; None where nothing tells."""
+    import torch
+
+    if device != "cpu":
+        return torch.cuda.max_memory_allocated()
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return 1024 * int(line.split()[1])
+    return None
+
+
 def seed_for(*parts: int | str) -> int:
     """Return a 63-bit seed that depends on every part and on nothing else."""
     text = "\x1f".join(f"{type(part).__name__}:{part}" for part in parts)
@@ -171,14 +203,7 @@ def claim_dir(
     others = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
     others = [entry for entry in others if entry.name != marker]
     if others and (path / marker).exists():
-        seen = read_json(path / marker)
-        keys = {*seen, *request} - {*ignore}
-        different = sorted(key for key in keys if seen.get(key) != request.get(key))
-        if different:
-            raise InputError(
-                f"{path} holds the results of another {what} "
-                f"(different: {', '.join(different)}); choose another folder"
-            )
+        check_claim(path, request, what, marker, ignore)
     elif others:
         raise InputError(
             f"{path} holds files that are not of this {what}; choose an empty or a new folder"
@@ -186,6 +211,18 @@ def claim_dir(
     else:
         write_json(path / marker, request)
     return path
+
+
+def check_claim(path: Path, request: dict, what: str, marker: str, ignore: tuple[str, ...]) -> None:
+    """Raise InputError where the folder `path` has the marker of another request."""
+    seen = read_json(path / marker) if (path / marker).exists() else request
+    keys = {*seen, *request} - {*ignore}
+    different = sorted(key for key in keys if seen.get(key) != request.get(key))
+    if different:
+        raise InputError(
+            f"{path} holds the results of another {what} "
+            f"(different: {', '.join(different)}); choose another folder"
+        )
 
 
 @contextlib.contextmanager

@@ -1,84 +1,188 @@
-"""What a training writes down: log.jsonl (a line a step), eval.jsonl (held-out losses),
-TensorBoard, a line on the screen."""
+"""What a training writes down: log.jsonl (a line a step, and events), eval.jsonl (fixed-noise
+losses), speed.jsonl (images a second, memory), TensorBoard, a line on the screen."""
 
 from __future__ import annotations
 
 import json
 import math
+import os
+import socket
 import time
 from pathlib import Path
 
-from tvhelpers.config import InputError
-from tvhelpers.runtime import atomic_path, make_dir, read_jsonl
+from tvhelpers.runtime import make_dir, peak_memory, read_jsonl
 
 
 class RunLog:
-    """The logs of one run, cut back to the step that training goes on from."""
+    """The logs of one run; with no `run_dir` nothing is written."""
 
-    def __init__(self, run_dir: Path, start: int, num_steps: int, say, may_overflow: bool = False):
-        from torch.utils.tensorboard import SummaryWriter
+    def __init__(self, run_dir: Path | None, num_steps: int, device: str, say):
+        self.num_steps, self.device, self.say = num_steps, device, say
+        names = ("log.jsonl", "eval.jsonl", "speed.jsonl")
+        files = [Lines(run_dir and run_dir / name) for name in names]
+        self.log, self.evaluations, self.speeds = files
+        self.board = Board(run_dir and make_dir(run_dir / "tensorboard"))
+        self.failing = False
+        self.restart_clock()
 
-        self.num_steps, self.say, self.may_overflow = num_steps, say, may_overflow
-        self.began, self.start = time.monotonic(), start
-        _cut_back(run_dir / "log.jsonl", start)
-        _cut_back(run_dir / "eval.jsonl", start - 1 if start == 0 else start)
-        self.steps_file = open(run_dir / "log.jsonl", "a")
-        self.evals_file = open(run_dir / "eval.jsonl", "a")
-        self.board = SummaryWriter(make_dir(run_dir / "tensorboard"), purge_step=start + 1)
+    def cut_back(self, step: int) -> None:
+        """Leave only what is of steps up to `step`: what came after it will be computed again."""
+        for lines in (self.log, self.speeds):
+            lines.cut_back(step)
+        self.evaluations.cut_back(step if step else -1)  # that of step 0 is taken again
+        self.board.restart(step + 1)
 
-    def losses(self, step: int, rows: list[dict]) -> None:
-        """Log the rows of the steps that end with `step`.
-
-        Raises InputError where a loss is not finite, or a gradient where none may overflow.
-        """
-        values = [{name: value.item() for name, value in row.items()} for row in rows]
-        for number, row in enumerate(values, step - len(values) + 1):
-            _check_finite(f"the loss of step {number}", row["loss"])
-            if not self.may_overflow:
-                _check_finite(f"the gradient norm of step {number}", row["grad_norm"])
+    def steps(self, step: int, rows: list[dict[str, float]], images: int = 0) -> None:
+        """Log the rows of the steps that end with `step`, which took so many images in all; an
+        empty row is a step whose update was left out."""
+        for number, row in enumerate(rows, step - len(rows) + 1):
             row = {name: value if math.isfinite(value) else None for name, value in row.items()}
-            self.steps_file.write(json.dumps({"step": number, **row}) + "\n")
-            for name, value in row.items():
-                if value is not None:
-                    self.board.add_scalar(name, value, number)
-        self.steps_file.flush()
-        rate = (step - self.start) / (time.monotonic() - self.began)
-        mean = sum(row["loss"] for row in values) / len(values)
-        left = (self.num_steps - step) / rate / 60
-        speed = f"{rate:.2f} steps/s  {left:.1f} min left"
-        self.say(f"step {step}/{self.num_steps}  loss {mean:.4f}  {speed}")
+            self.log.add({"step": number, **(row or {"skipped": True})})
+            self.board.add(number, row)
+        if losses := [row["loss"] for row in rows if row]:
+            self._tell(step, sum(losses) / len(losses), len(rows), images)
+        self.flush()
 
-    def held_out(self, step: int, loss: float) -> None:
-        """Log the fixed-noise loss of the held-out items; raises InputError if it is not finite."""
-        _check_finite(f"the held-out loss at step {step}", loss)
-        self.evals_file.write(json.dumps({"step": step, "held_out_loss": loss}) + "\n")
-        self.evals_file.flush()
-        self.board.add_scalar("held_out_loss", loss, step)
-        self.say(f"step {step}/{self.num_steps}  held-out fixed-noise loss {loss:.4f}")
+    def _tell(self, step: int, loss: float, num_steps: int, images: int) -> None:
+        """Log and say the speed since the clock was started."""
+        seconds = max(time.monotonic() - self.clock, 1e-9)
+        memory = round((peak_memory(self.device) or 0) / 2**30, 3)
+        speed = {"images_per_second": round(images / seconds, 3), "memory_gb": memory}
+        self.speeds.add({"step": step, **speed})
+        self.board.add(step, speed)
+        left = (self.num_steps - step) * seconds / num_steps / 60
+        self.say(
+            f"step {step}/{self.num_steps}  loss {loss:.4f}  {images / seconds:.1f} images/s  "
+            f"{memory:.2f} GB  {left:.1f} min left"
+        )
+        self.restart_clock()
+
+    def restart_clock(self) -> None:
+        """Count the images a second from now on: what was between is not training."""
+        self.clock = time.monotonic()
+
+    def evaluation(self, step: int, row: dict) -> None:
+        """Log the fixed-noise losses: "held_out_loss", "training_slice_loss", "by_timestep"."""
+        self.evaluations.add({"step": step, **row})
+        self.board.add(step, {name: value for name, value in row.items() if name != "by_timestep"})
+        self.say(
+            f"step {step}/{self.num_steps}  fixed-noise loss {row['held_out_loss']:.4f} held out, "
+            f"{row['training_slice_loss']:.4f} on a training slice"
+        )
+        self.flush()
+
+    def event(self, step: int, what: str, **details) -> None:
+        """Log and say what happened after `step` steps."""
+        self.log.add({"step": step, "event": what, **details})
+        self.say(f"step {step}/{self.num_steps}  {what}")
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what waits; a disk that refuses is said once and tried again."""
+        files = (self.log, self.evaluations, self.speeds, self.board.records)
+        error = next((error for lines in files if (error := lines.flush())), None)
+        if error and not self.failing:
+            self.say(f"logs wait in memory: {error.strerror or error}; training goes on")
+        self.failing = error is not None
+
+    @staticmethod
+    def read_steps(run_dir: Path) -> list[dict]:
+        """Return [{"step", "loss", "grad_norm", "grad_norm_clipped"}] of a run, in order."""
+        return [row for row in read_jsonl(Path(run_dir) / "log.jsonl") if "loss" in row]
+
+    @staticmethod
+    def read_events(run_dir: Path) -> list[dict]:
+        """Return [{"step", "event", ...}] of a run, in order."""
+        return [row for row in read_jsonl(Path(run_dir) / "log.jsonl") if "event" in row]
 
     @staticmethod
     def read_held_out(run_dir: Path) -> list[dict]:
-        """Return [{"step", "held_out_loss"}] of a run, in order."""
+        """Return [{"step", "held_out_loss", ...}] of a run, in order."""
         return read_jsonl(Path(run_dir) / "eval.jsonl")
 
-    def __enter__(self) -> RunLog:
-        return self
 
-    def __exit__(self, *error) -> None:
-        for handle in (self.steps_file, self.evals_file, self.board):
-            handle.close()
+class Lines:
+    """A file that grows; what the disk does not take now waits in memory.  Without a path all of it
+    is dropped."""
+
+    def __init__(self, path: Path | None):
+        self.path, self.waiting = path, b""
+
+    def add(self, row: dict) -> None:
+        """Add a row as a line of JSON."""
+        self.write(json.dumps(row).encode() + b"\n")
+
+    def write(self, data: bytes) -> None:
+        """Add bytes."""
+        self.waiting += data if self.path else b""
+
+    def flush(self) -> OSError | None:
+        """Write all that waits, or nothing of it; return the disk's refusal."""
+        if not self.waiting:
+            return None
+        try:
+            size = self.path.stat().st_size if self.path.exists() else 0
+            with open(self.path, "ab", buffering=0) as file:
+                whole = file.write(self.waiting) == len(self.waiting)
+            if not whole:
+                os.truncate(self.path, size)
+                raise OSError(28, "No space left on device")
+        except OSError as error:
+            return error
+        self.waiting = b""
+        return None
+
+    def cut_back(self, step: int) -> None:
+        """Leave the rows up to the first of a later step, or up to one that is broken."""
+        self.flush()
+        if self.path and self.path.exists():
+            os.truncate(self.path, len(_until(self.path.read_bytes(), step)))
+        self.waiting = _until(self.waiting, step)
 
 
-def _check_finite(what: str, value: float) -> None:
-    if not math.isfinite(value):
-        raise InputError(
-            f"{what} is {value}; the last checkpoint is good: train into a new folder with a lower "
-            "learning_rate, or with dtype=float32"
-        )
+def _until(data: bytes, step: int) -> bytes:
+    """Return the lines of JSON before the first one of a later step, or a broken one."""
+    kept = b""
+    for line in data.splitlines(keepends=True):
+        try:
+            if not line.endswith(b"\n") or json.loads(line)["step"] > step:
+                break
+        except ValueError:
+            break
+        kept += line
+    return kept
 
 
-def _cut_back(path: Path, last: int) -> None:
-    """Leave only the lines up to step `last`: what came after it will be computed again."""
-    rows = [row for row in read_jsonl(path) if row["step"] <= last]
-    with atomic_path(path) as aside:
-        aside.write_text("".join(json.dumps(row) + "\n" for row in rows))
+class Board:
+    """TensorBoard's event file, written as the other logs are: the thread of torch's own writer
+    dies of a full disk."""
+
+    def __init__(self, folder: Path | None):
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}"
+        self.records = Lines(folder and folder / name)
+        self.writer = RecordWriter(self.records)
+        self._event(file_version="brain.Event:2")
+
+    def restart(self, step: int) -> None:
+        """Tell TensorBoard to forget what it has of `step` and later."""
+        from tensorboard.compat.proto.event_pb2 import SessionLog
+
+        self._event(step=step, session_log=SessionLog(status=SessionLog.START))
+
+    def add(self, step: int, values: dict[str, float | None]) -> None:
+        """Add a point to the curve of each value that there is."""
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        points = [
+            Summary.Value(tag=name, simple_value=value)
+            for name, value in values.items()
+            if value is not None
+        ]
+        self._event(step=step, summary=Summary(value=points))
+
+    def _event(self, **content) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        self.writer.write(Event(wall_time=time.time(), **content).SerializeToString())

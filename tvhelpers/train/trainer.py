@@ -7,7 +7,6 @@ and run again ends with the bytes of an unbroken one (on a CPU; on a GPU up to i
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -34,29 +33,33 @@ from tvhelpers.models.base import (
 )
 from tvhelpers.models.baseline import Classes, add_classes, find_classes, forgetful
 from tvhelpers.runtime import (
-    Interrupted,
+    check_claim,
     choose_device,
     choose_dtype,
     claim_dir,
+    device_name,
     locked,
     make_dir,
     read_json,
     root_dir,
     seed_for,
     spoken_progress,
-    stop_requests,
     write_json,
 )
 from tvhelpers.train import diffusion
 from tvhelpers.train.adapter import add_lora, check_adapter, kohya_path, save_adapter
-from tvhelpers.train.checkpoint import load_checkpoint, save_checkpoint
+from tvhelpers.train.fit import is_out_of_memory, smaller
 from tvhelpers.train.latents import LatentCache, open_cache
+from tvhelpers.train.loop import Loop
+from tvhelpers.train.mirror import Mirror
 from tvhelpers.train.optimizer import make_optimizer
+from tvhelpers.train.processes import Processes
+from tvhelpers.train.recovery import Health
 from tvhelpers.train.runlog import RunLog
 from tvhelpers.train.schedule import num_steps, rate_factor, scheduler_changes
 
-FLUSH_STEPS = 25  # losses stay on the device this long: reading one waits for the GPU
 EVAL_BATCH = 32
+NUM_QUARTERS = 4  # of the timesteps, whose losses are told apart
 CLASS_RATE = 10.0  # times the learning rate, for the embedding of a baseline's classes
 
 
@@ -71,8 +74,9 @@ def train(
 ) -> dict:
     """Train as `config` says, or go on with it, and return what result.json holds.
 
-    Writes run_dir/{config.json, held_out.json, log.jsonl, eval.jsonl, tensorboard/, checkpoints/,
-    result.json} and, for "lora", adapter.safetensors; for "full" and "baseline", pipeline/.
+    Writes run_dir/{config.json, held_out.json, log.jsonl, eval.jsonl, speed.jsonl, tensorboard/,
+    checkpoints/, result.json} and, for "lora", adapter.safetensors; for "full" and "baseline",
+    pipeline/.  Under `accelerate launch` the processes share each step's samples.
     `base` is where the base is, by default find_base(config.base); `root` holds artifacts/, by
     default $TV_ROOT.
     `preview(step, unet)` is called after each evaluation.  Raises InputError for what cannot be
@@ -92,11 +96,14 @@ def train(
     train_items, held_out = split_items(source, config)
     classes = find_classes(config.classes, source.attributes) if config.classes else Classes()
     request = {**to_dict(config), "data_fingerprint": source.fingerprint, "base_digest": digest}
-    where = ("device", "data", "base", "captions", "text_encoder")  # what is there is in digests
     request |= _heard(base)
-    with locked(make_dir(run_dir) / ".lock"):
-        claim_dir(run_dir, request, "training", marker="config.json", ignore=where)
-        if is_finished(run_dir, config.method):
+    processes = Processes(device)
+    say = say if processes.main else lambda text: None
+    mirror = Mirror(config.mirror, run_dir, say) if config.mirror and processes.main else None
+    with locked(make_dir(run_dir) / ".lock") if processes.main else contextlib.nullcontext():
+        if processes.main:
+            _claim(run_dir, request, mirror)
+        if processes.share(processes.main and is_finished(run_dir, config.method)):
             say(f"{run_dir} holds this training already, finished")
             return read_json(run_dir / "result.json")
         say(f"device {device}, {str(dtype).removeprefix('torch.')}: {reason}")
@@ -110,17 +117,24 @@ def train(
             device=device,
             progress=spoken_progress(say, "latent cache"),
         )
-        write_json(run_dir / "held_out.json", [source.item_ids[item] for item in held_out])
+        if processes.main:
+            write_json(run_dir / "held_out.json", [source.item_ids[item] for item in held_out])
         unet = forgetful(unet, config.start, seed_for(config.seed, "unet"))
         if classes.words:
             add_classes(unet, classes)
-        trainer = Trainer(config, unet, scheduler, cache, train_items, held_out, device, dtype)
+        trainer = Trainer(
+            config, unet, scheduler, cache, train_items, held_out, device, dtype, processes
+        )
         if classes.words:
             trainer.labels = np.array(classes.labels(source.attributes[: cache.num_items]))
         if config.balance:
             trainer.item_weights = _balance(source, train_items, config.balance, say)
-        trainer.run(run_dir, preview, say)
-        result = _finish(trainer, run_dir, base, digest, source.fingerprint, classes, say)
+        Loop(trainer, run_dir, mirror, preview, say).run()
+        finish = _finish if processes.main else lambda *rest: None
+        result = finish(trainer, run_dir, base, digest, source.fingerprint, classes, say)
+        if mirror:
+            mirror.update(finished=True)
+        result = processes.share(result)
     before, after = result["held_out_loss_base"], result["held_out_loss"]
     say(f"held-out fixed-noise loss {before:.4f} -> {after:.4f} ({after / before - 1:+.1%})")
     return result
@@ -129,6 +143,17 @@ def train(
 def _heard(base: BaseLocation) -> dict:
     """Return what names the text encoder, where it is not the base's own."""
     return {"text_encoder_digest": text_digest(base)} if base.text_encoder else {}
+
+
+def _claim(run_dir: Path, request: dict, mirror: Mirror | None) -> None:
+    """Make `run_dir` the folder of this training, brought back from its mirror where it is empty;
+    raises InputError where either holds another training."""
+    claim = {"what": "training", "marker": "config.json"}
+    # what is there is in the digests
+    claim["ignore"] = ("device", "data", "base", "captions", "text_encoder", "mirror")
+    if mirror:
+        mirror.restore(lambda folder: check_claim(folder, request, **claim))
+    claim_dir(run_dir, request, **claim)
 
 
 def noise_schedule(base: BaseLocation, config: TrainConfig):
@@ -185,7 +210,16 @@ class Trainer:
     """One training in memory: the model, its optimizer, the cache, and the step that it is at."""
 
     def __init__(
-        self, config, unet, scheduler, cache: LatentCache, train_items, held_out, device, dtype
+        self,
+        config,
+        unet,
+        scheduler,
+        cache: LatentCache,
+        train_items,
+        held_out,
+        device,
+        dtype,
+        processes: Processes | None = None,
     ):
         self.config, self.cache, self.device, self.dtype = config, cache, device, dtype
         self.entries = cache.entries(train_items, config.flip)
@@ -205,80 +239,135 @@ class Trainer:
         self.step = 0
         per_step = config.batch_size * config.accumulate
         self.num_steps = num_steps(config.steps, config.epochs, len(self.entries), per_step)
-
-    def run(self, run_dir: Path, preview, say) -> None:
-        """Train to the last step, from the newest checkpoint on."""
-        config, folder = self.config, run_dir / "checkpoints"
-        self._restore(load_checkpoint(folder), say)
-        saved, losses = time.monotonic(), []
-        loses_steps = self.scaler.is_enabled()  # it leaves out steps that overflow
-        log = RunLog(run_dir, self.step, self.num_steps, say, may_overflow=loses_steps)
-        with log, stop_requests() as stop:
-            if self.step == 0:
-                self._evaluate(log, preview)
-            while self.step < self.num_steps:
-                losses.append(self.train_step())
-                last = self.step == self.num_steps
-                look = last or (config.eval_steps > 0 and self.step % config.eval_steps == 0)
-                if look:
-                    log.losses(self.step, losses)
-                    losses = []
-                    self._evaluate(log, preview)
-                stopping = bool(stop)  # asked once: what is said below must be what is done
-                due = last or stopping
-                due |= config.checkpoint_steps > 0 and self.step % config.checkpoint_steps == 0
-                due |= 0 < 60 * config.checkpoint_minutes < time.monotonic() - saved
-                if losses and (due or len(losses) == FLUSH_STEPS):
-                    log.losses(self.step, losses)
-                    losses = []
-                if due:
-                    save_checkpoint(folder, self.step, self._state(), config.keep_checkpoints)
-                    saved = time.monotonic()
-                if stopping and not last:
-                    raise Interrupted(
-                        f"stopped at step {self.step} of {self.num_steps}; checkpoint written"
-                    )
+        self.processes, self.health = processes or Processes(device), Health()
+        self.micro_batch, self.fitted = config.batch_size, False  # samples in one forward pass
+        order = np.random.default_rng(seed_for(config.split_seed, "slice")).permutation(train_items)
+        self.training_slice = order[: len(held_out)]
+        self.notice: Callable = lambda what, **details: None  # is told of what happens in a step
 
     def train_step(self) -> dict[str, torch.Tensor]:
-        """Take one optimizer step and return its loss and gradient norm, still on the device."""
-        config = self.config
-        per_step = config.batch_size * config.accumulate
-        for group in self.optimizer.param_groups:
-            group["lr"] = (
-                group["rate"]
-                * config.learning_rate
-                * rate_factor(self.step, self.num_steps, config.warmup_steps, config.schedule)
-            )
-        total = torch.zeros((), device=self.device)
-        for start in range(0, per_step, config.batch_size):
-            indices = range(start, start + config.batch_size)
-            losses = self._losses(*self._training_batch(indices))
-            loss = losses.sum() / per_step
-            self.scaler.scale(loss).backward()
-            total += loss.detach()
+        """Take one optimizer step and return its loss and gradient norms, still on the device; {}
+        where its update is left out."""
+        if self.step + 1 in self.health.skipped:
+            self.step += 1
+            return {}
+        self._set_rates()
+        total = self._gradients()
         self.scaler.unscale_(self.optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(self.weights, config.max_grad_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.weights, self.config.max_grad_norm)
+        clipped = torch.nn.utils.get_total_norm(
+            [w.grad for w in self.weights if w.grad is not None]
+        )
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()
         self.step += 1
         self._update_averages()
-        return {"loss": total, "grad_norm": norm.detach()}
+        return {"loss": total, "grad_norm": norm, "grad_norm_clipped": clipped}
 
-    @torch.no_grad()
+    def _set_rates(self) -> None:
+        config = self.config
+        factor = rate_factor(self.step, self.num_steps, config.warmup_steps, config.schedule)
+        factor *= self.health.rate_factor(self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["rate"] * config.learning_rate * factor
+
+    def _gradients(self) -> torch.Tensor:
+        """Leave the gradients of the step's samples, of all processes, and return their mean loss.
+
+        Where memory runs out, all is done again from the step's beginning in smaller parts: what a
+        step draws depends on its number alone.
+        """
+        share = self.processes.part(self.config.batch_size * self.config.accumulate)
+        while self.processes.any((total := self._backward(share)) is None)[0]:
+            self._let_go()
+            self.micro_batch = smaller(self.micro_batch)
+            self.notice(
+                f"out of memory: goes on with micro-batch {self.micro_batch}, the same batch",
+                micro_batch=self.micro_batch,
+            )
+        if self.processes.count > 1:
+            for weight in self.weights:
+                weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+            self.processes.add([total, *(weight.grad for weight in self.weights)])
+        return total
+
+    def _backward(self, samples: range) -> torch.Tensor | None:
+        """Add the gradients of these samples of the step and return their part of its loss; None
+        where memory ran out."""
+        per_step = self.config.batch_size * self.config.accumulate
+        total = torch.zeros((), device=self.device)
+        try:
+            for start in range(samples.start, samples.stop, self.micro_batch):
+                indices = range(start, min(start + self.micro_batch, samples.stop))
+                loss = self._losses(*self._training_batch(indices)).sum() / per_step
+                self.scaler.scale(loss).backward()
+                total += loss.detach()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return None
+        return total
+
+    def try_micro_batch(self) -> bool:
+        """Return whether one forward and backward pass of a micro-batch fits in memory; nothing is
+        changed by it."""
+        fits = self._backward(range(self.micro_batch)) is not None
+        self._let_go()
+        return fits
+
+    def _let_go(self) -> None:
+        """Free the gradients, and what the GPU's allocator keeps."""
+        self.optimizer.zero_grad()
+        if self.device != "cpu":
+            torch.cuda.empty_cache()
+
+    def optimizer_bytes(self) -> int:
+        """Return the memory that the optimizer's state is still to take."""
+        return 0 if self.optimizer.state else 8 * sum(weight.numel() for weight in self.weights)
+
+    def evaluation(self) -> dict:
+        """Return the mean fixed-noise losses of the held-out items, in all and by quarter of the
+        timesteps (None where there is none), and of as many training items."""
+        held_out, training = (self.slice_losses(x) for x in (self.held_out, self.training_slice))
+        quarters = self._slice_timesteps() * NUM_QUARTERS // len(self.alphas_cumprod)
+        by_timestep = [held_out[quarters == quarter] for quarter in range(NUM_QUARTERS)]
+        return {
+            "held_out_loss": held_out.mean().item(),
+            "training_slice_loss": training.mean().item(),
+            "by_timestep": [part.mean().item() if len(part) else None for part in by_timestep],
+        }
+
     def held_out_loss(self) -> float:
         """Return the mean plain loss of the held-out items, each at a timestep and noise of its own
         for ever."""
-        losses = []
+        return self.slice_losses(self.held_out).mean().item()
+
+    @torch.no_grad()
+    def slice_losses(self, items: np.ndarray) -> torch.Tensor:
+        """Return the plain loss (n,) of each item, the j-th at the j-th fixed timestep and noise;
+        each process computes its share."""
+        losses = torch.zeros(len(items), dtype=torch.float64, device=self.device)
+        starts = range(0, len(items), EVAL_BATCH)[self.processes.index :: self.processes.count]
         with self.averaged_weights():
-            for start in range(0, len(self.held_out), EVAL_BATCH):
-                items = self.held_out[start : start + EVAL_BATCH]
-                seeds = [
-                    seed_for(self.config.split_seed, "eval", start + j) for j in range(len(items))
-                ]
-                batch = (*self.cache.read(items), self._labels(items))
-                losses.append(self._losses(*batch, seeds, min_snr_gamma=0.0))
-        return torch.cat(losses).double().mean().item()
+            for start in starts:
+                batch = items[start : start + EVAL_BATCH]
+                values = (*self.cache.read(batch), self._labels(batch))
+                seeds = self._slice_seeds(start, len(batch))
+                part = self._losses(*values, seeds, min_snr_gamma=0.0)
+                losses[start : start + len(batch)] = part.double()
+        self.processes.add([losses])
+        return losses.cpu()
+
+    def _slice_seeds(self, start: int, count: int) -> list[int]:
+        return [seed_for(self.config.split_seed, "eval", start + j) for j in range(count)]
+
+    def _slice_timesteps(self) -> torch.Tensor:
+        """Return the fixed timesteps (n,) of the held-out items."""
+        moments, _ = self.cache.read(self.held_out[:1])
+        shape = (moments.shape[1] // 2, *moments.shape[2:])
+        seeds = self._slice_seeds(0, len(self.held_out))
+        return diffusion.sample_noise(shape, len(self.alphas_cumprod), seeds)[2]
 
     @contextlib.contextmanager
     def averaged_weights(self) -> Iterator[None]:
@@ -359,12 +448,6 @@ class Trainer:
         )
         return weight * diffusion.sample_losses(prediction, target)
 
-    def _evaluate(self, log: RunLog, preview) -> None:
-        log.held_out(self.step, self.held_out_loss())
-        if preview:
-            with self.averaged_weights():
-                preview(self.step, self.unet)
-
     def _update_averages(self) -> None:
         if self.averages:
             decay = min(
@@ -372,7 +455,8 @@ class Trainer:
             )  # short memory at the start
             torch._foreach_lerp_(self.averages, [w.detach() for w in self.weights], 1 - decay)
 
-    def _state(self) -> dict:
+    def state(self) -> dict:
+        """Return what a checkpoint holds."""
         return {
             "step": self.step,
             "weights": [w.detach() for w in self.weights],
@@ -380,14 +464,18 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "dtype": str(self.dtype),
+            "health": self.health.state(),
+            "micro_batch": {"size": self.micro_batch, "device": device_name(self.device)},
         }
 
-    def _restore(self, state: dict | None, say) -> None:
-        if state is None:
-            return
+    def restore(self, state: dict, say) -> None:
+        """Be what `state` holds."""
         if state["dtype"] != str(self.dtype):  # another GPU than before
             say(f"goes on in {self.dtype} what began in {state['dtype']}: results differ slightly")
-        self.step = state["step"]
+        self.step, self.health = state["step"], Health(**state["health"])
+        self.fitted = state["micro_batch"]["device"] == device_name(self.device)
+        if self.fitted:
+            self.micro_batch = state["micro_batch"]["size"]
         self.optimizer.load_state_dict(state["optimizer"])
         if state["scaler"]:  # empty where nothing was scaled
             self.scaler.load_state_dict(state["scaler"])

@@ -1,0 +1,62 @@
+"""How many samples go through the network at once: by trial, and fewer when memory runs out.
+
+A step has batch_size * accumulate samples whatever the micro-batch is; what does not fit at once is
+accumulated.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from tvhelpers.config import InputError
+from tvhelpers.runtime import peak_memory, reset_peak_memory
+
+SPARE = 0.95  # of the memory: the rest is lost to gaps between tensors
+GB = 2**30
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that there is not enough memory, on a GPU or a CPU."""
+    words = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    kinds = (torch.OutOfMemoryError, MemoryError)
+    return isinstance(error, kinds) or any(word in str(error) for word in words)
+
+
+def memory_limit(memory_gb: float, device: str) -> float | None:
+    """Return the bytes that training may use: as asked for, else what the GPU has left; None where
+    nothing sets a limit."""
+    if memory_gb:
+        return memory_gb * GB
+    if device == "cpu":
+        return None
+    free, _ = torch.cuda.mem_get_info()
+    return SPARE * (free + torch.cuda.memory_reserved())
+
+
+def choose_micro_batch(trainer, limit: float, say) -> None:
+    """Halve the trainer's micro-batch until a real forward and backward pass shows that it fits,
+    with the optimizer's state, in `limit` bytes.
+
+    Raises InputError where one sample is too many.
+    """
+    while True:
+        reset_peak_memory(trainer.device)
+        fits = trainer.try_micro_batch()
+        predicted = (peak_memory(trainer.device) or 0) + trainer.optimizer_bytes()
+        if not any(trainer.processes.any(not fits, predicted > limit)):
+            break
+        trainer.micro_batch = smaller(trainer.micro_batch)
+    say(
+        f"micro-batch {trainer.micro_batch}: {predicted / GB:.2f} GB predicted, "
+        f"{limit / GB:.2f} GB at hand"
+    )
+
+
+def smaller(micro_batch: int) -> int:
+    """Return the next smaller micro-batch; raises InputError after 1."""
+    if micro_batch == 1:
+        raise InputError(
+            "one sample does not fit in memory; give a smaller resolution, or method lora with "
+            "targets=attention"
+        )
+    return micro_batch // 2

@@ -1,0 +1,180 @@
+"""A trainer's steps from the newest checkpoint to the last step, whatever happens on the way."""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+from pathlib import Path
+
+import torch
+
+from tvhelpers.config import InputError
+from tvhelpers.runtime import Interrupted, peak_memory, reset_peak_memory, stop_requests
+from tvhelpers.train.checkpoint import find_checkpoint, read_checkpoint, save_checkpoint
+from tvhelpers.train.fit import GB, choose_micro_batch, memory_limit
+from tvhelpers.train.mirror import Mirror
+from tvhelpers.train.runlog import RunLog
+
+FLUSH_STEPS = 25  # losses stay on the device this long: reading one waits for the GPU
+
+
+class Loop:
+    """One call of a training: checkpoints, logs, evaluations, and the way back from a bad step.
+
+    Losses are read, and looked at, before each checkpoint: what is saved is sound.
+    """
+
+    def __init__(self, trainer, run_dir: Path, mirror: Mirror | None, preview, say):
+        self.trainer, self.mirror, self.preview, self.say = trainer, mirror, preview, say
+        self.config, self.processes = trainer.config, trainer.processes
+        self.folder = run_dir / "checkpoints"
+        self.rows: list[dict] = []  # of the steps since the last flush
+        main = self.processes.main
+        self.log = RunLog(run_dir if main else None, trainer.num_steps, trainer.device, say)
+        self.saved = time.monotonic()
+        self.first: io.BytesIO | None = None  # the state of step 0 until there is a checkpoint
+        trainer.notice = lambda what, **more: self.log.event(trainer.step, what, **more)
+
+    def run(self) -> None:
+        """Train to the last step; raises Interrupted on Ctrl-C or SIGTERM."""
+        trainer = self.trainer
+        self._restore()
+        self.log.cut_back(trainer.step or -1)
+        self._fit()
+        with stop_requests() as stop:
+            if trainer.step == 0:
+                self._evaluate()
+            while trainer.step < trainer.num_steps:
+                self._step(stop)
+        if peak := peak_memory(trainer.device):
+            self.say(f"measured peak of memory: {peak / GB:.2f} GB")
+
+    def _step(self, stop) -> None:
+        """Take a step, and all that is due after it."""
+        trainer, config = self.trainer, self.config
+        self.rows.append(trainer.train_step())
+        last = trainer.step == trainer.num_steps
+        if last or _due(trainer.step, config.eval_steps):
+            if not self._flush():
+                return
+            self._evaluate()
+        late = 0 < 60 * config.checkpoint_minutes < time.monotonic() - self.saved
+        # asked once: what is said below must be what is done
+        stopping, late = self.processes.any(bool(stop), late)
+        save = last or stopping or late or _due(trainer.step, config.checkpoint_steps)
+        if (save or len(self.rows) == FLUSH_STEPS) and not self._flush():
+            return
+        written = save and self._save()
+        if stopping and not last:
+            end = "checkpoint written" if written else "no checkpoint could be written"
+            raise Interrupted(f"stopped at step {trainer.step} of {trainer.num_steps}; {end}")
+
+    def _restore(self) -> None:
+        state = self._last_state()
+        if state is None:
+            self.first = io.BytesIO()
+            torch.save(self.trainer.state(), self.first)
+        else:
+            self.trainer.restore(state, self.say)
+
+    def _last_state(self) -> dict | None:
+        """Return the newest sound state, None before step 1; the main process says which."""
+        path = self.processes.share(find_checkpoint(self.folder) if self.processes.main else None)
+        if path is not None and not path.exists():
+            raise InputError(f"this process does not see {path}; all need the same run folder")
+        if path is not None:
+            return read_checkpoint(path)
+        return self.first and read_checkpoint(_rewound(self.first))
+
+    def _fit(self) -> None:
+        """Choose the micro-batch, unless the checkpoint has one that was found on this device."""
+        trainer = self.trainer
+        limit = memory_limit(self.config.memory_gb, trainer.device)
+        if limit is not None and not trainer.fitted:
+            choose_micro_batch(trainer, limit, self.say)
+        reset_peak_memory(trainer.device)
+
+    def _evaluate(self) -> None:
+        """Take the fixed-noise losses, and let the preview draw."""
+        trainer = self.trainer
+        row = trainer.evaluation()
+        if not math.isfinite(row["held_out_loss"]):
+            self._go_back(trainer.step, f"the held-out loss at step {trainer.step} is not finite")
+            return
+        self.log.evaluation(trainer.step, row)
+        if self.preview and self.processes.main:
+            with trainer.averaged_weights():
+                try:
+                    self.preview(trainer.step, trainer.unet)
+                except OSError as error:
+                    self.say(f"no preview at step {trainer.step} ({error}); training goes on")
+        self.log.restart_clock()
+
+    def _flush(self) -> bool:
+        """Read, check and log the losses since the last time; False where training went back."""
+        rows, self.rows = _read(self.rows), []
+        trainer, config = self.trainer, self.config
+        first = trainer.step - len(rows) + 1
+        for number, row in enumerate(rows, first):
+            fault = row and trainer.health.look(number, row, trainer.scaler.is_enabled())
+            if fault:
+                self._go_back(number, fault)
+                return False
+        if rows:
+            images = sum(map(bool, rows)) * config.batch_size * config.accumulate
+            self.log.steps(trainer.step, rows, images)
+        return True
+
+    def _go_back(self, step: int, fault: str) -> None:
+        """Return to the last checkpoint, and change what led to the fault."""
+        trainer, state = self.trainer, self._last_state()
+        if state is None or step == 0:
+            raise InputError(f"{fault}, and there is nothing before it; look at the base and data")
+        health = trainer.health
+        change = health.change(step, fault, state["step"], state["health"])
+        trainer.restore(state, self.say)
+        trainer.health = health
+        self.log.cut_back(trainer.step)
+        text = f"{fault}: back to step {trainer.step}, {change}"
+        self.log.event(trainer.step, text, bad_step=step, returns=health.returns)
+        self._save()  # in place of the old one: a training that is killed now decides the same
+
+    def _save(self) -> bool:
+        """Write a checkpoint and return whether the disk took it; without, training goes on."""
+        self.saved = time.monotonic()
+        written = self.processes.share(self.processes.main and self._write())
+        self.first = None if written else self.first
+        return written
+
+    def _write(self) -> bool:
+        step = self.trainer.step
+        try:
+            save_checkpoint(self.folder, step, self.trainer.state(), self.config.keep_checkpoints)
+        except (OSError, InputError) as error:
+            self.say(
+                f"no checkpoint at step {step} ({error}); training goes on, and tries again at the "
+                "next one"
+            )
+            return False
+        if self.mirror:
+            self.mirror.update()
+        return True
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
+
+
+def _read(rows: list[dict[str, torch.Tensor]]) -> list[dict[str, float]]:
+    """Return rows of numbers on the device as floats, with one wait for the device."""
+    full = [row for row in rows if row]
+    if not full:
+        return [{} for _ in rows]
+    numbers = iter(torch.stack([torch.stack([*row.values()]) for row in full]).tolist())
+    return [dict(zip(row, next(numbers))) if row else {} for row in rows]
+
+
+def _rewound(buffer: io.BytesIO) -> io.BytesIO:
+    buffer.seek(0)
+    return buffer
