@@ -1,6 +1,14 @@
 """What the tests of training share."""
 
 import pytest
+import torch
+
+from tvhelpers.config import build_config
+from tvhelpers.data.sources import open_source
+from tvhelpers.models.base import find_base, load_part
+from tvhelpers.runtime import root_dir
+from tvhelpers.train import latents
+from tvhelpers.train.trainer import Trainer, noise_schedule, split_items
 
 
 @pytest.fixture
@@ -10,3 +18,18 @@ def settings(tiny_base, photo_folder):
         "base": str(tiny_base), "data": str(photo_folder), "steps": 12, "batch_size": 4, "rank": 2,
         "eval_items": 4, "eval_steps": 6, "checkpoint_steps": 5, "device": "cpu", "held_out": 0.2,
     }  # fmt: skip
+
+
+@pytest.fixture
+def make_trainer(settings):
+    """Return a function that builds a Trainer with changed settings."""
+
+    def make(**changes) -> Trainer:
+        config = build_config(**{**settings, **changes})
+        source, base = open_source(config.data), find_base(config.base)
+        cache = latents.open_cache(source, base, 64, config.flip, root_dir())
+        items, held_out = split_items(source, config)
+        unet, scheduler = load_part(base, "unet"), noise_schedule(base, config)
+        return Trainer(config, unet, scheduler, cache, items, held_out, "cpu", torch.float32)
+
+    return make

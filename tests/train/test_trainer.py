@@ -19,22 +19,7 @@ from tvhelpers.data.sources import open_source
 from tvhelpers.models.base import find_base, load_part, save_pipeline
 from tvhelpers.runtime import Interrupted, locked, root_dir
 from tvhelpers.train import adapter_names, latents
-from tvhelpers.train.trainer import Trainer, noise_schedule, split_items, train
-
-
-@pytest.fixture
-def make_trainer(settings):
-    """Return a function that builds a Trainer with changed settings."""
-
-    def make(**changes) -> Trainer:
-        config = build_config(**{**settings, **changes})
-        source, base = open_source(config.data), find_base(config.base)
-        cache = latents.open_cache(source, base, 64, config.flip, root_dir())
-        items, held_out = split_items(source, config)
-        unet, scheduler = load_part(base, "unet"), noise_schedule(base, config)
-        return Trainer(config, unet, scheduler, cache, items, held_out, "cpu", torch.float32)
-
-    return make
+from tvhelpers.train.trainer import split_items, train
 
 
 def rows(path: Path) -> list[dict]:
