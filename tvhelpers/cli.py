@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -185,7 +186,13 @@ def run_train(options) -> dict:
     config = build_config(options.preset, method=options.method, data=options.data, **settings)
     from tvhelpers.train.trainer import train
 
-    return train(config, options.out)
+    result = train(config, options.out)
+    if int(os.environ.get("RANK", 0)) == 0:  # of the processes of `accelerate launch`, the first
+        from tvhelpers.show.figures import training_curves
+
+        training_curves(options.out)
+        print(f"curves: {options.out / 'figures' / 'training.png'}")
+    return result
 
 
 def _add_score(verbs) -> None:

@@ -3,6 +3,7 @@
 import os
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
@@ -65,6 +66,9 @@ def test_colab_keeps_results_on_its_disk_or_on_drive_as_the_form_says(colab, tmp
     again = notebook.settings("mini", use_drive=True)  # the cell is run again, ticked
     assert again.root == tmp_path / "drive" / "MyDrive" / "textile-vision"
     assert colab.calls == [("mount", str(tmp_path / "drive"))]
+    name = "runs/lora-mini-cpu"  # trained here, with a mirror where results are looked for
+    assert again.train_dir("lora") == tmp_path / "content" / name
+    assert Path(again.train_config().mirror) / "lora-mini-cpu" == again.root / name
 
 
 def test_a_drive_that_is_refused_is_said(colab):

@@ -26,6 +26,7 @@ class Settings:
     preset: str
     data: str
     root: Path
+    drive: bool = False  # whether `root` is on a Drive
 
     @property
     def quick(self) -> bool:
@@ -40,6 +41,11 @@ class Settings:
         """Return the folder of a run of this base and preset."""
         return self.root / "runs" / f"{name}-{self.base.replace('/', '-')}-{self.preset}"
 
+    def train_dir(self, name: str) -> Path:
+        """Return the folder to train in: on this machine, where `run_dir` is but a mirror on a
+        Drive."""
+        return COLAB_ROOT / "runs" / self.run_dir(name).name if self.drive else self.run_dir(name)
+
     def adapter(self, given: str = "") -> str | None:
         """Return the adapter `given`, else notebook 04's where it is there, else None."""
         own = self.run_dir("lora") / "adapter.safetensors"
@@ -53,7 +59,9 @@ class Settings:
 
     def train_config(self, **changes) -> TrainConfig:
         """Return the preset's training config on this base and data, with `changes`."""
-        return build_config(self.preset, **{"base": self.base, "data": self.data, **changes})
+        own = {"base": self.base, "data": self.data}
+        own |= {"mirror": str(self.root / "runs")} if self.drive else {}
+        return build_config(self.preset, **{**own, **changes})
 
 
 def start() -> None:
@@ -85,7 +93,7 @@ def settings(
     if base != "mini" and on_colab():
         _take_token()
     print(f"base {base}, preset {preset}, data {data}; results in {root}")
-    chosen = Settings(base, preset, data, root)
+    chosen = Settings(base, preset, data, root, root.is_relative_to(DRIVE))
     if chosen.quick:
         print("a trial of the notebook, in seconds: too short to learn or to measure anything")
     return chosen

@@ -37,7 +37,7 @@ class Mirror:
             files = [path for path in self.folder.rglob("*") if path.is_file()]
             files = [path for path in files if not _hidden(path)]
             empty = all(map(_hidden, self.run_dir.iterdir()))
-            if not files or not (empty or begun.exists()):
+            if not (self.folder / "config.json").exists() or not (empty or begun.exists()):
                 return
             begun.touch()
             for path in files:
