@@ -107,42 +107,40 @@ def train(
             say(f"{run_dir} holds this training already, finished")
             return read_json(run_dir / "result.json")
         say(f"device {device}, {str(dtype).removeprefix('torch.')}: {reason}")
-        cache = open_cache(
-            source,
-            base,
-            config.resolution or own_resolution(base),
-            config.flip,
-            root,
-            limit=config.limit,
-            device=device,
-            progress=spoken_progress(say, "latent cache"),
-        )
+        cache = _open_cache(source, base, config, root, device, say)
         if processes.main:
             write_json(run_dir / "held_out.json", [source.item_ids[item] for item in held_out])
         unet = forgetful(unet, config.start, seed_for(config.seed, "unet"))
         if classes.words:
             add_classes(unet, classes)
-        trainer = Trainer(
-            config, unet, scheduler, cache, train_items, held_out, device, dtype, processes
-        )
-        if classes.words:
-            trainer.labels = np.array(classes.labels(source.attributes[: cache.num_items]))
-        if config.balance:
-            trainer.item_weights = _balance(source, train_items, config.balance, say)
+        items = train_items, held_out
+        trainer = Trainer(config, unet, scheduler, cache, *items, device, dtype, processes)
+        trainer.choose_items(source, classes, say)
         Loop(trainer, run_dir, mirror, preview, say).run()
         finish = _finish if processes.main else lambda *rest: None
         result = finish(trainer, run_dir, base, digest, source.fingerprint, classes, say)
         if mirror:
             mirror.update(finished=True)
         result = processes.share(result)
-    before, after = result["held_out_loss_base"], result["held_out_loss"]
-    say(f"held-out fixed-noise loss {before:.4f} -> {after:.4f} ({after / before - 1:+.1%})")
     return result
 
 
 def _heard(base: BaseLocation) -> dict:
     """Return what names the text encoder, where it is not the base's own."""
     return {"text_encoder_digest": text_digest(base)} if base.text_encoder else {}
+
+
+def _open_cache(source, base, config: TrainConfig, root: Path, device: str, say) -> LatentCache:
+    return open_cache(
+        source,
+        base,
+        config.resolution or own_resolution(base),
+        config.flip,
+        root,
+        limit=config.limit,
+        device=device,
+        progress=spoken_progress(say, "latent cache"),
+    )
 
 
 def _claim(run_dir: Path, request: dict, mirror: Mirror | None) -> None:
@@ -177,15 +175,6 @@ def is_finished(run_dir: Path, method: str) -> bool:
     """Return whether a run has its result, and what it trained is still there."""
     trained = "adapter.safetensors" if method == "lora" else "pipeline"
     return (run_dir / "result.json").exists() and (run_dir / trained).exists()
-
-
-def _balance(source, train_items: np.ndarray, balance: str, say) -> np.ndarray:
-    """Return a weight for each item of the source, 0 where it is not trained on."""
-    weights = np.zeros(len(source))
-    weights[train_items] = item_weights([source.attributes[i] for i in train_items], balance)
-    size = effective_sample_size(weights[train_items])
-    say(f"items drawn by {balance}: effective sample size {size:.0f} of {len(train_items)}")
-    return weights
 
 
 def split_items(source, config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
@@ -244,6 +233,21 @@ class Trainer:
         order = np.random.default_rng(seed_for(config.split_seed, "slice")).permutation(train_items)
         self.training_slice = order[: len(held_out)]
         self.notice: Callable = lambda what, **details: None  # is told of what happens in a step
+
+    def choose_items(self, source, classes: Classes, say) -> None:
+        """Take each item's class, and how often it is drawn, from its attributes."""
+        if classes.words:
+            self.labels = np.array(classes.labels(source.attributes[: self.cache.num_items]))
+        if self.config.balance:
+            items = np.unique(self.entries % self.cache.num_items)
+            weights = item_weights([source.attributes[i] for i in items], self.config.balance)
+            self.item_weights = np.zeros(len(source))
+            self.item_weights[items] = weights
+            size = effective_sample_size(weights)
+            say(
+                f"items drawn by {self.config.balance}: effective sample size {size:.0f} of "
+                f"{len(items)}"
+            )
 
     def train_step(self) -> dict[str, torch.Tensor]:
         """Take one optimizer step and return its loss and gradient norms, still on the device; {}
@@ -562,4 +566,6 @@ def _finish(
         "held_out_loss": curve[-1]["held_out_loss"],
     }
     write_json(run_dir / "result.json", result)
+    before, after = result["held_out_loss_base"], result["held_out_loss"]
+    say(f"held-out fixed-noise loss {before:.4f} -> {after:.4f} ({after / before - 1:+.1%})")
     return result
