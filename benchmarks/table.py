@@ -19,6 +19,10 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
+def sameness(row: dict) -> str:
+    return "the same bytes" if row["same_bytes"] else "other bytes"
+
+
 def accuracy(row: dict) -> str:
     """Return category / colour / pattern in percent."""
     shares = (row[head] for head in ("category", "colour", "pattern"))
@@ -201,6 +205,44 @@ ROWS = [
         "resume",
         "300 steps; 100 and more, SIGKILL, the same command again",
         lambda r: "the same adapter bytes" if r["same_bytes"] else "other bytes",
+    ),
+    (
+        "training_faults",
+        "SIGKILL at random moments, the same command again: adapter; training lost at a kill",
+        lambda r: (
+            f"{r['killed']['plain']['kills']} kills, {sameness(r['killed']['plain'])}; at most "
+            f"{r['killed']['plain']['seconds_lost_at_most']} s, a checkpoint every "
+            f"{r['killed']['plain']['configured_seconds']} s"
+        ),
+    ),
+    (
+        "training_faults",
+        "the same with accumulation; on two processes",
+        lambda r: "; ".join(sameness(r["killed"][name]) for name in ("accumulation", "processes")),
+    ),
+    (
+        "training_faults",
+        "full disk; mirror that cannot be written; newest checkpoint damaged",
+        lambda r: "; ".join(
+            sameness(r["faults"][name])
+            for name in ("full_disk", "unwritable_mirror", "damaged_newest_checkpoint")
+        ),
+    ),
+    (
+        "training_faults",
+        "two processes beside one; memory that runs out, beside enough: largest loss difference",
+        lambda r: (
+            f"{r['two_processes_beside_one']:.0e}; "
+            f"{r['faults']['memory']['largest_loss_difference']:.0e}"
+        ),
+    ),
+    (
+        "training_faults",
+        "gradient norm over the limit before, after clipping",
+        lambda r: (
+            f"{r['clipping']['over_the_limit_before']} of {r['clipping']['steps']} steps, "
+            f"{r['clipping']['over_the_limit_after']}"
+        ),
     ),
     (
         "speed",

@@ -91,7 +91,7 @@ class Loop:
         """Choose the micro-batch, unless the checkpoint has one that was found on this device."""
         trainer = self.trainer
         limit = memory_limit(self.config.memory_gb, trainer.device)
-        if limit is not None and not trainer.fitted:
+        if limit is not None and self.processes.any(not trainer.fitted)[0]:
             choose_micro_batch(trainer, limit, self.say)
         reset_peak_memory(trainer.device)
 
