@@ -278,22 +278,23 @@ class Interrupted(KeyboardInterrupt):
 class _StopFlag:
     """True once a stop was asked for."""
 
-    asked = False
+    asked = 0.0  # when
 
     def __bool__(self) -> bool:
-        return self.asked
+        return self.asked > 0
 
 
 @contextlib.contextmanager
 def stop_requests() -> Iterator[_StopFlag]:
-    """Turn Ctrl-C and SIGTERM into a flag, so that a step is never cut in half; a second one ends
-    at once."""
+    """Turn Ctrl-C and SIGTERM into a flag, so that a step is never cut in half; one that
+    comes a second later ends at once."""
     flag, previous = _StopFlag(), {}
 
     def ask(number, frame):
-        if flag.asked:
+        now = time.monotonic()
+        if flag and now - flag.asked > 1:  # a launcher repeats at once what its processes got too
             raise KeyboardInterrupt
-        flag.asked = True
+        flag.asked = flag.asked or now
 
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
