@@ -33,7 +33,9 @@ def test_a_float32_unet_is_drawn_with_beside_parts_in_half_precision(
 ):
     half = (torch.bfloat16, "as on a GPU")
     monkeypatch.setattr("tvhelpers.sample.sampler.choose_dtype", lambda name, device: half)
-    unet = load_part(find_base(str(tiny_base)), "unet").train()
-    Previews(str(tiny_base), ["a red dress"], tmp_path, steps=2)(7, unet)
+    base = find_base(str(tiny_base))
+    parts = {part: load_part(base, part) for part in ("unet", "scheduler")}
+    unet = parts["unet"].train()
+    Previews(str(tiny_base), ["a red dress"], tmp_path, steps=2)(7, parts)
     assert unet.training and unet.dtype == torch.float32
     assert np.asarray(Image.open(tmp_path / "step-0000007.png")).std() > 0

@@ -24,12 +24,16 @@ def settings(tiny_base, photo_folder):
 def make_trainer(settings):
     """Return a function that builds a Trainer with changed settings."""
 
-    def make(**changes) -> Trainer:
+    def make(change_cache=lambda cache: cache, **changes) -> Trainer:
         config = build_config(**{**settings, **changes})
         source, base = open_source(config.data), find_base(config.base)
         cache = latents.open_cache(source, base, 64, config.flip, root_dir())
         items, held_out = split_items(source, config)
         unet, scheduler = load_part(base, "unet"), noise_schedule(base, config)
-        return Trainer(config, unet, scheduler, cache, items, held_out, "cpu", torch.float32)
+        cache = change_cache(cache)
+        needs_text = config.text_rank or cache.embeds is None
+        text_encoder = load_part(base, "text_encoder") if needs_text else None
+        data, where = (cache, items, held_out), ("cpu", torch.float32, None, text_encoder)
+        return Trainer(config, unet, scheduler, *data, *where)
 
     return make

@@ -18,7 +18,7 @@ from tvhelpers.data.captions import write_captions
 from tvhelpers.data.sources import open_source
 from tvhelpers.models.base import find_base, load_part, save_pipeline
 from tvhelpers.runtime import Interrupted, locked, root_dir
-from tvhelpers.train import adapter_names, latents
+from tvhelpers.train import adapter_names
 from tvhelpers.train.trainer import split_items, train
 
 
@@ -181,51 +181,6 @@ def test_balanced_training_says_its_sample_size_and_goes_on_alike(settings, tmp_
         train(build_config(**{**config, "balance": "fabric"}), tmp_path / "other")
 
 
-def test_every_latent_belongs_to_its_caption(make_trainer):
-    trainer = make_trainer()
-    cache, source, base = (
-        trainer.cache,
-        open_source(trainer.config.data),
-        find_base(trainer.config.base),
-    )
-    vae, tokenizer, text_encoder = (
-        load_part(base, p) for p in ("vae", "tokenizer", "text_encoder")
-    )
-    for item in (0, 7, 23):
-        pixels = source.pixels(item)
-        for entry, view in ((item, pixels), (item + len(source), pixels[:, ::-1])):
-            images = torch.from_numpy(view.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
-            moments, row = cache.read(np.array([entry]))
-            posterior = vae.encode(images).latent_dist
-            expected = torch.cat([posterior.mean, posterior.logvar], 1)
-            torch.testing.assert_close(moments, expected, atol=2e-2, rtol=2e-2)
-            states = latents.encode_text(tokenizer, text_encoder, [source.captions[item]])
-            stored = torch.from_numpy(cache.embeds[row.numpy()]).float()
-            torch.testing.assert_close(stored, states, atol=2e-3, rtol=2e-3)
-
-
-def test_a_stopped_cache_goes_on_and_ends_equal(settings, monkeypatch, tmp_path):
-    monkeypatch.setattr(latents, "BATCH_PIXELS", 8 * 64 * 64)
-    source, base = open_source(settings["data"]), find_base(settings["base"])
-    whole = latents.open_cache(source, base, 64, True, tmp_path / "a")
-
-    def stop_at(done, total):
-        if done >= 8:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        latents.open_cache(source, base, 64, True, tmp_path / "b", progress=stop_at)
-    encoded = []
-    real = latents._encode
-    monkeypatch.setattr(latents, "_encode", lambda *a: encoded.append(len(a[1])) or real(*a))
-    again = latents.open_cache(source, base, 64, True, tmp_path / "b")
-    assert sum(encoded) < 2 * len(source)  # something was kept
-    np.testing.assert_array_equal(again.moments, whole.moments)
-    encoded.clear()
-    latents.open_cache(source, base, 64, True, tmp_path / "b")
-    assert not encoded  # there already: opened
-
-
 def test_a_folder_with_another_training_is_refused(settings, tmp_path):
     train(build_config(**{**settings, "steps": 1}), tmp_path, say=lambda text: None)
     adapter = (tmp_path / "adapter.safetensors").read_bytes()
@@ -339,13 +294,6 @@ def test_another_gpus_dtype_is_said_and_its_empty_scaler_left(make_trainer):
     again.scaler = torch.amp.GradScaler("cpu", enabled=True)
     again.restore(state, said.append)
     assert again.step == 1 and "torch.bfloat16" in said[0]
-
-
-def test_captions_that_are_cut_off_are_counted(settings, tmp_path):
-    source, base = open_source(settings["data"]), find_base(settings["base"])
-    source.captions[3] = "a very " * 60 + "long dress"
-    with pytest.warns(UserWarning, match="1 of .* captions are over 77 tokens"):
-        latents.open_cache(source, base, 64, False, tmp_path)
 
 
 def test_gradient_checkpointing_changes_no_bit(make_trainer):

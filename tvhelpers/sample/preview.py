@@ -32,15 +32,19 @@ class Previews:
         self.seed, self.steps = seed, steps
         self.sampler: Sampler | None = None
 
-    def __call__(self, step: int, unet: torch.nn.Module) -> None:
-        """Draw with `unet`, which is left as it was."""
+    def __call__(self, step: int, parts: dict) -> None:
+        """Draw with the "unet", the "scheduler" and perhaps the "text_encoder" of a training, which
+        are left as they were."""
         path = self.folder / f"step-{step:07d}.png"
         if path.exists():
             return
+        unet = parts["unet"]
         self.sampler = self.sampler or Sampler(
             self.base, "none", unet.device.type, text_encoder=self.text_encoder
         )
-        self.sampler.pipe.unet = unet
+        pipe = self.sampler.pipe
+        scheduler = type(pipe.scheduler).from_config(parts["scheduler"].config)
+        pipe.register_modules(**{**parts, "scheduler": scheduler})
         jobs = [(i, prompt, self.seed) for i, prompt in enumerate(self.prompts)]
         was_training = unet.training
         unet.eval()

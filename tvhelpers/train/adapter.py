@@ -189,6 +189,8 @@ def load_adapter(pipe, path: Path, base_name: str, digest: str) -> None:
             f"adapter {path} is for {len(missing)} layers that base {base_name!r} does not have, "
             f"{missing[0]} the first; it was made for another kind of model"
         )
+    if changes := made_for.get("scheduler"):  # of the noise's schedule that it was trained with
+        pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, **changes)
 
 
 def fold_adapter(model: torch.nn.Module, strength: float) -> None:

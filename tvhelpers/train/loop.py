@@ -93,6 +93,8 @@ class Loop:
         limit = memory_limit(self.config.memory_gb, trainer.device)
         if limit is not None and self.processes.any(not trainer.fitted)[0]:
             choose_micro_batch(trainer, limit, self.say)
+        if self.config.compile:
+            trainer.compile(self.say)
         reset_peak_memory(trainer.device)
 
     def _evaluate(self) -> None:
@@ -106,7 +108,7 @@ class Loop:
         if self.preview and self.processes.main:
             with trainer.averaged_weights():
                 try:
-                    self.preview(trainer.step, trainer.unet)
+                    self.preview(trainer.step, trainer.parts())
                 except OSError as error:
                     self.say(f"no preview at step {trainer.step} ({error}); training goes on")
         self.log.restart_clock()

@@ -7,6 +7,7 @@ and run again ends with the bytes of an unbroken one (on a CPU; on a GPU up to i
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -49,7 +50,7 @@ from tvhelpers.runtime import (
 from tvhelpers.train import diffusion
 from tvhelpers.train.adapter import add_lora, check_adapter, kohya_path, save_adapter
 from tvhelpers.train.fit import is_out_of_memory, smaller
-from tvhelpers.train.latents import LatentCache, open_cache
+from tvhelpers.train.latents import LatentCache, open_cache, send, take
 from tvhelpers.train.loop import Loop
 from tvhelpers.train.mirror import Mirror
 from tvhelpers.train.optimizer import make_optimizer
@@ -57,8 +58,11 @@ from tvhelpers.train.processes import Processes
 from tvhelpers.train.recovery import Health
 from tvhelpers.train.runlog import RunLog
 from tvhelpers.train.schedule import num_steps, rate_factor, scheduler_changes
+from tvhelpers.train.text import TextStates
 
 EVAL_BATCH = 32
+UNNAMED = ("device", "data", "base", "captions", "mirror", "text_encoder")  # or is in the digests
+MEANS = ("gradient_checkpointing", "channels_last", "compile")  # not what is trained
 NUM_QUARTERS = 4  # of the timesteps, whose losses are told apart
 CLASS_RATE = 10.0  # times the learning rate, for the embedding of a baseline's classes
 
@@ -69,7 +73,7 @@ def train(
     *,
     base: BaseLocation | None = None,
     root: Path | None = None,
-    preview: Callable[[int, torch.nn.Module], None] | None = None,
+    preview: Callable[[int, dict], None] | None = None,
     say: Callable[[str], None] = print,
 ) -> dict:
     """Train as `config` says, or go on with it, and return what result.json holds.
@@ -79,8 +83,9 @@ def train(
     pipeline/.  Under `accelerate launch` the processes share each step's samples.
     `base` is where the base is, by default find_base(config.base); `root` holds artifacts/, by
     default $TV_ROOT.
-    `preview(step, unet)` is called after each evaluation.  Raises InputError for what cannot be
-    used, Interrupted on Ctrl-C or SIGTERM.
+    `preview(step, parts)` is called after each evaluation with the "unet", the "scheduler" and, if
+    it is trained, the "text_encoder".  Raises InputError for what cannot be used, Interrupted on
+    Ctrl-C or SIGTERM.
     """
     run_dir = Path(run_dir)
     source = open_source(config.data, bare=bool(config.captions))
@@ -94,6 +99,7 @@ def train(
     digest = unet_digest(unet)
     scheduler = noise_schedule(base, config)
     train_items, held_out = split_items(source, config)
+    _check_masks(source, config)
     classes = find_classes(config.classes, source.attributes) if config.classes else Classes()
     request = {**to_dict(config), "data_fingerprint": source.fingerprint, "base_digest": digest}
     request |= _heard(base)
@@ -107,14 +113,16 @@ def train(
             say(f"{run_dir} holds this training already, finished")
             return read_json(run_dir / "result.json")
         say(f"device {device}, {str(dtype).removeprefix('torch.')}: {reason}")
-        cache = _open_cache(source, base, config, root, device, say)
+        cache = _open_cache(source, base, config, root, device, processes, say)
+        is_heard = config.text_rank or cache.embeds is None
+        text_encoder = load_part(base, "text_encoder") if is_heard else None
         if processes.main:
             write_json(run_dir / "held_out.json", [source.item_ids[item] for item in held_out])
         unet = forgetful(unet, config.start, seed_for(config.seed, "unet"))
         if classes.words:
             add_classes(unet, classes)
-        items = train_items, held_out
-        trainer = Trainer(config, unet, scheduler, cache, *items, device, dtype, processes)
+        data = (cache, train_items, held_out)
+        trainer = Trainer(config, unet, scheduler, *data, device, dtype, processes, text_encoder)
         trainer.choose_items(source, classes, say)
         Loop(trainer, run_dir, mirror, preview, say).run()
         finish = _finish if processes.main else lambda *rest: None
@@ -130,7 +138,15 @@ def _heard(base: BaseLocation) -> dict:
     return {"text_encoder_digest": text_digest(base)} if base.text_encoder else {}
 
 
-def _open_cache(source, base, config: TrainConfig, root: Path, device: str, say) -> LatentCache:
+def _check_masks(source, config: TrainConfig) -> None:
+    if config.is_masked and source.regions(0) is None:
+        raise InputError(
+            f"{source.name} has no masks, by which garment_weight, skin_weight and "
+            "background_weight could be told apart; leave these alike"
+        )
+
+
+def _open_cache(source, base, config, root: Path, device, processes, say) -> LatentCache:
     return open_cache(
         source,
         base,
@@ -140,6 +156,7 @@ def _open_cache(source, base, config: TrainConfig, root: Path, device: str, say)
         limit=config.limit,
         device=device,
         progress=spoken_progress(say, "latent cache"),
+        processes=processes,
     )
 
 
@@ -147,8 +164,7 @@ def _claim(run_dir: Path, request: dict, mirror: Mirror | None) -> None:
     """Make `run_dir` the folder of this training, brought back from its mirror where it is empty;
     raises InputError where either holds another training."""
     claim = {"what": "training", "marker": "config.json"}
-    # what is there is in the digests
-    claim["ignore"] = ("device", "data", "base", "captions", "text_encoder", "mirror")
+    claim["ignore"] = (*UNNAMED, *MEANS)
     if mirror:
         mirror.restore(lambda folder: check_claim(folder, request, **claim))
     claim_dir(run_dir, request, **claim)
@@ -209,17 +225,25 @@ class Trainer:
         device,
         dtype,
         processes: Processes | None = None,
+        text_encoder=None,
     ):
-        self.config, self.cache, self.device, self.dtype = config, cache, device, dtype
+        """Make the base ready; it needs a `text_encoder` where the cache has no text states, or
+        where it is trained too."""
+        self.config, self.device, self.dtype = config, device, dtype
         self.entries = cache.entries(train_items, config.flip)
         self.held_out = held_out
         self.labels: np.ndarray | None = None  # class of each item, for a baseline with classes
         self.item_weights: np.ndarray | None = None  # how often each item is drawn; None = alike
-        self.prediction_type = scheduler.config.prediction_type
+        self.scheduler, self.prediction_type = scheduler, scheduler.config.prediction_type
         self.alphas_cumprod = scheduler.alphas_cumprod.to(device)
+        self.region_weights = torch.tensor(config.region_weights, device=device)
         self.scaling_factor = cache.about["scaling_factor"]
         self.unet, self.weights = _prepare(unet, config, device, dtype)
-        groups = _rate_groups(self.unet, self.weights)
+        self.predict = self.unet  # or compiled
+        self.cache = cache if device == "cpu" else cache.on_gpu(device)
+        self.text = TextStates(self.cache, text_encoder, config, device, dtype)
+        groups = _rate_groups(self.unet, self.weights, self.text.weights, config)
+        self.weights += self.text.weights
         self.optimizer = make_optimizer(config.optimizer, groups, config.weight_decay, device)
         self.scaler = torch.amp.GradScaler(device, enabled=dtype == torch.float16)
         self.averages = (
@@ -248,6 +272,15 @@ class Trainer:
                 f"items drawn by {self.config.balance}: effective sample size {size:.0f} of "
                 f"{len(items)}"
             )
+
+    def models(self) -> dict[str, torch.nn.Module]:
+        """Return what is trained, by its name in a pipeline."""
+        text = {"text_encoder": self.text.text_encoder} if self.text.weights else {}
+        return {"unet": self.unet, **text}
+
+    def parts(self) -> dict:
+        """Return what a pipeline needs to draw as this training goes."""
+        return {**self.models(), "scheduler": self.scheduler}
 
     def train_step(self) -> dict[str, torch.Tensor]:
         """Take one optimizer step and return its loss and gradient norms, still on the device; {}
@@ -387,7 +420,8 @@ class Trainer:
                 weight.data = value
 
     def _training_batch(self, indices: range):
-        """Return (moments, caption rows, labels, seeds) of the samples `indices` of this step."""
+        """Return (moments, caption rows, labels, seeds, pixel weights) of the samples `indices` of
+        this step."""
         config = self.config
         first = self.step * config.batch_size * config.accumulate
         entries = np.array([self._entry(first + i) for i in indices])
@@ -397,12 +431,15 @@ class Trainer:
             draw = seed_for(config.seed, "caption", self.step, i) / 2**63
             if draw < config.caption_dropout:
                 rows[j] = labels[j] = 0  # the empty prompt, no class
-        return (
-            moments,
-            rows,
-            labels,
-            [seed_for(config.seed, "sample", self.step, i) for i in indices],
-        )
+        seeds = [seed_for(config.seed, "sample", self.step, i) for i in indices]
+        return moments, rows, labels, seeds, self._pixel_weights(entries)
+
+    def _pixel_weights(self, entries: np.ndarray) -> torch.Tensor | None:
+        """Return the weight of each latent's loss (B, h, w), None where all weigh alike."""
+        if not self.config.is_masked:
+            return None
+        regions = send(take(self.cache.regions, entries), self.device)
+        return self.region_weights[regions.long()]
 
     def _entry(self, position: int) -> int:
         """Return the cache entry at a position of the endless sequence of shuffled epochs."""
@@ -429,28 +466,47 @@ class Trainer:
         return torch.from_numpy(none if self.labels is None else self.labels[items])
 
     def _losses(
-        self, moments, rows, labels, seeds, min_snr_gamma: float | None = None
+        self, moments, rows, labels, seeds, pixel_weights=None, min_snr_gamma: float | None = None
     ) -> torch.Tensor:
         """Return the weighted loss (B,) of each sample."""
         gamma = self.config.min_snr_gamma if min_snr_gamma is None else min_snr_gamma
+        alphas, kind = self.alphas_cumprod, self.prediction_type
+        shape = (moments.shape[1] // 2, *moments.shape[2:])
+        noises = diffusion.sample_noise(shape, len(alphas), seeds)
+        posterior, noise, timesteps = (send(tensor, self.device) for tensor in noises)
+        moments = send(moments, self.device)
+        latents = diffusion.sample_latents(moments, posterior, self.scaling_factor)
+        noisy_latents = diffusion.add_noise(latents, noise, timesteps, alphas)
+        target = diffusion.prediction_target(latents, noise, timesteps, alphas, kind)
+        prediction = self._prediction(noisy_latents, timesteps, rows, labels)
+        weight = diffusion.min_snr_weight(timesteps, alphas, gamma, kind)
+        return weight * diffusion.sample_losses(prediction, target, pixel_weights)
+
+    def _prediction(self, noisy_latents, timesteps, rows, labels) -> torch.Tensor:
+        """Return what the UNet predicts when it is told the captions, or the classes."""
         if self.config.method == "baseline":
             rows = torch.zeros_like(rows)
-        shape = (moments.shape[1] // 2, *moments.shape[2:])
-        noises = diffusion.sample_noise(shape, len(self.alphas_cumprod), seeds)
-        posterior, noise, timesteps = (tensor.to(self.device) for tensor in noises)
-        latents = diffusion.sample_latents(moments.to(self.device), posterior, self.scaling_factor)
-        noisy_latents = diffusion.add_noise(latents, noise, timesteps, self.alphas_cumprod)
-        target = diffusion.prediction_target(
-            latents, noise, timesteps, self.alphas_cumprod, self.prediction_type
-        )
-        text_embeds = torch.from_numpy(self.cache.embeds[rows.numpy()]).to(self.device).float()
+        if self.config.channels_last:
+            noisy_latents = noisy_latents.contiguous(memory_format=torch.channels_last)
+        told = {} if self.labels is None else {"class_labels": send(labels, self.device)}
+        unet = self.predict if torch.is_grad_enabled() else self.unet
         with torch.autocast(self.device, self.dtype, enabled=self.dtype != torch.float32):
-            told = {} if self.labels is None else {"class_labels": labels.to(self.device)}
-            prediction = self.unet(noisy_latents, timesteps, text_embeds, **told).sample
-        weight = diffusion.min_snr_weight(
-            timesteps, self.alphas_cumprod, gamma, self.prediction_type
-        )
-        return weight * diffusion.sample_losses(prediction, target)
+            return unet(noisy_latents, timesteps, self.text(rows), **told).sample
+
+    def compile(self, say) -> None:
+        """Compile the UNet for training, and say how long that takes; the weights stay as they are.
+
+        Raises InputError where it cannot be compiled.
+        """
+        began, self.predict = time.monotonic(), torch.compile(self.unet)
+        try:
+            self.try_micro_batch()
+        except Exception as error:  # of the compiler, or of the one that it calls
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(
+                f"the UNet cannot be compiled ({reason}); give compile=false"
+            ) from None
+        say(f"compiled in {time.monotonic() - began:.0f} s")
 
     def _update_averages(self) -> None:
         if self.averages:
@@ -496,9 +552,8 @@ def _prepare(
     unet = unet.to(device)
     if config.method == "lora":
         unet = unet.to(dtype)
-        weights = add_lora(
-            unet, config.rank, config.alpha or config.rank, config.seed, config.targets
-        )
+        alpha, options = config.alpha or config.rank, (config.targets, config.dora)
+        weights = add_lora(unet, config.rank, alpha, config.seed, *options)
     else:
         unet.requires_grad_(True)
         weights = list(unet.parameters())
@@ -509,15 +564,17 @@ def _prepare(
     return unet.train(), weights
 
 
-def _rate_groups(unet, weights: list[torch.nn.Parameter]) -> list[dict]:
+def _rate_groups(unet, weights: list, text_weights: list, config: TrainConfig) -> list[dict]:
     """Return the optimizer's groups, each with its multiple of the learning rate.
 
     A row of the class embedding has a gradient only where its class is drawn.
     """
     table = getattr(unet.class_embedding, "weight", None)
     rest = [weight for weight in weights if weight is not table]
-    groups = [{"params": rest, "rate": 1.0}]
-    return groups if table is None else [*groups, {"params": [table], "rate": CLASS_RATE}]
+    text_rate = config.text_learning_rate / config.learning_rate or 1.0
+    rates = [(rest, 1.0), ([table] if table is not None else [], CLASS_RATE)]
+    rates += [(text_weights, text_rate)]
+    return [{"params": params, "rate": rate} for params, rate in rates if params]
 
 
 def _about(trainer: Trainer, base: BaseLocation, digest: str, fingerprint: str) -> dict:
@@ -535,6 +592,7 @@ def _about(trainer: Trainer, base: BaseLocation, digest: str, fingerprint: str) 
         "targets": config.targets,
         "resolution": trainer.cache.about["resolution"],
         "prediction_type": trainer.prediction_type,
+        "scheduler": scheduler_changes(config),
         "licences": {key: rows[name]["licence"] for key, name in names.items() if name in rows},
     }
 
@@ -546,7 +604,7 @@ def _finish(
     config = trainer.config
     with trainer.averaged_weights():
         if config.method == "lora":
-            path, models = run_dir / "adapter.safetensors", {"unet": trainer.unet}
+            path, models = run_dir / "adapter.safetensors", trainer.models()
             if base.text_encoder:
                 load_part(base, "text_encoder").save_pretrained(run_dir / TEXT_ENCODER_DIR)
             save_adapter(models, path, _about(trainer, base, digest, fingerprint))

@@ -1,0 +1,236 @@
+"""Fill a latent cache: images and masks by chunks, read ahead by threads; captions once.
+
+A chunk is always the same items in one forward pass, whoever encodes it: neither threads nor
+processes nor a stop in the middle change a byte.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from tvhelpers.config import InputError
+from tvhelpers.data.items import REGIONS, Source
+from tvhelpers.data.photos import resize
+from tvhelpers.models.base import BaseLocation, load_part
+from tvhelpers.runtime import atomic_path
+
+CHUNK_PIXELS = 16 * 256 * 256  # encoded at once: 4 images of 512 px, which a T4 holds
+THREADS = min(16, os.cpu_count() or 1)
+KEEP_SECONDS = 5.0  # of work that a kill may cost
+SMALL_EMBEDS = 2**28  # bytes of text states that are kept even where the text encoder is smaller
+
+
+def encode_images(vae, source: Source, about: dict, folder: Path, processes, progress) -> None:
+    """Fill moments.npy, regions.npy where there are masks, and done.npy (a byte a chunk); each
+    process does its share of what is not done."""
+    count = about["num_items"]
+    chunk_size = max(1, CHUNK_PIXELS // about["resolution"] ** 2)
+    chunks = [range(i, min(i + chunk_size, count)) for i in range(0, count, chunk_size)]
+    if processes.main:
+        _allocate_all(vae, about, folder, len(chunks))
+    processes.share(None)  # the files are there
+    store = _Store(folder, about)
+    left = processes.share(np.flatnonzero(store.done == 0).tolist())
+    mine = [left[i] for i in processes.part(len(left))]
+    encoded, before = 0, count - sum(len(chunks[number]) for number in left)
+    try:
+        for number, pixels, regions in _read_ahead(source, chunks, mine, about):
+            store.put(number, chunks[number], partial(encode, vae), pixels, regions)
+            encoded += len(pixels)
+            progress(min(count, before + encoded * processes.count), count)
+    finally:
+        store.keep()
+    processes.any(False)  # which all wait for: all chunks are there
+
+
+def _allocate_all(vae, about: dict, folder: Path, num_chunks: int) -> None:
+    """Make the arrays, unless they are there with as many chunks."""
+    if (folder / "done.npy").exists() and len(_opened(folder, "done")) == num_chunks:
+        return
+    entries, side = about["num_items"] * (1 + about["flip"]), about["side"]
+    shape = (entries, 2 * vae.config.latent_channels, side, side)
+    allocate(folder / "moments.npy", np.float16, shape)
+    if about["masks"]:
+        allocate(folder / "regions.npy", np.uint8, (entries, side, side))
+    allocate(folder / "done.npy", np.uint8, (num_chunks,))
+
+
+class _Store:
+    """The arrays that chunks are written to, and which chunks are on the disk."""
+
+    def __init__(self, folder: Path, about: dict):
+        self.moments, self.done = _opened(folder, "moments"), _opened(folder, "done")
+        self.regions = _opened(folder, "regions") if about["masks"] else None
+        self.copies, self.num_items = 1 + about["flip"], about["num_items"]
+        self.pending: list[int] = []
+        self.kept = time.monotonic()
+
+    def put(self, number: int, rows: range, encode: Callable, pixels, regions) -> None:
+        """Encode a chunk and its mirror image, and write both."""
+        for copy in range(self.copies):
+            turn = -1 if copy else 1
+            place = slice(copy * self.num_items + rows.start, copy * self.num_items + rows.stop)
+            what = f"items {rows.start} to {rows.stop - 1}"
+            self.moments[place] = encode(pixels[:, :, ::turn], what)
+            if self.regions is not None:
+                self.regions[place] = regions[:, :, ::turn]
+        self.pending.append(number)
+        if time.monotonic() - self.kept > KEEP_SECONDS:
+            self.keep()
+
+    def keep(self) -> None:
+        """Bring the chunks to the disk, and then the marks that say so."""
+        for array in (self.moments, self.regions):
+            if array is not None:
+                array.flush()
+        self.done[self.pending] = 1
+        self.done.flush()
+        self.pending, self.kept = [], time.monotonic()
+
+
+def _opened(folder: Path, name: str) -> np.ndarray:
+    return np.load(folder / f"{name}.npy", mmap_mode="r+")
+
+
+def latent_side(vae, resolution: int) -> int:
+    """Return the side of the latents of images with `resolution` pixels a side."""
+    return resolution // 2 ** (len(vae.config.block_out_channels) - 1)
+
+
+def _read_ahead(
+    source: Source, chunks: list[range], numbers: list[int], about: dict
+) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
+    """Yield (number, pixels uint8 (n, s, s, 3), regions uint8 (n, h, w) or None) of chunks, while
+    threads read and resize the next ones."""
+
+    def read(item: int) -> tuple:
+        pixels = resize(source.pixels(item), about["resolution"])
+        regions = source.regions(item) if about["masks"] else None
+        return pixels, regions if regions is None else latent_regions(regions, about["side"])
+
+    def collect(number: int, futures: list) -> tuple:
+        pixels, regions = zip(*(future.result() for future in futures), strict=True)
+        return number, np.stack(pixels), np.stack(regions) if about["masks"] else None
+
+    waiting = deque()
+    pool = ThreadPoolExecutor(THREADS)
+    try:
+        for number in numbers:
+            waiting.append((number, [pool.submit(read, item) for item in chunks[number]]))
+            if sum(len(futures) for _, futures in waiting) > 2 * THREADS + len(chunks[number]):
+                yield collect(*waiting.popleft())
+        while waiting:
+            yield collect(*waiting.popleft())
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def latent_regions(regions: np.ndarray, side: int) -> np.ndarray:
+    """Return the region of each latent, uint8 (side, side): that of most of its pixels.
+
+    `regions` uint8 (H, W), codes of `items.REGIONS`, is padded to a square as its image is.
+    """
+    height, width = regions.shape
+    edge = max(height, width)
+    square = np.zeros((edge, edge), np.uint8)
+    y, x = (edge - height) // 2, (edge - width) // 2
+    square[y : y + height, x : x + width] = regions
+    codes = range(len(REGIONS))[::-1]  # of two that have as many pixels, the garment
+    masks = [Image.fromarray(np.where(square == code, 255, 0).astype(np.uint8)) for code in codes]
+    shares = [np.asarray(mask.resize((side, side), Image.Resampling.BOX)) for mask in masks]
+    return np.array(codes, np.uint8)[np.argmax(shares, 0)]
+
+
+@torch.no_grad()
+def encode(vae, pixels: np.ndarray, what: str) -> np.ndarray:
+    """Return the moments fp16 of pixels; raises InputError where those of `what` are not finite."""
+    images = torch.from_numpy(pixels.copy()).to(vae.device)
+    images = images.permute(0, 3, 1, 2).float() / 127.5 - 1
+    moments = _moments(vae, images, half=vae.device.type == "cuda")
+    if not _fits_half(moments):  # too coarse for this autoencoder
+        moments = _moments(vae, images, half=False)
+    if not _fits_half(moments):
+        raise InputError(
+            f"the autoencoder gives NaN or infinite latents for {what}; "
+            "look at these images, or at the base"
+        )
+    return moments.astype(np.float16)
+
+
+def _moments(vae, images: torch.Tensor, half: bool) -> np.ndarray:
+    with torch.autocast(vae.device.type, torch.float16, enabled=half):
+        posterior = vae.encode(images).latent_dist
+    return torch.cat([posterior.mean, posterior.logvar], 1).float().cpu().numpy()
+
+
+def _fits_half(values: np.ndarray) -> bool:
+    return bool(np.isfinite(values).all() and np.abs(values).max() <= np.finfo(np.float16).max)
+
+
+def encode_captions(captions: list[str], base: BaseLocation, folder: Path, device: str) -> None:
+    """Write token_ids.npy and caption_index.npy, and embeds.npy where the text states of all
+    captions are smaller than the text encoder; warn of captions that are cut off."""
+    if (folder / "caption_index.npy").exists():  # written last
+        return
+    unique = list(dict.fromkeys(["", *captions]))
+    tokenizer, text_encoder = (load_part(base, part) for part in ("tokenizer", "text_encoder"))
+    limit = tokenizer.model_max_length
+    lengths = [len(ids) for ids in tokenizer(unique, truncation=False, verbose=False).input_ids]
+    if long := sum(length > limit for length in lengths):
+        warnings.warn(
+            f"{long} of {len(unique)} captions are over {limit} tokens and are cut off there",
+            stacklevel=2,
+        )
+    ids = tokenize(tokenizer, unique)
+    _save(folder / "token_ids.npy", ids.int().numpy())
+    size = 2 * len(unique) * limit * text_encoder.config.hidden_size
+    weights = 2 * sum(weight.numel() for weight in text_encoder.parameters())
+    if size <= max(weights, SMALL_EMBEDS):
+        _encode_texts(text_encoder.to(device), ids, folder / "embeds.npy")
+    rows = {caption: row for row, caption in enumerate(unique)}
+    index = np.array([rows[caption] for caption in captions], np.int64)
+    _save(folder / "caption_index.npy", index)
+
+
+@torch.no_grad()
+def _encode_texts(text_encoder, ids: torch.Tensor, path: Path, batch_size: int = 64) -> None:
+    allocate(path, np.float16, (*ids.shape, text_encoder.config.hidden_size))
+    embeds = np.load(path, mmap_mode="r+")
+    for start in range(0, len(ids), batch_size):
+        part = ids[start : start + batch_size].to(text_encoder.device)
+        embeds[start : start + len(part)] = text_encoder(part)[0].cpu().numpy()
+    embeds.flush()
+
+
+def tokenize(tokenizer, texts: list[str]) -> torch.Tensor:
+    """Return the token ids int64 (N, tokens) that StableDiffusionPipeline would encode."""
+    limit = tokenizer.model_max_length
+    options = {"padding": "max_length", "truncation": True, "max_length": limit}
+    return tokenizer(texts, return_tensors="pt", **options).input_ids
+
+
+def allocate(path: Path, dtype: type, shape: tuple[int, ...]) -> None:
+    """Make a .npy of zeros whose every byte has its place on the disk.
+
+    Without it, a full disk would end the process at a write into the memory map.
+    """
+    np.lib.format.open_memmap(path, "w+", dtype, shape).flush()
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    with atomic_path(path) as aside, open(aside, "wb") as file:
+        np.save(file, array)
