@@ -60,8 +60,8 @@ class Case:
     @cached_property
     def data(self) -> Path:
         """A folder of drawn garments, more than the steps take: no epoch ends, and data workers
-        that read ahead still have work at the last step."""
-        count = self.batch_size * (self.last + 6)
+        that read ahead still have work at the last step; and three parts of our cache at least."""
+        count = max(self.batch_size * (self.last + 6), 3 * 16 * 256**2 // self.resolution**2)
         folder = self.work / f"data-{self.resolution}-{count}"
         if not (folder / "metadata.jsonl").exists():
             folder.mkdir(parents=True)

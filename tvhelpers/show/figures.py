@@ -134,7 +134,7 @@ def systems(pictures: dict[str, Sequence], prompts: Sequence[str]) -> Image.Imag
             ax.set(xticks=[], yticks=[])
             ax.spines[:].set_visible(False)
     for ax, prompt in zip(axes[0], prompts, strict=True):
-        ax.set_title(_wrapped(prompt, 17), fontsize=7.5, color=INK)
+        ax.set_title(_wrapped(prompt, 17, 6), fontsize=7.5, color=INK)
     return _render(figure)
 
 
@@ -330,10 +330,10 @@ def _smoothed(values: Sequence[float], window: int = 25) -> np.ndarray:
     return (total[ends] - total[starts]) / (ends - starts)
 
 
-def _wrapped(text: str, width: int) -> str:
+def _wrapped(text: str, width: int, lines: int = 3) -> str:
     import textwrap
 
-    return "\n".join(textwrap.wrap(str(text), width)[:3])
+    return "\n".join(textwrap.wrap(str(text), width)[:lines])
 
 
 def _render(figure: Figure) -> Image.Image:
