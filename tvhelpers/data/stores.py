@@ -112,7 +112,8 @@ def find_store(path: Path) -> Path:
             return path / inside
     if path.is_dir():
         raise InputError(
-            f"{path} holds no Img/G2.h5 and no pixels.h5; give a folder or file that does"
+            f"{path} holds no Img/G2.h5 and no pixels.h5; give a folder or file that does (photos "
+            "need no inspection: data convert takes them as they are)"
         )
     return path
 
