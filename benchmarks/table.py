@@ -57,16 +57,14 @@ def points(value: float, ci) -> str:
     return f"{100 * value:+.1f} ({100 * ci[0]:+.1f} to {100 * ci[1]:+.1f})"
 
 
-def decoding_costs(rows: dict) -> str:
-    """Return the costs in points of each wrong decoding: naming / finding."""
-    checks = ("category, zero-shot", "text to image, R@5")
-    costs = {
-        name.split(":")[0].split(",")[0]: [
-            points(row[c]["cost"], row[c]["cost_95"]) for c in checks
-        ]
-        for name, row in list(rows.items())[1:]
-    }
-    return "; ".join(f"{name} {a} / {b}" for name, (a, b) in costs.items())
+def decoding_costs(rows: dict, check: str) -> str:
+    """Return what each wrong decoding costs in points, with its interval."""
+    costs = []
+    for name, row in list(rows.items())[1:]:
+        cost, (low, high) = (row[check][key] for key in ("cost", "cost_95"))
+        name = name.split(":")[0].split(",")[0]
+        costs.append(f"{name} {100 * cost:.0f} ({100 * low:.0f} to {100 * high:.0f})")
+    return "; ".join(costs)
 
 
 def furthest(result: dict, reader: str) -> float:
@@ -395,14 +393,18 @@ ROWS = [
     ),
     (
         "clip_decoding",
-        "wrong decodings of real photos, cost to mini's CLIP in points: category zero-shot / "
-        "caption-aware R@5",
-        lambda r: decoding_costs(r["pretrained"]),
+        "wrong decodings of real photos, caption-aware R@5 of mini's CLIP: points lost",
+        lambda r: decoding_costs(r["pretrained"], "text to image, R@5"),
     ),
     (
         "clip_decoding",
         "the same for the CLIP that was tuned on photos",
-        lambda r: decoding_costs(r["tuned"]),
+        lambda r: decoding_costs(r["tuned"], "text to image, R@5"),
+    ),
+    (
+        "clip_decoding",
+        "the same CLIP's category zero-shot: points lost",
+        lambda r: decoding_costs(r["tuned"], "category, zero-shot"),
     ),
     (
         "language",
