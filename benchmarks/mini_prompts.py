@@ -16,7 +16,8 @@ from tvhelpers.data import flats
 from tvhelpers.data.sources import open_source
 from tvhelpers.sample.sampler import Sampler
 from tvhelpers.score.attributes import CORE, AttributeJudge, agreement
-from tvhelpers.score.features import JudgeClassifier
+from tvhelpers.score.copying import copying, nearest
+from tvhelpers.score.features import JudgeClassifier, PixelExtractor
 from tvhelpers.score.metrics import inception_score
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -71,14 +72,18 @@ def drawn_specs(sampler, specs, first_seed: int) -> np.ndarray:
     return draw(sampler, prompts, [first_seed + i for i in range(len(specs))])
 
 
-def nearest(pixels: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return the RMS distance (N,) in levels of each picture to the nearest of `others`."""
-    a, b = (
-        x.reshape(len(x), 32, 4, 32, 4, 3).mean((2, 4)).reshape(len(x), -1).astype(np.float32)
-        for x in (pixels, others)
-    )
-    squared = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T
-    return np.sqrt(np.maximum(squared.min(1), 0) / a.shape[1])
+def copies(generated: np.ndarray, held_out: np.ndarray) -> dict:
+    """Return how near pictures are to training flats, beside flats that no training saw."""
+    source, pixels = open_source("flats-base"), PixelExtractor()
+    sides = [pixels.features(side) for side in (generated, held_out)]
+    found = nearest(sides, len(source), lambda some: pixels.features(np.stack([*map(source.pixels, some)])))  # noqa: E501  # fmt: skip
+    result = copying(*(distances for distances, _ in found))
+    return {
+        "generated": round(result.details["median_drawn"], 2),
+        "held_out": round(result.details["median_held_out"], 2),
+        "nearer_than_99_percent_of_held_out": result.value,
+        "ci": result.ci,
+    }
 
 
 def main() -> None:
@@ -111,13 +116,7 @@ def main() -> None:
     scores = [inception_score(classifier.probs(pixels)).value for pixels in (seen_pixels, real)]
     result["inception_score"] = {"generated": scores[0], "real": scores[1], "n": len(seen)}
     result["inception_score"]["ratio"] = scores[0] / scores[1]
-    source = open_source("flats-base")
-    training = np.stack([source.pixels(i) for i in range(len(source))])
-    generated, held_out = seen_pixels[:200], real[:200]
-    result["nearest_training_flat"] = {
-        name: round(float(np.median(nearest(pixels, training))), 2)
-        for name, pixels in (("generated", generated), ("held_out", held_out))
-    }
+    result["nearest_training_flat"] = copies(seen_pixels[:200], real[:200])
     write_result("mini_prompts", {"minutes": (time.monotonic() - began) / 60, **result})
 
 

@@ -337,6 +337,30 @@ ROWS = [
         ),
     ),
     (
+        "prompt_suite",
+        "pairs of words that garments can show, covered: FB-138's core, FB-138, FB-1000's core",
+        lambda r: ", ".join(
+            percent(r["coverage"][part]) for part in ("FB-138 core", "FB-138", "FB-1000 core")
+        ),
+    ),
+    (
+        "prompt_suite",
+        "FB-138 within mini's words, all atoms right: base, with the shipped adapter",
+        lambda r: ", ".join(
+            percent(r["figures"][name]["atom:all"]["value"]) for name in ("base", "adapter")
+        ),
+    ),
+    (
+        "prompt_suite",
+        "the same pictures nearer to a training flat than 99 % of held-out flats: base, adapter",
+        lambda r: ", ".join(
+            "{:.1f} % (95 % {:.1f} to {:.1f})".format(
+                *(100 * x for x in (row["value"], *row["ci"]))
+            )
+            for row in (r["figures"][name]["copying"] for name in ("base", "adapter"))
+        ),
+    ),
+    (
         "colour",
         "colour named without a network: right of those named, abstained; flats, real photos",
         lambda r: "; ".join(
@@ -447,6 +471,24 @@ ROWS = [
         "study_votes",
         "10,000 votes cast by 8 processes at once, one after another killed: lost, doubled",
         lambda r: f"{r['lost'] + r['missing']}, {r['doubled']}; {r['kills']} kills",
+    ),
+    (
+        "score_whole",
+        "`score` of 1,000 pictures, all figures, network rows in the cache: time, peak memory",
+        lambda r: (
+            f"{r['runs']['cached']['seconds']:.0f} s, {r['runs']['cached']['peak_mb']:,} MB "
+            "on two cores"
+        ),
+    ),
+    (
+        "score_whole",
+        "the same in another order, in batches of 7, on one thread: figures that differ",
+        lambda r: f"{r['different_figures'] - 1}",
+    ),
+    (
+        "score_statistics",
+        "Inception Score against 50-digit sums: largest relative error",
+        lambda r: f"{r['closed_form_relative_error']:.0e}",
     ),
 ]
 

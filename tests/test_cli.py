@@ -71,9 +71,36 @@ def test_generate_refuses_what_cannot_be_drawn(run, tiny_base, tmp_path):
     refused(
         run("generate", "a", "--base", "sd99", "--out", tmp_path), "unknown base 'sd99'", "sd15"
     )
-    refused(run("generate", "--out", tmp_path), "PROMPT")
+    refused(run("generate", "--out", tmp_path), "no prompt was given")
     refused(run("generates"), "invalid choice")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_suite_is_written_drawn_and_scored(run, tiny_base, tmp_path):
+    suite = tmp_path / "suite.jsonl"
+    code, out, _ = run("prompts", "paper-8", "--out", suite, "--json")
+    assert code == 0 and json.loads(out)["rows"] == 8 == len(suite.read_text().splitlines())
+    suite.write_text("".join(suite.read_text().splitlines(True)[:3]))
+    rows = [json.loads(line) for line in suite.read_text().splitlines()]
+    draw = ["generate", "--base", tiny_base, "--prompts", suite, "--steps", 1, "--out"]
+    out = tmp_path / "pictures"
+    for _ in range(2):  # the second time nothing is left to do
+        code, said, _ = run(*draw, out, "--count", 2, "--json")
+        assert code == 0
+    records = json.loads(said)
+    assert [record["prompt_id"] for record in records] == [r["id"] for r in rows for _ in "ab"]
+    assert [record["seed"] for record in records] == [s for r in rows for s in r["seeds"][:2]]
+    metrics = tmp_path / "metrics.json"
+    code, said, _ = run(
+        "score", out, "--out", metrics, "--classifier", "judge", "--reader", "judge"
+    )
+    assert code == 0 and "atom:category" in said
+    figures = {path.stem for path in (tmp_path / "metrics-figures").iterdir()}
+    assert {"atom", "inception_score", "stratum"} <= figures
+    refused(run(*draw, tmp_path / "o", "--seed", 3), "seeds of its own")
+    refused(run(*draw, tmp_path / "o", "--count", 5), "4 seeds a prompt")
+    refused(run("generate", "--prompts", "fb99", "--out", tmp_path / "o"), "no prompt suite 'fb99'")
+    refused(run("prompts", "paper-8", "--base", "mini", "--out", suite), "nothing is overwritten")
 
 
 def test_train_refuses_what_cannot_be_trained(run, tiny_base, photo_folder, tmp_path):

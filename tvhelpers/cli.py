@@ -64,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     _add_generate(verbs)
+    _add_prompts(verbs)
     _add_data(verbs)
     _add_train(verbs)
     _add_adapter(verbs)
@@ -83,7 +84,14 @@ def _verb(verbs, name: str, run, text: str):
 
 def _add_generate(verbs) -> None:
     verb = _verb(verbs, "generate", run_generate, "Draw pictures from prompts.")
-    verb.add_argument("prompts", nargs="+", metavar="PROMPT")
+    verb.add_argument("prompts", nargs="*", metavar="PROMPT")
+    verb.add_argument(
+        "--prompts",
+        dest="suite",
+        metavar="SUITE",
+        help="instead: fb138, fb1000, paper-8, fb138:SEED, or a file of `prompts`; what the base "
+        "has words for, each prompt on its own seeds",
+    )
     verb.add_argument("--out", required=True, type=Path, metavar="DIR")
     verb.add_argument(
         "--base", default="mini", help="mini, sd15, a pipeline folder, or a hub id (default: mini)"
@@ -98,9 +106,7 @@ def _add_generate(verbs) -> None:
         help="a tuned CLIP (default: the one that the adapter was trained with)",
     )
     verb.add_argument("--count", type=int, default=1, help="pictures a prompt (default: 1)")
-    verb.add_argument(
-        "--seed", type=int, default=0, help="copy k of a prompt has seed + k (default: 0)"
-    )
+    verb.add_argument("--seed", type=int, help="copy k of a prompt has seed + k (default: 0)")
     verb.add_argument("--steps", type=int, default=20, help="sampler steps (default: 20)")
     verb.add_argument(
         "--guidance", type=float, help="guidance scale; 1 = none (default: what suits the base)"
@@ -119,21 +125,62 @@ def run_generate(options) -> list[dict]:
     """Draw, and return the records."""
     from tvhelpers.sample.sampler import Request, Sampler, generate
 
-    request = Request(
-        tuple(options.prompts),
-        options.count,
-        options.seed,
-        options.steps,
-        options.guidance,
-        options.size,
-        options.strength,
-    )
+    rows, prompts, suite = [], tuple(options.prompts), {}
+    if options.suite:
+        from tvhelpers.score import prompts as suites
+
+        if prompts or options.seed is not None:
+            raise InputError("a suite has prompts and seeds of its own; leave others out")
+        rows = suites.covered(suites.open_suite(options.suite), options.base)
+        prompts, suite = tuple(row["prompt"] for row in rows), suites.request_of(rows)
+    how = {"steps": options.steps, "guidance": options.guidance, "size": options.size}
+    how["strength"] = options.strength
+    request = Request(prompts, options.count, options.seed or 0, **how, **suite)
     if options.batch_size < 1:
         raise InputError(f"batch-size is {options.batch_size}; give 1 or more")
     sampler = Sampler(
         options.base, options.adapter, options.device, text_encoder=options.text_encoder
     )
-    return generate(sampler, request, options.out, batch_size=options.batch_size)
+    records = generate(sampler, request, options.out, batch_size=options.batch_size)
+    if rows:
+        suites.write(rows, options.out / suites.FILE)
+    return records
+
+
+def _add_prompts(verbs) -> None:
+    verb = _verb(verbs, "prompts", run_prompts, "Print or write a suite of prompts, as JSON lines.")
+    verb.add_argument("suite", metavar="SUITE", help="fb138, fb1000, paper-8")
+    verb.add_argument("--out", type=Path, metavar="FILE.JSONL")
+    verb.add_argument(
+        "--seed", type=int, help="draw the suite anew (default: 0, the published one)"
+    )
+    verb.add_argument("--base", default="", help="only what this base has words for")
+    verb.add_argument(
+        "--captions", metavar="SOURCE", help="take held-out captions from here, not from flats"
+    )
+
+
+def run_prompts(options) -> dict:
+    """Print or write a suite, and return its digest and how many rows each stratum has."""
+    from collections import Counter
+
+    from tvhelpers.score import prompts as suites
+
+    source = None
+    if options.captions:
+        from tvhelpers.data.sources import open_source
+
+        source = open_source(options.captions)
+    rows = suites.covered(suites.open_suite(options.suite, options.seed, source), options.base)
+    if options.out:
+        suites.write(rows, options.out)
+    else:
+        print(suites.text_of(rows), end="")
+    strata = Counter(row["stratum"] for row in rows)
+    about = {"rows": len(rows), "sha256": suites.digest(rows), "strata": dict(strata)}
+    counts = ", ".join(f"{number} {stratum}" for stratum, number in strata.items())
+    print(f"{len(rows)} prompts ({counts}), sha256 {about['sha256']}", file=sys.stderr)
+    return about
 
 
 def _add_data(verbs) -> None:
@@ -216,6 +263,34 @@ def _add_score(verbs) -> None:
         "--clip", default="", metavar="NAME", help="CLIPScore by this CLIP, not the drawing one"
     )
     verb.add_argument("--cache", type=Path, metavar="DIR", help="keep what the networks gave")
+    verb.add_argument(
+        "--reader",
+        default="",
+        metavar="NAME",
+        help="of pictures from a suite: judge, or clip for zero-shot by --clip, which --known "
+        "calibrates (default: judge for what mini drew)",
+    )
+    verb.add_argument(
+        "--known",
+        default="",
+        metavar="SOURCE",
+        help="pictures with attributes, to tell how often the reader errs (default: flats)",
+    )
+    verb.add_argument(
+        "--train", default="", metavar="SOURCE", help="look for copies of its training pictures"
+    )
+    verb.add_argument(
+        "--held-out",
+        default="",
+        metavar="SOURCE",
+        help="real pictures that no training saw (default: what a training holds out of --train)",
+    )
+    verb.add_argument(
+        "--copies",
+        default="pixels",
+        metavar="NAME",
+        help="what copies are looked for in: pixels, or as --features (default: pixels)",
+    )
     verb.add_argument("--device", default="auto", help=f"{', '.join(DEVICES)} (default: auto)")
 
 
@@ -232,8 +307,17 @@ def run_score(options) -> dict:
         features=options.features,
         clip=options.clip,
         cache=options.cache,
+        reader=options.reader,
+        known=options.known,
+        train=options.train,
+        held_out=options.held_out,
+        copies=options.copies,
     )
     print(format_table(result))
+    from tvhelpers.show.scores import write_figures
+
+    folder = options.out.with_name(f"{options.out.stem}-figures")
+    print(f"{len(write_figures(result, folder))} figures in {folder}")
     return result
 
 

@@ -1,11 +1,18 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from tvhelpers.config import InputError
+from tvhelpers.data import flats
+from tvhelpers.data.sources import FlatsSource
+from tvhelpers.score.attributes import AttributeJudge
+from tvhelpers.score.colour import name_colour
+from tvhelpers.score.features import JudgeClassifier, PixelExtractor
 from tvhelpers.score.folder import format_table, score_folders
+from tvhelpers.score.prompts import FILE, covered, open_suite, write
 
 
 class BrightnessClassifier:
@@ -212,3 +219,125 @@ def test_clip_score_by_another_clip_than_the_drawing_one(tmp_path):
     (right / "records.jsonl").write_text(records.replace('"seed"', '"base": "mini", "seed"'))
     with pytest.raises(InputError, match="would flatter"):
         score_folders([right], tmp_path / "o.json", BrightnessClassifier(), clip="mini")
+
+
+def from_suite(path, wrong=(), base="mini", left_out=0):
+    """A folder of flats that are what the rows of FB-138 within mini's words ask for, but for the
+    colour of the `wrong` ones."""
+    rows = covered(open_suite("fb138"), "mini")
+    path.mkdir()
+    records = []
+    for i, row in enumerate(rows[left_out:]):
+        asked = dict(row["spec"]["garments"][0])
+        rest = {n: asked.get(n, (flats.options(asked["category"], n) or (None,))[0])
+                for n in flats.OPTIONAL}  # fmt: skip
+        colour = ("purple" if asked["colour"] != "purple" else "red") if i in wrong else asked["colour"]  # noqa: E501  # fmt: skip
+        spec = flats.Spec(asked["category"], colour, asked.get("pattern", "plain"), **rest)
+        Image.fromarray(flats.render(spec, 9, i)).save(path / f"{i}.png")
+        record = {"file": f"{i}.png", "prompt": row["prompt"], "seed": row["seeds"][0]}
+        records.append({**record, "base": base, "prompt_id": row["id"]})
+    (path / "records.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    write(rows, path / FILE)
+    return path
+
+
+@pytest.fixture
+def few_known(monkeypatch):
+    """Fewer pictures to learn the judge's errors from: this is faster."""
+    monkeypatch.setattr(AttributeJudge, "known", lambda judge: FlatsSource(204, 150))
+
+
+def test_atoms_and_strata_of_a_suite(tmp_path, few_known):
+    right = from_suite(tmp_path / "right")
+    wrong = from_suite(tmp_path / "wrong", wrong=range(0, 48, 2))
+    result = score_folders([right, wrong], tmp_path / "m.json", BrightnessClassifier())
+    first, second = ({r["name"]: r for r in f["metrics"]} for f in result["folders"])
+    assert first["atom:all"]["value"] >= 0.95 and first["atom:colour"]["value"] >= 0.97
+    colour = second["atom:colour"]
+    assert colour["value"] == pytest.approx(0.5, abs=0.05)
+    assert colour["details"]["ceiling"] >= 0.97
+    assert colour["details"]["corrected"] == pytest.approx(colour["value"], abs=0.03)
+    assert second["atom:pattern"]["value"] >= 0.95  # only what is wrong is wrong
+    assert second["stratum:core"]["n"] == 24 and second["stratum:rare"]["n"] == 12
+    paired = {row["name"]: row for row in result["pairs"][0]["metrics"]}
+    assert paired["atom:colour, difference"]["details"]["p"] < 1e-6
+    assert result["folders"][0]["reader"] == "mini judge" and not result["folders"][0]["notes"]
+    assert "ceiling" in format_table(result)
+
+
+def test_pictures_of_a_suite_that_are_amiss(tmp_path, few_known):
+    few = from_suite(tmp_path / "few", left_out=3)
+    result = score_folders([few], tmp_path / "m.json", BrightnessClassifier())
+    assert "3 of 48 prompts have no picture" in result["folders"][0]["notes"][0]
+    assert "3 of 48 prompts have no picture" in format_table(result)
+    (few / FILE).write_text("".join((few / FILE).read_text().splitlines(True)[:-1]))
+    with pytest.raises(InputError, match=r"is not in prompts.jsonl"):
+        score_folders([few], tmp_path / "n.json", BrightnessClassifier())
+    (few / FILE).unlink()
+    with pytest.raises(InputError, match=r"prompts.jsonl"):
+        score_folders([few], tmp_path / "n.json", BrightnessClassifier())
+
+
+def test_photos_are_not_read_by_a_judge_of_drawings(tmp_path):
+    photos = from_suite(tmp_path / "photos", base="sd15")
+    result = score_folders([photos], tmp_path / "m.json", BrightnessClassifier())
+    names = {row["name"] for row in result["folders"][0]["metrics"]}
+    assert "atom:all" not in names and "colour" in names
+    with pytest.raises(InputError, match="cannot read"):
+        score_folders([photos], tmp_path / "n.json", BrightnessClassifier(), reader="clip")
+
+
+def test_a_clip_reads_what_known_pictures_have(tmp_path, monkeypatch):
+    drawn = from_suite(tmp_path / "drawn", wrong=range(0, 48, 2), base="another")
+    source = FlatsSource(71, 160, season="base")
+    monkeypatch.setattr("tvhelpers.score.folder.open_source", lambda name: source)
+    score = score_folders(
+        [drawn], tmp_path / "m.json", BrightnessClassifier(), clip="mini", known="flats"
+    )
+    rows = {row["name"]: row for row in score["folders"][0]["metrics"]}
+    assert score["folders"][0]["reader"] == "zero-shot by mini"
+    assert rows["atom:category"]["value"] > 0.6 > rows["atom:colour"]["value"] > 0.3
+    assert 0.5 < rows["atom:colour"]["details"]["ceiling"] <= 1
+
+
+def test_copies_are_looked_for_in_the_training_set(tmp_path, photo_folder):
+    folder = tmp_path / "copies"
+    folder.mkdir()
+    for i, path in enumerate(sorted(photo_folder.glob("*.png"))[:12]):
+        shutil.copy(path, folder / f"{i}.png")
+    sides = {"train": str(photo_folder), "held_out": FlatsSource(8, 30, size=64)}
+    result = score_folders([folder], tmp_path / "m.json", BrightnessClassifier(), **sides)
+    copying = result["folders"][0]["metrics"][-1]
+    assert copying["name"] == "copying" and copying["value"] == 1 == copying["ci"][1]
+    assert "the limit is the nearest" in copying["warnings"][0]  # of 30 held-out ones
+    assert copying["details"]["top"][0]["distance"] < 1e-3
+    assert result["folders"][0]["copies"].startswith("pixels")
+    with pytest.raises(InputError, match="too few to tell copies"):
+        score_folders(
+            [folder], tmp_path / "n.json", BrightnessClassifier(), train=str(photo_folder)
+        )
+
+
+def test_mixed_sizes_few_images_and_nan_features_are_never_a_quiet_number(tmp_path):
+    for i, side in enumerate((40, 64, 64, 90, 33)):
+        flat = flats.render(flats.random_spec(2, i), 2, i, side)
+        Image.fromarray(flat).save(tmp_path / f"{i}.png")
+    result = score_folders([tmp_path], tmp_path / "out" / "m.json", "judge")
+    assert "fewer than ten splits" in format_table(result)
+
+    class Broken(BrightnessClassifier):
+        def probs(self, pixels):
+            return super().probs(pixels) * np.nan
+
+    with pytest.raises(InputError, match="NaN"):
+        score_folders([tmp_path], tmp_path / "out" / "n.json", Broken())
+
+
+def test_floats_are_refused_whatever_their_range():
+    picture = np.random.default_rng(0).uniform(-1, 1, (2, 64, 64, 3))
+    for images in (picture, (picture + 1) / 2, picture.astype(np.float32)):
+        for network in (JudgeClassifier().probs, PixelExtractor().features, AttributeJudge().words):
+            with pytest.raises(ValueError, match="give uint8"):
+                network(images)
+        with pytest.raises(ValueError, match="uint8"):
+            name_colour(images[0])

@@ -218,6 +218,14 @@ def test_a_mean_has_the_interval_of_its_groups():
         mean_score("category", [1.0, np.nan])
 
 
+def test_all_right_is_no_certainty():
+    right, wrong = mean_score("category", np.ones(20)), mean_score("category", np.zeros(20))
+    assert 0.8 < right.ci[0] < 0.9 and right.ci[1] == 1
+    assert 0.1 < wrong.ci[1] < 0.2 and wrong.ci[0] == 0
+    groups = np.repeat(np.arange(10), 2)
+    assert mean_score("category", np.ones(20), groups).ci[0] < right.ci[0]
+
+
 def test_rarefaction_climbs_to_the_whole():
     probs = dirichlet(300)
     rows = rarefaction(probs)

@@ -136,9 +136,18 @@ class Spec:
 
     @property
     def is_new(self) -> bool:
-        """Whether it is of the new season: a new word, or one of the tenth of all triples that are
-        held out."""
-        return self.has_new_word or seed_for(0, "held-out triple", *self.triple) % 10 == 0
+        """Whether it is of the new season: a new word, or one of the triples that are held out."""
+        return self.has_new_word or is_held_out(*self.triple)
+
+
+def is_held_out(category: str, colour: str, pattern: str) -> bool:
+    """Return whether a triple is of the tenth that mini's base never sees, though its words."""
+    return seed_for(0, "held-out triple", category, colour, pattern) % 10 == 0
+
+
+def options(category: str, attribute: str) -> tuple[str, ...]:
+    """Return the words that a category has for an optional attribute."""
+    return getattr(_CATEGORIES[category], attribute)
 
 
 def random_spec(

@@ -43,7 +43,8 @@ SAY_SECONDS = 2.0  # between two lines about pictures; the last picture always h
 
 @dataclass(frozen=True)
 class Request:
-    """What to draw: prompt i, copy k has seed + k, so that all prompts share their seeds."""
+    """What to draw: prompt i, copy k has seed + k, so that all prompts share their seeds; or the
+    k-th of its own `seeds`."""
 
     prompts: tuple[str, ...]
     count: int = 1  # pictures a prompt
@@ -52,6 +53,8 @@ class Request:
     guidance: float | None = None  # classifier-free guidance scale; 1 = none, None = the base's own
     size: int = 0  # pixels a side, a multiple of 8; 0 = the base's own
     strength: float = 1.0  # times the adapter
+    ids: tuple[str, ...] = ()  # of the prompts, where they are a suite's
+    seeds: tuple[tuple[int, ...], ...] = ()  # of each prompt, instead of `seed`
 
     def __post_init__(self):
         if not self.prompts:
@@ -74,12 +77,22 @@ class Request:
             raise InputError(f"strength is {self.strength:g}; give a number from -10 to 10")
         if self.seed + self.count > 2**32:  # torch's generator keeps 32 bits
             raise InputError(f"seed {self.seed} and {self.count - 1} more go past 2**32")
+        if self.seeds and not self.count <= min(map(len, self.seeds)):
+            raise InputError(
+                f"count is {self.count}; the suite has {min(map(len, self.seeds))} seeds a prompt"
+            )
         if self.size % 8:
             raise InputError(f"size is {self.size}; give a multiple of 8, or 0 for the base's own")
 
     def jobs(self) -> list[tuple[int, str, int]]:
         """Return (index, prompt, seed) of every picture, prompt by prompt."""
-        pairs = [(prompt, self.seed + k) for prompt in self.prompts for k in range(self.count)]
+        copies = range(self.count)
+        seeds = self.seeds or [[self.seed + k for k in copies]] * len(self.prompts)
+        pairs = [
+            (prompt, own[k])
+            for prompt, own in zip(self.prompts, seeds, strict=True)
+            for k in copies
+        ]
         return [(index, prompt, seed) for index, (prompt, seed) in enumerate(pairs)]
 
 
@@ -252,12 +265,10 @@ def generate(
     if sampler.classes:
         for prompt in request.prompts:
             sampler.classes.label_of(prompt)  # an unknown class is said before anything is written
-    request_json = {
-        **asdict(request),
-        **sampler.identity,
-        "dtype": str(sampler.dtype).removeprefix("torch."),
-        "prompts": list(request.prompts),
-    }
+    asked = {key: value for key, value in asdict(request).items() if value != ()}
+    dtype = str(sampler.dtype).removeprefix("torch.")
+    # As it is read again: with lists.
+    request_json = json.loads(json.dumps({**asked, **sampler.identity, "dtype": dtype}))
     with locked(make_dir(out_dir) / ".lock"):
         claim_dir(out_dir, request_json, "request")
         for prompt in request.prompts:
@@ -286,6 +297,9 @@ def _draw(
     sampler: Sampler, request: Request, jobs: list, out_dir: Path, batch_size: int
 ) -> Iterator[dict]:
     """Draw the jobs and yield the record of each picture, once both are on the disk."""
+    ids = {
+        i * request.count + k: id for i, id in enumerate(request.ids) for k in range(request.count)
+    }
     options = {
         "steps": request.steps,
         "guidance": request.guidance,
@@ -299,6 +313,7 @@ def _draw(
             with atomic_path(out_dir / name) as aside:
                 picture.save(aside, "PNG")
             record = {"index": index, "file": name, "prompt": prompt, "seed": seed, **fixed}
+            record |= {"prompt_id": ids[index]} if ids else {}
             file.write(json.dumps(record) + "\n")
             file.flush()
             yield record

@@ -81,16 +81,19 @@ def clip_score(images: np.ndarray, texts: np.ndarray, groups=None) -> Result:
     return mean_score("clip_score", values, groups, "100 max(cosine, 0)")
 
 
-def binding(images: np.ndarray, texts: np.ndarray, pairs: Sequence[tuple[int, int]]) -> Result:
+def binding(
+    images: np.ndarray, texts: np.ndarray, pairs: Sequence[tuple[int, int]], groups=None
+) -> Result:
     """Return the share of swap pairs (i, j) whose two pictures are each nearer to their own prompt.
 
     Pictures and prompts are unit embeddings (N, D); the prompts of a pair have the same words with
-    two of them swapped, so chance gives a quarter of the pairs.
+    two of them swapped, so chance gives a quarter of the pairs.  `groups` (of the pairs), such as
+    prompts, count as one.
     """
     images, texts = (np.asarray(side, np.float64) for side in (images, texts))
     nearness = images @ texts.T
     right = [nearness[i, i] > nearness[i, j] and nearness[j, j] > nearness[j, i] for i, j in pairs]
-    return mean_score("binding", right, method="both pictures nearer to their own prompt")
+    return mean_score("binding", right, groups, "both pictures nearer to their own prompt")
 
 
 class ZeroShotReader:

@@ -68,8 +68,10 @@ def name_colour(pixels: np.ndarray, mask: np.ndarray | None = None) -> ColourNam
     """Return the colour of the garment in pixels uint8 (H, W, 3).
 
     `mask` bool (H, W) says which pixels are garment; without it they are what differs from the
-    picture's border.
+    picture's border.  Raises ValueError for other pixels, such as floats.
     """
+    if pixels.dtype != np.uint8 or pixels.ndim != 3:
+        raise ValueError(f"pixels are {pixels.dtype} {pixels.shape}; give uint8 (H, W, 3)")
     small = resize(pixels, SIDE)
     lab = to_lab(small)
     inside = _shrunk(mask) if mask is not None else find_garment(lab)

@@ -99,7 +99,7 @@ class InceptionClassifier:
     @torch.no_grad()
     def probs(self, pixels: np.ndarray) -> np.ndarray:
         """Return float64 (N, 1008) of pixels uint8 (N, H, W, 3); resized inside the network."""
-        images = torch.from_numpy(np.ascontiguousarray(_checked(pixels))).permute(0, 3, 1, 2)
+        images = torch.from_numpy(np.ascontiguousarray(checked_pixels(pixels))).permute(0, 3, 1, 2)
         return _in_batches(lambda x: self.network(x).double().softmax(1), images, self.device)
 
 
@@ -133,7 +133,7 @@ class VisionExtractor:
     @torch.no_grad()
     def features(self, pixels: np.ndarray) -> np.ndarray:
         """Return float64 (N, D) of pixels uint8 (N, H, W, 3)."""
-        prepared = self.prepare(list(_checked(pixels)), return_tensors="pt").pixel_values
+        prepared = self.prepare(list(checked_pixels(pixels)), return_tensors="pt").pixel_values
         return _in_batches(self._pooled, prepared, self.device)
 
     def _pooled(self, images: torch.Tensor) -> torch.Tensor:
@@ -142,6 +142,17 @@ class VisionExtractor:
         else:
             found = self.model(pixel_values=images)
         return getattr(found, "pooler_output", found)
+
+
+class PixelExtractor:
+    """Pictures themselves, small: what needs no network, and sees copies that are nearly exact."""
+
+    name, digest, side = "pixels, 32 a side", "1", 32
+
+    def features(self, pixels: np.ndarray) -> np.ndarray:
+        """Return float64 (N, 3072) in levels 0..255 of pixels uint8 (N, H, W, 3)."""
+        small = [resize(one, self.side) for one in checked_pixels(pixels)]
+        return np.stack(small).reshape(len(small), -1).astype(np.float64)
 
 
 def choose_classifier(name: str = "auto", device: str = "cpu"):
@@ -164,7 +175,9 @@ def choose_classifier(name: str = "auto", device: str = "cpu"):
 
 
 def choose_extractor(name: str = "judge", device: str = "cpu"):
-    """Return the extractor `name`: "judge", or what `VisionExtractor` takes."""
+    """Return the extractor `name`: "judge", "pixels", or what `VisionExtractor` takes."""
+    if name == "pixels":
+        return PixelExtractor()
     return JudgeClassifier(device) if name == "judge" else VisionExtractor(name, device)
 
 
@@ -197,7 +210,7 @@ def _inception_network(path: Path):
 
 
 def _for_judge(pixels: np.ndarray, size: int) -> torch.Tensor:
-    small = np.stack([resize(one, size) for one in _checked(pixels)])
+    small = np.stack([resize(one, size) for one in checked_pixels(pixels)])
     return torch.from_numpy(small).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
@@ -211,7 +224,9 @@ def _in_batches(network, images: torch.Tensor, device: str) -> np.ndarray:
     return torch.cat(rows).numpy()
 
 
-def _checked(pixels: np.ndarray) -> np.ndarray:
+def checked_pixels(pixels: np.ndarray) -> np.ndarray:
+    """Return pixels uint8 (N, H, W, 3); raises ValueError for anything else, such as floats: whose
+    range they have nobody could tell."""
     pixels = np.asarray(pixels)
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3:
         raise ValueError(f"pixels are {pixels.dtype} {pixels.shape}; give uint8 (N, H, W, 3)")

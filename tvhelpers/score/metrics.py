@@ -16,6 +16,7 @@ from tvhelpers.score.statistics import (
     jackknife,
     mean_left_out,
     two_sided_p,
+    wilson_interval,
 )
 
 TWICE_GROUPS = 200  # up to so many, groups are left out two at a time: N^2 K operations
@@ -132,6 +133,8 @@ def mean_score(name: str, values, groups=None, method: str = "mean") -> Result:
     _, se = jackknife(estimate)
     value = estimate.full
     ci = (value - Z95 * se, value + Z95 * se)
+    if se == 0 and value in (0, 1):  # all right, or all wrong: a share's interval has a width
+        ci = wilson_interval(value * len(names), len(names))
     return Result(name, value, se, ci, len(values), method, (), per_item, left_out=estimate)
 
 
@@ -262,6 +265,8 @@ def _doubts(value: float, se: float | None, shape: tuple[int, int], num_blocks: 
         doubts.append(f"over half of the cap of {min(shape)}: more {more} are needed to tell")
     if num_blocks < 10 * value:
         doubts.append(f"only {num_blocks} independent images or groups for a score of {value:.1f}")
+    if num_images < 10:
+        doubts.append(f"{num_images} images are fewer than ten splits: no ten-split figure")
     if 10 <= num_images < 100 * value:
         doubts.append(
             f"the ten-split figure sees {num_images // 10} images at a time, too few for "

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,8 @@ import numpy as np
 from tvhelpers.config import InputError
 from tvhelpers.data.photos import IMAGE_ENDINGS, read_photo
 from tvhelpers.runtime import content_key, file_sha256, read_jsonl
+from tvhelpers.score.prompts import FILE as SUITE_FILE
+from tvhelpers.score.prompts import open_suite
 
 TOGETHER = 32  # pictures of one size that are read at a time
 
@@ -23,7 +25,10 @@ class PictureFolder:
     files: list[Path]
     prompts: list[str] | None
     digests: list[str]  # SHA-256 of each file
+    seeds: list[int | None]
+    rows: list[dict | None]  # of the suite that each was drawn from
     bases: frozenset[str] = frozenset()  # that drew them, where records say so
+    notes: tuple[str, ...] = ()  # what is amiss
 
     def digest(self) -> str:
         """Return 16 hex digits of all pictures' bytes and prompts."""
@@ -35,7 +40,10 @@ class PictureFolder:
 
 
 def open_folder(path: Path) -> PictureFolder:
-    """Return the pictures of a folder: those of records.jsonl, or all where there is none."""
+    """Return the pictures of a folder: those of records.jsonl, or all where there is none.
+
+    Records that name a suite's prompts need its rows beside them, in prompts.jsonl.
+    """
     if not path.is_dir():
         raise InputError(f"{path} is not a folder; give one that `generate` wrote, or of pictures")
     if (path / "records.jsonl").exists():
@@ -43,7 +51,7 @@ def open_folder(path: Path) -> PictureFolder:
     files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_ENDINGS)
     if not files:
         raise InputError(f"{path} holds no pictures; give a folder that `generate` wrote")
-    return _sorted(path, files, None)
+    return _sorted(path, files, [{} for _ in files], {})
 
 
 def _recorded_pictures(path: Path) -> PictureFolder:
@@ -51,7 +59,7 @@ def _recorded_pictures(path: Path) -> PictureFolder:
     try:
         records = read_jsonl(path / "records.jsonl")
         files = [path / record["file"] for record in records]
-        prompts = [str(record["prompt"]) for record in records]
+        records = [{**record, "prompt": str(record["prompt"])} for record in records]
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(
             f"{path}/records.jsonl is broken ({type(error).__name__}: {error}); draw it anew"
@@ -63,22 +71,50 @@ def _recorded_pictures(path: Path) -> PictureFolder:
         raise InputError(f"{path}: {missing[0]} is in records.jsonl but not there; draw it anew")
     if len(set(files)) < len(files):
         raise InputError(f"{path}/records.jsonl names a picture twice; draw it anew")
-    bases = frozenset(str(record["base"]) for record in records if record.get("base"))
-    return replace(_sorted(path, files, prompts), bases=bases)
+    return _sorted(path, files, records, _suite_rows(path, records))
 
 
-def _sorted(path: Path, files: list[Path], prompts: list[str] | None) -> PictureFolder:
+def _suite_rows(path: Path, records: list[dict]) -> dict[str, dict]:
+    """Return {id: row} of the suite that records were drawn from, {} for other pictures."""
+    named = {record["prompt_id"] for record in records if record.get("prompt_id")}
+    if not named:
+        return {}
+    rows = {row["id"]: row for row in open_suite(str(path / SUITE_FILE))}
+    unknown = sorted(named - set(rows))
+    if unknown:
+        raise InputError(f"{path}: prompt {unknown[0]} is not in {SUITE_FILE}; draw it anew")
+    return rows
+
+
+def _sorted(path: Path, files: list[Path], records: list[dict], rows: dict) -> PictureFolder:
     """Return the pictures by prompt and content: no figure depends on the order of records."""
-    rows = zip(prompts or [""] * len(files), map(file_sha256, files), files, strict=True)
-    words, digests, files = map(list, zip(*sorted(rows), strict=True))
-    return PictureFolder(path, files, words if prompts else None, digests)
+    keys = [(record.get("prompt", ""), file_sha256(file)) for record, file in zip(records, files)]
+    order = sorted(range(len(files)), key=lambda i: (*keys[i], files[i]))
+    records, files = [records[i] for i in order], [files[i] for i in order]
+    prompts = [record["prompt"] for record in records] if records[0] else None
+    lacking = len(rows) - len({record.get("prompt_id") for record in records})
+    note = f"{lacking} of {len(rows)} prompts have no picture: figures are of the others"
+    return PictureFolder(
+        path,
+        files,
+        prompts,
+        [keys[i][1] for i in order],
+        [record.get("seed") for record in records],
+        [rows.get(record.get("prompt_id")) for record in records],
+        frozenset(str(record["base"]) for record in records if record.get("base")),
+        (note,) * (lacking > 0),
+    )
 
 
-def batches(files: list[Path]) -> Iterator[np.ndarray]:
+def read_all(files: Iterable[Path]) -> Iterator[np.ndarray]:
+    """Yield the pictures of files, in batches."""
+    return batches(map(read_photo, files))
+
+
+def batches(pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """Yield pixels uint8 (n, H, W, 3) of up to TOGETHER pictures in a row that have one size."""
     batch: list[np.ndarray] = []
-    for file in files:
-        pixels = read_photo(file)
+    for pixels in pictures:
         if batch and (len(batch) == TOGETHER or pixels.shape != batch[0].shape):
             yield np.stack(batch)
             batch = []

@@ -108,4 +108,4 @@ def wilson_interval(successes: float, count: float) -> tuple[float, float]:
     share, z2 = successes / count, Z95**2
     middle = (share + z2 / (2 * count)) / (1 + z2 / count)
     half = Z95 / (1 + z2 / count) * math.sqrt(share * (1 - share) / count + z2 / (4 * count**2))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return middle - half if successes > 0 else 0.0, middle + half if successes < count else 1.0

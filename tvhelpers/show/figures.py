@@ -166,6 +166,48 @@ def points(groups: dict[str, dict], label: str, mark: float | None = None) -> Im
     return _render(figure)
 
 
+def metric_card(rows: dict[str, dict]) -> Image.Image:
+    """Return bars of {label: row of a metrics file} with intervals, and below what the figure
+    counts, how, and what is amiss.
+
+    A ring is what the reader's errors, taken out, would make of it; a line its ceiling.
+    """
+    first = next(iter(rows.values()))
+    figure = Figure(figsize=(6.4, 0.42 * len(rows) + 0.5))
+    ax = _plain(figure.add_subplot())
+    folders = [*dict.fromkeys(label.split(" · ")[-1] for label in rows)]
+    for i, (label, row) in enumerate(rows.items()):
+        place = folders.index(label.split(" · ")[-1]) if len(folders) < len(COLOURS) else 0
+        _metric_bar(ax, i, row, COLOURS[1:][place])
+    ax.set_yticks(range(len(rows)), list(rows), fontsize=9)
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ends = [end for row in rows.values() for end in (*(row["ci"] or ()), row["value"], 0)]
+    ax.set_xlim(min(ends) * 1.05, max(ends) * 1.18 or 1)
+    ax.set_title(first["name"].partition(":")[0].replace("_", " "), fontsize=11, loc="left")
+    numbers = sorted({row["n"] for row in rows.values()})
+    notes = dict.fromkeys(f"{label}: {w}" for label, row in rows.items() for w in row["warnings"])
+    text = [first["card"], f"n = {', '.join(map(str, numbers))}; {first['method']}", *notes]
+    if any("ceiling" in row["details"] for row in rows.values()):
+        text.insert(1, "red: the reader's ceiling; ring: corrected for its errors")
+    lines = "\n".join(_wrapped(part, 96, 6) for part in text)
+    below = {"xytext": (-80, -26), "textcoords": "offset points", "va": "top"}
+    ax.annotate(lines, (0, 0), xycoords="axes fraction", fontsize=8, color=INK, **below)
+    return _render(figure)
+
+
+def _metric_bar(ax, place: int, row: dict, colour: str) -> None:
+    details, value = row["details"], row["value"]
+    ax.barh(place, value, color=colour, height=0.55)
+    low, high = row["ci"] or (value, value)
+    ax.plot([low, high], [place, place], color=INK, lw=1.4, marker="|")
+    if "ceiling" in details:
+        ax.plot([details["ceiling"]] * 2, [place - 0.4, place + 0.4], color=ACCENT, lw=1.5)
+        ax.plot(details["corrected"], place, "o", mfc="white", mec=INK, ms=5)
+    end = max(value, high, details.get("ceiling", value))
+    beside = {"xytext": (6, 0), "textcoords": "offset points"}
+    ax.annotate(f"{value:.3g}", (end, place), va="center", fontsize=9, **beside)
+
+
 def rarefaction_curve(rows: Sequence[dict], label: str) -> Image.Image:
     """Return the score at growing numbers of images: rows of `score.metrics.rarefaction`."""
     figure = Figure(figsize=(6.4, 3))

@@ -1,0 +1,61 @@
+"""Figures of `score`, beside its JSON: each with the card that says what it counts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from PIL import Image
+
+from tvhelpers.data.items import Source
+from tvhelpers.data.photos import read_photo, resize
+from tvhelpers.data.sources import open_source
+from tvhelpers.runtime import atomic_path, make_dir
+from tvhelpers.show.figures import gallery, metric_card
+
+
+def write_figures(result: dict, folder: Path, train: Source | None = None) -> list[Path]:
+    """Write a PNG for each figure of `score_folders`' result, and one of the nearest training
+    pictures; `train` is their source where the result names none that can be opened."""
+    pictures = {name: metric_card(rows) for name, rows in by_figure(result).items()}
+    for number, scored in enumerate(result["folders"], 1):
+        for row in scored["metrics"]:
+            if "top" in row["details"]:
+                source = train or open_source(scored["train"])
+                pictures[f"copies-{number}"] = nearest_pairs(scored, row, source)
+    paths = {make_dir(Path(folder)) / f"{name}.png": picture for name, picture in pictures.items()}
+    for path, picture in paths.items():
+        with atomic_path(path) as aside:
+            picture.save(aside, "PNG")
+    return [*paths]
+
+
+def by_figure(result: dict) -> dict[str, dict[str, dict]]:
+    """Return {figure: {label: row}} of a result: a row a folder, or a folder and part of it (atoms,
+    strata)."""
+    dirs = [folder["dir"] for folder in result["folders"]]
+    common = os.path.commonpath(dirs) if len(dirs) > 1 else os.path.dirname(dirs[0])
+    found: dict[str, dict[str, dict]] = {}
+    parts = dict.fromkeys(row["name"] for f in result["folders"] for row in f["metrics"])
+    for name in parts:
+        figure, _, part = name.partition(":")
+        for folder in result["folders"]:
+            label = os.path.relpath(folder["dir"], common or ".")
+            label = " · ".join(filter(None, [part, label if len(dirs) > 1 or not part else ""]))
+            rows = [row for row in folder["metrics"] if row["name"] == name]
+            if rows:
+                found.setdefault(figure, {})[label] = rows[0]
+    return found
+
+
+def nearest_pairs(scored: dict, row: dict, source: Source, count: int = 4) -> Image.Image:
+    """Return drawn pictures above the training pictures that they are nearest to."""
+    top = row["details"]["top"][:count]
+    drawn = [read_photo(Path(scored["dir"]) / scored["files"][pair["picture"]]) for pair in top]
+    near = [source.pixels(pair["train_number"]) for pair in top]
+    side = max(image.shape[0] for image in drawn)
+    titles = [f"drawn, {pair['distance']:.3g} away" for pair in top]
+    shares = [
+        f"training; {100 * pair['held_out_as_near']:.1f} % of real are as near" for pair in top
+    ]
+    return gallery([resize(image, side) for image in drawn + near], titles + shares, len(top))
