@@ -18,6 +18,7 @@ from tvhelpers import manifest
 from tvhelpers.config import InputError, TrainConfig, to_dict
 from tvhelpers.data.captions import with_captions
 from tvhelpers.data.coverage import effective_sample_size, item_weights
+from tvhelpers.data.items import Source
 from tvhelpers.data.leakage import thin_by_attributes
 from tvhelpers.data.sources import open_source
 from tvhelpers.data.split import split_by_product
@@ -88,9 +89,7 @@ def train(
     Ctrl-C or SIGTERM.
     """
     run_dir = Path(run_dir)
-    source = open_source(config.data, bare=bool(config.captions))
-    if config.captions:
-        source = with_captions(source, Path(config.captions))
+    source = _open_data(config)
     base = with_text_encoder(base or find_base(config.base), config.text_encoder)
     root = root or root_dir()
     device = choose_device(config.device)
@@ -99,7 +98,6 @@ def train(
     digest = unet_digest(unet)
     scheduler = noise_schedule(base, config)
     train_items, held_out = split_items(source, config)
-    _check_masks(source, config)
     classes = find_classes(config.classes, source.attributes) if config.classes else Classes()
     request = {**to_dict(config), "data_fingerprint": source.fingerprint, "base_digest": digest}
     request |= _heard(base)
@@ -114,8 +112,8 @@ def train(
             return read_json(run_dir / "result.json")
         say(f"device {device}, {str(dtype).removeprefix('torch.')}: {reason}")
         cache = _open_cache(source, base, config, root, device, processes, say)
-        is_heard = config.text_rank or cache.embeds is None
-        text_encoder = load_part(base, "text_encoder") if is_heard else None
+        heard = config.text_rank or cache.embeds is None  # else its states are enough
+        text_encoder = load_part(base, "text_encoder") if heard else None
         if processes.main:
             write_json(run_dir / "held_out.json", [source.item_ids[item] for item in held_out])
         unet = forgetful(unet, config.start, seed_for(config.seed, "unet"))
@@ -129,8 +127,7 @@ def train(
         result = finish(trainer, run_dir, base, digest, source.fingerprint, classes, say)
         if mirror:
             mirror.update(finished=True)
-        result = processes.share(result)
-    return result
+        return processes.share(result)
 
 
 def _heard(base: BaseLocation) -> dict:
@@ -138,12 +135,17 @@ def _heard(base: BaseLocation) -> dict:
     return {"text_encoder_digest": text_digest(base)} if base.text_encoder else {}
 
 
-def _check_masks(source, config: TrainConfig) -> None:
+def _open_data(config: TrainConfig) -> Source:
+    """Return the training's source with its captions; raises InputError where it lacks masks."""
+    source = open_source(config.data, bare=bool(config.captions))
+    if config.captions:
+        source = with_captions(source, Path(config.captions))
     if config.is_masked and source.regions(0) is None:
         raise InputError(
             f"{source.name} has no masks, by which garment_weight, skin_weight and "
             "background_weight could be told apart; leave these alike"
         )
+    return source
 
 
 def _open_cache(source, base, config, root: Path, device, processes, say) -> LatentCache:
