@@ -197,7 +197,7 @@ ROWS = [
     (
         "train_memory_gpu",
         "there, with checkpointing: memory at batch 8, at batch 64",
-        lambda r: ", ".join(f"{r[k]['peak_mb'] / 1000:.1f} GB" for k in (OURS, OURS_64)),
+        lambda r: ", ".join(f"{r[k]['training_mb'] / 1000:.1f} GB" for k in (OURS, OURS_64)),
     ),
     (
         "resume",
