@@ -8,10 +8,10 @@ Writes results/train_memory.json, with a GPU results/train_memory_gpu.json; two 
 idle cores.  The peer's environment, the models and "paper" are those of train_throughput.py.
 
 Each row is a run of its own: the highest memory of its second step, when the optimizer has its
-state; loading a model and building our cache are before that.  On a CPU it is resident memory, of which the libraries alone take `peak_mb_of_libraries`
-(torch and diffusers imported, nothing else done), which is taken off in `training_mb`; on a GPU
-what torch had allocated.  The model of the CPU, "quarter", has as much weight for its activations
-as Stable Diffusion 1.5 at 512 pixels.
+state; loading a model and building our cache are before that.  On a CPU it is resident memory, of
+which the libraries alone take `peak_mb_of_libraries` (torch and diffusers imported, nothing else
+done), which is taken off in `training_mb`; on a GPU what torch had allocated.  The model of the
+CPU, "quarter", has as much weight for its activations as Stable Diffusion 1.5 at 512 pixels.
 """
 
 import tempfile
