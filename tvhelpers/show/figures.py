@@ -285,7 +285,7 @@ def training_curves(run_dir: Path) -> Image.Image:
     """Return what a run's logs hold, as curves over its steps: losses, their gap, the losses by
     noise, gradient norms, speed, memory.
 
-    Dotted lines are events.  It is kept as run_dir/figures/training.png.
+    Dotted lines are events.  Kept as run_dir/figures/training.png.
     """
     run_dir = Path(run_dir)
     figure = Figure(figsize=(11, 5.6), layout="constrained")
@@ -304,9 +304,16 @@ def training_curves(run_dir: Path) -> Image.Image:
         ax.set_ylim(bottom=0)
         ax.set_title(title, fontsize=10)
     _events(figure, axes, RunLog.read_events(run_dir))
-    picture = _render(figure)
-    with atomic_path(run_dir / "figures" / "training.png") as aside:
-        picture.save(aside, "PNG")
+    return _kept(_render(figure), run_dir / "figures" / "training.png")
+
+
+def _kept(picture: Image.Image, path: Path) -> Image.Image:
+    """Write a picture where it is not there already, and return it."""
+    data = io.BytesIO()
+    picture.save(data, "PNG")
+    if not path.exists() or path.read_bytes() != data.getvalue():
+        with atomic_path(path) as aside:
+            aside.write_bytes(data.getvalue())
     return picture
 
 
