@@ -335,7 +335,8 @@ def _slices(ax, rows: Sequence[dict]) -> None:
     ax.fill_between(steps, training, held_out, color=SOFT, alpha=0.35, lw=0)
     ax.plot(steps, held_out, "o-", ms=3, color=COLOURS[0], label="held out")
     ax.plot(steps, training, "o-", ms=3, color=COLOURS[1], label="training items")
-    ax.set_title(f"fixed noise; gap at the end {held_out[-1] - training[-1]:+.4f}", fontsize=10)
+    gaps = [a - b for a, b in zip(held_out, training)]
+    ax.set_title(f"fixed noise; gap {gaps[0]:+.4f} to {gaps[-1]:+.4f}", fontsize=10)
     ax.legend(fontsize=8, frameon=False)
 
 
@@ -346,7 +347,7 @@ def _by_timestep(ax, rows: Sequence[dict]) -> None:
         if part[0] is not None:
             steps = [row["step"] for row in rows]
             ax.plot(steps, [v / part[0] for v in part], "o-", ms=3, color=colour, label=label)
-    ax.set_ylim(bottom=0)
+    ax.set_ylim(0, 1.1 * ax.get_ylim()[1])
     ax.set_title("held out, by noise; 1 = before training", fontsize=10)
     ax.legend(fontsize=8, frameon=False)
 
@@ -354,6 +355,7 @@ def _by_timestep(ax, rows: Sequence[dict]) -> None:
 def _events(figure: Figure, axes: Sequence, events: Sequence[dict]) -> None:
     """Mark events in all axes, and tell the last three below."""
     for ax in axes:
+        ax.xaxis.get_major_locator().set_params(integer=True)
         for event in events:
             ax.axvline(event["step"], color=ACCENT, lw=1, ls=":")
     texts = [_wrapped(f"step {event['step']}: {event['event']}", 150) for event in events[-3:]]
