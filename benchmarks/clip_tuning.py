@@ -30,7 +30,7 @@ from tvhelpers.models.clip import Clip
 from tvhelpers.models.clip_checks import attribute_codes, fitting, hits_at, zero_shot
 from tvhelpers.train.clip_tuning import Pairs, interpolate, trade_off, tune_clip
 
-PHOTOS, FLATS = 2000, 1000
+PHOTOS, FLATS = 2000, 1500
 LAST = PHOTOS + 300  # of the training photos in random order; those after PHOTOS choose the share
 TUNED = ClipTuning(
     method="full", steps=120, batch_size=128, micro_batch=128, learning_rate=1e-3, eval_steps=20
@@ -72,11 +72,11 @@ def photos():
     return source, np.flatnonzero(~held), left, len(twins)
 
 
-def of_photos(source, rows) -> tuple:
+def of_photos(source, rows, **more) -> tuple:
     return (
         [source.pixels(int(i)) for i in rows],
         [source.captions[i] for i in rows],
-        [source.attributes[i] for i in rows],
+        [{**source.attributes[i], **more} for i in rows],
     )
 
 
@@ -89,7 +89,10 @@ def of_flats(seed: int, count: int) -> tuple:
 
 def one_seed(seed: int, source, rows, probes: dict[str, Probe], work: Path) -> dict:
     order = np.random.default_rng(seed).permutation(rows)
-    train, choice = (of_photos(source, order[a:b]) for a, b in ((0, PHOTOS), (PHOTOS, LAST)))
+    # A caption that says "a photo of" is true of no drawing.
+    train, choice = (
+        of_photos(source, order[a:b], drawn="no") for a, b in ((0, PHOTOS), (PHOTOS, LAST))
+    )
     drawn = of_flats(1000 + seed, FLATS)
     clip, naive = Clip("mini", "cpu"), Clip("mini", "cpu")
     held_out = Pairs(*choice, clip.size)

@@ -231,19 +231,18 @@ def _step(clip: Clip, model, train: Pairs, config: ClipTuning, step: int) -> flo
     generator = torch.Generator().manual_seed(seed_for(config.seed, "clip", step))
     count = min(config.batch_size, len(train.captions))
     rows = torch.randperm(len(train.captions), generator=generator)[:count]
-    images = _varied(torch.from_numpy(train.pixels[rows.numpy()]), generator)
+    theta = _variation(count, generator)
     captions = [train.captions[i] for i in rows.tolist()]
     fits = train.fits(rows) if config.positives == "fits" else torch.eye(count)
+
+    def encode(piece):  # varied here: the whole batch as floats would not be small
+        images = torch.from_numpy(train.pixels[rows[piece].numpy()])
+        return clip.embed_images(_moved(images, theta[piece])), clip.embed_texts(captions[piece])
 
     def loss_of(images, texts):
         return contrastive_loss(images, texts, clip_scale(model).exp(), fits.to(images.device))
 
-    return backward_in_pieces(
-        lambda piece: (clip.embed_images(images[piece]), clip.embed_texts(captions[piece])),
-        loss_of,
-        count,
-        config.micro_batch,
-    )
+    return backward_in_pieces(encode, loss_of, count, config.micro_batch)
 
 
 def contrastive_loss(images, texts, scale, fits: torch.Tensor) -> torch.Tensor:
@@ -253,14 +252,18 @@ def contrastive_loss(images, texts, scale, fits: torch.Tensor) -> torch.Tensor:
     return (soft_cross_entropy(logits, fits) + soft_cross_entropy(logits.T, fits.T)) / 2
 
 
-def _varied(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Return images (N, S, S, 3), half of them mirrored, each cut to 85..100 % of its side."""
-    count = len(images)
+def _variation(count: int, generator: torch.Generator) -> torch.Tensor:
+    """Return affine maps (N, 2, 3): half of them mirror, each cuts to 85..100 % of the side."""
     scale = 0.85 + 0.15 * torch.rand(count, generator=generator)
     shift = (torch.rand(count, 2, generator=generator) * 2 - 1) * (1 - scale)[:, None]
     flip = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)
     theta = torch.zeros(count, 2, 3)
     theta[:, 0, 0], theta[:, 1, 1], theta[:, :, 2] = scale * flip, scale, shift
+    return theta
+
+
+def _moved(images: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
+    """Return images (N, S, S, 3) under affine maps (N, 2, 3), as floats 0..255."""
     nchw = images.permute(0, 3, 1, 2).float()
     grid = F.affine_grid(theta, list(nchw.shape), align_corners=False)
     moved = F.grid_sample(nchw, grid, padding_mode="border", align_corners=False)
