@@ -28,6 +28,10 @@ def test_min_snr_caps_the_weight_of_low_noise():
     weight = diffusion.min_snr_weight(timesteps, SCHEDULER.alphas_cumprod, 5.0, "epsilon")
     torch.testing.assert_close(weight * snr, snr.clamp(max=5))
     assert diffusion.min_snr_weight(timesteps, SCHEDULER.alphas_cumprod, 0, "epsilon").eq(1).all()
+    rescaled = DDPMScheduler.from_config(SCHEDULER.config, rescale_betas_zero_snr=True)
+    last = torch.tensor([998, 999])
+    weight = diffusion.min_snr_weight(last, rescaled.alphas_cumprod, 5.0, "v_prediction")
+    assert 0 < weight[0] < 0.01 and weight[1] == 1  # sampling begins there
 
 
 def test_a_samples_randomness_is_a_function_of_its_seed_alone():

@@ -56,12 +56,17 @@ def prediction_target(latents, noise, timesteps, alphas_cumprod, prediction_type
 
 def min_snr_weight(timesteps, alphas_cumprod, gamma: float, prediction_type: str):
     """Return the Min-SNR weight (N,) of each sample; ones for gamma = 0 (Hang et al. 2023, section
-    3.4)."""
+    3.4).
+
+    Where there is noise alone the weight is 1 instead of 0: what is learnt there is the brightness
+    that a picture begins with, which zero terminal SNR is for.
+    """
     if gamma == 0:
         return torch.ones(len(timesteps), device=timesteps.device)
     a = alphas_cumprod[timesteps]
     snr = a / (1 - a)
-    return snr.clamp(max=gamma) / (snr + 1 if prediction_type == "v_prediction" else snr)
+    weight = snr.clamp(max=gamma) / (snr + 1 if prediction_type == "v_prediction" else snr)
+    return torch.where(snr == 0, 1.0, weight)
 
 
 def sample_losses(prediction, target, pixel_weights=None):
