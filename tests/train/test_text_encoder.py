@@ -75,12 +75,13 @@ def test_a_whole_pipeline_holds_it_and_previews_hear_it(tiny_base, photo_folder,
     wanted = CLIPTextModel.from_pretrained(tuned / "clip").state_dict()
     found = drawn.pipe.text_encoder.state_dict()
     assert all(torch.equal(weight, found[name]) for name, weight in wanted.items())
-    unet, pictures = load_part(find_base(str(tiny_base)), "unet"), []
+    base, pictures = find_base(str(tiny_base)), []
+    parts = {part: load_part(base, part) for part in ("unet", "scheduler")}
     for name in ("", str(tuned)):
         previews = Previews(
             str(tiny_base), ["a red dress"], tmp_path / f"p{len(name)}", steps=2, text_encoder=name
         )
-        previews(0, unet)
+        previews(0, parts)
         text = previews.sampler.pipe.text_encoder.state_dict()
         pictures.append(next(iter(text.values())).numpy())
     assert not np.array_equal(*pictures)
