@@ -15,7 +15,10 @@ import torch
 from tvhelpers.data.items import Source
 from tvhelpers.data.photos import resize
 from tvhelpers.data.sources import FlatsSource
+from tvhelpers.data.split import split_by_product
+from tvhelpers.models.base import unet_digest
 from tvhelpers.models.clip import Clip
+from tvhelpers.runtime import content_key
 from tvhelpers.score.alignment import ZeroShotReader, binding, corrected_rate
 from tvhelpers.score.features import checked_pixels
 from tvhelpers.score.metrics import Result, mean_score
@@ -68,12 +71,14 @@ def agreement(wanted: list[dict], seen: list[dict]) -> dict[str, np.ndarray]:
 
 class ClipReader:
     """A CLIP as a reader of the attributes that pictures of `known` have, calibrated on half of
-    them; the other half tells how often it errs."""
+    their products; the other half tells how often it errs."""
 
     def __init__(self, clip: Clip, known: Source, most: int = 1000):
-        self.name, self.digest = f"zero-shot by {clip.name}", known.fingerprint
+        self.name = f"zero-shot by {clip.name}"
+        self.digest = content_key([known.fingerprint, unet_digest(clip.model)])
         numbers = range(0, len(known), -(-len(known) // most))
-        self.fit, self.rest = numbers[::2], numbers[1::2]
+        held = split_by_product([known.product_ids[i] for i in numbers], 0.5, seed=0)
+        self.fit, self.rest = ([i for i, h in zip(numbers, held) if h == side] for side in (0, 1))
         self.readers: dict[str, ZeroShotReader] = {}
         for name in FACTORS:
             fit = [i for i in self.fit if name in known.attributes[i]]
