@@ -120,14 +120,14 @@ def tune_clip(
 def tune_on_source(source: Source, config: ClipTuning, out: Path, clip: Clip) -> dict:
     """Tune `clip` on the items of `source`, write it to out/clip, and return the result.
 
-    A tenth of the products is held out, and no item of a test split is trained on.  What is written
-    lies `config.share` of the way from the weights before, and opens by `Clip(out)`.  Raises
-    InputError as `tune_clip` and `Pairs` do.
+    A tenth of the products is held out; items of a test split are neither trained on nor chosen by.
+    What is written lies `config.share` of the way from the weights before, and opens by
+    `Clip(out)`.  Raises InputError as `tune_clip` and `Pairs` do.
     """
     held = split_by_product(source.product_ids, HELD_OUT, config.seed)
     own = np.array([split in ("", "train") for split in source.splits])
     sides = []
-    for rows in (np.flatnonzero(own & ~held), np.flatnonzero(held)):
+    for rows in (np.flatnonzero(own & ~held), np.flatnonzero(own & held)):
         parts = (source.captions, source.attributes)
         captions, attributes = ([part[i] for i in rows] for part in parts)
         pixels = [source.pixels(int(i)) for i in rows]
