@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.stats import binom
 
-from tvhelpers.config import TrainConfig
+from tvhelpers.config import InputError, TrainConfig
 from tvhelpers.data.sources import open_source
 from tvhelpers.score.features import PixelExtractor
 from tvhelpers.score.metrics import Result
@@ -112,11 +112,16 @@ class CopyCheck:
 
     `train` and `held_out` are sources, or names of some; without the second, what a training with
     the default split holds out of the first.  Features of networks are compared by direction.
+    Raises InputError for one source given as both.
     """
 
     def __init__(self, extractor, train, held_out=None):
         opened = [open_source(s) if isinstance(s, str) else s for s in (train, held_out) if s]
         self.extractor, self.train, self.held_out = extractor, opened[0], opened[-1]
+        if held_out and self.train.fingerprint == self.held_out.fingerprint:
+            raise InputError(
+                f"{self.train.name} cannot be held out from itself; leave the held-out source away"
+            )
         if len(opened) == 1:
             config = TrainConfig(eval_items=MOST_HELD_OUT)
             self.items, self.held_items = (
