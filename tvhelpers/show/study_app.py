@@ -71,7 +71,7 @@ class StudyApp:
         pictures = self._pictures(trial.shown, MIDDLE if trial.references else LARGE)
         if trial.references:
             real = self._pictures(trial.references, SMALL)
-            note = _text("real pictures of the kind", 13, SOFT)
+            note = _text("real pictures to compare with", 13, SOFT)
             pictures = W.HBox([*pictures.children, W.VBox([note, real])], layout=_centre())
         shown.append(pictures)
         self.stage.children = [*shown, self._buttons(trial)]
