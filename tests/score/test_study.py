@@ -76,6 +76,8 @@ def test_nothing_that_a_rater_sees_names_a_system(study):
 def test_a_rater_gets_balanced_sides_checks_and_repeats(study):
     trials = study.trials("r1")
     assert trials == study.trials("r1")
+    kinds = [t.kind for t in trials]  # a pair tells that both are drawn, a rating which are real
+    assert "real" not in kinds[kinds.count("real") :]
     assert [t.item for t in trials] != [t.item for t in study.trials("r2")]
     seen, sides = collections.Counter(t.item for t in trials), collections.Counter()
     checks = [t for t in trials if t.item in study.key["expected"]]
@@ -144,6 +146,15 @@ def test_what_cannot_be_a_study(folders, tmp_path):
     assert not (tmp_path / "x").exists()
 
 
+def test_the_size_of_a_picture_does_not_tell_who_drew_it(folders, tmp_path):
+    large = Path(shutil.copytree(folders[SECRETS[1]], tmp_path / "large"))
+    for file in large.glob("*.png"):
+        Image.open(file).resize((48, 48)).save(file)
+    study = make_study({"a": folders[SECRETS[0]], "b": large}, tmp_path / "s")
+    sizes = {Image.open(file).size for file in (study.folder / "pictures").iterdir()}
+    assert sizes == {(24, 24)}
+
+
 def test_a_vote_is_kept_once_and_for_all(pair_study):
     box, trial = VoteBox(pair_study), pair_study.trials("r1")[0]
     vote = vote_of("r1", trial, "left", 2.0, "app")
@@ -166,6 +177,9 @@ def test_votes_of_another_study_are_refused(pair_study, study):
     VoteBox(pair_study)
     (study.folder / "votes.sqlite").write_bytes((pair_study.folder / "votes.sqlite").read_bytes())
     with pytest.raises(InputError, match="another study"):
+        VoteBox(study)
+    (study.folder / "votes.sqlite").write_bytes(b"no database" * 99)
+    with pytest.raises(InputError, match="cannot be used"):
         VoteBox(study)
 
 
@@ -276,6 +290,7 @@ def test_votes_are_counted_for_the_system_that_was_chosen_on_either_side(pair_st
     assert (row["wins"], row["ties"], row["losses"]) == (0, 0, len(PROMPTS)) and row["share"] == 0
     assert result["repeats"]["same"] == result["repeats"]["n"]
     assert result["sides"]["all"]["p"] > 0.3 and "1 rater(s)" in result["warnings"][0]
+    assert "all votes agree" in result["warnings"][-1]
 
 
 def test_a_rater_who_always_says_left_is_seen(pair_study):

@@ -105,8 +105,9 @@ class Study:
     def trials(self, rater: str) -> list[Trial]:
         """Return all that a rater is shown, in the rater's own order.
 
-        Each system is on the left in half of its pairs; repeats come in the second half, with sides
-        exchanged.  Raises InputError for a code that is none.
+        Each system is on the left in half of its pairs; repeats come late, with sides exchanged.
+        "Real or generated" comes first: other trials tell which pictures are which.  Raises
+        InputError for a code that is none.
         """
         check_code(rater)
         rng = random.Random(seed_for(self.hash, "order", rater))
@@ -120,8 +121,9 @@ class Study:
         checks = min(len(kinds["check"]), max(2, round(CHECKS * len(chosen))))
         chosen += rng.sample(kinds["check"], checks)
         rng.shuffle(chosen)
+        chosen.sort(key=lambda name: self.items[name]["kind"] != "real")
         flips = self._flips(rng, chosen)
-        half = len(chosen) // 2
+        half = (len(chosen) + sum(self.items[name]["kind"] == "real" for name in chosen)) // 2
         early = [n for n in chosen[:half] if n not in self.key["expected"]]
         early = [name for name in early if self.items[name]["kind"] == "pair"]
         pairs = sum(self.items[name]["kind"] == "pair" for name in chosen)
@@ -181,11 +183,12 @@ def make_study(
 ) -> Study:
     """Make a study of {name: folder with records.jsonl}, paired by prompt and seed, or open it.
 
-    `tasks`: "pair", "rating" and "real"; the two last need `real` pictures, which are brought to
-    the size of the drawn ones.  `primary`: the two systems of the one contrast that counts, by
-    default the first two.  `per_rater`: the most trials of a task that a rater gets, 0 for all.
-    `seed` fixes order and salt, for tests and lessons; without it they are random.  Raises
-    InputError for fewer than two systems, folders that cannot be paired, or another study there.
+    `tasks`: "pair", "rating" and "real"; the two last need `real` pictures.  All pictures are
+    brought to the size of the smallest drawn one: their sizes would tell systems apart.
+    `primary`: the two systems of the one contrast that counts, by default the first two.
+    `per_rater`: the most trials of a task that a rater gets, 0 for all.  `seed` fixes order and
+    salt, for tests and lessons; without it they are random.  Raises InputError for fewer than two
+    systems, folders that cannot be paired, or another study there.
     """
     names, primary = list(systems), list(primary or list(systems)[:2])
     tasks = [kind for kind in KINDS if kind == "pair" or kind in tasks]
@@ -248,7 +251,8 @@ class _Maker:
         self.salt = secrets.token_hex(16) if seed is None else content_key(["salt", seed])
         self.rng = random.Random(self.salt)
         self.keys = list(next(iter(drawn.values())))
-        self.side = read_photo(drawn[names[0]][self.keys[0]]).shape[0]
+        files = [file for name in names for file in drawn[name].values()]
+        self.side = min(max(read_photo(file).shape[:2]) for file in files)
         self.rows: list[tuple[dict, list[str], str | None]] = []  # item, systems, expected
 
     def write(self, tasks: list[str], request: dict) -> None:
@@ -290,7 +294,7 @@ class _Maker:
         return name
 
     def _drawn(self, name: str, key) -> str:
-        return self._picture(read_photo(self.drawn[name][key]))
+        return self._picture(resize(read_photo(self.drawn[name][key]), self.side))
 
     def _real(self, index: int) -> str:
         return self._picture(resize(self.real.pixels(index), self.side))

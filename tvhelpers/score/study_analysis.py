@@ -15,7 +15,6 @@ import numpy as np
 
 from tvhelpers.config import InputError
 from tvhelpers.runtime import atomic_path
-from tvhelpers.score.statistics import wilson_interval
 from tvhelpers.score.study import REAL, RULES, SCALES, Study, Trial
 from tvhelpers.score.study_statistics import (
     bootstrap_p,
@@ -100,6 +99,8 @@ def analyse(study: Study, votes: list[Vote]) -> dict:
     if pairs:
         result |= {"contrasts": _contrasts(study, pairs), "strengths": _strengths(study, pairs)}
         result["sides"] = _sides(pairs)
+        if any(row["ci"][0] == row["ci"][1] for row in result["contrasts"]):
+            result["warnings"].append("all votes agree: an interval without width says too little")
     result["repeats"] = _repeats(answers)
     result["agreement"] = _agreement(first)
     result["ratings"] = _ratings(study, [a for a in first if a.trial.kind == "rating"])
@@ -208,8 +209,11 @@ def _strengths(study: Study, pairs: list[Answer]) -> dict:
 
 
 def _sides(pairs: list[Answer]) -> dict:
-    """Return how often the left picture was chosen; sides were drawn by lot, so an unbiased rater's
-    choices are tosses of a coin, whatever the systems are (exact binomial test)."""
+    """Return how often the left picture was chosen, and the p-value of the binomial test.
+
+    Sides are balanced by lot: an unbiased rater's choices spread less than tosses of a coin, so
+    that the test, if anything, accuses too seldom.
+    """
     from scipy.stats import binomtest
 
     def row(members):
@@ -230,8 +234,8 @@ def _repeats(answers: list[Answer]) -> dict | None:
     again = [a for a in answers if a.repeat]
     if not again:
         return None
-    same = sum(a.choice == before[a.vote.rater, a.vote.item] for a in again)
-    return {"same": same, "n": len(again), "ci": list(wilson_interval(same, len(again)))}
+    same = [a.choice == before[a.vote.rater, a.vote.item] for a in again]
+    return {"same": sum(same), **_mean(same, again)}
 
 
 def _agreement(answers: list[Answer]) -> dict:

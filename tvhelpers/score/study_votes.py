@@ -108,14 +108,20 @@ class VoteBox:
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        """Yield a connection of its own: none is left open when a notebook or a drive goes away."""
-        db = sqlite3.connect(self.path, timeout=WAIT_SECONDS, isolation_level=None)
+        """Yield a connection of its own: none is left open when a notebook or a drive goes away.
+
+        Raises InputError where the file cannot be read or written.
+        """
         try:
-            db.execute("PRAGMA journal_mode = DELETE")
-            db.execute("PRAGMA synchronous = FULL")
-            yield db
-        finally:
-            db.close()
+            db = sqlite3.connect(self.path, timeout=WAIT_SECONDS, isolation_level=None)
+            with contextlib.closing(db):
+                db.execute("PRAGMA journal_mode = DELETE")
+                db.execute("PRAGMA synchronous = FULL")
+                yield db
+        except sqlite3.Error as error:
+            raise InputError(
+                f"the votes in {self.path} cannot be used ({error}); try again, or restore the file"
+            ) from None
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -126,7 +132,7 @@ class VoteBox:
                 yield db
                 db.execute("COMMIT")
             except BaseException:
-                db.execute("ROLLBACK")
+                db.rollback()
                 raise
 
 
@@ -136,9 +142,9 @@ def _begin(db: sqlite3.Connection) -> None:
         try:
             db.execute("BEGIN IMMEDIATE")
             return
-        except sqlite3.OperationalError as error:
+        except sqlite3.OperationalError:
             if attempt == TRIES - 1:
-                raise InputError(f"the votes cannot be written ({error}); try again") from None
+                raise
             time.sleep(0.05 * 2**attempt * random.random())
 
 

@@ -28,8 +28,8 @@ CARDS = {
     "contrasts": ("Which of two", "Share of votes for the first of two systems, ties as half a "
                   "vote. An interval clear of 0.5 says that raters tell them apart."),
     "strengths": ("All together", "Log odds of being chosen, against the average system."),
-    "ratings": ("Beside real pictures", "Mean grade, 1 to 5, of pictures shown beside real ones of "
-                "the kind. Real pictures were graded too, and are the ceiling."),
+    "ratings": ("Beside real pictures", "Mean grade, 1 to 5, of pictures shown beside real ones. "
+                "Real pictures were graded too, and are the ceiling."),
     "real": ("Real or generated", "How often pictures were taken for real. Where nobody can tell, "
              "generated pictures get as many votes as real ones."),
 }  # fmt: skip
@@ -86,9 +86,8 @@ def quality(result: dict) -> list[str]:
         said.append(f"left chosen {row['left']} of {row['decided']} times, p {_p(row['p'])}; the "
                     f"rater most one-sided, adjusted: p {_p(least)}")  # fmt: skip
     if row := result["repeats"]:
-        share = row["same"] / row["n"]
-        said.append(f"the same answer when a pair came again: {share:.2f} {_ends(row['ci'])}, "
-                    f"n = {row['n']}")  # fmt: skip
+        said.append(f"the same answer when a pair came again: {row['value']:.2f} "
+                    f"{_ends(row['ci'])}, n = {row['n']}")  # fmt: skip
     for what, row in result["agreement"].items():
         if row["alpha"] is not None:
             name = SCALES.get(what, {"pair": "pairs", "real": "real or generated"}.get(what))
