@@ -13,6 +13,7 @@ import pytest
 from tvhelpers import cli
 from tvhelpers.data.fashion_synthesis import write_g2
 from tvhelpers.data.flats import random_spec, render
+from tvhelpers.data.sources import FlatsSource
 
 
 @pytest.fixture
@@ -76,7 +77,9 @@ def test_generate_refuses_what_cannot_be_drawn(run, tiny_base, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_suite_is_written_drawn_and_scored(run, tiny_base, tmp_path):
+def test_a_suite_is_written_drawn_and_scored(run, tiny_base, tmp_path, monkeypatch):
+    few = FlatsSource(204, 60)
+    monkeypatch.setattr("tvhelpers.score.attributes.AttributeJudge.known", lambda judge: few)
     suite = tmp_path / "suite.jsonl"
     code, out, _ = run("prompts", "paper-8", "--out", suite, "--json")
     assert code == 0 and json.loads(out)["rows"] == 8 == len(suite.read_text().splitlines())
