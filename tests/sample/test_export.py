@@ -19,7 +19,7 @@ def make(tiny_base, tmp_path_factory):
     """Return a function that writes an adapter of random weights on the tiny base."""
     folder = tmp_path_factory.mktemp("adapters")
 
-    def make(name, rank, targets, text=False, use_dora=False, digest=None):
+    def make(name, rank, targets, text=False, use_dora=False, digest=None, **more):
         base = find_base(str(tiny_base))
         models = {"unet": load_part(base, "unet")}
         own = digest or unet_digest(models["unet"])
@@ -31,7 +31,7 @@ def make(tiny_base, tmp_path_factory):
         for weight in weights:
             weight.data += 0.1 * torch.randn(weight.shape, generator=noise)
         licences = {"data": f"the licence of {name}"}
-        about = {"base": "tiny", "base_digest": own, "licences": licences}
+        about = {"base": "tiny", "base_digest": own, "licences": licences, **more}
         save_adapter(models, folder / f"{name}.safetensors", about)
         return folder / f"{name}.safetensors"
 
@@ -124,6 +124,18 @@ def test_what_cannot_be_added_up_is_refused(first, make):
         blend([read_adapter(dora)], [0.5])
     with pytest.raises(InputError, match="1 adapters need as many weights, not 2"):
         blend([read_adapter(first)], [1, 2])
+
+
+def test_what_an_adapter_predicts_is_kept(first, make, tiny_base, tmp_path):
+    schedule = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
+    path = make("velocity", 2, "attention", scheduler=schedule)
+    weaker, _ = blend([read_adapter(path)], [0.5])
+    assert weaker.about["scheduler"] == schedule
+    with pytest.raises(InputError, match="with different prediction or zero_terminal_snr"):
+        blend([read_adapter(path), read_adapter(first)], [1, 1])
+    merge(path, find_base(str(tiny_base)), tmp_path / "merged")
+    kept = load_part(find_base(str(tmp_path / "merged")), "scheduler").config
+    assert schedule.items() <= dict(kept).items()
 
 
 @pytest.mark.parametrize("kind", ["first", "dora"])

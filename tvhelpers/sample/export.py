@@ -11,6 +11,7 @@ import torch
 from tvhelpers.config import InputError
 from tvhelpers.models.base import (
     BaseLocation,
+    load_part,
     load_pipeline,
     unet_digest,
     with_text_encoder,
@@ -101,7 +102,8 @@ def _beside(name: str, first: Layer, second: Layer) -> Layer:
 
 
 def _blended_about(adapters: Sequence[Adapter], weights: Sequence[float]) -> dict:
-    """Return what is known of a blend; raises InputError for adapters of two bases."""
+    """Return what is known of a blend; raises InputError for adapters of two bases, or of two noise
+    schedules."""
     known = [adapter.about for adapter in adapters if "base_digest" in adapter.about]
     made_for = {tuple(x.get(key, "the base's") for key in DIGESTS): x["base"] for x in known}
     if len(made_for) > 1:
@@ -110,12 +112,22 @@ def _blended_about(adapters: Sequence[Adapter], weights: Sequence[float]) -> dic
             for digests in sorted(made_for)
         )
         raise InputError(f"the adapters were made for {names}; blend adapters of one base")
+    schedules = [about.get("scheduler", {}) for about in known]
+    if any(schedule != schedules[0] for schedule in schedules):
+        raise InputError(
+            "the adapters were trained with different prediction or zero_terminal_snr; blend "
+            "adapters of one kind"
+        )
     licences = {}
     for about in known:
         for key, licence in about.get("licences", {}).items():
             licences[key] = "; ".join(dict.fromkeys([*licences.get(key, "").split("; "), licence]))
     return {
-        **{key: known[0][key] for key in ("base", *DIGESTS) if known and key in known[0]},
+        **{
+            key: known[0][key]
+            for key in ("base", *DIGESTS, "scheduler")
+            if known and key in known[0]
+        },
         "licences": {key: text.removeprefix("; ") for key, text in licences.items()},
         "blend": [
             {"weight": weight, "adapter": adapter.about}
@@ -185,4 +197,6 @@ def merge(
         for name, weight in (*pipe.unet.named_parameters(), *pipe.text_encoder.named_parameters()):
             if not weight.isfinite().all():
                 raise InputError(f"{name} is too large for fp16; merge without --half")
-    write_pipeline(pipe, base, out, adapter=about, strength=strength)
+    scheduler = load_part(base, "scheduler")
+    scheduler = type(scheduler).from_config(scheduler.config, **about.get("scheduler", {}))
+    write_pipeline(pipe, base, out, scheduler, adapter=about, strength=strength)
