@@ -118,7 +118,7 @@ def test_an_adapter_of_all_kinds_draws_as_it_was_trained(settings, tmp_path):
     changes |= {"prediction": "v_prediction", "zero_terminal_snr": True, "channels_last": True}
     said = []
     train(build_config(**settings, **changes), tmp_path, say=said.append)
-    assert any("load in stock diffusers as they were trained" in text for text in said)
+    assert any("loaded anew, predict what was trained" in text for text in said)
     pipe = load_pipeline(find_base(settings["base"]))
     load_adapter(pipe, tmp_path / "adapter.safetensors", "tiny", unet_digest(pipe.unet))
     assert pipe.scheduler.config.prediction_type == "v_prediction"
