@@ -48,6 +48,7 @@ def test_text_becomes_the_fields_type():
         ({"prediction": "sample"}, "unknown prediction 'sample'"),
         ({"optimizer": "sgd"}, "unknown optimizer 'sgd'; choose one of adamw, adam, adamw8bit"),
         ({"method": "full", "dora": "true"}, "dora is for method lora, not for full"),
+        ({"text_learning_rate": "5e-5"}, "text_learning_rate is for text_rank above 0"),
         (dict.fromkeys(REGION_WEIGHTS, 0), "are all 0"),
     ],
 )

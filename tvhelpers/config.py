@@ -148,6 +148,8 @@ class TrainConfig:
         for key in ("dora", "text_rank"):
             if getattr(self, key) and self.method != "lora":
                 raise InputError(f"{key} is for method lora, not for {self.method}")
+        if self.text_learning_rate and not self.text_rank:
+            raise InputError("text_learning_rate is for text_rank above 0: give both, or neither")
         if self.start != "base" and self.method == "lora":
             raise InputError(f"start {self.start!r} is for baseline and full: LoRA needs a base")
         if self.resolution % 8:
