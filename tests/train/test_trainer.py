@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -314,6 +315,17 @@ def test_channels_last_is_the_same_training(make_trainer):
         torch.testing.assert_close(a["loss"], b["loss"])
     strides = other.unet.conv_in.weight.stride()
     assert strides != plain.unet.conv_in.weight.stride()
+
+
+def test_a_checkpoint_goes_on_in_the_other_order_of_memory(make_trainer):
+    plain, other = (make_trainer(method="full", channels_last=last) for last in (False, True))
+    plain.train_step()
+    other.restore(deepcopy(plain.state()), str)
+    weight = other.unet.conv_in.weight
+    assert other.optimizer.state[weight]["exp_avg"].stride() == weight.stride()
+    plain.train_step(), other.train_step()
+    for one, two in zip(plain.weights, other.weights, strict=True):
+        torch.testing.assert_close(one, two, atol=2e-5, rtol=1e-4)
 
 
 def test_a_pipeline_says_the_noise_schedule_that_it_was_trained_with(settings, tmp_path):

@@ -539,6 +539,7 @@ class Trainer:
         if self.fitted:
             self.micro_batch = state["micro_batch"]["size"]
         self.optimizer.load_state_dict(state["optimizer"])
+        _follow_layout(self.optimizer)
         if state["scaler"]:  # empty where nothing was scaled
             self.scaler.load_state_dict(state["scaler"])
         for mine, theirs in zip(
@@ -564,6 +565,15 @@ def _prepare(
     if config.gradient_checkpointing:
         unet.enable_gradient_checkpointing()
     return unet.train(), weights
+
+
+def _follow_layout(optimizer: torch.optim.Optimizer) -> None:
+    """Give the optimizer's state its weights' order in memory, by which a fused kernel pairs them:
+    a checkpoint may come from a training with other `channels_last`."""
+    for weight, row in optimizer.state.items():
+        for name, value in row.items():
+            if value.shape == weight.shape:
+                row[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
 
 
 def _rate_groups(unet, weights: list, text_weights: list, config: TrainConfig) -> list[dict]:
