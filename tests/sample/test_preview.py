@@ -28,6 +28,13 @@ def test_they_show_the_model_in_training_and_change_nothing(tiny_base, photo_fol
     assert not np.array_equal(pictures[0], pictures[2])
 
 
+def test_a_unet_in_half_precision_is_drawn_with_beside_float32_parts(tiny_base, tmp_path):
+    base = find_base(str(tiny_base))
+    parts = {"unet": load_part(base, "unet").bfloat16(), "scheduler": load_part(base, "scheduler")}
+    Previews(str(tiny_base), ["a red dress"], tmp_path, steps=2)(7, parts)  # dtype=bfloat16, a CPU
+    assert np.asarray(Image.open(tmp_path / "step-0000007.png")).std() > 0
+
+
 def test_a_float32_unet_is_drawn_with_beside_parts_in_half_precision(
     tiny_base, tmp_path, monkeypatch
 ):

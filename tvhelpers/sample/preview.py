@@ -49,6 +49,7 @@ class Previews:
         was_training = unet.training
         unet.eval()
         dtype, guidance = self.sampler.dtype, self.sampler.base.guidance
+        dtype = dtype if unet.dtype == torch.float32 else unet.dtype
         with torch.autocast(unet.device.type, dtype, enabled=dtype != torch.float32):
             drawn = list(self.sampler.sample(jobs, steps=self.steps, guidance=guidance))
         unet.train(was_training)
