@@ -5,14 +5,16 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from tvhelpers.config import InputError, build_config
 from tvhelpers.runtime import Interrupted, read_jsonl
 from tvhelpers.train import fit, loop
-from tvhelpers.train.recovery import MAX_RETURNS, Health
+from tvhelpers.train.recovery import MAX_RETURNS, OVERFLOWS, Health
 from tvhelpers.train.runlog import Lines, RunLog
 from tvhelpers.train.trainer import Trainer, train
 
@@ -92,6 +94,36 @@ def test_a_gradient_that_is_not_finite_is_a_fault_unless_it_is_scaled():
     assert Health().look(1, row, may_overflow=True) == ""
 
 
+def test_gradients_that_only_overflow_are_a_fault():
+    health, bad = Health(), {"loss": 1.0, "grad_norm": float("nan")}
+    for step in range(1, OVERFLOWS + 1):
+        assert health.look(step, bad, may_overflow=True) == ""
+    assert health.look(0, {**bad, "grad_norm": 1.0}, may_overflow=True) == ""  # begins anew
+    faults = [health.look(step, bad, may_overflow=True) for step in range(1, OVERFLOWS + 2)]
+    assert not any(faults[:-1]) and "gradient norm" in faults[-1]
+
+
+def test_an_evaluation_in_smaller_parts_is_the_same(make_trainer):
+    trainer = make_trainer(batch_size=16)
+    whole, sizes, honest = trainer.slice_losses(trainer.training_slice), [], trainer._prediction
+    trainer._prediction = lambda noisy, *rest: sizes.append(len(noisy)) or honest(noisy, *rest)
+    trainer.micro_batch = 1
+    trainer.training_slice = np.resize(trainer.training_slice, 6)
+    parts = trainer.slice_losses(trainer.training_slice)
+    assert sizes == [4, 2]
+    torch.testing.assert_close(parts[: len(whole)], whole)
+
+
+def test_a_preview_without_memory_is_left_out(settings, tmp_path):
+    def draw(step, parts):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    said = []
+    train(build_config(**{**settings, "steps": 1}), tmp_path, preview=draw, say=said.append)
+    assert sum("no preview at step" in text for text in said) == 2
+    assert (tmp_path / ADAPTER).exists()
+
+
 def test_out_of_memory_halves_the_micro_batch_and_not_the_batch(settings, tmp_path, spoil):
     config = build_config(**{**settings, "accumulate": 2})
     train(config, tmp_path / "plain", say=quiet)
@@ -120,6 +152,9 @@ def test_the_micro_batch_is_the_largest_that_fits(make_trainer, monkeypatch):
     assert trainer.micro_batch == 4 and "4.00 GB predicted, 5.00 GB at hand" in said[0]
     assert all(torch.equal(a, b) for a, b in zip(before, trainer.weights, strict=True))
     assert all(weight.grad is None for weight in trainer.weights)
+    bytes_of_adamw = trainer.optimizer_bytes()
+    trainer.config = replace(trainer.config, optimizer="adamw8bit")
+    assert trainer.optimizer_bytes() == bytes_of_adamw / 4
     with pytest.raises(InputError, match="one sample does not fit"):
         fit.choose_micro_batch(trainer, 0.5 * fit.GB, said.append)
 

@@ -109,7 +109,7 @@ class Loop:
             with trainer.averaged_weights():
                 try:
                     self.preview(trainer.step, trainer.parts())
-                except OSError as error:
+                except (OSError, torch.OutOfMemoryError) as error:
                     self.say(f"no preview at step {trainer.step} ({error}); training goes on")
         self.log.restart_clock()
 

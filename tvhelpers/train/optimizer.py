@@ -6,6 +6,8 @@ import torch
 
 from tvhelpers.config import InputError
 
+STATE_BYTES = {"adamw": 8, "adam": 8, "adamw8bit": 2}  # that an optimizer keeps of each weight
+
 
 def make_optimizer(
     name: str, groups: list[dict], weight_decay: float, device: str

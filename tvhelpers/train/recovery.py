@@ -9,6 +9,7 @@ from tvhelpers.config import InputError
 
 WINDOW = 25  # steps whose mean loss is looked at
 EXPLODED = 10.0  # times the lowest such mean so far
+OVERFLOWS = 25  # one after another: a scale that was halved as often is not what is wrong
 MAX_RETURNS = 5  # to a checkpoint, in one training
 
 
@@ -24,15 +25,17 @@ class Health:
     skipped: list[int] = field(default_factory=list)  # steps whose update is left out
     halved: list[int] = field(default_factory=list)  # steps from which the rate is half of before
     returns: int = 0
+    overflows: int = 0  # the last steps whose gradient was not finite, one after another
 
     def look(self, step: int, row: dict[str, float], may_overflow: bool) -> str:
         """Take in a step's "loss" and "grad_norm"; return what is wrong with it, "" for nothing.
 
-        A gradient `may_overflow` where a scaler leaves such steps out by itself.
+        A gradient `may_overflow` where a scaler leaves such steps out by itself, but not for ever.
         """
         if not math.isfinite(row["loss"]):
             return f"the loss of step {step} is {row['loss']}"
-        if not math.isfinite(row["grad_norm"]) and not may_overflow:
+        self.overflows = 0 if math.isfinite(row["grad_norm"]) else self.overflows + 1
+        if self.overflows > (OVERFLOWS if may_overflow else 0):
             return f"the gradient norm of step {step} is {row['grad_norm']}"
         self.recent = [*self.recent, row["loss"]][-WINDOW:]
         if len(self.recent) < WINDOW:
@@ -57,7 +60,7 @@ class Health:
             )
         again = any(skipped > back_to for skipped in self.skipped)
         self.returns += 1
-        self.recent, self.lowest = before["recent"], before["lowest"]
+        self.recent, self.lowest, self.overflows = before["recent"], before["lowest"], 0
         changes = []
         if "exploded" not in fault:
             self.skipped.append(step)

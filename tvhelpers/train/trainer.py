@@ -54,7 +54,7 @@ from tvhelpers.train.fit import is_out_of_memory, smaller
 from tvhelpers.train.latents import LatentCache, open_cache, send, take
 from tvhelpers.train.loop import Loop
 from tvhelpers.train.mirror import Mirror
-from tvhelpers.train.optimizer import make_optimizer
+from tvhelpers.train.optimizer import STATE_BYTES, make_optimizer
 from tvhelpers.train.processes import Processes
 from tvhelpers.train.recovery import Health
 from tvhelpers.train.runlog import RunLog
@@ -363,7 +363,8 @@ class Trainer:
 
     def optimizer_bytes(self) -> int:
         """Return the memory that the optimizer's state is still to take."""
-        return 0 if self.optimizer.state else 8 * sum(weight.numel() for weight in self.weights)
+        bytes_each = 0 if self.optimizer.state else STATE_BYTES[self.config.optimizer]
+        return bytes_each * sum(weight.numel() for weight in self.weights)
 
     def evaluation(self) -> dict:
         """Return the mean fixed-noise losses of the held-out items, in all and by quarter of the
@@ -385,12 +386,12 @@ class Trainer:
     @torch.no_grad()
     def slice_losses(self, items: np.ndarray) -> torch.Tensor:
         """Return the plain loss (n,) of each item, the j-th at the j-th fixed timestep and noise;
-        each process computes its share."""
+        each process computes its share, in parts that take less memory than a training step."""
         losses = torch.zeros(len(items), dtype=torch.float64, device=self.device)
-        starts = range(0, len(items), EVAL_BATCH)[self.processes.index :: self.processes.count]
+        share, size = self.processes.part(len(items)), min(EVAL_BATCH, 4 * self.micro_batch)
         with self.averaged_weights():
-            for start in starts:
-                batch = items[start : start + EVAL_BATCH]
+            for start in range(share.start, share.stop, size):
+                batch = items[start : min(start + size, share.stop)]
                 values = (*self.cache.read(batch), self._labels(batch))
                 seeds = self._slice_seeds(start, len(batch))
                 part = self._losses(*values, seeds, min_snr_gamma=0.0)
