@@ -573,7 +573,7 @@ def _follow_layout(optimizer: torch.optim.Optimizer) -> None:
     a checkpoint may come from a training with other `channels_last`."""
     for weight, row in optimizer.state.items():
         for name, value in row.items():
-            if value.shape == weight.shape:
+            if torch.is_tensor(value) and value.shape == weight.shape:
                 row[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
 
 
