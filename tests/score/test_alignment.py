@@ -111,3 +111,5 @@ def test_a_generator_is_not_judged_by_its_own_clip():
     with torch.no_grad():
         clip.model.text_model.embeddings.token_embedding.weight.mul_(-1)
     refuse_own_clip(clip, "mini")
+    with pytest.warns(UserWarning, match="not at hand"):
+        refuse_own_clip(clip, "another")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -157,11 +158,15 @@ def refuse_own_clip(clip: Clip, base: str) -> None:
     """Raise InputError where `clip` has the text encoder that `base` draws with: a generator that
     is judged by its own CLIP is told what it wants to hear.
 
-    A base that is not at hand cannot be compared, and is let pass.
+    A base that is not at hand cannot be compared, and is let pass with a warning.
     """
     try:
         own = load_part(find_base(base), "text_encoder").state_dict()
     except InputError:
+        warnings.warn(
+            f"base {base} is not at hand: whether {clip.name} is its own CLIP was not checked",
+            stacklevel=2,
+        )
         return
     theirs = clip.model.text_model.state_dict()
     name = "embeddings.token_embedding.weight"
