@@ -18,6 +18,7 @@ import secrets
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 
@@ -348,7 +349,12 @@ class _Maker:
 def _likeness(a: str, b: str) -> float:
     """Return the share of words that two texts have in common (Jaccard), and 1 more for texts of
     one category."""
-    kinds = {parse_caption(text).get("category") for text in (a, b)}
-    same_kind = len(kinds) == 1 and None not in kinds
-    a, b = ({*re.findall(r"[\w-]+", text.lower())} - {"a", "an", "the", "of"} for text in (a, b))
-    return same_kind + len(a & b) / max(1, len(a | b))
+    (kind, words), (other, others) = _kind_and_words(a), _kind_and_words(b)
+    same_kind = kind is not None and kind == other
+    return same_kind + len(words & others) / max(1, len(words | others))
+
+
+@cache
+def _kind_and_words(text: str) -> tuple[str | None, frozenset[str]]:
+    words = frozenset(re.findall(r"[\w-]+", text.lower())) - {"a", "an", "the", "of"}
+    return parse_caption(text).get("category"), words
