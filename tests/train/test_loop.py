@@ -13,7 +13,7 @@ import torch
 
 from tvhelpers.config import InputError, build_config
 from tvhelpers.runtime import Interrupted, read_jsonl
-from tvhelpers.train import fit, loop
+from tvhelpers.train import fit, loop, mirror
 from tvhelpers.train.recovery import MAX_RETURNS, OVERFLOWS, Health
 from tvhelpers.train.runlog import Lines, RunLog
 from tvhelpers.train.trainer import Trainer, train
@@ -220,6 +220,27 @@ def test_a_mirror_that_is_gone_is_said_once_and_tried_again(settings, tmp_path):
     assert sum("training goes on without" in text for text in said) == 1
     assert any("takes copies again" in text for text in said)
     assert (drive / "run" / ADAPTER).read_bytes() == (tmp_path / "run" / ADAPTER).read_bytes()
+
+
+def test_a_mirror_that_came_back_too_late_gets_the_result_from_the_same_command(settings, tmp_path):
+    drive, run = tmp_path / "drive", tmp_path / "run"
+    drive.write_text("not a folder")
+    config = build_config(**{**settings, "steps": 1, "method": "full"}, mirror=str(drive))
+    train(config, run, say=quiet)
+    drive.unlink()
+    order, honest = [], mirror.copy_checked
+
+    def copy(source, target):
+        order.append(source.name)
+        honest(source, target)
+
+    with pytest.MonkeyPatch.context() as watched:
+        watched.setattr(mirror, "copy_checked", copy)
+        train(config, run, say=quiet)
+        first, order[:] = order[:], []
+        train(config, run, say=quiet)
+    assert first.index("model_index.json") < first.index("result.json") and order == []
+    assert (drive / "run" / "pipeline" / "unet" / "config.json").exists()
 
 
 def test_an_evaluation_tells_the_gap_and_where_the_loss_is(make_trainer):

@@ -66,7 +66,8 @@ class Mirror:
         files = [path for path in self.run_dir.iterdir() if path.is_file() and not _hidden(path)]
         if finished:
             trees = [self.run_dir / name for name in TREES]
-            files += [path for tree in trees for path in tree.rglob("*") if path.is_file()]
+            trained = [path for tree in trees for path in tree.rglob("*") if path.is_file()]
+            files = [*trained, *files]  # result.json, which marks the run as done, after them
         newest = newest_first(self.run_dir / "checkpoints")[:1]
         for path in [*files, *newest]:
             copy_checked(path, self.folder / path.relative_to(self.run_dir))

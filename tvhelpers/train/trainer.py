@@ -108,8 +108,7 @@ def train(
         if processes.main:
             _claim(run_dir, request, mirror)
         if processes.share(processes.main and is_finished(run_dir, config.method)):
-            say(f"{run_dir} holds this training already, finished")
-            return read_json(run_dir / "result.json")
+            return _open_finished(run_dir, config.method, mirror, say)
         say(f"device {device}, {str(dtype).removeprefix('torch.')}: {reason}")
         cache = _open_cache(source, base, config, root, device, processes, say)
         heard = config.text_rank or cache.embeds is None  # else its states are enough
@@ -128,6 +127,14 @@ def train(
         if mirror:
             mirror.update(finished=True)
         return processes.share(result)
+
+
+def _open_finished(run_dir: Path, method: str, mirror: Mirror | None, say) -> dict:
+    """Return the result of a finished training, and give its mirror what did not come there."""
+    say(f"{run_dir} holds this training already, finished")
+    if mirror and not is_finished(mirror.folder, method):
+        mirror.update(finished=True)
+    return read_json(run_dir / "result.json")
 
 
 def _heard(base: BaseLocation) -> dict:
