@@ -276,3 +276,11 @@ def test_a_pixel_changed_in_the_middle_changes_the_fingerprint(tmp_path):
         file.seek(1_111_111)
         file.write(b"x")
     assert file_digest(path) != before
+
+
+def test_captions_made_from_labels_beside_a_title_are_said(tmp_path):
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "a.png")
+    rows = "file_name,title,category\na.png,a linen dress for summer,dress\n"
+    (tmp_path / "metadata.csv").write_text(rows)
+    with pytest.warns(UserWarning, match=r"1 of 1 items have no caption.*caption=title"):
+        assert open_source(str(tmp_path)).captions == ["a photo of a dress"]

@@ -77,6 +77,7 @@ def item_columns(where: Path | str, rows: list[dict], ids: list[str]) -> tuple:
     places = [f"{where}: row {number} ({one})" for number, one in enumerate(ids)]
     attributes = [_attributes(row, place) for row, place in zip(rows, places)]
     captions = [_caption(*each) for each in zip(rows, attributes, places)]
+    _warn_of_labels(where, rows, captions)
     products = [
         text(row.get("product") or row.get("product_id")) or own for row, own in zip(rows, ids)
     ]
@@ -236,6 +237,20 @@ def _caption(row: dict, attributes: dict[str, str], place: str) -> str:
             f"caption=COLUMN (it has {some(row)})"
         )
     return caption or describe(attributes)
+
+
+def _warn_of_labels(where: Path | str, rows: list[dict], captions: list[str]) -> None:
+    """Say that captions are made from labels where a column could have been meant for them."""
+    bare = [i for i, row in enumerate(rows) if not text(row.get("caption") or row.get("text"))]
+    columns = {key for row in rows for key in row} - {"caption", "text", "file_name"}
+    longer = [key for key in sorted(columns) if any(" " in text(row.get(key)) for row in rows)]
+    if bare and ("caption" in rows[0] or longer):
+        meant = [f"; if {key} says more, give --columns caption={key}" for key in longer[:1]]
+        warnings.warn(
+            f"{where}: {len(bare)} of {len(rows)} items have no caption; theirs are made from the "
+            f"labels, such as {captions[bare[0]]!r}{''.join(meant)}",
+            stacklevel=2,
+        )
 
 
 def describe(attributes: dict[str, str]) -> str:
