@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {_os_sentence(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as error:
-        print(error or "stopped", file=sys.stderr)
+        print(str(error) or "stopped", file=sys.stderr)
         print(f"to go on: python -m tvhelpers {_shell(arguments)}", file=sys.stderr)
         return 130
     except RuntimeError as error:

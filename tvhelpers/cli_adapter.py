@@ -37,9 +37,8 @@ def add_verbs(add: Callable) -> None:
 def run_show(options) -> dict:
     """Print an adapter's metadata and blocks, and return them."""
     from tvhelpers.sample.export import show
-    from tvhelpers.train.adapter_names import adapter_file
 
-    result = show(adapter_file(options.file))
+    result = show(_path(options.file))
     print(f"{result['kind']} on {result['layers']} layers, {result['weights']:,} weights")
     for key, value in {**result["metadata"], **result["about"]}.items():
         print(f"  {key}: {value}")
@@ -95,17 +94,25 @@ def run_merge(options) -> dict:
     """Write the pipeline, and return where."""
     from tvhelpers.models.base import find_base
     from tvhelpers.sample.export import merge
-    from tvhelpers.train.adapter_names import adapter_file
 
     base, strength = find_base(options.base), _finite(options.strength)
-    merge(adapter_file(options.file), base, options.out, strength, options.half)
+    merge(_path(options.file, options.base), base, options.out, strength, options.half)
     return _written(options.out)
 
 
-def _read(file: Path):
-    from tvhelpers.train.adapter_names import adapter_file, read_adapter
+def _path(file: Path, base: str = "mini") -> Path:
+    """Return an adapter's file; "shipped" stands for the one that comes with `base`."""
+    from tvhelpers.models.base import find_base
+    from tvhelpers.train.adapter_names import adapter_file
 
-    return read_adapter(adapter_file(file))
+    shipped = find_base(base).adapter if str(file) == "shipped" else None
+    return shipped or adapter_file(file)
+
+
+def _read(file: Path):
+    from tvhelpers.train.adapter_names import read_adapter
+
+    return read_adapter(_path(file))
 
 
 def _finite(number: float) -> float:

@@ -89,6 +89,8 @@ class Study:
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
+        if not (self.folder / "study.json").is_file():
+            raise InputError(f"{folder} is no study; give a folder that `study make` wrote")
         self.about = read_json(self.folder / "study.json")
         self.key = read_json(self.folder / "key.json")
         if not isinstance(self.about, dict) or "key_sha256" not in self.about:

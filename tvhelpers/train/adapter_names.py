@@ -230,7 +230,7 @@ def read_metadata(path: Path) -> dict[str, str]:
 
     if not Path(path).is_file():
         raise InputError(
-            f"adapter {path} does not exist; give a .safetensors file, 'shipped' or 'none'"
+            f"adapter {path} does not exist; give a .safetensors file, a run's folder, or 'shipped'"
         )
     try:
         with safe_open(path, "pt") as file:
