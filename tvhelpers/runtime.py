@@ -31,6 +31,19 @@ def choose_device(name: str = "auto") -> str:
     return "cuda" if has_cuda and name != "cpu" else "cpu"
 
 
+def computes_bfloat16(device: str) -> bool:
+    """Return whether a device has units for bfloat16.
+
+    Others emulate it: a T4 (compute capability 7.5) slowly, a CPU without AVX-512 forty times as
+    slowly as float32; torch calls it supported on both.
+    """
+    import torch
+
+    if device == "cpu":
+        return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.cuda.get_device_capability()[0] >= 8
+
+
 def choose_dtype(name: str, device: str):
     """Return (torch dtype of the frozen base, the reason for it)."""
     import torch
@@ -40,9 +53,8 @@ def choose_dtype(name: str, device: str):
             raise InputError("dtype float16 does not run on a CPU; use float32 or bfloat16")
         return getattr(torch, name), "asked for"
     if device == "cpu":
-        return torch.float32, "a CPU computes float32 exactly, so results repeat bit for bit"
-    # A T4 (compute capability 7.5) emulates bfloat16, slowly; torch still reports it as supported.
-    if torch.cuda.get_device_capability()[0] >= 8:
+        return torch.float32, "on a CPU, results in float32 repeat bit for bit"
+    if computes_bfloat16(device):
         return torch.bfloat16, "this GPU computes bfloat16, whose range spares loss scaling"
     return torch.float16, "this GPU has no bfloat16 units"
 

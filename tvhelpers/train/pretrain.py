@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from tvhelpers.data import flats
-from tvhelpers.runtime import seed_for
+from tvhelpers.runtime import computes_bfloat16, seed_for
 from tvhelpers.train.checkpoint import load_checkpoint, save_checkpoint
 from tvhelpers.train.schedule import rate_factor
 
@@ -27,7 +27,7 @@ class FitConfig:
     learning_rate: float
     weight_decay: float = 0.01
     warmup: float = 0.1  # share of the steps until the learning rate is reached
-    autocast: bool = True  # bfloat16 where it is safe
+    autocast: bool = True  # bfloat16 where it is safe, and the device has it
     checkpoint_minutes: float = 2.0
     seed: int = 0
     device: str = "cpu"
@@ -46,6 +46,7 @@ def fit(
         model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
     start = _restore(model, optimizer, work_dir)
+    autocast = config.autocast and computes_bfloat16(config.device)
     saved = logged = time.monotonic()
     for step in range(start, config.steps):
         generator = torch.Generator().manual_seed(seed_for(config.seed, "fit", step))
@@ -53,7 +54,7 @@ def fit(
         optimizer.param_groups[0]["lr"] = config.learning_rate * rate_factor(
             step, config.steps, round(config.warmup * config.steps)
         )
-        with torch.autocast(config.device, torch.bfloat16, enabled=config.autocast):
+        with torch.autocast(config.device, torch.bfloat16, enabled=autocast):
             loss = loss_of(model, indices.numpy(), generator, step / config.steps)
         optimizer.zero_grad()
         loss.backward()

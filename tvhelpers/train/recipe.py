@@ -27,6 +27,7 @@ from tvhelpers.runtime import (
     atomic_path,
     choose_device,
     claim_dir,
+    computes_bfloat16,
     make_dir,
     read_json,
     write_json,
@@ -287,6 +288,8 @@ def _train(shop: Workshop, config: TrainConfig, folder: Path, run: str) -> None:
     """Run the ordinary trainer on the base in `folder`, with its caches in the work folder."""
     limit = shop.count(SETS["base"][1], 64) if shop.scale < 1 else 0
     config = replace(config, steps=shop.count(config.steps), limit=limit, device=shop.device)
+    if not computes_bfloat16(shop.device):
+        config = replace(config, dtype="auto")
     base = BaseLocation("mini", str(folder))
     train(config, shop.work_dir / run, base=base, root=shop.work_dir, say=shop.say)
 
