@@ -482,8 +482,9 @@ ROWS = [
     ),
     (
         "score_whole",
-        "the same in another order, in batches of 7, on one thread: figures that differ",
-        lambda r: f"{r['different_figures'] - 1}",
+        "the same with an empty and a full cache, in another order, in batches of 7, on a thread: "
+        "variants in which a figure differs",
+        lambda r: f"{r['different_figures'] - 1} of {len(r['runs'])}",
     ),
     (
         "score_statistics",
