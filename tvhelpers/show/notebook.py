@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tvhelpers import manifest
 from tvhelpers.config import InputError, TrainConfig, build_config
+from tvhelpers.models.base import find_base
 from tvhelpers.runtime import choose_device, choose_dtype, make_dir, quiet_libraries, versions
 from tvhelpers.sample.sampler import Request, generate
 
@@ -50,6 +51,11 @@ class Settings:
         """Return the adapter `given`, else notebook 04's where it is there, else None."""
         own = self.run_dir("lora") / "adapter.safetensors"
         return given or (str(own) if own.exists() else None)
+
+    def first_adapter(self) -> str | None:
+        """Return the adapter that the base comes with, else notebook 04's: what a notebook before
+        04 draws with stays the same after it."""
+        return "shipped" if find_base(self.base).adapter else self.adapter()
 
     def draw(self, name: str, sampler, prompts: Sequence[str], **options) -> list[Path]:
         """Return the pictures of a run, drawn or opened; `options` as in `Request`."""
