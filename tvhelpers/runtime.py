@@ -331,6 +331,7 @@ def spoken_progress(
     first = None
 
     def progress(done: int, total: int) -> None:
+        """Speak if it is time, and at the end."""
         nonlocal spoken, first
         now = time.monotonic()
         first = done if first is None else first  # what a run before had done is not its rate
@@ -355,6 +356,7 @@ def spoken_bytes(
     began = last = time.monotonic()
 
     def tell(done: int) -> None:
+        """Speak if it is time, and at the end."""
         nonlocal last
         now = time.monotonic()
         if now - last < SECONDS_BETWEEN_LINES and done != total:

@@ -205,6 +205,7 @@ class _Painter:
         return [tuple(point) for point in placed.tolist()]
 
     def cloth(self, points, angle, tint, plain) -> None:
+        """Fill an outline with the fabric, turned by `angle`, or with its first colour alone."""
         outline = self.place(points)
         self.fill.polygon(outline, 255)
         if plain or self.fabric.pattern == "plain":

@@ -105,6 +105,7 @@ def neck_rib(
     n = t.neck
 
     def rim(half: float, low: float) -> Points:
+        """Return the line of the neck hole, `half` wide to each side and `low` deep."""
         points = (
             (-half, 0),
             (-half * 0.62, low * 0.78),

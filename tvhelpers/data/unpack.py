@@ -52,6 +52,7 @@ def unpack(
     seen: dict[tuple, bool] = {(): False}
 
     def take(name: str, stream) -> None:
+        """Write one member of the archive into the folder, within the limit."""
         parts = _safe_parts(archive, name)[strip:]
         if not parts:
             return
@@ -129,6 +130,7 @@ def _decrypted(archive: Path, member: zipfile.ZipInfo):
 
 
 def zip_password(archive: Path) -> bytes:
+    """Return the password from $TV_ZIP_PASSWORD or a prompt; raises InputError without either."""
     given = os.environ.get("TV_ZIP_PASSWORD")
     if not given:
         if not (sys.stdin and sys.stdin.isatty()) and "ipykernel" not in sys.modules:
