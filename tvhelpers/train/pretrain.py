@@ -123,6 +123,7 @@ def detail_loss(
     """
 
     def loss_of(vae, indices, generator, progress):
+        """Return the loss of a batch, as `fit` asks for it."""
         side, (seen, cut) = whole.shape[1], np.array_split(indices, 2)
         top, left = torch.randint(
             large.shape[1] - side + 1, (2, len(cut)), generator=generator
@@ -230,6 +231,7 @@ def clip_loss(
     )
 
     def loss_of(clip, indices, generator, progress):
+        """Return the loss of a batch, as `fit` asks for it."""
         picks = torch.randint(2**31, (len(indices), 6), generator=generator).tolist()
         captions = [stated[i][pick[0] % len(stated[i])] for i, pick in zip(indices, picks)]
         said = torch.tensor([[name in names for name in flats.ATTRIBUTES] for _, names in captions])
@@ -286,6 +288,7 @@ def judge_loss(pixels: np.ndarray, labels: dict[str, np.ndarray], device: str) -
     """Return the loss for `fit` of a Judge: labels[head] int64 (N,)."""
 
     def loss_of(judge, indices, generator, progress):
+        """Return the loss of a batch, as `fit` asks for it."""
         images = to_images(pixels[indices], device)
         shift = torch.randint(-6, 7, (2,), generator=generator).tolist()
         images = torch.roll(images, shift, (2, 3))
