@@ -164,6 +164,21 @@ def score_folders(
     reader, known = _open_reader(reader, known, judge_clip, folders, device)
     check = CopyCheck(choose_extractor(copies, device), train, held_out) if train else None
     measures = Measures(classifier, extractor, judge_clip, cache, reader, known)
+    card = _card(classifier, reason, extractor, reader, known, check)
+    try:
+        real_features = measures.features_of(real_folder) if real_folder else None
+        results = [measures.results(folder, real_features) for folder in folders]
+        for rows, copies in zip(results, _copies(check, folders, cache), strict=True):
+            rows += copies
+    except ValueError as error:
+        raise InputError(f"the pictures cannot be scored: {error}") from None
+    result = _report(folders, results, card, real_folder)
+    _write_once(Path(out_path), result)
+    return result
+
+
+def _card(classifier, reason: str, extractor, reader, known, check) -> dict:
+    """Return what the figures of a folder were made with."""
     card = {"classifier": classifier.name, "classifier_digest": classifier.digest, "chosen": reason}
     if extractor:
         card |= {"extractor": extractor.name, "extractor_digest": extractor.digest}
@@ -172,13 +187,11 @@ def score_folders(
     if check:
         card |= {"train": check.train.name, "held_out": check.held_out.name}
         card |= {"copies": check.extractor.name}
-    try:
-        real_features = measures.features_of(real_folder) if real_folder else None
-        results = [measures.results(folder, real_features) for folder in folders]
-        for rows, copies in zip(results, _copies(check, folders, cache), strict=True):
-            rows += copies
-    except ValueError as error:
-        raise InputError(f"the pictures cannot be scored: {error}") from None
+    return card
+
+
+def _report(folders, results: list[list[Result]], card: dict, real: PictureFolder | None) -> dict:
+    """Return all figures, as they are read from JSON."""
     scored = [
         {
             **_about(folder),
@@ -193,11 +206,9 @@ def score_folders(
         for folder, rows in zip(folders[1:], results[1:], strict=True)
     ]
     result = {"folders": scored, "pairs": pairs, "versions": versions()}
-    if real_folder:
-        result["real"] = _about(real_folder)
-    result = json.loads(json.dumps(result))
-    _write_once(Path(out_path), result)
-    return result
+    if real:
+        result["real"] = _about(real)
+    return json.loads(json.dumps(result))
 
 
 def _open_clip(name: str, folders: list[PictureFolder], device: str) -> Clip:
