@@ -29,7 +29,8 @@ from tvhelpers import cli
 from tvhelpers.config import build_config
 from tvhelpers.runtime import file_sha256
 from tvhelpers.train.runlog import RunLog
-from tvhelpers.train.trainer import Trainer, train
+from tvhelpers.train.steps import Trainer
+from tvhelpers.train.trainer import train
 
 STEPS, KILLS, LIMIT, MINUTES = 40, 30, 0.05, 0.03
 ROUNDING = 1 + 1e-6  # of a norm in float32

@@ -15,7 +15,7 @@ from tvhelpers.runtime import root_dir
 from tvhelpers.sample.sampler import Sampler
 from tvhelpers.score.attributes import CORE, AttributeJudge, agreement
 from tvhelpers.train.latents import open_cache
-from tvhelpers.train.trainer import Trainer
+from tvhelpers.train.steps import Trainer
 
 
 @pytest.fixture(scope="module")

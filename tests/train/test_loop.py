@@ -16,7 +16,8 @@ from tvhelpers.runtime import Interrupted, read_jsonl
 from tvhelpers.train import fit, loop, mirror
 from tvhelpers.train.recovery import MAX_RETURNS, OVERFLOWS, Health
 from tvhelpers.train.runlog import Lines, RunLog
-from tvhelpers.train.trainer import Trainer, train
+from tvhelpers.train.steps import Trainer
+from tvhelpers.train.trainer import train
 
 ADAPTER = "adapter.safetensors"
 
