@@ -9,9 +9,18 @@ import json
 import os
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 
+from tvhelpers import cli_adapter, cli_clip, cli_data, cli_score, cli_study
 from tvhelpers.config import DEVICES, METHODS, PRESETS, InputError, build_config, parse_settings
+
+GROUPS = {  # of verbs, such as `data inspect`
+    "data": (cli_data, "Look into data, convert and report on it."),
+    "adapter": (cli_adapter, "Look into adapters, convert, blend and merge them."),
+    "clip": (cli_clip, "Fine-tune a CLIP."),
+    "study": (cli_study, "Ask people: make a study, collect votes, analyse."),
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -64,13 +73,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     _add_generate(verbs)
-    _add_prompts(verbs)
-    _add_data(verbs)
     _add_train(verbs)
-    _add_adapter(verbs)
-    _add_clip(verbs)
-    _add_score(verbs)
-    _add_study(verbs)
+    cli_score.add_verbs(partial(_verb, verbs))
+    for name, (module, text) in GROUPS.items():
+        group = verbs.add_parser(name, help=text).add_subparsers(required=True, metavar="VERB")
+        module.add_verbs(partial(_verb, group))
     _add_mini(verbs)
     return parser
 
@@ -147,66 +154,6 @@ def run_generate(options) -> list[dict]:
     return records
 
 
-def _add_prompts(verbs) -> None:
-    verb = _verb(verbs, "prompts", run_prompts, "Print or write a suite of prompts, as JSON lines.")
-    verb.add_argument("suite", metavar="SUITE", help="fb138, fb1000, paper-8")
-    verb.add_argument("--out", type=Path, metavar="FILE.JSONL")
-    verb.add_argument(
-        "--seed", type=int, help="draw the suite anew (default: 0, the published one)"
-    )
-    verb.add_argument("--base", default="", help="only what this base has words for")
-    verb.add_argument(
-        "--captions", metavar="SOURCE", help="take held-out captions from here, not from flats"
-    )
-
-
-def run_prompts(options) -> dict:
-    """Print or write a suite, and return its digest and how many rows each stratum has."""
-    from collections import Counter
-
-    from tvhelpers.score import prompts as suites
-
-    source = None
-    if options.captions:
-        from tvhelpers.data.sources import open_source
-
-        source = open_source(options.captions)
-    rows = suites.covered(suites.open_suite(options.suite, options.seed, source), options.base)
-    if options.out:
-        suites.write(rows, options.out)
-    else:
-        print(suites.text_of(rows), end="")
-    strata = Counter(row["stratum"] for row in rows)
-    about = {"rows": len(rows), "sha256": suites.digest(rows), "strata": dict(strata)}
-    counts = ", ".join(f"{number} {stratum}" for stratum, number in strata.items())
-    print(f"{len(rows)} prompts ({counts}), sha256 {about['sha256']}", file=sys.stderr)
-    return about
-
-
-def _add_data(verbs) -> None:
-    from tvhelpers.cli_data import add_verbs
-
-    data = verbs.add_parser("data", help="Look into data, convert and report on it.")
-    data = data.add_subparsers(required=True, metavar="VERB")
-    add_verbs(lambda name, run, text: _verb(data, name, run, text))
-
-
-def _add_adapter(verbs) -> None:
-    from tvhelpers.cli_adapter import add_verbs
-
-    adapter = verbs.add_parser("adapter", help="Look into adapters, convert, blend and merge them.")
-    adapter = adapter.add_subparsers(required=True, metavar="VERB")
-    add_verbs(lambda name, run, text: _verb(adapter, name, run, text))
-
-
-def _add_clip(verbs) -> None:
-    from tvhelpers.cli_clip import add_verbs
-
-    clip = verbs.add_parser("clip", help="Fine-tune a CLIP.")
-    clip = clip.add_subparsers(required=True, metavar="VERB")
-    add_verbs(lambda name, run, text: _verb(clip, name, run, text))
-
-
 def _add_train(verbs) -> None:
     verb = _verb(
         verbs, "train", run_train, "Fine-tune a base; the same command goes on where it stopped."
@@ -240,93 +187,6 @@ def run_train(options) -> dict:
         training_curves(options.out)
         print(f"curves: {options.out / 'figures' / 'training.png'}")
     return result
-
-
-def _add_score(verbs) -> None:
-    verb = _verb(verbs, "score", run_score, "Score folders of pictures.")
-    verb.add_argument("dirs", nargs="+", type=Path, metavar="DIR")
-    verb.add_argument("--out", required=True, type=Path, metavar="METRICS.JSON")
-    verb.add_argument(
-        "--classifier", default="auto", help="auto, inception or judge (default: auto)"
-    )
-    verb.add_argument(
-        "--real", type=Path, metavar="DIR", help="real pictures to measure distances from"
-    )
-    verb.add_argument(
-        "--features",
-        default="",
-        metavar="NAME",
-        help="judge, or a vision model of transformers: DINOv2, CLIP, SigLIP, by folder or hub id "
-        "(default: judge with --real, else none)",
-    )
-    verb.add_argument(
-        "--clip", default="", metavar="NAME", help="CLIPScore by this CLIP, not the drawing one"
-    )
-    verb.add_argument("--cache", type=Path, metavar="DIR", help="keep what the networks gave")
-    verb.add_argument(
-        "--reader",
-        default="",
-        metavar="NAME",
-        help="of pictures from a suite: judge, or clip for zero-shot by --clip, which --known "
-        "calibrates (default: judge for what mini drew)",
-    )
-    verb.add_argument(
-        "--known",
-        default="",
-        metavar="SOURCE",
-        help="pictures with attributes, to tell how often the reader errs (default: flats)",
-    )
-    verb.add_argument(
-        "--train", default="", metavar="SOURCE", help="look for copies of its training pictures"
-    )
-    verb.add_argument(
-        "--held-out",
-        default="",
-        metavar="SOURCE",
-        help="real pictures that no training saw (default: what a training holds out of --train)",
-    )
-    verb.add_argument(
-        "--copies",
-        default="pixels",
-        metavar="NAME",
-        help="what copies are looked for in: pixels, or as --features (default: pixels)",
-    )
-    verb.add_argument("--device", default="auto", help=f"{', '.join(DEVICES)} (default: auto)")
-
-
-def run_score(options) -> dict:
-    """Score, print the table, and return the metrics."""
-    from tvhelpers.score.folder import format_table, score_folders
-
-    result = score_folders(
-        options.dirs,
-        options.out,
-        classifier=options.classifier,
-        device=options.device,
-        real=options.real,
-        features=options.features,
-        clip=options.clip,
-        cache=options.cache,
-        reader=options.reader,
-        known=options.known,
-        train=options.train,
-        held_out=options.held_out,
-        copies=options.copies,
-    )
-    print(format_table(result))
-    from tvhelpers.show.scores import write_figures
-
-    folder = options.out.with_name(f"{options.out.stem}-figures")
-    print(f"{len(write_figures(result, folder))} figures in {folder}")
-    return result
-
-
-def _add_study(verbs) -> None:
-    from tvhelpers.cli_study import add_verbs
-
-    study = verbs.add_parser("study", help="Ask people: make a study, collect votes, analyse.")
-    study = study.add_subparsers(required=True, metavar="VERB")
-    add_verbs(lambda name, run, text: _verb(study, name, run, text))
 
 
 def _add_mini(verbs) -> None:
