@@ -13,8 +13,10 @@ from pathlib import Path
 
 from common import shared_folder, write_result
 
-from tvhelpers.data import captions
+from tvhelpers.data import caption_files, captions
 from tvhelpers.data.annotations import COLOURS
+from tvhelpers.data.caption_parsing import contradictions
+from tvhelpers.data.caption_report import caption_report
 from tvhelpers.data.items import read_rows
 
 SHOWN = {"pattern", "fabric", "cut"}
@@ -23,11 +25,11 @@ file = shared_folder() / "data" / "deepfashion_annotations" / "language_original
 began = time.monotonic()
 with tempfile.TemporaryDirectory() as folder:
     out = Path(folder) / "captions.jsonl"
-    source = captions.open_captioned(file)
-    result = captions.write_captions(source, out, say=lambda line: None)
+    source = caption_files.open_captioned(file)
+    result = caption_files.write_captions(source, out, say=lambda line: None)
     seconds = time.monotonic() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    taken = captions.with_captions(source, out).captions
+    taken = caption_files.with_captions(source, out).captions
     rows = [row["captions"] for row in read_rows(out)]
 
 
@@ -37,7 +39,7 @@ def has_word(text: str) -> bool:
 
 gained = sum(has_word(new) and not has_word(old) for old, new in zip(source.captions, taken))
 pairs = [(i, text) for i, texts in enumerate(rows) for text in texts]
-contradicting = {i for i, text in pairs if captions.contradictions(source.attributes[i], text)}
+contradicting = {i for i, text in pairs if contradictions(source.attributes[i], text)}
 
 
 def other_colours(labels: dict, text: str) -> bool:
@@ -51,7 +53,7 @@ from transformers import CLIPTokenizer  # noqa: E402  after the timing
 tokenizer = CLIPTokenizer.from_pretrained(
     Path(captions.__file__).parents[1] / "models" / "mini_weights" / "tokenizer"
 )
-original = [captions.contradictions(*pair) for pair in zip(source.attributes, source.captions)]
+original = [contradictions(*pair) for pair in zip(source.attributes, source.captions)]
 write_result(
     "captions",
     {
@@ -68,7 +70,7 @@ write_result(
             other_colours(source.attributes[i], text) for i, text in pairs
         ),
         "originals_that_contradict_their_labels": sum(map(bool, original)),
-        "tokens_by_the_tokenizer_of_mini": captions.caption_report(taken, tokenizer)["tokens"],
+        "tokens_by_the_tokenizer_of_mini": caption_report(taken, tokenizer)["tokens"],
         "before": result["before"],
         "after": result["after"],
     },

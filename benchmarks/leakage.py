@@ -18,7 +18,7 @@ work_dir = parser.parse_args().work_dir
 work_dir.mkdir(parents=True, exist_ok=True)
 began = time.monotonic()
 
-from tvhelpers.data.captions import open_captioned, write_captions  # noqa: E402
+from tvhelpers.data.caption_files import open_captioned, write_captions  # noqa: E402
 from tvhelpers.data.coverage import coverage  # noqa: E402
 from tvhelpers.data.leakage import leakage  # noqa: E402
 from tvhelpers.data.split import split_by_product  # noqa: E402

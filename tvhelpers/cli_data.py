@@ -206,7 +206,7 @@ def _encode_latents(options, progress) -> dict:
 
 def run_captions(options) -> dict:
     """Write the captions, print the report before and after, and return it."""
-    from tvhelpers.data.captions import open_captioned, write_captions
+    from tvhelpers.data.caption_files import open_captioned, write_captions
     from tvhelpers.models.base import find_base, load_part
 
     return write_captions(
@@ -224,7 +224,7 @@ def run_split(options) -> dict:
     import numpy as np
 
     from tvhelpers.data import leakage
-    from tvhelpers.data.captions import open_captioned
+    from tvhelpers.data.caption_files import open_captioned
     from tvhelpers.data.split import split_by_product
     from tvhelpers.runtime import spoken_progress, write_json
 
@@ -251,7 +251,7 @@ def run_split(options) -> dict:
 
 def run_coverage(options) -> dict:
     """Print and return the counts and gaps of a source's attributes."""
-    from tvhelpers.data.captions import open_captioned
+    from tvhelpers.data.caption_files import open_captioned
     from tvhelpers.data.coverage import coverage, format_coverage
 
     rows = open_captioned(options.source).attributes

@@ -7,7 +7,7 @@ from PIL import Image
 from tvhelpers.config import InputError
 from tvhelpers.data import attribute_prediction as module
 from tvhelpers.data.attribute_prediction import read_coarse, read_fine, stream_attributes
-from tvhelpers.data.captions import write_captions
+from tvhelpers.data.caption_files import write_captions
 from tvhelpers.data.sources import open_source
 
 NAMES = [

@@ -9,19 +9,11 @@ from PIL import Image
 from tvhelpers.cli import main
 from tvhelpers.config import InputError
 from tvhelpers.data import annotations as codebook
-from tvhelpers.data import captions
+from tvhelpers.data.caption_files import open_captioned, with_captions, write_captions
+from tvhelpers.data.caption_parsing import contradictions, parse_caption, repair_caption
+from tvhelpers.data.caption_report import caption_report
 from tvhelpers.data.captioner import caption_images
-from tvhelpers.data.captions import (
-    contradictions,
-    open_captioned,
-    parse_caption,
-    product_words,
-    recaption,
-    repair_caption,
-    template_captions,
-    with_captions,
-    write_captions,
-)
+from tvhelpers.data.captions import product_words, recaption, template_captions
 from tvhelpers.data.sources import FlatsSource, open_source
 
 
@@ -147,7 +139,7 @@ def test_no_real_recaption_contradicts_or_stammers(real):
             assert len(words) == len(set(words)), text
             assert len(words) < 20 and "  " not in text and " a a" not in text
     firsts = [texts[0] for texts in new.values()]
-    report = captions.caption_report(firsts)
+    report = caption_report(firsts)
     assert report["words_of"]["any"] > 0.75
     assert report["states"]["category"] == 1
     assert report["distinct"] > 3_000  # of 4,000; the originals have fewer than 900
@@ -181,14 +173,14 @@ def test_report_counts():
             return {"input_ids": [[0] * (100 if text == "long" else 5) for text in texts]}
 
     texts = ["a red tee", "a red tee", "a striped tee", "long"]
-    report = captions.caption_report(texts, Tokenizer())
+    report = caption_report(texts, Tokenizer())
     assert (report["n"], report["distinct"], report["words_max"]) == (4, 3, 3)
     assert report["states"]["colour"] == 0.5 and report["states"]["category"] == 0.75
     assert report["words_of"]["pattern"] == report["words_of"]["any"] == 0.25
     assert report["tokens"] == {"mean": (3 * 5 + 100) / 4, "max": 100, "over_77_share": 0.25}
     json.dumps(report)
     with pytest.raises(InputError, match="no captions"):
-        captions.caption_report([])
+        caption_report([])
 
 
 @pytest.fixture()
@@ -240,7 +232,7 @@ def test_command_writes_captions_that_a_source_takes(language, tmp_path, capsys)
 def test_captions_of_another_source_are_refused(language, tmp_path, photo_folder):
     out = tmp_path / "new.jsonl"
     photos = open_source(photo_folder)
-    captions.write_captions(open_captioned(language), out, say=lambda line: None)
+    write_captions(open_captioned(language), out, say=lambda line: None)
     with pytest.raises(InputError, match="not the 24 of"):
         with_captions(photos, out)
     rows = [{"item": item, "captions": []} for item in photos.item_ids]
@@ -256,7 +248,7 @@ def test_labelled_photos_get_templates(photo_folder, tmp_path):
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(path.read_bytes())
     source = open_source(folder)
-    captions.write_captions(source, tmp_path / "new.jsonl", say=lambda line: None)
+    write_captions(source, tmp_path / "new.jsonl", say=lambda line: None)
     new = with_captions(source, tmp_path / "new.jsonl")
     assert {"a photo of pants", "pants"} & set(new.captions)
     assert new[0].pixels.shape == source[0].pixels.shape

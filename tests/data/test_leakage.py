@@ -8,7 +8,7 @@ from PIL import Image
 
 from tvhelpers.config import InputError
 from tvhelpers.data import annotations, flats
-from tvhelpers.data.captions import open_captioned
+from tvhelpers.data.caption_files import open_captioned
 from tvhelpers.data.leakage import (
     format_leakage,
     leakage,

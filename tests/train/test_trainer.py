@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from tvhelpers.config import InputError, build_config
-from tvhelpers.data.captions import write_captions
+from tvhelpers.data.caption_files import write_captions
 from tvhelpers.data.sources import open_source
 from tvhelpers.models.base import find_base, load_part, save_pipeline
 from tvhelpers.runtime import Interrupted, locked, root_dir

@@ -1,56 +1,32 @@
-"""Captions: what they state, what a product's name adds, and new ones from both.
+"""New captions from labels, from what a product's name adds, and from the old ones.
 
 Labels come first, then words of the product's name, then what the old caption says beyond them.
 """
 
 from __future__ import annotations
 
-import copy
-import json
 import random
 import re
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache, lru_cache
-from pathlib import Path
 
 from tvhelpers.config import InputError
 from tvhelpers.data import caption_words as lexicon
-from tvhelpers.data.annotations import read_language, read_partition
 from tvhelpers.data.caption_parsing import (
     CATEGORY_WORDS,
-    FEATURES,
     HUE,
     MULTICOLOUR,
     NOUN,
     OTHER_COLOURS,
     SHADES,
-    contradictions,
     parse_caption,
     repair_caption,
     stated_sleeve,
 )
-from tvhelpers.data.items import Source, read_rows
 from tvhelpers.data.photos import describe, with_article
-from tvhelpers.data.sources import beside, open_source
 from tvhelpers.runtime import (
-    atomic_path,
-    content_key,
     seed_for,
 )
-
-__all__ = [
-    "caption_report",
-    "contradictions",
-    "open_captioned",
-    "parse_caption",
-    "product_words",
-    "recaption",
-    "repair_caption",
-    "template_captions",
-    "with_captions",
-    "write_captions",
-]
 
 # ------------------------------------------------------------------------ words of the name
 
@@ -102,7 +78,7 @@ def _look_up(phrase: str, one_word: bool) -> tuple[str, str] | None:
 
 
 @lru_cache(1 << 14)
-def _facts(text: str) -> tuple[tuple[str, str], ...]:
+def facts_of(text: str) -> tuple[tuple[str, str], ...]:
     """Return the (slot, words as said) that the vocabulary finds, longest phrases first.
 
     Of "lace-paneled" the whole is looked up, or nothing: a tee with lace is no lace tee.
@@ -127,7 +103,7 @@ def product_words(product: str) -> dict[str, list[str]]:
     vocabulary is left out, as are the labels' own words (category, colour, plain sleeves).
     """
     groups: dict[str, list[str]] = {}
-    for slot, said in _facts(product.replace("_", " ")):
+    for slot, said in facts_of(product.replace("_", " ")):
         groups.setdefault(lexicon.GROUPS[slot], []).append(said)
     return groups
 
@@ -195,8 +171,8 @@ def _parts(labels: tuple[tuple[str, str], ...], product: str, caption: str) -> d
     known["sleeve"] = stated_sleeve(f"{known.get('sleeve', '')} sleeve")
     colour = _colour_as_said(dict(labels).get("colour"), old)
     nouns = _nouns(known["category"])
-    facts = [*_label_facts(known), *_facts(name)]
-    facts += [*_facts(old.replace("printed with", "with")), *_thing(old)]
+    facts = [*_label_facts(known), *facts_of(name)]
+    facts += [*facts_of(old.replace("printed with", "with")), *_thing(old)]
     used = set(_contents(" ".join([*nouns, colour, "sleeve sleeves"])))
     parts = _choose(facts, CATEGORY_WORDS.get(known["category"], ""), known["sleeve"], used)
     return {**parts, "nouns": nouns, "colour": colour, "arms": known["sleeve"]} | {
@@ -383,179 +359,3 @@ def template_captions(
         )
     others = recaption(attributes, "", "", seed=seed, index=index, variants=variants)
     return list(dict.fromkeys([describe(attributes), *others]))[:variants]
-
-
-# ------------------------------------------------------------------------------------ report
-
-
-def caption_report(captions: Sequence[str], tokenizer=None) -> dict:
-    """Return how rich captions are, as JSON-able figures; shares are of all captions, 0..1.
-
-    `tokenizer` is one of CLIP's; "tokens" counts its start and end too, of at most 77.  "words_of"
-    says in how many there is a word of pattern, fabric or cut.  Raises InputError for no captions.
-    """
-    if not captions:
-        raise InputError("there are no captions to report on; give at least one")
-    counts = Counter(captions)
-    total, common = len(captions), [count for _, count in counts.most_common(50)]
-    texts = {text: re.findall(r"[\w'-]+", text.lower()) for text in counts}
-    lengths = {text: len(found) for text, found in texts.items()}
-
-    def share(some: list[str]) -> float:
-        return sum(counts[text] for text in some) / total
-
-    stated = {text: parse_caption(text).keys() for text in counts}
-    groups = {text: {lexicon.GROUPS[slot] for slot, _ in _facts(text)} for text in counts}
-    shown = ("pattern", "fabric", "cut")
-    report = {
-        "n": total,
-        "distinct": len(counts),
-        "top_10_share": sum(common[:10]) / total,
-        "top_50_share": sum(common) / total,
-        "words_mean": sum(lengths[text] * count for text, count in counts.items()) / total,
-        "words_max": max(lengths.values()),
-        "vocabulary": len(set().union(*texts.values())),
-        "states": {
-            key: share([text for text in counts if key in stated[text]]) for key in FEATURES
-        },
-        "words_of": {
-            **{group: share([x for x in counts if group in groups[x]]) for group in shown},
-            "any": share([x for x in counts if not groups[x].isdisjoint(shown)]),
-        },
-    }
-    return {**report, "tokens": _token_report(counts, tokenizer)} if tokenizer else report
-
-
-def _token_report(counts: Counter, tokenizer, limit: int = 77) -> dict:
-    texts = list(counts)
-    lengths = [
-        len(ids)
-        for start in range(0, len(texts), 4096)
-        for ids in tokenizer(texts[start : start + 4096])["input_ids"]
-    ]
-    sizes = list(zip(lengths, counts.values(), strict=True))
-    return {
-        "mean": sum(size * count for size, count in sizes) / counts.total(),
-        "max": max(lengths),
-        "over_77_share": sum(count for size, count in sizes if size > limit) / counts.total(),
-    }
-
-
-def _flat(report: dict) -> list[tuple[str, float]]:
-    """Return (name, figure) of a report, those of its parts too."""
-    rows = [(key, value) for key, value in report.items() if not isinstance(value, dict)]
-    return rows + [
-        (f"{part} {key}", value)
-        for part, figures in report.items()
-        if isinstance(figures, dict)
-        for key, value in figures.items()
-    ]
-
-
-def format_caption_report(before: dict, after: dict) -> str:
-    """Return two reports of `caption_report` side by side, as text."""
-    lines = [f"{'':28}{'before':>10}{'after':>10}"]
-    for (name, old), (_, new) in zip(_flat(before), _flat(after), strict=True):
-        form = ",.1%" if name.endswith("_share") or name.startswith(("states", "words_of")) else ","
-        lines.append(f"{name:28}{round(old, 4):>10{form}}{round(new, 4):>10{form}}")
-    return "\n".join(lines)
-
-
-# -------------------------------------------------------------------------- files of captions
-
-
-def open_captioned(name_or_path: str | Path, bare: bool = False) -> Source:
-    """Open what `open_source` opens, or a language_original.mat alone: a source without pixels."""
-    path = Path(name_or_path)
-    if path.suffix != ".mat":
-        return open_source(name_or_path, bare=bare)
-    notes = read_language(path)
-    columns = [notes.captions, notes.names, notes.products, notes.attributes()]
-    partition = beside(path, "Eval", "ind.mat")
-    splits = read_partition(partition, len(notes)) if partition else [""] * len(notes)
-    return Source(path.stem, content_key([columns, splits]), *columns, splits)
-
-
-def write_captions(
-    source: Source,
-    out: Path,
-    *,
-    variants: int = 3,
-    seed: int = 0,
-    captioner: str | None = None,
-    tokenizer=None,
-    say: Callable[[str], None] = print,
-) -> dict:
-    """Write new captions of a source as rows {"index", "item", "captions"}, and report on them.
-
-    `captioner` is a model of `caption_images`, whose captions stand in for the source's own; with a
-    `tokenizer` of CLIP's the report counts tokens.
-    Returns {"out", "items", "variants", "before", "after"}; "after" is of the one caption of each
-    item that `with_captions` takes.  Raises InputError where `out` holds other captions.
-    """
-    old = source.captions
-    if captioner:
-        from tvhelpers.data.captioner import caption_images
-
-        old = caption_images(source, captioner, out.with_name(f"{out.stem}.images.jsonl"), say=say)
-    new = [_new_captions(source, old[i], i, seed, variants) for i in range(len(source))]
-    rows = [
-        {"index": i, "item": item, "captions": texts}
-        for i, (item, texts) in enumerate(zip(source.item_ids, new, strict=True))
-    ]
-    _write_once(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    before, after = (
-        caption_report(texts, tokenizer) for texts in (old, _chosen(source.item_ids, new))
-    )
-    different = len({text for texts in new for text in texts})
-    say(f"{out}: {different:,} different captions of {len(new):,} items")
-    say(format_caption_report(before, after))
-    return {
-        "out": str(out),
-        "items": len(new),
-        "variants": variants,
-        "before": before,
-        "after": after,
-    }
-
-
-def _new_captions(source: Source, old: str, index: int, seed: int, variants: int) -> list[str]:
-    labels, options = source.attributes[index], {"seed": seed, "index": index, "variants": variants}
-    if "category" in labels and old == describe(labels):  # made from the labels, not written
-        return template_captions(labels, **options)
-    return recaption(labels, source.product_ids[index], old, **options)
-
-
-def _write_once(path: Path, text: str) -> None:
-    if path.exists() and path.read_text(encoding="utf-8") != text:
-        raise InputError(f"{path} holds something else; choose another name, or remove it")
-    with atomic_path(path) as aside:
-        aside.write_text(text, encoding="utf-8")
-
-
-def _chosen(item_ids: list[str], captions: list[list[str]]) -> list[str]:
-    """Return one caption of each item, by a hash of its id: the same in every run and epoch."""
-    pairs = zip(item_ids, captions, strict=True)
-    return [texts[seed_for("caption", item) % len(texts)] for item, texts in pairs]
-
-
-def with_captions(source: Source, path: Path) -> Source:
-    """Return the source with one caption of each item from a file of `write_captions`.
-
-    Its fingerprint stands for the new captions too.  Raises InputError where the file is of other
-    items, or a row has no captions.
-    """
-    rows = read_rows(Path(path))
-    if [row.get("item") for row in rows] != source.item_ids:
-        raise InputError(
-            f"{path} has captions of {len(rows)} items that are not the {len(source)} of "
-            f"{source.name}, in their order; write it anew from that source"
-        )
-    captions = [row.get("captions") for row in rows]
-    for i, texts in enumerate(captions):
-        if not (isinstance(texts, list) and texts and all(isinstance(x, str) for x in texts)):
-            raise InputError(f"{path}: row {i} has no list of captions; write the file anew")
-    new = copy.copy(source)
-    new.captions = _chosen(source.item_ids, captions)
-    new.fingerprint = content_key([source.fingerprint, new.captions])
-    return new

@@ -11,7 +11,7 @@ import torch
 
 from tvhelpers import manifest
 from tvhelpers.config import InputError, TrainConfig, to_dict
-from tvhelpers.data.captions import with_captions
+from tvhelpers.data.caption_files import with_captions
 from tvhelpers.data.items import Source
 from tvhelpers.data.leakage import thin_by_attributes
 from tvhelpers.data.sources import open_source
