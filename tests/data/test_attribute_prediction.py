@@ -6,7 +6,9 @@ from PIL import Image
 
 from tvhelpers.config import InputError
 from tvhelpers.data import attribute_prediction as module
-from tvhelpers.data.attribute_prediction import read_coarse, read_fine, stream_attributes
+from tvhelpers.data import attribute_stream
+from tvhelpers.data.attribute_prediction import read_coarse, read_fine
+from tvhelpers.data.attribute_stream import stream_attributes
 from tvhelpers.data.caption_files import write_captions
 from tvhelpers.data.sources import open_source
 
@@ -117,7 +119,7 @@ def test_blocks_of_any_size_give_the_same_values(coarse, monkeypatch, block, end
     path = coarse / "Anno_coarse" / "list_attr_img.txt"
     text = path.read_text().replace(" 1", "   1 ", 3).rstrip("\n")
     path.write_bytes(text.replace("\n", ending).encode())
-    monkeypatch.setattr(module, "BLOCK", block)
+    monkeypatch.setattr(attribute_stream, "BLOCK", block)
     names, values = zip(*stream_attributes(path, len(ATTRIBUTES)))
     assert [name for some in names for name in some] == NAMES
     assert np.array_equal(np.concatenate(values), VALUES) and values[0].dtype == np.int8
