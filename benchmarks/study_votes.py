@@ -21,7 +21,8 @@ from common import REPO, write_result
 from PIL import Image
 
 from tvhelpers.config import InputError
-from tvhelpers.score.study import Study, make_study
+from tvhelpers.score.study import Study
+from tvhelpers.score.study_making import make_study
 from tvhelpers.score.study_votes import VoteBox, vote_of
 
 VOTES, PROCESSES = 10_000, 8

@@ -46,7 +46,8 @@ def add_verbs(add: Callable) -> None:
 def run_make(options) -> dict:
     """Make a study, and say what is in it."""
     from tvhelpers.data.sources import open_source
-    from tvhelpers.score.study import KINDS, make_study
+    from tvhelpers.score.study import KINDS
+    from tvhelpers.score.study_making import make_study
 
     systems = {}
     for text in options.systems:

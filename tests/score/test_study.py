@@ -13,8 +13,9 @@ from PIL import Image, PngImagePlugin
 
 from tvhelpers.config import InputError
 from tvhelpers.data.sources import FlatsSource
-from tvhelpers.score.study import KINDS, REAL, Study, make_study
+from tvhelpers.score.study import KINDS, REAL, Study
 from tvhelpers.score.study_analysis import analyse, answers_of, write_csv
+from tvhelpers.score.study_making import make_study
 from tvhelpers.score.study_simulation import simulate_rater
 from tvhelpers.score.study_votes import VoteBox, import_votes, vote_of
 

@@ -9,8 +9,9 @@ pytest.importorskip("ipywidgets")
 
 from tvhelpers.cli import main
 from tvhelpers.data.sources import FlatsSource
-from tvhelpers.score.study import KINDS, Study, make_study
+from tvhelpers.score.study import KINDS, Study
 from tvhelpers.score.study_analysis import analyse
+from tvhelpers.score.study_making import make_study
 from tvhelpers.score.study_simulation import simulate_rater
 from tvhelpers.score.study_votes import VoteBox
 from tvhelpers.show.study_app import StudyApp

@@ -21,7 +21,8 @@ from test_browser import (
 
 from tvhelpers.cli import main
 from tvhelpers.data.sources import FlatsSource
-from tvhelpers.score.study import KINDS, Study, make_study
+from tvhelpers.score.study import KINDS, Study
+from tvhelpers.score.study_making import make_study
 from tvhelpers.score.study_votes import VoteBox
 
 NAMES = ("secret-base", "secret-tuned")
