@@ -198,6 +198,16 @@ class ClipTuning:
             _check_range("share", self.share, 0, 1)
 
 
+SD15 = dict(  # what the presets of all GPUs share
+    base="sd15",
+    resolution=512,
+    steps=2000,
+    learning_rate=1e-5,
+    lora=dict(rank=16, learning_rate=1e-4),
+    warmup_steps=100,
+    eval_items=64,
+)
+
 # A preset is one row that holds only its differences from the defaults; "lora" are those of that
 # method alone: an adapter takes ten times the learning rate of the weights that it is added to.
 PRESETS: dict[str, dict] = {
@@ -210,49 +220,16 @@ PRESETS: dict[str, dict] = {
         min_snr_gamma=0.0,
         lora=dict(rank=16, targets="attention+ff+conv", learning_rate=3e-3),
     ),
-    "t4": dict(
-        base="sd15",
-        resolution=512,
-        batch_size=4,
-        accumulate=4,
-        steps=2000,
-        learning_rate=1e-5,
-        lora=dict(rank=16, learning_rate=1e-4),
-        warmup_steps=100,
-        eval_items=64,
-        dtype="float16",
-    ),
-    "l4": dict(
-        base="sd15",
-        resolution=512,
-        batch_size=8,
-        accumulate=2,
-        steps=2000,
-        learning_rate=1e-5,
-        lora=dict(rank=16, learning_rate=1e-4),
-        warmup_steps=100,
-        eval_items=64,
-        dtype="bfloat16",
-    ),
-    "a100": dict(
-        base="sd15",
-        resolution=512,
-        steps=2000,
-        learning_rate=1e-5,
-        lora=dict(rank=16, learning_rate=1e-4),
-        warmup_steps=100,
-        eval_items=64,
-        dtype="bfloat16",
-    ),
-    "h100": dict(
-        base="sd15",
-        resolution=512,
+    "t4": SD15 | dict(batch_size=4, accumulate=4, dtype="float16"),
+    "l4": SD15 | dict(batch_size=8, accumulate=2, dtype="bfloat16"),
+    "a100": SD15 | dict(dtype="bfloat16"),
+    "h100": SD15
+    | dict(
         batch_size=64,
         steps=1000,
         learning_rate=2e-5,
         lora=dict(rank=16, learning_rate=2e-4),
         warmup_steps=50,
-        eval_items=64,
         dtype="bfloat16",
     ),
     "paper": dict(  # what the work that this grew from trained; for method full
