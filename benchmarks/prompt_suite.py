@@ -13,7 +13,7 @@ from pathlib import Path
 from common import write_result
 
 from tvhelpers.sample.sampler import Request, Sampler, generate
-from tvhelpers.score import prompts
+from tvhelpers.score import garment_words, prompts
 from tvhelpers.score.folder import format_table, score_folders
 from tvhelpers.show.scores import write_figures
 
@@ -23,10 +23,10 @@ KEPT = ("value", "ci", "n")
 def coverage(rows: list[dict]) -> dict:
     def shown(some):
         worn = (garment for row in some for garment in row["spec"]["garments"])
-        return {pair for garment in worn for pair in prompts.pairs_of(garment)}
+        return {pair for garment in worn for pair in garment_words.pairs_of(garment)}
 
-    every = [g for name in prompts.GARMENTS for g in prompts.garments(name)]
-    feasible = {pair for garment in every for pair in prompts.pairs_of(garment)}
+    every = [g for name in garment_words.GARMENTS for g in garment_words.garments(name)]
+    feasible = {pair for garment in every for pair in garment_words.pairs_of(garment)}
     core = [row for row in rows if row["stratum"] == "core"]
     parts = {"FB-138 core": core[:84], "FB-138": rows[:138], "FB-1000 core": core}
     shares = {name: len(feasible & shown(some)) / len(feasible) for name, some in parts.items()}

@@ -10,7 +10,8 @@ from tvhelpers.data import flats
 from tvhelpers.data.photos import open_photos
 from tvhelpers.data.sources import open_source
 from tvhelpers.score import prompts
-from tvhelpers.score.prompts import FACTORS, GARMENTS, STRATA, covered, open_suite
+from tvhelpers.score.garment_words import FACTORS, GARMENTS, garments, pairs_of
+from tvhelpers.score.prompts import STRATA, covered, open_suite
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def stratum(rows, name):
 
 def pairs(rows):
     worn = (garment for row in rows for garment in row["spec"]["garments"])
-    return {pair for garment in worn for pair in prompts.pairs_of(garment)}
+    return {pair for garment in worn for pair in pairs_of(garment)}
 
 
 @pytest.mark.parametrize("name", prompts.SHA256)
@@ -46,9 +47,7 @@ def test_fb138_is_the_head_of_fb1000(suite):
 
 
 def test_the_core_covers_the_pairs_of_words(suite):
-    feasible = {
-        pair for name in GARMENTS for g in prompts.garments(name) for pair in prompts.pairs_of(g)
-    }
+    feasible = {pair for name in GARMENTS for g in garments(name) for pair in pairs_of(g)}
     small, core = suite[:138], stratum(suite, "core")
     assert len(feasible) > 700 and feasible <= pairs(core)
     # 84 rows cannot show all 132 pairs of category and colour.

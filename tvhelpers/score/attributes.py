@@ -21,8 +21,8 @@ from tvhelpers.models.clip import Clip
 from tvhelpers.runtime import content_key
 from tvhelpers.score.alignment import ZeroShotReader, binding, corrected_rate
 from tvhelpers.score.features import checked_pixels
+from tvhelpers.score.garment_words import FACTORS, SAID
 from tvhelpers.score.metrics import Result, mean_score
-from tvhelpers.score.prompts import FACTORS, SAID
 
 CORE = ("category", "colour", "pattern")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -18,9 +17,26 @@ import numpy as np
 from tvhelpers.config import InputError
 from tvhelpers.data import flats
 from tvhelpers.data.items import Source, read_rows
-from tvhelpers.data.photos import with_article
 from tvhelpers.data.split import split_by_product
 from tvhelpers.runtime import atomic_path, seed_for
+from tvhelpers.score.garment_words import (
+    BOTTOMS,
+    COLOURS,
+    FABRICS,
+    FACTORS,
+    GARMENTS,
+    OPEN_TOPS,
+    TOPS,
+    WOMENS,
+    atoms_of,
+    garments,
+    listed,
+    named,
+    otherwise,
+    pairs_of,
+    token_length,
+    words_of,
+)
 
 # Of the suites at seed 0, as `text_of` writes them.
 SHA256 = {
@@ -34,47 +50,6 @@ VOCABULARIES = ("mini",)  # bases that know few words; all others are taken to k
 IMPROVEMENTS = 6  # rounds in which each of the first rows of the core may change
 # Rows of each stratum: of FB-138, and of FB-1000 with those.
 STRATA = {"core": (84, 504), "binding": (24, 200), "rare": (18, 146), "captions": (12, 150)}
-FACTORS = ("category", "colour", "pattern", "sleeve", "neckline", "fabric")
-COLOURS = tuple(colour for colour in flats.COLOURS if colour != "beige")  # Berlin & Kay's eleven
-ARMS = ("sleeveless", "short", "three-quarter", "long")
-NECKS = ("crew", "V-neck", "scoop", "turtleneck", "collar", "hood")
-ROUND_NECKS = ("crew", "scoop")
-FABRICS = ("cotton", "denim", "leather", "wool", "silk", "linen")
-# What a garment may have: sleeves, necklines, fabrics.  Nothing that its name implies is a choice.
-GARMENTS = {
-    "t-shirt": (ARMS[1:], NECKS[:3], ("cotton", "linen", "silk")),
-    "shirt": (ARMS, ("V-neck", "collar"), ("cotton", "denim", "silk", "linen")),
-    "sweater": (ARMS[1:], ("crew", "V-neck", "turtleneck", "hood"), ("cotton", "wool", "silk")),
-    "cardigan": (ARMS[2:], ("crew", "V-neck", "hood"), ("cotton", "wool", "silk")),
-    "hoodie": (ARMS, (), ("cotton", "wool")),
-    "jacket": (
-        ARMS[2:],
-        ("crew", "collar", "hood"),
-        ("cotton", "denim", "leather", "wool", "linen"),
-    ),
-    "coat": (ARMS[2:], ("V-neck", "collar", "hood"), ("cotton", "leather", "wool")),
-    "dress": (ARMS, NECKS, FABRICS),
-    "jumpsuit": (ARMS, NECKS, ("cotton", "denim", "silk", "linen")),
-    "skirt": ((), (), FABRICS),
-    "trousers": ((), (), FABRICS),
-    "shorts": ((), (), ("cotton", "denim", "leather", "linen")),
-}
-WOVEN = {  # patterns of fabrics that do not come in all
-    "leather": ("plain",),
-    "denim": ("plain", "striped", "floral"),
-    "silk": ("plain", "striped", "dotted", "floral"),
-}
-TOPS = ("t-shirt", "shirt", "sweater", "cardigan", "hoodie", "jacket", "coat")
-BOTTOMS = ("skirt", "trousers", "shorts")
-OPEN_TOPS = ("cardigan", "jacket", "coat")  # worn over a third garment
-WOMENS = ("dress", "jumpsuit", "skirt")
-SAID = {
-    **{arms: f"{arms}-sleeved" for arms in ARMS[1:]},
-    **{neck: f"{neck} neck" for neck in ROUND_NECKS},
-    "collar": "collared",
-    "hood": "hooded",
-}
-TOKENS = {"sleeved": 2, "turtleneck": 3, "collared": 2}  # words that CLIP reads in pieces
 PAPER = {  # the paper's figures 4 to 12
     "green bomber jacket": {"category": "bomber jacket", "colour": "green"},
     "brown leather belt": {"category": "belt", "colour": "brown", "fabric": "leather"},
@@ -165,24 +140,6 @@ def _checked(path: Path, rows: list[dict]) -> list[dict]:
     if len({row["id"] for row in rows}) < len(rows):
         raise InputError(f"{path} has an id twice; write it anew: python -m tvhelpers prompts")
     return rows
-
-
-def pairs_of(garment: dict) -> list[tuple]:
-    """Return the pairs of (factor, word) that a garment shows, 15 at most."""
-    stated = [(name, garment[name]) for name in FACTORS if garment.get(name)]
-    return list(itertools.combinations(stated, 2))
-
-
-@cache
-def garments(category: str) -> tuple[dict, ...]:
-    """Return all garments of a category that make sense, with options stated or left open."""
-    arms, necks, fabrics = GARMENTS[category]
-    choices = (COLOURS, flats.PATTERNS, ("", *arms), ("", *necks), ("", *fabrics))
-    return tuple(
-        {name: word for name, word in zip(FACTORS, (category, *words), strict=True) if word}
-        for words in itertools.product(*choices)
-        if words[1] in WOVEN.get(words[4], flats.PATTERNS)
-    )
 
 
 class _Cover:
@@ -339,42 +296,12 @@ def _worn(worn: tuple[dict, ...], number: int) -> dict:
     wearer = "" if mini else ("man", "man", "woman", "man")[number % 4]
     if wearer and any(garment["category"] in WOMENS for garment in worn):
         wearer = "woman"
-    things = [_named(_words(garment), garment) for garment in worn]
-    others = [_named(_otherwise(garment), garment) for garment in worn]
-    text, other = _listed(things), _listed(others)
+    things = [named(words_of(garment), garment) for garment in worn]
+    others = [named(otherwise(garment), garment) for garment in worn]
+    text, other = listed(things), listed(others)
     if wearer:
         text, other = f"a {wearer} wearing {text}", f"{other}, worn by a {wearer}"
     return {"worn": worn, "wearer": wearer, "prompt": text, "paraphrase": other}
-
-
-def _words(garment: dict) -> str:
-    """Return "long-sleeved red striped V-neck wool sweater", as flats' captions order words."""
-    pattern, colour = garment.get("pattern", ""), garment.get("colour", "")
-    hue = f"plain {colour}" if pattern == "plain" else f"{colour} {pattern}"
-    words = (_said(garment, "sleeve"), hue, _said(garment, "neckline"), garment.get("fabric", ""))
-    return " ".join(" ".join((*words, garment["category"])).split())
-
-
-def _otherwise(garment: dict) -> str:
-    """Return "striped V-neck long-sleeved sweater in red, of wool"."""
-    words = (garment.get("pattern", ""), _said(garment, "neckline"), _said(garment, "sleeve"))
-    text = " ".join(" ".join((*words, garment["category"])).split())
-    text += f" in {garment['colour']}" if "colour" in garment else ""
-    return text + (f", made of {garment['fabric']}" if "fabric" in garment else "")
-
-
-def _said(garment: dict, name: str) -> str:
-    return SAID.get(garment.get(name, ""), garment.get(name, ""))
-
-
-def _named(words: str, garment: dict) -> str:
-    if garment["category"] in ("trousers", "shorts"):
-        return f"a pair of {words}"
-    return with_article(words, garment["category"])
-
-
-def _listed(things: list[str]) -> str:
-    return things[0] if len(things) == 1 else f"{', '.join(things[:-1])} and {things[-1]}"
 
 
 def _row(
@@ -401,30 +328,6 @@ def _row(
         "covered_by": ["mini"] * (len(worn) == 1 and (bool(spec) or _mini_draws(first))) + ["sd15"],
         "unseen_by": ["mini"] * unseen,
     }
-
-
-def atoms_of(worn: Iterable[dict]) -> list[dict]:
-    """Return what can be asked of a picture: an atom a word, its garment's category its parent."""
-    atoms: list[dict] = []
-    for number, garment in enumerate(worn):
-        noun, parent = garment["category"], None
-        be = "Are" if noun.endswith("s") and not noun.endswith("ss") else "Is"
-        for name, word in garment.items():
-            thing = f"the {noun}"
-            asked = {
-                "category": f"{be} there {_named(noun, garment)}?",
-                "neckline": f"Does {thing} have a {word}{' neck' * (word in ROUND_NECKS)}?",
-                "fabric": f"{be} {thing} made of {word}?",
-            }.get(name, f"{be} {thing} {SAID.get(word, word) if name == 'sleeve' else word}?")
-            atom = {"garment": number, "attribute": name, "expect": word, "q": asked}
-            atoms.append({**atom, "parent": parent})
-            parent = len(atoms) - 1 if name == "category" else parent
-    return atoms
-
-
-def token_length(text: str) -> int:
-    """Return how many tokens CLIP reads a text of the suite's words in, start and end included."""
-    return 2 + sum(TOKENS.get(w, 1) for w in re.findall(r"[a-z]+|[0-9]|[^\sa-z0-9]+", text.lower()))
 
 
 def _with_captions(rows: list[dict], source: Source) -> list[dict]:
@@ -459,7 +362,7 @@ def _with_captions(rows: list[dict], source: Source) -> list[dict]:
 def _paper() -> list[dict]:
     return [
         {
-            **_row(f"paper-{n}", "paper", 0, (shown,), prompt, _named(prompt, shown)),
+            **_row(f"paper-{n}", "paper", 0, (shown,), prompt, named(prompt, shown)),
             "covered_by": ["mini", "sd15"],
             "unseen_by": [],
         }
