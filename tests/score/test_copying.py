@@ -52,13 +52,16 @@ def test_planted_copies_are_counted():
     assert "the limit is the nearest" in copying(distances, distances[:30]).warnings[0]
 
 
-def test_pairs_name_the_training_picture():
+def test_pairs_name_the_training_picture(tmp_path, monkeypatch):
     train, extractor = FlatsSource(3, 60, name="train"), PixelExtractor()
-    check = CopyCheck(extractor, train, FlatsSource(4, 30, name="held out"))
+    check = CopyCheck(extractor, train, FlatsSource(4, 30, name="held out"), tmp_path)
     drawn = [flats.render(flats.random_spec(9, i), 9, i) for i in range(12)]
     drawn[5] = train.pixels(17)
     features = extractor.features(np.stack(drawn))
     (result,) = check.results([(features, list(map(str, range(12))))])
+    with monkeypatch.context() as patch:  # a second time nothing is drawn
+        patch.setattr(FlatsSource, "pixels", None)
+        assert check.results([(features, list(map(str, range(12))))]) == [result]
     first = result.details["top"][0]
     assert (first["picture"], first["train_number"]) == (5, 17) and first["distance"] < 1e-3
     assert first["train_item"] == train.item_ids[17] and first["held_out_as_near"] == 0

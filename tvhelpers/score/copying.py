@@ -14,6 +14,7 @@ from scipy.stats import binom
 
 from tvhelpers.config import InputError, TrainConfig
 from tvhelpers.data.sources import open_source
+from tvhelpers.score.cache import RowCache
 from tvhelpers.score.features import PixelExtractor
 from tvhelpers.score.metrics import Result
 from tvhelpers.score.pictures import batches
@@ -111,13 +112,14 @@ class CopyCheck:
     """Compares pictures with a training set, in the features of `extractor`.
 
     `train` and `held_out` are sources, or names of some; without the second, what a training with
-    the default split holds out of the first.  Features of networks are compared by direction.
-    Raises InputError for one source given as both.
+    the default split holds out of the first.  Features of networks are compared by direction, and
+    kept in the folder `cache`.  Raises InputError for one source given as both.
     """
 
-    def __init__(self, extractor, train, held_out=None):
+    def __init__(self, extractor, train, held_out=None, cache=None):
         opened = [open_source(s) if isinstance(s, str) else s for s in (train, held_out) if s]
         self.extractor, self.train, self.held_out = extractor, opened[0], opened[-1]
+        self.cache = cache
         if held_out and self.train.fingerprint == self.held_out.fingerprint:
             raise InputError(
                 f"{self.train.name} cannot be held out from itself; leave the held-out source away"
@@ -164,9 +166,19 @@ class CopyCheck:
     def _training(self, numbers: range) -> np.ndarray:
         return self._features(self.train, [self.items[number] for number in numbers])
 
+    def rows_of(self, *what) -> RowCache:
+        """Return the features that are kept of some pictures."""
+        return RowCache(self.cache, ["copies", self.extractor.name, self.extractor.digest, *what])
+
     def _features(self, source, items: list[int]) -> np.ndarray:
-        pictures = batches(source.pixels(item) for item in items)
-        return self._compared(np.concatenate([*map(self.extractor.features, pictures)]))
+        # A file for each piece: a large training set is never in memory as a whole.
+        rows = self.rows_of(source.fingerprint, items[0])
+
+        def compute(numbers: list[int]) -> np.ndarray:
+            pictures = batches(source.pixels(items[number]) for number in numbers)
+            return np.concatenate([*map(self.extractor.features, pictures)])
+
+        return self._compared(rows.of([*map(str, items)], compute))
 
     def _compared(self, features: np.ndarray) -> np.ndarray:
         if isinstance(self.extractor, PixelExtractor):

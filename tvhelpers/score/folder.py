@@ -162,7 +162,7 @@ def score_folders(
     extractor = choose_extractor(features, device) if features else None
     judge_clip = _open_clip(clip, folders, device) if clip else None
     reader, known = _open_reader(reader, known, judge_clip, folders, device)
-    check = CopyCheck(choose_extractor(copies, device), train, held_out) if train else None
+    check = CopyCheck(choose_extractor(copies, device), train, held_out, cache) if train else None
     measures = Measures(classifier, extractor, judge_clip, cache, reader, known)
     card = _card(classifier, reason, extractor, reader, known, check)
     try:
@@ -241,7 +241,7 @@ def _open_reader(name: str, known: str, clip, folders: list[PictureFolder], devi
 def _copies(check, folders: list[PictureFolder], cache: Path | None) -> list[list[Result]]:
     if check is None:
         return [[] for _ in folders]
-    rows = RowCache(cache, ["copies", check.extractor.name, check.extractor.digest])
+    rows = check.rows_of("drawn")
     features = [_rows(folder, rows, check.extractor.features) for folder in folders]
     groups = [folder.groups() for folder in folders]
     return [[result] for result in check.results([*zip(features, groups, strict=True)])]
