@@ -198,6 +198,10 @@ def make_dir(path: Path) -> Path:
     return path
 
 
+class TakenError(InputError):
+    """Results of something else are there already, and stay."""
+
+
 def claim_dir(
     path: Path,
     request: dict,
@@ -208,7 +212,7 @@ def claim_dir(
     """Make `path` the folder of `request`, or find that it is already.
 
     The request is written to the file `marker` in it; its keys in `ignore` may differ.  Hidden
-    files are not looked at, and a request that came to nothing gives way.  Raises InputError where
+    files are not looked at, and a request that came to nothing gives way.  Raises TakenError where
     the folder holds anything else: nothing is ever overwritten.
     """
     path = make_dir(path)
@@ -217,7 +221,7 @@ def claim_dir(
     if others and (path / marker).exists():
         check_claim(path, request, what, marker, ignore)
     elif others:
-        raise InputError(
+        raise TakenError(
             f"{path} holds files that are not of this {what}; choose an empty or a new folder"
         )
     else:
@@ -226,12 +230,12 @@ def claim_dir(
 
 
 def check_claim(path: Path, request: dict, what: str, marker: str, ignore: tuple[str, ...]) -> None:
-    """Raise InputError where the folder `path` has the marker of another request."""
+    """Raise TakenError where the folder `path` has the marker of another request."""
     seen = read_json(path / marker) if (path / marker).exists() else request
     keys = {*seen, *request} - {*ignore}
     different = sorted(key for key in keys if seen.get(key) != request.get(key))
     if different:
-        raise InputError(
+        raise TakenError(
             f"{path} holds the results of another {what} "
             f"(different: {', '.join(different)}); choose another folder"
         )

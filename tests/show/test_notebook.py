@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("ipywidgets")
 
 from tvhelpers.config import InputError
+from tvhelpers.runtime import claim_dir
 from tvhelpers.show import notebook
 
 
@@ -86,3 +87,32 @@ def test_the_secret_is_taken_for_a_base_from_the_hub_alone(colab, monkeypatch, c
     colab.secrets = {}
     notebook.settings("sd15")
     assert "open models need none" in capsys.readouterr().out
+
+
+def test_other_settings_get_a_folder_of_their_own(tmp_path):
+    tv = notebook.Settings("mini", "cpu", "flats", tmp_path)
+
+    def claim(number):
+        return tv.apart("gallery", lambda folder: _claimed(folder, {"number": number}))
+
+    first, second = claim(1), claim(2)
+    assert first == tv.run_dir("gallery") and second == tv.run_dir("gallery-2")
+    assert (claim(2), claim(1), claim(3)) == (second, first, tv.run_dir("gallery-3"))
+    assert (first / "done").read_text() == "1"
+
+
+def _claimed(folder, request):
+    claim_dir(folder, request, "work")
+    (folder / "done").write_text(str(request["number"]))
+    return folder
+
+
+def test_an_adapter_is_named_by_its_run_or_its_path(tmp_path):
+    tv = notebook.Settings("mini", "cpu", "flats", tmp_path)
+    assert tv.adapter() is None
+    assert (tv.adapter("none"), tv.adapter("/x/y.safetensors")) == ("none", "/x/y.safetensors")
+    files = {name: tv.run_dir(name) / "adapter.safetensors" for name in ("lora", "mine")}
+    for file in files.values():
+        file.parent.mkdir(parents=True)
+        file.touch()
+    assert (tv.adapter(), tv.adapter("mine")) == (str(files["lora"]), str(files["mine"]))

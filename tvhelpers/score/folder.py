@@ -13,7 +13,7 @@ from tvhelpers.data.caption_parsing import parse_caption
 from tvhelpers.data.sources import open_source
 from tvhelpers.models.base import unet_digest
 from tvhelpers.models.clip import Clip
-from tvhelpers.runtime import choose_device, read_json, versions, write_json
+from tvhelpers.runtime import TakenError, choose_device, read_json, versions, write_json
 from tvhelpers.score import colour
 from tvhelpers.score.alignment import clip_score, refuse_own_clip
 from tvhelpers.score.attributes import AttributeJudge, ClipReader, atom_results, binding_results
@@ -322,7 +322,7 @@ def _colour_numbers(pixels: np.ndarray) -> np.ndarray:
 def _write_once(path: Path, result: dict) -> None:
     if path.exists():
         if read_json(path) != result:
-            raise InputError(
+            raise TakenError(
                 f"{path} holds other results, and nothing is overwritten; choose another name"
             )
         return

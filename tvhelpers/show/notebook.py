@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from tvhelpers import manifest
 from tvhelpers.config import InputError, TrainConfig, build_config
 from tvhelpers.models.base import find_base
-from tvhelpers.runtime import choose_device, choose_dtype, make_dir, quiet_libraries, versions
+from tvhelpers.runtime import (
+    TakenError,
+    choose_device,
+    choose_dtype,
+    make_dir,
+    quiet_libraries,
+    versions,
+)
 from tvhelpers.sample.sampler import Request, generate
 
+Outcome = TypeVar("Outcome")
 _OURS: dict[str, str] = {}  # environment variables that we set ourselves
 COLAB_ROOT, DRIVE = Path("/content/textile-vision-work"), Path("/content/drive")
 
@@ -48,9 +60,10 @@ class Settings:
         return COLAB_ROOT / "runs" / self.run_dir(name).name if self.drive else self.run_dir(name)
 
     def adapter(self, given: str = "") -> str | None:
-        """Return the adapter `given`, else notebook 04's where it is there, else None."""
-        own = self.run_dir("lora") / "adapter.safetensors"
-        return given or (str(own) if own.exists() else None)
+        """Return the adapter `given`, a path or the name of a run of notebook 04; else that of the
+        run "lora" where it is there, else None."""
+        own = self.run_dir(given or "lora") / "adapter.safetensors"
+        return str(own) if own.exists() else given or None
 
     def first_adapter(self) -> str | None:
         """Return the adapter that the base comes with, else notebook 04's: what a notebook before
@@ -59,9 +72,27 @@ class Settings:
 
     def draw(self, name: str, sampler, prompts: Sequence[str], **options) -> list[Path]:
         """Return the pictures of a run, drawn or opened; `options` as in `Request`."""
-        folder = self.run_dir(name)
-        records = generate(sampler, Request(tuple(prompts), **options), folder)
-        return [folder / record["file"] for record in records]
+        request = Request(tuple(prompts), **options)
+
+        def pictures(folder: Path) -> list[Path]:
+            return [folder / record["file"] for record in generate(sampler, request, folder)]
+
+        return self.apart(name, pictures)
+
+    def score(self, name: str, dirs: Sequence[Path], **options) -> dict:
+        """Return the figures of folders, kept beside them; `options` as in `score_folders`."""
+        from tvhelpers.score.folder import score_folders
+
+        cache = self.root / "artifacts" / "scores"
+        score = partial(score_folders, dirs, cache=cache, **options)
+        return self.apart(name, lambda folder: score(folder.with_name(folder.name + ".json")))
+
+    def apart(self, name: str, work: Callable[[Path], Outcome]) -> Outcome:
+        """Return `work(folder)` in the first run folder of NAME, NAME-2, ... that holds the same or
+        nothing: other settings get another folder, and what is there stays."""
+        for number in itertools.count(1):
+            with contextlib.suppress(TakenError):
+                return work(self.run_dir(name if number == 1 else f"{name}-{number}"))
 
     def train_config(self, **changes) -> TrainConfig:
         """Return the preset's training config on this base and data, with `changes`."""
