@@ -12,7 +12,8 @@ from pathlib import Path
 
 from common import write_result
 
-from tvhelpers.sample.sampler import Request, Sampler, generate
+from tvhelpers.sample.request import Request
+from tvhelpers.sample.sampler import Sampler, generate
 from tvhelpers.score import garment_words, prompts
 from tvhelpers.score.folder import format_table, score_folders
 from tvhelpers.show.scores import write_figures

@@ -17,7 +17,8 @@ from common import write_result
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 
 from tvhelpers.models.mini import WEIGHTS_DIR
-from tvhelpers.sample.sampler import Request, Sampler, generate
+from tvhelpers.sample.request import Request
+from tvhelpers.sample.sampler import Sampler, generate
 
 ROUNDS = 15
 IMPORT = (

@@ -159,8 +159,8 @@ def killed_and_resumed(work: Path) -> dict:
     finish(command(whole))  # makes the cache
     longest = finish(command(work / "again"))
     plain = kill_at_random(work, KILLS, longest)
-    result = {"plain": {**plain, "same_bytes": same(whole, *plain.pop("runs"))}}
-    result["plain"]["configured_seconds"] = 60 * MINUTES
+    plain |= {"same_bytes": same(whole, *plain.pop("runs")), "configured_seconds": 60 * MINUTES}
+    result = {"plain": plain}
     for name, options in {"accumulation": {"accumulate": 2}, "processes": {"processes": 2}}.items():
         finish(command(work / name, **options))
         broken = work / f"{name}-broken"

@@ -60,7 +60,8 @@ def test_config_needs_the_standard_library_alone():
 
 
 def test_importing_the_package_and_its_command_line_loads_no_torch():
-    code = "import sys, tvhelpers.cli; print([m for m in ('torch', 'numpy') if m in sys.modules])"
+    modules = "tvhelpers.cli, tvhelpers.sample.request"  # a bad argument is refused at once
+    code = f"import sys, {modules}; print([m for m in ('torch', 'numpy') if m in sys.modules])"
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
         == "[]\n"

@@ -130,7 +130,7 @@ def _add_generate(verbs) -> None:
 
 def run_generate(options) -> list[dict]:
     """Draw, and return the records."""
-    from tvhelpers.sample.sampler import Request, Sampler, generate
+    from tvhelpers.sample.request import Request
 
     rows, prompts, suite = [], tuple(options.prompts), {}
     if options.suite:
@@ -145,6 +145,8 @@ def run_generate(options) -> list[dict]:
     request = Request(prompts, options.count, options.seed or 0, **how, **suite)
     if options.batch_size < 1:
         raise InputError(f"batch-size is {options.batch_size}; give 1 or more")
+    from tvhelpers.sample.sampler import Sampler, generate  # loads torch, which takes seconds
+
     sampler = Sampler(
         options.base, options.adapter, options.device, text_encoder=options.text_encoder
     )

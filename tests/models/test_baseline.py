@@ -15,7 +15,8 @@ from tvhelpers.models.baseline import (
     read_classes,
     told,
 )
-from tvhelpers.sample.sampler import Request, Sampler, generate
+from tvhelpers.sample.request import Request
+from tvhelpers.sample.sampler import Sampler, generate
 from tvhelpers.train.trainer import train
 
 CLASSES = Classes(("category",), (("coat",), ("dress",)))

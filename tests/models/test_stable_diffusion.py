@@ -10,7 +10,8 @@ import torch
 STEP = """
 import json, resource, sys
 from tvhelpers.config import build_config
-from tvhelpers.sample.sampler import Request, Sampler, generate
+from tvhelpers.sample.request import Request
+from tvhelpers.sample.sampler import Sampler, generate
 from tvhelpers.train.trainer import train
 
 base, photos, out = sys.argv[1:]

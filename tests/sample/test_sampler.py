@@ -10,7 +10,8 @@ from PIL import Image
 
 from tvhelpers.config import InputError
 from tvhelpers.models.base import find_base, load_part, unet_digest
-from tvhelpers.sample.sampler import Request, Sampler, find_adapter, generate
+from tvhelpers.sample.request import Request
+from tvhelpers.sample.sampler import Sampler, find_adapter, generate
 from tvhelpers.train.adapter import add_lora, kohya_path, save_adapter
 
 

@@ -20,6 +20,7 @@ from tvhelpers.data.sources import open_source
 from tvhelpers.models.base import find_base, load_part, save_pipeline
 from tvhelpers.runtime import Interrupted, locked, root_dir
 from tvhelpers.train import adapter_names
+from tvhelpers.train.processes import Processes
 from tvhelpers.train.trainer import split_items, train
 
 
@@ -277,6 +278,14 @@ def test_what_cannot_be_trained_claims_no_folder(settings, tmp_path):
     with locked(tmp_path / ".lock"), pytest.raises(InputError, match="another process is at work"):
         train(build_config(**settings), tmp_path)
     assert not [path for path in tmp_path.iterdir() if not path.name.startswith(".")]
+
+
+def test_more_processes_than_samples_of_a_step_are_refused(settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(Processes, "count", 1 + settings["batch_size"], raising=False)
+    monkeypatch.setattr(Processes, "__init__", lambda self, device: None)
+    with pytest.raises(InputError, match=r"processes share \d+ samples a step; start \d+ at most"):
+        train(build_config(**settings), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_runs_to_compare_hold_the_same_items_out(make_trainer):

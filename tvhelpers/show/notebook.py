@@ -24,7 +24,8 @@ from tvhelpers.runtime import (
     quiet_libraries,
     versions,
 )
-from tvhelpers.sample.sampler import Request, generate
+from tvhelpers.sample.request import Request
+from tvhelpers.sample.sampler import generate
 
 Outcome = TypeVar("Outcome")
 _OURS: dict[str, str] = {}  # environment variables that we set ourselves

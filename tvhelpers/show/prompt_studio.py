@@ -20,7 +20,8 @@ from PIL import Image
 
 from tvhelpers.config import InputError
 from tvhelpers.runtime import atomic_path, make_dir
-from tvhelpers.sample.sampler import Request, Sampler
+from tvhelpers.sample.request import Request
+from tvhelpers.sample.sampler import Sampler
 
 MAX_GALLERY = 24  # pictures kept on the page
 

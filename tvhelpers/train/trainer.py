@@ -89,6 +89,7 @@ def train(
     request = {**to_dict(config), "data_fingerprint": source.fingerprint, "base_digest": digest}
     request |= _heard(base)
     processes = Processes(device)
+    _check_share(processes, config)
     say = say if processes.main else lambda text: None
     mirror = Mirror(config.mirror, run_dir, say) if config.mirror and processes.main else None
     with locked(make_dir(run_dir) / ".lock") if processes.main else contextlib.nullcontext():
@@ -114,6 +115,16 @@ def train(
         if mirror:
             mirror.update(finished=True)
         return processes.share(result)
+
+
+def _check_share(processes: Processes, config: TrainConfig) -> None:
+    """Raise InputError where a process would have no sample of a step."""
+    samples = config.batch_size * config.accumulate
+    if processes.count > samples:
+        raise InputError(
+            f"{processes.count} processes share {samples} samples a step; start {samples} at most, "
+            "or raise batch_size"
+        )
 
 
 def _open_finished(run_dir: Path, method: str, mirror: Mirror | None, say) -> dict:
