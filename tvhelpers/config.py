@@ -84,7 +84,7 @@ class TrainConfig:
 
     # Checkpoints, logs, evaluation
     checkpoint_steps: int = 100  # 0 = never by steps
-    checkpoint_minutes: float = 5.0  # 0 = never by time
+    checkpoint_minutes: float = 5.0  # that a kill can cost; 0 = none by time
     keep_checkpoints: int = 2
     mirror: str = ""  # folder for copies of the newest checkpoint and the result, as on a Drive
     eval_steps: int = (

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import torch
 from tvhelpers.config import InputError, build_config
 from tvhelpers.runtime import Interrupted, read_jsonl
 from tvhelpers.train import fit, loop, mirror
+from tvhelpers.train.checkpoint import save_checkpoint
 from tvhelpers.train.recovery import MAX_RETURNS, OVERFLOWS, Health
 from tvhelpers.train.runlog import Lines, RunLog
 from tvhelpers.train.steps import Trainer
@@ -174,6 +176,29 @@ def test_a_full_disk_costs_nothing_but_checkpoints(settings, tmp_path, monkeypat
     assert sum("no checkpoint at step 5" in text and "No space" in text for text in said) == 1
     adapters = [(tmp_path / run / ADAPTER).read_bytes() for run in ("plain", "full")]
     assert adapters[0] == adapters[1]
+
+
+def test_no_more_minutes_are_at_stake_than_configured(settings, tmp_path, monkeypatch):
+    now, saved = [0.0], [0.0]
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def let_pass(seconds, function):
+        def wrapped(*arguments, **options):
+            now[0] += seconds
+            return function(*arguments, **options)
+
+        return wrapped
+
+    def note(*arguments):
+        saved.append(now[0])
+        return save_checkpoint(*arguments)
+
+    monkeypatch.setattr(Trainer, "train_step", let_pass(10, Trainer.train_step))
+    monkeypatch.setattr(Trainer, "evaluation", let_pass(15, Trainer.evaluation))
+    monkeypatch.setattr(loop, "save_checkpoint", note)
+    config = build_config(**{**settings, "checkpoint_steps": 0, "checkpoint_minutes": 0.75})
+    train(config, tmp_path / "run", say=quiet)
+    assert np.diff(saved).max() <= 45 and len(saved) < 12
 
 
 def test_lines_wait_until_the_disk_takes_them(tmp_path):

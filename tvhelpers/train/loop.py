@@ -32,7 +32,8 @@ class Loop:
         self.rows: list[dict] = []  # of the steps since the last flush
         main = self.processes.main
         self.log = RunLog(run_dir if main else None, trainer.num_steps, trainer.device, say)
-        self.saved = time.monotonic()
+        self.saved = self.looked = time.monotonic()
+        self.longest = 0.0  # seconds from one look at the clock to the next
         self.first: io.BytesIO | None = None  # the state of step 0 until there is a checkpoint
         trainer.notice = lambda what, **more: self.log.event(trainer.step, what, **more)
 
@@ -59,7 +60,7 @@ class Loop:
             if not self._flush():
                 return
             self._evaluate()
-        late = 0 < 60 * config.checkpoint_minutes < time.monotonic() - self.saved
+        late = self._would_be_late()
         # asked once: what is said below must be what is done
         stopping, late = self.processes.any(bool(stop), late)
         save = last or stopping or late or _due(trainer.step, config.checkpoint_steps)
@@ -69,6 +70,13 @@ class Loop:
         if stopping and not last:
             end = "checkpoint written" if written else "no checkpoint could be written"
             raise Interrupted(f"stopped at step {trainer.step} of {trainer.num_steps}; {end}")
+
+    def _would_be_late(self) -> bool:
+        """Return whether a checkpoint after the next step could come later than the minutes that
+        may be lost: steps, evaluations and previews are taken to last as long as ever so far."""
+        now = time.monotonic()
+        self.longest, self.looked = max(self.longest, now - self.looked), now
+        return 0 < 60 * self.config.checkpoint_minutes < now - self.saved + self.longest
 
     def _restore(self) -> None:
         state = self._last_state()
