@@ -200,11 +200,6 @@ ROWS = [
         lambda r: ", ".join(f"{r[k]['training_mb'] / 1000:.1f} GB" for k in (OURS, OURS_64)),
     ),
     (
-        "resume",
-        "300 steps; 100 and more, SIGKILL, the same command again",
-        lambda r: "the same adapter bytes" if r["same_bytes"] else "other bytes",
-    ),
-    (
         "training_faults",
         "SIGKILL at random moments, the same command again: adapter; training lost at a kill",
         lambda r: (
