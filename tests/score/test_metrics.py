@@ -235,3 +235,14 @@ def test_rarefaction_climbs_to_the_whole():
     assert rarefaction(probs[::-1]) == rows
     spread = max(row["corrected"] for row in rows[2:]) - min(row["corrected"] for row in rows[2:])
     assert spread < plug_in[-1] - plug_in[2] + 0.1 * plug_in[-1]
+
+
+def test_a_share_near_one_has_an_honest_interval():
+    rng = np.random.default_rng(0)
+    prompts, covered = np.repeat(np.arange(100), 2), 0
+    for _ in range(400):
+        right = np.repeat(rng.random(100) < 0.97, 2)  # two pictures of a prompt agree
+        low, high = mean_score("colour", right, prompts).ci
+        assert 0 <= low < high <= 1
+        covered += low <= 0.97 <= high
+    assert covered >= 0.93 * 400  # value +- 1.96 standard errors: 0.82 of them

@@ -15,8 +15,8 @@ from tvhelpers.score.statistics import (
     canonical_order,
     jackknife,
     mean_left_out,
+    share_interval,
     two_sided_p,
-    wilson_interval,
 )
 
 TWICE_GROUPS = 200  # up to so many, groups are left out two at a time: N^2 K operations
@@ -133,8 +133,8 @@ def mean_score(name: str, values, groups=None, method: str = "mean") -> Result:
     _, se = jackknife(estimate)
     value = estimate.full
     ci = (value - Z95 * se, value + Z95 * se)
-    if se == 0 and value in (0, 1):  # all right, or all wrong: a share's interval has a width
-        ci = wilson_interval(value * len(names), len(names))
+    if np.isin(values, (0, 1)).all():
+        ci = share_interval(value, se, len(names), len(values))
     return Result(name, value, se, ci, len(values), method, (), per_item, left_out=estimate)
 
 

@@ -103,6 +103,14 @@ def two_sided_p(z: float) -> float:
     return math.erfc(abs(z) / math.sqrt(2))
 
 
+def share_interval(share: float, se: float, groups: int, images: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share of images: Wilson's, at as many independent ones as would
+    give the standard error over groups (so Korn & Graubard 1998, with the exact one)."""
+    independent = share * (1 - share) / se**2 if se > 0 else groups
+    independent = min(independent, images)
+    return wilson_interval(share * independent, independent)
+
+
 def wilson_interval(successes: float, count: float) -> tuple[float, float]:
     """Return the 95 % interval of a share (Wilson 1927), for independent trials."""
     share, z2 = successes / count, Z95**2
