@@ -10,6 +10,7 @@ python benchmarks/training_faults.py WORK_DIR      writes results/training_fault
 """
 
 import argparse
+import contextlib
 import os
 import random
 import resource
@@ -21,6 +22,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import psutil
 import torch
 from common import write_result
 from diffusers import AutoencoderKL, UNet2DConditionModel  # noqa: F401  (loaded once for all forks)
@@ -87,9 +89,14 @@ def finish(action: Callable) -> float:
 
 
 def kill(pid: int) -> None:
-    """Kill a fork and all that it has started."""
+    """Kill a fork and all that it has started; what a launcher starts has groups of its own."""
+    family = psutil.Process(pid).children(recursive=True)
     os.killpg(pid, signal.SIGKILL)
+    for process in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
     os.waitpid(pid, 0)
+    psutil.wait_procs(family)
 
 
 def seconds_lost(run: Path, began: float) -> float:
