@@ -173,6 +173,8 @@ def our_losses(case: Case, record: dict) -> list[float]:
 
 def losses(work: Path, peer: Peer) -> dict:
     """Return how far our losses are from the other script's when fed the same numbers, on a CPU."""
+    work = work / "losses"  # a cache of its own: the other's making is timed
+    work.mkdir()
     case = Case(work, "quarter", 1, first=0, last=LOSS_STEPS)
     path = work / "record.pt"
     command = peer.command(case, work / "recorded", 0)
