@@ -145,9 +145,10 @@ def build_sd(folder: Path, shrink: int) -> Path:
 
 def count_flops(case: Case) -> dict:
     """Return the FLOPs of one image: its encoding, its forward and backward pass with LoRA."""
+    base = case.base  # built here where it is not there yet, and not in the block below
     with torch.device("meta"):
         vae, unet = (
-            kind.from_config(kind.load_config(case.base / part))
+            kind.from_config(kind.load_config(base / part))
             for kind, part in ((AutoencoderKL, "vae"), (UNet2DConditionModel, "unet"))
         )
         add_lora(unet, RANK, RANK, seed=0)
