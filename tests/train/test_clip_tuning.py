@@ -126,6 +126,19 @@ def test_what_is_tuned_gains_and_resumes_to_the_same_bytes(method, rate, tmp_pat
         )
 
 
+def test_a_folder_is_of_one_clip_and_one_set_of_pairs(tmp_path):
+    config = ClipTuning(**{**vars(SMALL), "steps": 1})
+    train, held_out, other = (pairs(seed, 8) for seed in (1, 2, 3))
+    clip = Clip("mini", "cpu")
+    result, _ = tune_clip(clip, train, held_out, config, tmp_path)
+    for sides, what in (((other, held_out), "train"), ((train, other), "held_out")):
+        with pytest.raises(InputError, match=f"different: {what}"):
+            tune_clip(Clip("mini", "cpu"), *sides, config, tmp_path)
+    with pytest.raises(InputError, match="different: clip"):  # it is tuned by now
+        tune_clip(clip, train, held_out, config, tmp_path)
+    assert tune_clip(Clip("mini", "cpu"), train, held_out, config, tmp_path)[0] == result
+
+
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_a_siglip_is_tuned_too(method, tiny_clip, tmp_path):
     clip = Clip(str(tiny_clip(tmp_path, "siglip")), "cpu")

@@ -7,6 +7,7 @@ afterwards a way back towards the pretrained weights (WiSE-FT, Wortsman et al. 2
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -22,7 +23,7 @@ from tvhelpers.data.sources import Source
 from tvhelpers.data.split import split_by_product
 from tvhelpers.models.clip import Clip, at_side
 from tvhelpers.models.clip_checks import attribute_codes, fitting
-from tvhelpers.runtime import claim_dir, seed_for, write_json
+from tvhelpers.runtime import claim_dir, content_key, seed_for, write_json
 from tvhelpers.train.checkpoint import load_checkpoint, save_checkpoint
 from tvhelpers.train.pretrain import soft_cross_entropy
 from tvhelpers.train.schedule import rate_factor
@@ -60,6 +61,8 @@ class Pairs:
         if (self.pixels == self.pixels[0]).all():
             raise InputError("all pictures are the same: there is nothing to tell apart")
         self.captions = list(captions)
+        digest = hashlib.sha256(self.pixels).hexdigest()
+        self.fingerprint = content_key([digest, self.captions, list(attributes)])
         self.codes, self.stated = attribute_codes(captions, attributes)
 
     def fits(self, rows: torch.Tensor) -> torch.Tensor:
@@ -74,9 +77,11 @@ def tune_clip(
 
     The weights with the least held-out loss are kept.  `out` holds checkpoints: the same call goes
     on where it stopped, and gives what an unbroken one gives.  Raises InputError where `out` holds
-    another tuning, and for a loss that is no number.
+    another tuning (of another CLIP or other pairs, too), and for a loss that is no number.
     """
-    out = claim_dir(Path(out), asdict(config), "CLIP tuning", "tuning.json")
+    claim = asdict(config) | {"clip": _digest(clip.model)}
+    claim |= {"train": train.fingerprint, "held_out": held_out.fingerprint}
+    out = claim_dir(Path(out), claim, "CLIP tuning", "tuning.json")
     before = {name: weight.detach().clone() for name, weight in clip.model.state_dict().items()}
     model = _trainable(clip.model, config)
     weights = [weight for weight in model.parameters() if weight.requires_grad]
@@ -299,6 +304,13 @@ def _trainable(model, config: ClipTuning):
     adapted = get_peft_model(model.requires_grad_(False), lora)
     clip_scale(adapted).requires_grad_(True)
     return adapted.train()
+
+
+def _digest(model) -> str:
+    digest = hashlib.sha256()
+    for name, weight in model.state_dict().items():
+        digest.update(name.encode() + weight.cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _copied(weights) -> list[torch.Tensor]:
