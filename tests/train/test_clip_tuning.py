@@ -1,5 +1,7 @@
 """Tuning a CLIP: gradients in pieces, positives, resume, early stop, and the way back."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -73,8 +75,27 @@ def test_a_caption_fits_every_picture_that_it_is_true_of():
     ]
     fits = Pairs(pixels, ["a", "b", "c", "d"], rows, 8).fits(torch.arange(4))
     assert fits.tolist() == [[1, 0, 1, 0], [1, 1, 1, 0], [1, 0, 1, 0], [0, 0, 0, 1]]
+    said = Pairs(pixels, ["a dress", "b", "a dress", "d"], [{"sleeve": w} for w in "xyzy"], 8)
+    # The same words fit, whatever else is known of the two.
+    said = said.fits(torch.arange(4))
+    assert said.tolist() == [[1, 0, 1, 0], [0, 1, 0, 1], [1, 0, 1, 0], [0, 1, 0, 1]]
     alike = Pairs(pixels, ["a", "b", "a", "d"], [{}] * 4, 8).fits(torch.arange(4))
     assert alike.tolist() == [[1, 0, 1, 0], [0, 1, 0, 0], [1, 0, 1, 0], [0, 0, 0, 1]]
+
+
+def test_pairs_hold_none_of_the_pictures_they_are_made_of():
+    made = []
+
+    def shown():
+        for i in range(20):
+            assert sum(one() is not None for one in made) <= 1
+            picture = np.full((16, 12, 3), i, np.uint8)
+            made.append(weakref.ref(picture))
+            yield picture
+
+    found = Pairs(shown(), [str(i) for i in range(20)], [{}] * 20, 8)
+    assert found.pixels.shape == (20, 8, 8, 3)
+    assert (found.pixels == np.arange(20)[:, None, None, None]).all()
 
 
 @pytest.mark.parametrize(("method", "rate"), [("lora", 2e-3), ("full", 2e-5)])

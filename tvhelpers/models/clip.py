@@ -53,7 +53,10 @@ class Clip:
     def images(self, pixels: Sequence[np.ndarray], batch_size: int = 64) -> torch.Tensor:
         """Return unit embeddings float32 (N, d) of pictures uint8 (H, W, 3), padded to squares."""
         starts = range(0, len(pixels), batch_size)
-        batches = [at_side(pixels[s : s + batch_size], self.size) for s in starts]
+        batches = (
+            np.stack([at_side(one, self.size) for one in pixels[s : s + batch_size]])
+            for s in starts
+        )
         return torch.cat([self.embed_images(torch.from_numpy(one)) for one in batches]).cpu()
 
     @torch.no_grad()
@@ -111,11 +114,10 @@ def find_clip(name: str) -> str:
     return str(tuned) if (tuned / "config.json").is_file() else row.get("hub", name)
 
 
-def at_side(pixels: Sequence[np.ndarray], size: int) -> np.ndarray:
-    """Return pictures uint8 (H, W, 3) as uint8 (N, size, size, 3), padded and rescaled."""
-    side, bicubic = (size, size), Image.Resampling.BICUBIC
-    squares = (Image.fromarray(pad_square(one)) for one in pixels)
-    return np.stack([np.asarray(square.resize(side, bicubic)) for square in squares])
+def at_side(pixels: np.ndarray, size: int) -> np.ndarray:
+    """Return a picture uint8 (H, W, 3) as uint8 (size, size, 3), padded and rescaled."""
+    square = Image.fromarray(pad_square(pixels))
+    return np.asarray(square.resize((size, size), Image.Resampling.BICUBIC))
 
 
 def cut_off(tokenizer, text: str, limit: int) -> str:

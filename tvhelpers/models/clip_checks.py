@@ -22,20 +22,26 @@ BESIDE = {"category": "colour"}  # which attribute a phrase takes other words fr
 
 def attribute_codes(
     captions: Sequence[str], attributes: Sequence[dict[str, str]]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return (codes int64 (N, A), stated bool (N, A)) of what items state; the caption itself where
-    an item states nothing."""
-    rows = [row or {"caption": text} for row, text in zip(attributes, captions, strict=True)]
-    names = sorted({name for row in rows for name in row})
-    values = [[row.get(name, "") for row in rows] for name in names]
-    codes = np.stack([np.unique(column, return_inverse=True)[1] for column in values], 1)
-    stated = np.array([[name in row for name in names] for row in rows])
-    return torch.from_numpy(codes), torch.from_numpy(stated)
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return (codes int64 (N, A), stated bool (N, A)) of what items state, and their captions as
+    codes int64 (N,)."""
+    names = sorted({name for row in attributes for name in row})
+    columns = [[row.get(name, "") for row in attributes] for name in names]
+    *codes, said = (
+        torch.from_numpy(np.unique(column, return_inverse=True)[1])
+        for column in [*columns, list(captions)]
+    )
+    stated = torch.tensor([[name in row for name in names] for row in attributes], dtype=torch.bool)
+    return torch.stack(codes, 1) if codes else said[:, None][:, :0], stated, said
 
 
-def fitting(codes: torch.Tensor, stated: torch.Tensor) -> torch.Tensor:
-    """Return bool (N, N): whether all that caption i states is true of picture j."""
-    return ((codes[:, None] == codes[None]) | ~stated[:, None]).all(2)
+def fitting(codes: torch.Tensor, stated: torch.Tensor, said: torch.Tensor) -> torch.Tensor:
+    """Return bool (N, N): whether caption i is picture j's too, or states something and all of it
+    is true of j."""
+    true = stated.any(1)[:, None].repeat(1, len(said))
+    for code, named in zip(codes.T, stated.T, strict=True):
+        true &= (code[:, None] == code[None]) | ~named[:, None]
+    return true | (said[:, None] == said[None])
 
 
 def hits_at(similarity, fits, k: int) -> np.ndarray:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -40,12 +41,13 @@ EVAL_BATCH = 64
 class Pairs:
     """Pictures uint8 (N, S, S, 3) at a CLIP's own side, with captions and what they state.
 
-    Raises InputError for captions that are empty, or all the same.
+    The pictures lie in a nameless file on the disk: a large set needs little memory.  Raises
+    InputError for captions that are empty, or all the same.
     """
 
     def __init__(
         self,
-        pixels: Sequence[np.ndarray],
+        pixels: Iterable[np.ndarray],
         captions: Sequence[str],
         attributes: Sequence[dict[str, str]],
         size: int,
@@ -57,17 +59,16 @@ class Pairs:
             )
         if len(set(captions)) < 2:
             raise InputError("all captions are the same: there is nothing to tell apart")
-        self.pixels = at_side(pixels, size)
-        if (self.pixels == self.pixels[0]).all():
+        self.pixels, digest = _on_disk(pixels, size)
+        if all(np.array_equal(one, self.pixels[0]) for one in self.pixels):
             raise InputError("all pictures are the same: there is nothing to tell apart")
         self.captions = list(captions)
-        digest = hashlib.sha256(self.pixels).hexdigest()
         self.fingerprint = content_key([digest, self.captions, list(attributes)])
-        self.codes, self.stated = attribute_codes(captions, attributes)
+        self.codes = attribute_codes(captions, attributes)
 
     def fits(self, rows: torch.Tensor) -> torch.Tensor:
         """Return 1.0 (n, n) where the caption of picture i is true of picture j, among `rows`."""
-        return fitting(self.codes[rows], self.stated[rows]).float()
+        return fitting(*(part[rows] for part in self.codes)).float()
 
 
 def tune_clip(
@@ -135,7 +136,7 @@ def tune_on_source(source: Source, config: ClipTuning, out: Path, clip: Clip) ->
     for rows in (np.flatnonzero(own & ~held), np.flatnonzero(own & held)):
         parts = (source.captions, source.attributes)
         captions, attributes = ([part[i] for i in rows] for part in parts)
-        pixels = [source.pixels(int(i)) for i in rows]
+        pixels = (source.pixels(int(i)) for i in rows)
         sides.append(Pairs(pixels, captions, attributes, clip.size))
     result, before = tune_clip(clip, *sides, config, out)
     best, curve = trade_off(clip, before, sides[1])
@@ -304,6 +305,18 @@ def _trainable(model, config: ClipTuning):
     adapted = get_peft_model(model.requires_grad_(False), lora)
     clip_scale(adapted).requires_grad_(True)
     return adapted.train()
+
+
+def _on_disk(pixels: Iterable[np.ndarray], size: int) -> tuple[np.ndarray, str]:
+    """Return pictures uint8 (N, size, size, 3), mapped into memory, and the digest of them all."""
+    digest = hashlib.sha256()
+    with tempfile.TemporaryFile() as file:
+        for one in pixels:
+            data = at_side(one, size).tobytes()
+            digest.update(data)
+            file.write(data)
+        file.flush()
+        return np.memmap(file, np.uint8, "r+").reshape(-1, size, size, 3), digest.hexdigest()
 
 
 def _digest(model) -> str:
