@@ -5,8 +5,9 @@ python benchmarks/clip_decoding.py WORK_DIR [--tuned CLIP]      writes results/c
 Pictures: the validation photos whose kind the benchmark's codebook has, written as Img/G2.h5 in the
 benchmark's format. Each is decoded right and wrong (data/example.py); asked are zero-shot category
 and colour, caption-aware recall at 5 both ways and captions with one word changed. A cost is the
-paired difference to the right decoding. `--tuned`: what clip_tuning.py wrote, by default
-WORK_DIR/seed-0/clip; without it only mini's own is measured.
+paired difference to the right decoding, its interval over groups of photos with one caption.
+`--tuned`: what clip_tuning.py wrote, by default WORK_DIR/seed-0/tuned; without it only mini's own
+is measured.
 """
 
 import argparse
@@ -54,7 +55,7 @@ def costs(clip: Clip, variants: list[dict], captions, labels) -> dict:
     found, right = {}, None
     for name in variants[0]:
         seen = answers(clip, [variant[name] for variant in variants], captions, labels)
-        results = {check: mean_score(check, hits) for check, hits in seen.items()}
+        results = {check: mean_score(check, *hits) for check, hits in seen.items()}
         right = right or results
         found[name] = {}
         for check, result in results.items():
@@ -68,7 +69,7 @@ def main() -> None:
     parser.add_argument("work_dir", type=Path)
     parser.add_argument("--tuned", type=Path)
     options = parser.parse_args()
-    tuned = options.tuned or options.work_dir / "seed-0" / "clip"
+    tuned = options.tuned or options.work_dir / "seed-0" / "tuned"
     images, captions, labels = written(options.work_dir)
     variants = [example.decodings(images, i) for i in range(len(captions))]
     names = {"pretrained": "mini"} | ({"tuned": str(tuned)} if tuned.is_dir() else {})

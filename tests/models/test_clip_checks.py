@@ -57,12 +57,22 @@ def test_mini_names_finds_and_tells_apart_drawings(clip):
         "category, zero-shot", "colour, zero-shot", "text to image, R@5", "image to text, R@5",
         "category, swapped", "colour, swapped",
     }  # fmt: skip
-    for name, right in found.items():
-        assert len(right) == 60 and right.mean() >= 0.8, name
+    for name, (right, captions) in found.items():
+        assert captions == CAPTIONS and len(right) == 60 and right.mean() >= 0.8, name
     # The same pictures lying on their side are no longer what the captions say.
     lying = [one.transpose(1, 0, 2) for one in PIXELS]
     fallen = clip_checks.answers(clip, lying, CAPTIONS, ROWS)
-    assert fallen["category, zero-shot"].mean() < found["category, zero-shot"].mean() - 0.2
+    name = "category, zero-shot"
+    assert fallen[name][0].mean() < found[name][0].mean() - 0.2
+
+
+def test_each_answer_has_the_caption_it_was_asked_with(clip):
+    rows = [{"colour": row["colour"]} if i % 2 else row for i, row in enumerate(ROWS)]
+    captions = [text if i % 3 else "something" for i, text in enumerate(CAPTIONS)]
+    found = clip_checks.answers(clip, PIXELS, captions, rows)
+    assert found["category, zero-shot"][1] == captions[::2]
+    assert found["colour, swapped"][1] == [text for text in captions if text != "something"]
+    assert all(len(right) == len(asked) for right, asked in found.values())
 
 
 def test_neighbours_are_nearest_first_without_the_picture_itself(clip):

@@ -1,6 +1,7 @@
 """What a CLIP can tell apart: pure functions over unit embeddings, captions and attributes.
 
-Most give one answer an item, so that `score.metrics.mean_score` has its interval.
+Most give one answer an item, so that `score.metrics.mean_score` has its interval: over groups of
+one caption, as these share their answers.
 """
 
 from __future__ import annotations
@@ -150,11 +151,13 @@ def answers(
     captions: Sequence[str],
     attributes: Sequence[dict[str, str]],
     names: Sequence[str] = ("category", "colour"),
-) -> dict[str, np.ndarray]:
-    """Return {check: right or wrong, one an item} of all checks on one set of pictures.
+) -> dict[str, tuple[np.ndarray, list[str]]]:
+    """Return {check: (right or wrong, one an item; the items' captions)} of all checks on one set
+    of pictures.
 
-    `names` are the attributes that are named without training and swapped; those that no item
-    states are passed over.
+    Pictures of one caption share one ranking: the captions are the groups of an interval.  `names`
+    are the attributes that are named without training and swapped; those that no item states are
+    passed over.
     """
     images, texts = clip.images(pixels), clip.texts(captions)
     aware = fitting(*attribute_codes(captions, attributes))
@@ -164,11 +167,12 @@ def answers(
         if stated:
             seen = zero_shot(clip, images[stated], phrases(attributes, name))
             right = [attributes[i][name] == word for i, word in zip(stated, seen, strict=True)]
-            found[f"{name}, zero-shot"] = np.array(right)
-    found["text to image, R@5"] = hits_at(texts @ images.T, aware, 5)
-    found["image to text, R@5"] = hits_at(images @ texts.T, aware.T, 5)
+            found[f"{name}, zero-shot"] = np.array(right), [captions[i] for i in stated]
+    found["text to image, R@5"] = hits_at(texts @ images.T, aware, 5), list(captions)
+    found["image to text, R@5"] = hits_at(images @ texts.T, aware.T, 5), list(captions)
     for name in names:
-        hits = hard_negatives(clip, images, captions, attributes, name)
-        if len(hits):
-            found[f"{name}, swapped"] = hits
+        asked = [captions[i] for i in swapped_captions(captions, attributes, name)]
+        if asked:
+            hits = hard_negatives(clip, images, captions, attributes, name)
+            found[f"{name}, swapped"] = hits, asked
     return found
