@@ -5,12 +5,11 @@ before, and forgets nothing of flats; the naive recipe beside it.  Tuning with a
 python benchmarks/clip_tuning.py WORK_DIR [--seeds 3]      writes results/clip_tuning.json
 
 Captions are "a photo of a COLOUR CATEGORY".  Held out: the validation photos less those that are
-nearly the same as a training photo.  Tuned: every caption that is true of a photo counts, flats
-among the photos so that they are not forgotten, early stop, and a share of the way from the
-pretrained weights: of those at which flats kept for this choice are named at most a hundredth
-worse, the one with the least loss on photos kept for it.  Naive: one positive, batches of 8, photos
-alone, as many pictures seen, the largest of the paper's learning rates, no early stop.  Both tune
-all weights.
+nearly the same as a training photo.  Both recipes tune all weights by the function behind
+`clip tune`.  Tuned: every caption that is true of a photo counts, flats are kept (--keep), early
+stop and the share of the way from the pretrained weights by other photos and flats.  Naive: one
+positive, batches of 8, photos alone, as many pictures seen, the largest of the paper's learning
+rates, no early stop, all the way.  Intervals are over groups of one caption.
 """
 
 import argparse
@@ -24,35 +23,52 @@ import numpy as np
 from common import REPO, shared_folder, write_result
 
 from tvhelpers.config import ClipTuning
-from tvhelpers.data import flats
+from tvhelpers.data.items import Source
 from tvhelpers.data.leakage import near_duplicates, thumbnails
-from tvhelpers.data.sources import open_source
+from tvhelpers.data.sources import FlatsSource, open_source
 from tvhelpers.models.clip import Clip
 from tvhelpers.models.clip_checks import attribute_codes, fitting, hits_at, zero_shot
-from tvhelpers.train.clip_tuning import Pairs, interpolate, trade_off, tune_clip
+from tvhelpers.score.metrics import compare, mean_score
+from tvhelpers.train.clip_tuning import tune_on_source
 
 PHOTOS, FLATS = 2000, 2500
-FORGOTTEN = 0.01  # the most of the flats kept for the choice of the share that may be lost
-LAST = PHOTOS + 300  # of the training photos in random order; those after PHOTOS choose the share
-FLAT_PHRASE, SHARES = "a {} {}", tuple(i / 10 for i in range(11))
+LAST = PHOTOS + 300  # of the training photos in random order; those after PHOTOS are for choices
+FLAT_PHRASE = "a {} {}"
 TUNED = ClipTuning(
     method="full", steps=120, batch_size=128, micro_batch=128, learning_rate=1e-3, eval_steps=20
 )
 NAIVE = ClipTuning(
     method="full", positives="own", batch_size=8, micro_batch=8, learning_rate=5e-5,
-    steps=120 * 128 // 8, eval_steps=10_000, patience=0,
+    steps=120 * 128 // 8, eval_steps=10_000, patience=0, share=1.0,
 )  # fmt: skip
+
+
+class Part(Source):
+    """Some items of sources, under the splits that they have here."""
+
+    def __init__(self, *parts):
+        self.items = [(source, int(i)) for source, rows, _ in parts for i in rows]
+        splits = [split for _, rows, split in parts for _ in rows]
+        names = ("captions", "item_ids", "product_ids", "attributes")
+        columns = [[getattr(source, name)[i] for source, i in self.items] for name in names]
+        super().__init__("part", "", *columns, splits)
+
+    def pixels(self, index):
+        source, row = self.items[index]
+        return source.pixels(row)
 
 
 class Probe:
     """Pictures with labels, to be named and found."""
 
-    def __init__(self, pixels, captions, rows, phrase="a photo of a {} {}"):
-        self.pixels, self.captions, self.rows = pixels, captions, rows
-        colours = sorted({row["colour"] for row in rows})
-        words = sorted({row["category"] for row in rows})
+    def __init__(self, source, rows, phrase="a photo of a {} {}"):
+        self.pixels = [source.pixels(int(i)) for i in rows]
+        self.captions = [source.captions[i] for i in rows]
+        self.rows = [source.attributes[i] for i in rows]
+        colours = sorted({row["colour"] for row in self.rows})
+        words = sorted({row["category"] for row in self.rows})
         self.texts = {w: [phrase.format(c, w) for c in colours] for w in words}
-        self.fits = fitting(*attribute_codes(captions, rows))
+        self.fits = fitting(*attribute_codes(self.captions, self.rows))
 
     def figures(self, clip: Clip) -> dict[str, np.ndarray]:
         """Return whether each picture is named right, and each caption's picture found."""
@@ -75,75 +91,50 @@ def photos():
     return source, np.flatnonzero(~held), left, len(twins)
 
 
-def of_photos(source, rows, **more) -> tuple:
-    return (
-        [source.pixels(int(i)) for i in rows],
-        [source.captions[i] for i in rows],
-        [{**source.attributes[i], **more} for i in rows],
-    )
-
-
-def of_flats(seed: int, count: int) -> tuple:
-    specs = [flats.random_spec(seed, i, season="base") for i in range(count)]
-    rows = [{"category": s.category, "colour": s.colour, "drawn": "yes"} for s in specs]
-    captions = [f"a {s.colour} {s.category}" for s in specs]
-    return [flats.render(s, seed, i) for i, s in enumerate(specs)], captions, rows
+def drawings(seed: int, count: int) -> FlatsSource:
+    """Return flats whose captions state category and colour, as those of the photos do."""
+    source = FlatsSource(seed, count, season="base")
+    source.captions = [f"a {spec.colour} {spec.category}" for spec in source.specs]
+    source.attributes = [{"category": s.category, "colour": s.colour} for s in source.specs]
+    return source
 
 
 def one_seed(seed: int, source, rows, probes: dict[str, Probe], work: Path) -> dict:
     order = np.random.default_rng(seed).permutation(rows)
-    # A caption that says "a photo of" is true of no drawing.
-    train, choice = (
-        of_photos(source, order[a:b], drawn="no") for a, b in ((0, PHOTOS), (PHOTOS, LAST))
-    )
-    drawn = of_flats(1000 + seed, FLATS)
-    clip, naive = Clip("mini", "cpu"), Clip("mini", "cpu")
-    held_out = Pairs(*choice, clip.size)
-    found = {"pretrained": {name: probe.figures(clip) for name, probe in probes.items()}}
-    both = Pairs(*([*a, *b] for a, b in zip(train, drawn, strict=True)), clip.size)
-    config = ClipTuning(**{**vars(TUNED), "seed": seed})
-    result, before = tune_clip(clip, both, held_out, config, work / "tuned")
-    share, curve = chosen_share(clip, before, held_out, Probe(*of_flats(3000, 400), FLAT_PHRASE))
-    clip.model.load_state_dict(interpolate(clip, before, share))
-    clip.save(work / "clip")
-    found["tuned"] = {name: probe.figures(clip) for name, probe in probes.items()}
-    config = ClipTuning(**{**vars(NAIVE), "seed": seed})
-    tune_clip(naive, Pairs(*train, clip.size), held_out, config, work / "naive")
-    found["naive"] = {name: probe.figures(naive) for name, probe in probes.items()}
-    return {"stopped": result, "share": share, "trade_off": curve, "figures": found}
+    shown = Part((source, order[:PHOTOS], "train"), (source, order[PHOTOS:LAST], "val"))
+    drawn, choice = drawings(1000 + seed, FLATS), drawings(3000, 400)
+    keep = Part((drawn, range(FLATS), "train"), (choice, range(400), "val"))
+    found, results = {}, {}
+    for name, config, kept in (("pretrained", None, None), ("tuned", TUNED, keep),
+                               ("naive", NAIVE, None)):  # fmt: skip
+        clip = Clip("mini", "cpu")
+        if config:
+            config = ClipTuning(**{**vars(config), "seed": seed})
+            results[name] = tune_on_source(shown, config, work / name, clip, kept)
+            del results[name]["clip"]
+        found[name] = {where: probe.figures(clip) for where, probe in probes.items()}
+    return {**results, "figures": found}
 
 
-def chosen_share(clip: Clip, before: dict, photos: Pairs, kept: Probe) -> tuple[float, list[dict]]:
-    """Return (the share of the way from `before`, the curve); the weights are left at the end."""
-    after = {name: weight.clone() for name, weight in clip.model.state_dict().items()}
-    _, curve = trade_off(clip, before, photos, SHARES)
-    for row in curve:
-        clip.model.load_state_dict(after)
-        clip.model.load_state_dict(interpolate(clip, before, row["share"]))
-        row["flats_named"] = float(kept.figures(clip)["category_zero_shot"].mean())
-    clip.model.load_state_dict(after)
-    least = curve[0]["flats_named"] - FORGOTTEN
-    keeping = [row for row in curve if row["flats_named"] >= least]
-    return min(keeping, key=lambda row: row["held_out_loss"])["share"], curve
-
-
-def summary(rows: list[dict]) -> dict:
-    """Return means over seeds, and gains over the pretrained CLIP with 95 % intervals over
-    pictures (their mean over seeds)."""
+def summary(rows: list[dict], probes: dict[str, Probe]) -> dict:
+    """Return means over seeds, and gains over the pretrained CLIP with 95 % intervals over groups
+    of pictures of one caption (their mean over seeds)."""
     table = {}
     for recipe in ("pretrained", "tuned", "naive"):
         table[recipe] = {}
-        for where in ("photos", "flats"):
+        for where, probe in probes.items():
             for name in rows[0]["figures"][recipe][where]:
                 each = np.stack([row["figures"][recipe][where][name] for row in rows])
-                base = np.stack([row["figures"]["pretrained"][where][name] for row in rows])
-                gain = (each - base).mean(0)
-                half = 1.96 * gain.std(ddof=1) / len(gain) ** 0.5
+                base = mean_score(
+                    name, rows[0]["figures"]["pretrained"][where][name], probe.captions
+                )
+                gain = compare(mean_score(name, each.mean(0), probe.captions), base)
                 table[recipe][f"{where}, {name}"] = {
                     "share": float(each.mean()),
                     "by_seed": each.mean(1).tolist(),
-                    "gain": float(gain.mean()),
-                    "gain_95": [float(gain.mean() - half), float(gain.mean() + half)],
+                    "gain": gain.value,
+                    "gain_95": gain.ci,
+                    "groups": gain.details["num_groups"],
                 }
     return table
 
@@ -183,15 +174,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
     source, rows, held, twins = photos()
-    flat = Probe(*of_flats(2000, 400), FLAT_PHRASE)
-    probes, found = {"photos": Probe(*of_photos(source, held)), "flats": flat}, []
+    flat = Probe(drawings(2000, 400), range(400), FLAT_PHRASE)
+    probes, found = {"photos": Probe(source, held), "flats": flat}, []
     for seed in range(options.seeds):
         found.append(one_seed(seed, source, rows, probes, options.work_dir / f"seed-{seed}"))
-        print(json.dumps(summary(found), indent=1), flush=True)
+        print(json.dumps(summary(found, probes), indent=1), flush=True)
     kept = [{k: v for k, v in row.items() if k != "figures"} for row in found]
     result = {"held_out_photos": len(held), "near_duplicates_left_out": twins}
     result |= {"seeds": kept, "recipes": {"tuned": vars(TUNED), "naive": vars(NAIVE)}}
-    result |= {"peak_mb": memory(options.work_dir), **summary(found)}
+    result |= {"peak_mb": memory(options.work_dir), **summary(found, probes)}
     write_result("clip_tuning", result)
 
 

@@ -17,6 +17,12 @@ def add_verbs(add: Callable) -> None:
     tune.add_argument("--out", required=True, type=Path, metavar="DIR")
     tune.add_argument("--clip", default="mini", help="mini, a folder or a hub id (default: mini)")
     tune.add_argument(
+        "--keep",
+        metavar="SOURCE",
+        help="pictures that must not be forgotten: trained on too, and forgotten=0.01 is how much "
+        "worse they may be named afterwards",
+    )
+    tune.add_argument(
         "--set",
         action="append",
         default=[],
@@ -33,13 +39,17 @@ def run_tune(options) -> dict:
     from tvhelpers.train.clip_tuning import tune_on_source
 
     config = from_settings(ClipTuning, parse_settings(options.set))
-    source = open_source(options.data)
-    result = tune_on_source(source, config, options.out, Clip(options.clip, options.device))
+    source, keep = open_source(options.data), options.keep and open_source(options.keep)
+    clip = Clip(options.clip, options.device)
+    result = tune_on_source(source, config, options.out, clip, keep)
     first, kept = (row["held_out_loss"] for row in (result["curve"][0], _kept(result)))
     print(f"held-out loss {first:.3f} before, {kept:.3f} at step {result['kept_step']}")
     for row in result["trade_off"]:
         loss, nearness = row["held_out_loss"], row["nearness"]
-        print(f"  share {row['share']:.2f}: held-out loss {loss:.3f}, nearness {nearness:.3f}")
+        kept = f", kept pictures named right {row['kept']:.1%}" if "kept" in row else ""
+        print(
+            f"  share {row['share']:.1f}: held-out loss {loss:.3f}, nearness {nearness:.3f}{kept}"
+        )
     print(f"the tuned CLIP, {result['share']:.0%} of the way, is {result['clip']}")
     print(f"train on it: --set text_encoder={options.out}")
     return result

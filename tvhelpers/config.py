@@ -173,7 +173,8 @@ class ClipTuning:
     """Settings of a CLIP's tuning.
 
     `positives`: "fits", every caption that is true of a picture, or "own", its own alone (the naive
-    recipe).  `micro_batch` is how many pairs are in memory at once.
+    recipe).  `micro_batch` is how many pairs are in memory at once.  `forgotten` is the share of
+    a kept source's pictures that may be named worse than before.
     """
 
     method: str = "lora"
@@ -187,6 +188,7 @@ class ClipTuning:
     eval_steps: int = 25
     patience: int = 4  # evaluations without a better one, then it stops; 0 = never, the last counts
     share: float = -1.0  # of the way from the weights before, 0..1; -1 = least held-out loss
+    forgotten: float = 0.01
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -196,6 +198,7 @@ class ClipTuning:
             raise InputError("steps, batch sizes, rank and eval_steps are 1 or more")
         if self.share != -1:
             _check_range("share", self.share, 0, 1)
+        _check_range("forgotten", self.forgotten, 0, 1)
 
 
 SD15 = dict(  # what the presets of all GPUs share

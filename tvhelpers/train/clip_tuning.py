@@ -23,7 +23,7 @@ from tvhelpers.config import ClipTuning, InputError
 from tvhelpers.data.sources import Source
 from tvhelpers.data.split import split_by_product
 from tvhelpers.models.clip import Clip, at_side
-from tvhelpers.models.clip_checks import attribute_codes, fitting
+from tvhelpers.models.clip_checks import attribute_codes, fitting, phrases, zero_shot
 from tvhelpers.runtime import claim_dir, content_key, seed_for, write_json
 from tvhelpers.train.checkpoint import load_checkpoint, save_checkpoint
 from tvhelpers.train.pretrain import soft_cross_entropy
@@ -31,10 +31,8 @@ from tvhelpers.train.schedule import rate_factor
 
 LORA_TARGETS = r".*(q_proj|k_proj|v_proj|out_proj|fc1|fc2|visual_projection|text_projection)"
 MAX_SCALE = 100.0  # of the logits, as CLIP was trained
-
-
 HELD_OUT = 0.1  # of the items, whole products
-SHARES = (0.25, 0.5, 0.75, 1.0)  # of the way from the weights before, that `trade_off` tries
+SHARES = [tenth / 10 for tenth in range(11)]  # of the way from before, that `trade_off` tries
 EVAL_BATCH = 64
 
 
@@ -62,8 +60,8 @@ class Pairs:
         self.pixels, digest = _on_disk(pixels, size)
         if all(np.array_equal(one, self.pixels[0]) for one in self.pixels):
             raise InputError("all pictures are the same: there is nothing to tell apart")
-        self.captions = list(captions)
-        self.fingerprint = content_key([digest, self.captions, list(attributes)])
+        self.captions, self.attributes = list(captions), list(attributes)
+        self.fingerprint = content_key([digest, self.captions, self.attributes])
         self.codes = attribute_codes(captions, attributes)
 
     def fits(self, rows: torch.Tensor) -> torch.Tensor:
@@ -123,23 +121,31 @@ def tune_clip(
     return result, before
 
 
-def tune_on_source(source: Source, config: ClipTuning, out: Path, clip: Clip) -> dict:
+def tune_on_source(
+    source: Source, config: ClipTuning, out: Path, clip: Clip, keep: Source | None = None
+) -> dict:
     """Tune `clip` on the items of `source`, write it to out/clip, and return the result.
 
-    A tenth of the products is held out; items of a test split are neither trained on nor chosen by.
+    Held out are the source's validation items, or else a tenth of the products; items of a test
+    split are neither trained on nor chosen by.  `keep` is what must not be forgotten: it is
+    trained on too, without its own held-out items, by which `trade_off` tells what is left of it.
     What is written lies `config.share` of the way from the weights before, and opens by
-    `Clip(out)`.  Raises InputError as `tune_clip` and `Pairs` do.
+    `Clip(out)`.  Raises InputError as `tune_clip` and `Pairs` do, and where the kept pictures show
+    fewer than two categories.
     """
-    held = split_by_product(source.product_ids, HELD_OUT, config.seed)
-    own = np.array([split in ("", "train") for split in source.splits])
-    sides = []
-    for rows in (np.flatnonzero(own & ~held), np.flatnonzero(own & held)):
-        parts = (source.captions, source.attributes)
-        captions, attributes = ([part[i] for i in rows] for part in parts)
-        pixels = (source.pixels(int(i)) for i in rows)
-        sides.append(Pairs(pixels, captions, attributes, clip.size))
-    result, before = tune_clip(clip, *sides, config, out)
-    best, curve = trade_off(clip, before, sides[1])
+    train, held_out = _halves(source, config.seed)
+    replayed, kept = _halves(keep, config.seed) if keep else ([], [])
+    kept = [i for i in kept if "category" in keep.attributes[i]]
+    if keep and len({keep.attributes[i]["category"] for i in kept}) < 2:
+        raise InputError(
+            f"the held-out pictures of {keep.name} show fewer than two categories, and naming "
+            "these tells what is kept; give another source to keep"
+        )
+    both = _pairs(clip.size, (source, train), (keep, replayed))
+    held_out = _pairs(clip.size, (source, held_out))
+    result, before = tune_clip(clip, both, held_out, config, out)
+    kept = _pairs(clip.size, (keep, kept)) if keep else None
+    best, curve = trade_off(clip, before, held_out, kept, config.forgotten)
     share = best if config.share < 0 else config.share
     clip.model.load_state_dict(interpolate(clip, before, share))
     result |= {"share": share, "trade_off": curve}
@@ -147,6 +153,30 @@ def tune_on_source(source: Source, config: ClipTuning, out: Path, clip: Clip) ->
     folder = Path(out) / "clip"
     clip.save(folder)
     return {**result, "clip": str(folder)}
+
+
+def _halves(source: Source, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the items to train on and the held-out ones."""
+    splits = np.array(source.splits)
+    own, held = np.isin(splits, ("", "train")), splits == "val"
+    if not held.any():
+        held = own & split_by_product(source.product_ids, HELD_OUT, seed)
+    return np.flatnonzero(own & ~held), np.flatnonzero(held)
+
+
+def _pairs(size: int, *parts: tuple[Source, Sequence[int]]) -> Pairs:
+    """Return some items of sources; what a caption states is true of its own source alone, or
+    drawings and photos of one kind would be drawn together."""
+    items = [(place, source, int(i)) for place, (source, rows) in enumerate(parts) for i in rows]
+    return Pairs(
+        (source.pixels(i) for _, source, i in items),
+        [source.captions[i] for _, source, i in items],
+        [
+            source.attributes[i] and {**source.attributes[i], "source": str(p)}
+            for p, source, i in items
+        ],
+        size,
+    )
 
 
 def interpolate(
@@ -161,16 +191,22 @@ def interpolate(
 
 
 def trade_off(
-    clip: Clip, before: dict[str, torch.Tensor], held_out: Pairs, shares: Sequence[float] = SHARES
+    clip: Clip,
+    before: dict[str, torch.Tensor],
+    held_out: Pairs,
+    kept: Pairs | None = None,
+    forgotten: float = 0.0,
 ) -> tuple[float, list[dict]]:
     """Return (the share of the way from `before` with the least held-out loss, the curve).
 
     A row of the curve holds `share`, `held_out_loss`, and `nearness`: the mean cosine of the held-
-    out pictures' embeddings to those before, a measure of how much is left of what it knew.
+    out pictures' embeddings to those before.  With `kept` pictures it holds also `kept`, the share
+    of them whose category is named right, and only a share of the way counts that loses no more
+    than `forgotten` (0..1) of that.
     """
     after = {name: weight.clone() for name, weight in clip.model.state_dict().items()}
     curve, first = [], None
-    for share in sorted({0.0, *shares}):
+    for share in SHARES:
         clip.model.load_state_dict(after)
         clip.model.load_state_dict(interpolate(clip, before, share))
         images, texts = embeddings(clip, held_out)
@@ -178,8 +214,19 @@ def trade_off(
         loss = _loss_of(clip, images, texts, held_out)
         nearness = float((images * first).sum(1).mean())
         curve.append({"share": share, "held_out_loss": loss, "nearness": nearness})
+        if kept:
+            curve[-1]["kept"] = _named(clip, kept)
     clip.model.load_state_dict(after)
-    return min(curve, key=lambda row: row["held_out_loss"])["share"], curve
+    rows = [row for row in curve if not kept or row["kept"] >= curve[0]["kept"] - forgotten]
+    return min(rows, key=lambda row: row["held_out_loss"])["share"], curve
+
+
+def _named(clip: Clip, pairs: Pairs) -> float:
+    """Return the share of pictures whose category is named right without training."""
+    texts = phrases(pairs.attributes, "category")
+    seen = zero_shot(clip, clip.images(pairs.pixels), texts)
+    right = [row["category"] == word for row, word in zip(pairs.attributes, seen, strict=True)]
+    return float(np.mean(right))
 
 
 @torch.no_grad()
