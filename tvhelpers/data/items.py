@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tvhelpers.config import InputError
-from tvhelpers.runtime import file_sha256
+from tvhelpers.runtime import content_key, file_sha256
 
 REGIONS = ("background", "skin", "garment")  # skin: hair, face, arms, legs; a code is a place here
 GARMENT = REGIONS.index("garment")
@@ -85,6 +85,23 @@ class StoredSource(Source):
 
     def regions(self, index: int) -> np.ndarray | None:
         return self.images.regions(index)
+
+
+class Part(Source):
+    """Items `numbers` of a source, in that order."""
+
+    def __init__(self, source: Source, numbers: list[int]):
+        columns = ("captions", "item_ids", "product_ids", "attributes", "splits")
+        rows = {name: [getattr(source, name)[i] for i in numbers] for name in columns}
+        key = content_key([source.fingerprint, numbers])
+        super().__init__(name=source.name, fingerprint=key, **rows)
+        self.source, self.numbers = source, numbers
+
+    def pixels(self, index: int) -> np.ndarray:
+        return self.source.pixels(self.numbers[index])
+
+    def regions(self, index: int) -> np.ndarray | None:
+        return self.source.regions(self.numbers[index])
 
 
 WHOLE = 4 << 30  # bytes up to which all of a file is read; about 2 seconds a GB

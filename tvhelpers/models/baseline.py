@@ -79,7 +79,8 @@ def find_classes(attributes: str, rows: Sequence[dict[str, str]]) -> Classes:
     if not words:
         known = sorted({name for row in rows for name in row})
         raise InputError(
-            f"no item states {attributes!r}; the items state {', '.join(known) or 'nothing'}"
+            f"no item states {attributes!r}; the items state {', '.join(known) or 'nothing'}; "
+            "label them, or choose other classes"
         )
     return Classes(names, tuple(words))
 

@@ -35,12 +35,12 @@ def figures_of(
     pixels: np.ndarray, wanted: Sequence[dict[str, str]], groups: Sequence, judge, classifier
 ) -> dict[str, Result]:
     """Return {figure: Result} of one system's pictures uint8 (N, H, W, 3): of each attribute that
-    `wanted` (N,) names the share that shows it, and the Inception Score.
+    `wanted` (N,) names, if any, the share that shows it, and the Inception Score.
 
     `judge` reads attributes as `AttributeJudge` does, `classifier` gives `probs`; pictures of one
     of `groups` (N,), such as prompts, count as one block.
     """
-    right = agreement(list(wanted), judge.words(pixels))
+    right = agreement(list(wanted), judge.words(pixels)) if any(wanted) else {}
     found = {name: mean_score(name, values, groups) for name, values in right.items()}
     return {**found, "inception_score": inception_score(classifier.probs(pixels), groups)}
 
