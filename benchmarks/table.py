@@ -427,8 +427,8 @@ ROWS = [
     ),
     (
         "language",
-        "sentences against classes at equal steps from one start, points right by the judge: "
-        "colour, pattern, category",
+        "sentences against classes, told the category alone, at equal steps from one start, points "
+        "right by the judge: colour, pattern, category",
         lambda r: ", ".join(
             points(row["value"], row["ci"])
             for row in (
