@@ -1,22 +1,28 @@
 """What a notebook does first, on a machine of its own and on a Colab that is made up here."""
 
+import json
 import os
 import sys
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("ipywidgets")
 
-from tvhelpers.config import InputError
+from tvhelpers import manifest
+from tvhelpers.config import InputError, TrainConfig
+from tvhelpers.data.sources import open_source
 from tvhelpers.runtime import claim_dir
 from tvhelpers.show import notebook
+from tvhelpers.train.trainer import split_items
 
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch):
-    for name in ("TV_BASE", "TV_PRESET", "TV_DATA", "TV_ROOT", "HF_TOKEN"):
+    for name in ("TV_BASE", "TV_PRESET", "TV_DATA", "TV_ROOT", "TV_DATA_DIR", "HF_TOKEN"):
         monkeypatch.setenv(name, "")
     monkeypatch.setattr(notebook, "_OURS", {})
 
@@ -70,6 +76,27 @@ def test_colab_keeps_results_on_its_disk_or_on_drive_as_the_form_says(colab, tmp
     name = "runs/lora-mini-cpu"  # trained here, with a mirror where results are looked for
     assert again.train_dir("lora") == tmp_path / "content" / name
     assert Path(again.train_config().mirror) / "lora-mini-cpu" == again.root / name
+    assert again.local == tmp_path / "content"  # of what is large: never read from a Drive
+
+
+def test_a_gated_file_on_the_drive_is_copied_once_and_read_here(
+    colab, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("TV_DATA_DIR", "")
+    place = Path("fashion-synthesis", "Img", "G2.h5")
+    there = tmp_path / "drive" / "MyDrive" / "textile-vision" / "data" / place
+    assert notebook.settings("mini", data="auto", use_drive=True).data == "flats-new-season"
+    there.parent.mkdir(parents=True)
+    there.write_bytes(b"HDF")
+    capsys.readouterr()
+    for copies in (1, 0):  # the cell is run twice
+        found = notebook.settings("mini", data="auto", use_drive=True)
+        assert found.data == "fashion-synthesis"
+        assert capsys.readouterr().out.count("G2.h5 comes to this machine") == copies
+    here = manifest.local_path("fashion-synthesis") / "Img" / "G2.h5"
+    assert here == tmp_path / "content" / "data" / place and here.read_bytes() == b"HDF"
+    monkeypatch.setenv("TV_DATA_DIR", str(tmp_path / "mine"))  # somebody's own place is kept
+    assert notebook.settings("mini", data="auto", use_drive=True).data == "flats-new-season"
 
 
 def test_a_drive_that_is_refused_is_said(colab):
@@ -107,12 +134,116 @@ def _claimed(folder, request):
     return folder
 
 
-def test_an_adapter_is_named_by_its_run_or_its_path(tmp_path):
+def finished(folder, moment=0, **config):
+    """Make what a finished run leaves, `moment` seconds after 1970."""
+    folder.mkdir(parents=True)
+    (folder / "adapter.safetensors").touch()
+    (folder / "config.json").write_text(json.dumps({"steps": 20, "data": "flats", **config}))
+    (folder / "result.json").write_text("{}")
+    os.utime(folder / "result.json", (moment, moment))
+    return str(folder / "adapter.safetensors")
+
+
+def test_an_adapter_is_the_newest_of_its_run_whatever_the_preset_and_said(tmp_path, capsys):
     tv = notebook.Settings("mini", "cpu", "flats", tmp_path)
-    assert tv.adapter() is None
+    assert tv.adapter() == "shipped" == tv.first_adapter()
+    assert "the one that mini comes with" in capsys.readouterr().out
     assert (tv.adapter("none"), tv.adapter("/x/y.safetensors")) == ("none", "/x/y.safetensors")
-    files = {name: tv.run_dir(name) / "adapter.safetensors" for name in ("lora", "mine")}
-    for file in files.values():
-        file.parent.mkdir(parents=True)
-        file.touch()
-    assert (tv.adapter(), tv.adapter("mine")) == (str(files["lora"]), str(files["mine"]))
+    finished(tv.run_dir("lora", "t4"), 1)
+    new, mine = finished(tv.run_dir("lora", "smoke"), 2), finished(tv.run_dir("mine", "a100"))
+    (tv.run_dir("lora", "a100")).mkdir()
+    (tv.run_dir("lora", "a100") / "config.json").write_text("{}")  # begun, and not finished
+    assert (tv.adapter(), tv.adapter("mine")) == (new, mine)
+    assert f"adapter {new}: 20 steps on flats" in capsys.readouterr().out
+    assert tv.first_adapter() == "shipped"  # also after notebook 04
+
+
+def test_a_base_without_an_adapter_asks_for_one(tmp_path):
+    tv = notebook.Settings("sd15", "t4", "flats", tmp_path)
+    assert tv.first_adapter() == "none"
+    with pytest.raises(InputError, match="train one in notebook 04"):
+        tv.adapter()
+    own = finished(tv.run_dir("lora", "a100"))
+    assert tv.adapter() == own == tv.first_adapter()
+
+
+def test_copies_are_looked_for_in_what_the_adapter_was_trained_on(tmp_path, capsys):
+    tv = notebook.Settings("mini", "cpu", "flats", tmp_path)
+    assert tv.trained_on("shipped") == "flats-new-season"
+    own = finished(tv.run_dir("lora"), data="flats-base")
+    assert tv.trained_on(own) == "flats-base" == tv.trained_on(str(tv.run_dir("lora")))
+    assert tv.trained_on(finished(tv.run_dir("gone"), data="no/such/folder")) == "flats"
+    assert "flats stands in for it" in capsys.readouterr().out
+
+
+def test_a_training_goes_on_with_the_preset_that_it_was_begun_with(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    tv = notebook.settings("mini", run="lora")
+    assert tv.preset == "cpu"
+    finished(tv.run_dir("lora", "smoke"))  # a trial is no training
+    assert notebook.settings("mini", run="lora").preset == "cpu"
+    finished(tv.run_dir("lora", "a100"))
+    capsys.readouterr()
+    assert notebook.settings("mini", run="lora").preset == "a100"
+    assert "lora-mini-a100 goes on with its preset" in capsys.readouterr().out
+    assert notebook.settings("mini", "cpu", run="lora").preset == "cpu"  # the form's
+    assert notebook.settings("mini", run="mine").preset == "cpu" == notebook.settings("mini").preset
+
+
+@pytest.mark.parametrize(
+    "capability, memory, preset",
+    [((7, 5), 15, "t4"), ((7, 0), 32, "t4"), ((8, 9), 22, "l4"), ((8, 0), 40, "a100"),
+     ((8, 0), 80, "a100"), ((9, 0), 80, "h100")],
+)  # fmt: skip
+def test_the_preset_is_the_cards(monkeypatch, tmp_path, capability, memory, preset):
+    monkeypatch.chdir(tmp_path)
+    card = types.SimpleNamespace(total_memory=memory * 2**30)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda: capability)
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda number: card)
+    found = notebook.settings()
+    assert (found.base, found.preset) == ("sd15", preset)
+    assert notebook.settings("mini").preset == "cpu"
+    small = notebook.settings(gpu_gb=24)  # all of Stable Diffusion is trained
+    assert (small.base, small.preset) == (("mini", "cpu") if memory < 22.8 else ("sd15", preset))
+
+
+def test_examples_of_ones_own_data_are_held_out_and_state_what_is_asked(tmp_path, capsys):
+    tv = notebook.Settings("mini", "cpu", str(_photos(tmp_path, 400)), tmp_path)
+    source = open_source(tv.data)
+    found = tv.examples(1, 30, stating="colour")
+    held = {source.item_ids[i] for i in split_items(source, TrainConfig(eval_items=400))[1]}
+    assert len(found) == 30 and {*found.item_ids} <= held
+    assert {row["colour"] for row in found.attributes} == {"red"}  # its caption says so
+    assert np.array_equal(found.pixels(3), source.pixels(source.item_ids.index(found.item_ids[3])))
+    sentences, classes, asked = tv.requests(1, 30)
+    assert {*classes} <= {"category=dress", "category=coat"} and asked == [{}] * len(sentences)
+    assert [*tv.right(found, np.stack([found.pixels(i) for i in range(30)]))] == [
+        "colour, measured"
+    ]
+    few = notebook.Settings("mini", "cpu", str(_photos(tmp_path / "few", 12)), tmp_path)
+    assert 6 <= len(few.examples(1, 30)) <= 12
+    assert "trained ones stand in too" in capsys.readouterr().out
+
+
+def test_data_without_a_category_are_refused_in_a_sentence(tmp_path):
+    tv = notebook.Settings("mini", "cpu", str(_photos(tmp_path, 40, labelled=False)), tmp_path)
+    with pytest.raises(InputError, match="no item states 'category'"):
+        tv.requests(1, 30)
+    with pytest.raises(InputError, match="states its sleeve; label some"):
+        tv.examples(1, 30, stating="sleeve")
+
+
+def _photos(folder, count, labelled=True):
+    """Write photos of a red square with a caption, and half of them with a category."""
+    folder.mkdir(exist_ok=True)
+    pixels = np.full((32, 24, 3), 255, np.uint8)
+    pixels[8:24, 6:18] = (200, 20, 20)
+    rows = ["file_name,caption,product" + ",category" * labelled]
+    for i in range(count):
+        pixels[0, 0] = divmod(i, 256)[0], i % 256, 0
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+        category = ("", "dress", "dress", "coat")[i % 4]
+        rows.append(f"{i}.png,a red {('dress', 'coat')[i % 2]},{i}" + f",{category}" * labelled)
+    (folder / "metadata.csv").write_text("\n".join(rows) + "\n")
+    return folder

@@ -6,30 +6,48 @@ import contextlib
 import itertools
 import os
 import platform
+import shutil
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
 from tvhelpers import manifest
-from tvhelpers.config import InputError, TrainConfig, build_config
+from tvhelpers.config import PRESETS, InputError, TrainConfig, build_config
+from tvhelpers.data.caption_parsing import parse_caption
+from tvhelpers.data.items import Part, Source
+from tvhelpers.data.sources import FlatsSource, open_source
 from tvhelpers.models.base import find_base
+from tvhelpers.models.baseline import find_classes
 from tvhelpers.runtime import (
     TakenError,
+    atomic_path,
     choose_device,
     choose_dtype,
+    computes_bfloat16,
     make_dir,
     quiet_libraries,
+    read_json,
     versions,
 )
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import generate
+from tvhelpers.score import language
+from tvhelpers.score.attributes import CORE, AttributeJudge, agreement
+from tvhelpers.score.colour import name_colour
+from tvhelpers.score.copying import MIN_HELD_OUT
+from tvhelpers.train.adapter_names import adapter_file
+from tvhelpers.train.trainer import split_items
 
 Outcome = TypeVar("Outcome")
+SHIPPED_DATA = "flats-new-season"  # what mini's own adapter was trained on
 _OURS: dict[str, str] = {}  # environment variables that we set ourselves
 COLAB_ROOT, DRIVE = Path("/content/textile-vision-work"), Path("/content/drive")
+FOLDER_ON_DRIVE = Path("MyDrive", "textile-vision")
 
 
 @dataclass(frozen=True)
@@ -51,25 +69,142 @@ class Settings:
         """Return `count`, or less in a trial."""
         return min(count, when_quick) if self.quick else count
 
-    def run_dir(self, name: str) -> Path:
-        """Return the folder of a run of this base and preset."""
-        return self.root / "runs" / f"{name}-{self.base.replace('/', '-')}-{self.preset}"
+    @property
+    def local(self) -> Path:
+        """The folder of what is large or read all the time: on this machine, also where results go
+        to a Drive, which may be gone in the middle of a read."""
+        return COLAB_ROOT if self.drive else self.root
+
+    def run_dir(self, name: str, preset: str = "") -> Path:
+        """Return the folder of a run of this base and, where no other is given, this preset."""
+        return self.root / "runs" / f"{name}-{self.base.replace('/', '-')}-{preset or self.preset}"
 
     def train_dir(self, name: str) -> Path:
         """Return the folder to train in: on this machine, where `run_dir` is but a mirror on a
         Drive."""
-        return COLAB_ROOT / "runs" / self.run_dir(name).name if self.drive else self.run_dir(name)
+        return self.local / "runs" / self.run_dir(name).name
 
-    def adapter(self, given: str = "") -> str | None:
-        """Return the adapter `given`, a path or the name of a run of notebook 04; else that of the
-        run "lora" where it is there, else None."""
-        own = self.run_dir(given or "lora") / "adapter.safetensors"
-        return str(own) if own.exists() else given or None
+    def presets_of(self, name: str, *markers: str) -> list[str]:
+        """Return the presets with which runs NAME of this base hold all files `markers`; the newest
+        first."""
+        folders = {preset: self.run_dir(name, preset) for preset in PRESETS}
+        times = {
+            preset: (folder / markers[0]).stat().st_mtime
+            for preset, folder in folders.items()
+            if all((folder / marker).exists() for marker in markers)
+        }
+        return sorted(times, key=times.__getitem__, reverse=True)
 
-    def first_adapter(self) -> str | None:
-        """Return the adapter that the base comes with, else notebook 04's: what a notebook before
-        04 draws with stays the same after it."""
-        return "shipped" if find_base(self.base).adapter else self.adapter()
+    def adapter(self, given: str = "") -> str:
+        """Return the adapter `given`, or that of the newest finished run of that name, by default
+        "lora", whatever its preset; else the one that the base comes with.  Prints which.
+
+        Raises InputError where there is none.
+        """
+        name = given or "lora"
+        if own := self._trained(name):
+            config = read_json(own.with_name("config.json"))
+            print(f"adapter {own}: {config['steps']} steps on {config['data']}")
+            return str(own)
+        if given:
+            print(f"adapter {given}, as given")
+            return given
+        missing = f'no run "{name}" of it is finished in {self.root / "runs"}'
+        if find_base(self.base).adapter:
+            print(f"adapter: the one that {self.base} comes with, since {missing}")
+            return "shipped"
+        raise InputError(
+            f"base {self.base} comes with no adapter, and {missing}; train one in notebook 04, or "
+            "give ADAPTER the name of a run, a path, or none"
+        )
+
+    def first_adapter(self) -> str:
+        """Return the adapter that the base comes with, else notebook 04's, else "none": what a
+        notebook before 04 draws with stays the same after it."""
+        return "shipped" if find_base(self.base).adapter else str(self._trained("lora") or "none")
+
+    def _trained(self, name: str) -> Path | None:
+        presets = self.presets_of(name, "result.json", "adapter.safetensors", "config.json")
+        return self.run_dir(name, presets[0]) / "adapter.safetensors" if presets else None
+
+    def trained_on(self, adapter: str) -> str:
+        """Return the data that an adapter was trained on, as its run says, else the form's; "" if
+        it holds out too few pictures to tell copies by.  Prints which."""
+        config = adapter_file(Path(adapter)).with_name("config.json")
+        data = SHIPPED_DATA if adapter == "shipped" else ""
+        data = read_json(config)["data"] if config.exists() else data
+        if data not in manifest.entries() and not (data and Path(data).exists()):
+            print(f"what {adapter} was trained on is not at hand; {self.data} stands in for it")
+            data = self.data
+        _, held_out = split_items(open_source(data), TrainConfig(eval_items=MIN_HELD_OUT))
+        if len(held_out) == MIN_HELD_OUT:
+            print(f"trained on {data}")
+            return data
+        print(f"trained on {data}, whose {len(held_out)} held-out pictures are too few for copies")
+        return ""
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the data are drawings, on which the judge can be asked."""
+        return manifest.entries().get(self.data, {}).get("kind") == "flats"
+
+    def examples(
+        self, seed: int, count: int, season: str = "all", stating: str = "category"
+    ) -> Source:
+        """Return pictures to test with that no training saw: of drawings, others drawn anew; else
+        held-out items that have a caption and state an attribute, by their labels or, where the
+        data have none of that kind, by their captions.
+
+        Where these are too few, trained ones join them, which is said.  Raises InputError where
+        there are none.
+        """
+        if self.drawn:
+            return FlatsSource(seed, count, season=season)
+        source = open_source(self.data)
+        labelled = {name for row in source.attributes for name in row}
+        said = [
+            {name: word for name, word in parse_caption(text).items() if name not in labelled}
+            for text in source.captions
+        ]
+        source.attributes = [{**a, **b} for a, b in zip(said, source.attributes, strict=True)]
+        usable = [i for i, row in enumerate(source.attributes) if stating in row]
+        usable = [i for i in usable if source.captions[i].strip()]
+        held = {*split_items(source, TrainConfig(eval_items=len(source)))[1].tolist()}
+        found = [i for i in usable if i in held]
+        if len(found) < min(count, MIN_HELD_OUT) and found != usable:
+            print(f"{self.data} holds out {len(found)} such pictures: trained ones stand in too")
+            found = usable
+        if not found:
+            raise InputError(
+                f"no item of {self.data} has a caption and states its {stating}; label some, or "
+                "choose other DATA in the form"
+            )
+        return Part(source, found[:: max(1, len(found) // count)][:count])
+
+    def requests(
+        self, seed: int, count: int, season: str = "base"
+    ) -> tuple[list[str], list[str], list[dict[str, str]]]:
+        """Return (sentences, their classes as prompts, what the judge can look for): of drawings
+        category, colour and pattern; of photographs nothing.
+
+        Raises InputError where no item of the data states a category.
+        """
+        if self.drawn:
+            sentences, asked = language.requests(seed, count, season)
+            return sentences, [f"category={row['category']}" for row in asked], asked
+        find_classes("category", open_source(self.data).attributes)  # says what the items state
+        items = self.examples(seed, count)
+        classes = [f"category={row['category']}" for row in items.attributes]
+        return items.captions, classes, [{}] * len(items)
+
+    def right(self, real: Source, pixels: np.ndarray) -> dict[str, np.ndarray]:
+        """Return {question: bool (N,)}: whether pixels uint8 (N, H, W, 3) show what the items of
+        `real` state: of drawings by the judge, and of all the colour, measured."""
+        colours = [name_colour(one).name for one in pixels]
+        measured = [a == row["colour"] for a, row in zip(colours, real.attributes, strict=True)]
+        wanted = [{name: row[name] for name in CORE if name in row} for row in real.attributes]
+        judged = agreement(wanted, AttributeJudge().words(pixels)) if self.drawn else {}
+        return {**judged, "colour, measured": np.array(measured)}
 
     def draw(self, name: str, sampler, prompts: Sequence[str], **options) -> list[Path]:
         """Return the pictures of a run, drawn or opened; `options` as in `Request`."""
@@ -114,24 +249,35 @@ def start() -> None:
 
 
 def settings(
-    base: str = "auto", preset: str = "auto", data: str = "auto", use_drive: bool = False
+    base: str = "auto",
+    preset: str = "auto",
+    data: str = "",
+    use_drive: bool = False,
+    run: str = "",
+    gpu_gb: float = 0,
 ) -> Settings:
     """Return the settings of the form; TV_BASE, TV_PRESET, TV_DATA and TV_ROOT override it.
 
-    "auto" is what suits the machine: Stable Diffusion on a GPU, mini on a CPU; the benchmark where
-    it is at hand, else flats.  `use_drive` keeps the results on Google Drive; raises InputError
-    where it cannot be mounted.
+    "auto" is what suits the machine: Stable Diffusion on a GPU of `gpu_gb` at least, else mini; the
+    benchmark where it is at hand, else flats.  A training `run` goes on with the preset that it was
+    begun with.  `use_drive` keeps the results on Google Drive, and looks for data there; raises
+    InputError where it cannot be mounted.
     """
-    gpu = choose_device() == "cuda"
-    base = os.environ.get("TV_BASE") or (base if base != "auto" else "sd15" if gpu else "mini")
-    preset = os.environ.get("TV_PRESET") or (preset if preset != "auto" else _preset(base))
-    data = os.environ.get("TV_DATA") or (data if data != "auto" else _data())
+    base = os.environ.get("TV_BASE") or (base if base != "auto" else _base(gpu_gb))
+    preset = os.environ.get("TV_PRESET") or preset
+    data = os.environ.get("TV_DATA") or data
     root = make_dir(_root(use_drive).resolve())
+    drive = root.is_relative_to(DRIVE)
+    if drive:
+        _bring_data("fashion-synthesis" if data == "auto" else data)
+    data = data if data != "auto" else _data()
     os.environ["TV_ROOT"] = _OURS["TV_ROOT"] = str(root)
     if base != "mini" and on_colab():
         _take_token()
-    print(f"base {base}, preset {preset}, data {data}; results in {root}")
-    chosen = Settings(base, preset, data, root, root.is_relative_to(DRIVE))
+    chosen = Settings(base, preset, data, root, drive)
+    if preset == "auto":
+        chosen = replace(chosen, preset=_preset(chosen, run))
+    print(f"base {base}, preset {chosen.preset}, data {data or 'none'}; results in {root}")
     if chosen.quick:
         print("a trial of the notebook, in seconds: too short to learn or to measure anything")
     return chosen
@@ -142,12 +288,45 @@ def on_colab() -> bool:
     return "google.colab" in sys.modules
 
 
-def _preset(base: str) -> str:
+def _base(gpu_gb: float) -> str:
+    if choose_device() != "cuda":
+        return "mini"
+    memory = _gpu_memory()
+    if memory < 0.95 * gpu_gb:  # a card of 24 GB shows a little less
+        print(f"mini, since Stable Diffusion takes {gpu_gb:g} GB here and the GPU has {memory:.0f}")
+        return "mini"
+    return "sd15"
+
+
+def _gpu_memory() -> float:
+    import torch
+
+    return torch.cuda.get_device_properties(0).total_memory / 2**30
+
+
+def _preset(chosen: Settings, run: str) -> str:
+    """Return the preset that a training `run` was begun with, but for a trial; else what suits the
+    machine."""
+    suits = _preset_of_machine(chosen.base)
+    begun = [preset for preset in chosen.presets_of(run, "config.json") if preset != "smoke"]
+    if run and begun and begun[0] != suits:
+        name = chosen.run_dir(run, begun[0]).name
+        print(f"{name} goes on with its preset; {suits}, chosen in the form, begins another one")
+        return begun[0]
+    return suits
+
+
+def _preset_of_machine(base: str) -> str:
     import torch
 
     if base == "mini" or not torch.cuda.is_available():
         return "cpu"
-    return "a100" if torch.cuda.get_device_properties(0).total_memory > 30 * 2**30 else "t4"
+    if not computes_bfloat16("cuda"):
+        return "t4"
+    memory = _gpu_memory()
+    if memory < 30:
+        return "l4"
+    return "h100" if memory > 60 and torch.cuda.get_device_capability()[0] >= 9 else "a100"
 
 
 def _data() -> str:
@@ -158,13 +337,30 @@ def _data() -> str:
     return "fashion-synthesis"
 
 
+def _bring_data(name: str) -> None:
+    """Copy a data set from the Drive's textile-vision/data to this machine, where it is there: what
+    a training reads all the time cannot be read from a Drive."""
+    here, there = COLAB_ROOT / "data", DRIVE / FOLDER_ON_DRIVE / "data" / name
+    if os.environ.get("TV_DATA_DIR") not in (None, "", str(here)):
+        return
+    os.environ["TV_DATA_DIR"] = str(here)
+    if name not in manifest.entries() or not there.is_dir():
+        return
+    for path in sorted(path for path in there.rglob("*") if path.is_file()):
+        target, size = here / name / path.relative_to(there), path.stat().st_size
+        if not target.exists() or target.stat().st_size != size:
+            print(f"{path} comes to this machine ({size / 1e9:.1f} GB)")
+            with atomic_path(target) as aside:
+                shutil.copyfile(path, aside)
+
+
 def _root(use_drive: bool) -> Path:
     given = os.environ.get("TV_ROOT")
     if given and given != _OURS.get("TV_ROOT"):  # not what this cell set when it ran before
         return Path(given)
     if not on_colab():
         return Path("work")
-    return _mount_drive() / "MyDrive" / "textile-vision" if use_drive else COLAB_ROOT
+    return _mount_drive() / FOLDER_ON_DRIVE if use_drive else COLAB_ROOT
 
 
 def _mount_drive() -> Path:
@@ -197,8 +393,7 @@ def _device_name(device: str) -> str:
         return f"cpu ({os.cpu_count()} cores)"
     import torch
 
-    memory = torch.cuda.get_device_properties(0).total_memory / 2**30
-    return f"{torch.cuda.get_device_name(0)} ({memory:.0f} GB)"
+    return f"{torch.cuda.get_device_name(0)} ({_gpu_memory():.0f} GB)"
 
 
 def _check_torchao() -> None:

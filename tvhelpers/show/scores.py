@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from tvhelpers.data.items import Source
 from tvhelpers.data.photos import read_photo, resize
 from tvhelpers.data.sources import open_source
 from tvhelpers.runtime import atomic_path, make_dir
+from tvhelpers.score.alignment import corrected_rate
+from tvhelpers.score.colour import name_colour
 from tvhelpers.show.figures import gallery, metric_card
 
 
@@ -46,6 +50,38 @@ def by_figure(result: dict) -> dict[str, dict[str, dict]]:
             if rows:
                 found.setdefault(figure, {})[label] = rows[0]
     return found
+
+
+def copying_figures(result: dict, train: str) -> list[Image.Image]:
+    """Return the card of `copying` and the last folder's nearest pairs; [] where copies from the
+    source `train` were not looked for."""
+    if not train:
+        return []
+    scored = result["folders"][-1]
+    row = next(row for row in scored["metrics"] if row["name"] == "copying")
+    card = metric_card(by_figure(result)["copying"])
+    return [card, nearest_pairs(scored, row, open_source(train))]
+
+
+def corrected_colours(real: Source, known: Source, pixels: dict[str, np.ndarray]) -> list[str]:
+    """Return a line for each {name: pixels uint8 (N, H, W, 3)}: the share in the colour that item i
+    of `real` states, less the reader's errors on `known` pictures; or why that cannot be said."""
+    asked, truth = ([row["colour"] for row in source.attributes] for source in (real, known))
+    readings = _colours(known.pixels(i) for i in range(len(known)))
+    lines = []
+    for name, shown in pixels.items():
+        try:
+            rate = corrected_rate("colour", asked, _colours(shown), truth, readings, real.captions)
+        except ValueError as error:
+            return [f"not corrected: {error}"]
+        plain, ceiling = rate.details["plain_rate"], rate.details["ceiling"]
+        about = f"plain {plain:.2f}, ceiling {ceiling:.2f}"
+        lines.append(f"{name:8} {rate.value:.2f}  {rate.interval}  {about}")
+    return lines
+
+
+def _colours(pictures: Iterable[np.ndarray]) -> list[str]:
+    return [name_colour(picture).name or "none" for picture in pictures]
 
 
 def nearest_pairs(scored: dict, row: dict, source: Source, count: int = 4) -> Image.Image:
