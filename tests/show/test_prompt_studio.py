@@ -62,6 +62,8 @@ def test_a_locked_seed_draws_the_same_and_a_free_one_another(studio):
     assert np.array_equal(first, again)
     studio.lock.value = False
     assert not np.array_equal(first, np.asarray(studio.draw())) and studio.seed.value != 1
+    studio.seed.value = 1  # typed: it is meant
+    assert np.array_equal(first, np.asarray(studio.draw()))
 
 
 def test_cancel_ends_the_drawing_and_leaves_the_studio_usable(studio):

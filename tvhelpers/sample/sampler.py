@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -83,6 +84,7 @@ class Sampler:
                 )
         if path:
             load_adapter(self.pipe, path, base, digest)
+        self._lock = threading.Lock()  # a pipeline draws one batch at a time
         self.folded: float | None = None  # the strength that the adapter was added with
         self.classes = baseline.read_classes(self.base.path)
         if not language:
@@ -106,7 +108,6 @@ class Sampler:
         adapter; `on_step(step)` is called after each step, and ends the drawing by raising.
         """
         size = size or self.own_size
-        scale = self._with_strength(strength)
 
         def after_step(pipe, step, timestep, tensors):
             if on_step:
@@ -117,7 +118,9 @@ class Sampler:
             batch = jobs[start : start + batch_size]
             # On the CPU, so that a seed means the same noise on every device.
             generators = [torch.Generator("cpu").manual_seed(seed) for _, _, seed in batch]
-            with self._told([prompt for _, prompt, _ in batch], guidance) as prompts:
+            told = self._told([prompt for _, prompt, _ in batch], guidance)
+            with self._lock, told as prompts:
+                scale = self._with_strength(strength)
                 pictures = self.pipe(
                     prompts,
                     num_inference_steps=steps,

@@ -150,10 +150,10 @@ class PromptStudio:
 
     def draw(self) -> Image.Image:
         """Draw what the controls say, show it, and return the picture."""
-        keep = self.lock.value or not self.made
+        typed = not self.made or self.seed.value != self.made[0]["record"]["seed"]
         request = Request(
             (self.prompt.value,),
-            seed=self.seed.value if keep else random.randrange(2**31),
+            seed=self.seed.value if self.lock.value or typed else random.randrange(2**31),
             steps=self.steps.value,
             guidance=self.guidance.value,
         )
