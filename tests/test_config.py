@@ -12,11 +12,13 @@ from tvhelpers.config import (
 
 def test_presets_are_rows_of_differences():
     for name, row in PRESETS.items():
-        common = {key: value for key, value in row.items() if key != "lora"}
+        common = {key: value for key, value in row.items() if key not in ("lora", "method")}
         for method, wanted in (("lora", {**common, **row.get("lora", {})}), ("full", common)):
             config = build_config(name, method=method)
             for key, value in wanted.items():
                 assert getattr(config, key) == value != getattr(TrainConfig(), key), (name, key)
+    methods = [build_config("paper").method, build_config("paper", method="lora").method]
+    assert methods == ["full", "lora"]  # what is asked for wins
 
 
 def test_what_is_an_adapter_s_own_in_a_preset_is_for_no_other_method():

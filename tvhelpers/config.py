@@ -47,7 +47,7 @@ class TrainConfig:
 
     # How long, how much at once
     steps: int = 500  # optimizer steps; ignored where epochs > 0
-    epochs: int = 0  # passes over the training items; 0 = count in steps
+    epochs: int = 0  # samples drawn, in training items; 0 = count in steps
     batch_size: int = 16  # samples in one forward pass
     accumulate: int = 1  # forward passes per optimizer step
     memory_gb: float = 0.0  # smaller, more passes keep it under that; 0 = all of the GPU, any RAM
@@ -235,7 +235,8 @@ PRESETS: dict[str, dict] = {
         warmup_steps=50,
         dtype="bfloat16",
     ),
-    "paper": dict(  # what the work that this grew from trained; for method full
+    "paper": dict(  # what the work that this grew from trained
+        method="full",
         base="sd14",
         resolution=512,
         epochs=5,
@@ -260,7 +261,8 @@ def build_config(preset: str = "default", **changes) -> TrainConfig:
         raise InputError(f"unknown preset {preset!r}; choose one of {', '.join(PRESETS)}")
     row = {**PRESETS[preset]}
     own = row.pop("lora", {})
-    row |= (own if changes.get("method", "lora") == "lora" else {}) | changes
+    method = {**row, **changes}.get("method", "lora")
+    row |= (own if method == "lora" else {}) | changes
     return from_settings(TrainConfig, row)
 
 

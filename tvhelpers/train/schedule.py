@@ -7,9 +7,10 @@ import math
 from tvhelpers.config import TrainConfig
 
 
-def num_steps(steps: int, epochs: int, num_entries: int, per_step: int) -> int:
-    """Return the optimizer steps: `steps`, or `epochs` passes over the entries where epochs > 0."""
-    return math.ceil(epochs * num_entries / per_step) if epochs else steps
+def num_steps(steps: int, epochs: int, num_items: int, per_step: int) -> int:
+    """Return the optimizer steps: `steps`, or where epochs > 0 those that draw `epochs` times as
+    many samples as there are items, each as it is or flipped."""
+    return math.ceil(epochs * num_items / per_step) if epochs else steps
 
 
 def rate_factor(step: int, steps: int, warmup_steps: int, schedule: str = "cosine") -> float:

@@ -72,7 +72,8 @@ class Trainer:
         )
         self.step = 0
         per_step = config.batch_size * config.accumulate
-        self.num_steps = num_steps(config.steps, config.epochs, len(self.entries), per_step)
+        self.num_items = len(train_items)
+        self.num_steps = num_steps(config.steps, config.epochs, self.num_items, per_step)
         self.processes, self.health = processes or Processes(device), Health()
         self.micro_batch, self.fitted = config.batch_size, False  # samples in one forward pass
         order = np.random.default_rng(seed_for(config.split_seed, "slice")).permutation(train_items)
@@ -347,15 +348,19 @@ class Trainer:
             "scaler": self.scaler.state_dict(),
             "dtype": str(self.dtype),
             "health": self.health.state(),
-            "micro_batch": {"size": self.micro_batch, "device": device_name(self.device)},
+            "micro_batch": {"size": self.micro_batch, "fits": self._room()},
         }
+
+    def _room(self) -> list:
+        """Return what a micro-batch is fitted to."""
+        return [device_name(self.device), self.config.memory_gb]
 
     def restore(self, state: dict, say) -> None:
         """Be what `state` holds."""
         if state["dtype"] != str(self.dtype):  # another GPU than before
             say(f"goes on in {self.dtype} what began in {state['dtype']}: results differ slightly")
         self.step, self.health = state["step"], Health(**state["health"])
-        self.fitted = state["micro_batch"]["device"] == device_name(self.device)
+        self.fitted = state["micro_batch"]["fits"] == self._room()
         if self.fitted:
             self.micro_batch = state["micro_batch"]["size"]
         self.optimizer.load_state_dict(state["optimizer"])
