@@ -1,5 +1,6 @@
 """A training goes on after what goes wrong, and ends as if nothing had."""
 
+import json
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from tvhelpers.config import InputError, build_config
+from tvhelpers.data.sources import open_source
 from tvhelpers.runtime import Interrupted, read_jsonl
 from tvhelpers.train import fit, loop, mirror
 from tvhelpers.train.checkpoint import save_checkpoint
@@ -75,6 +77,25 @@ def test_a_training_that_only_fails_ends_with_a_sentence(settings, tmp_path, spo
     with pytest.raises(InputError, match=f"after {MAX_RETURNS} returns to a checkpoint; train"):
         train(build_config(**settings), tmp_path, say=quiet)
     assert "the learning rate is halved from step 6 on" in RunLog.read_events(tmp_path)[1]["event"]
+
+
+def test_a_checkpoint_that_explodes_again_gives_way_to_an_older_one(settings, tmp_path, spoil):
+    blown = []
+
+    def change(trainer, losses):
+        mark = trainer.weights[0].data.view(-1)  # what is in the checkpoints
+        if trainer.step == 29 and not blown:
+            mark[0] = 8.0
+            blown.append(trainer.step)
+        return losses * (60 if mark[0] > 6 else 1)
+
+    spoil(change)
+    config = build_config(**{**settings, "steps": 40, "eval_steps": 0})
+    train(config, tmp_path, say=quiet)
+    (event,) = RunLog.read_events(tmp_path)  # that of the return to step 30 was after step 25
+    assert "back to step 25" in event["event"] and event["returns"] == 2
+    assert len(RunLog.read_steps(tmp_path)) == 40
+    assert not (tmp_path / "checkpoints").exists()  # it is finished
 
 
 def test_a_loss_that_explodes_halves_the_learning_rate():
@@ -231,6 +252,19 @@ def test_a_new_machine_goes_on_from_the_mirror(settings, tmp_path):
     with pytest.raises(InputError, match=r"drive/run holds the results of another training"):
         other = {**settings, "rank": 3, "mirror": str(tmp_path / "drive")}
         train(build_config(**other), tmp_path / "new" / "run", say=quiet)
+
+
+def test_how_often_it_is_saved_may_change_on_the_way(settings, tmp_path):
+    with pytest.raises(Interrupted):
+        train(build_config(**settings), tmp_path / "run", preview=stop_at(6), say=quiet)
+    other = {"checkpoint_steps": 3, "keep_checkpoints": 1, "checkpoint_minutes": 1.0}
+    result = train(build_config(**{**settings, **other}), tmp_path / "run", say=quiet)
+    train(build_config(**settings), tmp_path / "whole", say=quiet)
+    adapters = [(tmp_path / run / ADAPTER).read_bytes() for run in ("whole", "run")]
+    assert adapters[0] == adapters[1]
+    held = json.loads((tmp_path / "run" / "held_out.json").read_text())
+    source = open_source(settings["data"])
+    assert result["num_items"] == len(source) - len(held)  # pictures, not flips as well
 
 
 def test_a_mirror_that_is_gone_is_said_once_and_tried_again(settings, tmp_path):

@@ -29,7 +29,7 @@ def save_checkpoint(folder: Path, step: int, state: dict, keep: int = 2) -> Path
         os.replace(whole, path)
     others = [old for old in newest_first(folder) if old != path]
     for old in others:
-        if old.name[:12] == path.name[:12]:
+        if step_of(old) == step:
             old.unlink()
     for old in newest_first(folder)[keep:]:
         old.unlink()
@@ -66,6 +66,11 @@ def load_checkpoint(folder: Path) -> dict | None:
 def read_checkpoint(path: Path) -> dict:
     """Return the state in a checkpoint file, on the CPU."""
     return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def step_of(path: Path) -> int:
+    """Return the step of a checkpoint file."""
+    return int(path.name.split("-")[1])
 
 
 def newest_first(folder: Path) -> list[Path]:

@@ -11,7 +11,13 @@ import torch
 
 from tvhelpers.config import InputError
 from tvhelpers.runtime import Interrupted, peak_memory, reset_peak_memory, stop_requests
-from tvhelpers.train.checkpoint import find_checkpoint, read_checkpoint, save_checkpoint
+from tvhelpers.train.checkpoint import (
+    find_checkpoint,
+    newest_first,
+    read_checkpoint,
+    save_checkpoint,
+    step_of,
+)
 from tvhelpers.train.fit import GB, choose_micro_batch, memory_limit
 from tvhelpers.train.mirror import Mirror
 from tvhelpers.train.runlog import RunLog
@@ -86,14 +92,24 @@ class Loop:
         else:
             self.trainer.restore(state, self.say)
 
-    def _last_state(self) -> dict | None:
+    def _last_state(self, exploded: bool = False) -> dict | None:
         """Return the newest sound state, None before step 1; the main process says which."""
-        path = self.processes.share(find_checkpoint(self.folder) if self.processes.main else None)
+        path = self.processes.share(self._newest(exploded) if self.processes.main else None)
         if path is not None and not path.exists():
             raise InputError(f"this process does not see {path}; all need the same run folder")
         if path is not None:
             return read_checkpoint(path)
         return self.first and read_checkpoint(_rewound(self.first))
+
+    def _newest(self, exploded: bool) -> Path | None:
+        """Return the newest checkpoint.  One that a loss which has `exploded` came back to before
+        is left out where there is an older one: it may have been written when it began."""
+        newest = find_checkpoint(self.folder)
+        again = exploded and newest and step_of(newest) in self.trainer.health.halved
+        if not again or len(newest_first(self.folder)) == 1:
+            return newest
+        newest.unlink()
+        return find_checkpoint(self.folder)
 
     def _fit(self) -> None:
         """Choose the micro-batch, unless the checkpoint has one that was found on this device."""
@@ -138,7 +154,7 @@ class Loop:
 
     def _go_back(self, step: int, fault: str) -> None:
         """Return to the last checkpoint, and change what led to the fault."""
-        trainer, state = self.trainer, self._last_state()
+        trainer, state = self.trainer, self._last_state("exploded" in fault)
         if state is None or step == 0:
             raise InputError(f"{fault}, and there is nothing before it; look at the base and data")
         health = trainer.health

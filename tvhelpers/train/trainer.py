@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,7 +53,15 @@ from tvhelpers.train.schedule import scheduler_changes
 from tvhelpers.train.steps import Trainer
 
 UNNAMED = ("device", "data", "base", "captions", "mirror", "text_encoder")  # or is in the digests
-MEANS = ("gradient_checkpointing", "channels_last", "compile")  # not what is trained
+MEANS = (  # not what is trained
+    "gradient_checkpointing",
+    "channels_last",
+    "compile",
+    "memory_gb",
+    "checkpoint_minutes",
+    "checkpoint_steps",
+    "keep_checkpoints",
+)
 
 
 def train(
@@ -67,8 +76,9 @@ def train(
     """Train as `config` says, or go on with it, and return what result.json holds.
 
     Writes run_dir/{config.json, held_out.json, log.jsonl, eval.jsonl, speed.jsonl, tensorboard/,
-    checkpoints/, result.json} and, for "lora", adapter.safetensors; for "full" and "baseline",
-    pipeline/.  Under `accelerate launch` the processes share each step's samples.
+    result.json} and, for "lora", adapter.safetensors; for "full" and "baseline", pipeline/; and
+    checkpoints/ until it is finished.  Under `accelerate launch` the processes share each step's
+    samples.
     `base` is where the base is, by default find_base(config.base); `root` holds artifacts/, by
     default $TV_ROOT.
     `preview(step, parts)` is called after each evaluation with the "unet", the "scheduler" and, if
@@ -112,6 +122,8 @@ def train(
         Loop(trainer, run_dir, mirror, preview, say).run()
         finish = _finish if processes.main else lambda *rest: None
         result = finish(trainer, run_dir, base, digest, source.fingerprint, classes, say)
+        if processes.main:
+            _drop_checkpoints(run_dir)
         if mirror:
             mirror.update(finished=True)
         return processes.share(result)
@@ -130,9 +142,15 @@ def _check_share(processes: Processes, config: TrainConfig) -> None:
 def _open_finished(run_dir: Path, method: str, mirror: Mirror | None, say) -> dict:
     """Return the result of a finished training, and give its mirror what did not come there."""
     say(f"{run_dir} holds this training already, finished")
+    _drop_checkpoints(run_dir)  # where it was killed before it did
     if mirror and not is_finished(mirror.folder, method):
         mirror.update(finished=True)
     return read_json(run_dir / "result.json")
+
+
+def _drop_checkpoints(run_dir: Path) -> None:
+    """Give back the disk that a finished training needs no more: 10 GB for all of SD 1.5."""
+    shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
 
 
 def _heard(base: BaseLocation) -> dict:
@@ -259,7 +277,7 @@ def _finish(
     curve = RunLog.read_held_out(run_dir)
     result = {
         "steps": trainer.step,
-        "num_items": len(trainer.entries),
+        "num_items": trainer.num_items,
         "num_held_out": len(trainer.held_out),
         "held_out_loss_base": curve[0]["held_out_loss"],
         "held_out_loss": curve[-1]["held_out_loss"],
