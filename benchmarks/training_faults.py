@@ -14,7 +14,6 @@ import contextlib
 import os
 import random
 import resource
-import signal
 import sys
 import time
 import traceback
@@ -56,12 +55,11 @@ def command(run: Path, processes: int = 1, **changes) -> Callable:
 
 
 def start(action: Callable) -> int:
-    """Let `action` run in a fork, the leader of a group that dies as a whole; return its id."""
+    """Let `action` run in a fork; return its id."""
     pid = os.fork()
     if pid:
         return pid
     try:
-        os.setsid()
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         os._exit(action() or 0)
     except BaseException:
@@ -90,12 +88,11 @@ def finish(action: Callable) -> float:
 
 def kill(pid: int) -> None:
     """Kill a fork and all that it has started; what a launcher starts has groups of its own."""
-    family = psutil.Process(pid).children(recursive=True)
-    os.killpg(pid, signal.SIGKILL)
+    fork = psutil.Process(pid)
+    family = [fork, *fork.children(recursive=True)]
     for process in family:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    os.waitpid(pid, 0)
     psutil.wait_procs(family)
 
 
