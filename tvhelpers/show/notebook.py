@@ -36,15 +36,13 @@ from tvhelpers.runtime import (
 )
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import generate
-from tvhelpers.score import language
-from tvhelpers.score.attributes import CORE, AttributeJudge, agreement
-from tvhelpers.score.colour import name_colour
-from tvhelpers.score.copying import MIN_HELD_OUT
 from tvhelpers.train.adapter_names import adapter_file
 from tvhelpers.train.trainer import split_items
 
 Outcome = TypeVar("Outcome")
+FEW_HELD_OUT = 20  # score.copying wants as many; it loads what most notebooks do not need
 SHIPPED_DATA = "flats-new-season"  # what mini's own adapter was trained on
+TRIAL_TRAIN = 600  # training pictures that copies are looked for among, in a trial
 _OURS: dict[str, str] = {}  # environment variables that we set ourselves
 COLAB_ROOT, DRIVE = Path("/content/textile-vision-work"), Path("/content/drive")
 FOLDER_ON_DRIVE = Path("MyDrive", "textile-vision")
@@ -136,8 +134,8 @@ class Settings:
         if data not in manifest.entries() and not (data and Path(data).exists()):
             print(f"what {adapter} was trained on is not at hand; {self.data} stands in for it")
             data = self.data
-        _, held_out = split_items(open_source(data), TrainConfig(eval_items=MIN_HELD_OUT))
-        if len(held_out) == MIN_HELD_OUT:
+        _, held_out = split_items(open_source(data), TrainConfig(eval_items=FEW_HELD_OUT))
+        if len(held_out) == FEW_HELD_OUT:
             print(f"trained on {data}")
             return data
         print(f"trained on {data}, whose {len(held_out)} held-out pictures are too few for copies")
@@ -171,7 +169,7 @@ class Settings:
         usable = [i for i in usable if source.captions[i].strip()]
         held = {*split_items(source, TrainConfig(eval_items=len(source)))[1].tolist()}
         found = [i for i in usable if i in held]
-        if len(found) < min(count, MIN_HELD_OUT) and found != usable:
+        if len(found) < min(count, FEW_HELD_OUT) and found != usable:
             print(f"{self.data} holds out {len(found)} such pictures: trained ones stand in too")
             found = usable
         if not found:
@@ -189,6 +187,8 @@ class Settings:
 
         Raises InputError where no item of the data states a category.
         """
+        from tvhelpers.score import language
+
         if self.drawn:
             sentences, asked = language.requests(seed, count, season)
             return sentences, [f"category={row['category']}" for row in asked], asked
@@ -200,6 +200,9 @@ class Settings:
     def right(self, real: Source, pixels: np.ndarray) -> dict[str, np.ndarray]:
         """Return {question: bool (N,)}: whether pixels uint8 (N, H, W, 3) show what the items of
         `real` state: of drawings by the judge, and of all the colour, measured."""
+        from tvhelpers.score.attributes import CORE, AttributeJudge, agreement
+        from tvhelpers.score.colour import name_colour
+
         colours = [name_colour(one).name for one in pixels]
         measured = [a == row["colour"] for a, row in zip(colours, real.attributes, strict=True)]
         wanted = [{name: row[name] for name in CORE if name in row} for row in real.attributes]
@@ -219,6 +222,9 @@ class Settings:
         """Return the figures of folders, kept beside them; `options` as in `score_folders`."""
         from tvhelpers.score.folder import score_folders
 
+        if self.quick and options.get("train"):  # the first of them: all take their time to read
+            source = open_source(options["train"])
+            options["train"] = Part(source, [*range(min(len(source), TRIAL_TRAIN))])
         cache = self.root / "artifacts" / "scores"
         score = partial(score_folders, dirs, cache=cache, **options)
         return self.apart(name, lambda folder: score(folder.with_name(folder.name + ".json")))
