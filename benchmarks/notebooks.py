@@ -80,6 +80,21 @@ def artefacts(root: Path) -> dict[str, str]:
     }
 
 
+def kill_each(notebooks: list[Path], first: dict[str, float], root: Path, out: Path) -> dict:
+    """Kill each notebook at random moments and then run it to its end; return when it was killed.
+
+    What was done before a kill is not done again, so later kills come sooner.
+    """
+    chance, kills = random.Random(0), {}
+    for path in notebooks:
+        latest = [first[path.stem] * 0.95**2 / (number + 1) for number in range(KILLS)]
+        moments = [round(chance.uniform(2, end), 1) for end in latest]
+        killed = [kill_after(path, root, out, moment) for moment in moments]
+        kills[path.stem] = {"after_seconds": moments, "killed": killed}
+        seconds(path, root, out)
+    return kills
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("work_dir", type=Path)
@@ -102,23 +117,15 @@ def main() -> None:
     wanted = artefacts(whole)
     scrap = options.work_dir / "scrap.ipynb"
     second = {path.stem: seconds(path, whole, scrap) for path in notebooks}
-    chance, kills = random.Random(0), {}
-    for path in notebooks:
-        # what was done before a kill is not done again, so later kills come sooner
-        latest = [first[path.stem] * 0.95**2 / (number + 1) for number in range(KILLS)]
-        moments = [round(chance.uniform(2, end), 1) for end in latest]
-        kills[path.stem] = {
-            "after_seconds": moments,
-            "killed": [kill_after(path, broken, scrap, moment) for moment in moments],
-        }
-        seconds(path, broken, scrap)
-    found = artefacts(broken)
-    different = sorted(key for key in {*wanted, *found} if wanted.get(key) != found.get(key))
-    result = {"first_run_seconds": first, "second_run_seconds": second, "kills": kills}
+    result = {"first_run_seconds": first, "second_run_seconds": second}
     result["first_run_total"] = round(sum(first.values()), 1)
     result["second_run_total"] = round(sum(second.values()), 1)
-    result |= {"artefacts": len(wanted), "different_after_kills": different}
     result["second_run_changed"] = sorted(k for k, v in artefacts(whole).items() if wanted[k] != v)
+    print(result, flush=True)
+    kills = kill_each(notebooks, first, broken, scrap)
+    found = artefacts(broken)
+    different = sorted(key for key in {*wanted, *found} if wanted.get(key) != found.get(key))
+    result |= {"kills": kills, "artefacts": len(wanted), "different_after_kills": different}
     write_result("notebooks", result)
 
 
