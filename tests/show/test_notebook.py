@@ -66,6 +66,7 @@ def test_the_environment_overrides_the_form(monkeypatch, tmp_path, colab):
     found = notebook.settings("sd15", "t4", "fashion-synthesis", use_drive=True)
     assert (found.base, found.preset, found.data) == ("mini", "smoke", "flats")
     assert found.root == tmp_path / "mine" and found.quick and not colab.calls
+    assert notebook.settings("mini").root == tmp_path / "mine"  # the cell is run again
 
 
 def test_colab_keeps_results_on_its_disk_or_on_drive_as_the_form_says(colab, tmp_path):

@@ -233,8 +233,8 @@ def _caption(row: dict, attributes: dict[str, str], place: str) -> str:
     caption = text(row.get("caption") or row.get("text"))
     if not caption and "category" not in attributes:
         raise InputError(
-            f"{place} has no caption, text or category; add one, or name the column with --columns "
-            f"caption=COLUMN (it has {some(row)})"
+            f"{place} has no caption, text or category; add one, or name it: "
+            f"data convert --columns caption=COLUMN (it has {some(row)})"
         )
     return caption or describe(attributes)
 

@@ -44,6 +44,8 @@ def open_source(
     """
     if photos:
         return open_highres(open_source(name_or_path, columns, **reading), photos)
+    if not str(name_or_path):
+        raise InputError("no data were named; give a folder, a file, or a name of the manifest")
     row = manifest.entries().get(str(name_or_path))
     if row and row["kind"] == "flats":
         return FlatsSource(name=str(name_or_path), **(row.get("params") or {}))

@@ -277,7 +277,9 @@ def settings(
     if drive:
         _bring_data("fashion-synthesis" if data == "auto" else data)
     data = data if data != "auto" else _data()
-    os.environ["TV_ROOT"] = _OURS["TV_ROOT"] = str(root)
+    if not _given_root():
+        _OURS["TV_ROOT"] = str(root)
+    os.environ["TV_ROOT"] = str(root)
     if base != "mini" and on_colab():
         _take_token()
     chosen = Settings(base, preset, data, root, drive)
@@ -360,9 +362,14 @@ def _bring_data(name: str) -> None:
                 shutil.copyfile(path, aside)
 
 
+def _given_root() -> str:
+    """Return the user's TV_ROOT, "" where there is none but what this cell set when it ran."""
+    given = os.environ.get("TV_ROOT", "")
+    return given if given != _OURS.get("TV_ROOT") else ""
+
+
 def _root(use_drive: bool) -> Path:
-    given = os.environ.get("TV_ROOT")
-    if given and given != _OURS.get("TV_ROOT"):  # not what this cell set when it ran before
+    if given := _given_root():
         return Path(given)
     if not on_colab():
         return Path("work")
