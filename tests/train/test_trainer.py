@@ -265,7 +265,7 @@ def test_ctrl_c_in_a_preview_stops_where_it_says(settings, tmp_path):
     train(config, run, say=lambda text: None)
     name = "adapter.safetensors"
     assert (run / name).read_bytes() == (whole / name).read_bytes()
-    (run / name).unlink()  # lost, and written again from the last checkpoint
+    (run / name).unlink()  # lost, and trained again: a finished run keeps no checkpoint
     train(config, run, say=lambda text: None)
     assert (run / name).read_bytes() == (whole / name).read_bytes()
 

@@ -71,6 +71,7 @@ class PromptStudio:
         self.sampler, self.folder = sampler, Path(folder)
         self.words = {"category": tuple(categories), "colour": tuple(colours)}
         self.made: list[dict] = []  # records of this sitting, newest first, with their pictures
+        self._drawn: int | None = None  # the seed of the last drawing, cancelled or not
         self._thread: threading.Thread | None = None
         self._cancel = threading.Event()
         self._controls(prompt)
@@ -150,14 +151,14 @@ class PromptStudio:
 
     def draw(self) -> Image.Image:
         """Draw what the controls say, show it, and return the picture."""
-        typed = not self.made or self.seed.value != self.made[0]["record"]["seed"]
+        typed = self.seed.value != self._drawn
         request = Request(
             (self.prompt.value,),
             seed=self.seed.value if self.lock.value or typed else random.randrange(2**31),
             steps=self.steps.value,
             guidance=self.guidance.value,
         )
-        self.seed.value = request.seed
+        self.seed.value = self._drawn = request.seed
         self.progress.max, self.progress.value = request.steps, 0
         self._say("Drawing…")
         drawn = self.sampler.sample(

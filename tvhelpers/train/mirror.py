@@ -68,7 +68,7 @@ class Mirror:
             trees = [self.run_dir / name for name in TREES]
             trained = [path for tree in trees for path in tree.rglob("*") if path.is_file()]
             files = [*trained, *files]  # result.json, which marks the run as done, after them
-        newest = newest_first(self.run_dir / "checkpoints")[:1]
+        newest = [] if finished else newest_first(self.run_dir / "checkpoints")[:1]
         for path in [*files, *newest]:
             copy_checked(path, self.folder / path.relative_to(self.run_dir))
         for old in newest_first(self.folder / "checkpoints"):

@@ -44,6 +44,7 @@ from tvhelpers.runtime import (
 )
 from tvhelpers.train import diffusion
 from tvhelpers.train.adapter import check_adapter, kohya_path, save_adapter
+from tvhelpers.train.checkpoint import newest_first
 from tvhelpers.train.latents import LatentCache, open_cache
 from tvhelpers.train.loop import Loop
 from tvhelpers.train.mirror import Mirror
@@ -123,9 +124,7 @@ def train(
         finish = _finish if processes.main else lambda *rest: None
         result = finish(trainer, run_dir, base, digest, source.fingerprint, classes, say)
         if processes.main:
-            _drop_checkpoints(run_dir)
-        if mirror:
-            mirror.update(finished=True)
+            _close(run_dir, mirror)
         return processes.share(result)
 
 
@@ -142,14 +141,18 @@ def _check_share(processes: Processes, config: TrainConfig) -> None:
 def _open_finished(run_dir: Path, method: str, mirror: Mirror | None, say) -> dict:
     """Return the result of a finished training, and give its mirror what did not come there."""
     say(f"{run_dir} holds this training already, finished")
-    _drop_checkpoints(run_dir)  # where it was killed before it did
-    if mirror and not is_finished(mirror.folder, method):
-        mirror.update(finished=True)
+    done = mirror and is_finished(mirror.folder, method)
+    _close(run_dir, None if done and not newest_first(mirror.folder / "checkpoints") else mirror)
     return read_json(run_dir / "result.json")
 
 
-def _drop_checkpoints(run_dir: Path) -> None:
-    """Give back the disk that a finished training needs no more: 10 GB for all of SD 1.5."""
+def _close(run_dir: Path, mirror: Mirror | None) -> None:
+    """Give the mirror the result, then give back the disk that a finished training needs no more:
+    10 GB for all of SD 1.5."""
+    if mirror:
+        mirror.update(finished=True)
+    if mirror and mirror.failing:
+        return
     shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
 
 
