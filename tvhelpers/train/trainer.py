@@ -97,15 +97,14 @@ def train(
     scheduler = noise_schedule(base, config)
     train_items, held_out = split_items(source, config)
     classes = find_classes(config.classes, source.attributes) if config.classes else Classes()
-    request = {**to_dict(config), "data_fingerprint": source.fingerprint, "base_digest": digest}
-    request |= _heard(base)
+    named = {"data_fingerprint": source.fingerprint, "base_digest": digest, **_heard(base)}
     processes = Processes(device)
     _check_share(processes, config)
     say = say if processes.main else lambda text: None
     mirror = Mirror(config.mirror, run_dir, say) if config.mirror and processes.main else None
     with locked(make_dir(run_dir) / ".lock") if processes.main else contextlib.nullcontext():
         if processes.main:
-            _claim(run_dir, request, mirror)
+            _claim(run_dir, {**to_dict(config), **named}, mirror)
         if processes.share(processes.main and is_finished(run_dir, config.method)):
             return _open_finished(run_dir, config.method, mirror, say)
         say(f"device {device}, {str(dtype).removeprefix('torch.')}: {reason}")
