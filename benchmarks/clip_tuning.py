@@ -145,7 +145,8 @@ import numpy as np
 from tvhelpers.config import ClipTuning
 from tvhelpers.models.clip import Clip
 from tvhelpers.runtime import peak_memory
-from tvhelpers.train.clip_tuning import Pairs, tune_clip
+from tvhelpers.train.clip_pairs import Pairs
+from tvhelpers.train.clip_tuning import tune_clip
 rng = np.random.default_rng(0)
 rows = [{"category": str(i % 50)} for i in range(1100)]
 pixels = rng.integers(0, 256, (1100, 128, 128, 3), dtype=np.uint8)

@@ -15,8 +15,8 @@ from tvhelpers.models.clip import Clip
 from tvhelpers.models.clip_checks import phrases, zero_shot
 from tvhelpers.runtime import read_json
 from tvhelpers.train import clip_tuning
+from tvhelpers.train.clip_pairs import Pairs
 from tvhelpers.train.clip_tuning import (
-    Pairs,
     backward_in_pieces,
     contrastive_loss,
     interpolate,

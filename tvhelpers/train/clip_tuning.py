@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -21,52 +20,18 @@ from torch.nn import functional as F
 
 from tvhelpers.config import ClipTuning, InputError
 from tvhelpers.data.sources import Source
-from tvhelpers.data.split import split_by_product
-from tvhelpers.models.clip import Clip, at_side
-from tvhelpers.models.clip_checks import attribute_codes, fitting, phrases, zero_shot
-from tvhelpers.runtime import claim_dir, content_key, seed_for, write_json
+from tvhelpers.models.clip import Clip
+from tvhelpers.models.clip_checks import phrases, zero_shot
+from tvhelpers.runtime import claim_dir, seed_for, write_json
 from tvhelpers.train.checkpoint import load_checkpoint, save_checkpoint
+from tvhelpers.train.clip_pairs import Pairs, halves_of, pairs_of
 from tvhelpers.train.pretrain import soft_cross_entropy
 from tvhelpers.train.schedule import rate_factor
 
 LORA_TARGETS = r".*(q_proj|k_proj|v_proj|out_proj|fc1|fc2|visual_projection|text_projection)"
 MAX_SCALE = 100.0  # of the logits, as CLIP was trained
-HELD_OUT = 0.1  # of the items, whole products
 SHARES = [tenth / 10 for tenth in range(11)]  # of the way from before, that `trade_off` tries
 EVAL_BATCH = 64
-
-
-class Pairs:
-    """Pictures uint8 (N, S, S, 3) at a CLIP's own side, with captions and what they state.
-
-    The pictures lie in a nameless file on the disk: a large set needs little memory.  Raises
-    InputError for captions that are empty, or all the same.
-    """
-
-    def __init__(
-        self,
-        pixels: Iterable[np.ndarray],
-        captions: Sequence[str],
-        attributes: Sequence[dict[str, str]],
-        size: int,
-    ):
-        empty = sum(not caption.strip() for caption in captions)
-        if empty:
-            raise InputError(
-                f"{empty} of {len(captions)} captions are empty; give each picture one"
-            )
-        if len(set(captions)) < 2:
-            raise InputError("all captions are the same: there is nothing to tell apart")
-        self.pixels, digest = _on_disk(pixels, size)
-        if all(np.array_equal(one, self.pixels[0]) for one in self.pixels):
-            raise InputError("all pictures are the same: there is nothing to tell apart")
-        self.captions, self.attributes = list(captions), list(attributes)
-        self.fingerprint = content_key([digest, self.captions, self.attributes])
-        self.codes = attribute_codes(captions, attributes)
-
-    def fits(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return 1.0 (n, n) where the caption of picture i is true of picture j, among `rows`."""
-        return fitting(*(part[rows] for part in self.codes)).float()
 
 
 def tune_clip(
@@ -133,18 +98,18 @@ def tune_on_source(
     `Clip(out)`.  Raises InputError as `tune_clip` and `Pairs` do, and where the kept pictures show
     fewer than two categories.
     """
-    train, held_out = _halves(source, config.seed)
-    replayed, kept = _halves(keep, config.seed) if keep else ([], [])
+    train, held_out = halves_of(source, config.seed)
+    replayed, kept = halves_of(keep, config.seed) if keep else ([], [])
     kept = [i for i in kept if "category" in keep.attributes[i]]
     if keep and len({keep.attributes[i]["category"] for i in kept}) < 2:
         raise InputError(
             f"the held-out pictures of {keep.name} show fewer than two categories, and naming "
             "these tells what is kept; give another source to keep"
         )
-    both = _pairs(clip.size, (source, train), (keep, replayed))
-    held_out = _pairs(clip.size, (source, held_out))
+    both = pairs_of(clip.size, (source, train), (keep, replayed))
+    held_out = pairs_of(clip.size, (source, held_out))
     result, before = tune_clip(clip, both, held_out, config, out)
-    kept = _pairs(clip.size, (keep, kept)) if keep else None
+    kept = pairs_of(clip.size, (keep, kept)) if keep else None
     best, curve = trade_off(clip, before, held_out, kept, config.forgotten)
     share = best if config.share < 0 else config.share
     clip.model.load_state_dict(interpolate(clip, before, share))
@@ -153,30 +118,6 @@ def tune_on_source(
     folder = Path(out) / "clip"
     clip.save(folder)
     return {**result, "clip": str(folder)}
-
-
-def _halves(source: Source, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the items to train on and the held-out ones."""
-    splits = np.array(source.splits)
-    own, held = np.isin(splits, ("", "train")), splits == "val"
-    if not held.any():
-        held = own & split_by_product(source.product_ids, HELD_OUT, seed)
-    return np.flatnonzero(own & ~held), np.flatnonzero(held)
-
-
-def _pairs(size: int, *parts: tuple[Source, Sequence[int]]) -> Pairs:
-    """Return some items of sources; what a caption states is true of its own source alone, or
-    drawings and photos of one kind would be drawn together."""
-    items = [(place, source, int(i)) for place, (source, rows) in enumerate(parts) for i in rows]
-    return Pairs(
-        (source.pixels(i) for _, source, i in items),
-        [source.captions[i] for _, source, i in items],
-        [
-            source.attributes[i] and {**source.attributes[i], "source": str(p)}
-            for p, source, i in items
-        ],
-        size,
-    )
 
 
 def interpolate(
@@ -352,18 +293,6 @@ def _trainable(model, config: ClipTuning):
     adapted = get_peft_model(model.requires_grad_(False), lora)
     clip_scale(adapted).requires_grad_(True)
     return adapted.train()
-
-
-def _on_disk(pixels: Iterable[np.ndarray], size: int) -> tuple[np.ndarray, str]:
-    """Return pictures uint8 (N, size, size, 3), mapped into memory, and the digest of them all."""
-    digest = hashlib.sha256()
-    with tempfile.TemporaryFile() as file:
-        for one in pixels:
-            data = at_side(one, size).tobytes()
-            digest.update(data)
-            file.write(data)
-        file.flush()
-        return np.memmap(file, np.uint8, "r+").reshape(-1, size, size, 3), digest.hexdigest()
 
 
 def _digest(model) -> str:
