@@ -53,8 +53,8 @@ def written(work: Path):
 def costs(clip: Clip, variants: list[dict], captions, labels) -> dict:
     """Return {decoding: {check: share, and cost against the right decoding with its interval}}."""
     found, right = {}, None
-    for name in variants[0]:
-        seen = answers(clip, [variant[name] for variant in variants], captions, labels)
+    pictures = {name: [variant[name] for variant in variants] for name in variants[0]}
+    for name, seen in answers(clip, pictures, captions, labels).items():
         results = {check: mean_score(check, *hits) for check, hits in seen.items()}
         right = right or results
         found[name] = {}

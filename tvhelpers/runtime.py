@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import json
 import os
 import shutil
@@ -275,14 +276,18 @@ def replace_dir(aside: Path, path: Path) -> None:
         shutil.rmtree(aside)  # another process finished the same work first
 
 
-def quiet_libraries() -> None:
-    """Silence the progress bars and advice of diffusers and transformers, not their errors."""
+def quiet_imports() -> None:
+    """Silence the advice that diffusers and transformers give when they are imported."""
     for name in ("DIFFUSERS_VERBOSITY", "TRANSFORMERS_VERBOSITY"):
-        os.environ.setdefault(name, "error")  # read when they are imported, and give advice then
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
+        os.environ.setdefault(name, "error")
 
-    for logging in (diffusers_logging, transformers_logging):
+
+def quiet_libraries(*names: str) -> None:
+    """Silence the progress bars and advice, not the errors, of "diffusers" and "transformers", by
+    default both; imports what it names, which takes seconds."""
+    quiet_imports()
+    for name in names or ("diffusers", "transformers"):
+        logging = importlib.import_module(f"{name}.utils.logging")
         logging.set_verbosity_error()
         logging.disable_progress_bar()
 

@@ -80,6 +80,22 @@ def test_a_request_that_was_stopped_goes_on(sampler, tmp_path, monkeypatch):
     assert "already" in said[0]
 
 
+@pytest.mark.parametrize("name", ["tiny", "mini"])
+def test_what_is_drawn_already_is_opened_without_the_pipeline(name, tiny_base, tmp_path):
+    base = str(tiny_base) if name == "tiny" else name
+    request = Request(("a red dress",), steps=1)
+    first, again = Sampler(base, device="cpu"), Sampler(base, device="cpu")
+    records = generate(first, request, tmp_path, say=quiet)
+    assert generate(again, request, tmp_path, say=quiet) == records
+    assert first.loaded and not again.loaded
+    unet = load_part(find_base(base), "unet")
+    assert again.identity["base_revision"] == unet_digest(unet)
+    assert again.identity["scheduler"] == type(first.pipe.scheduler).__name__
+    with torch.no_grad():
+        unet.conv_in.weight[0, 0, 0, 0] += 1
+    assert unet_digest(unet) != again.identity["base_revision"]
+
+
 def test_another_requests_folder_is_refused(sampler, tmp_path):
     generate(sampler, Request(("a red dress",), steps=2), tmp_path, say=quiet)
     before = pictures(tmp_path)
@@ -130,7 +146,8 @@ def test_unknown_bases_and_missing_adapters(tiny_base, tmp_path):
     with pytest.raises(InputError, match="no model_index"):
         find_base(str(tmp_path))
     with pytest.raises(InputError, match="cannot be loaded"):
-        Sampler("nobody/no-such-model")
+        generate(Sampler("nobody/no-such-model"), Request(("a",)), tmp_path / "out", say=quiet)
+    assert not (tmp_path / "out").exists()
     with pytest.raises(InputError, match="comes with no adapter"):
         find_adapter(find_base(str(tiny_base)), "shipped")
     with pytest.raises(InputError, match="does not exist"):
@@ -194,7 +211,8 @@ def test_weights_missing_from_a_base_are_said(tiny_base, tmp_path):
         del weights[max(weights)]
         save_file(weights, path, {"format": "pt"})
         with pytest.raises(InputError, match=f"the {part} of .* 1 weights are missing"):
-            Sampler(str(folder), device="cpu")
+            generate(Sampler(str(folder), device="cpu"), Request(("a",)), tmp_path / "out")
+        assert not (tmp_path / "out").exists()
         path.write_bytes(before)
 
 

@@ -61,7 +61,7 @@ def _load_captioner(model: str, device: str, max_new_tokens: int) -> Callable[[l
     import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    quiet_libraries()
+    quiet_libraries("transformers")
     try:
         processor = AutoProcessor.from_pretrained(model)
         network = AutoModelForImageTextToText.from_pretrained(model).to(device).eval()

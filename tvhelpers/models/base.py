@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 
 from tvhelpers import manifest
 from tvhelpers.config import InputError
@@ -17,6 +18,7 @@ from tvhelpers.models.clip import find_clip
 from tvhelpers.runtime import make_dir, quiet_libraries, read_json, replace_dir, write_json
 
 ABOUT_FILE = "base.json"  # in the folder of a pipeline that was trained here
+DRAWING_SCHEDULER = "DPMSolverMultistepScheduler"  # DPM-Solver++ (2M), whatever the base has
 TEXT_ENCODER_DIR = "text_encoder"  # beside an adapter that was trained with a tuned one
 CLASSES = {
     "unet": ("diffusers", "UNet2DConditionModel"),
@@ -117,15 +119,16 @@ def load_part(base: BaseLocation, part: str, dtype: torch.dtype = torch.float32)
 
 
 def load_pipeline(base: BaseLocation):
-    """Return the base's StableDiffusionPipeline, fp32 on the CPU, with DPM-Solver++ (2M).
+    """Return the base's StableDiffusionPipeline, fp32 on the CPU, with the DRAWING_SCHEDULER.
 
     Raises InputError where it cannot be had.
     """
     parts = {part: load_part(base, part) for part in CLASSES}
-    from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline  # quiet by now
+    import diffusers  # quiet by now
 
-    parts["scheduler"] = DPMSolverMultistepScheduler.from_config(parts["scheduler"].config)
-    pipe = StableDiffusionPipeline(
+    kind = getattr(diffusers, DRAWING_SCHEDULER)
+    parts["scheduler"] = kind.from_config(parts["scheduler"].config)
+    pipe = diffusers.StableDiffusionPipeline(
         **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
     )
     pipe.set_progress_bar_config(disable=True)
@@ -154,8 +157,25 @@ def unet_digest(unet) -> str:
 
     An fp16 and an fp32 copy of the same weights have the same digest; a bf16 copy has another.
     """
+    return _digest(sorted(unet.state_dict().items()))
+
+
+def base_digest(base: BaseLocation) -> str:
+    """Return `unet_digest` of a base's UNet; one in a file of its own is not loaded for it.
+
+    Raises InputError where it cannot be had.
+    """
+    path = Path(base.path) / "unet" / "diffusion_pytorch_model.safetensors"
+    try:
+        with safe_open(path, "pt") as file:
+            return _digest((name, file.get_tensor(name)) for name in sorted(file.keys()))
+    except (OSError, SafetensorError):
+        return unet_digest(load_part(base, "unet"))
+
+
+def _digest(weights: Iterable[tuple[str, torch.Tensor]]) -> str:
     digest = hashlib.sha256()
-    for name, weight in sorted(unet.state_dict().items()):
+    for name, weight in weights:
         head = weight.flatten()[:64].to("cpu", torch.float16)
         digest.update(f"{name}{tuple(weight.shape)}".encode() + head.numpy().tobytes())
     return digest.hexdigest()[:16]
@@ -192,7 +212,7 @@ def write_pipeline(pipe, base: BaseLocation, folder: Path, scheduler=None, **abo
 @contextlib.contextmanager
 def _readable(base: BaseLocation, part: str):
     """Turn the many errors of a broken folder or an unreachable hub into one InputError."""
-    quiet_libraries()
+    quiet_libraries(CLASSES[part][0])
     try:
         with (
             warnings.catch_warnings()

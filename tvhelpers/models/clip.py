@@ -134,7 +134,7 @@ def class_embeddings(clip: Clip, texts_of: dict[str, list[str]]) -> torch.Tensor
 
 def _load(path: str) -> tuple:
     """Return (model, tokenizer) of a folder or hub id; raises ValueError for half a CLIP."""
-    quiet_libraries()
+    quiet_libraries("transformers")
     from transformers import AutoModel, AutoTokenizer
 
     own = any((Path(path) / file).exists() for file in ("vocab.json", "tokenizer.json"))

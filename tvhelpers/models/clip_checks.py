@@ -147,19 +147,40 @@ def neighbours(images: torch.Tensor, row: int, count: int) -> list[int]:
 
 def answers(
     clip: Clip,
-    pixels: Sequence[np.ndarray],
+    variants: dict[str, Sequence[np.ndarray]],
     captions: Sequence[str],
     attributes: Sequence[dict[str, str]],
     names: Sequence[str] = ("category", "colour"),
-) -> dict[str, tuple[np.ndarray, list[str]]]:
-    """Return {check: (right or wrong, one an item; the items' captions)} of all checks on one set
-    of pictures.
+) -> dict[str, dict[str, tuple[np.ndarray, list[str]]]]:
+    """Return {variant: {check: (right or wrong, one an item; the items' captions)}} of all checks
+    on {variant: pictures of the items}.
 
     Pictures of one caption share one ranking: the captions are the groups of an interval.  `names`
     are the attributes that are named without training and swapped; those that no item states are
     passed over.
     """
-    images, texts = clip.images(pixels), clip.texts(captions)
+    once = _TextsOnce(clip)
+    return {
+        variant: _answers(once, clip.images(pixels), captions, attributes, names)
+        for variant, pixels in variants.items()
+    }
+
+
+class _TextsOnce:
+    """The text side of a CLIP, which reads every text once."""
+
+    def __init__(self, clip: Clip):
+        self.clip, self.read = clip, {}
+
+    def texts(self, texts: Sequence[str]) -> torch.Tensor:
+        new = [text for text in dict.fromkeys(texts) if text not in self.read]
+        if new:
+            self.read |= zip(new, self.clip.texts(new), strict=True)
+        return torch.stack([self.read[text] for text in texts])
+
+
+def _answers(clip: Clip | _TextsOnce, images: torch.Tensor, captions, attributes, names) -> dict:
+    texts = clip.texts(captions)
     aware = fitting(*attribute_codes(captions, attributes))
     found = {}
     for name in names:

@@ -7,22 +7,26 @@ import json
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from PIL import Image
 
 from tvhelpers.config import InputError
-from tvhelpers.models import baseline
 from tvhelpers.models.base import (
+    DRAWING_SCHEDULER,
     TEXT_ENCODER_DIR,
+    base_digest,
     find_base,
     load_pipeline,
+    text_digest,
     unet_digest,
     with_text_encoder,
 )
+from tvhelpers.models.baseline import Classes, read_classes, told
 from tvhelpers.models.clip import cut_off
 from tvhelpers.runtime import (
     atomic_path,
@@ -38,13 +42,13 @@ from tvhelpers.runtime import (
 from tvhelpers.sample.grid import save_grid
 from tvhelpers.sample.request import Request
 from tvhelpers.train.adapter import fold_adapter, load_adapter
-from tvhelpers.train.adapter_names import adapter_file, read_adapter
+from tvhelpers.train.adapter_names import adapter_file, read_about, read_adapter
 
 SAY_SECONDS = 2.0  # between two lines about pictures; the last picture always has one
 
 
 class Sampler:
-    """A loaded base with or without an adapter, ready to draw."""
+    """A base with or without an adapter that draws; loaded when it first does."""
 
     def __init__(
         self,
@@ -55,41 +59,73 @@ class Sampler:
         text_encoder: str = "",
         language: bool = True,
     ):
-        """Load `base`; `adapter` is "shipped", "none" or a path, by default shipped where the base
+        """Find `base`; `adapter` is "shipped", "none" or a path, by default shipped where the base
         has one.  `text_encoder` is a tuned CLIP, by default the one beside the adapter, if it was
-        trained with one.  Without `language`, every prompt is read as the empty one."""
-        self.base = find_base(base)
-        path = find_adapter(self.base, adapter)
-        # A missing or broken file is said before the long loading.
-        heard = read_adapter(path).about.get("text_encoder_digest") if path else None
-        text_encoder = text_encoder or (own_text_encoder(path) if heard else "")
+        trained with one.  Without `language`, every prompt is read as the empty one.
+
+        Raises InputError for what is not there.
+        """
+        self.name, self.base = base, find_base(base)
+        self.adapter = find_adapter(self.base, adapter)
+        heard = read_about(self.adapter).get("text_encoder_digest") if self.adapter else None
+        text_encoder = text_encoder or (own_text_encoder(self.adapter) if heard else "")
         self.base = with_text_encoder(self.base, text_encoder)
+        self._text_digest = text_digest(self.base) if text_encoder else ""
+        if self._text_digest and heard not in (None, self._text_digest):
+            raise InputError(
+                f"adapter {self.adapter} was trained with another text encoder than "
+                f"{text_encoder}; give --text-encoder the one of its training"
+            )
         self.device = choose_device(device)
         self.dtype, self.dtype_reason = choose_dtype(dtype, self.device)
-        self.pipe = load_pipeline(self.base)
-        digest = unet_digest(self.pipe.unet)  # of the weights as they are stored
-        self.pipe.to(self.device, self.dtype)
-        self.identity = {
-            "base": base,
-            "base_revision": self.base.revision or digest,
-            "adapter_sha256": path and file_sha256(path),
-            "scheduler": type(self.pipe.scheduler).__name__,
-        }
-        if text_encoder:
-            self.identity["text_encoder"] = unet_digest(self.pipe.text_encoder)
-            if heard not in (None, self.identity["text_encoder"]):
-                raise InputError(
-                    f"adapter {path} was trained with another text encoder than {text_encoder}; "
-                    "give --text-encoder the one of its training"
-                )
-        if path:
-            load_adapter(self.pipe, path, base, digest)
+        self.language = language
+        self.classes = read_classes(self.base.path) if language else Classes()
         self._lock = threading.Lock()  # a pipeline draws one batch at a time
+        self._pipe = None
         self.folded: float | None = None  # the strength that the adapter was added with
-        self.classes = baseline.read_classes(self.base.path)
-        if not language:
-            self.classes, self.identity["language"] = baseline.Classes(), False
-        self.own_size = self.pipe.unet.config.sample_size * self.pipe.vae_scale_factor
+
+    @cached_property
+    def identity(self) -> dict:
+        """What a picture depends on beside its request: JSON; the pipeline is not loaded for it."""
+        who = {
+            "base": self.name,
+            "base_revision": self.base.revision or base_digest(self.base),
+            "adapter_sha256": self.adapter and file_sha256(self.adapter),
+            "scheduler": DRAWING_SCHEDULER,
+        }
+        who |= {"text_encoder": self._text_digest} if self._text_digest else {}
+        return who if self.language else {**who, "language": False}
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the pipeline is in memory."""
+        return self._pipe is not None
+
+    @property
+    def pipe(self):
+        """The diffusers pipeline, loaded where it is not yet.
+
+        Raises InputError for a base or an adapter that is damaged, and for two that do not fit.
+        """
+        if self._pipe is None:
+            with self._lock:
+                self._pipe = self._pipe or self._load()
+        return self._pipe
+
+    def _load(self):
+        if self.adapter:  # a broken one is said before the long loading
+            read_adapter(self.adapter)
+        pipe = load_pipeline(self.base)
+        digest = unet_digest(pipe.unet)  # of the weights as they are stored
+        pipe.to(self.device, self.dtype)
+        if self.adapter:
+            load_adapter(pipe, self.adapter, self.name, digest)
+        return pipe
+
+    @property
+    def own_size(self) -> int:
+        """The pixels a side that the base draws by itself."""
+        return self.pipe.unet.config.sample_size * self.pipe.vae_scale_factor
 
     def sample(
         self,
@@ -107,7 +143,7 @@ class Sampler:
         A picture starts from the noise of its seed, whatever the batch.  `strength` scales the
         adapter; `on_step(step)` is called after each step, and ends the drawing by raising.
         """
-        size = size or self.own_size
+        pipe, size = self.pipe, size or self.own_size
 
         def after_step(pipe, step, timestep, tensors):
             if on_step:
@@ -118,10 +154,10 @@ class Sampler:
             batch = jobs[start : start + batch_size]
             # On the CPU, so that a seed means the same noise on every device.
             generators = [torch.Generator("cpu").manual_seed(seed) for _, _, seed in batch]
-            told = self._told([prompt for _, prompt, _ in batch], guidance)
-            with self._lock, told as prompts:
+            reading = self._told([prompt for _, prompt, _ in batch], guidance)
+            with self._lock, reading as prompts:
                 scale = self._with_strength(strength)
-                pictures = self.pipe(
+                pictures = pipe(
                     prompts,
                     num_inference_steps=steps,
                     guidance_scale=guidance,
@@ -136,13 +172,13 @@ class Sampler:
 
     def _with_strength(self, strength: float) -> dict:
         """Give the adapter its strength, and return what the pipeline must be told of it."""
-        if self.identity["adapter_sha256"] is None:
+        if self.adapter is None:
             return {}
         if self.dtype != torch.float32:  # too coarse to add an adapter to
             return {"cross_attention_kwargs": {"scale": strength}}
         if strength != self.folded:
             self.folded = None  # unknown, should this be stopped half-way
-            for model in (self.pipe.unet, self.pipe.text_encoder):
+            for model in (self._pipe.unet, self._pipe.text_encoder):
                 fold_adapter(model, strength)
             self.folded = strength
         return {}
@@ -155,7 +191,7 @@ class Sampler:
             yield prompts
             return
         labels = [self.classes.label_of(prompt) for prompt in prompts]
-        with baseline.told(self.pipe.unet, labels, guidance > 1):
+        with told(self._pipe.unet, labels, guidance > 1):
             yield [""] * len(prompts)
 
     def cut_off(self, prompt: str) -> str:
@@ -218,10 +254,10 @@ def generate(
     dtype = str(sampler.dtype).removeprefix("torch.")
     # As it is read again: with lists.
     request_json = json.loads(json.dumps({**asked, **sampler.identity, "dtype": dtype}))
+    if not (out_dir / "request.json").exists():
+        _warn_of_cuts(sampler, request.prompts)  # loads it: what cannot be loaded makes no folder
     with locked(make_dir(out_dir) / ".lock"):
         claim_dir(out_dir, request_json, "request")
-        for prompt in request.prompts:
-            _warn_of_cut(sampler, prompt)
         records = _whole_records(out_dir)
         todo = [job for job in request.jobs() if job[0] not in records]
         if not todo and (out_dir / "grid.png").exists():
@@ -268,12 +304,13 @@ def _draw(
             yield record
 
 
-def _warn_of_cut(sampler: Sampler, prompt: str) -> None:
-    if cut := sampler.cut_off(prompt):
-        limit = sampler.pipe.tokenizer.model_max_length
-        warnings.warn(
-            f"prompt {prompt[:40]!r}... is over {limit} tokens; cut off: {cut!r}", stacklevel=3
-        )
+def _warn_of_cuts(sampler: Sampler, prompts: Sequence[str]) -> None:
+    limit = sampler.pipe.tokenizer.model_max_length
+    for prompt in prompts:
+        if cut := sampler.cut_off(prompt):
+            warnings.warn(
+                f"prompt {prompt[:40]!r}... is over {limit} tokens; cut off: {cut!r}", stacklevel=3
+            )
 
 
 def _whole_records(out_dir: Path) -> dict[int, dict]:

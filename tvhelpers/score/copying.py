@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy.stats import binom
 
 from tvhelpers.config import InputError, TrainConfig
 from tvhelpers.data.sources import open_source
@@ -97,6 +96,8 @@ def copying(drawn: np.ndarray, held_out: np.ndarray, groups=None) -> Result:
 
 def _share_within(drawn: np.ndarray, held_out: np.ndarray, limit: float) -> tuple:
     """Return the share of drawn pictures within the limit's lower end, the limit, its upper end."""
+    from scipy.stats import binom  # takes a second or two to import
+
     count = len(held_out)
     ranks = binom.ppf([0.025, 0.975], count, limit).astype(int)
     below, above = ranks[0] - 1, ranks[1]  # held-out pictures in order, from 0

@@ -17,7 +17,7 @@ from tvhelpers.runtime import (
     choose_dtype,
     computes_bfloat16,
     make_dir,
-    quiet_libraries,
+    quiet_imports,
     versions,
 )
 from tvhelpers.show.notebook_settings import Settings
@@ -29,7 +29,7 @@ FOLDER_ON_DRIVE = Path("MyDrive", "textile-vision")
 
 def start() -> None:
     """Print versions, device, dtype and why; raise InputError where a library would break later."""
-    quiet_libraries()
+    quiet_imports()
     _check_torchao()
     device = choose_device()
     dtype, reason = choose_dtype("auto", device)

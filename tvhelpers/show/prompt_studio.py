@@ -98,7 +98,7 @@ class PromptStudio:
         self.strength = W.FloatSlider(
             1.0, min=0, max=1.5, step=0.1, description="Adapter", style=style
         )
-        self.strength.disabled = self.sampler.identity["adapter_sha256"] is None
+        self.strength.disabled = self.sampler.adapter is None
         self.go = W.Button(description="Generate", button_style="primary")
         self.stop = W.Button(description="Cancel", disabled=True)
         self.keep = W.Button(description="Save", disabled=True)
@@ -160,7 +160,7 @@ class PromptStudio:
         )
         self.seed.value = self._drawn = request.seed
         self.progress.max, self.progress.value = request.steps, 0
-        self._say("Drawing…")
+        self._say("Drawing…" if self.sampler.loaded else "Loading the model, then drawing…")
         drawn = self.sampler.sample(
             request.jobs(),
             steps=request.steps,

@@ -218,7 +218,20 @@ def read_adapter(path: Path) -> Adapter:
     whole = {name: _layer(path, name, layers[name], alphas) for name in sorted(layers)}
     if _text_width(whole) == XL_TEXT_WIDTH:
         raise _is_xl(path)
-    return Adapter(whole, json.loads(metadata.get("tvhelpers", "{}")))
+    return Adapter(whole, _about(metadata))
+
+
+def read_about(path: Path) -> dict:
+    """Return what was written here about an adapter ("base", "base_digest", ...), {} for one made
+    elsewhere; its weights are not read.
+
+    Raises InputError for a missing file and for one that is not safetensors.
+    """
+    return _about(read_metadata(path))
+
+
+def _about(metadata: dict[str, str]) -> dict:
+    return json.loads(metadata.get("tvhelpers", "{}"))
 
 
 def read_metadata(path: Path) -> dict[str, str]:

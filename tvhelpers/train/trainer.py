@@ -20,12 +20,12 @@ from tvhelpers.data.split import split_by_product
 from tvhelpers.models.base import (
     TEXT_ENCODER_DIR,
     BaseLocation,
+    base_digest,
     find_base,
     load_part,
     own_resolution,
     save_pipeline,
     text_digest,
-    unet_digest,
     with_text_encoder,
 )
 from tvhelpers.models.baseline import Classes, add_classes, find_classes, forgetful
@@ -92,9 +92,9 @@ def train(
     root = root or root_dir()
     device = choose_device(config.device)
     dtype, reason = choose_dtype(config.dtype, device)
-    unet = load_part(base, "unet")
-    digest = unet_digest(unet)
-    scheduler = noise_schedule(base, config)
+    digest = base_digest(base)
+    if not is_finished(run_dir, config.method):  # loading takes seconds
+        unet, scheduler = load_part(base, "unet"), noise_schedule(base, config)
     train_items, held_out = split_items(source, config)
     classes = find_classes(config.classes, source.attributes) if config.classes else Classes()
     named = {"data_fingerprint": source.fingerprint, "base_digest": digest, **_heard(base)}
