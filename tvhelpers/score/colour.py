@@ -6,6 +6,7 @@ pattern or the background leave it open, it abstains.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +53,7 @@ MIN_LEAD = 0.17  # over the second name, of all garment pixels
 MIN_TOP = 0.4  # of all garment pixels
 MIXED_TOP, MIXED_PARTS, MIXED_NEAR = 0.55, 0.1, 15.0  # see _unmixed: shares, and CIELAB units
 LEVELS = 4  # colours are looked up in steps of so many of 255
+UNKNOWN = -2  # not looked up yet
 RULES = [EXAMPLES, MIN_SHARE, MIN_LEAD, MIN_TOP, MIXED_TOP, MIXED_PARTS, MIXED_NEAR, LEVELS]
 
 
@@ -87,9 +89,19 @@ def name_colour(pixels: np.ndarray, mask: np.ndarray | None = None) -> ColourNam
 
 def _names(pixels: np.ndarray) -> np.ndarray:
     """Return the number of the nearest name (N,) of pixels (N, 3), each colour looked up once."""
-    coarse = pixels // LEVELS * LEVELS + LEVELS // 2
-    colours, where = np.unique(coarse, axis=0, return_inverse=True)
-    return nearest_names(to_lab(colours))[where.ravel()]
+    steps = -(-256 // LEVELS)
+    codes = np.ravel_multi_index(tuple((pixels // LEVELS).T), (steps,) * 3)
+    new = np.unique(codes[_found(steps)[codes] == UNKNOWN])
+    if len(new):
+        colours = np.stack(np.unravel_index(new, (steps,) * 3), -1) * LEVELS + LEVELS // 2
+        _found(steps)[new] = nearest_names(to_lab(colours))
+    return _found(steps)[codes]
+
+
+@functools.cache
+def _found(steps: int) -> np.ndarray:
+    """Return what was looked up so far: the number of the name of each colour."""
+    return np.full(steps**3, UNKNOWN)
 
 
 def _unmixed(shares: np.ndarray, means: np.ndarray) -> np.ndarray:
@@ -191,7 +203,7 @@ def _unlike_border(lab: np.ndarray, reach: float) -> np.ndarray:
     edge = max(2, len(lab) // 20)
     ring[:edge] = ring[-edge:] = ring[:, :edge] = ring[:, -edge:] = True
     centres, spread = _clusters(lab[ring])
-    distance = np.linalg.norm(lab[:, :, None] - centres, axis=-1) / spread
+    distance = _distances(lab, centres) / spread
     like = distance.min(-1) < reach
     labels, _ = ndimage.label(like)
     touched = np.unique(labels[ring & like])
@@ -203,17 +215,24 @@ def _clusters(lab: np.ndarray, count: int = 4) -> tuple[np.ndarray, np.ndarray]:
     order = lab[np.argsort(lab[:, 0], kind="stable")]
     centres = order[np.linspace(0, len(order) - 1, 2 * count + 1).astype(int)[1::2]]
     for _ in range(10):
-        nearest = np.linalg.norm(lab[:, None] - centres, axis=-1).argmin(1)
+        nearest, before = _distances(lab, centres).argmin(1), centres
         centres = np.array(
             [
                 lab[nearest == i].mean(0) if (nearest == i).any() else centres[i]
                 for i in range(count)
             ]
         )
-    distance = np.linalg.norm(lab[:, None] - centres, axis=-1)
+        if np.array_equal(centres, before):
+            break
+    distance = _distances(lab, centres)
     own = [distance[nearest == i, i] for i in range(count)]
     spread = np.array([np.quantile(d, 0.9) if len(d) else 0 for d in own])
     return centres, np.clip(1.3 * spread, 4, 22)
+
+
+def _distances(lab: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Return the distances (..., K) of colours (..., 3) to centres (K, 3)."""
+    return np.sqrt(sum((lab[..., None, i] - centres[:, i]) ** 2 for i in range(3)))
 
 
 def _decide(shares: dict[str, float]) -> ColourName:
