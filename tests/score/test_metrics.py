@@ -186,6 +186,15 @@ def test_pairs_see_what_two_intervals_do_not():
     )
 
 
+def test_pairs_that_all_agree_have_an_interval_too():
+    one, none = mean_score("right", [1] * 40), mean_score("right", [0] * 40)
+    same, all_of_them = compare(one, one), compare(one, none)
+    assert (same.value, same.details["p"], all_of_them.value) == (0, 1, 1)
+    assert same.ci == pytest.approx((-1.96 / 42, 1.96 / 42), rel=1e-4)
+    assert 0.85 < all_of_them.ci[0] < 0.92 and all_of_them.ci[1] == 1  # Clopper-Pearson says 0.912
+    assert 0 < all_of_them.details["p"] < 1e-6
+
+
 def test_pairs_are_found_by_name_not_by_place():
     probs, groups = dirichlet(60), np.array([f"prompt {i % 20}" for i in range(60)])
     order = np.random.default_rng(1).permutation(60)

@@ -17,6 +17,7 @@ from tvhelpers.score.statistics import (
     mean_left_out,
     share_interval,
     two_sided_p,
+    unanimous_difference,
 )
 
 TWICE_GROUPS = 200  # up to so many, groups are left out two at a time: N^2 K operations
@@ -149,8 +150,12 @@ def compare(a: Result, b: Result) -> Result:
         raise ValueError(f"{a.name} of {a.n} and {b.name} of {b.n} images do not pair")
     difference = a.left_out.difference(b.left_out)
     value, se = jackknife(difference)
-    ends = (value, value - Z95 * se, value + Z95 * se)
-    p = two_sided_p(value / se) if se > 0 else 1.0 if value == 0 else 0.0
+    middle, shares = value, np.isin((*a.per_item, *b.per_item), (0, 1)).all()
+    if se == 0 and shares:
+        middle, se = unanimous_difference(value, len(difference.names))
+    ends = (value, middle - Z95 * se, middle + Z95 * se)
+    ends = np.clip(ends, -1, 1).tolist() if shares else ends
+    p = two_sided_p(middle / se) if se > 0 else float(value == 0)
     logs = a.name == "inception_score"
     value, low, high = (math.exp(end) for end in ends) if logs else ends
     return Result(

@@ -117,3 +117,12 @@ def wilson_interval(successes: float, count: float) -> tuple[float, float]:
     middle = (share + z2 / (2 * count)) / (1 + z2 / count)
     half = Z95 / (1 + z2 / count) * math.sqrt(share * (1 - share) / count + z2 / (4 * count**2))
     return middle - half if successes > 0 else 0.0, middle + half if successes < count else 1.0
+
+
+def unanimous_difference(difference: float, pairs: int) -> tuple[float, float]:
+    """Return (middle, standard error) for a difference of shares whose pairs all say the same, and
+    so have no spread of their own: with half a pair added to each of the four kinds (Agresti & Min
+    2005)."""
+    count = pairs + 2
+    middle = difference * pairs / count
+    return middle, math.sqrt(((abs(difference) * pairs + 1) / count - middle**2) / count)
