@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 
 import numpy as np
 import pytest
@@ -214,6 +215,25 @@ def test_weights_missing_from_a_base_are_said(tiny_base, tmp_path):
             generate(Sampler(str(folder), device="cpu"), Request(("a",)), tmp_path / "out")
         assert not (tmp_path / "out").exists()
         path.write_bytes(before)
+
+
+def test_two_that_draw_at_once_take_turns():
+    sampler = Sampler("mini", "shipped", device="cpu")
+    strengths, alone, together = (1.0, 0.0, 0.5), {}, {}
+
+    def draw(strength, into):
+        jobs = [(i, "green bomber jacket", i) for i in range(2)]
+        drawn = sampler.sample(jobs, steps=2, guidance=2.5, batch_size=1, strength=strength)
+        into[strength] = [np.asarray(picture) for *_, picture in drawn]
+
+    for strength in strengths:
+        draw(strength, alone)
+    threads = [threading.Thread(target=draw, args=(one, together)) for one in strengths]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(np.array_equal(together[one], alone[one]) for one in strengths)
 
 
 def test_a_damaged_picture_is_drawn_again(sampler, tmp_path):
