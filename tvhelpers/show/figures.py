@@ -390,5 +390,8 @@ def _wrapped(text: str, width: int, lines: int = 3) -> str:
 
 def _render(figure: Figure) -> Image.Image:
     data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=110, facecolor="white", bbox_inches="tight")
+    fast = {"compress_level": 1}  # the notebook compresses it again
+    figure.savefig(
+        data, format="png", dpi=110, facecolor="white", bbox_inches="tight", pil_kwargs=fast
+    )
     return Image.open(data)

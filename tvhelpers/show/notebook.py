@@ -16,6 +16,7 @@ from tvhelpers.runtime import (
     choose_device,
     choose_dtype,
     computes_bfloat16,
+    device_name,
     make_dir,
     quiet_imports,
     versions,
@@ -35,7 +36,7 @@ def start() -> None:
     dtype, reason = choose_dtype("auto", device)
     found = "  ".join(f"{name} {number}" for name, number in versions().items())
     print(f"python {platform.python_version()}  {found}")
-    print(f"device {_device_name(device)}, {str(dtype).removeprefix('torch.')}: {reason}")
+    print(f"device {_machine(device)}, {str(dtype).removeprefix('torch.')}: {reason}")
 
 
 def settings(
@@ -185,12 +186,10 @@ def _take_token() -> None:
         print(f"no HF_TOKEN among the secrets ({type(error).__name__}); open models need none")
 
 
-def _device_name(device: str) -> str:
+def _machine(device: str) -> str:
     if device == "cpu":
         return f"cpu ({os.cpu_count()} cores)"
-    import torch
-
-    return f"{torch.cuda.get_device_name(0)} ({_gpu_memory():.0f} GB)"
+    return f"{device_name(device)} ({_gpu_memory():.0f} GB)"
 
 
 def _check_torchao() -> None:

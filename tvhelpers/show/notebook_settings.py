@@ -22,11 +22,11 @@ from tvhelpers.models.baseline import find_classes
 from tvhelpers.runtime import TakenError, read_json
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import generate
+from tvhelpers.score.copying import MIN_HELD_OUT
 from tvhelpers.train.adapter_names import adapter_file
 from tvhelpers.train.trainer import split_items
 
 Outcome = TypeVar("Outcome")
-FEW_HELD_OUT = 20  # score.copying wants as many; it loads what most notebooks do not need
 SHIPPED_DATA = "flats-new-season"  # what mini's own adapter was trained on
 TRIAL_TRAIN = 600  # training pictures that copies are looked for among, in a trial
 
@@ -117,8 +117,8 @@ class Settings:
         if data not in manifest.entries() and not (data and Path(data).exists()):
             print(f"what {adapter} was trained on is not at hand; {self.data} stands in for it")
             data = self.data
-        _, held_out = split_items(open_source(data), TrainConfig(eval_items=FEW_HELD_OUT))
-        if len(held_out) == FEW_HELD_OUT:
+        _, held_out = split_items(open_source(data), TrainConfig(eval_items=MIN_HELD_OUT))
+        if len(held_out) == MIN_HELD_OUT:
             print(f"trained on {data}")
             return data
         print(f"trained on {data}, whose {len(held_out)} held-out pictures are too few for copies")
@@ -152,7 +152,7 @@ class Settings:
         usable = [i for i in usable if source.captions[i].strip()]
         held = {*split_items(source, TrainConfig(eval_items=len(source)))[1].tolist()}
         found = [i for i in usable if i in held]
-        if len(found) < min(count, FEW_HELD_OUT) and found != usable:
+        if len(found) < min(count, MIN_HELD_OUT) and found != usable:
             print(f"{self.data} holds out {len(found)} such pictures: trained ones stand in too")
             found = usable
         if not found:
