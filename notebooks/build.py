@@ -17,7 +17,7 @@ BADGE = (
     "(https://colab.research.google.com/github/{repo}/blob/main/notebooks/{name})"
 )
 BOOTSTRAP = (HERE / "source" / "bootstrap.py").read_text().strip()
-GPU = ("03", "04", "05")  # notebooks that ask Colab for a GPU
+GPU = ("03", "04", "05", "06", "08")  # notebooks that ask Colab for a GPU
 
 
 def cells_of(text: str) -> list[tuple[str, str]]:

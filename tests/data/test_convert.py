@@ -104,6 +104,16 @@ def test_rows_half_written_are_written_again(g2, tmp_path, monkeypatch):
         assert np.array_equal(file["pixels"][:], pixels)
 
 
+def test_the_first_items_alone(g2, tmp_path):
+    g2, _ = g2
+    done = convert(g2, tmp_path / "some", limit=3)
+    source, some = open_source(g2), open_source(tmp_path / "some")
+    assert done["items"] == 3 and some.captions == source.captions[:3]
+    assert np.array_equal(some.pixels(2), source.pixels(2))
+    with pytest.raises(InputError, match="another conversion"):
+        convert(g2, tmp_path / "some")
+
+
 def test_a_folder_of_images_is_the_same_source(g2, tmp_path):
     folder, pixels = g2
     before, out = open_source(folder), tmp_path / "out"

@@ -49,6 +49,8 @@ def test_words_are_swapped_whole_and_for_others_of_their_attribute():
     captions = ["a red, tired dress", "an infrared coat", "tired", "red"]
     assert clip_checks.swapped_captions(captions, rows, "colour") == {0: "a blue, tired dress"}
     assert clip_checks.swapped_captions(captions[:1], rows[:1], "colour") == {}
+    shop = [{"colour": "Red"}, {"colour": "Blue"}]
+    assert clip_checks.swapped_captions(["a red coat", ""], shop, "colour") == {0: "a Blue coat"}
 
 
 def test_mini_names_finds_and_tells_apart_drawings(clip):

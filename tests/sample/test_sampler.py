@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from tvhelpers.config import InputError
-from tvhelpers.models.base import find_base, load_part, unet_digest
+from tvhelpers.models.base import base_digest, find_base, load_part, unet_digest
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler, find_adapter, generate
 from tvhelpers.train.adapter import add_lora, kohya_path, save_adapter
@@ -95,6 +95,17 @@ def test_what_is_drawn_already_is_opened_without_the_pipeline(name, tiny_base, t
     with torch.no_grad():
         unet.conv_in.weight[0, 0, 0, 0] += 1
     assert unet_digest(unet) != again.identity["base_revision"]
+
+
+def test_a_base_of_the_hub_is_known_by_its_file(tiny_base, tmp_path, monkeypatch):
+    repo = tmp_path / "models--nobody--model"
+    shutil.copytree(tiny_base, repo / "snapshots" / "abc")
+    (repo / "refs").mkdir()
+    (repo / "refs" / "main").write_text("abc")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    wanted = base_digest(find_base(str(tiny_base)))
+    monkeypatch.setattr("tvhelpers.models.base.load_part", None)  # it is not loaded
+    assert base_digest(find_base("nobody/model")) == wanted
 
 
 def test_another_requests_folder_is_refused(sampler, tmp_path):

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from tvhelpers.config import InputError
-from tvhelpers.data.items import Source
+from tvhelpers.data.items import Part, Source
 from tvhelpers.data.photos import resize
 from tvhelpers.data.sources import open_source
 from tvhelpers.runtime import atomic_path, claim_dir, read_json, write_json
@@ -36,22 +36,24 @@ def convert(
     progress: Callable[[int, int], None] = lambda done, total: None,
     say: Callable[[str], None] | None = None,
     columns: dict[str, str] | None = None,
+    limit: int = 0,
 ) -> dict:
     """Write all items of a source as decoded pixels, uint8 (H, W, 3) RGB.
 
     `to`: "h5", OUT/pixels.h5 (`pixels` uint8 (N, H, W, 3), one row a chunk) and OUT/items.jsonl; or
     "images", OUT/NNNNNN.png and OUT/metadata.jsonl.  `size`: pixels a side, padded to a square and
     rescaled (Lanczos); None keeps them.  `reading`: what else `open_source` takes (decode, axes,
-    channels, mean, photos); `columns` explains a table.  `progress(done, total)` is
-    called as it goes, `say` with sentences.  A conversion that was stopped goes on.  Returns
-    {"out", "items", "shape", "was_done"}.  Raises InputError where the input cannot be read, or OUT
-    holds other results.
+    channels, mean, photos); `columns` explains a table; `limit`: the first so many items only, 0 =
+    all.  `progress(done, total)` is called as it goes, `say` with sentences.  A conversion that was
+    stopped goes on.  Returns {"out", "items", "shape", "was_done"}.  Raises InputError where the
+    input cannot be read, or OUT holds other results.
     """
     if size is not None and not 1 <= size <= MAX_SIZE:
         raise InputError(f"size is {size}; give 1 to {MAX_SIZE} pixels")
     if to not in WRITERS:
         raise InputError(f"unknown output {to!r}; choose {', '.join(WRITERS)}, latents")
     source = open_source(path, columns, **(reading or {}))
+    source = Part(source, [*range(limit)]) if 0 < limit < len(source) else source
     shape = (len(source), *_row(source, 0, size).shape)
     request = {"format": FORMAT, "source": source.fingerprint, "size": size, "to": to}
     out_dir = claim_dir(Path(out_dir), request, "conversion")

@@ -165,11 +165,18 @@ def base_digest(base: BaseLocation) -> str:
 
     Raises InputError where it cannot be had.
     """
-    path = Path(base.path) / "unet" / "diffusion_pytorch_model.safetensors"
+    name = "unet/diffusion_pytorch_model.safetensors"
+    path = Path(base.path) / name
+    if not path.is_file():
+        from huggingface_hub import try_to_load_from_cache
+        from huggingface_hub.errors import HFValidationError
+
+        with contextlib.suppress(HFValidationError):  # a folder without that file
+            path = try_to_load_from_cache(base.path, name, revision=base.revision)
     try:
         with safe_open(path, "pt") as file:
             return _digest((name, file.get_tensor(name)) for name in sorted(file.keys()))
-    except (OSError, SafetensorError):
+    except (OSError, TypeError, SafetensorError):  # in parts, in another format, or not here yet
         return unet_digest(load_part(base, "unet"))
 
 

@@ -115,7 +115,8 @@ def swapped_captions(
     found = {}
     for i, (caption, row) in enumerate(zip(captions, attributes, strict=True)):
         others = [word for word in words if word != row.get(name)]
-        place = re.search(rf"\b{re.escape(row[name])}\b", caption) if name in row else None
+        word = rf"\b{re.escape(row.get(name, ''))}\b"
+        place = re.search(word, caption, re.IGNORECASE) if name in row else None
         if place and others:
             other = others[seed_for(seed, name, i) % len(others)]
             found[i] = caption[: place.start()] + other + caption[place.end() :]

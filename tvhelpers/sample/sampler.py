@@ -254,7 +254,8 @@ def generate(
     dtype = str(sampler.dtype).removeprefix("torch.")
     # As it is read again: with lists.
     request_json = json.loads(json.dumps({**asked, **sampler.identity, "dtype": dtype}))
-    if not (out_dir / "request.json").exists():
+    known = (out_dir / "request.json").exists()
+    if not known:
         _warn_of_cuts(sampler, request.prompts)  # loads it: what cannot be loaded makes no folder
     with locked(make_dir(out_dir) / ".lock"):
         claim_dir(out_dir, request_json, "request")
@@ -263,6 +264,8 @@ def generate(
         if not todo and (out_dir / "grid.png").exists():
             say(f"{out_dir} holds all {len(records)} pictures of this request already")
             return list(records.values())
+        if known and todo:
+            _warn_of_cuts(sampler, request.prompts)
         total, said = len(request.jobs()), 0.0
         for record in _draw(sampler, request, todo, out_dir, batch_size):
             records[record["index"]] = record

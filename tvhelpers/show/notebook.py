@@ -16,6 +16,7 @@ from tvhelpers.runtime import (
     choose_device,
     choose_dtype,
     computes_bfloat16,
+    content_key,
     device_name,
     make_dir,
     quiet_imports,
@@ -60,7 +61,7 @@ def settings(
     root = make_dir(_root(use_drive).resolve())
     drive = root.is_relative_to(DRIVE)
     if drive:
-        _bring_data("fashion-synthesis" if data == "auto" else data)
+        data = _bring_data(data)
     data = data if data != "auto" else _data()
     if not _given_root():
         _OURS["TV_ROOT"] = str(root)
@@ -85,7 +86,7 @@ def _base(gpu_gb: float) -> str:
     if choose_device() != "cuda":
         return "mini"
     memory = _gpu_memory()
-    if memory < 0.95 * gpu_gb:  # a card of 24 GB shows a little less
+    if memory < 0.9 * gpu_gb:  # a card of 24 GB shows 22
         print(f"mini, since Stable Diffusion takes {gpu_gb:g} GB here and the GPU has {memory:.0f}")
         return "mini"
     return "sd15"
@@ -130,21 +131,29 @@ def _data() -> str:
     return "fashion-synthesis"
 
 
-def _bring_data(name: str) -> None:
-    """Copy a data set from the Drive's textile-vision/data to this machine, where it is there: what
-    a training reads all the time cannot be read from a Drive."""
+def _bring_data(data: str) -> str:
+    """Copy data from the Drive to this machine, where they are there, and return what they are
+    opened by: what a training reads all the time cannot be read from a Drive.
+
+    A name is looked for in the Drive's textile-vision/data, a path on the Drive is one as it is.
+    """
+    name = "fashion-synthesis" if data == "auto" else data
     here, there = COLAB_ROOT / "data", DRIVE / FOLDER_ON_DRIVE / "data" / name
     if os.environ.get("TV_DATA_DIR") not in (None, "", str(here)):
-        return
+        return data
     os.environ["TV_DATA_DIR"] = str(here)
-    if name not in manifest.entries() or not there.is_dir():
-        return
-    for path in sorted(path for path in there.rglob("*") if path.is_file()):
-        target, size = here / name / path.relative_to(there), path.stat().st_size
+    if not name or not there.exists():
+        return data
+    own = name not in manifest.entries()
+    place = here / (Path(content_key(name)[:6], there.name) if own else name)
+    files = [there] if there.is_file() else sorted(p for p in there.rglob("*") if p.is_file())
+    for path in files:
+        target, size = place / path.relative_to(there), path.stat().st_size
         if not target.exists() or target.stat().st_size != size:
             print(f"{path} comes to this machine ({size / 1e9:.1f} GB)")
             with atomic_path(target) as aside:
                 shutil.copyfile(path, aside)
+    return str(place) if own else data
 
 
 def _given_root() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -22,6 +22,7 @@ from tvhelpers.models.baseline import find_classes
 from tvhelpers.runtime import TakenError, read_json
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import generate
+from tvhelpers.score.colour import EXAMPLES, name_colour
 from tvhelpers.score.copying import MIN_HELD_OUT
 from tvhelpers.train.adapter_names import adapter_file
 from tvhelpers.train.trainer import split_items
@@ -76,11 +77,11 @@ class Settings:
         }
         return sorted(times, key=times.__getitem__, reverse=True)
 
-    def adapter(self, given: str = "") -> str:
+    def adapter(self, given: str = "", or_none: bool = False) -> str:
         """Return the adapter `given`, or that of the newest finished run of that name, by default
         "lora", whatever its preset; else the one that the base comes with.  Prints which.
 
-        Raises InputError where there is none.
+        Where there is none, "none" is returned if `or_none`, else InputError raised.
         """
         name = given or "lora"
         if own := self._trained(name):
@@ -94,10 +95,11 @@ class Settings:
         if find_base(self.base).adapter:
             print(f"adapter: the one that {self.base} comes with, since {missing}")
             return "shipped"
-        raise InputError(
-            f"base {self.base} comes with no adapter, and {missing}; train one in notebook 04, or "
-            "give ADAPTER the name of a run, a path, or none"
-        )
+        missing = f"base {self.base} comes with no adapter, and {missing}; train one in notebook 04"
+        if or_none:
+            print(f"no adapter: {missing}, with USE_DRIVE there and here where it is on Colab")
+            return "none"
+        raise InputError(f"{missing}, or give ADAPTER the name of a run, a path, or none")
 
     def first_adapter(self) -> str:
         """Return the adapter that the base comes with, else notebook 04's, else "none": what a
@@ -134,7 +136,7 @@ class Settings:
     ) -> Source:
         """Return pictures to test with that no training saw: of drawings, others drawn anew; else
         held-out items that have a caption and state an attribute, by their labels or, where the
-        data have none of that kind, by their captions.
+        data have none of that kind, by their captions; a colour only if it can be measured.
 
         Where these are too few, trained ones join them, which is said.  Raises InputError where
         there are none.
@@ -148,6 +150,8 @@ class Settings:
             for text in source.captions
         ]
         source.attributes = [{**a, **b} for a, b in zip(said, source.attributes, strict=True)]
+        if stating == "colour":
+            source.attributes = [_measurable(row) for row in source.attributes]
         usable = [i for i, row in enumerate(source.attributes) if stating in row]
         usable = [i for i in usable if source.captions[i].strip()]
         held = {*split_items(source, TrainConfig(eval_items=len(source)))[1].tolist()}
@@ -184,7 +188,6 @@ class Settings:
         """Return {question: bool (N,)}: whether pixels uint8 (N, H, W, 3) show what the items of
         `real` state: of drawings by the judge, and of all the colour, measured."""
         from tvhelpers.score.attributes import CORE, AttributeJudge, agreement
-        from tvhelpers.score.colour import name_colour
 
         colours = [name_colour(one).name for one in pixels]
         measured = [a == row["colour"] for a, row in zip(colours, real.attributes, strict=True)]
@@ -208,7 +211,7 @@ class Settings:
         if self.quick and options.get("train"):  # the first of them: all take their time to read
             source = open_source(options["train"])
             options["train"] = Part(source, [*range(min(len(source), TRIAL_TRAIN))])
-        cache = self.root / "artifacts" / "scores"
+        cache = self.local / "artifacts" / "scores"
         score = partial(score_folders, dirs, cache=cache, **options)
         return self.apart(name, lambda folder: score(folder.with_name(folder.name + ".json")))
 
@@ -220,7 +223,24 @@ class Settings:
                 return work(self.run_dir(name if number == 1 else f"{name}-{number}"))
 
     def train_config(self, **changes) -> TrainConfig:
-        """Return the preset's training config on this base and data, with `changes`."""
+        """Return the preset's training config on this base and data, with `changes`.
+
+        Of data with more items than samples are drawn, that many are used, unmirrored: each would
+        be seen once at most, and all are encoded first.  Prints so.
+        """
         own = {"base": self.base, "data": self.data}
         own |= {"mirror": str(self.root / "runs")} if self.place else {}
-        return build_config(self.preset, **{**own, **changes})
+        config = build_config(self.preset, **{**own, **changes})
+        drawn = config.steps * config.batch_size * config.accumulate
+        items = len(open_source(self.data))
+        if config.limit or config.epochs or items <= drawn:
+            return config
+        print(f"{drawn:,} samples are drawn: of {items:,} items, the first {drawn:,} are used")
+        return replace(config, limit=drawn, flip=False)
+
+
+def _measurable(row: dict[str, str]) -> dict[str, str]:
+    """Return a row's attributes with its colour as a measured one is named, or without it."""
+    colour = row.get("colour", "").lower()
+    rest = {name: word for name, word in row.items() if name != "colour"}
+    return {**rest, "colour": colour} if colour in EXAMPLES else rest

@@ -127,7 +127,7 @@ class PromptStudio:
         self.category.observe(lambda change: self._pick("category", change.new), "value")
         self.colour.observe(lambda change: self._pick("colour", change.new), "value")
         self.go.on_click(lambda _: self.start())
-        self.stop.on_click(lambda _: self._cancel.set())
+        self.stop.on_click(lambda _: self.cancel())
         self.keep.on_click(lambda _: self._guarded(self.save))
 
     def _pick(self, name: str, word: str) -> None:
@@ -143,6 +143,12 @@ class PromptStudio:
         self._thread = threading.Thread(target=self._guarded, args=(self.draw,), daemon=True)
         self._busy(True)
         self._thread.start()
+
+    def cancel(self) -> None:
+        """Have the drawing end after its step, or after the loading."""
+        self._cancel.set()
+        self.stop.disabled = True
+        self._say("Cancelling…")
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait for the drawing under way."""
