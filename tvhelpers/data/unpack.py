@@ -133,13 +133,19 @@ def zip_password(archive: Path) -> bytes:
     """Return the password from $TV_ZIP_PASSWORD or a prompt; raises InputError without either."""
     given = os.environ.get("TV_ZIP_PASSWORD")
     if not given:
-        if not (sys.stdin and sys.stdin.isatty()) and "ipykernel" not in sys.modules:
+        if not (sys.stdin and sys.stdin.isatty()) and not _in_notebook():
             raise InputError(
                 f"{archive} is encrypted; run this where you can type its password, or set "
                 "TV_ZIP_PASSWORD"
             )
         given = getpass.getpass(f"password of {archive.name}: ")
     return given.encode()
+
+
+def _in_notebook() -> bool:
+    """Return whether IPython runs this; ipywidgets 7 loads ipykernel without it."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)
+    return shell() is not None
 
 
 def _read_tar(archive: Path, raw, limit: int, max_files: int, take: Callable, say: Callable):
