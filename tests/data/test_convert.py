@@ -112,6 +112,8 @@ def test_the_first_items_alone(g2, tmp_path):
     assert np.array_equal(some.pixels(2), source.pixels(2))
     with pytest.raises(InputError, match="another conversion"):
         convert(g2, tmp_path / "some")
+    with pytest.raises(InputError, match="limit is -5"):
+        convert(g2, tmp_path / "none", limit=-5)
 
 
 def test_a_folder_of_images_is_the_same_source(g2, tmp_path):

@@ -56,6 +56,20 @@ def test_menus_generate_gallery_and_save(studio, tmp_path):
     assert np.array_equal(saved, np.asarray(studio.made[0]["picture"]))
 
 
+def test_what_was_saved_is_never_overwritten(studio, tmp_path):
+    studio.lock.value = True
+    for prompt in ("a red dress", "a blue dress"):
+        studio.prompt.value = prompt
+        studio.draw()
+        kept = studio.save()
+    before = kept.read_bytes()
+    (tmp_path / "saved" / "0000_1.png").unlink()  # somebody tidies up
+    assert studio.save().name == "0002_1.png" and kept.read_bytes() == before
+    for path in (tmp_path / "saved").glob("*.png"):
+        path.unlink()
+    assert studio.save().name == "0003_1.png"  # nor do two records name one picture
+
+
 def test_a_locked_seed_draws_the_same_and_a_free_one_another(studio):
     studio.lock.value = True
     first, again = np.asarray(studio.draw()), np.asarray(studio.draw())

@@ -53,6 +53,8 @@ def convert(
     if to not in WRITERS:
         raise InputError(f"unknown output {to!r}; choose {', '.join(WRITERS)}, latents")
     source = open_source(path, columns, **(reading or {}))
+    if limit < 0:
+        raise InputError(f"limit is {limit}; give a number of items, or 0 for all of them")
     source = Part(source, [*range(limit)]) if 0 < limit < len(source) else source
     shape = (len(source), *_row(source, 0, size).shape)
     request = {"format": FORMAT, "source": source.fingerprint, "size": size, "to": to}

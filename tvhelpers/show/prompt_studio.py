@@ -19,7 +19,7 @@ import ipywidgets as W
 from PIL import Image
 
 from tvhelpers.config import InputError
-from tvhelpers.runtime import atomic_path, make_dir
+from tvhelpers.runtime import atomic_path, make_dir, read_jsonl
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler
 
@@ -191,7 +191,8 @@ class PromptStudio:
         """Write the newest picture and its record into the folder; return the picture's path."""
         newest = self.made[0]
         folder = make_dir(self.folder)
-        number = len(list(folder.glob("*.png")))
+        taken = [int(p.name[:4]) for p in folder.glob("[0-9][0-9][0-9][0-9]_*.png")]
+        number = max([-1, *taken, *_recorded(folder)]) + 1  # what was deleted frees no name
         path = folder / f"{number:04d}_{newest['record']['seed']}.png"
         with atomic_path(path) as aside:
             newest["picture"].save(aside, "PNG")
@@ -234,6 +235,10 @@ class PromptStudio:
         small = W.Image(value=_png(made["picture"], 160), format="png", width=112, height=112)
         tile = W.VBox([small, W.HTML(_caption(made["record"], 112))])
         self.gallery.children = (tile, *self.gallery.children)[:MAX_GALLERY]
+
+
+def _recorded(folder: Path) -> list[int]:
+    return [int(row["file"][:4]) for row in read_jsonl(folder / "records.jsonl")]
 
 
 def _caption(record: dict, width: int) -> str:
