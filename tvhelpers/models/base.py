@@ -167,12 +167,10 @@ def base_digest(base: BaseLocation) -> str:
     """
     name = "unet/diffusion_pytorch_model.safetensors"
     path = Path(base.path) / name
-    if not path.is_file():
+    if not Path(base.path).is_dir():  # of the hub
         from huggingface_hub import try_to_load_from_cache
-        from huggingface_hub.errors import HFValidationError
 
-        with contextlib.suppress(HFValidationError):  # a folder without that file
-            path = try_to_load_from_cache(base.path, name, revision=base.revision)
+        path = try_to_load_from_cache(base.path, name, revision=base.revision)
     try:
         with safe_open(path, "pt") as file:
             return _digest((name, file.get_tensor(name)) for name in sorted(file.keys()))
