@@ -191,8 +191,10 @@ class PromptStudio:
         """Write the newest picture and its record into the folder; return the picture's path."""
         newest = self.made[0]
         folder = make_dir(self.folder)
-        taken = [int(p.name[:4]) for p in folder.glob("[0-9][0-9][0-9][0-9]_*.png")]
-        number = max([-1, *taken, *_recorded(folder)]) + 1  # what was deleted frees no name
+        names = [path.name for path in folder.glob("*_*.png")]
+        names += [row["file"] for row in read_jsonl(folder / "records.jsonl")]
+        numbers = [name.partition("_")[0] for name in names]  # what was deleted frees no number
+        number = 1 + max((int(number) for number in numbers if number.isdecimal()), default=-1)
         path = folder / f"{number:04d}_{newest['record']['seed']}.png"
         with atomic_path(path) as aside:
             newest["picture"].save(aside, "PNG")
@@ -235,10 +237,6 @@ class PromptStudio:
         small = W.Image(value=_png(made["picture"], 160), format="png", width=112, height=112)
         tile = W.VBox([small, W.HTML(_caption(made["record"], 112))])
         self.gallery.children = (tile, *self.gallery.children)[:MAX_GALLERY]
-
-
-def _recorded(folder: Path) -> list[int]:
-    return [int(row["file"][:4]) for row in read_jsonl(folder / "records.jsonl")]
 
 
 def _caption(record: dict, width: int) -> str:
