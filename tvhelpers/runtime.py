@@ -189,8 +189,9 @@ def make_dir(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
+        file = next(place for place in (path, *path.parents) if place.exists())
         raise InputError(
-            f"{path} cannot be a folder: a file has that name; give another one"
+            f"{file} cannot be a folder: a file has that name; give another one"
         ) from None
     except PermissionError:
         raise InputError(f"no permission to write to {path}; choose another folder") from None
