@@ -10,8 +10,12 @@ from dataclasses import dataclass
 class InputError(ValueError):
     """What was given cannot be used; the message says what was seen and what to do.
 
-    The command line prints the message alone and exits with code 2.
+    The command line prints the message alone and exits with code 2; a notebook shows it alone.
     """
+
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython shows in place of a traceback."""
+        return [f"InputError: {self}"]
 
 
 METHODS = ("lora", "baseline", "full")
