@@ -114,7 +114,31 @@ def test_ones_own_photos_come_from_the_drive_by_a_name_or_a_path(colab, tmp_path
     (there.parent / "G2.h5").write_bytes(b"HDF")
     found = notebook.settings("mini", data="G2.h5", use_drive=True).data
     assert Path(found).name == "G2.h5" and Path(found).read_bytes() == b"HDF"
-    assert notebook.settings("mini", data="no-such", use_drive=True).data == "no-such"
+    (tmp_path / "photos").mkdir()  # on this machine already
+    here = str(tmp_path / "photos")
+    assert notebook.settings("mini", data=here, use_drive=True).data == here
+
+
+def test_what_is_not_there_is_said_by_the_cell_of_the_form(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for form, sentence in (
+        ({"data": "no-such"}, "DATA is 'no-such', which is not there"),
+        ({"base": "/nope"}, "unknown base '/nope'"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            notebook.settings(**{"base": "mini", **form})
+    tv = notebook.settings("mini", data="flats")
+    with pytest.raises(InputError, match="ADAPTER is 'nope': no such run is finished"):
+        tv.adapter("nope")
+    with pytest.raises(InputError, match="without a /"):
+        tv.train_dir("my run/../x")
+
+
+def test_a_notebook_shows_the_sentence_without_a_traceback(capsys):
+    shell = pytest.importorskip("IPython.core.interactiveshell").InteractiveShell()
+    shell.run_cell("from tvhelpers.config import build_config\nbuild_config('no-such')")
+    shown = capsys.readouterr().out
+    assert shown.startswith("InputError: unknown preset 'no-such'") and shown.count("\n") == 1
 
 
 def test_a_drive_that_is_refused_is_said(colab):
@@ -166,7 +190,8 @@ def test_an_adapter_is_the_newest_of_its_run_whatever_the_preset_and_said(tmp_pa
     tv = notebook.Settings("mini", "cpu", "flats", tmp_path)
     assert tv.adapter() == "shipped" == tv.first_adapter()
     assert "the one that mini comes with" in capsys.readouterr().out
-    assert (tv.adapter("none"), tv.adapter("/x/y.safetensors")) == ("none", "/x/y.safetensors")
+    elsewhere = finished(tmp_path / "elsewhere")
+    assert (tv.adapter("none"), tv.adapter(elsewhere)) == ("none", elsewhere)
     finished(tv.run_dir("lora", "t4"), 1)
     new, mine = finished(tv.run_dir("lora", "smoke"), 2), finished(tv.run_dir("mine", "a100"))
     (tv.run_dir("lora", "a100")).mkdir()

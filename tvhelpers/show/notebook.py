@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tvhelpers import manifest
 from tvhelpers.config import InputError
+from tvhelpers.models.base import find_base
 from tvhelpers.runtime import (
     atomic_path,
     choose_device,
@@ -68,6 +69,11 @@ def settings(
     os.environ["TV_ROOT"] = str(root)
     if base != "mini" and on_colab():
         _take_token()
+    find_base(base)  # what is not there is said here, and not cells later
+    if data and data not in manifest.entries() and not Path(data).exists():
+        raise InputError(
+            f"DATA is {data!r}, which is not there; give a folder, or a name of data_manifest.yaml"
+        )
     chosen = Settings(base, preset, data, root, COLAB_ROOT if drive else None)
     if preset == "auto":
         chosen = replace(chosen, preset=_preset(chosen, run))
@@ -142,7 +148,7 @@ def _bring_data(data: str) -> str:
     if os.environ.get("TV_DATA_DIR") not in (None, "", str(here)):
         return data
     os.environ["TV_DATA_DIR"] = str(here)
-    if not name or not there.exists():
+    if not name or not there.is_relative_to(DRIVE) or not there.exists():
         return data
     own = name not in manifest.entries()
     place = here / (Path(content_key(name)[:6], there.name) if own else name)

@@ -58,7 +58,12 @@ class Settings:
         return self.place or self.root
 
     def run_dir(self, name: str, preset: str = "") -> Path:
-        """Return the folder of a run of this base and, where no other is given, this preset."""
+        """Return the folder of a run of this base and, where no other is given, this preset.
+
+        Raises InputError for a name that is no name of a folder.
+        """
+        if name != Path(name).name:
+            raise InputError(f"NAME is {name!r}; give one that a folder can have, without a /")
         return self.root / "runs" / f"{name}-{self.base.replace('/', '-')}-{preset or self.preset}"
 
     def train_dir(self, name: str) -> Path:
@@ -89,6 +94,11 @@ class Settings:
             print(f"adapter {own}: {config['steps']} steps on {config['data']}")
             return str(own)
         if given:
+            if given not in ("none", "shipped") and not adapter_file(Path(given)).is_file():
+                raise InputError(
+                    f"ADAPTER is {given!r}: no such run is finished in {self.root / 'runs'}, and "
+                    "no such file exists; leave it empty, or give another"
+                )
             print(f"adapter {given}, as given")
             return given
         missing = f'no run "{name}" of it is finished in {self.root / "runs"}'
@@ -107,6 +117,8 @@ class Settings:
         return "shipped" if find_base(self.base).adapter else str(self._trained("lora") or "none")
 
     def _trained(self, name: str) -> Path | None:
+        if name != Path(name).name:  # a path, not a run's name
+            return None
         presets = self.presets_of(name, "result.json", "adapter.safetensors", "config.json")
         return self.run_dir(name, presets[0]) / "adapter.safetensors" if presets else None
 
@@ -157,7 +169,10 @@ class Settings:
         held = {*split_items(source, TrainConfig(eval_items=len(source)))[1].tolist()}
         found = [i for i in usable if i in held]
         if len(found) < min(count, MIN_HELD_OUT) and found != usable:
-            print(f"{self.data} holds out {len(found)} such pictures: trained ones stand in too")
+            print(
+                f"{self.data} holds out {len(found)} pictures with a caption and a {stating} that "
+                "can be used: trained ones stand in too"
+            )
             found = usable
         if not found:
             raise InputError(
