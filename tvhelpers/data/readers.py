@@ -15,8 +15,9 @@ import numpy as np
 from tvhelpers import manifest
 from tvhelpers.config import InputError
 from tvhelpers.data import photos, tables
+from tvhelpers.data.arrays import open_arrays, readable
 from tvhelpers.data.items import Source, StoredSource, file_digest
-from tvhelpers.data.stores import StoredImages, open_arrays, open_images, readable
+from tvhelpers.data.stores import StoredImages, open_images
 from tvhelpers.runtime import content_key
 
 
