@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import re
 import warnings
 from collections import Counter
 from dataclasses import dataclass, field
@@ -21,9 +20,10 @@ from PIL import Image
 
 from tvhelpers.config import InputError
 from tvhelpers.data import caption_words as lexicon
-from tvhelpers.data.attribute_stream import check_count, reordered, sparse_rows, stream_attributes
+from tvhelpers.data.attribute_stream import reordered, sparse_rows, stream_attributes
 from tvhelpers.data.caption_parsing import stated_sleeve
 from tvhelpers.data.items import Source
+from tvhelpers.data.list_files import boxes_of, cells_of, integers_of, lines_of, order_of, table_of
 from tvhelpers.data.photos import describe, read_photo
 from tvhelpers.runtime import content_key
 
@@ -121,85 +121,6 @@ def _vocabulary() -> dict[str, tuple[str, str]]:
     return lexicon.vocabulary()
 
 
-# ------------------------------------------------------------------------------------ the tables
-
-
-def _text(path: Path) -> list[str]:
-    """Return the lines of a small file without empty ones at its end."""
-    if not path.is_file():
-        raise InputError(f"{path} does not exist; put the benchmark's file there")
-    try:
-        return path.read_text(encoding="utf-8").rstrip().split("\n")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not text ({error}); get the file anew") from None
-
-
-def _table(path: Path, columns: int) -> list[list[str]]:
-    """Return the rows of a file with a count and a header; the first cell may have spaces."""
-    lines = _text(path)
-    check_count(path, lines[0], len(lines[2:]))
-    return _cells(path, lines[2:], columns, first_line=3)
-
-
-def _cells(path: Path, lines: list[str], columns: int, first_line: int = 1) -> list[list[str]]:
-    rows = [line.rsplit(None, columns - 1) for line in lines]
-    for number, row in enumerate(rows, first_line):
-        if len(row) != columns:
-            raise InputError(
-                f"line {number} of {path} has {len(row)} of {columns} columns; get the file anew"
-            )
-        row[0] = row[0].strip()
-    return rows
-
-
-def _integers(path: Path, cells: list, low: int, high: int, first_line: int = 3) -> np.ndarray:
-    """Return rows of cells as int64; raises InputError for what is no number of low..high."""
-    try:
-        values = np.array(cells).astype(np.int64)
-        if ((values >= low) & (values <= high)).all():
-            return values
-    except (ValueError, OverflowError):
-        pass
-    for number, row in enumerate(cells, first_line):
-        for cell in [row] if isinstance(row, str) else row:
-            if not (re.fullmatch(r"-?[0-9]{1,18}", cell) and low <= int(cell) <= high):
-                raise InputError(
-                    f"line {number} of {path} holds {cell[:40]!r}, not a whole number of {low} to "
-                    f"{high}; get the file anew"
-                )
-    raise InputError(f"{path} holds numbers that cannot be read; get the file anew")
-
-
-def _boxes(path: Path, cells: list, first_line: int = 3) -> np.ndarray:
-    """Return boxes int (N, 4), each with a right and bottom beyond its left and top."""
-    boxes = _integers(path, cells, 0, 1 << 20, first_line)
-    empty = np.flatnonzero((boxes[:, 2:] <= boxes[:, :2]).any(1))
-    if len(empty):
-        raise InputError(
-            f"line {empty[0] + first_line} of {path} has the empty box "
-            f"{boxes[empty[0]].tolist()}; get the file anew"
-        )
-    return boxes
-
-
-def _order(path: Path, names: list[str], wanted: list[str], first: Path) -> np.ndarray:
-    """Return at which place of `names` each of `wanted` stands; `first` is where they are from."""
-    if names == wanted:
-        return np.arange(len(names))
-    if len(names) != len(wanted):
-        raise InputError(
-            f"{path} has {len(names)} rows, but {first} has {len(wanted)}; give files of one set"
-        )
-    places = {name: place for place, name in enumerate(names)}
-    for number, name in enumerate(wanted, 3):
-        if name not in places:
-            raise InputError(
-                f"line {number} of {first} names {name[:200]}, which {path} has not; give files "
-                "of one set"
-            )
-    return np.array([places[name] for name in wanted])
-
-
 # --------------------------------------------------------------------------------------- the sets
 
 
@@ -210,10 +131,10 @@ def read_coarse(folder: Path) -> AttributeLabels:
     for files that are missing, of unequal rows, cut off, or with values out of range.
     """
     anno = _annotations(folder, "list_attr_img.txt", ("Anno_coarse", "Anno", "."))
-    kinds = [kind.lower() for kind, _ in _table(anno / "list_category_cloth.txt", 2)]
+    kinds = [kind.lower() for kind, _ in table_of(anno / "list_category_cloth.txt", 2)]
     first = anno / "list_category_img.txt"
-    rows = _table(first, 2)
-    labels = _integers(first, [label for _, label in rows], 1, len(kinds))
+    rows = table_of(first, 2)
+    labels = integers_of(first, [label for _, label in rows], 1, len(kinds))
     names = [name for name, _ in rows]
     return AttributeLabels(
         names,
@@ -237,20 +158,20 @@ def _partition(anno: Path) -> Path:
 
 
 def _coarse_boxes(path: Path, names: list[str], first: Path) -> np.ndarray:
-    rows = _table(path, 5)
-    order = _order(path, [row[0] for row in rows], names, first)
-    return _boxes(path, [row[1:] for row in rows])[order]
+    rows = table_of(path, 5)
+    order = order_of(path, [row[0] for row in rows], names, first)
+    return boxes_of(path, [row[1:] for row in rows])[order]
 
 
 def _coarse_splits(path: Path, names: list[str], first: Path) -> list[str]:
-    rows = _table(path, 2)
+    rows = table_of(path, 2)
     for number, (_, split) in enumerate(rows, 3):
         if split not in SPLITS:
             raise InputError(
                 f"line {number} of {path} holds {split[:40]!r}, none of {', '.join(SPLITS)}; get "
                 "the file anew"
             )
-    order = _order(path, [name for name, _ in rows], names, first)
+    order = order_of(path, [name for name, _ in rows], names, first)
     return [rows[at][1] for at in order.tolist()]
 
 
@@ -265,13 +186,13 @@ def _coarse_attributes(anno: Path, names: list[str], first: Path) -> tuple:
             yield values
 
     starts, positives = sparse_rows(blocks())
-    order = _order(path, seen, names, first)
+    order = order_of(path, seen, names, first)
     return *reordered(starts, positives, order), attributes, types
 
 
 def _attribute_list(path: Path, types: dict[int, str]) -> tuple[list[str], list[str]]:
-    rows = _table(path, 2)
-    codes = _integers(path, [code for _, code in rows], 1, len(types))
+    rows = table_of(path, 2)
+    codes = integers_of(path, [code for _, code in rows], 1, len(types))
     return [name for name, _ in rows], [types[code] for code in codes.tolist()]
 
 
@@ -302,19 +223,19 @@ def read_fine(folder: Path) -> AttributeLabels:
 
 def _fine_split(anno: Path, split: str, width: int) -> tuple:
     """Return (names, category codes, boxes, values) of one split."""
-    names = [line.strip() for line in _text(anno / f"{split}.txt")]
+    names = [line.strip() for line in lines_of(anno / f"{split}.txt")]
     paths = [anno / f"{split}_{part}.txt" for part in ("cate", "bbox", "attr")]
     columns = []
     for path, count in zip(paths, (1, 4, width), strict=True):
-        columns.append(_cells(path, _text(path), count))
+        columns.append(cells_of(path, lines_of(path), count))
         if len(columns[-1]) != len(names):
             raise InputError(
                 f"{path} has {len(columns[-1])} rows, but {split}.txt has {len(names)}; give files "
                 "of one set"
             )
-    labels = _integers(paths[0], columns[0], 1, len(CATEGORIES), 1)[:, 0]
-    boxes = _boxes(paths[1], columns[1], 1)
-    return names, labels, boxes, _integers(paths[2], columns[2], 0, 1, 1)
+    labels = integers_of(paths[0], columns[0], 1, len(CATEGORIES), 1)[:, 0]
+    boxes = boxes_of(paths[1], columns[1], 1)
+    return names, labels, boxes, integers_of(paths[2], columns[2], 0, 1, 1)
 
 
 # -------------------------------------------------------------------------------------- the source
