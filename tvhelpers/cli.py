@@ -184,7 +184,7 @@ def run_train(options) -> dict:
 
     result = train(config, options.out)
     if int(os.environ.get("RANK", 0)) == 0:  # of the processes of `accelerate launch`, the first
-        from tvhelpers.show.figures import training_curves
+        from tvhelpers.show.training_figures import training_curves
 
         training_curves(options.out)
         print(f"curves: {options.out / 'figures' / 'training.png'}")

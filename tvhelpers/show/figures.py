@@ -11,9 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from tvhelpers.data.coverage import coverage, is_gap, pair_table
-from tvhelpers.runtime import atomic_path, read_jsonl
 from tvhelpers.score.metrics import Result
-from tvhelpers.train.runlog import RunLog
 
 INK, SOFT, ACCENT = "#222222", "#9aa0a6", "#b3261e"
 COLOURS = ("#b3261e", "#1f6f8b", "#c98a1b", "#4a7c59", "#6b4c9a")
@@ -21,7 +19,7 @@ COLOURS = ("#b3261e", "#1f6f8b", "#c98a1b", "#4a7c59", "#6b4c9a")
 
 def gallery(pictures: Sequence, titles: Sequence[str] = (), columns: int = 0) -> Image.Image:
     """Return pictures (arrays uint8 (H, W, 3), PIL images or paths) side by side with titles."""
-    titles = [_wrapped(title, 24) for title in titles]
+    titles = [wrapped(title, 24) for title in titles]
     pictures = [Image.open(p) if isinstance(p, str | Path) else p for p in pictures]
     columns = columns or min(len(pictures), 4)
     rows = -(-len(pictures) // columns)
@@ -36,7 +34,7 @@ def gallery(pictures: Sequence, titles: Sequence[str] = (), columns: int = 0) ->
         axes[i].imshow(picture)
         if titles:
             axes[i].set_title(titles[i], fontsize=9, color=INK)
-    return _render(figure)
+    return render(figure)
 
 
 def matrix(
@@ -59,13 +57,13 @@ def matrix(
             j, i, format(values[i, j], form), ha="center", va="center", fontsize=8, color=colour
         )
     ax.set_title(title, fontsize=10)
-    return _render(figure)
+    return render(figure)
 
 
 def histogram(values: Sequence[float], label: str, mark: float | None = None, note: str = ""):
     """Return a histogram, with a vertical line at `mark`."""
     figure = Figure(figsize=(6, 2.8))
-    ax = _plain(figure.add_subplot())
+    ax = plain(figure.add_subplot())
     ax.hist(values, bins="auto", color=COLOURS[1])
     if mark is not None:
         ax.axvline(mark, color=ACCENT, lw=1.5)
@@ -79,13 +77,13 @@ def histogram(values: Sequence[float], label: str, mark: float | None = None, no
         )
     ax.set_xlabel(label)
     ax.set_ylabel("count")
-    return _render(figure)
+    return render(figure)
 
 
 def bars(rows: dict[str, tuple[float, float, float]], label: str) -> Image.Image:
     """Return horizontal bars of {name: (value, low, high)}, with intervals that have a width."""
     figure = Figure(figsize=(6.4, 0.5 * len(rows) + 1.2))
-    ax = _plain(figure.add_subplot())
+    ax = plain(figure.add_subplot())
     for i, (value, low, high) in enumerate(rows.values()):
         ax.barh(i, value, color=COLOURS[1], height=0.6)
         if low < high:
@@ -95,7 +93,7 @@ def bars(rows: dict[str, tuple[float, float, float]], label: str) -> Image.Image
     ax.invert_yaxis()
     ax.set_xlim(right=1.15 * max(max(row) for row in rows.values()))
     ax.set_xlabel(label)
-    return _render(figure)
+    return render(figure)
 
 
 def intervals(table: dict[str, dict[str, Result]], columns: int = 3) -> Image.Image:
@@ -109,7 +107,7 @@ def intervals(table: dict[str, dict[str, Result]], columns: int = 3) -> Image.Im
     axes = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
     for ax, name in zip(axes, figures, strict=False):
         rows = [(i, table[row][name]) for i, row in enumerate(names) if name in table[row]]
-        _plain(ax).axvline(rows[0][1].value, color=SOFT, lw=0.8, ls=":")
+        plain(ax).axvline(rows[0][1].value, color=SOFT, lw=0.8, ls=":")
         for i, result in rows:
             ax.plot(result.ci or (), [i] * 2 if result.ci else (), color=INK, lw=1.4)
             ax.plot(result.value, i, "o", ms=5, color=COLOURS[1] if i else ACCENT)
@@ -120,7 +118,7 @@ def intervals(table: dict[str, dict[str, Result]], columns: int = 3) -> Image.Im
     axes[0].invert_yaxis()
     for ax in axes[len(figures) :]:
         ax.set_visible(False)
-    return _render(figure)
+    return render(figure)
 
 
 def systems(pictures: dict[str, Sequence], prompts: Sequence[str]) -> Image.Image:
@@ -129,14 +127,14 @@ def systems(pictures: dict[str, Sequence], prompts: Sequence[str]) -> Image.Imag
     figure.set_layout_engine("constrained", h_pad=0.02, w_pad=0.02)
     axes = figure.subplots(len(pictures), len(prompts), squeeze=False)
     for row, (name, shown) in zip(axes, pictures.items(), strict=True):
-        row[0].set_ylabel(_wrapped(name, 12), fontsize=9, rotation=0, ha="right", va="center")
+        row[0].set_ylabel(wrapped(name, 12), fontsize=9, rotation=0, ha="right", va="center")
         for ax, picture in zip(row, shown, strict=False):
             ax.imshow(Image.open(picture) if isinstance(picture, str | Path) else picture)
             ax.set(xticks=[], yticks=[])
             ax.spines[:].set_visible(False)
     for ax, prompt in zip(axes[0], prompts, strict=True):
-        ax.set_title(_wrapped(prompt, 17, 6), fontsize=7.5, color=INK)
-    return _render(figure)
+        ax.set_title(wrapped(prompt, 17, 6), fontsize=7.5, color=INK)
+    return render(figure)
 
 
 def points(groups: dict[str, dict], label: str, mark: float | None = None) -> Image.Image:
@@ -144,7 +142,7 @@ def points(groups: dict[str, dict], label: str, mark: float | None = None) -> Im
     dashed line at `mark`."""
     series = list(dict.fromkeys(name for rows in groups.values() for name in rows))
     figure = Figure(figsize=(6.8, 1.1 + (0.16 + 0.27 * len(series)) * len(groups)))
-    ax = _plain(figure.add_subplot())
+    ax = plain(figure.add_subplot())
     for number, name in enumerate(series):
         colour = COLOURS[(number + 1) % len(COLOURS)]
         shift = 0.7 * ((number + 0.5) / len(series) - 0.5)
@@ -164,7 +162,7 @@ def points(groups: dict[str, dict], label: str, mark: float | None = None) -> Im
     ax.set_xlabel(label, fontsize=9)
     if len(series) > 1:
         ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-    return _render(figure)
+    return render(figure)
 
 
 def metric_card(rows: dict[str, dict]) -> Image.Image:
@@ -175,7 +173,7 @@ def metric_card(rows: dict[str, dict]) -> Image.Image:
     """
     first = next(iter(rows.values()))
     figure = Figure(figsize=(6.4, 0.42 * len(rows) + 0.5))
-    ax = _plain(figure.add_subplot())
+    ax = plain(figure.add_subplot())
     folders = [*dict.fromkeys(label.split(" · ")[-1] for label in rows)]
     for i, (label, row) in enumerate(rows.items()):
         place = folders.index(label.split(" · ")[-1]) if len(folders) < len(COLOURS) else 0
@@ -190,10 +188,10 @@ def metric_card(rows: dict[str, dict]) -> Image.Image:
     text = [first["card"], f"n = {', '.join(map(str, numbers))}; {first['method']}", *notes]
     if any("ceiling" in row["details"] for row in rows.values()):
         text.insert(1, "red: the reader's ceiling; ring: corrected for its errors")
-    lines = "\n".join(_wrapped(part, 96, 6) for part in text)
+    lines = "\n".join(wrapped(part, 96, 6) for part in text)
     below = {"xytext": (-80, -26), "textcoords": "offset points", "va": "top"}
     ax.annotate(lines, (0, 0), xycoords="axes fraction", fontsize=8, color=INK, **below)
-    return _render(figure)
+    return render(figure)
 
 
 def _metric_bar(ax, place: int, row: dict, colour: str) -> None:
@@ -212,7 +210,7 @@ def _metric_bar(ax, place: int, row: dict, colour: str) -> None:
 def rarefaction_curve(rows: Sequence[dict], label: str) -> Image.Image:
     """Return the score at growing numbers of images: rows of `score.metrics.rarefaction`."""
     figure = Figure(figsize=(6.4, 3))
-    ax = _plain(figure.add_subplot())
+    ax = plain(figure.add_subplot())
     numbers = [row["n"] for row in rows]
     ax.plot(numbers, [row["corrected"] for row in rows], "o-", markersize=3, label="corrected")
     ax.plot(numbers, [row["plug_in"] for row in rows], "o--", markersize=3, label="plain")
@@ -221,7 +219,7 @@ def rarefaction_curve(rows: Sequence[dict], label: str) -> Image.Image:
     ax.set_ylabel("Inception Score", fontsize=9)
     ax.set_ylim(bottom=0)
     ax.legend(frameon=False, fontsize=8)
-    return _render(figure)
+    return render(figure)
 
 
 def coverage_figure(attributes: Sequence[dict[str, str]], names: Sequence[str]) -> Image.Image:
@@ -236,14 +234,14 @@ def coverage_figure(attributes: Sequence[dict[str, str]], names: Sequence[str]) 
     top, bottom = figure.subfigures(2, 1, height_ratios=(3.2, 1 + 0.32 * len(rows)))
     for ax, name in zip(np.atleast_1d(top.subplots(1, len(names))), names, strict=True):
         words = list(counts[name].items())[:14]
-        _plain(ax).barh([w for w, _ in words], [n for _, n in words], color=COLOURS[1])
+        plain(ax).barh([w for w, _ in words], [n for _, n in words], color=COLOURS[1])
         ax.set_ylim(max(len(words), 8) - 0.5, -0.5)
         ax.locator_params(axis="x", nbins=4)
         ax.set_title(f"{name} ({len(counts[name])} words)", fontsize=10)
     top.subplots_adjust(left=0.12, right=0.98, wspace=0.55, bottom=0.1, top=0.9)
     _meetings(bottom.subplots(), table, rows, columns)
     bottom.subplots_adjust(left=0.12, right=0.98, bottom=0.22, top=0.92)
-    return _render(figure)
+    return render(figure)
 
 
 def _meetings(ax, table: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> None:
@@ -261,134 +259,27 @@ def _meetings(ax, table: np.ndarray, rows: Sequence[str], columns: Sequence[str]
     ax.set_title(f"how often they meet{note}", fontsize=10)
 
 
-def loss_curves(runs: dict[str, Path]) -> Image.Image:
-    """Return the training loss (smoothed) and the held-out loss of {name: run folder}."""
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
-    left, right = (_plain(ax) for ax in figure.subplots(1, 2))
-    for colour, (name, folder) in zip(COLOURS, runs.items()):
-        rows = RunLog.read_steps(folder)
-        steps = [row["step"] for row in rows]
-        left.plot(steps, _smoothed([row["loss"] for row in rows]), color=colour, label=name)
-        held_out = [(row["step"], row["held_out_loss"]) for row in RunLog.read_held_out(folder)]
-        right.plot(*zip(*held_out), "o-", color=colour, label=name, ms=4)
-    left.set_title("training loss (running mean)", fontsize=10)
-    right.set_title("held-out items, the same noise every time", fontsize=10)
-    for ax in (left, right):
-        ax.set_xlabel("step")
-        ax.legend(fontsize=8, frameon=False)
-    return _render(figure)
-
-
-QUARTERS = ("least noise", "less", "more", "most noise")
-
-
-def training_curves(run_dir: Path) -> Image.Image:
-    """Return what a run's logs hold, as curves over its steps: losses, their gap, the losses by
-    noise, gradient norms, speed, memory.
-
-    Dotted lines are events.  Kept as run_dir/figures/training.png.
-    """
-    run_dir = Path(run_dir)
-    figure = Figure(figsize=(11, 5.6), layout="constrained")
-    axes = [_plain(ax) for ax in figure.subplots(2, 3).ravel()]
-    steps, speeds = RunLog.read_steps(run_dir), read_jsonl(run_dir / "speed.jsonl")
-    _noisy(axes[0], steps, {"loss": COLOURS[1]}, "training loss")
-    _slices(axes[1], RunLog.read_held_out(run_dir))
-    _by_timestep(axes[2], RunLog.read_held_out(run_dir))
-    norms = {"grad_norm": SOFT, "grad_norm_clipped": COLOURS[1]}
-    _noisy(axes[3], steps, norms, "gradient norm before and after clipping")
-    for ax, name, title in (
-        (axes[4], "images_per_second", "images a second"),
-        (axes[5], "memory_gb", "peak memory so far, GB"),
-    ):
-        ax.plot([row["step"] for row in speeds], [row[name] for row in speeds], color=COLOURS[1])
-        ax.set_ylim(bottom=0)
-        ax.set_title(title, fontsize=10)
-    _events(figure, axes, RunLog.read_events(run_dir))
-    return _kept(_render(figure), run_dir / "figures" / "training.png")
-
-
-def _kept(picture: Image.Image, path: Path) -> Image.Image:
-    """Write a picture where it is not there already, and return it."""
-    data = io.BytesIO()
-    picture.save(data, "PNG")
-    if not path.exists() or path.read_bytes() != data.getvalue():
-        with atomic_path(path) as aside:
-            aside.write_bytes(data.getvalue())
-    return picture
-
-
-def _noisy(ax, rows: Sequence[dict], names: dict[str, str], title: str) -> None:
-    """Draw each step's value faintly, and its running mean."""
-    for name, colour in names.items():
-        steps = [row["step"] for row in rows if row[name] is not None]
-        values = [row[name] for row in rows if row[name] is not None]
-        ax.plot(steps, values, color=colour, lw=0.6, alpha=0.35)
-        ax.plot(steps, _smoothed(values), color=colour, lw=1.6)
-    ax.set_title(title, fontsize=10)
-
-
-def _slices(ax, rows: Sequence[dict]) -> None:
-    """Draw the fixed-noise losses of held-out and of training items, and the gap between them."""
-    steps = [row["step"] for row in rows]
-    held_out = [row["held_out_loss"] for row in rows]
-    training = [row["training_slice_loss"] for row in rows]
-    ax.fill_between(steps, training, held_out, color=SOFT, alpha=0.35, lw=0)
-    ax.plot(steps, held_out, "o-", ms=3, color=COLOURS[0], label="held out")
-    ax.plot(steps, training, "o-", ms=3, color=COLOURS[1], label="training items")
-    gaps = [a - b for a, b in zip(held_out, training)]
-    ax.set_title(f"fixed noise; gap {gaps[0]:+.4f} to {gaps[-1]:+.4f}", fontsize=10)
-    ax.legend(fontsize=8, frameon=False)
-
-
-def _by_timestep(ax, rows: Sequence[dict]) -> None:
-    """Draw each quarter's held-out loss as a share of what it was before the first step."""
-    parts = zip(*(row["by_timestep"] for row in rows))
-    for part, colour, label in zip(parts, COLOURS, QUARTERS):
-        if part[0] is not None:
-            steps = [row["step"] for row in rows]
-            ax.plot(steps, [v / part[0] for v in part], "o-", ms=3, color=colour, label=label)
-    ax.set_ylim(0, 1.1 * ax.get_ylim()[1])
-    ax.set_title("held out, by noise; 1 = before training", fontsize=10)
-    ax.legend(fontsize=8, frameon=False)
-
-
-def _events(figure: Figure, axes: Sequence, events: Sequence[dict]) -> None:
-    """Mark events in all axes, and tell the last three below."""
-    for ax in axes:
-        ax.xaxis.get_major_locator().set_params(integer=True)
-        for event in events:
-            ax.axvline(event["step"], color=ACCENT, lw=1, ls=":")
-    texts = [_wrapped(f"step {event['step']}: {event['event']}", 150) for event in events[-3:]]
-    figure.supxlabel("\n".join(texts) or "step", fontsize=8 if texts else 9)
-
-
 def _axes(rows: int, columns: int, width: float, height: float):
     figure = Figure(figsize=(width * columns, height * rows))
     figure.set_layout_engine("constrained", h_pad=0.04, w_pad=0.04)
     return figure, np.atleast_1d(figure.subplots(rows, columns)).ravel()
 
 
-def _plain(ax):
+def plain(ax):
+    """Return axes without a frame at the top and the right, with small ticks."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.tick_params(labelsize=8)
     return ax
 
 
-def _smoothed(values: Sequence[float], window: int = 25) -> np.ndarray:
-    total = np.cumsum(np.insert(np.asarray(values, float), 0, 0.0))
-    ends = np.arange(1, len(values) + 1)
-    starts = np.maximum(0, ends - window)
-    return (total[ends] - total[starts]) / (ends - starts)
-
-
-def _wrapped(text: str, width: int, lines: int = 3) -> str:
+def wrapped(text: str, width: int, lines: int = 3) -> str:
     import textwrap
 
     return "\n".join(textwrap.wrap(str(text), width)[:lines])
 
 
-def _render(figure: Figure) -> Image.Image:
+def render(figure: Figure) -> Image.Image:
+    """Return a figure as a picture."""
     data = io.BytesIO()
     fast = {"compress_level": 1}  # the notebook compresses it again
     figure.savefig(
