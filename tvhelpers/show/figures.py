@@ -273,6 +273,7 @@ def plain(ax):
 
 
 def wrapped(text: str, width: int, lines: int = 3) -> str:
+    """Return a text in lines of `width` letters, the first `lines` of them."""
     import textwrap
 
     return "\n".join(textwrap.wrap(str(text), width)[:lines])
