@@ -22,7 +22,7 @@ import numpy as np
 from common import make_g2, write_result
 
 from tvhelpers.data.sources import open_source
-from tvhelpers.runtime import file_sha256
+from tvhelpers.files import file_sha256
 
 ROUNDS, KILLS = 5, 20
 DISCARD = """

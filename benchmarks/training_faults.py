@@ -29,7 +29,7 @@ from transformers import CLIPTextModel, CLIPTokenizer  # noqa: F401
 
 from tvhelpers import cli
 from tvhelpers.config import build_config
-from tvhelpers.runtime import file_sha256
+from tvhelpers.files import file_sha256
 from tvhelpers.train.runlog import RunLog
 from tvhelpers.train.steps import Trainer
 from tvhelpers.train.trainer import train

@@ -155,7 +155,7 @@ def run_inspect(options) -> dict:
 def _draw_decodings(images, path: Path) -> None:
     """Write a picture of three rows: decoded right, and as other decodings would give them."""
     from tvhelpers.data.example import decodings
-    from tvhelpers.runtime import atomic_path
+    from tvhelpers.files import atomic_path
     from tvhelpers.show.figures import gallery
 
     rows = [decodings(images, i) for i in sorted({0, len(images) // 2, len(images) - 1})]
@@ -226,7 +226,8 @@ def run_split(options) -> dict:
     from tvhelpers.data import leakage
     from tvhelpers.data.caption_files import open_captioned
     from tvhelpers.data.split import split_by_product
-    from tvhelpers.runtime import spoken_progress, write_json
+    from tvhelpers.files import write_json
+    from tvhelpers.runtime import spoken_progress
 
     source = open_captioned(options.source)
     pairs, groups = None, source.product_ids
@@ -260,7 +261,7 @@ def run_coverage(options) -> dict:
     report = coverage(rows, names)
     print(format_coverage(report))
     if options.picture:
-        from tvhelpers.runtime import atomic_path
+        from tvhelpers.files import atomic_path
         from tvhelpers.show.figures import coverage_figure
 
         with atomic_path(options.picture) as aside:

@@ -97,7 +97,7 @@ def run_import(options) -> list[dict]:
 
 def run_analyse(options) -> dict:
     """Write analysis.json, votes.csv and report.html, and print what was found."""
-    from tvhelpers.runtime import write_json
+    from tvhelpers.files import write_json
     from tvhelpers.score.study import Study
     from tvhelpers.score.study_analysis import analyse, write_csv
     from tvhelpers.score.study_votes import VoteBox

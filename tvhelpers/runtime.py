@@ -1,15 +1,12 @@
-"""Device, dtype, seeds, versions, folders and atomic files."""
+"""Device, dtype, seeds, versions, quiet libraries, spoken progress, and requests to stop."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import importlib
-import json
 import os
-import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -98,17 +95,6 @@ def seed_for(*parts: int | str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
-def content_key(value) -> str:
-    """Return 16 hex digits that identify a JSON-able value."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def file_sha256(path: Path) -> str:
-    """Return the file's SHA-256 as hex."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def root_dir() -> Path:
     """Return the folder that holds artifacts/ and runs/: $TV_ROOT, or the current folder."""
     return Path(os.environ.get("TV_ROOT") or ".")
@@ -123,158 +109,6 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
-
-
-@contextlib.contextmanager
-def atomic_path(path: Path):
-    """Yield a path to write to; it takes the name `path` only when the block ends well.
-
-    The file is flushed to the disk before it is renamed, so that a reader sees all of it or
-    nothing.
-    """
-    path = Path(path)
-    make_dir(path.parent)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    try:
-        yield Path(name)
-        with open(name, "rb+") as file:
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)  # mkstemp makes files that only their owner can read
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-def write_json(path: Path, value) -> None:
-    """Write `value` as indented JSON, atomically."""
-    with atomic_path(path) as aside:
-        aside.write_text(json.dumps(value, indent=1) + "\n")
-
-
-def read_json(path: Path):
-    """Return the parsed JSON of `path`; raises InputError where it is missing or broken."""
-    try:
-        return json.loads(Path(path).read_text())
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist") from None
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON ({error}); mend or remove it") from None
-
-
-def read_jsonl(path: Path) -> list[dict]:
-    """Return the records of a JSON-lines file without a last line cut off; [] if missing.
-
-    Raises InputError for a broken line before that.
-    """
-    if not Path(path).exists():
-        return []
-    lines = Path(path).read_text().split("\n")[:-1]  # what follows is half a line
-    rows = []
-    for number, line in enumerate(lines, 1):
-        try:
-            rows.append(json.loads(line))
-        except ValueError as error:
-            raise InputError(
-                f"line {number} of {path} is not JSON ({error}); mend or remove the file"
-            ) from None
-    return rows
-
-
-def make_dir(path: Path) -> Path:
-    """Make the folder and its parents; raises InputError where that is not allowed."""
-    path = Path(path)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        file = next(place for place in (path, *path.parents) if place.exists())
-        raise InputError(
-            f"{file} cannot be a folder: a file has that name; give another one"
-        ) from None
-    except PermissionError:
-        raise InputError(f"no permission to write to {path}; choose another folder") from None
-    if not os.access(path, os.W_OK):
-        raise InputError(f"no permission to write to {path}; choose another folder")
-    return path
-
-
-class TakenError(InputError):
-    """Results of something else are there already, and stay."""
-
-
-def claim_dir(
-    path: Path,
-    request: dict,
-    what: str,
-    marker: str = "request.json",
-    ignore: tuple[str, ...] = (),
-) -> Path:
-    """Make `path` the folder of `request`, or find that it is already.
-
-    The request is written to the file `marker` in it; its keys in `ignore` may differ.  Hidden
-    files are not looked at, and a request that came to nothing gives way.  Raises TakenError where
-    the folder holds anything else: nothing is ever overwritten.
-    """
-    path = make_dir(path)
-    others = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
-    others = [entry for entry in others if entry.name != marker]
-    if others and (path / marker).exists():
-        check_claim(path, request, what, marker, ignore)
-    elif others:
-        raise TakenError(
-            f"{path} holds files that are not of this {what}; choose an empty or a new folder"
-        )
-    else:
-        write_json(path / marker, request)
-    return path
-
-
-def check_claim(path: Path, request: dict, what: str, marker: str, ignore: tuple[str, ...]) -> None:
-    """Raise TakenError where the folder `path` has the marker of another request."""
-    seen = read_json(path / marker) if (path / marker).exists() else request
-    keys = {*seen, *request} - {*ignore}
-    different = sorted(key for key in keys if seen.get(key) != request.get(key))
-    if different:
-        raise TakenError(
-            f"{path} holds the results of another {what} "
-            f"(different: {', '.join(different)}); choose another folder"
-        )
-
-
-@contextlib.contextmanager
-def locked(path: Path, wait: bool = False) -> Iterator[None]:
-    """Keep other processes from holding the lock file `path` within the block.
-
-    `wait` until they let go; otherwise raises InputError.  The lock dies with its process.
-    """
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=-1 if wait else 0)
-    except Timeout:
-        raise InputError(
-            f"another process is at work in {path.parent}; wait for it, or choose another folder"
-        ) from None
-    except NotImplementedError:  # some mounted drives have no locks
-        yield
-        return
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def replace_dir(aside: Path, path: Path) -> None:
-    """Give the finished folder `aside` its final name; a folder that is there already stays."""
-    try:
-        os.rename(aside, path)
-    except OSError:
-        if not path.is_dir():
-            raise
-        shutil.rmtree(aside)  # another process finished the same work first
 
 
 def quiet_imports() -> None:

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from tvhelpers.config import InputError
+from tvhelpers.files import file_sha256
 from tvhelpers.models import mini
-from tvhelpers.runtime import file_sha256
 from tvhelpers.score import features
 
 HEADS = {"category": ("dress", "coat", "skirt"), "colour": ("red", "blue"), "pattern": ("plain",)}

@@ -15,7 +15,8 @@ import torch
 
 from tvhelpers.config import InputError, build_config
 from tvhelpers.data.sources import open_source
-from tvhelpers.runtime import Interrupted, read_jsonl
+from tvhelpers.files import read_jsonl
+from tvhelpers.runtime import Interrupted
 from tvhelpers.train import fit, loop, mirror
 from tvhelpers.train.checkpoint import save_checkpoint
 from tvhelpers.train.recovery import MAX_RETURNS, OVERFLOWS, Health

@@ -17,8 +17,9 @@ import torch
 from tvhelpers.config import InputError, build_config
 from tvhelpers.data.caption_files import write_captions
 from tvhelpers.data.sources import open_source
+from tvhelpers.files import locked
 from tvhelpers.models.base import find_base, load_part, save_pipeline
-from tvhelpers.runtime import Interrupted, locked, root_dir
+from tvhelpers.runtime import Interrupted, root_dir
 from tvhelpers.train import adapter_names
 from tvhelpers.train.processes import Processes
 from tvhelpers.train.trainer import split_items, train

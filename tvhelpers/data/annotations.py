@@ -14,7 +14,8 @@ import numpy as np
 
 from tvhelpers.config import InputError
 from tvhelpers.data.mat_check import check_mat
-from tvhelpers.runtime import atomic_path, seed_for
+from tvhelpers.files import atomic_path
+from tvhelpers.runtime import seed_for
 
 CATEGORIES = {
     1: "blazer", 2: "blouse", 3: "bomber", 4: "cardigan", 5: "henley", 6: "hoodie", 7: "jacket",

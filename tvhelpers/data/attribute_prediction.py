@@ -25,7 +25,7 @@ from tvhelpers.data.caption_parsing import stated_sleeve
 from tvhelpers.data.items import Source
 from tvhelpers.data.list_files import boxes_of, cells_of, integers_of, lines_of, order_of, table_of
 from tvhelpers.data.photos import describe, read_photo
-from tvhelpers.runtime import content_key
+from tvhelpers.files import content_key
 
 CATEGORIES = tuple(
     """anorak blazer blouse bomber button-down cardigan flannel halter henley hoodie jacket jersey

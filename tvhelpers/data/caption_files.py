@@ -14,7 +14,8 @@ from tvhelpers.data.captions import recaption, template_captions
 from tvhelpers.data.items import Source, read_rows
 from tvhelpers.data.photos import describe
 from tvhelpers.data.sources import beside, open_source
-from tvhelpers.runtime import atomic_path, content_key, seed_for
+from tvhelpers.files import atomic_path, content_key
+from tvhelpers.runtime import seed_for
 
 
 def open_captioned(name_or_path: str | Path, bare: bool = False) -> Source:

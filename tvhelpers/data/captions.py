@@ -24,9 +24,7 @@ from tvhelpers.data.caption_parsing import (
     stated_sleeve,
 )
 from tvhelpers.data.photos import describe, with_article
-from tvhelpers.runtime import (
-    seed_for,
-)
+from tvhelpers.runtime import seed_for
 
 # ------------------------------------------------------------------------ words of the name
 

@@ -19,7 +19,7 @@ from tvhelpers.config import InputError
 from tvhelpers.data.items import Part, Source
 from tvhelpers.data.photos import resize
 from tvhelpers.data.sources import open_source
-from tvhelpers.runtime import atomic_path, claim_dir, read_json, write_json
+from tvhelpers.files import atomic_path, claim_dir, read_json, write_json
 
 FORMAT = 1  # raise it when a change of this module changes what is written
 ROWS_AT_ONCE = 64

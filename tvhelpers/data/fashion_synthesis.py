@@ -15,7 +15,7 @@ import numpy as np
 
 from tvhelpers.config import InputError
 from tvhelpers.data import annotations as codebook
-from tvhelpers.runtime import atomic_path
+from tvhelpers.files import atomic_path
 
 SIZE = 128
 

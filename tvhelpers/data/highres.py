@@ -21,7 +21,7 @@ from tvhelpers.config import InputError
 from tvhelpers.data.items import Source
 from tvhelpers.data.photos import IMAGE_ENDINGS, read_photo
 from tvhelpers.data.unpack import zip_password
-from tvhelpers.runtime import content_key
+from tvhelpers.files import content_key
 
 MAX_BYTES = 1 << 28  # of one photo; a zip that claims more is damaged, or a bomb
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tvhelpers.config import InputError
-from tvhelpers.runtime import content_key, file_sha256
+from tvhelpers.files import content_key, file_sha256
 
 REGIONS = ("background", "skin", "garment")  # skin: hair, face, arms, legs; a code is a place here
 GARMENT = REGIONS.index("garment")

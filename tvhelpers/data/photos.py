@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from tvhelpers.config import InputError
 from tvhelpers.data.items import ATTRIBUTES, Source, file_digest
 from tvhelpers.data.tables import ENDINGS, read_table, some, text
-from tvhelpers.runtime import content_key
+from tvhelpers.files import content_key
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 MAX_SIDE = 16_384  # pixels; a square of it takes 0.8 GB

@@ -18,7 +18,7 @@ from tvhelpers.data import photos, tables
 from tvhelpers.data.arrays import open_arrays, readable
 from tvhelpers.data.items import Source, StoredSource, file_digest
 from tvhelpers.data.stores import StoredImages, open_images
-from tvhelpers.runtime import content_key
+from tvhelpers.files import content_key
 
 
 def open_reader(name: str, row: dict, folder: Path | None = None, **reading) -> Source:

@@ -17,7 +17,7 @@ from tvhelpers.data.items import Source, StoredSource, file_digest, read_rows
 from tvhelpers.data.photos import open_photos
 from tvhelpers.data.readers import open_mapped, open_reader
 from tvhelpers.data.tables import ENDINGS
-from tvhelpers.runtime import content_key
+from tvhelpers.files import content_key
 
 ROW_KINDS = {"caption": str, "attributes": dict, "product": str, "split": str}  # of items.jsonl
 

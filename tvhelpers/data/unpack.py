@@ -19,7 +19,8 @@ from collections.abc import Callable
 from pathlib import Path, PureWindowsPath
 
 from tvhelpers.config import InputError
-from tvhelpers.runtime import make_dir, spoken_bytes
+from tvhelpers.files import make_dir
+from tvhelpers.runtime import spoken_bytes
 
 MAX_BYTES = 1 << 40
 MAX_FILES = 1_000_000

@@ -14,8 +14,9 @@ from safetensors import SafetensorError, safe_open
 
 from tvhelpers import manifest
 from tvhelpers.config import InputError
+from tvhelpers.files import make_dir, read_json, replace_dir, write_json
 from tvhelpers.models.clip import find_clip
-from tvhelpers.runtime import make_dir, quiet_libraries, read_json, replace_dir, write_json
+from tvhelpers.runtime import quiet_libraries
 
 ABOUT_FILE = "base.json"  # in the folder of a pipeline that was trained here
 DRAWING_SCHEDULER = "DPMSolverMultistepScheduler"  # DPM-Solver++ (2M), whatever the base has

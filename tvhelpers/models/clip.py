@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from tvhelpers import manifest
 from tvhelpers.config import InputError
 from tvhelpers.data.photos import pad_square
-from tvhelpers.runtime import choose_device, quiet_libraries, write_json
+from tvhelpers.files import write_json
+from tvhelpers.runtime import choose_device, quiet_libraries
 
 # Mean and standard deviation of CLIP's own pre-processing (Radford et al. 2021), for a model that
 # comes without preprocessor_config.json.

@@ -216,7 +216,7 @@ def load_judge(path: Path = WEIGHTS_DIR / "judge.safetensors") -> tuple[Judge, s
     from safetensors import safe_open
     from safetensors.torch import load_file
 
-    from tvhelpers.runtime import file_sha256
+    from tvhelpers.files import file_sha256
 
     with safe_open(path, "pt") as file:
         heads = json.loads(file.metadata()["heads"])

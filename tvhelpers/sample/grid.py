@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from tvhelpers.runtime import atomic_path
+from tvhelpers.files import atomic_path
 
 GAP = 12  # pixels
 MIN_SIDE = 192  # small pictures are enlarged to this, so that a caption fits below

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from tvhelpers.runtime import atomic_path
+from tvhelpers.files import atomic_path
 from tvhelpers.sample.sampler import Sampler
 
 

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from tvhelpers.config import InputError
+from tvhelpers.files import atomic_path, claim_dir, file_sha256, locked, make_dir, read_jsonl
 from tvhelpers.models.base import (
     DRAWING_SCHEDULER,
     TEXT_ENCODER_DIR,
@@ -28,17 +29,7 @@ from tvhelpers.models.base import (
 )
 from tvhelpers.models.baseline import Classes, read_classes, told
 from tvhelpers.models.clip import cut_off
-from tvhelpers.runtime import (
-    atomic_path,
-    choose_device,
-    choose_dtype,
-    claim_dir,
-    file_sha256,
-    locked,
-    make_dir,
-    read_jsonl,
-    versions,
-)
+from tvhelpers.runtime import choose_device, choose_dtype, versions
 from tvhelpers.sample.grid import save_grid
 from tvhelpers.sample.request import Request
 from tvhelpers.train.adapter import fold_adapter, load_adapter

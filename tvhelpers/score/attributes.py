@@ -16,9 +16,9 @@ from tvhelpers.data.items import Source
 from tvhelpers.data.photos import resize
 from tvhelpers.data.sources import FlatsSource
 from tvhelpers.data.split import split_by_product
+from tvhelpers.files import content_key
 from tvhelpers.models.base import unet_digest
 from tvhelpers.models.clip import Clip
-from tvhelpers.runtime import content_key
 from tvhelpers.score.alignment import ZeroShotReader, binding, corrected_rate
 from tvhelpers.score.features import checked_pixels
 from tvhelpers.score.garment_words import FACTORS, SAID

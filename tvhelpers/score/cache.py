@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tvhelpers.config import InputError
-from tvhelpers.runtime import atomic_path, content_key, make_dir
+from tvhelpers.files import atomic_path, content_key, make_dir
 
 
 class RowCache:

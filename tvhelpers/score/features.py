@@ -18,8 +18,8 @@ import torch
 
 from tvhelpers.config import InputError
 from tvhelpers.data.photos import resize
+from tvhelpers.files import content_key, file_sha256
 from tvhelpers.models.base import unet_digest
-from tvhelpers.runtime import content_key, file_sha256
 
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 INCEPTION_DIGEST = "6726825d"  # the head of its SHA-256, as its name says

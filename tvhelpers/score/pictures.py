@@ -10,7 +10,7 @@ import numpy as np
 
 from tvhelpers.config import InputError
 from tvhelpers.data.photos import IMAGE_ENDINGS, read_photo
-from tvhelpers.runtime import content_key, file_sha256, read_jsonl
+from tvhelpers.files import content_key, file_sha256, read_jsonl
 from tvhelpers.score.prompts import FILE as SUITE_FILE
 from tvhelpers.score.prompts import open_suite
 

@@ -18,7 +18,8 @@ from tvhelpers.config import InputError
 from tvhelpers.data import flats
 from tvhelpers.data.items import Source, read_rows
 from tvhelpers.data.split import split_by_product
-from tvhelpers.runtime import atomic_path, seed_for
+from tvhelpers.files import atomic_path
+from tvhelpers.runtime import seed_for
 from tvhelpers.score.garment_words import (
     BOTTOMS,
     COLOURS,

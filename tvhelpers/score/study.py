@@ -17,11 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tvhelpers.config import InputError
-from tvhelpers.runtime import (
-    content_key,
-    read_json,
-    seed_for,
-)
+from tvhelpers.files import content_key, read_json
+from tvhelpers.runtime import seed_for
 
 KINDS = ("pair", "rating", "real")
 SCALES = {"style": "Style consistency", "detail": "Detail accuracy", "appeal": "Visual appeal"}

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from tvhelpers.config import InputError
-from tvhelpers.runtime import atomic_path
+from tvhelpers.files import atomic_path
 from tvhelpers.score.study import REAL, RULES, SCALES, Study, Trial
 from tvhelpers.score.study_statistics import (
     bootstrap_p,

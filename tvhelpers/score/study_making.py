@@ -19,14 +19,7 @@ from tvhelpers.config import InputError
 from tvhelpers.data.caption_parsing import parse_caption
 from tvhelpers.data.items import Source
 from tvhelpers.data.photos import read_photo, resize
-from tvhelpers.runtime import (
-    atomic_path,
-    claim_dir,
-    content_key,
-    file_sha256,
-    read_jsonl,
-    write_json,
-)
+from tvhelpers.files import atomic_path, claim_dir, content_key, file_sha256, read_jsonl, write_json
 from tvhelpers.score.pictures import open_folder
 from tvhelpers.score.study import CHECKS, CONSENT, KINDS, QUESTIONS, REAL, REFERENCES, RULES, Study
 

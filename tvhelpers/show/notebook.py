@@ -11,15 +11,13 @@ from pathlib import Path
 
 from tvhelpers import manifest
 from tvhelpers.config import InputError
+from tvhelpers.files import atomic_path, content_key, make_dir
 from tvhelpers.models.base import find_base
 from tvhelpers.runtime import (
-    atomic_path,
     choose_device,
     choose_dtype,
     computes_bfloat16,
-    content_key,
     device_name,
-    make_dir,
     quiet_imports,
     versions,
 )

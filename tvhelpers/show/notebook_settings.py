@@ -17,9 +17,9 @@ from tvhelpers.config import PRESETS, InputError, TrainConfig, build_config
 from tvhelpers.data.caption_parsing import parse_caption
 from tvhelpers.data.items import Part, Source
 from tvhelpers.data.sources import FlatsSource, open_source
+from tvhelpers.files import TakenError, read_json
 from tvhelpers.models.base import find_base
 from tvhelpers.models.baseline import find_classes
-from tvhelpers.runtime import TakenError, read_json
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import generate
 from tvhelpers.score.colour import EXAMPLES, name_colour

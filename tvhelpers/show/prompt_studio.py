@@ -19,7 +19,7 @@ import ipywidgets as W
 from PIL import Image
 
 from tvhelpers.config import InputError
-from tvhelpers.runtime import atomic_path, make_dir, read_jsonl
+from tvhelpers.files import atomic_path, make_dir, read_jsonl
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler
 

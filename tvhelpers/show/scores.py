@@ -12,7 +12,7 @@ from PIL import Image
 from tvhelpers.data.items import Source
 from tvhelpers.data.photos import read_photo, resize
 from tvhelpers.data.sources import open_source
-from tvhelpers.runtime import atomic_path, make_dir
+from tvhelpers.files import atomic_path, make_dir
 from tvhelpers.score.alignment import corrected_rate
 from tvhelpers.score.colour import name_colour
 from tvhelpers.show.figures import gallery, metric_card

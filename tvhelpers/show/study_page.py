@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tvhelpers.runtime import atomic_path
+from tvhelpers.files import atomic_path
 from tvhelpers.score.study import SCALES, Study
 
 TEMPLATE = Path(__file__).with_name("study_page.html")

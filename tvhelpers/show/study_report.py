@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from tvhelpers.runtime import atomic_path
+from tvhelpers.files import atomic_path
 from tvhelpers.score.study import REAL, SCALES
 from tvhelpers.show.figures import points
 

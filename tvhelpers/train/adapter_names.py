@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 
 from tvhelpers.config import InputError
-from tvhelpers.runtime import atomic_path
+from tvhelpers.files import atomic_path
 
 NAMES = ("diffusers", "kohya")
 KOHYA_PREFIXES = {"lora_unet_": "unet.", "lora_te_": "text_encoder.", "lora_te1_": "text_encoder."}

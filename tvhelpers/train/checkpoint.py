@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from tvhelpers.runtime import file_sha256, make_dir
+from tvhelpers.files import file_sha256, make_dir
 
 
 def save_checkpoint(folder: Path, step: int, state: dict, keep: int = 2) -> Path:

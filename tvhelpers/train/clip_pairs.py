@@ -12,9 +12,9 @@ import torch
 from tvhelpers.config import InputError
 from tvhelpers.data.sources import Source
 from tvhelpers.data.split import split_by_product
+from tvhelpers.files import content_key
 from tvhelpers.models.clip import at_side
 from tvhelpers.models.clip_checks import attribute_codes, fitting
-from tvhelpers.runtime import content_key
 
 HELD_OUT = 0.1  # of the items, whole products
 

@@ -22,8 +22,8 @@ from PIL import Image
 from tvhelpers.config import InputError
 from tvhelpers.data.items import REGIONS, Source
 from tvhelpers.data.photos import resize
+from tvhelpers.files import atomic_path
 from tvhelpers.models.base import BaseLocation, load_part
-from tvhelpers.runtime import atomic_path
 
 CHUNK_PIXELS = 16 * 256 * 256  # encoded at once: 4 images of 512 px, which a T4 holds
 THREADS = min(16, os.cpu_count() or 1)

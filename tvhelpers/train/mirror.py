@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tvhelpers.config import InputError
+from tvhelpers.files import atomic_path, file_sha256, make_dir
 from tvhelpers.models.base import TEXT_ENCODER_DIR
-from tvhelpers.runtime import atomic_path, file_sha256, make_dir
 from tvhelpers.train.checkpoint import newest_first
 
 TREES = ("pipeline", TEXT_ENCODER_DIR)  # folders that belong to a result

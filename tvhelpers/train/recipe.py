@@ -20,18 +20,11 @@ from tvhelpers.config import InputError, TrainConfig
 from tvhelpers.data import flats
 from tvhelpers.data.photos import resize
 from tvhelpers.data.sources import open_source
+from tvhelpers.files import atomic_path, claim_dir, make_dir, read_json, write_json
 from tvhelpers.models import mini
 from tvhelpers.models.base import BaseLocation
 from tvhelpers.models.fashion_words import FASHION_WORDS
-from tvhelpers.runtime import (
-    atomic_path,
-    choose_device,
-    claim_dir,
-    computes_bfloat16,
-    make_dir,
-    read_json,
-    write_json,
-)
+from tvhelpers.runtime import choose_device, computes_bfloat16
 from tvhelpers.train import pretrain
 from tvhelpers.train.adapter_names import read_adapter, write_adapter
 from tvhelpers.train.pretrain import FitConfig

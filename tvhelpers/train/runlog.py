@@ -10,7 +10,8 @@ import socket
 import time
 from pathlib import Path
 
-from tvhelpers.runtime import make_dir, peak_memory, read_jsonl
+from tvhelpers.files import make_dir, read_jsonl
+from tvhelpers.runtime import peak_memory
 
 
 class RunLog:

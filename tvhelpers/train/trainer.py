@@ -17,6 +17,7 @@ from tvhelpers.data.items import Source
 from tvhelpers.data.leakage import thin_by_attributes
 from tvhelpers.data.sources import open_source
 from tvhelpers.data.split import split_by_product
+from tvhelpers.files import check_claim, claim_dir, locked, make_dir, read_json, write_json
 from tvhelpers.models.base import (
     TEXT_ENCODER_DIR,
     BaseLocation,
@@ -29,19 +30,7 @@ from tvhelpers.models.base import (
     with_text_encoder,
 )
 from tvhelpers.models.baseline import Classes, add_classes, find_classes, forgetful
-from tvhelpers.runtime import (
-    check_claim,
-    choose_device,
-    choose_dtype,
-    claim_dir,
-    locked,
-    make_dir,
-    read_json,
-    root_dir,
-    seed_for,
-    spoken_progress,
-    write_json,
-)
+from tvhelpers.runtime import choose_device, choose_dtype, root_dir, seed_for, spoken_progress
 from tvhelpers.train import diffusion
 from tvhelpers.train.adapter import check_adapter, kohya_path, save_adapter
 from tvhelpers.train.checkpoint import newest_first
