@@ -18,6 +18,11 @@ class InputError(ValueError):
         return [f"InputError: {self}"]
 
 
+def one_line(error: Exception) -> str:
+    """Return what another library's error says, in one line of 300 letters at most."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
 METHODS = ("lora", "baseline", "full")
 DEVICES = ("auto", "cpu", "cuda")
 DTYPES = ("auto", "float32", "bfloat16", "float16")

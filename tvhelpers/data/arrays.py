@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from tvhelpers.config import InputError
+from tvhelpers.config import InputError, one_line
 
 LARGEST_NPZ = 8 << 30  # bytes of one array, which is read into memory whole
 
@@ -75,7 +75,7 @@ def _open_h5(path: Path) -> h5py.File:
         return h5py.File(path, "r")
     except OSError as error:
         cut = "is cut off" if "truncated" in str(error) else "cannot be read"
-        raise InputError(f"{path} {cut} ({_one_line(error)}); get the file anew") from None
+        raise InputError(f"{path} {cut} ({one_line(error)}); get the file anew") from None
 
 
 def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
@@ -101,9 +101,5 @@ def readable(path: Path, what: str = "it") -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        reason = f"{what} cannot be read: {_one_line(error)}"
+        reason = f"{what} cannot be read: {one_line(error)}"
         raise InputError(f"{path} is damaged ({reason}); get the file anew") from None
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from tvhelpers.config import InputError
+from tvhelpers.config import InputError, one_line
 from tvhelpers.data.items import Source
 from tvhelpers.data.photos import IMAGE_ENDINGS, read_photo
 from tvhelpers.data.unpack import zip_password
@@ -157,7 +157,9 @@ class ZipPhotos:
             try:
                 file = zipfile.ZipFile(self.path)
             except Exception as error:  # a damaged zip raises nearly anything
-                raise InputError(f"{self.path} is no zip ({error}); get it anew") from None
+                raise InputError(
+                    f"{self.path} is no zip ({one_line(error)}); get it anew"
+                ) from None
             self._opened = os.getpid(), file
         return file
 
@@ -170,13 +172,13 @@ def _decrypted(archive: Path, member: zipfile.ZipInfo):
     except NotImplementedError as error:
         raise InputError(
             f"{archive}: {member.filename} is packed or encrypted in a way that Python cannot open "
-            f"({error}); unpack it with 7-Zip and give the folder"
+            f"({one_line(error)}); unpack it with 7-Zip and give the folder"
         ) from None
     except Exception as error:  # a damaged zip raises nearly anything
         # a wrong password passes for the right one 1 time in 256, and then gives rubbish
         reason = (
             "the password does not open it; try another"
             if member.flag_bits & 1
-            else f"it is damaged ({error}); get the zip anew"
+            else f"it is damaged ({one_line(error)}); get the zip anew"
         )
         raise InputError(f"{archive}: {member.filename}: {reason}") from None

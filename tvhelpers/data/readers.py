@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from tvhelpers import manifest
-from tvhelpers.config import InputError
+from tvhelpers.config import InputError, one_line
 from tvhelpers.data import photos, tables
 from tvhelpers.data.arrays import open_arrays, readable
 from tvhelpers.data.items import Source, StoredSource, file_digest
@@ -237,5 +237,5 @@ def _load_hub(name: str, row: dict) -> dict:
         splits = load_dataset(row["hub"], revision=row.get("revision"))
         return {key: data.cast_column(pixels, Image(decode=False)) for key, data in splits.items()}
     except Exception as error:  # no network, no such set, a gate: each another library's exception
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error)
         raise InputError(f"{row['hub']} cannot be loaded ({reason}); {row['obtain']}") from None

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from tvhelpers.config import InputError
+from tvhelpers.config import InputError, one_line
 from tvhelpers.data.items import ATTRIBUTES, read_rows
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
@@ -111,7 +111,7 @@ def _from_parquet(path: Path, read: Callable):
         with pyarrow.parquet.ParquetFile(path) as file:
             return read(file)
     except Exception as error:  # a damaged file raises nearly anything
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise InputError(f"{path} cannot be read as Parquet ({reason}); get it anew") from None
 
 

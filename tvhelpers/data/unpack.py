@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path, PureWindowsPath
 
-from tvhelpers.config import InputError
+from tvhelpers.config import InputError, one_line
 from tvhelpers.files import make_dir
 from tvhelpers.runtime import spoken_bytes
 
@@ -85,7 +85,7 @@ def _sound(archive: Path):
     except Exception as error:
         if getattr(error, "errno", None) in DISK_FAULTS:
             raise
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = one_line(error)
         raise InputError(
             f"{archive} cannot be unpacked as zip or tar ({reason}); get it anew"
         ) from None

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from tvhelpers import manifest
-from tvhelpers.config import InputError
+from tvhelpers.config import InputError, one_line
 from tvhelpers.files import make_dir, read_json, replace_dir, write_json
 from tvhelpers.models.clip import find_clip
 from tvhelpers.runtime import quiet_libraries
@@ -234,7 +234,7 @@ def _readable(base: BaseLocation, part: str):
         RuntimeError,
         SafetensorError,
     ) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error)
         path = (part == "text_encoder" and base.text_encoder) or base.path
         raise InputError(
             f"the {part} of base {base.name!r} ({path}) cannot be loaded: {reason}"

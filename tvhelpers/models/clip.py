@@ -11,7 +11,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from tvhelpers import manifest
-from tvhelpers.config import InputError
+from tvhelpers.config import InputError, one_line
 from tvhelpers.data.photos import pad_square
 from tvhelpers.files import write_json
 from tvhelpers.runtime import choose_device, quiet_libraries
@@ -37,7 +37,7 @@ class Clip:
             self.model, self.tokenizer = _load(path)
             self.mean, self.std = _normalisation(path)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error)
             raise InputError(f"CLIP {name!r} cannot be loaded from {path}: {reason}") from None
         self.model = self.model.eval().to(self.device)
         self.size = self.model.config.vision_config.image_size

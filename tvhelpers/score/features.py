@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tvhelpers.config import InputError
+from tvhelpers.config import InputError, one_line
 from tvhelpers.data.photos import resize
 from tvhelpers.files import content_key, file_sha256
 from tvhelpers.models.base import unet_digest
@@ -124,7 +124,7 @@ class VisionExtractor:
             )
             model = AutoModel.from_pretrained(name, dtype=torch.float32, local_files_only=True)
         except (OSError, ValueError, KeyError) as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error)
             raise InputError(f"vision model {name!r} cannot be loaded: {reason}") from None
         self.name, self.device = name, device
         self.model = model.eval().to(device)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from tvhelpers.config import InputError
+from tvhelpers.config import InputError, one_line
 from tvhelpers.models.base import BaseLocation, load_pipeline, unet_digest
 from tvhelpers.runtime import seed_for
 from tvhelpers.train.adapter_names import Adapter, Layer, read_adapter, text_name, write_adapter
@@ -181,7 +181,7 @@ def load_adapter(pipe, path: Path, base_name: str, digest: str) -> None:
             write_adapter(adapter, Path(folder) / "adapter.safetensors")
             pipe.load_lora_weights(folder, weight_name="adapter.safetensors")
     except (RuntimeError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise InputError(f"adapter {path} does not fit base {base_name!r}: {reason}") from None
     loaded = dict(_tuned({"unet": pipe.unet, "text_encoder": pipe.text_encoder}))
     if missing := sorted(set(adapter.layers) - set(loaded)):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from tvhelpers.config import InputError, TrainConfig
+from tvhelpers.config import InputError, TrainConfig, one_line
 from tvhelpers.data.coverage import effective_sample_size, item_weights
 from tvhelpers.models.baseline import Classes
 from tvhelpers.runtime import device_name, seed_for
@@ -325,7 +325,7 @@ class Trainer:
         try:
             self.try_micro_batch()
         except Exception as error:  # of the compiler, or of the one that it calls
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error)
             raise InputError(
                 f"the UNet cannot be compiled ({reason}); give compile=false"
             ) from None
