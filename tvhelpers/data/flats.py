@@ -30,6 +30,16 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "brown": (116, 72, 40),
     "beige": (218, 196, 158),
 }
+# What identifies the drawings in the key of a cache or a run.  It is a list of digests since the
+# first drawings were named so; when a drawing changes, write a version number instead.
+DRAWING = [
+    "0750e9396274c6e3",
+    "2bfedc8a58df468c",
+    "ecd2ae18ebdfa39d",
+    "7b34b50d3a048ea5",
+    "a6fdf973fba3040e",
+]
+
 PATTERNS = tuple(FABRICS)
 # Second colours of stripes, dots, checks and flowers.  A pair of colours belongs to one ground:
 # red and white is red, so that white has a colour of its own beside it.
