@@ -25,8 +25,8 @@ test-colab: .venv-colab/ready
 	.venv-colab/bin/python -m pytest -q
 
 test-widgets7: .venv-widgets7/ready
-	.venv-widgets7/bin/python -m pytest -q tests/show/test_prompt_studio.py tests/show/test_study_app.py
-	TV_FRONT_END=notebook .venv-widgets7/bin/python -m pytest -q tests/show/test_browser.py tests/show/test_study_browser.py
+	.venv-widgets7/bin/python -m pytest -q tests/show/test_prompt_studio.py tests/study/test_widget.py
+	TV_FRONT_END=notebook .venv-widgets7/bin/python -m pytest -q tests/show/test_browser.py tests/study/test_browser.py
 
 lab: $(VENV)/ready
 	$(BIN)/jupyter lab notebooks

@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from common import write_result
 
+from tvhelpers.lora.adapter import add_lora, kohya_path, load_adapter, save_adapter
+from tvhelpers.lora.formats import read_adapter
+from tvhelpers.lora.merge import blend, save_as
 from tvhelpers.models.base import find_base, load_part, load_pipeline, unet_digest
 from tvhelpers.models.mini import WEIGHTS_DIR
-from tvhelpers.sample.export import blend, save_as
-from tvhelpers.train.adapter import add_lora, kohya_path, load_adapter, save_adapter
-from tvhelpers.train.adapter_names import read_adapter
 
 PROMPTS = ["a red dress", "a green bomber jacket", "a blue tartan skirt", "a black striped hoodie"]
 STEPS = 20

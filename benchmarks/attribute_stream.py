@@ -75,7 +75,7 @@ def read_stream(path: Path) -> int:
 
 def read_all(path: Path) -> int:
     """Return the number of positives, by the reader of all coarse files."""
-    from tvhelpers.data.attribute_prediction import read_coarse
+    from tvhelpers.data.attributes import read_coarse
 
     return len(read_coarse(path.parent).positives)
 
@@ -83,7 +83,7 @@ def read_all(path: Path) -> int:
 def measure(reader: str, path: Path) -> None:
     """Print seconds, positives and peak RSS of one read; runs in a process of its own."""
     read = {"naive_part": read_naive, "all_coarse_files": read_all}.get(reader, read_stream)
-    import tvhelpers.data.attribute_prediction  # noqa: F401  its import is not timed
+    import tvhelpers.data.attributes  # noqa: F401  its import is not timed
 
     began = time.monotonic()
     positives = read(path)

@@ -70,8 +70,8 @@ from sound_inputs import (
 from tvhelpers import manifest
 from tvhelpers.config import InputError
 from tvhelpers.data.convert import convert
+from tvhelpers.data.h5 import inspect_images
 from tvhelpers.data.sources import open_source
-from tvhelpers.data.stores import inspect_images
 from tvhelpers.data.unpack import unpack
 from tvhelpers.runtime import seed_for
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from common import shared_folder, write_result
 
 from tvhelpers.data import caption_files, captions
-from tvhelpers.data.annotations import COLOURS
 from tvhelpers.data.caption_parsing import contradictions
 from tvhelpers.data.caption_report import caption_report
+from tvhelpers.data.fashion_synthesis import COLOURS
 from tvhelpers.data.items import read_rows
 
 SHOWN = {"pattern", "fabric", "cut"}

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from common import shared_folder, write_result
 
-from tvhelpers.data import example, fashion_synthesis
-from tvhelpers.data.photos import resize
+from tvhelpers.data import example
+from tvhelpers.data import g2_file as fashion_synthesis
+from tvhelpers.data.folder import resize
 from tvhelpers.data.sources import open_source
 from tvhelpers.models.clip import Clip
 from tvhelpers.models.clip_checks import answers

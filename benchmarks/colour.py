@@ -12,8 +12,8 @@ from pathlib import Path
 
 from common import shared_folder, write_result
 
-from tvhelpers.data import flats
-from tvhelpers.data.photos import read_photo
+from tvhelpers import flats
+from tvhelpers.data.folder import read_photo
 from tvhelpers.score.colour import ColourName, name_colour
 
 LABELS = Path(__file__).with_name("eye_colours.json")

@@ -8,7 +8,7 @@ import time
 import numpy as np
 from common import write_result
 
-from tvhelpers.data import flats
+from tvhelpers import flats
 
 COUNT, ROUNDS = 200, 5
 rates = []

@@ -6,8 +6,8 @@ python benchmarks/mini_autoencoder.py      writes results/mini_autoencoder.json
 import numpy as np
 from common import write_result
 
-from tvhelpers.data import flats
-from tvhelpers.data.photos import resize
+from tvhelpers import flats
+from tvhelpers.data.folder import resize
 from tvhelpers.data.sources import open_source
 from tvhelpers.models.base import find_base, load_part
 from tvhelpers.models.mini import RESOLUTION

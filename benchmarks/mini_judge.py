@@ -14,7 +14,7 @@ import numpy as np
 from common import write_result
 from PIL import Image
 
-from tvhelpers.data import flats
+from tvhelpers import flats
 from tvhelpers.sample.sampler import Sampler
 from tvhelpers.score.attributes import CORE, AttributeJudge, agreement
 

@@ -12,7 +12,7 @@ import time
 import numpy as np
 from common import write_result
 
-from tvhelpers.data import flats
+from tvhelpers import flats
 from tvhelpers.data.sources import open_source
 from tvhelpers.sample.sampler import Sampler
 from tvhelpers.score.attributes import CORE, AttributeJudge, agreement

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from tvhelpers.config import build_config
-from tvhelpers.data.photos import resize
+from tvhelpers.data.folder import resize
 from tvhelpers.data.sources import open_source
 from tvhelpers.models.base import find_base, load_part
 from tvhelpers.train import diffusion

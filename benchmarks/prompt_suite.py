@@ -14,8 +14,9 @@ from common import write_result
 
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler, generate
-from tvhelpers.score import garment_words, prompts
-from tvhelpers.score.folder import format_table, score_folders
+from tvhelpers.score import garment_words
+from tvhelpers.score import suite as prompts
+from tvhelpers.score.report import format_table, score_folders
 from tvhelpers.show.scores import write_figures
 
 KEPT = ("value", "ci", "n")

@@ -19,7 +19,7 @@ from pathlib import Path
 from common import REPO, write_result
 from PIL import Image
 
-from tvhelpers.data import flats
+from tvhelpers import flats
 
 RUN = """
 import resource, sys
@@ -27,7 +27,7 @@ import tvhelpers.score.pictures as pictures
 from tvhelpers.score import features
 out, cache, together, *dirs = sys.argv[1:]
 pictures.TOGETHER = int(together)
-from tvhelpers.score.folder import score_folders
+from tvhelpers.score.report import score_folders
 score_folders(dirs[:-1], out, "judge", real=dirs[-1], cache=cache or None)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

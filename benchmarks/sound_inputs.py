@@ -11,10 +11,9 @@ import h5py
 import numpy as np
 from PIL import Image
 
-from tvhelpers import manifest
-from tvhelpers.data import flats
+from tvhelpers import flats, manifest
 from tvhelpers.data.convert import convert
-from tvhelpers.data.fashion_synthesis import write_g2
+from tvhelpers.data.g2_file import write_g2
 from tvhelpers.data.sources import open_source
 
 ROWS = 6

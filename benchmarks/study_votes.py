@@ -21,9 +21,9 @@ from common import REPO, write_result
 from PIL import Image
 
 from tvhelpers.config import InputError
-from tvhelpers.score.study import Study
-from tvhelpers.score.study_making import make_study
-from tvhelpers.score.study_votes import VoteBox, vote_of
+from tvhelpers.study.make import make_study
+from tvhelpers.study.model import Study
+from tvhelpers.study.votes import VoteBox, vote_of
 
 VOTES, PROCESSES = 10_000, 8
 RATERS = PROCESSES // 2

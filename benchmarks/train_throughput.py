@@ -52,7 +52,7 @@ from tvhelpers.data.sources import open_source
 from tvhelpers.models.base import find_base, load_part
 from tvhelpers.train import diffusion
 from tvhelpers.train.latents import LatentCache, open_cache
-from tvhelpers.train.steps import Trainer
+from tvhelpers.train.step import Trainer
 
 UNIT = "second" if DEVICE == "cuda" else "cpu_second"  # what a claim is about
 LOSS_STEPS = 20

@@ -30,8 +30,8 @@ from transformers import CLIPTextModel, CLIPTokenizer  # noqa: F401
 from tvhelpers import cli
 from tvhelpers.config import build_config
 from tvhelpers.files import file_sha256
-from tvhelpers.train.runlog import RunLog
-from tvhelpers.train.steps import Trainer
+from tvhelpers.train.log import RunLog
+from tvhelpers.train.step import Trainer
 from tvhelpers.train.trainer import train
 
 STEPS, KILLS, LIMIT, MINUTES = 100, 30, 0.05, 0.1

@@ -21,11 +21,11 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from tvhelpers.data import flats
+from tvhelpers import flats
 from tvhelpers.data.sources import open_source
+from tvhelpers.lora.adapter import add_lora
 from tvhelpers.models.base import find_base
 from tvhelpers.models.mini import WEIGHTS_DIR, build_tokenizer
-from tvhelpers.train.adapter import add_lora
 from tvhelpers.train.latents import open_cache
 
 HERE = Path(__file__).parent

@@ -15,9 +15,9 @@ import h5py
 import numpy as np
 from common import shared_folder, write_result
 
-from tvhelpers.data import flats
-from tvhelpers.data.photos import read_photo, resize
-from tvhelpers.data.stores import inspect_images
+from tvhelpers import flats
+from tvhelpers.data.folder import read_photo, resize
+from tvhelpers.data.h5 import inspect_images
 
 COUNT, SIZE, CONFIDENT = 256, 128, 0.8
 ORDERS = {"HWC": (0, 1, 2, 3), "WHC": (0, 2, 1, 3), "CHW": (0, 3, 1, 2), "CWH": (0, 3, 2, 1)}

@@ -134,7 +134,7 @@ def photo_folder(tmp_path_factory) -> Path:
 
     from PIL import Image
 
-    from tvhelpers.data import flats
+    from tvhelpers import flats
 
     folder = tmp_path_factory.mktemp("photos")
     with open(folder / "metadata.csv", "w", newline="") as file:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from tvhelpers.cli import main
 from tvhelpers.config import InputError
-from tvhelpers.data import annotations as codebook
+from tvhelpers.data import fashion_synthesis as codebook
 from tvhelpers.data.caption_files import open_captioned, with_captions, write_captions
 from tvhelpers.data.caption_parsing import contradictions, parse_caption, repair_caption
 from tvhelpers.data.caption_report import caption_report

@@ -16,7 +16,7 @@ from tvhelpers.cli import main
 from tvhelpers.config import InputError
 from tvhelpers.data import highres as module
 from tvhelpers.data.caption_files import open_captioned
-from tvhelpers.data.fashion_synthesis import write_g2
+from tvhelpers.data.g2_file import write_g2
 from tvhelpers.data.highres import open_highres
 from tvhelpers.data.sources import open_source
 

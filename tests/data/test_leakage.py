@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tvhelpers import flats
 from tvhelpers.config import InputError
-from tvhelpers.data import annotations, flats
+from tvhelpers.data import fashion_synthesis as annotations
 from tvhelpers.data.caption_files import open_captioned
+from tvhelpers.data.folder import read_photo
 from tvhelpers.data.leakage import (
     format_leakage,
     leakage,
@@ -18,7 +20,6 @@ from tvhelpers.data.leakage import (
     thumbnail,
     thumbnails,
 )
-from tvhelpers.data.photos import read_photo
 from tvhelpers.data.sources import FlatsSource
 from tvhelpers.data.split import split_by_product
 

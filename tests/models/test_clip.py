@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from tvhelpers import flats
 from tvhelpers.config import InputError
-from tvhelpers.data import flats
 from tvhelpers.models.clip import Clip
 
 SPECS = [flats.random_spec(92, i, season="base") for i in range(60)]

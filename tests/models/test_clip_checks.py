@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tvhelpers.data import flats
+from tvhelpers import flats
 from tvhelpers.models import clip_checks
 from tvhelpers.models.clip import Clip
 

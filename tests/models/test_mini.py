@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from tvhelpers import flats
 from tvhelpers.config import TrainConfig
-from tvhelpers.data import flats
 from tvhelpers.data.sources import FlatsSource
 from tvhelpers.models.base import find_base, load_part
 from tvhelpers.models.mini import WEIGHTS_DIR
@@ -15,7 +15,7 @@ from tvhelpers.runtime import root_dir
 from tvhelpers.sample.sampler import Sampler
 from tvhelpers.score.attributes import CORE, AttributeJudge, agreement
 from tvhelpers.train.latents import open_cache
-from tvhelpers.train.steps import Trainer
+from tvhelpers.train.step import Trainer
 
 
 @pytest.fixture(scope="module")

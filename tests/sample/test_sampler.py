@@ -10,10 +10,11 @@ import torch
 from PIL import Image
 
 from tvhelpers.config import InputError
+from tvhelpers.lora.adapter import add_lora, kohya_path, save_adapter
+from tvhelpers.lora.find import find_adapter
 from tvhelpers.models.base import base_digest, find_base, load_part, unet_digest
 from tvhelpers.sample.request import Request
-from tvhelpers.sample.sampler import Sampler, find_adapter, generate
-from tvhelpers.train.adapter import add_lora, kohya_path, save_adapter
+from tvhelpers.sample.sampler import Sampler, generate
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tvhelpers.data import flats
+from tvhelpers import flats
 from tvhelpers.score.attributes import CORE, AttributeJudge, agreement
 
 SPECS = [flats.random_spec(91, i) for i in range(60)]

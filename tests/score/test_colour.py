@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tvhelpers.data import flats
+from tvhelpers import flats
 from tvhelpers.score.colour import colour_difference, find_garment, name_colour, to_lab
 
 SHARMA = [  # pairs of Sharma, Wu, Dalal (2005), table 1, each for another branch of the formula

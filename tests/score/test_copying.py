@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from tvhelpers import flats
 from tvhelpers.config import InputError
-from tvhelpers.data import flats
 from tvhelpers.data.sources import FlatsSource
 from tvhelpers.score import copying as module
 from tvhelpers.score.copying import CopyCheck, copying, nearest

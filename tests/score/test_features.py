@@ -191,7 +191,7 @@ def test_a_vision_model_that_is_not_there(tmp_path):
 
 
 def test_the_judge_s_rows_do_not_depend_on_the_batch():
-    from tvhelpers.data import flats
+    from tvhelpers import flats
 
     specs = [flats.random_spec(9, i) for i in range(34)]
     pixels = np.stack([flats.render(spec, 9, i) for i, spec in enumerate(specs)])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tvhelpers.data import flats
+from tvhelpers import flats
 from tvhelpers.score import language
 from tvhelpers.score.features import JudgeClassifier
 

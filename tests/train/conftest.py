@@ -8,7 +8,7 @@ from tvhelpers.data.sources import open_source
 from tvhelpers.models.base import find_base, load_part
 from tvhelpers.runtime import root_dir
 from tvhelpers.train import latents
-from tvhelpers.train.steps import Trainer
+from tvhelpers.train.step import Trainer
 from tvhelpers.train.trainer import noise_schedule, split_items
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from tvhelpers import flats
 from tvhelpers.cli import main
 from tvhelpers.config import ClipTuning, InputError
-from tvhelpers.data import flats
 from tvhelpers.data.sources import FlatsSource
 from tvhelpers.files import read_json
 from tvhelpers.models.clip import Clip

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from tvhelpers.data import flats
-from tvhelpers.data.fashion_synthesis import write_g2
+from tvhelpers import flats
+from tvhelpers.data.g2_file import write_g2
 from tvhelpers.data.items import GARMENT
 from tvhelpers.data.sources import open_source
 from tvhelpers.models.base import find_base, load_part

@@ -19,9 +19,9 @@ from tvhelpers.files import read_jsonl
 from tvhelpers.runtime import Interrupted
 from tvhelpers.train import fit, loop, mirror
 from tvhelpers.train.checkpoint import save_checkpoint
+from tvhelpers.train.log import Lines, RunLog
 from tvhelpers.train.recovery import MAX_RETURNS, OVERFLOWS, Health
-from tvhelpers.train.runlog import Lines, RunLog
-from tvhelpers.train.steps import Trainer
+from tvhelpers.train.step import Trainer
 from tvhelpers.train.trainer import train
 
 ADAPTER = "adapter.safetensors"

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tvhelpers.data import flats
+from tvhelpers import flats
 from tvhelpers.models import mini
 from tvhelpers.train.pretrain import (
     FitConfig,

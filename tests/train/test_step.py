@@ -11,8 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tvhelpers.config import InputError, build_config
 from tvhelpers.data.items import GARMENT
+from tvhelpers.lora.adapter import load_adapter
 from tvhelpers.models.base import find_base, load_part, load_pipeline, unet_digest
-from tvhelpers.train.adapter import load_adapter
 from tvhelpers.train.trainer import train
 
 

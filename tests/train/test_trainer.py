@@ -18,10 +18,10 @@ from tvhelpers.config import InputError, build_config
 from tvhelpers.data.caption_files import write_captions
 from tvhelpers.data.sources import open_source
 from tvhelpers.files import locked
+from tvhelpers.lora import formats as adapter_names
 from tvhelpers.models.base import find_base, load_part, save_pipeline
 from tvhelpers.runtime import Interrupted, root_dir
-from tvhelpers.train import adapter_names
-from tvhelpers.train.processes import Processes
+from tvhelpers.train.distributed import Processes
 from tvhelpers.train.trainer import split_items, train
 
 
@@ -203,7 +203,7 @@ def test_a_file_that_loads_otherwise_ends_a_training_unfinished(settings, tmp_pa
         real(adapter_names.Adapter(dict(list(adapter.layers.items())[1:])), path, names)
 
     with monkeypatch.context() as broken:
-        broken.setattr("tvhelpers.train.adapter.write_adapter", lossy)
+        broken.setattr("tvhelpers.lora.adapter.write_adapter", lossy)
         with pytest.raises(InputError, match=r"differs by .* not marked finished"):
             train(build_config(**settings), tmp_path, say=lambda text: None)
     assert not (tmp_path / "result.json").exists()

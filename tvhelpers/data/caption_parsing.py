@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from functools import cache, lru_cache
 
-from tvhelpers.data.annotations import CATEGORIES, COLOURS
-from tvhelpers.data.photos import with_article
+from tvhelpers.data.fashion_synthesis import CATEGORIES, COLOURS
+from tvhelpers.data.folder import with_article
 
 CATEGORY_WORDS = {
     **{word: word for word in CATEGORIES.values()},

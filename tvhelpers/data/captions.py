@@ -23,7 +23,7 @@ from tvhelpers.data.caption_parsing import (
     repair_caption,
     stated_sleeve,
 )
-from tvhelpers.data.photos import describe, with_article
+from tvhelpers.data.folder import describe, with_article
 from tvhelpers.runtime import seed_for
 
 # ------------------------------------------------------------------------ words of the name

@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image
 
 from tvhelpers.config import InputError
+from tvhelpers.data.folder import resize
 from tvhelpers.data.items import Part, Source
-from tvhelpers.data.photos import resize
 from tvhelpers.data.sources import open_source
 from tvhelpers.files import atomic_path, claim_dir, read_json, write_json
 

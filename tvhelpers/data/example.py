@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tvhelpers import manifest
+from tvhelpers import flats, manifest
 from tvhelpers.config import InputError
-from tvhelpers.data import fashion_synthesis, flats, stores
-from tvhelpers.data.evidence import AXES
+from tvhelpers.data import g2_file as fashion_synthesis
+from tvhelpers.data import h5 as stores
+from tvhelpers.data.detect import AXES
 
 # Words of the flats -> words of the benchmark's codebook; the other garments are not in it.
 CODEBOOK_WORDS = {

@@ -18,8 +18,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from tvhelpers.config import InputError, one_line
+from tvhelpers.data.folder import IMAGE_ENDINGS, read_photo
 from tvhelpers.data.items import Source
-from tvhelpers.data.photos import IMAGE_ENDINGS, read_photo
 from tvhelpers.data.unpack import zip_password
 from tvhelpers.files import content_key
 

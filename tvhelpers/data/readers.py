@@ -14,10 +14,11 @@ import numpy as np
 
 from tvhelpers import manifest
 from tvhelpers.config import InputError, one_line
-from tvhelpers.data import photos, tables
+from tvhelpers.data import folder as photos
+from tvhelpers.data import tables
 from tvhelpers.data.arrays import open_arrays, readable
+from tvhelpers.data.h5 import StoredImages, open_images
 from tvhelpers.data.items import Source, StoredSource, file_digest
-from tvhelpers.data.stores import StoredImages, open_images
 from tvhelpers.files import content_key
 
 

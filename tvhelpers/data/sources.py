@@ -11,10 +11,10 @@ import numpy as np
 
 from tvhelpers import manifest
 from tvhelpers.config import InputError
-from tvhelpers.data.attribute_prediction import is_attribute_prediction, open_attribute_prediction
+from tvhelpers.data.attributes import is_attribute_prediction, open_attribute_prediction
+from tvhelpers.data.folder import open_photos
 from tvhelpers.data.highres import open_highres
 from tvhelpers.data.items import Source, StoredSource, file_digest, read_rows
-from tvhelpers.data.photos import open_photos
 from tvhelpers.data.readers import open_mapped, open_reader
 from tvhelpers.data.tables import ENDINGS
 from tvhelpers.files import content_key
@@ -85,8 +85,8 @@ def _safe_name(path: Path) -> str:
 
 
 def _open_store(name: str, path: Path, reading: dict) -> StoredSource:
-    from tvhelpers.data import annotations as codebook
-    from tvhelpers.data.stores import find_store, open_images
+    from tvhelpers.data import fashion_synthesis as codebook
+    from tvhelpers.data.h5 import find_store, open_images
 
     h5 = find_store(path)
     images = open_images(h5, **reading)
@@ -120,7 +120,7 @@ def beside(h5: Path, folder: str, file: str) -> Path | None:
 
 
 def _open_converted(name: str, path: Path) -> StoredSource:
-    from tvhelpers.data.stores import open_images
+    from tvhelpers.data.h5 import open_images
 
     rows = read_rows(path / "items.jsonl")
     images = open_images(path / "pixels.h5", "uint8", "HWC", "RGB")
@@ -162,7 +162,7 @@ class FlatsSource(Source):
         name: str = "flats",
         size: int = 128,
     ):
-        from tvhelpers.data import flats
+        from tvhelpers import flats
 
         if count < 1:
             raise InputError(f"{name} is to have {count} flats; give 1 or more")

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from tvhelpers import manifest
 from tvhelpers.config import InputError, one_line
-from tvhelpers.data.photos import pad_square
+from tvhelpers.data.folder import pad_square
 from tvhelpers.files import write_json
 from tvhelpers.runtime import choose_device, quiet_libraries
 

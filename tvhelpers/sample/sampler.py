@@ -17,9 +17,11 @@ from PIL import Image
 
 from tvhelpers.config import InputError
 from tvhelpers.files import atomic_path, claim_dir, file_sha256, locked, make_dir, read_jsonl
+from tvhelpers.lora.adapter import fold_adapter, load_adapter
+from tvhelpers.lora.find import find_adapter, own_text_encoder
+from tvhelpers.lora.formats import read_about, read_adapter
 from tvhelpers.models.base import (
     DRAWING_SCHEDULER,
-    TEXT_ENCODER_DIR,
     base_digest,
     find_base,
     load_pipeline,
@@ -32,8 +34,6 @@ from tvhelpers.models.clip import cut_off
 from tvhelpers.runtime import choose_device, choose_dtype, versions
 from tvhelpers.sample.grid import save_grid
 from tvhelpers.sample.request import Request
-from tvhelpers.train.adapter import fold_adapter, load_adapter
-from tvhelpers.train.adapter_names import adapter_file, read_about, read_adapter
 
 SAY_SECONDS = 2.0  # between two lines about pictures; the last picture always has one
 
@@ -188,37 +188,6 @@ class Sampler:
     def cut_off(self, prompt: str) -> str:
         """Return the end of a prompt that the text encoder will not read, "" if all of it fits."""
         return cut_off(self.pipe.tokenizer, prompt, self.pipe.tokenizer.model_max_length)
-
-
-def find_adapter(base, adapter: str | None) -> Path | None:
-    """Return the adapter's path, None for none; a run's folder stands for the adapter in it.
-
-    Raises InputError for "shipped" where the base has none.
-    """
-    shipped = base.adapter if base.adapter and base.adapter.exists() else None
-    if adapter in (None, "none"):
-        return shipped if adapter is None else None
-    if adapter == "shipped":
-        if shipped is None:
-            raise InputError(
-                f"base {base.name!r} comes with no adapter; give --adapter PATH or none"
-            )
-        return shipped
-    return adapter_file(Path(adapter))
-
-
-def own_text_encoder(adapter: Path) -> str:
-    """Return the folder of the text encoder that an adapter was trained with: the one beside it.
-
-    Raises InputError where there is none.
-    """
-    folder = Path(adapter).with_name(TEXT_ENCODER_DIR)
-    if not folder.is_dir():
-        raise InputError(
-            f"adapter {adapter} was trained with a tuned text encoder, which is not beside it as "
-            f"{TEXT_ENCODER_DIR}/; put it there, or give its CLIP with --text-encoder DIR"
-        )
-    return str(folder)
 
 
 def generate(

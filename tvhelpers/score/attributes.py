@@ -12,8 +12,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from tvhelpers.data.folder import resize
 from tvhelpers.data.items import Source
-from tvhelpers.data.photos import resize
 from tvhelpers.data.sources import FlatsSource
 from tvhelpers.data.split import split_by_product
 from tvhelpers.files import content_key

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from tvhelpers.config import InputError, one_line
-from tvhelpers.data.photos import resize
+from tvhelpers.data.folder import resize
 from tvhelpers.files import content_key, file_sha256
 from tvhelpers.models.base import unet_digest
 

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable
 from functools import cache
 
-from tvhelpers.data import flats
-from tvhelpers.data.photos import with_article
+from tvhelpers import flats
+from tvhelpers.data.folder import with_article
 
 FACTORS = ("category", "colour", "pattern", "sleeve", "neckline", "fabric")
 COLOURS = tuple(colour for colour in flats.COLOURS if colour != "beige")  # Berlin & Kay's eleven

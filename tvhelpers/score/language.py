@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tvhelpers.data import flats
+from tvhelpers import flats
 from tvhelpers.score.attributes import CORE, AttributeJudge, agreement
 from tvhelpers.score.metrics import Result, compare, inception_score, mean_score
 

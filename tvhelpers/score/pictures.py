@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from tvhelpers.config import InputError
-from tvhelpers.data.photos import IMAGE_ENDINGS, read_photo
+from tvhelpers.data.folder import IMAGE_ENDINGS, read_photo
 from tvhelpers.files import content_key, file_sha256, read_jsonl
-from tvhelpers.score.prompts import FILE as SUITE_FILE
-from tvhelpers.score.prompts import open_suite
+from tvhelpers.score.suite import FILE as SUITE_FILE
+from tvhelpers.score.suite import open_suite
 
 TOGETHER = 32  # pictures of one size that are read at a time
 

@@ -21,7 +21,7 @@ from tvhelpers.runtime import (
     quiet_imports,
     versions,
 )
-from tvhelpers.show.notebook_settings import Settings
+from tvhelpers.show.settings import Settings
 
 _OURS: dict[str, str] = {}  # environment variables that we set ourselves
 COLAB_ROOT, DRIVE = Path("/content/textile-vision-work"), Path("/content/drive")

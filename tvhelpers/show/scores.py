@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tvhelpers.data.folder import read_photo, resize
 from tvhelpers.data.items import Source
-from tvhelpers.data.photos import read_photo, resize
 from tvhelpers.data.sources import open_source
 from tvhelpers.files import atomic_path, make_dir
 from tvhelpers.score.alignment import corrected_rate

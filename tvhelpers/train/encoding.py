@@ -20,8 +20,8 @@ import torch
 from PIL import Image
 
 from tvhelpers.config import InputError
+from tvhelpers.data.folder import resize
 from tvhelpers.data.items import REGIONS, Source
-from tvhelpers.data.photos import resize
 from tvhelpers.files import atomic_path
 from tvhelpers.models.base import BaseLocation, load_part
 

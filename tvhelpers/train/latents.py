@@ -24,8 +24,8 @@ from tvhelpers.config import InputError
 from tvhelpers.data.items import Source
 from tvhelpers.files import content_key, locked, make_dir, read_json, replace_dir, write_json
 from tvhelpers.models.base import BaseLocation, load_part
+from tvhelpers.train.distributed import Processes
 from tvhelpers.train.encoding import encode_captions, encode_images, latent_side
-from tvhelpers.train.processes import Processes
 
 FORMAT = 2  # raise it when a change of this or of `encoding` changes what a cache holds
 RESIDENT_SHARE = 0.25  # of the GPU's free memory that a cache may take

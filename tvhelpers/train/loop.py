@@ -19,8 +19,8 @@ from tvhelpers.train.checkpoint import (
     step_of,
 )
 from tvhelpers.train.fit import GB, choose_micro_batch, memory_limit
+from tvhelpers.train.log import RunLog
 from tvhelpers.train.mirror import Mirror
-from tvhelpers.train.runlog import RunLog
 
 FLUSH_STEPS = 25  # losses stay on the device this long: reading one waits for the GPU
 

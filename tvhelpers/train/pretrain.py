@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tvhelpers.data import flats
+from tvhelpers import flats
 from tvhelpers.runtime import computes_bfloat16, seed_for
 from tvhelpers.train.checkpoint import load_checkpoint, save_checkpoint
 from tvhelpers.train.schedule import rate_factor

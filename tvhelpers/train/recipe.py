@@ -16,17 +16,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tvhelpers import flats
 from tvhelpers.config import InputError, TrainConfig
-from tvhelpers.data import flats
-from tvhelpers.data.photos import resize
+from tvhelpers.data.folder import resize
 from tvhelpers.data.sources import open_source
 from tvhelpers.files import atomic_path, claim_dir, make_dir, read_json, write_json
+from tvhelpers.lora.formats import read_adapter, write_adapter
 from tvhelpers.models import mini
 from tvhelpers.models.base import BaseLocation
 from tvhelpers.models.fashion_words import FASHION_WORDS
 from tvhelpers.runtime import choose_device, computes_bfloat16
 from tvhelpers.train import pretrain
-from tvhelpers.train.adapter_names import read_adapter, write_adapter
 from tvhelpers.train.pretrain import FitConfig
 from tvhelpers.train.trainer import train
 

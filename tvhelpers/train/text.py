@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from tvhelpers.config import TrainConfig
-from tvhelpers.train.adapter import add_lora
+from tvhelpers.lora.adapter import add_lora
 from tvhelpers.train.latents import LatentCache, send, take
 
 

@@ -18,6 +18,7 @@ from tvhelpers.data.leakage import thin_by_attributes
 from tvhelpers.data.sources import open_source
 from tvhelpers.data.split import split_by_product
 from tvhelpers.files import check_claim, claim_dir, locked, make_dir, read_json, write_json
+from tvhelpers.lora.adapter import check_adapter, kohya_path, save_adapter
 from tvhelpers.models.base import (
     TEXT_ENCODER_DIR,
     BaseLocation,
@@ -32,15 +33,14 @@ from tvhelpers.models.base import (
 from tvhelpers.models.baseline import Classes, add_classes, find_classes, forgetful
 from tvhelpers.runtime import choose_device, choose_dtype, root_dir, seed_for, spoken_progress
 from tvhelpers.train import diffusion
-from tvhelpers.train.adapter import check_adapter, kohya_path, save_adapter
 from tvhelpers.train.checkpoint import newest_first
+from tvhelpers.train.distributed import Processes
 from tvhelpers.train.latents import LatentCache, open_cache
+from tvhelpers.train.log import RunLog
 from tvhelpers.train.loop import Loop
 from tvhelpers.train.mirror import Mirror
-from tvhelpers.train.processes import Processes
-from tvhelpers.train.runlog import RunLog
 from tvhelpers.train.schedule import scheduler_changes
-from tvhelpers.train.steps import Trainer
+from tvhelpers.train.step import Trainer
 
 UNNAMED = ("device", "data", "base", "captions", "mirror", "text_encoder")  # or is in the digests
 MEANS = (  # not what is trained

@@ -1,0 +1,226 @@
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from tvhelpers.config import InputError
+from tvhelpers.lora.adapter import (
+    TARGETS,
+    add_lora,
+    check_adapter,
+    kohya_path,
+    load_adapter,
+    save_adapter,
+    trained_layers,
+)
+from tvhelpers.lora.formats import _kohya_key, read_adapter, write_adapter
+from tvhelpers.models.base import find_base, load_part, load_pipeline, unet_digest
+
+EVERYTHING = "attention+ff+conv"
+
+
+def train_at_random(base, path, *, targets="attention", text=False, use_dora=False, rank=4):
+    """Return ({part: model}, path) of an adapter that changes a base visibly; alpha is not rank."""
+    location = find_base(str(base))
+    models = {"unet": load_part(location, "unet")}
+    digest = unet_digest(models["unet"])
+    weights = add_lora(models["unet"], rank, 6, 1, targets, use_dora)
+    if text:
+        models["text_encoder"] = load_part(location, "text_encoder")
+        weights += add_lora(models["text_encoder"], rank - 1, 1, 1, "text encoder", use_dora)
+    for number, weight in enumerate(weights):
+        noise = torch.randn(weight.shape, generator=torch.Generator().manual_seed(number))
+        weight.data += 0.1 * noise * (weight.std() if use_dora and weight.ndim == 1 else 1)
+    save_adapter(models, path, {"base": "tiny", "base_digest": digest})
+    return models, path
+
+
+@pytest.fixture(scope="module")
+def adapter(tiny_base, tmp_path_factory):
+    """An adapter that changes the tiny base visibly, with the models that it was made in."""
+    return train_at_random(tiny_base, tmp_path_factory.mktemp("run") / "adapter.safetensors")
+
+
+def draw(pipe):
+    size, channels = pipe.unet.config.sample_size, pipe.unet.config.in_channels
+    noise = torch.randn((1, channels, size, size), generator=torch.Generator().manual_seed(3))
+    return pipe(["a red dress"], num_inference_steps=3, latents=noise, output_type="np").images
+
+
+CASES = {
+    "everything": {"targets": EVERYTHING, "text": True},
+    "everything, DoRA": {"targets": EVERYTHING, "text": True, "use_dora": True},
+}
+
+
+def stock_reads_kohyas(case):
+    """Whether diffusers' own reader takes a case under kohya's names: never DoRA, and text layers
+    from 0.40 on."""
+    import diffusers
+
+    new = tuple(int(part) for part in diffusers.__version__.split(".")[:2]) >= (0, 40)
+    return "use_dora" not in CASES[case] and (new or "text" not in CASES[case])
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("base", ["tiny", "mini"])
+def test_stock_diffusers_draws_from_both_files_what_was_trained(base, case, tiny_base, tmp_path):
+    base = str(tiny_base) if base == "tiny" else base
+    models, path = train_at_random(base, tmp_path / "adapter.safetensors", **CASES[case])
+    check_adapter(models, path, find_base(base))
+    pipe = load_pipeline(find_base(base))
+    plain, digest, drawn = draw(pipe), unet_digest(pipe.unet), []
+    for file in (path, kohya_path(path)):
+        load_adapter(pipe, file, base, digest)
+        drawn.append(draw(pipe))
+        pipe.unload_lora_weights()
+        if file == path or stock_reads_kohyas(case):
+            pipe.load_lora_weights(str(file.parent), weight_name=file.name)
+            drawn.append(draw(pipe))
+            pipe.unload_lora_weights()
+    for part, model in models.items():
+        setattr(pipe, part, model)
+    trained = draw(pipe)
+    assert np.abs(trained - plain).max() > 1e-2  # the adapter is not a nothing
+    assert max(np.abs(picture - trained).max() for picture in drawn) <= 1e-4
+
+
+@pytest.mark.parametrize("file", ["adapter.safetensors", "adapter_kohya.safetensors"])
+def test_a_file_that_loads_otherwise_than_trained_is_not_called_done(tiny_base, tmp_path, file):
+    models, path = train_at_random(tiny_base, tmp_path / "adapter.safetensors")
+    wrong = read_adapter(tmp_path / file)
+    name = max(wrong.layers)
+    wrong.layers[name] = wrong.layers[name]._replace(alpha=wrong.layers[name].alpha / 2)
+    write_adapter(wrong, tmp_path / file, "kohya" if "kohya" in file else "diffusers")
+    with pytest.raises(InputError, match=f"{file}, loaded by diffusers, differs by"):
+        check_adapter(models, path, find_base(str(tiny_base)))
+
+
+def test_each_layers_name_comes_back_from_kohyas():
+    from diffusers import UNet2DConditionModel
+
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(cross_attention_dim=768)
+    for name, module in unet.named_modules():
+        if isinstance(module, (torch.nn.Linear, torch.nn.Conv2d)):
+            key = f"lora_unet_{name.replace('.', '_')}.alpha"
+            assert _kohya_key(key) == f"unet.{name}.alpha"
+
+
+def test_kohyas_file_has_its_names_alphas_and_shapes(tiny_base, tmp_path):
+    path = tmp_path / "adapter.safetensors"
+    models, _ = train_at_random(tiny_base, path, **CASES["everything"])
+    weights = load_file(kohya_path(path))
+    text = {name for name in weights if not name.startswith("lora_unet_")}
+    assert text and all(x.startswith("lora_te_text_model_encoder_layers_") for x in text)
+    alphas = {name: weight.item() for name, weight in weights.items() if name.endswith(".alpha")}
+    assert {alphas[name] for name in alphas if name.startswith("lora_te_")} == {1}
+    assert {alphas[name] for name in alphas if name.startswith("lora_unet_")} == {6}
+    convolution = "lora_unet_mid_block_resnets_0_conv1"
+    assert weights[f"{convolution}.lora_down.weight"].shape == (4, 64, 3, 3)
+    assert weights[f"{convolution}.lora_up.weight"].shape == (64, 4, 1, 1)
+    with safe_open(kohya_path(path), "pt") as file:
+        metadata = file.metadata()
+    assert (metadata["ss_network_dim"], metadata["ss_network_alpha"]) == ("4", "6.0")
+    for name, layer in read_adapter(kohya_path(path)).layers.items():
+        assert torch.equal(layer.up, trained_layers(models)[name].up)
+
+
+def test_equal_weights_give_equal_bytes(adapter, tmp_path):
+    models, path = adapter
+    for number in range(5):
+        again = tmp_path / f"{number}.safetensors"
+        save_adapter(models, again, {**read_adapter(path).about})
+        assert again.read_bytes() == path.read_bytes()
+        assert kohya_path(again).read_bytes() == kohya_path(path).read_bytes()
+
+
+def test_weights_are_fp32_under_the_names_of_diffusers(adapter):
+    weights = load_file(adapter[1])
+    assert all(weight.dtype == torch.float32 for weight in weights.values())
+    assert all(name.startswith("unet.") and "lora_" in name for name in weights)
+
+
+def test_an_adapter_of_another_base_is_refused_by_name(adapter, tiny_base):
+    pipe = load_pipeline(find_base(str(tiny_base)))
+    with torch.no_grad():
+        pipe.unet.conv_in.weight[0, 0, 0, 0] += 1  # other weights, same shapes
+    with pytest.raises(InputError, match="was made for base 'tiny'"):
+        load_adapter(pipe, adapter[1], "other", unet_digest(pipe.unet))
+
+
+def test_a_foreign_adapter_that_does_not_fit_is_refused(adapter, tiny_base, tmp_path):
+    weights = {name: torch.zeros(3, 3) for name in load_file(adapter[1])}
+    save_file(weights, tmp_path / "foreign.safetensors")
+    with pytest.raises(InputError, match="does not fit base 'tiny'"):
+        load(tiny_base, tmp_path / "foreign.safetensors")
+
+
+def load(tiny_base, path):
+    pipe = load_pipeline(find_base(str(tiny_base)))
+    load_adapter(pipe, path, "tiny", unet_digest(pipe.unet))
+
+
+def damaged(weights, damage):
+    """Return an adapter's weights with a fault, and what is said of it."""
+    first = min(weights)
+    if damage == "nan":
+        return {**weights, first: weights[first] * float("nan")}, "holds NaN|damaged"
+    if damage == "half a pair":
+        return {name: weights[name] for name in weights if name != first}, "damaged"
+    if damage == "a layer":
+        block = first.rpartition("lora_")[0]
+        return {name: weights[name] for name in weights if block not in name}, "damaged"
+    if damage == "nothing":
+        return {}, "is empty"
+    if damage == "LoHa":
+        return {"lora_unet_mid_block.hada_w1_a": weights[first]}, "no weight of a LoRA"
+    if damage == "XL by name":
+        return {"lora_te2_text_model.alpha": weights[first]}, "Stable Diffusion XL"
+    name = "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
+    down, up = torch.zeros(2, 2048), torch.zeros(64, 2)
+    return {f"{name}.lora_A.weight": down, f"{name}.lora_B.weight": up}, "Stable Diffusion XL"
+
+
+@pytest.mark.parametrize("ours", [True, False])
+@pytest.mark.parametrize(
+    "damage", ["nan", "half a pair", "a layer", "nothing", "LoHa", "XL by name", "XL by width"]
+)
+def test_a_file_that_is_no_whole_adapter_is_refused(adapter, tmp_path, damage, ours):
+    with safe_open(adapter[1], "pt") as file:
+        metadata = file.metadata() if ours else None
+    weights, said = damaged(load_file(adapter[1]), damage)
+    save_file(weights, tmp_path / "damaged.safetensors", metadata)
+    if damage == "a layer" and not ours:  # a foreign file may have fewer layers
+        return
+    with pytest.raises(InputError, match=f"{said}|damaged" if ours else said):
+        read_adapter(tmp_path / "damaged.safetensors")
+
+
+def test_missing_and_broken_files_are_said(adapter, tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        read_adapter(tmp_path / "nothing.safetensors")
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(adapter[1].read_bytes()[:200])
+    with pytest.raises(InputError, match="not a whole safetensors file"):
+        read_adapter(broken)
+
+
+def test_no_path_and_no_date_in_the_metadata(adapter, tmp_path):
+    with safe_open(adapter[1], "pt") as file:
+        text = str(file.metadata())
+    assert str(tmp_path) not in text and "202" not in text
+
+
+@pytest.mark.parametrize("targets", TARGETS)
+def test_lora_is_on_the_targets_and_nowhere_else(tiny_base, targets):
+    unet = load_part(find_base(str(tiny_base)), "unet")
+    plain = sum(w.numel() for w in unet.parameters())
+    add_lora(unet, rank=2, alpha=2, seed=0, targets=targets)
+    layers = {name.split(".lora_")[0] for name, w in unet.named_parameters() if w.requires_grad}
+    assert all(name.endswith(tuple(TARGETS[targets])) for name in layers)
+    assert {end for end in TARGETS[targets] for name in layers if name.endswith(end)} == set(
+        TARGETS[targets]
+    )
+    assert sum(w.numel() for w in unet.parameters() if not w.requires_grad) == plain

@@ -1,0 +1,343 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tvhelpers import flats
+from tvhelpers.config import InputError
+from tvhelpers.data.sources import FlatsSource
+from tvhelpers.score.attributes import AttributeJudge
+from tvhelpers.score.colour import name_colour
+from tvhelpers.score.features import JudgeClassifier, PixelExtractor
+from tvhelpers.score.report import format_table, score_folders
+from tvhelpers.score.suite import FILE, covered, open_suite, write
+
+
+class BrightnessClassifier:
+    """Four classes by brightness: a stand-in whose answers are known."""
+
+    name, digest = "brightness", "0"
+
+    def probs(self, pixels):
+        return np.eye(4)[(pixels.mean((1, 2, 3)) // 64).astype(int)]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Twelve pictures of four brightnesses, three seeds a prompt."""
+    path = tmp_path / "pictures"
+    path.mkdir()
+    with open(path / "records.jsonl", "w") as file:
+        for i in range(12):
+            Image.new("RGB", (16 + i // 6, 16), (64 * (i // 3) + 9,) * 3).save(path / f"{i}.png")
+            file.write(
+                json.dumps({"file": f"{i}.png", "prompt": f"p{i // 3}", "seed": i % 3}) + "\n"
+            )
+    Image.new("RGB", (9, 9)).save(path / "grid.png")  # not in the records: not scored
+    return path
+
+
+def test_figure_card_and_groups(folder, tmp_path):
+    result = score_folders([folder, folder], tmp_path / "metrics.json", BrightnessClassifier())
+    scored = result["folders"][0]
+    (score,) = scored["metrics"]
+    assert score["name"] == "inception_score" and scored["n"] == score["n"] == 12
+    assert sorted(scored["files"])[-1] == "9.png" and scored["chosen"] == "handed in"
+    assert score["details"]["plug_in"] == pytest.approx(4)
+    assert score["details"]["num_groups"] == 4  # prompts, not pictures
+    assert scored["classifier"] == "brightness" and scored["digest"]
+    assert json.loads((tmp_path / "metrics.json").read_text()) == result
+    assert "n 12, cap 4" in format_table(result)
+    (pair,) = result["pairs"]  # a folder against itself
+    assert pair["metrics"][0]["value"] == 1 and pair["metrics"][0]["details"]["p"] == 1
+
+
+def test_pictures_without_records_are_taken(folder, tmp_path):
+    (folder / "records.jsonl").unlink()
+    result = score_folders([folder], tmp_path / "m.json", BrightnessClassifier())
+    assert result["folders"][0]["n"] == 13
+
+
+def test_nothing_is_overwritten(folder, tmp_path):
+    out = tmp_path / "metrics.json"
+    score_folders([folder], out, BrightnessClassifier())
+    score_folders([folder], out, BrightnessClassifier())  # equal: fine
+    Image.new("RGB", (16, 16), "white").save(folder / "0.png")
+    with pytest.raises(InputError, match="other results"):
+        score_folders([folder], out, BrightnessClassifier())
+
+
+def test_folders_that_cannot_be_scored(folder, tmp_path):
+    def refused(path, sentence):
+        with pytest.raises(InputError, match=sentence):
+            score_folders([path], tmp_path / "m.json", BrightnessClassifier())
+        assert not (tmp_path / "m.json").exists()
+
+    refused(tmp_path / "nothing", "not a folder")
+    (tmp_path / "empty").mkdir()
+    refused(tmp_path / "empty", "holds no pictures")
+    (folder / "3.png").write_bytes(b"no picture")
+    refused(folder, "3.png cannot be read")
+    (folder / "3.png").unlink()
+    refused(folder, "3.png is in records.jsonl but not there")
+
+
+def test_records_that_cannot_be_trusted(folder, tmp_path):
+    whole = (folder / "records.jsonl").read_text()
+
+    def refused(text, sentence):
+        (folder / "records.jsonl").write_text(text)
+        with pytest.raises(InputError, match=sentence):
+            score_folders([folder], tmp_path / "m.json", BrightnessClassifier())
+        assert not (tmp_path / "m.json").exists()
+
+    refused("", "names no picture")  # and grid.png is not scored in their place
+    refused("{\n", "line 1 of .* is not JSON")
+    refused("[1]\n", "is broken")
+    refused('{"file": "0.png"}\n', "is broken .*prompt")
+    refused(whole + whole, "names a picture twice")
+
+
+def test_an_out_file_that_is_no_metrics_file_stays(folder, tmp_path):
+    out = tmp_path / "notes.json"
+    out.write_text("my notes")
+    with pytest.raises(InputError, match="is not JSON"):
+        score_folders([folder], out, BrightnessClassifier())
+    assert out.read_text() == "my notes"
+    with pytest.raises(InputError, match="is no regular file"):
+        score_folders([folder], tmp_path, BrightnessClassifier())
+
+
+def test_a_folder_of_equal_pictures_scores_one_and_says_why(tmp_path):
+    for i in range(12):
+        Image.new("RGB", (8, 8), "navy").save(tmp_path / f"{i}.jpg")
+    result = score_folders([tmp_path], tmp_path / "out" / "m.json", BrightnessClassifier())
+    (score,) = result["folders"][0]["metrics"]
+    assert score["value"] == pytest.approx(1) and "no width" in format_table(result)
+
+
+def test_a_single_picture_has_no_interval(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "0.png")
+    result = score_folders([tmp_path], tmp_path / "out" / "m.json", BrightnessClassifier())
+    assert result["folders"][0]["metrics"][0]["ci"] is None
+    assert "no interval" in format_table(result)
+
+
+class CountingClassifier(BrightnessClassifier):
+    """Keeps how many pictures it was shown."""
+
+    name, shown = "counting", 0
+
+    def probs(self, pixels):
+        self.shown += len(pixels)
+        return super().probs(pixels)
+
+
+def drawn(path, colours, prompts, order=None):
+    """A folder of pictures with a square of a colour in the middle of white, and their records."""
+    path.mkdir()
+    records = []
+    for i, (colour, prompt) in enumerate(zip(colours, prompts, strict=True)):
+        picture = Image.new("RGB", (64, 64), "white")
+        picture.paste(colour, (12, 12 + i % 3, 52, 52))
+        picture.save(path / f"{i}.png")
+        records.append({"file": f"{i}.png", "prompt": prompt, "seed": i})
+    lines = [json.dumps(records[i]) + "\n" for i in order or range(len(records))]
+    (path / "records.jsonl").write_text("".join(lines))
+    return path
+
+
+PROMPTS = [f"a {colour} {noun}" for noun in ("dress", "coat", "skirt") for colour in
+           ("red", "blue", "green", "black")]  # fmt: skip
+
+
+def test_the_measured_colour_is_that_of_the_prompt(tmp_path):
+    asked = [prompt.split()[1] for prompt in PROMPTS]
+    right = drawn(tmp_path / "right", asked, PROMPTS)
+    wrong = drawn(tmp_path / "wrong", ["purple"] * 4 + asked[4:], PROMPTS)
+    result = score_folders([right, wrong], tmp_path / "m.json", BrightnessClassifier())
+    first, second = (folder["metrics"][1] for folder in result["folders"])
+    assert first["name"] == "colour" and first["value"] == 1 and second["value"] == 8 / 12
+    row = next(row for row in result["pairs"][0]["metrics"] if row["name"].startswith("colour"))
+    assert row["value"] == pytest.approx(-4 / 12) and row["details"]["p"] < 0.05
+    assert "pair by pair" in format_table(result)
+
+
+def test_order_and_cache_change_no_digit_and_nothing_is_computed_twice(tmp_path):
+    asked = [prompt.split()[1] for prompt in PROMPTS]
+    there = drawn(tmp_path / "a", asked, PROMPTS)
+    back = drawn(tmp_path / "b", asked, PROMPTS, order=[*range(11, -1, -1)])
+    classifier, metrics = CountingClassifier(), []
+    for i, folder in enumerate((there, back)):
+        for cache in (None, tmp_path / "cache"):
+            classifier.shown = 0
+            out = tmp_path / f"{i}{bool(cache)}.json"
+            result = score_folders([folder], out, classifier, features="judge", cache=cache)
+            metrics.append(json.dumps(result["folders"][0]["metrics"]))
+    assert len(set(metrics)) == 1
+    assert classifier.shown == 0  # the last one found everything in the cache
+    for file in (tmp_path / "cache").iterdir():
+        file.write_bytes(file.read_bytes()[:50])
+    with pytest.raises(InputError, match="damaged"):
+        score_folders([there], tmp_path / "x.json", classifier, cache=tmp_path / "cache")
+
+
+def test_distances_from_real_pictures(tmp_path):
+    asked = [prompt.split()[1] for prompt in PROMPTS]
+    real = drawn(tmp_path / "real", asked, PROMPTS)
+    near = drawn(tmp_path / "near", asked, PROMPTS)
+    far = drawn(tmp_path / "far", ["yellow"] * 12, PROMPTS)
+    result = score_folders([near, far], tmp_path / "m.json", BrightnessClassifier(), real=real)
+    rows = [{row["name"]: row for row in folder["metrics"]} for folder in result["folders"]]
+    assert rows[0]["kernel_distance"]["value"] < 0 < rows[1]["kernel_distance"]["value"]
+    assert rows[1]["kernel_distance"]["details"]["p"] < 0.05
+    assert rows[0]["precision"]["value"] == 1 and rows[1]["coverage"]["value"] < 1
+    assert all(row["card"] for row in rows[0].values()) and result["real"]["n"] == 12
+    few = drawn(tmp_path / "few", asked[:5], PROMPTS[:5])
+    with pytest.raises(InputError, match="cannot be scored"):
+        score_folders([few], tmp_path / "few.json", BrightnessClassifier(), real=real)
+
+
+def test_other_prompts_are_not_compared(tmp_path):
+    one = drawn(tmp_path / "one", ["red"] * 12, PROMPTS)
+    other = drawn(tmp_path / "other", ["red"] * 12, [f"{prompt} on a hanger" for prompt in PROMPTS])
+    result = score_folders([one, other], tmp_path / "m.json", BrightnessClassifier())
+    assert not result["pairs"][0]["metrics"]
+    assert "only pictures of the same prompts" in format_table(result)
+
+
+def test_clip_score_by_another_clip_than_the_drawing_one(tmp_path):
+    asked = [prompt.split()[1] for prompt in PROMPTS]
+    right = drawn(tmp_path / "right", asked, PROMPTS)
+    wrong = drawn(tmp_path / "wrong", asked[::-1], PROMPTS)
+    result = score_folders([right, wrong], tmp_path / "m.json", BrightnessClassifier(), clip="mini")
+    rows = [{row["name"]: row for row in folder["metrics"]} for folder in result["folders"]]
+    assert rows[0]["clip_score"]["value"] > rows[1]["clip_score"]["value"]
+    records = (right / "records.jsonl").read_text()
+    (right / "records.jsonl").write_text(records.replace('"seed"', '"base": "mini", "seed"'))
+    with pytest.raises(InputError, match="would flatter"):
+        score_folders([right], tmp_path / "o.json", BrightnessClassifier(), clip="mini")
+
+
+def from_suite(path, wrong=(), base="mini", left_out=0):
+    """A folder of flats that are what the rows of FB-138 within mini's words ask for, but for the
+    colour of the `wrong` ones."""
+    rows = covered(open_suite("fb138"), "mini")
+    path.mkdir()
+    records = []
+    for i, row in enumerate(rows[left_out:]):
+        asked = dict(row["spec"]["garments"][0])
+        rest = {n: asked.get(n, (flats.options(asked["category"], n) or (None,))[0])
+                for n in flats.OPTIONAL}  # fmt: skip
+        colour = ("purple" if asked["colour"] != "purple" else "red") if i in wrong else asked["colour"]  # noqa: E501  # fmt: skip
+        spec = flats.Spec(asked["category"], colour, asked.get("pattern", "plain"), **rest)
+        Image.fromarray(flats.render(spec, 9, i)).save(path / f"{i}.png")
+        record = {"file": f"{i}.png", "prompt": row["prompt"], "seed": row["seeds"][0]}
+        records.append({**record, "base": base, "prompt_id": row["id"]})
+    (path / "records.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    write(rows, path / FILE)
+    return path
+
+
+@pytest.fixture
+def few_known(monkeypatch):
+    """Fewer pictures to learn the judge's errors from: this is faster."""
+    monkeypatch.setattr(AttributeJudge, "known", lambda judge: FlatsSource(204, 150))
+
+
+def test_atoms_and_strata_of_a_suite(tmp_path, few_known):
+    right = from_suite(tmp_path / "right")
+    wrong = from_suite(tmp_path / "wrong", wrong=range(0, 48, 2))
+    result = score_folders([right, wrong], tmp_path / "m.json", BrightnessClassifier())
+    first, second = ({r["name"]: r for r in f["metrics"]} for f in result["folders"])
+    assert first["atom:all"]["value"] >= 0.95 and first["atom:colour"]["value"] >= 0.97
+    colour = second["atom:colour"]
+    assert colour["value"] == pytest.approx(0.5, abs=0.05)
+    assert colour["details"]["ceiling"] >= 0.97
+    assert colour["details"]["corrected"] == pytest.approx(colour["value"], abs=0.03)
+    assert second["atom:pattern"]["value"] >= 0.95  # only what is wrong is wrong
+    assert second["stratum:core"]["n"] == 24 and second["stratum:rare"]["n"] == 12
+    paired = {row["name"]: row for row in result["pairs"][0]["metrics"]}
+    assert paired["atom:colour, difference"]["details"]["p"] < 1e-6
+    assert result["folders"][0]["reader"] == "mini judge" and not result["folders"][0]["notes"]
+    assert "ceiling" in format_table(result)
+
+
+def test_pictures_of_a_suite_that_are_amiss(tmp_path, few_known):
+    few = from_suite(tmp_path / "few", left_out=3)
+    result = score_folders([few], tmp_path / "m.json", BrightnessClassifier())
+    assert "3 of 48 prompts have no picture" in result["folders"][0]["notes"][0]
+    assert "3 of 48 prompts have no picture" in format_table(result)
+    (few / FILE).write_text("".join((few / FILE).read_text().splitlines(True)[:-1]))
+    with pytest.raises(InputError, match=r"is not in prompts.jsonl"):
+        score_folders([few], tmp_path / "n.json", BrightnessClassifier())
+    (few / FILE).unlink()
+    with pytest.raises(InputError, match=r"prompts.jsonl"):
+        score_folders([few], tmp_path / "n.json", BrightnessClassifier())
+
+
+def test_photos_are_not_read_by_a_judge_of_drawings(tmp_path):
+    photos = from_suite(tmp_path / "photos", base="sd15")
+    result = score_folders([photos], tmp_path / "m.json", BrightnessClassifier())
+    names = {row["name"] for row in result["folders"][0]["metrics"]}
+    assert "atom:all" not in names and "colour" in names
+    with pytest.raises(InputError, match="cannot read"):
+        score_folders([photos], tmp_path / "n.json", BrightnessClassifier(), reader="clip")
+
+
+def test_a_clip_reads_what_known_pictures_have(tmp_path, monkeypatch):
+    drawn = from_suite(tmp_path / "drawn", wrong=range(0, 48, 2), base="another")
+    source = FlatsSource(71, 160, season="base")
+    monkeypatch.setattr("tvhelpers.score.report.open_source", lambda name: source)
+    score = score_folders(
+        [drawn], tmp_path / "m.json", BrightnessClassifier(), clip="mini", known="flats"
+    )
+    rows = {row["name"]: row for row in score["folders"][0]["metrics"]}
+    assert score["folders"][0]["reader"] == "zero-shot by mini"
+    assert rows["atom:category"]["value"] > 0.6 > rows["atom:colour"]["value"] > 0.3
+    assert 0.5 < rows["atom:colour"]["details"]["ceiling"] <= 1
+
+
+def test_copies_are_looked_for_in_the_training_set(tmp_path, photo_folder):
+    folder = tmp_path / "copies"
+    folder.mkdir()
+    for i, path in enumerate(sorted(photo_folder.glob("*.png"))[:12]):
+        shutil.copy(path, folder / f"{i}.png")
+    sides = {"train": str(photo_folder), "held_out": FlatsSource(8, 30, size=64)}
+    result = score_folders([folder], tmp_path / "m.json", BrightnessClassifier(), **sides)
+    copying = result["folders"][0]["metrics"][-1]
+    assert copying["name"] == "copying" and copying["value"] == 1 == copying["ci"][1]
+    assert "the limit is the nearest" in copying["warnings"][0]  # of 30 held-out ones
+    assert copying["details"]["top"][0]["distance"] < 1e-3
+    assert result["folders"][0]["copies"].startswith("pixels")
+    with pytest.raises(InputError, match="too few to tell copies"):
+        score_folders(
+            [folder], tmp_path / "n.json", BrightnessClassifier(), train=str(photo_folder)
+        )
+
+
+def test_mixed_sizes_few_images_and_nan_features_are_never_a_quiet_number(tmp_path):
+    for i, side in enumerate((40, 64, 64, 90, 33)):
+        flat = flats.render(flats.random_spec(2, i), 2, i, side)
+        Image.fromarray(flat).save(tmp_path / f"{i}.png")
+    result = score_folders([tmp_path], tmp_path / "out" / "m.json", "judge")
+    assert "fewer than ten splits" in format_table(result)
+
+    class Broken(BrightnessClassifier):
+        def probs(self, pixels):
+            return super().probs(pixels) * np.nan
+
+    with pytest.raises(InputError, match="NaN"):
+        score_folders([tmp_path], tmp_path / "out" / "n.json", Broken())
+
+
+def test_floats_are_refused_whatever_their_range():
+    picture = np.random.default_rng(0).uniform(-1, 1, (2, 64, 64, 3))
+    for images in (picture, (picture + 1) / 2, picture.astype(np.float32)):
+        for network in (JudgeClassifier().probs, PixelExtractor().features, AttributeJudge().words):
+            with pytest.raises(ValueError, match="give uint8"):
+                network(images)
+        with pytest.raises(ValueError, match="uint8"):
+            name_colour(images[0])

@@ -1,0 +1,144 @@
+"""The prompt suite: its digest, what it covers, that its strata are what they say."""
+
+import re
+from collections import Counter
+
+import pytest
+
+from tvhelpers import flats
+from tvhelpers.config import InputError
+from tvhelpers.data.folder import open_photos
+from tvhelpers.data.sources import open_source
+from tvhelpers.score import suite as prompts
+from tvhelpers.score.garment_words import FACTORS, GARMENTS, garments, pairs_of
+from tvhelpers.score.suite import STRATA, covered, open_suite
+
+
+@pytest.fixture(scope="module")
+def suite():
+    return open_suite("fb1000")
+
+
+def stratum(rows, name):
+    return [row for row in rows if row["stratum"] == name]
+
+
+def pairs(rows):
+    worn = (garment for row in rows for garment in row["spec"]["garments"])
+    return {pair for garment in worn for pair in pairs_of(garment)}
+
+
+@pytest.mark.parametrize("name", prompts.SHA256)
+def test_the_suite_is_the_published_one(name):
+    assert prompts.digest(open_suite(name)) == prompts.SHA256[name]
+
+
+def test_fb138_is_the_head_of_fb1000(suite):
+    small = open_suite("fb138")
+    assert small == suite[:138]
+    for rows, place in ((small, 0), (suite, 1)):
+        wanted = {name: counts[place] for name, counts in STRATA.items()}
+        assert Counter(row["stratum"] for row in rows) == wanted
+    assert len({row["prompt"] for row in suite}) == len({row["id"] for row in suite}) == 1000
+    seeds = [seed for row in suite for seed in row["seeds"]]
+    assert len(set(seeds)) == 4000 and 0 <= min(seeds) <= max(seeds) < 2**32
+    kinds = Counter(row["spec"]["garments"][0]["category"] for row in stratum(small, "core"))
+    assert kinds == dict.fromkeys(GARMENTS, 7)
+
+
+def test_the_core_covers_the_pairs_of_words(suite):
+    feasible = {pair for name in GARMENTS for g in garments(name) for pair in pairs_of(g)}
+    small, core = suite[:138], stratum(suite, "core")
+    assert len(feasible) > 700 and feasible <= pairs(core)
+    # 84 rows cannot show all 132 pairs of category and colour.
+    assert len(feasible & pairs(core[:84])) >= 0.875 * len(feasible)
+    assert len(feasible & pairs(small)) >= 0.965 * len(feasible)
+
+
+def test_binding_rows_come_as_pairs_with_the_same_words(suite):
+    by_id = {row["id"]: row for row in suite}
+    for row in stratum(suite, "binding"):
+        other = by_id[row["swap_of"]]
+        assert other["swap_of"] == row["id"] and other["prompt"] != row["prompt"]
+        one, two = (re.sub(r"\ban?\b", "", r["prompt"]).split() for r in (row, other))
+        assert Counter(re.sub(",", "", w) for w in one) == Counter(re.sub(",", "", w) for w in two)
+    assert all(row["swap_of"] is None for row in suite if row["stratum"] != "binding")
+
+
+def test_what_mini_covers_it_has_words_and_garments_for(suite):
+    known = {
+        word
+        for i in range(3000)
+        for text in flats.captions(flats.random_spec(5, i))
+        for word in re.findall(r"[\w-]+", text)
+    }
+    rows = covered(suite, "mini")
+    assert len(covered(suite[:138], "mini")) >= 45 and covered(suite, "sd15") == suite
+    for row in rows:
+        (garment,) = row["spec"]["garments"]
+        words = {*re.findall(r"[\w-]+", row["prompt"] + " " + row["paraphrase"])}
+        assert words <= known, words - known
+        options = {n: flats.options(garment["category"], n) for n in flats.OPTIONAL}
+        rest = {n: garment.get(n, (words or (None,))[0]) for n, words in options.items()}
+        flats.Spec(garment["category"], garment.get("colour", "red"), garment.get("pattern", "plain"), **rest)  # noqa: E501  # fmt: skip
+
+
+def test_rare_tuples_are_in_no_training_flat_and_others_mostly_are(suite):
+    trained = {spec.triple for spec in open_source("flats-base").specs}
+    for row in stratum(suite, "rare"):
+        assert tuple(row["tuple_key"].split("|")) not in trained
+    core = [row for row in covered(stratum(suite, "core"), "mini") if not row["unseen_by"]]
+    assert all(tuple(row["tuple_key"].split("|")) in trained for row in core) and len(core) > 50
+
+
+def test_atoms_are_the_words_of_the_spec(suite):
+    for row in suite:
+        worn = row["spec"]["garments"]
+        said = {(a["garment"], a["attribute"], a["expect"]) for a in row["atoms"]}
+        assert said == {(i, *pair) for i, garment in enumerate(worn) for pair in garment.items()}
+        for atom in row["atoms"]:
+            parent = atom["parent"]
+            assert (parent is None) == (atom["attribute"] == "category")
+            assert parent is None or row["atoms"][parent]["garment"] == atom["garment"]
+        assert 2 < row["token_len"] <= 75 and row["paraphrase"] != row["prompt"]
+    assert set(FACTORS) <= {atom["attribute"] for row in suite for atom in row["atoms"]}
+
+
+def test_another_seed_draws_another_suite(suite):
+    other = open_suite("fb138:7")
+    assert other == open_suite("fb138", 7) and other[0]["id"] == "fb7-0001"
+    assert len({row["prompt"] for row in other} & {row["prompt"] for row in suite[:138]}) < 20
+    assert Counter(r["stratum"] for r in other) == Counter(r["stratum"] for r in suite[:138])
+
+
+def test_captions_of_a_source_are_held_out_ones(suite, photo_folder):
+    source = open_photos("photos", photo_folder)
+    source.attributes = [flats.random_spec(3, i).attributes() for i in range(len(source))]
+    rows = stratum(open_suite("fb1000", captions=source), "captions")
+    from tvhelpers.data.split import split_by_product
+
+    held = split_by_product(source.product_ids, 0.1, 0)
+    said = {caption for caption, out in zip(source.captions, held, strict=True) if out}
+    assert rows and {row["prompt"] for row in rows} <= said
+    assert rows[0]["unseen_by"] == ["photos"] and rows[0]["covered_by"] == ["sd15"]
+    assert rows[0]["atoms"]
+
+
+def test_what_is_no_suite_is_refused(tmp_path):
+    for name in ("fb139", "fb138:x", "fb138:-1"):
+        with pytest.raises(InputError, match="no prompt suite"):
+            open_suite(name)
+    with pytest.raises(InputError, match="is what it is"):
+        open_suite("paper-8", 3)
+    path = tmp_path / "mine.jsonl"
+    prompts.write(open_suite("paper-8"), path)
+    assert open_suite(str(path)) == open_suite("paper-8")
+    with pytest.raises(InputError, match="other prompts"):
+        prompts.write(open_suite("paper-8")[:2], path)
+    text = path.read_text()
+    path.write_text(text.replace('"prompt"', '"text"', 1))
+    with pytest.raises(InputError, match=r"row 1 .* is no row of a suite \(prompt\)"):
+        open_suite(str(path))
+    path.write_text(text + text)
+    with pytest.raises(InputError, match="an id twice"):
+        open_suite(str(path))

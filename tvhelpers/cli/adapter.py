@@ -1,0 +1,126 @@
+"""The verbs of `python -m tvhelpers adapter`: each is thin over one function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tvhelpers.config import InputError
+
+
+def add_verbs(add: Callable) -> None:
+    """Add the verbs of `adapter`; `add(name, run, text)` returns the parser of one."""
+    show = add("show", run_show, "Say what an adapter's file holds.")
+    show.add_argument("file", type=Path, metavar="FILE")
+    convert = add("convert", run_convert, "Write an adapter under other names.")
+    convert.add_argument("file", type=Path, metavar="FILE")
+    convert.add_argument("--to", required=True, help="diffusers or kohya")
+    scale = add("scale", run_scale, "Make an adapter stronger or weaker.")
+    scale.add_argument("file", type=Path, metavar="FILE")
+    scale.add_argument("--by", required=True, type=float, metavar="FACTOR")
+    blend = add("blend", run_blend, "Add adapters up, each with a weight.")
+    blend.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    blend.add_argument("--weights", required=True, metavar="W,W", help="one for each file: 0.6,0.4")
+    blend.add_argument(
+        "--rank", type=int, default=0, help="bring each layer to it at most (default: exact sum)"
+    )
+    merge = add("merge", run_merge, "Fold an adapter into its base: a pipeline folder.")
+    merge.add_argument("file", type=Path, metavar="FILE")
+    merge.add_argument("--base", default="mini", help="mini, sd15, a folder, or a hub id")
+    merge.add_argument("--strength", type=float, default=1.0, help="times the adapter (default: 1)")
+    for verb in (convert, scale, blend, merge):
+        verb.add_argument("--out", required=True, type=Path, metavar="OUT")
+    for verb in (convert, merge):
+        verb.add_argument("--half", action="store_true", help="store fp16: half the size")
+
+
+def run_show(options) -> dict:
+    """Print an adapter's metadata and blocks, and return them."""
+    from tvhelpers.lora.merge import show
+
+    result = show(_path(options.file))
+    print(f"{result['kind']} on {result['layers']} layers, {result['weights']:,} weights")
+    for key, value in {**result["metadata"], **result["about"]}.items():
+        print(f"  {key}: {value}")
+    for row in result["blocks"]:
+        ranks, alphas = (", ".join(f"{x:g}" for x in row[key]) for key in ("ranks", "alphas"))
+        print(
+            f"{row['block']:24} {row['layers']:4} layers, rank {ranks}, alpha {alphas}, "
+            f"norm {row['norm']:.4g}"
+        )
+    return result
+
+
+def run_convert(options) -> dict:
+    """Write the adapter anew, and return where."""
+    from tvhelpers.lora.formats import NAMES
+    from tvhelpers.lora.merge import save_as
+
+    if options.to not in NAMES:
+        raise InputError(f"unknown names {options.to!r}; choose {' or '.join(NAMES)}")
+    save_as(_read(options.file), options.out, options.to, options.half)
+    return _written(options.out)
+
+
+def run_scale(options) -> dict:
+    """Write the scaled adapter, and return where."""
+    from tvhelpers.lora.merge import blend, save_as
+
+    save_as(blend([_read(options.file)], [_finite(options.by)])[0], options.out)
+    return _written(options.out)
+
+
+def run_blend(options) -> dict:
+    """Write the blend, say what was lost, and return where it is."""
+    from tvhelpers.lora.merge import blend, save_as
+
+    try:
+        weights = [_finite(float(text)) for text in options.weights.split(",")]
+    except ValueError as error:
+        raise InputError(f"weights are {options.weights!r}; give numbers as in 0.6,0.4") from error
+    if options.rank < 0:
+        raise InputError(f"rank is {options.rank}; give 1 or more, or 0 for the exact sum")
+    adapter, lost = blend([_read(file) for file in options.files], weights, options.rank)
+    save_as(adapter, options.out)
+    ranks = sorted({layer.rank for layer in adapter.layers.values()})
+    text = f"{100 * lost['overall']:.2f} % of the norm" if options.rank else "nothing"
+    print(f"{len(adapter.layers)} layers of rank {', '.join(map(str, ranks))}; lost: {text}")
+    if options.rank:
+        print(f"most in {lost['worst']}: {100 * lost['worst_layer']:.2f} %")
+    return {**_written(options.out), "ranks": ranks, "lost": lost}
+
+
+def run_merge(options) -> dict:
+    """Write the pipeline, and return where."""
+    from tvhelpers.lora.merge import merge
+    from tvhelpers.models.base import find_base
+
+    base, strength = find_base(options.base), _finite(options.strength)
+    merge(_path(options.file, options.base), base, options.out, strength, options.half)
+    return _written(options.out)
+
+
+def _path(file: Path, base: str = "mini") -> Path:
+    """Return an adapter's file; "shipped" stands for the one that comes with `base`."""
+    from tvhelpers.lora.formats import adapter_file
+    from tvhelpers.models.base import find_base
+
+    shipped = find_base(base).adapter if str(file) == "shipped" else None
+    return shipped or adapter_file(file)
+
+
+def _read(file: Path):
+    from tvhelpers.lora.formats import read_adapter
+
+    return read_adapter(_path(file))
+
+
+def _finite(number: float) -> float:
+    if not abs(number) < 1e6:
+        raise InputError(f"{number:g} is no factor for an adapter; give a number such as 0.8")
+    return number
+
+
+def _written(out: Path) -> dict:
+    print(f"written: {out}")
+    return {"out": str(out)}

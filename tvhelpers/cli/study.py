@@ -1,0 +1,131 @@
+"""The verbs of `python -m tvhelpers study`: each is thin over one function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tvhelpers.config import InputError
+
+
+def add_verbs(add: Callable) -> None:
+    """Add the verbs of `study`; `add(name, run, text)` returns the parser of one."""
+    make = add("make", run_make, "Make a study of systems' pictures of the same prompts and seeds.")
+    make.add_argument("systems", nargs="+", metavar="NAME=DIR", help="folders of `generate`")
+    make.add_argument("--out", required=True, type=Path, metavar="STUDY")
+    make.add_argument("--real", metavar="SOURCE", help="real pictures, as `train --data`")
+    make.add_argument(
+        "--tasks", default="pair", help="pair,rating,real; the last two need --real (default: pair)"
+    )
+    make.add_argument(
+        "--primary", default="", metavar="A,B", help="the contrast that counts (default: first two)"
+    )
+    make.add_argument(
+        "--per-rater", type=int, default=0, metavar="N", help="most trials of a task; 0 = all"
+    )
+    make.add_argument("--title", default="Which design is better?", help="what raters read first")
+    html = add("html", run_html, "Write a page for each rater without Jupyter.")
+    html.add_argument("study", type=Path, metavar="STUDY")
+    html.add_argument("--raters", required=True, nargs="+", metavar="CODE")
+    html.add_argument("--out", required=True, type=Path, metavar="DIR")
+    bring = add("import", run_import, "Bring back files of answers that pages gave.")
+    bring.add_argument("study", type=Path, metavar="STUDY")
+    bring.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    analyse = add("analyse", run_analyse, "Analyse the votes: figures, table, report.")
+    analyse.add_argument("study", type=Path, metavar="STUDY")
+    analyse.add_argument("--out", required=True, type=Path, metavar="DIR")
+    power = add("power", run_power, "Say how often a study of this size would find an effect.")
+    power.add_argument("--raters", required=True, type=int)
+    power.add_argument("--prompts", required=True, type=int)
+    power.add_argument(
+        "--effect", required=True, type=float, help="share of decided votes for the better system"
+    )
+    power.add_argument("--ties", type=float, default=0.0, help="share of ties (default: 0)")
+
+
+def run_make(options) -> dict:
+    """Make a study, and say what is in it."""
+    from tvhelpers.data.sources import open_source
+    from tvhelpers.study.make import make_study
+    from tvhelpers.study.model import KINDS
+
+    systems = {}
+    for text in options.systems:
+        name, sign, folder = text.partition("=")
+        if not (name and sign and folder) or name in systems:
+            raise InputError(f"{text!r} is no NAME=DIR with a name of its own")
+        systems[name] = Path(folder)
+    tasks = options.tasks.split(",")
+    if unknown := set(tasks) - set(KINDS):
+        raise InputError(f"unknown task {min(unknown)!r}; choose of {', '.join(KINDS)}")
+    study = make_study(
+        systems,
+        options.out,
+        real=open_source(options.real) if options.real else None,
+        tasks=tasks,
+        primary=options.primary.split(",") if options.primary else (),
+        per_rater=options.per_rater,
+        title=options.title,
+    )
+    trials = len(study.trials("example"))
+    print(f"study {study.hash} in {options.out}: {trials} trials a rater; keep key*.json from them")
+    return {"study": study.hash, "trials_a_rater": trials, "primary": study.key["primary"]}
+
+
+def run_html(options) -> list[str]:
+    """Write the pages, and say where they are."""
+    from tvhelpers.study.model import Study
+    from tvhelpers.study.page import write_pages
+
+    pages = write_pages(Study(options.study), options.out, options.raters)
+    print(f"{len(pages)} pages in {options.out}: give a rater the page and the folder pictures")
+    return [str(page) for page in pages]
+
+
+def run_import(options) -> list[dict]:
+    """Import the files, and say what was new."""
+    from tvhelpers.study.model import Study
+    from tvhelpers.study.votes import import_votes
+
+    study, rows = Study(options.study), []
+    for file in options.files:
+        row = import_votes(study, file)
+        rows.append(row)
+        print(f"{file}: rater {row['rater']}, {row['new']} new of {row['votes']} votes")
+    return rows
+
+
+def run_analyse(options) -> dict:
+    """Write analysis.json, votes.csv and report.html, and print what was found."""
+    from tvhelpers.files import write_json
+    from tvhelpers.study.analysis import analyse, write_csv
+    from tvhelpers.study.model import Study
+    from tvhelpers.study.report import quality, summary, write_report
+    from tvhelpers.study.votes import VoteBox
+
+    study = Study(options.study)
+    votes = VoteBox(study).votes()
+    result = analyse(study, votes)
+    write_json(options.out / "analysis.json", result)
+    write_csv(study, votes, options.out / "votes.csv")
+    report = write_report(result, options.out / "report.html")
+    print("\n".join([*summary(result), *quality(result), f"the report is {report}"]))
+    return result
+
+
+def run_power(options) -> dict:
+    """Simulate studies, and say how often the effect is found."""
+    from tvhelpers.study.statistics import simulated_studies
+
+    for name in ("raters", "prompts"):
+        if not 1 <= getattr(options, name) <= 2000:
+            raise InputError(f"{name} is {getattr(options, name)}; give a number from 1 to 2000")
+    if not 0.5 <= options.effect < 1 or not 0 <= options.ties < 1:
+        raise InputError("effect is a share from 0.5 to 1, ties one from 0 to 1")
+    size = options.raters, options.prompts
+    row = simulated_studies(*size, options.effect, 300, ties=options.ties)
+    print(
+        f"{options.raters} raters, {options.prompts} prompts: a share of {options.effect:g} is "
+        f"found in {100 * row['found']:.0f} of 100 studies; interval +- {row['half_width']:.3f}"
+    )
+    return row

@@ -1,0 +1,350 @@
+"""DeepFashion's Category and Attribute Prediction benchmark as a source, coarse and fine labels.
+
+Coarse: list_*.txt with a count, a header and columns padded with spaces, 289,222 images x 1,000
+attributes of 1, -1 or 0 (unknown).  Fine: files without a header, 26 attributes of 0 or 1.
+Boxes are of the 300-pixel images of Img/img, not of the original photos.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image
+
+from tvhelpers.config import InputError
+from tvhelpers.data import caption_words as lexicon
+from tvhelpers.data.attribute_stream import reordered, sparse_rows, stream_attributes
+from tvhelpers.data.caption_parsing import stated_sleeve
+from tvhelpers.data.folder import describe, read_photo
+from tvhelpers.data.items import Source
+from tvhelpers.data.list_files import boxes_of, cells_of, integers_of, lines_of, order_of, table_of
+from tvhelpers.files import content_key
+
+CATEGORIES = tuple(
+    """anorak blazer blouse bomber button-down cardigan flannel halter henley hoodie jacket jersey
+    parka peacoat poncho sweater tank tee top turtleneck capris chinos culottes cutoffs gauchos
+    jeans jeggings jodhpurs joggers leggings sarong shorts skirt sweatpants sweatshorts trunks
+    caftan cape coat coverup dress jumpsuit kaftan kimono nightdress onesie robe romper shirtdress
+    sundress""".split()
+)  # in the order of list_category_cloth.txt; fine labels come without that file
+COARSE_TYPES = {1: "texture", 2: "fabric", 3: "shape", 4: "part", 5: "style"}
+FINE_TYPES = {1: "pattern", 2: "sleeve", 3: "length", 4: "neckline", 5: "fabric", 6: "fit"}
+FINE_ATTRIBUTES = {
+    "pattern": "floral graphic striped embroidered pleated solid lattice",
+    "sleeve": "long_sleeve short_sleeve sleeveless",
+    "length": "maxi_length mini_length no_dress",
+    "neckline": "crew_neckline v_neckline square_neckline no_neckline",
+    "fabric": "denim chiffon cotton leather faux knit",
+    "fit": "tight loose conventional",
+}
+# fine attribute -> label; what is left out says nothing in words (no_dress), or too little (faux)
+FINE_WORDS = {
+    "solid": "plain", "maxi_length": "maxi", "mini_length": "mini", "crew_neckline": "crew",
+    "v_neckline": "V-neck", "square_neckline": "square", "long_sleeve": "long",
+    "short_sleeve": "short", "no_dress": "", "no_neckline": "", "faux": "",
+}  # fmt: skip
+SPLITS = ("train", "val", "test")
+LENGTHS = ("maxi", "midi", "mini")
+
+
+@dataclass(frozen=True)
+class AttributeLabels:
+    """The rows of one annotation folder.
+
+    names: img/<Product_Folder>/img_00000001.jpg; categories: words; boxes: int (N, 4), left, top,
+    right, bottom in pixels; splits: "train", "val" or "test"; the positive attributes of row i are
+    positives[starts[i]:starts[i + 1]], indices into attribute_names and attribute_types.
+    """
+
+    names: list[str]
+    categories: list[str]
+    boxes: np.ndarray
+    splits: list[str]
+    starts: np.ndarray
+    positives: np.ndarray
+    attribute_names: list[str]
+    attribute_types: list[str]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def of_row(self, row: int) -> np.ndarray:
+        """Return the indices of the attributes that row `row` has."""
+        return self.positives[self.starts[row] : self.starts[row + 1]]
+
+    def words(self, row: int) -> dict[str, str]:
+        """Return the labels of a row in the package's words: category, pattern, sleeve ....
+
+        Of several words for one thing the longest name holds; sleeves of two lengths are left out.
+        """
+        found: dict[str, list[str]] = {"category": [self.categories[row]]}
+        for at in self.of_row(row).tolist():
+            for key, word in _label(self.attribute_names[at], self.attribute_types[at]):
+                found.setdefault(key, []).append(word)
+        if len(set(found.get("sleeve", ()))) > 1:
+            del found["sleeve"]
+        return {key: max(words, key=len) for key, words in found.items()}
+
+
+@cache
+def _label(name: str, kind: str) -> tuple[tuple[str, str], ...]:
+    """Return the (key, word) that an attribute says in the package's words, none or one."""
+    if kind in FINE_ATTRIBUTES:
+        word = FINE_WORDS.get(name, name.replace("_", " "))
+        return ((kind, word),) if word and kind != "fit" else ()
+    if kind == "shape" and name in LENGTHS:
+        return (("length", name),)
+    phrase = name.replace("-", " ")
+    if arms := stated_sleeve(phrase):
+        return (("sleeve", arms),)
+    slot, said = _vocabulary().get(phrase, ("", ""))
+    fits = {"texture": "pattern", "fabric": "fabric", "part": "neckline"}.get(kind)
+    return ((slot, _bare(said)),) if slot and slot == fits else ()
+
+
+def _bare(said: str) -> str:
+    """Return "crew" for "a crew neck", as labels have it, and "bow at the neck" as it is."""
+    said = said.removeprefix("a ")
+    stem = said.removesuffix(" neck").removesuffix(" neckline")
+    return stem if f"{stem.lower()} neck" in _vocabulary() else said
+
+
+@cache
+def _vocabulary() -> dict[str, tuple[str, str]]:
+    return lexicon.vocabulary()
+
+
+# --------------------------------------------------------------------------------------- the sets
+
+
+def read_coarse(folder: Path) -> AttributeLabels:
+    """Return the coarse labels of a folder with Anno_coarse/ (or Anno/) and Eval/.
+
+    Rows are in the order of list_category_img.txt.  Raises InputError, which names file and line,
+    for files that are missing, of unequal rows, cut off, or with values out of range.
+    """
+    anno = _annotations(folder, "list_attr_img.txt", ("Anno_coarse", "Anno", "."))
+    kinds = [kind.lower() for kind, _ in table_of(anno / "list_category_cloth.txt", 2)]
+    first = anno / "list_category_img.txt"
+    rows = table_of(first, 2)
+    labels = integers_of(first, [label for _, label in rows], 1, len(kinds))
+    names = [name for name, _ in rows]
+    return AttributeLabels(
+        names,
+        [kinds[label - 1] for label in labels.tolist()],
+        _coarse_boxes(anno / "list_bbox.txt", names, first),
+        _coarse_splits(_partition(anno), names, first),
+        *_coarse_attributes(anno, names, first),
+    )
+
+
+def _annotations(folder: Path, file: str, places: tuple[str, ...]) -> Path:
+    for place in places:
+        if (Path(folder) / place / file).is_file():
+            return Path(folder) / place
+    raise InputError(f"{folder} has no {places[0]}/{file}; give the benchmark's folder")
+
+
+def _partition(anno: Path) -> Path:
+    beside = anno / "list_eval_partition.txt"
+    return beside if beside.is_file() else anno.parent / "Eval" / beside.name
+
+
+def _coarse_boxes(path: Path, names: list[str], first: Path) -> np.ndarray:
+    rows = table_of(path, 5)
+    order = order_of(path, [row[0] for row in rows], names, first)
+    return boxes_of(path, [row[1:] for row in rows])[order]
+
+
+def _coarse_splits(path: Path, names: list[str], first: Path) -> list[str]:
+    rows = table_of(path, 2)
+    for number, (_, split) in enumerate(rows, 3):
+        if split not in SPLITS:
+            raise InputError(
+                f"line {number} of {path} holds {split[:40]!r}, none of {', '.join(SPLITS)}; get "
+                "the file anew"
+            )
+    order = order_of(path, [name for name, _ in rows], names, first)
+    return [rows[at][1] for at in order.tolist()]
+
+
+def _coarse_attributes(anno: Path, names: list[str], first: Path) -> tuple:
+    """Return starts, positives, attribute names and types."""
+    path, seen = anno / "list_attr_img.txt", []
+    attributes, types = _attribute_list(anno / "list_attr_cloth.txt", COARSE_TYPES)
+
+    def blocks():
+        for some, values in stream_attributes(path, len(attributes)):
+            seen.extend(some)
+            yield values
+
+    starts, positives = sparse_rows(blocks())
+    order = order_of(path, seen, names, first)
+    return *reordered(starts, positives, order), attributes, types
+
+
+def _attribute_list(path: Path, types: dict[int, str]) -> tuple[list[str], list[str]]:
+    rows = table_of(path, 2)
+    codes = integers_of(path, [code for _, code in rows], 1, len(types))
+    return [name for name, _ in rows], [types[code] for code in codes.tolist()]
+
+
+def read_fine(folder: Path) -> AttributeLabels:
+    """Return the fine labels of a folder with Anno_fine/: train, then val, then test.
+
+    The attributes are list_attr_cloth.txt's where that is there, else the benchmark's 26.  Raises
+    InputError as `read_coarse`.
+    """
+    anno = _annotations(folder, "train_attr.txt", ("Anno_fine", "."))
+    if (anno / "list_attr_cloth.txt").is_file():
+        attributes, types = _attribute_list(anno / "list_attr_cloth.txt", FINE_TYPES)
+    else:
+        pairs = [(name, kind) for kind, some in FINE_ATTRIBUTES.items() for name in some.split()]
+        attributes, types = [name for name, _ in pairs], [kind for _, kind in pairs]
+    parts = [_fine_split(anno, split, len(attributes)) for split in SPLITS]
+    names, labels, boxes, values = zip(*parts, strict=True)
+    return AttributeLabels(
+        [name for some in names for name in some],
+        [CATEGORIES[label - 1] for label in np.concatenate(labels).tolist()],
+        np.concatenate(boxes),
+        [split for split, some in zip(SPLITS, names, strict=True) for _ in some],
+        *sparse_rows(iter(values)),
+        attributes,
+        types,
+    )
+
+
+def _fine_split(anno: Path, split: str, width: int) -> tuple:
+    """Return (names, category codes, boxes, values) of one split."""
+    names = [line.strip() for line in lines_of(anno / f"{split}.txt")]
+    paths = [anno / f"{split}_{part}.txt" for part in ("cate", "bbox", "attr")]
+    columns = []
+    for path, count in zip(paths, (1, 4, width), strict=True):
+        columns.append(cells_of(path, lines_of(path), count))
+        if len(columns[-1]) != len(names):
+            raise InputError(
+                f"{path} has {len(columns[-1])} rows, but {split}.txt has {len(names)}; give files "
+                "of one set"
+            )
+    labels = integers_of(paths[0], columns[0], 1, len(CATEGORIES), 1)[:, 0]
+    boxes = boxes_of(paths[1], columns[1], 1)
+    return names, labels, boxes, integers_of(paths[2], columns[2], 0, 1, 1)
+
+
+# -------------------------------------------------------------------------------------- the source
+
+
+@dataclass
+class BoxedPhotos(Source):
+    """Items whose pixels are image files, cropped to boxes int (N, 4): left, top, right, bottom."""
+
+    paths: list[Path] = field(kw_only=True)
+    boxes: np.ndarray = field(kw_only=True)
+
+    def pixels(self, index: int) -> np.ndarray:
+        left, top, right, bottom = self.boxes[index]
+        return np.ascontiguousarray(read_photo(self.paths[index])[top:bottom, left:right])
+
+
+def is_attribute_prediction(path: Path) -> bool:
+    """Return whether a folder is the benchmark's, or one of its Anno folders."""
+    places = ("Anno_coarse/list_attr_img.txt", "Anno/list_attr_img.txt", "Anno_fine/train_attr.txt")
+    return any(
+        (path / place).is_file() for place in (*places, "list_attr_img.txt", "train_attr.txt")
+    )
+
+
+def open_attribute_prediction(name: str, folder: Path) -> BoxedPhotos:
+    """Open the benchmark: its folder, with coarse labels where it has them, or an Anno folder.
+
+    Pixels are cropped to the box; captions are made from the labels (`describe`); a product is a
+    folder of images.  Images that are missing, unreadable or outside their box are left out, boxes
+    larger than their image clipped, and one warning counts both.  Raises InputError where a label
+    file is wrong, or no image is left.
+    """
+    folder = Path(folder)
+    inside = any((folder / file).is_file() for file in ("list_attr_img.txt", "train_attr.txt"))
+    root = folder.resolve().parent if inside else folder
+    labels = (read_coarse if _is_coarse(folder) else read_fine)(folder)
+    base = _image_folder(root)
+    paths = [base / name.removeprefix("img/") for name in labels.names]
+    kept, digest = _examine(root, paths, labels)
+    ids = [labels.names[row] for row in kept]
+    attributes = [labels.words(row) for row in kept]
+    captions = [describe(words) for words in attributes]
+    products = [PurePosixPath(one).parent.name or one for one in ids]
+    splits = [labels.splits[row] for row in kept]
+    boxes = labels.boxes[kept]
+    columns = [captions, ids, products, attributes, splits]
+    key = content_key([digest, boxes.tolist(), *columns])
+    return BoxedPhotos(name, key, *columns, paths=[paths[row] for row in kept], boxes=boxes)
+
+
+def _is_coarse(folder: Path) -> bool:
+    return any(
+        (folder / place / "list_attr_img.txt").is_file() for place in ("Anno_coarse", "Anno", ".")
+    )
+
+
+def _image_folder(root: Path) -> Path:
+    """Return the folder that "img/" of the names stands for."""
+    places = ("Img/img", "Img/img1", "img", "Img")
+    found = next((root / place for place in places if (root / place).is_dir()), None)
+    if found is None:
+        raise InputError(f"{root} has no Img/img; unpack the benchmark's img.zip there")
+    return found
+
+
+def _examine(root: Path, paths: list[Path], labels: AttributeLabels) -> tuple[list[int], str]:
+    """Return the rows whose image can be read, and a digest of their bytes; warn of the rest."""
+    faults, kept, digest, clipped = Counter(), [], hashlib.sha256(), 0
+    first = ""
+    for row, path in enumerate(paths):
+        left, top, right, bottom = labels.boxes[row].tolist()
+        fault, size = _look(path, digest) if ".." not in path.parts else ("missing", (0, 0))
+        if not fault and (left >= size[0] or top >= size[1]):
+            fault = "outside their box"
+        if fault:
+            faults[fault] += 1
+            first = first or labels.names[row]
+            continue
+        kept.append(row)
+        clipped += right > size[0] or bottom > size[1]
+    _warn(root, faults, first, len(paths), clipped)
+    return kept, digest.hexdigest()
+
+
+def _look(path: Path, digest) -> tuple[str, tuple[int, int]]:
+    """Return what is wrong with an image file, or "", and its (width, height)."""
+    try:
+        data = path.read_bytes()
+    except (OSError, ValueError):  # ValueError: a name with a zero byte
+        return "missing", (0, 0)
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if b"\xff\xd9" not in data[-64:]:  # no JPEG, or one that may be cut off
+                image.load()
+            size = image.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return "unreadable", (0, 0)
+    digest.update(hashlib.sha256(data).digest())
+    return "", size
+
+
+def _warn(root: Path, faults: Counter, first: str, total: int, clipped: int) -> None:
+    num_faults = faults.total()
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in faults.items())
+    said = f"{num_faults:,} of {total:,} images are left out ({kinds}), {first} the first"
+    if num_faults == total:
+        raise InputError(f"{root}: {said}; put the images into Img/img")
+    parts = [said] if faults else []
+    parts += [f"boxes beyond their image, clipped to it: {clipped:,}"] if clipped else []
+    if parts:
+        warnings.warn(f"{root}: {'; '.join(parts)}", stacklevel=4)

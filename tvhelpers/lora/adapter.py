@@ -1,0 +1,226 @@
+"""LoRA adapters: add to a model, save for stock diffusers and for kohya's tools, check, load."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+import tempfile
+from pathlib import Path
+
+import torch
+
+from tvhelpers.config import InputError, one_line
+from tvhelpers.lora.formats import Adapter, Layer, read_adapter, text_name, write_adapter
+from tvhelpers.models.base import BaseLocation, load_pipeline, unet_digest
+from tvhelpers.runtime import seed_for
+
+ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]  # the projections of self- and cross-attention
+FEED_FORWARD = ["ff.net.0.proj", "ff.net.2"]  # of the transformer blocks
+CONVOLUTIONS = ["conv1", "conv2", "time_emb_proj"]  # of the residual blocks
+TARGETS = {
+    "attention": ATTENTION,
+    "attention+ff": ATTENTION + FEED_FORWARD,
+    "attention+ff+conv": ATTENTION + FEED_FORWARD + CONVOLUTIONS,
+}
+TEXT_ENCODER = ["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"]  # all of CLIP's layers
+
+
+def add_lora(
+    model,
+    rank: int,
+    alpha: int,
+    seed: int,
+    targets: str = "attention",
+    use_dora: bool = False,
+) -> list[torch.nn.Parameter]:
+    """Freeze a UNet, or a text encoder ("text encoder"), add fp32 LoRA weights to its `targets`,
+    and return them in a fixed order."""
+    from peft import LoraConfig
+
+    layers = TEXT_ENCODER if targets == "text encoder" else TARGETS[targets]
+    model.requires_grad_(False)
+    torch.manual_seed(seed_for(seed, "lora"))  # peft draws the A matrices from the global generator
+    config = {"r": rank, "lora_alpha": alpha, "target_modules": layers, "use_dora": use_dora}
+    model.add_adapter(LoraConfig(init_lora_weights="gaussian", **config))
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    for weight in weights:
+        weight.data = weight.data.float()  # half precision would lose most of the small updates
+    return weights
+
+
+def save_adapter(models: dict[str, torch.nn.Module], path: Path, about: dict) -> None:
+    """Write the LoRA or DoRA of `models`, {"unet": ..., "text_encoder": ...} or one of the two.
+
+    Writes `path` under the names of diffusers, for `StableDiffusionPipeline.load_lora_weights`, and
+    <stem>_kohya.safetensors beside it under those of kohya's scripts.  Ranks, alphas and DoRA are
+    read from the models' layers.  `about` says in the metadata what it was made for and from:
+    "base" and "base_digest" at least.  No date, path or run name belongs there, so that equal
+    trainings give equal bytes.
+    """
+    adapter = Adapter(trained_layers(models), about)
+    write_adapter(adapter, path, "diffusers")
+    write_adapter(adapter, kohya_path(path), "kohya")
+
+
+def kohya_path(path: Path) -> Path:
+    """Return where the adapter `path` is under kohya's names."""
+    return path.with_name(f"{path.stem}_kohya.safetensors")
+
+
+def trained_layers(models: dict[str, torch.nn.Module]) -> dict[str, Layer]:
+    """Return the LoRA or DoRA layers of {"unet": ..., "text_encoder": ...} by name, fp32, on the
+    CPU."""
+    return {name: _trained(layer) for name, layer in _tuned(models)}
+
+
+def _tuned(models: dict[str, torch.nn.Module]) -> list[tuple[str, torch.nn.Module]]:
+    """Return (name, peft's layer) of each layer that has LoRA."""
+    from peft.tuners.lora import LoraLayer
+
+    found = {}
+    for part, model in models.items():
+        for module, layer in model.named_modules():
+            if isinstance(layer, LoraLayer):
+                name = f"{part}.{module}"
+                found[text_name(name) if part == "text_encoder" else name] = layer
+    return sorted(found.items())
+
+
+def _trained(layer) -> Layer:
+    """Return the weights of one of peft's layers."""
+    key = layer.active_adapters[0]
+    down, up = layer.lora_A[key].weight, layer.lora_B[key].weight
+    rows = layer.lora_magnitude_vector[key].weight if key in layer.lora_magnitude_vector else None
+    down, up, rows = (x if x is None else x.detach().float().cpu() for x in (down, up, rows))
+    alpha = layer.scaling[key] * layer.r[key]
+    return Layer(down, up, alpha, None if rows is None else rows.flatten())
+
+
+def check_adapter(models: dict[str, torch.nn.Module], path: Path, base: BaseLocation) -> None:
+    """Hold that both files of `save_adapter` give in a fresh stock pipeline what was trained.
+
+    One copy of the base is loaded anew, fp32 on the CPU: a second one, or the GPU's memory, is not
+    needed, and nothing is lost to half precision.  It predicts with what `models` hold, put into
+    its layers as they are, and with each file by `load_lora_weights`.  Text states and prediction
+    may differ by 1e-3 of what the adapter changes in them: a wrong alpha or a layer left out
+    changes more, the order of sums less.  Raises InputError where they differ.
+    """
+    pipe = load_pipeline(base)
+    plain = _predict(pipe)
+    _put_in(pipe, models)
+    trained = _predict(pipe)
+    pipe.unload_lora_weights()
+    for file in (path, kohya_path(path)):
+        _load_by_diffusers(pipe, file)
+        for was, wanted, seen in zip(plain, trained, _predict(pipe), strict=True):
+            allowed = 1e-3 * (wanted - was).abs().max() + 1e-5 * wanted.abs().max()
+            if not (difference := (seen - wanted).abs().max()) <= allowed:
+                raise InputError(
+                    f"{file}, loaded by diffusers, differs by {difference:.1e} from what was "
+                    f"trained ({allowed:.1e} allowed); the training is not marked finished"
+                )
+        pipe.unload_lora_weights()
+
+
+def _load_by_diffusers(pipe, file: Path) -> None:
+    """Load an adapter by stock diffusers, or as we do where that cannot read kohya's names."""
+    digest = unet_digest(pipe.unet)
+    if file.stem.endswith("_kohya") and read_adapter(file).is_dora:  # left out without a word
+        load_adapter(pipe, file, "a folder", digest)
+        return
+    try:
+        pipe.load_lora_weights(str(file.parent), weight_name=file.name)
+    except IndexError:  # diffusers 0.39 looks for a text encoder's layers under older names
+        pipe.unload_lora_weights()
+        load_adapter(pipe, file, "a folder", digest)
+
+
+@torch.no_grad()
+def _predict(pipe) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (text states, prediction) for a prompt and a noise that are always the same.
+
+    The noise is 16 x 16 latents whatever the base draws: seconds on a CPU for Stable Diffusion.
+    """
+    length = pipe.tokenizer.model_max_length
+    ids = pipe.tokenizer("a dress", padding="max_length", max_length=length, return_tensors="pt")
+    states = pipe.text_encoder(ids.input_ids)[0]
+    shape = (1, pipe.unet.config.in_channels, 16, 16)
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    return states, pipe.unet(noise, 500, states).sample
+
+
+def _put_in(pipe, models: dict[str, torch.nn.Module]) -> None:
+    """Give a plain pipeline the adapters that `models` have, past any file."""
+    for part, model in models.items():
+        own = getattr(pipe, part)
+        own.add_adapter(copy.deepcopy(model.peft_config["default"]))
+        weights = dict(own.named_parameters())
+        for name, weight in model.named_parameters():
+            if "lora_" in name:
+                weights[name].data.copy_(weight)
+
+
+def load_adapter(pipe, path: Path, base_name: str, digest: str) -> None:
+    """Load an adapter, under diffusers' or kohya's names, into a pipeline whose UNet has `digest`
+    (`unet_digest`).
+
+    Raises InputError if it was made for another base, and for one that is damaged or does not fit.
+    """
+    adapter = read_adapter(path)
+    made_for = adapter.about
+    if made_for.get("base_digest", digest) != digest:
+        raise InputError(
+            f"adapter {path} was made for base {made_for['base']!r} "
+            f"(UNet {made_for['base_digest']}), not for {base_name!r} (UNet {digest}); "
+            "give the base that it was made for, or train an adapter for this one"
+        )
+    try:
+        # diffusers' own reader of kohya's names knows no DoRA, and not every set of layers.
+        with tempfile.TemporaryDirectory() as folder, _quiet_mismatches():
+            write_adapter(adapter, Path(folder) / "adapter.safetensors")
+            pipe.load_lora_weights(folder, weight_name="adapter.safetensors")
+    except (RuntimeError, ValueError, KeyError) as error:
+        reason = one_line(error)
+        raise InputError(f"adapter {path} does not fit base {base_name!r}: {reason}") from None
+    loaded = dict(_tuned({"unet": pipe.unet, "text_encoder": pipe.text_encoder}))
+    if missing := sorted(set(adapter.layers) - set(loaded)):
+        raise InputError(
+            f"adapter {path} is for {len(missing)} layers that base {base_name!r} does not have, "
+            f"{missing[0]} the first; it was made for another kind of model"
+        )
+    if changes := made_for.get("scheduler"):  # of the noise's schedule that it was trained with
+        pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, **changes)
+
+
+def fold_adapter(model: torch.nn.Module, strength: float) -> None:
+    """Add what the loaded adapter changes, times `strength`, to the weights of a float32 model.
+
+    Drawing then costs what it costs without an adapter.  The model's own weights are kept: what was
+    folded before leaves no trace.  Half of a DoRA is half of its change, as of a LoRA.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for layer in model.modules():
+        if not isinstance(layer, BaseTunerLayer):
+            continue
+        weight = layer.get_base_layer().weight
+        if layer.merged:
+            weight.data.copy_(layer.own_weight)
+            layer.merged_adapters.clear()
+        else:
+            layer.own_weight = weight.detach().clone()
+        layer.merge()
+        weight.data.lerp_(layer.own_weight, 1 - strength)
+
+
+@contextlib.contextmanager
+def _quiet_mismatches():
+    """Keep diffusers from logging a line a tensor before it raises."""
+    logger = logging.getLogger("diffusers")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

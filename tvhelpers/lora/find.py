@@ -1,0 +1,40 @@
+"""Where is the adapter that somebody named, and the text encoder that belongs to it?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tvhelpers.config import InputError
+from tvhelpers.lora.formats import adapter_file
+from tvhelpers.models.base import TEXT_ENCODER_DIR
+
+
+def find_adapter(base, adapter: str | None) -> Path | None:
+    """Return the adapter's path, None for none; a run's folder stands for the adapter in it.
+
+    Raises InputError for "shipped" where the base has none.
+    """
+    shipped = base.adapter if base.adapter and base.adapter.exists() else None
+    if adapter in (None, "none"):
+        return shipped if adapter is None else None
+    if adapter == "shipped":
+        if shipped is None:
+            raise InputError(
+                f"base {base.name!r} comes with no adapter; give --adapter PATH or none"
+            )
+        return shipped
+    return adapter_file(Path(adapter))
+
+
+def own_text_encoder(adapter: Path) -> str:
+    """Return the folder of the text encoder that an adapter was trained with: the one beside it.
+
+    Raises InputError where there is none.
+    """
+    folder = Path(adapter).with_name(TEXT_ENCODER_DIR)
+    if not folder.is_dir():
+        raise InputError(
+            f"adapter {adapter} was trained with a tuned text encoder, which is not beside it as "
+            f"{TEXT_ENCODER_DIR}/; put it there, or give its CLIP with --text-encoder DIR"
+        )
+    return str(folder)

@@ -1,0 +1,202 @@
+"""Adapters for elsewhere: shown, scaled, blended, renamed, or folded into a pipeline."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from tvhelpers.config import InputError
+from tvhelpers.lora.adapter import fold_adapter, load_adapter
+from tvhelpers.lora.find import own_text_encoder
+from tvhelpers.lora.formats import Adapter, Layer, read_adapter, read_metadata, write_adapter
+from tvhelpers.models.base import (
+    BaseLocation,
+    load_part,
+    load_pipeline,
+    unet_digest,
+    with_text_encoder,
+    write_pipeline,
+)
+
+DIGESTS = ("base_digest", "text_encoder_digest")  # what an adapter was made for
+
+
+def show(path: Path) -> dict:
+    """Return what an adapter's file holds and says of itself, and the norm of what each block adds.
+
+    The norm is the root of the sum of squares of alpha / rank * up @ down over the block's layers.
+    """
+    adapter = read_adapter(path)
+    blocks: dict[str, list[Layer]] = {}
+    for name, layer in adapter.layers.items():
+        block = re.match(r"unet\.(down|up)_blocks\.\d+|unet\.\w+|text_encoder", name)[0]
+        blocks.setdefault(block, []).append(layer)
+    rows = [
+        {
+            "block": block,
+            "layers": len(layers),
+            "ranks": sorted({layer.rank for layer in layers}),
+            "alphas": sorted({float(layer.alpha) for layer in layers}),
+            "norm": sum(_core(layer)[1].square().sum().item() for layer in layers) ** 0.5,
+        }
+        for block, layers in blocks.items()
+    ]
+    return {
+        "file": str(path),
+        "kind": "DoRA" if adapter.is_dora else "LoRA",
+        "layers": len(adapter.layers),
+        "weights": sum(x.down.numel() + x.up.numel() for x in adapter.layers.values()),
+        "about": adapter.about,
+        "metadata": {
+            key: value
+            for key, value in sorted(read_metadata(path).items())
+            if key.startswith("ss_")
+        },
+        "blocks": rows,
+    }
+
+
+def blend(
+    adapters: Sequence[Adapter], weights: Sequence[float], rank: int = 0
+) -> tuple[Adapter, dict]:
+    """Return (weighted sum of adapters, what it lost).
+
+    The sum is exact: a layer's ranks are put side by side.  With `rank` > 0 each layer is then
+    brought to it at most by a singular value decomposition (Eckart and Young 1936), and what is
+    lost is the share of the norm, {"overall": ..., "worst_layer": ..., "worst": its name}.  One
+    adapter is scaled.  Raises InputError for adapters of two bases and for DoRA, which is no sum.
+    """
+    if len(adapters) != len(weights):
+        raise InputError(f"{len(adapters)} adapters need as many weights, not {len(weights)}")
+    if any(adapter.is_dora for adapter in adapters):
+        raise InputError(
+            "a DoRA cannot be scaled or added up: its rows are normalised together with the base's "
+            "weights; fold it into the base with `adapter merge`"
+        )
+    layers: dict[str, Layer] = {}
+    for adapter, weight in zip(adapters, weights, strict=True):
+        for name, layer in adapter.layers.items():
+            scaled = layer._replace(up=layer.up * weight)
+            layers[name] = _beside(name, layers[name], scaled) if name in layers else scaled
+    about = _blended_about(adapters, weights)
+    full = {name: layers[name] for name in sorted(layers)}
+    if not rank:
+        return Adapter(full, about), {"overall": 0.0, "worst_layer": 0.0, "worst": ""}
+    reduced = {name: _reduced(layer, rank) for name, layer in full.items()}
+    about |= {"rank": rank, "alpha": rank}
+    return Adapter({name: row[0] for name, row in reduced.items()}, about), _lost(reduced)
+
+
+def _beside(name: str, first: Layer, second: Layer) -> Layer:
+    """Return the sum of two layers, their ranks side by side."""
+    if first.down.shape[1:] != second.down.shape[1:] or len(first.up) != len(second.up):
+        raise InputError(
+            f"{name} has other sizes in one adapter than in another: they were made for different "
+            "bases; blend adapters of one base"
+        )
+    down = torch.cat([first.down, second.down])
+    return Layer(down, torch.cat([first.scaled_up, second.scaled_up], 1), float(len(down)))
+
+
+def _blended_about(adapters: Sequence[Adapter], weights: Sequence[float]) -> dict:
+    """Return what is known of a blend; raises InputError for adapters of two bases, or of two noise
+    schedules."""
+    known = [adapter.about for adapter in adapters if "base_digest" in adapter.about]
+    made_for = {tuple(x.get(key, "the base's") for key in DIGESTS): x["base"] for x in known}
+    if len(made_for) > 1:
+        names = " and ".join(
+            f"{made_for[digests]!r} (UNet {digests[0]}, text encoder {digests[1]})"
+            for digests in sorted(made_for)
+        )
+        raise InputError(f"the adapters were made for {names}; blend adapters of one base")
+    schedules = [about.get("scheduler", {}) for about in known]
+    if any(schedule != schedules[0] for schedule in schedules):
+        raise InputError(
+            "the adapters were trained with different prediction or zero_terminal_snr; blend "
+            "adapters of one kind"
+        )
+    licences = {}
+    for about in known:
+        for key, licence in about.get("licences", {}).items():
+            licences[key] = "; ".join(dict.fromkeys([*licences.get(key, "").split("; "), licence]))
+    return {
+        **{
+            key: known[0][key]
+            for key in ("base", *DIGESTS, "scheduler")
+            if known and key in known[0]
+        },
+        "licences": {key: text.removeprefix("; ") for key, text in licences.items()},
+        "blend": [
+            {"weight": weight, "adapter": adapter.about}
+            for adapter, weight in zip(adapters, weights, strict=True)
+        ],
+    }
+
+
+def _core(layer: Layer) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return (left, core, right) with left @ core @ right.T what the layer adds, and orthonormal
+    columns left and right; float64."""
+    up = layer.scaled_up.flatten(1).double()
+    down = layer.down.flatten(1).double()
+    (left, upper), (right, lower) = torch.linalg.qr(up), torch.linalg.qr(down.T)
+    return left, upper @ lower.T, right
+
+
+def _reduced(layer: Layer, rank: int) -> tuple[Layer, float, float]:
+    """Return (layer of at most `rank`, squared norm lost, squared norm before)."""
+    left, core, right = _core(layer)
+    if layer.rank <= rank:
+        return layer, 0.0, core.square().sum().item()
+    u, values, v = torch.linalg.svd(core)
+    kept = values[:rank].sqrt()  # fewer where a layer has fewer inputs or outputs
+    shape = (len(kept), *layer.down.shape[1:])
+    down = ((right @ v[: len(kept)].T) * kept).T.reshape(shape)
+    up = ((left @ u[:, : len(kept)]) * kept).reshape(len(layer.up), len(kept), *layer.up.shape[2:])
+    lost = values[rank:].square().sum().item()
+    return Layer(down.float(), up.float(), float(len(kept))), lost, values.square().sum().item()
+
+
+def _lost(reduced: dict[str, tuple[Layer, float, float]]) -> dict:
+    shares = {name: (lost / max(all_, 1e-300)) ** 0.5 for name, (_, lost, all_) in reduced.items()}
+    worst = max(shares, key=shares.get)
+    lost, before = (sum(row[i] for row in reduced.values()) for i in (1, 2))
+    overall = (lost / max(before, 1e-300)) ** 0.5
+    return {"overall": overall, "worst_layer": shares[worst], "worst": worst}
+
+
+def save_as(adapter: Adapter, out: Path, names: str = "diffusers", half: bool = False) -> None:
+    """Write an adapter to a new file; raises InputError where there is one already."""
+    if out.exists():
+        raise InputError(f"{out} is there already; give another name")
+    write_adapter(adapter, out, names, torch.float16 if half else torch.float32)
+
+
+def merge(
+    path: Path, base: BaseLocation, out: Path, strength: float = 1.0, half: bool = False
+) -> None:
+    """Write the base's pipeline with an adapter in its weights as a folder for stock diffusers.
+
+    It is computed in fp32 and stored so, or in fp16 with `half`.  Raises InputError for an adapter
+    that does not fit, a folder that is there already, and weights too large for fp16.
+    """
+    if out.exists():
+        raise InputError(f"{out} is there already; give another name")
+    about = read_adapter(path).about
+    if "text_encoder_digest" in about:  # a tuned one, which is beside the adapter
+        base = with_text_encoder(base, own_text_encoder(path))
+    pipe = load_pipeline(base)
+    load_adapter(pipe, path, base.name, unet_digest(pipe.unet))
+    for model in (pipe.unet, pipe.text_encoder):
+        fold_adapter(model, strength)
+    pipe.unload_lora_weights()
+    if half:
+        pipe.to(dtype=torch.float16)
+        for name, weight in (*pipe.unet.named_parameters(), *pipe.text_encoder.named_parameters()):
+            if not weight.isfinite().all():
+                raise InputError(f"{name} is too large for fp16; merge without --half")
+    scheduler = load_part(base, "scheduler")
+    scheduler = type(scheduler).from_config(scheduler.config, **about.get("scheduler", {}))
+    write_pipeline(pipe, base, out, scheduler, adapter=about, strength=strength)

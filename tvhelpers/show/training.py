@@ -1,0 +1,124 @@
+"""Figures of trainings, from what their runs wrote: each function returns a PIL image."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from tvhelpers.files import atomic_path, read_jsonl
+from tvhelpers.show.figures import ACCENT, COLOURS, SOFT, plain, render, wrapped
+from tvhelpers.train.log import RunLog
+
+
+def loss_curves(runs: dict[str, Path]) -> Image.Image:
+    """Return the training loss (smoothed) and the held-out loss of {name: run folder}."""
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    left, right = (plain(ax) for ax in figure.subplots(1, 2))
+    for colour, (name, folder) in zip(COLOURS, runs.items()):
+        rows = RunLog.read_steps(folder)
+        steps = [row["step"] for row in rows]
+        left.plot(steps, _smoothed([row["loss"] for row in rows]), color=colour, label=name)
+        held_out = [(row["step"], row["held_out_loss"]) for row in RunLog.read_held_out(folder)]
+        right.plot(*zip(*held_out), "o-", color=colour, label=name, ms=4)
+    left.set_title("training loss (running mean)", fontsize=10)
+    right.set_title("held-out items, the same noise every time", fontsize=10)
+    for ax in (left, right):
+        ax.set_xlabel("step")
+        ax.legend(fontsize=8, frameon=False)
+    return render(figure)
+
+
+QUARTERS = ("least noise", "less", "more", "most noise")
+
+
+def training_curves(run_dir: Path) -> Image.Image:
+    """Return what a run's logs hold, as curves over its steps: losses, their gap, the losses by
+    noise, gradient norms, speed, memory.
+
+    Dotted lines are events.  Kept as run_dir/figures/training.png.
+    """
+    run_dir = Path(run_dir)
+    figure = Figure(figsize=(11, 5.6), layout="constrained")
+    axes = [plain(ax) for ax in figure.subplots(2, 3).ravel()]
+    steps, speeds = RunLog.read_steps(run_dir), read_jsonl(run_dir / "speed.jsonl")
+    _noisy(axes[0], steps, {"loss": COLOURS[1]}, "training loss")
+    _slices(axes[1], RunLog.read_held_out(run_dir))
+    _by_timestep(axes[2], RunLog.read_held_out(run_dir))
+    norms = {"grad_norm": SOFT, "grad_norm_clipped": COLOURS[1]}
+    _noisy(axes[3], steps, norms, "gradient norm before and after clipping")
+    for ax, name, title in (
+        (axes[4], "images_per_second", "images a second"),
+        (axes[5], "memory_gb", "peak memory so far, GB"),
+    ):
+        ax.plot([row["step"] for row in speeds], [row[name] for row in speeds], color=COLOURS[1])
+        ax.set_ylim(bottom=0)
+        ax.set_title(title, fontsize=10)
+    _events(figure, axes, RunLog.read_events(run_dir))
+    return _kept(render(figure), run_dir / "figures" / "training.png")
+
+
+def _kept(picture: Image.Image, path: Path) -> Image.Image:
+    """Write a picture where it is not there already, and return it."""
+    data = io.BytesIO()
+    picture.save(data, "PNG")
+    if not path.exists() or path.read_bytes() != data.getvalue():
+        with atomic_path(path) as aside:
+            aside.write_bytes(data.getvalue())
+    return picture
+
+
+def _noisy(ax, rows: Sequence[dict], names: dict[str, str], title: str) -> None:
+    """Draw each step's value faintly, and its running mean."""
+    for name, colour in names.items():
+        steps = [row["step"] for row in rows if row[name] is not None]
+        values = [row[name] for row in rows if row[name] is not None]
+        ax.plot(steps, values, color=colour, lw=0.6, alpha=0.35)
+        ax.plot(steps, _smoothed(values), color=colour, lw=1.6)
+    ax.set_title(title, fontsize=10)
+
+
+def _slices(ax, rows: Sequence[dict]) -> None:
+    """Draw the fixed-noise losses of held-out and of training items, and the gap between them."""
+    steps = [row["step"] for row in rows]
+    held_out = [row["held_out_loss"] for row in rows]
+    training = [row["training_slice_loss"] for row in rows]
+    ax.fill_between(steps, training, held_out, color=SOFT, alpha=0.35, lw=0)
+    ax.plot(steps, held_out, "o-", ms=3, color=COLOURS[0], label="held out")
+    ax.plot(steps, training, "o-", ms=3, color=COLOURS[1], label="training items")
+    gaps = [a - b for a, b in zip(held_out, training)]
+    ax.set_title(f"fixed noise; gap {gaps[0]:+.4f} to {gaps[-1]:+.4f}", fontsize=10)
+    ax.legend(fontsize=8, frameon=False)
+
+
+def _by_timestep(ax, rows: Sequence[dict]) -> None:
+    """Draw each quarter's held-out loss as a share of what it was before the first step."""
+    parts = zip(*(row["by_timestep"] for row in rows))
+    for part, colour, label in zip(parts, COLOURS, QUARTERS):
+        if part[0] is not None:
+            steps = [row["step"] for row in rows]
+            ax.plot(steps, [v / part[0] for v in part], "o-", ms=3, color=colour, label=label)
+    ax.set_ylim(0, 1.1 * ax.get_ylim()[1])
+    ax.set_title("held out, by noise; 1 = before training", fontsize=10)
+    ax.legend(fontsize=8, frameon=False)
+
+
+def _events(figure: Figure, axes: Sequence, events: Sequence[dict]) -> None:
+    """Mark events in all axes, and tell the last three below."""
+    for ax in axes:
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        for event in events:
+            ax.axvline(event["step"], color=ACCENT, lw=1, ls=":")
+    texts = [wrapped(f"step {event['step']}: {event['event']}", 150) for event in events[-3:]]
+    figure.supxlabel("\n".join(texts) or "step", fontsize=8 if texts else 9)
+
+
+def _smoothed(values: Sequence[float], window: int = 25) -> np.ndarray:
+    total = np.cumsum(np.insert(np.asarray(values, float), 0, 0.0))
+    ends = np.arange(1, len(values) + 1)
+    starts = np.maximum(0, ends - window)
+    return (total[ends] - total[starts]) / (ends - starts)

@@ -1,0 +1,214 @@
+"""Make a study: pair the pictures, choose checks and references, write all under new names."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import random
+import re
+import secrets
+from collections.abc import Sequence
+from functools import cache
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tvhelpers.config import InputError
+from tvhelpers.data.caption_parsing import parse_caption
+from tvhelpers.data.folder import read_photo, resize
+from tvhelpers.data.items import Source
+from tvhelpers.files import atomic_path, claim_dir, content_key, file_sha256, read_jsonl, write_json
+from tvhelpers.score.pictures import open_folder
+from tvhelpers.study.model import CHECKS, CONSENT, KINDS, QUESTIONS, REAL, REFERENCES, RULES, Study
+
+
+def make_study(
+    systems: dict[str, Path],
+    out_dir: Path,
+    *,
+    real: Source | None = None,
+    tasks: Sequence[str] = ("pair",),
+    primary: Sequence[str] = (),
+    per_rater: int = 0,
+    title: str = "Which design is better?",
+    consent: str = CONSENT,
+    seed: int | None = None,
+) -> Study:
+    """Make a study of {name: folder with records.jsonl}, paired by prompt and seed, or open it.
+
+    `tasks`: "pair", "rating" and "real"; the two last need `real` pictures.  All pictures are
+    brought to the size of the smallest drawn one: their sizes would tell systems apart.
+    `primary`: the two systems of the one contrast that counts, by default the first two.
+    `per_rater`: the most trials of a task that a rater gets, 0 for all.  `seed` fixes order and
+    salt, for tests and lessons; without it they are random.  Raises InputError for fewer than two
+    systems, folders that cannot be paired, or another study there.
+    """
+    names, primary = list(systems), list(primary or list(systems)[:2])
+    tasks = [kind for kind in KINDS if kind == "pair" or kind in tasks]
+    _check_request(names, primary, tasks, per_rater, real)
+    drawn = {name: _pictures_by_key(Path(folder)) for name, folder in systems.items()}
+    _check_pairs(drawn)
+    digests = {n: [file_sha256(file) for file in files.values()] for n, files in drawn.items()}
+    request = {"systems": digests, "primary": primary, "tasks": tasks, "per_rater": per_rater,
+               "title": title, "consent": consent, "seed": seed}  # fmt: skip
+    request["real"] = real.fingerprint if real else None
+    out_dir = claim_dir(Path(out_dir), request, "study", "key-request.json")
+    if not (out_dir / "study.json").exists():
+        maker = _Maker(out_dir, names, drawn, real, seed)
+        maker.write(tasks, {**request, "questions": QUESTIONS, "rules": RULES})
+    return Study(out_dir)
+
+
+def _check_request(names, primary, tasks, per_rater, real) -> None:
+    if len(names) < 2:
+        raise InputError("a study compares systems; give two folders of pictures or more")
+    if REAL in names:
+        raise InputError(f"a system cannot be called {REAL!r}; give another name")
+    if len(set(primary)) != 2 or not {*primary} <= {*names}:
+        raise InputError(f"the primary contrast is of two of {', '.join(names)}")
+    if per_rater < 0:
+        raise InputError(f"per_rater is {per_rater}; give 0 for all, or a number of trials")
+    if len(tasks) > 1 and (real is None or len(real) < REFERENCES + 1):
+        raise InputError(f"task {tasks[1]!r} needs {REFERENCES + 1} real pictures or more")
+
+
+def _pictures_by_key(folder: Path) -> dict[tuple[str, int], Path]:
+    """Return {(prompt, seed): picture} of a folder, sorted."""
+    if open_folder(folder).prompts is None:
+        raise InputError(f"{folder} has no records.jsonl; give a folder that `generate` wrote")
+    records = read_jsonl(folder / "records.jsonl")
+    rows = {(str(r["prompt"]), r.get("seed", 0)): folder / r["file"] for r in records}
+    if len(rows) < len(records):
+        raise InputError(f"{folder} has two pictures of one prompt and seed; draw it anew")
+    return dict(sorted(rows.items()))
+
+
+def _check_pairs(drawn: dict[str, dict]) -> None:
+    keys = {name: set(files) for name, files in drawn.items()}
+    different = set.union(*keys.values()) - set.intersection(*keys.values())
+    if different:
+        prompt, seed = min(different)
+        raise InputError(
+            f"{len(different)} pictures have no partner, {prompt!r} with seed {seed} for one; draw "
+            "all systems from the same prompts and seeds"
+        )
+    if len({prompt for prompt, _ in next(iter(keys.values()))}) < 2:
+        raise InputError("all pictures are of one prompt; a study needs two or more")
+
+
+class _Maker:
+    """Builds items, writes pictures under their new names."""
+
+    def __init__(self, folder: Path, names, drawn, real, seed):
+        self.folder, self.names, self.drawn, self.real = folder, names, drawn, real
+        self.salt = secrets.token_hex(16) if seed is None else content_key(["salt", seed])
+        self.rng = random.Random(self.salt)
+        self.keys = list(next(iter(drawn.values())))
+        files = [file for name in names for file in drawn[name].values()]
+        self.side = min(max(read_photo(file).shape[:2]) for file in files)
+        self.rows: list[tuple[dict, list[str], str | None]] = []  # item, systems, expected
+
+    def write(self, tasks: list[str], request: dict) -> None:
+        """Write key.json, then study.json: a study that has the latter is whole."""
+        self._pairs()
+        if "rating" in tasks:
+            self._ratings()
+        if "real" in tasks:
+            self._real_or_generated()
+        self._checks()
+        self.rng.shuffle(self.rows)
+        for i, (item, _, _) in enumerate(self.rows):
+            item["id"] = f"i{i:05d}"
+        expected = {item["id"]: answer for item, _, answer in self.rows if answer is not None}
+        key = {"salt": self.salt, "systems": self.names, "primary": request["primary"]}
+        key |= {"items": {item["id"]: who for item, who, _ in self.rows}, "expected": expected}
+        public = ("title", "consent", "questions", "rules", "tasks", "per_rater")
+        about = {name: request[name] for name in public} | {"key_sha256": content_key(key)}
+        write_json(self.folder / "key.json", key)
+        items = [item for item, _, _ in self.rows]
+        write_json(self.folder / "study.json", {**about, "items": items})
+
+    def _add(self, kind, prompt, pictures, systems, expected=None, references=()) -> None:
+        """Add an item, its pictures in an order that says nothing."""
+        order = self.rng.sample(range(len(pictures)), len(pictures))
+        item = {"kind": kind, "prompt": prompt, "pictures": [pictures[i] for i in order]}
+        if references:
+            item["references"] = list(references)
+        self.rows.append((item, [systems[i] for i in order], expected))
+
+    def _picture(self, pixels: np.ndarray) -> str:
+        """Write pixels, and return the file's name: a digest that nobody without the salt gets."""
+        content = str(pixels.shape).encode() + pixels.tobytes()
+        name = hmac.new(self.salt.encode(), content, hashlib.sha256).hexdigest()[:24] + ".png"
+        path = self.folder / "pictures" / name
+        if not path.exists():
+            with atomic_path(path) as aside:
+                Image.fromarray(pixels).save(aside, "PNG")  # pixels alone: no record is inside
+        return name
+
+    def _drawn(self, name: str, key) -> str:
+        return self._picture(resize(read_photo(self.drawn[name][key]), self.side))
+
+    def _real(self, index: int) -> str:
+        return self._picture(resize(self.real.pixels(index), self.side))
+
+    def _pairs(self) -> None:
+        for key in self.keys:
+            for two in combinations(self.names, 2):
+                self._add("pair", key[0], [self._drawn(name, key) for name in two], two)
+
+    def _checks(self) -> None:
+        """Add pairs whose answer is known: one picture twice, and one beside that of a prompt that
+        has least in common."""
+        count = max(2, round(CHECKS * len(self.rows)))
+        for i in range(count):
+            key, name = self.keys[i * len(self.keys) // count], self.names[i % len(self.names)]
+            picture = self._drawn(name, key)
+            if i % 2:
+                self._add("pair", key[0], [picture, picture], ("same", "same"), "same")
+                continue
+            others = [other for other in self.keys if other[0] != key[0]]
+            foil = min(others, key=lambda other: (_likeness(key[0], other[0]), other))
+            two = [picture, self._drawn(name, foil)]
+            self._add("pair", key[0], two, ("right", "foil"), "right")
+
+    def _similar(self, prompt: str) -> list[int]:
+        """Return the real pictures whose captions are most like the prompt, of its category if
+        there are any, likest first."""
+        captions = self.real.captions
+        order = sorted(range(len(captions)), key=lambda i: (-_likeness(prompt, captions[i]), i))
+        return order[: REFERENCES + 1]
+
+    def _ratings(self) -> None:
+        """Add each drawn picture, and as many real ones, beside real pictures of its kind."""
+        for key in self.keys:
+            own, *others = self._similar(key[0])
+            references = [self._real(index) for index in others]
+            pictures = {name: self._drawn(name, key) for name in self.names}
+            for name, picture in {**pictures, REAL: self._real(own)}.items():
+                self._add("rating", key[0], [picture], [name], references=references)
+
+    def _real_or_generated(self) -> None:
+        """Add equal numbers of drawn pictures, of the systems in turn, and of real ones."""
+        count = min(len(self.keys), len(self.real))
+        for i, key in enumerate(self.rng.sample(self.keys, count)):
+            name = self.names[i % len(self.names)]
+            self._add("real", "", [self._drawn(name, key)], [name])
+        for index in self.rng.sample(range(len(self.real)), count):
+            self._add("real", "", [self._real(index)], [REAL])
+
+
+def _likeness(a: str, b: str) -> float:
+    """Return the share of words that two texts have in common (Jaccard), and 1 more for texts of
+    one category."""
+    (kind, words), (other, others) = _kind_and_words(a), _kind_and_words(b)
+    same_kind = kind is not None and kind == other
+    return same_kind + len(words & others) / max(1, len(words | others))
+
+
+@cache
+def _kind_and_words(text: str) -> tuple[str | None, frozenset[str]]:
+    words = frozenset(re.findall(r"[\w-]+", text.lower())) - {"a", "an", "the", "of"}
+    return parse_caption(text).get("category"), words

@@ -1,0 +1,41 @@
+"""A study as pages for raters without Jupyter: a folder that opens from a disk, nothing else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from tvhelpers.files import atomic_path
+from tvhelpers.study.model import SCALES, Study
+
+TEMPLATE = Path(__file__).with_name("page.html")
+
+
+def write_pages(study: Study, out_dir: Path, raters: Sequence[str]) -> list[Path]:
+    """Write a page for each rater's code, and the pictures they share; return the pages.
+
+    A page holds what its rater is to see in the rater's own order: no system, no check is named.
+    It keeps its progress in the browser, and gives the answers as a file for `import_votes`.
+    """
+    pages = []
+    for rater in raters:
+        trials = [asdict(trial) for trial in study.trials(rater)]
+        content = {"study": study.hash, "rater": rater, "scales": SCALES, "trials": trials}
+        content |= {name: study.about[name] for name in ("title", "consent", "questions")}
+        for trial in trials:
+            for name in (*trial["shown"], *trial["references"]):
+                _copy(study.folder / "pictures" / name, Path(out_dir) / "pictures" / name)
+        pages.append(Path(out_dir) / f"{rater}.html")
+        text = json.dumps(content).replace("<", "\\u003c")  # no sentence can end the script
+        with atomic_path(pages[-1]) as aside:
+            aside.write_text(TEMPLATE.read_text().replace("STUDY</script>", text + "</script>"))
+    return pages
+
+
+def _copy(source: Path, path: Path) -> None:
+    if not path.exists():
+        with atomic_path(path) as aside:
+            shutil.copyfile(source, aside)

@@ -1,0 +1,181 @@
+"""The votes of a study: SQLite with a rollback journal, which works on mounted drives as well.
+
+Votes are only ever added.  A rater answers a trial once; the first answer stays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import random
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from tvhelpers.config import InputError
+from tvhelpers.files import read_json
+from tvhelpers.study.model import Study, Trial
+
+WAIT_SECONDS = 30.0  # for others to finish writing
+TRIES = 8
+SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS study (hash TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS votes (rater TEXT NOT NULL, trial INTEGER NOT NULL, "
+    "item TEXT NOT NULL, shown TEXT NOT NULL, answer TEXT NOT NULL, seconds REAL NOT NULL, "
+    "at TEXT NOT NULL, source TEXT NOT NULL, PRIMARY KEY (rater, trial))",
+    "CREATE TRIGGER IF NOT EXISTS stay BEFORE UPDATE ON votes "
+    "BEGIN SELECT RAISE(ABORT, 'votes are never changed'); END",
+    "CREATE TRIGGER IF NOT EXISTS remain BEFORE DELETE ON votes "
+    "BEGIN SELECT RAISE(ABORT, 'votes are never removed'); END",
+)
+
+
+@dataclass(frozen=True)
+class Vote:
+    """An answer; `shown` are the pictures from left to right, `source` is where it was given."""
+
+    rater: str
+    trial: int
+    item: str
+    shown: str
+    answer: str
+    seconds: float
+    at: str
+    source: str
+
+
+def vote_of(rater: str, trial: Trial, answer: str, seconds: float, source: str, at="") -> Vote:
+    """Return the vote; raises InputError for an answer that the trial does not have."""
+    if answer not in trial.answers:
+        raise InputError(f"trial {trial.number} cannot be answered {str(answer)[:20]!r}")
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    shown = " ".join(trial.shown)
+    return Vote(
+        rater, trial.number, trial.item, shown, answer, round(seconds, 3), at or now, source
+    )
+
+
+class VoteBox:
+    """The votes of one study; many processes may hold one at once."""
+
+    def __init__(self, study: Study):
+        self.path, self.hash = study.folder / "votes.sqlite", study.hash
+        with self._writing() as db:
+            for statement in SCHEMA:
+                db.execute(statement)
+            known = [row[0] for row in db.execute("SELECT hash FROM study")]
+            if not known:
+                db.execute("INSERT INTO study VALUES (?)", (self.hash,))
+            elif known != [self.hash]:
+                raise InputError(f"{self.path} holds votes of another study; restore study.json")
+
+    def cast(self, votes: Sequence[Vote]) -> int:
+        """Add votes, all or none, and return how many were new; one that is there already is not.
+
+        Raises InputError where a trial has another answer already.
+        """
+        names = ", ".join(field.name for field in fields(Vote))
+        new = 0
+        with self._writing() as db:
+            for vote in votes:
+                found = db.execute(
+                    "SELECT item, answer FROM votes WHERE rater = ? AND trial = ?",
+                    (vote.rater, vote.trial),
+                ).fetchone()
+                if found is None:
+                    marks = ", ".join("?" * len(fields(Vote)))
+                    db.execute(f"INSERT INTO votes ({names}) VALUES ({marks})", astuple(vote))
+                    new += 1
+                elif found != (vote.item, vote.answer):
+                    raise InputError(
+                        f"rater {vote.rater} has answered trial {vote.trial} already, and not "
+                        f"{vote.answer!r}; the first answer stays"
+                    )
+        return new
+
+    def done(self, rater: str) -> set[int]:
+        """Return the numbers of the trials that a rater has answered."""
+        return {vote.trial for vote in self.votes("WHERE rater = ?", (rater,))}
+
+    def votes(self, where: str = "", values: tuple = ()) -> list[Vote]:
+        """Return all votes, by rater and trial."""
+        names = ", ".join(field.name for field in fields(Vote))
+        with self._open() as db:
+            rows = db.execute(f"SELECT {names} FROM votes {where} ORDER BY rater, trial", values)
+            return [Vote(*row) for row in rows]
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """Yield a connection of its own: none is left open when a notebook or a drive goes away.
+
+        Raises InputError where the file cannot be read or written.
+        """
+        try:
+            db = sqlite3.connect(self.path, timeout=WAIT_SECONDS, isolation_level=None)
+            with contextlib.closing(db):
+                db.execute("PRAGMA journal_mode = DELETE")
+                db.execute("PRAGMA synchronous = FULL")
+                yield db
+        except sqlite3.Error as error:
+            raise InputError(
+                f"the votes in {self.path} cannot be used ({error}); try again, or restore the file"
+            ) from None
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """Yield a connection that alone writes; what it did counts when the block ends well."""
+        with self._open() as db:
+            _begin(db)
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                db.rollback()
+                raise
+
+
+def _begin(db: sqlite3.Connection) -> None:
+    """Take the lock for writing; tried again where a mounted drive refuses for a moment."""
+    for attempt in range(TRIES):
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            return
+        except sqlite3.OperationalError:
+            if attempt == TRIES - 1:
+                raise
+            time.sleep(0.05 * 2**attempt * random.random())
+
+
+def import_votes(study: Study, file: Path) -> dict:
+    """Add the votes of a file that the page for raters gave, and return what was new.
+
+    Raises InputError, and adds nothing, for votes of another study, on trials that the rater was
+    not shown, or that differ from votes that are here.
+    """
+    content = read_json(file)
+    try:
+        rater, rows = str(content["rater"]), list(content["votes"])
+        if content["study"] != study.hash:
+            raise InputError(f"{file} holds votes of another study ({content['study']!r})")
+        trials = {trial.number: trial for trial in study.trials(rater)}
+        votes = [
+            _checked(rater, trials.get(row["trial"]), row["item"], row["answer"],
+                     float(row["seconds"]), str(row["at"])[:32])
+            for row in rows
+        ]  # fmt: skip
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{file} is no file of votes ({type(error).__name__}: {error})") from None
+    if len({vote.trial for vote in votes}) < len(votes):
+        raise InputError(f"{file} answers a trial twice; ask the rater for the file again")
+    new = VoteBox(study).cast(votes)
+    return {"rater": rater, "votes": len(votes), "new": new, "trials": len(trials)}
+
+
+def _checked(rater: str, trial: Trial | None, item: str, answer: str, seconds: float, at: str):
+    if trial is None or trial.item != item or not 0 <= seconds < 1e7:
+        raise InputError(f"rater {rater} was never shown item {str(item)[:20]!r} like that")
+    return vote_of(rater, trial, answer, seconds, "page", at)

@@ -1,0 +1,153 @@
+"""A human study in a notebook: one trial at a time.  For Jupyter and Colab (ipywidgets 7.7, 8).
+
+What the page holds are pictures, sentences and buttons: no name of a system or of a file.
+"""
+
+from __future__ import annotations
+
+import html
+import time
+from collections.abc import Callable
+
+import ipywidgets as W
+
+from tvhelpers.config import InputError
+from tvhelpers.study.model import SCALES, Study, Trial, check_code
+from tvhelpers.study.votes import VoteBox, vote_of
+
+LARGE, MIDDLE, SMALL = 380, 280, 150  # pixels
+SOFT = "#6b7075"
+LABELS = {
+    "left": "Left", "same": "No difference", "right": "Right",
+    "real": "A real garment", "generated": "Generated",
+}  # fmt: skip
+
+
+class StudyApp:
+    """The widget: `app.box` is what a notebook shows.  A rater who comes back with the same code
+    goes on where it stopped."""
+
+    def __init__(self, study: Study, source: str = "app"):
+        self.study, self.votes, self.source = study, VoteBox(study), source
+        self.rater, self.todo = "", []
+        self.status = W.HTML()
+        self.code = W.Text(placeholder="your code, for example r7", layout=W.Layout(width="260px"))
+        self.begin = _button("I agree, begin", "primary", lambda: self._guarded(self._enter))
+        self.progress = W.IntProgress(0, 0, 1, layout=W.Layout(width=f"{2 * LARGE}px"))
+        self.stage = W.VBox(layout=_centre())
+        self.stage.layout.min_height = "600px"  # so that the page stays where it was scrolled to
+        self.box = W.VBox([self.stage, self.status], layout=_centre())
+        self._welcome()
+
+    def _welcome(self) -> None:
+        about = self.study.about
+        text = f"<h2>{html.escape(about['title'])}</h2><p>{html.escape(about['consent'])}</p>"
+        style = "max-width:620px;line-height:1.5;font-size:15px"
+        row = W.HBox([self.code, self.begin], layout=_centre())
+        self.stage.children = [W.HTML(f"<div style='{style}'>{text}</div>"), row]
+
+    def _enter(self) -> None:
+        """Take the rater's code, and show the first trial that has no answer."""
+        rater = check_code(self.code.value.strip())
+        trials = self.study.trials(rater)
+        done = self.votes.done(rater)
+        self.rater, self.progress.max = rater, len(trials)
+        self.todo = [trial for trial in trials if trial.number not in done]
+        self._say(f"Welcome back: {len(done)} answers are kept." if done else "")
+        self._next()
+
+    def _next(self) -> None:
+        self.progress.value = self.progress.max - len(self.todo)
+        if not self.todo:
+            text = "<h2>Thank you.</h2><p>That was all; every answer is kept.</p>"
+            self.stage.children = [self.progress, W.HTML(text)]
+            return
+        trial, number = self.todo[0], self.progress.value + 1
+        heading = _text(self.study.about["questions"][trial.kind], 17)
+        count = _text(f"{number} of {self.progress.max}", 13, SOFT)
+        shown = [self.progress, count, heading]
+        if trial.prompt:
+            shown.append(_text(f"“{trial.prompt}”", 22))
+        pictures = self._pictures(trial.shown, MIDDLE if trial.references else LARGE)
+        if trial.references:
+            real = self._pictures(trial.references, SMALL)
+            note = _text("real pictures to compare with", 13, SOFT)
+            pictures = W.HBox([*pictures.children, W.VBox([note, real])], layout=_centre())
+        shown.append(pictures)
+        self.stage.children = [*shown, self._buttons(trial)]
+        self.began = time.monotonic()
+
+    def _pictures(self, names, side: int) -> W.HBox:
+        images = [
+            W.Image(value=self.study.picture(name), format="png", width=side) for name in names
+        ]
+        for image in images:
+            image.layout.margin, image.layout.border = "8px", "1px solid #e4e1dc"
+        return W.HBox(images, layout=_centre())
+
+    def _buttons(self, trial: Trial) -> W.Box:
+        if trial.kind == "rating":
+            return self._grades(trial)
+        buttons = [
+            _button(LABELS[answer], "", lambda answer=answer: self._answer(trial, answer))
+            for answer in trial.answers
+        ]
+        return W.HBox(buttons, layout=_centre())
+
+    def _grades(self, trial: Trial) -> W.Box:
+        """Return rows of 1 to 5, and a button that waits until each has one."""
+        style = {"button_width": "44px"}
+        rows = [W.ToggleButtons(options=list("12345"), value=None, style=style) for _ in SCALES]
+        lines = [
+            W.HBox([W.HTML(f"<div style='width:150px;text-align:right'>{name}</div>"), row])
+            for name, row in zip(SCALES.values(), rows, strict=True)
+        ]
+        go = _button(
+            "Next", "primary", lambda: self._answer(trial, "".join(row.value for row in rows))
+        )
+        go.disabled = True
+        for row in rows:
+            row.observe(lambda _: setattr(go, "disabled", not all(r.value for r in rows)), "value")
+        hint = _text("1: far worse than the real ones, 5: as good", 13, SOFT)
+        return W.VBox([hint, *lines, go], layout=_centre())
+
+    def _answer(self, trial: Trial, answer: str) -> None:
+        if not self.todo or self.todo[0] is not trial:  # a second click, while the first was kept
+            return
+        seconds = time.monotonic() - self.began
+        self._guarded(lambda: self._keep(trial, answer, seconds))
+
+    def _keep(self, trial: Trial, answer: str, seconds: float) -> None:
+        """Keep the answer, then go on; where it cannot be kept, the trial stays."""
+        self.votes.cast([vote_of(self.rater, trial, answer, seconds, self.source)])
+        self.todo.pop(0)
+        self._say("")
+        self._next()
+
+    def _guarded(self, work: Callable) -> None:
+        try:
+            work()
+        except InputError as error:
+            self._say(str(error), True)
+        except Exception as error:  # shown where the rater looks, instead of being lost in a log
+            self._say(f"{type(error).__name__}: {error}", True)
+
+    def _say(self, text: str, wrong: bool = False) -> None:
+        colour = "#b00020" if wrong else SOFT
+        self.status.value = f"<span style='color:{colour}'>{html.escape(text)}</span>"
+
+
+def _centre() -> W.Layout:
+    return W.Layout(align_items="center", justify_content="center", width="100%")
+
+
+def _button(label: str, style: str, work: Callable) -> W.Button:
+    layout = W.Layout(width="160px", height="38px", margin="6px")
+    button = W.Button(description=label, button_style=style, layout=layout)
+    button.on_click(lambda _: work())
+    return button
+
+
+def _text(text: str, size: int, colour: str = "inherit") -> W.HTML:
+    style = f"font-size:{size}px;line-height:1.4;color:{colour};text-align:center"
+    return W.HTML(f"<div style='{style};max-width:{2 * LARGE}px'>{html.escape(text)}</div>")
