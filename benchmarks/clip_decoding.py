@@ -17,8 +17,8 @@ from common import shared_folder, write_result
 
 from tvhelpers.data import example
 from tvhelpers.data import g2_file as fashion_synthesis
-from tvhelpers.data.folder import resize
 from tvhelpers.data.sources import open_source
+from tvhelpers.image import resize
 from tvhelpers.models.clip import Clip
 from tvhelpers.models.clip_checks import answers
 from tvhelpers.score.metrics import compare, mean_score

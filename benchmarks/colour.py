@@ -13,7 +13,7 @@ from pathlib import Path
 from common import shared_folder, write_result
 
 from tvhelpers import flats
-from tvhelpers.data.folder import read_photo
+from tvhelpers.image import read_photo
 from tvhelpers.score.colour import ColourName, name_colour
 
 LABELS = Path(__file__).with_name("eye_colours.json")

@@ -7,8 +7,8 @@ import numpy as np
 from common import write_result
 
 from tvhelpers import flats
-from tvhelpers.data.folder import resize
 from tvhelpers.data.sources import open_source
+from tvhelpers.image import resize
 from tvhelpers.models.base import find_base, load_part
 from tvhelpers.models.mini import RESOLUTION
 from tvhelpers.train.pretrain import autoencoded

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from tvhelpers.config import build_config
-from tvhelpers.data.folder import resize
 from tvhelpers.data.sources import open_source
+from tvhelpers.image import resize
 from tvhelpers.models.base import find_base, load_part
 from tvhelpers.train import diffusion
 

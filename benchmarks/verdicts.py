@@ -16,8 +16,8 @@ import numpy as np
 from common import shared_folder, write_result
 
 from tvhelpers import flats
-from tvhelpers.data.folder import read_photo, resize
 from tvhelpers.data.h5 import inspect_images
+from tvhelpers.image import read_photo, resize
 
 COUNT, SIZE, CONFIDENT = 256, 128, 0.8
 ORDERS = {"HWC": (0, 1, 2, 3), "WHC": (0, 2, 1, 3), "CHW": (0, 3, 1, 2), "CWH": (0, 3, 2, 1)}

@@ -3,6 +3,7 @@ own."""
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -28,6 +29,16 @@ def shared() -> Path:
 def own_root(tmp_path_factory, monkeypatch):
     """Keep artifacts/ and runs/ of every test out of the work tree."""
     monkeypatch.setenv("TV_ROOT", str(tmp_path_factory.mktemp("root")))
+
+
+@pytest.fixture(autouse=True)
+def own_log():
+    """Leave no log handler of one test to the next, and log what `caplog` wants to see."""
+    package = logging.getLogger("tvhelpers")
+    package.setLevel(logging.INFO)
+    yield
+    package.handlers.clear()
+    package.propagate = True
 
 
 @pytest.fixture(scope="session")

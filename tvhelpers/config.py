@@ -10,8 +10,13 @@ from dataclasses import dataclass
 class InputError(ValueError):
     """What was given cannot be used; the message says what was seen and what to do.
 
-    The command line prints the message alone and exits with code 2; a notebook shows it alone.
+    `code` names the kind of fault, such as "out-of-range": tests match on it.  The command line
+    prints the message alone and exits with status 2; a notebook shows it alone.
     """
+
+    def __init__(self, code: str, message: str | None = None):
+        super().__init__(code if message is None else message)
+        self.code = "" if message is None else code
 
     def _render_traceback_(self) -> list[str]:
         """Return what IPython shows in place of a traceback."""

@@ -1,4 +1,4 @@
-"""Files and folders that are whole or not there: names by content, claims, locks."""
+"""How is a file or folder written whole, locked, and named by its content?"""
 
 from __future__ import annotations
 
@@ -48,41 +48,6 @@ def atomic_path(path: Path):
         Path(name).unlink(missing_ok=True)
 
 
-def write_json(path: Path, value) -> None:
-    """Write `value` as indented JSON, atomically."""
-    with atomic_path(path) as aside:
-        aside.write_text(json.dumps(value, indent=1) + "\n")
-
-
-def read_json(path: Path):
-    """Return the parsed JSON of `path`; raises InputError where it is missing or broken."""
-    try:
-        return json.loads(Path(path).read_text())
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist") from None
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON ({error}); mend or remove it") from None
-
-
-def read_jsonl(path: Path) -> list[dict]:
-    """Return the records of a JSON-lines file without a last line cut off; [] if missing.
-
-    Raises InputError for a broken line before that.
-    """
-    if not Path(path).exists():
-        return []
-    lines = Path(path).read_text().split("\n")[:-1]  # what follows is half a line
-    rows = []
-    for number, line in enumerate(lines, 1):
-        try:
-            rows.append(json.loads(line))
-        except ValueError as error:
-            raise InputError(
-                f"line {number} of {path} is not JSON ({error}); mend or remove the file"
-            ) from None
-    return rows
-
-
 def make_dir(path: Path) -> Path:
     """Make the folder and its parents; raises InputError where that is not allowed."""
     path = Path(path)
@@ -98,49 +63,6 @@ def make_dir(path: Path) -> Path:
     if not os.access(path, os.W_OK):
         raise InputError(f"no permission to write to {path}; choose another folder")
     return path
-
-
-class TakenError(InputError):
-    """Results of something else are there already, and stay."""
-
-
-def claim_dir(
-    path: Path,
-    request: dict,
-    what: str,
-    marker: str = "request.json",
-    ignore: tuple[str, ...] = (),
-) -> Path:
-    """Make `path` the folder of `request`, or find that it is already.
-
-    The request is written to the file `marker` in it; its keys in `ignore` may differ.  Hidden
-    files are not looked at, and a request that came to nothing gives way.  Raises TakenError where
-    the folder holds anything else: nothing is ever overwritten.
-    """
-    path = make_dir(path)
-    others = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
-    others = [entry for entry in others if entry.name != marker]
-    if others and (path / marker).exists():
-        check_claim(path, request, what, marker, ignore)
-    elif others:
-        raise TakenError(
-            f"{path} holds files that are not of this {what}; choose an empty or a new folder"
-        )
-    else:
-        write_json(path / marker, request)
-    return path
-
-
-def check_claim(path: Path, request: dict, what: str, marker: str, ignore: tuple[str, ...]) -> None:
-    """Raise TakenError where the folder `path` has the marker of another request."""
-    seen = read_json(path / marker) if (path / marker).exists() else request
-    keys = {*seen, *request} - {*ignore}
-    different = sorted(key for key in keys if seen.get(key) != request.get(key))
-    if different:
-        raise TakenError(
-            f"{path} holds the results of another {what} "
-            f"(different: {', '.join(different)}); choose another folder"
-        )
 
 
 @contextlib.contextmanager

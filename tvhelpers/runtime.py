@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib
+import logging
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -162,6 +164,54 @@ def stop_requests() -> Iterator[_StopFlag]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+class _Printer(logging.Handler):
+    """Print each message alone, on what standard output is then, above a bar that is drawn."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        bars = sys.modules.get("tqdm")
+        (bars.tqdm.write if bars else print)(self.format(record))
+
+
+def show_log() -> None:
+    """Print what the package logs; the command line and the notebooks call it once."""
+    package = logging.getLogger("tvhelpers")
+    if not any(isinstance(handler, _Printer) for handler in package.handlers):
+        package.addHandler(_Printer())
+    package.setLevel(logging.INFO)
+    package.propagate = False
+
+
+def progress_bar(what: str, total: int | None, *, done: int = 0, unit: str = "items"):
+    """Return a tqdm bar on standard error; call `update(count)`, and use it as a context.
+
+    It moves in a terminal and in a notebook, and is a line a minute elsewhere.  `unit` "B" counts
+    bytes; `total` is None where it is not known; `done` is what an earlier run has done.
+    """
+    from tqdm.auto import tqdm
+
+    live = sys.stderr.isatty() or "ipykernel" in sys.modules
+    how = {} if live else {"mininterval": 60, "file": _Lines(sys.stderr)}
+    scaled = {"unit_scale": True, "unit_divisor": 1000} if unit == "B" else {}
+    return tqdm(desc=what, total=total, initial=done, unit=unit, **how, **scaled)
+
+
+class _Lines:
+    """A stream on which a bar that is drawn anew begins a line instead of moving back."""
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def write(self, text: str) -> None:
+        """Write the bar as a line; what only erases it is left out."""
+        text = text.strip("\r\n ")
+        if text:
+            self.stream.write(text + "\n")
+
+    def flush(self) -> None:
+        """Pass what is written on."""
+        self.stream.flush()
 
 
 SECONDS_BETWEEN_LINES = 5.0

@@ -12,9 +12,9 @@ from scipy.io import savemat
 
 from tvhelpers import cli, flats
 from tvhelpers.config import InputError
-from tvhelpers.data.folder import read_photo, resize
 from tvhelpers.data.h5 import inspect_images, open_images
 from tvhelpers.data.sources import open_source
+from tvhelpers.image import read_photo, resize
 
 COUNT = 64
 ORDERS = {"HWC": (0, 1, 2, 3), "WHC": (0, 2, 1, 3), "CHW": (0, 3, 1, 2), "CWH": (0, 3, 2, 1)}

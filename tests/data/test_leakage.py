@@ -10,7 +10,6 @@ from tvhelpers import flats
 from tvhelpers.config import InputError
 from tvhelpers.data import fashion_synthesis as annotations
 from tvhelpers.data.caption_files import open_captioned
-from tvhelpers.data.folder import read_photo
 from tvhelpers.data.leakage import (
     format_leakage,
     leakage,
@@ -22,6 +21,7 @@ from tvhelpers.data.leakage import (
 )
 from tvhelpers.data.sources import FlatsSource
 from tvhelpers.data.split import split_by_product
+from tvhelpers.image import read_photo
 
 
 @pytest.fixture(scope="module")

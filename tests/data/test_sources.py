@@ -11,11 +11,12 @@ from PIL import Image
 from tvhelpers.config import InputError
 from tvhelpers.data.convert import convert
 from tvhelpers.data.fashion_synthesis import encode, write_language
-from tvhelpers.data.folder import describe, read_photo, resize
 from tvhelpers.data.g2_file import write_g2
 from tvhelpers.data.items import file_digest
 from tvhelpers.data.sources import FlatsSource, open_source
 from tvhelpers.data.split import split_by_product
+from tvhelpers.image import read_photo, resize
+from tvhelpers.words import describe
 
 
 def noise(count, height=128, width=128, seed=0):

@@ -16,7 +16,7 @@ pytest.importorskip("ipywidgets")
 from tvhelpers import manifest
 from tvhelpers.config import InputError, TrainConfig
 from tvhelpers.data.sources import open_source
-from tvhelpers.files import claim_dir
+from tvhelpers.records import claim_dir
 from tvhelpers.show import notebook
 from tvhelpers.train.trainer import split_items
 

@@ -11,9 +11,9 @@ from tvhelpers import flats
 from tvhelpers.cli import main
 from tvhelpers.config import ClipTuning, InputError
 from tvhelpers.data.sources import FlatsSource
-from tvhelpers.files import read_json
 from tvhelpers.models.clip import Clip
 from tvhelpers.models.clip_checks import phrases, zero_shot
+from tvhelpers.records import read_json
 from tvhelpers.train import clip_tuning
 from tvhelpers.train.clip_pairs import Pairs
 from tvhelpers.train.clip_tuning import (

@@ -15,7 +15,7 @@ import torch
 
 from tvhelpers.config import InputError, build_config
 from tvhelpers.data.sources import open_source
-from tvhelpers.files import read_jsonl
+from tvhelpers.records import read_jsonl
 from tvhelpers.runtime import Interrupted
 from tvhelpers.train import fit, loop, mirror
 from tvhelpers.train.checkpoint import save_checkpoint

@@ -8,8 +8,8 @@ import torch
 from transformers import CLIPTextModel
 
 from tvhelpers.config import InputError, build_config
-from tvhelpers.files import read_json
 from tvhelpers.models.base import find_base, load_part, with_text_encoder
+from tvhelpers.records import read_json
 from tvhelpers.sample.preview import Previews
 from tvhelpers.sample.sampler import Sampler
 from tvhelpers.train.trainer import train

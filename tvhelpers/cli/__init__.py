@@ -18,6 +18,7 @@ from tvhelpers.cli import data as cli_data
 from tvhelpers.cli import score as cli_score
 from tvhelpers.cli import study as cli_study
 from tvhelpers.config import DEVICES, METHODS, PRESETS, InputError, build_config, parse_settings
+from tvhelpers.runtime import show_log
 
 GROUPS = {  # of verbs, such as `data inspect`
     "data": (cli_data, "Look into data, convert and report on it."),
@@ -30,6 +31,7 @@ GROUPS = {  # of verbs, such as `data inspect`
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return 0, 2 for input that cannot be used, 130 after Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    show_log()
     warnings.showwarning = lambda message, *rest: print(f"warning: {message}", file=sys.stderr)
     try:
         options = build_parser().parse_args(arguments)

@@ -226,7 +226,7 @@ def run_split(options) -> dict:
     from tvhelpers.data import leakage
     from tvhelpers.data.caption_files import open_captioned
     from tvhelpers.data.split import split_by_product
-    from tvhelpers.files import write_json
+    from tvhelpers.records import write_json
     from tvhelpers.runtime import spoken_progress
 
     source = open_captioned(options.source)

@@ -97,7 +97,7 @@ def run_import(options) -> list[dict]:
 
 def run_analyse(options) -> dict:
     """Write analysis.json, votes.csv and report.html, and print what was found."""
-    from tvhelpers.files import write_json
+    from tvhelpers.records import write_json
     from tvhelpers.study.analysis import analyse, write_csv
     from tvhelpers.study.model import Study
     from tvhelpers.study.report import quality, summary, write_report

@@ -22,10 +22,11 @@ from tvhelpers.config import InputError
 from tvhelpers.data import caption_words as lexicon
 from tvhelpers.data.attribute_stream import reordered, sparse_rows, stream_attributes
 from tvhelpers.data.caption_parsing import stated_sleeve
-from tvhelpers.data.folder import describe, read_photo
 from tvhelpers.data.items import Source
 from tvhelpers.data.list_files import boxes_of, cells_of, integers_of, lines_of, order_of, table_of
 from tvhelpers.files import content_key
+from tvhelpers.image import read_photo
+from tvhelpers.words import describe
 
 CATEGORIES = tuple(
     """anorak blazer blouse bomber button-down cardigan flannel halter henley hoodie jacket jersey

@@ -11,11 +11,11 @@ from tvhelpers.config import InputError
 from tvhelpers.data.caption_report import caption_report, format_caption_report
 from tvhelpers.data.captions import recaption, template_captions
 from tvhelpers.data.fashion_synthesis import read_language, read_partition
-from tvhelpers.data.folder import describe
 from tvhelpers.data.items import Source, read_rows
 from tvhelpers.data.sources import beside, open_source
 from tvhelpers.files import atomic_path, content_key
 from tvhelpers.runtime import seed_for
+from tvhelpers.words import describe
 
 
 def open_captioned(name_or_path: str | Path, bare: bool = False) -> Source:

@@ -10,7 +10,7 @@ import re
 from functools import cache, lru_cache
 
 from tvhelpers.data.fashion_synthesis import CATEGORIES, COLOURS
-from tvhelpers.data.folder import with_article
+from tvhelpers.words import with_article
 
 CATEGORY_WORDS = {
     **{word: word for word in CATEGORIES.values()},

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tvhelpers.config import InputError
 from tvhelpers.data.items import Source
-from tvhelpers.files import atomic_path, read_jsonl
+from tvhelpers.files import atomic_path
+from tvhelpers.records import read_jsonl
 from tvhelpers.runtime import choose_device, quiet_libraries
 
 

@@ -23,8 +23,8 @@ from tvhelpers.data.caption_parsing import (
     repair_caption,
     stated_sleeve,
 )
-from tvhelpers.data.folder import describe, with_article
 from tvhelpers.runtime import seed_for
+from tvhelpers.words import describe, with_article
 
 # ------------------------------------------------------------------------ words of the name
 

@@ -16,10 +16,11 @@ import numpy as np
 from PIL import Image
 
 from tvhelpers.config import InputError
-from tvhelpers.data.folder import resize
 from tvhelpers.data.items import Part, Source
 from tvhelpers.data.sources import open_source
-from tvhelpers.files import atomic_path, claim_dir, read_json, write_json
+from tvhelpers.files import atomic_path
+from tvhelpers.image import resize
+from tvhelpers.records import claim_dir, read_json, write_json
 
 FORMAT = 1  # raise it when a change of this module changes what is written
 ROWS_AT_ONCE = 64

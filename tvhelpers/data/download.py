@@ -18,7 +18,8 @@ from urllib.parse import unquote, urlsplit
 from tvhelpers import manifest
 from tvhelpers.config import InputError
 from tvhelpers.data.unpack import unpack
-from tvhelpers.files import file_sha256, locked, make_dir, read_json, write_json
+from tvhelpers.files import file_sha256, locked, make_dir
+from tvhelpers.records import read_json, write_json
 from tvhelpers.runtime import spoken_bytes
 
 AGAIN = "run the same command to go on"

@@ -6,24 +6,23 @@ import re
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from tvhelpers.config import InputError
 from tvhelpers.data.items import ATTRIBUTES, Source, file_digest
-from tvhelpers.data.tables import ENDINGS, read_table, some, text
+from tvhelpers.data.tables import ENDINGS, read_table
 from tvhelpers.files import content_key
+from tvhelpers.image import IMAGE_ENDINGS, is_photo, read_photo
+from tvhelpers.paths import inside
+from tvhelpers.text import as_text
+from tvhelpers.words import describe, some
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-MAX_SIDE = 16_384  # pixels; a square of it takes 0.8 GB
 SPLITS = {"train": "train", "test": "test", "val": "val", "valid": "val", "validation": "val"}
 CAMERA_WORDS = (
     "img", "dsc", "dscn", "dscf", "pxl", "mvimg", "image", "photo", "picture", "pic", "screenshot",
     "scan", "file", "whatsapp", "untitled", "copy", "edited", "at", "am", "pm", "new", "final",
 )  # fmt: skip
-NO_ARTICLE = ("outwear", "outerwear", "knitwear", "underwear", "swimwear")
 
 
 @dataclass
@@ -58,7 +57,9 @@ def open_rows(name: str, folder: Path, rows: list[dict]) -> PhotoSource:
 
     Raises InputError as `open_photos`.
     """
-    paths = [_inside(folder, row, number) for number, row in enumerate(rows)]
+    place = f"{folder}: row {{}} of the metadata"
+    names = [as_text(row["file_name"]) for row in rows]
+    paths = [inside(folder, name, place.format(i)) for i, name in enumerate(names)]
     ids = [path.relative_to(folder).as_posix() for path in paths]
     words = item_columns(folder, rows, ids)
     _warn_of_others(folder, paths)
@@ -79,7 +80,7 @@ def item_columns(where: Path | str, rows: list[dict], ids: list[str]) -> tuple:
     captions = [_caption(*each) for each in zip(rows, attributes, places)]
     _warn_of_labels(where, rows, captions)
     products = [
-        text(row.get("product") or row.get("product_id")) or own for row, own in zip(rows, ids)
+        as_text(row.get("product") or row.get("product_id")) or own for row, own in zip(rows, ids)
     ]
     return captions, products, attributes, [_split(row, at) for row, at in zip(rows, places)]
 
@@ -103,7 +104,7 @@ def _metadata(folder: Path) -> list[dict] | None:
 
 
 def _split(row: dict, place: str) -> str:
-    word = text(row.get("split")).lower()
+    word = as_text(row.get("split")).lower()
     if word and word not in SPLITS:
         raise InputError(f"{place} is of split {word!r}; give {', '.join(SPLITS)}, or nothing")
     return SPLITS.get(word, "")
@@ -120,11 +121,6 @@ def _warn_of_others(folder: Path, paths: list[Path]) -> None:
             f"not in the metadata, or not {', '.join(IMAGE_ENDINGS)}",
             stacklevel=3,
         )
-
-
-def is_photo(path: Path) -> bool:
-    """Return whether a path is an image file that is read, and not hidden."""
-    return path.suffix.lower() in IMAGE_ENDINGS and path.is_file() and not path.name.startswith(".")
 
 
 def _row_of_photo(folder: Path, path: Path) -> dict:
@@ -200,29 +196,10 @@ def _check_captions(folder: Path, rows: list[dict]) -> None:
         )
 
 
-def _inside(folder: Path, row: dict, number: int) -> Path:
-    name = text(row["file_name"])
-    path, leads_out = folder / name, Path(name).is_absolute() or ".." in Path(name).parts
-    seen = f"{folder}: row {number} of the metadata names {name[:200]}"
-    if not leads_out and not is_there(path):
-        raise InputError(f"{seen}, which is not there")
-    if leads_out or not path.resolve().is_relative_to(folder.resolve()):
-        raise InputError(f"{seen}, outside the folder")
-    return path
-
-
-def is_there(path: Path) -> bool:
-    """Return whether a path is a file; False too for a name that no file can have."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # too long, or with a zero byte
-        return False
-
-
 def _attributes(row: dict, place: str) -> dict[str, str]:
     """Return the labels of a row, and its weight: how often it is to be drawn, as text."""
     row = {"colour": row.get("color"), **{key: value for key, value in row.items() if value}}
-    found = {key: text(row.get(key)) for key in (*ATTRIBUTES, "weight")}
+    found = {key: as_text(row.get(key)) for key in (*ATTRIBUTES, "weight")}
     weight = found["weight"]
     if weight and not re.fullmatch(r"\d+(\.\d*)?([eE][-+]?\d+)?", weight):
         raise InputError(f"{place} has weight {weight!r}; give a number from 0 on")
@@ -230,7 +207,7 @@ def _attributes(row: dict, place: str) -> dict[str, str]:
 
 
 def _caption(row: dict, attributes: dict[str, str], place: str) -> str:
-    caption = text(row.get("caption") or row.get("text"))
+    caption = as_text(row.get("caption") or row.get("text"))
     if not caption and "category" not in attributes:
         raise InputError(
             f"{place} has no caption, text or category; add one, or name it: "
@@ -241,9 +218,9 @@ def _caption(row: dict, attributes: dict[str, str], place: str) -> str:
 
 def _warn_of_labels(where: Path | str, rows: list[dict], captions: list[str]) -> None:
     """Say that captions are made from labels where a column could have been meant for them."""
-    bare = [i for i, row in enumerate(rows) if not text(row.get("caption") or row.get("text"))]
+    bare = [i for i, row in enumerate(rows) if not as_text(row.get("caption") or row.get("text"))]
     columns = {key for row in rows for key in row} - {"caption", "text", "file_name"}
-    longer = [key for key in sorted(columns) if any(" " in text(row.get(key)) for row in rows)]
+    longer = [key for key in sorted(columns) if any(" " in as_text(row.get(key)) for row in rows)]
     if bare and ("caption" in rows[0] or longer):
         meant = [f"; if {key} says more, give --columns caption={key}" for key in longer[:1]]
         warnings.warn(
@@ -251,76 +228,3 @@ def _warn_of_labels(where: Path | str, rows: list[dict], captions: list[str]) ->
             f"labels, such as {captions[bare[0]]!r}{''.join(meant)}",
             stacklevel=2,
         )
-
-
-def describe(attributes: dict[str, str]) -> str:
-    """Return a caption such as "a photo of a black dress"; colour and pattern where known."""
-    category = attributes["category"]
-    words = " ".join(filter(None, [attributes.get("colour"), attributes.get("pattern"), category]))
-    return f"a photo of {with_article(words, category)}"
-
-
-def with_article(words: str, noun: str = "") -> str:
-    """Return "a black dress" for "black dress"; a plural, or what is not counted, has no article.
-
-    `noun` is the word that decides that; without it there is one of the thing.
-    """
-    if noun in NO_ARTICLE or (noun.endswith("s") and not noun.endswith("ss")):
-        return words
-    first = words.lower()
-    vowel = first[0] in "aeio" and not first.startswith("one")  # as "a one-shoulder dress"
-    return f"{'an' if vowel else 'a'} {words}"
-
-
-def read_photo(path: Path | BinaryIO, name: str = "") -> np.ndarray:
-    """Return an image file as pixels uint8 (H, W, 3) RGB.
-
-    It is upright by its EXIF, on white where it is transparent, 8 bits where it had 16.
-    Raises InputError, which calls it `name`, where it cannot be read.
-    """
-    try:
-        with Image.open(path) as image:
-            image = ImageOps.exif_transpose(image)
-            if image.mode.startswith("I"):  # 16 bits a channel, which convert() would clip
-                image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
-            if image.has_transparency_data:
-                image = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(
-            f"{name or path} cannot be read as an image ({error}); replace or remove it"
-        ) from None
-
-
-def resize(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Return pixels uint8 (size, size, 3), rescaled by Lanczos.
-
-    They are first made square by `pad_square`.  Nothing is cut or distorted; pixels of that size
-    already come back as they are.  Raises InputError for a strip.
-    """
-    pixels = pad_square(pixels)
-    if pixels.shape[0] == size:
-        return pixels
-    return np.asarray(Image.fromarray(pixels).resize((size, size), Image.LANCZOS))
-
-
-def pad_square(pixels: np.ndarray) -> np.ndarray:
-    """Return pixels uint8 (S, S, 3): margins in the median colour of the border.
-
-    Raises InputError for a strip.
-    """
-    height, width = pixels.shape[:2]
-    if max(height, width) > MAX_SIDE:
-        raise InputError(
-            f"an image of {width} x {height} pixels cannot be padded to a square; crop it"
-        )
-    if height == width:
-        return pixels
-    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    side = max(height, width)
-    square = np.empty((side, side, 3), np.uint8)
-    square[:] = np.median(border, 0).astype(np.uint8)
-    y, x = (side - height) // 2, (side - width) // 2
-    square[y : y + height, x : x + width] = pixels
-    return square

@@ -18,10 +18,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from tvhelpers.config import InputError, one_line
-from tvhelpers.data.folder import IMAGE_ENDINGS, read_photo
 from tvhelpers.data.items import Source
 from tvhelpers.data.unpack import zip_password
 from tvhelpers.files import content_key
+from tvhelpers.image import IMAGE_ENDINGS, read_photo
 
 MAX_BYTES = 1 << 28  # of one photo; a zip that claims more is damaged, or a bomb
 

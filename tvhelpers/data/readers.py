@@ -20,6 +20,9 @@ from tvhelpers.data.arrays import open_arrays, readable
 from tvhelpers.data.h5 import StoredImages, open_images
 from tvhelpers.data.items import Source, StoredSource, file_digest
 from tvhelpers.files import content_key
+from tvhelpers.image import is_photo, read_photo
+from tvhelpers.paths import is_there
+from tvhelpers.text import as_text
 
 
 def open_reader(name: str, row: dict, folder: Path | None = None, **reading) -> Source:
@@ -88,7 +91,7 @@ def _find_images(folder: Path, rows: list[dict], spec: str) -> tuple[list[dict],
     if "*" in spec:
         return _find_many_images(folder, rows, spec)
     names = [tables.fill(spec, row) for row in rows]
-    there = [bool(name) and photos.is_there(folder / name) for name in names]
+    there = [bool(name) and is_there(folder / name) for name in names]
     found = [{**row, "file_name": name} for row, name, ok in zip(rows, names, there) if ok]
     return found, [name or "(empty)" for name, ok in zip(names, there) if not ok]
 
@@ -98,9 +101,9 @@ def _find_many_images(folder: Path, rows: list[dict], spec: str) -> tuple[list[d
     found, missing, owner = [], [], {}
     for row in rows:
         pattern = tables.fill(spec, row, glob.escape)
-        product = tables.text(row.get("product")) or pattern
+        product = as_text(row.get("product")) or pattern
         names = sorted(glob.glob(pattern, root_dir=folder))
-        names = [name for name in names if photos.is_photo(folder / name)]
+        names = [name for name in names if is_photo(folder / name)]
         missing += [] if names else [pattern]
         for name in names:
             if owner.get(name, product) != product:
@@ -125,7 +128,7 @@ class CellSource(Source):
         where = f"{self.name}: the image of {self.item_ids[index]}"
         if not isinstance(data, bytes):
             raise InputError(f"{where} is {type(data).__name__}, not bytes; see `pixels`")
-        return photos.read_photo(io.BytesIO(data), where)
+        return read_photo(io.BytesIO(data), where)
 
 
 def _open_cells(name: str, folder: Path, row: dict) -> CellSource:
@@ -196,7 +199,7 @@ def _h5_words(path: Path, count: int) -> list[dict]:
     for name, data in open_arrays(path).items():
         if tuple(data.shape or ()) in ((count,), (count, 1)):
             with readable(path, name):
-                columns[name] = [tables.text(value) for value in data[:].ravel().tolist()]
+                columns[name] = [as_text(value) for value in data[:].ravel().tolist()]
     return [dict(zip(columns, values)) for values in zip(*columns.values())] or [{}] * count
 
 

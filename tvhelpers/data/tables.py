@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import glob
 import json
-import math
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,6 +13,8 @@ from pathlib import Path
 
 from tvhelpers.config import InputError, one_line
 from tvhelpers.data.items import ATTRIBUTES, read_rows
+from tvhelpers.text import as_text
+from tvhelpers.words import some
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 OURS = ("caption", *ATTRIBUTES, "product", "split", "weight")
@@ -182,34 +183,14 @@ def check_columns(where: Path | str, ours: str, theirs: str, known: list[str]) -
             )
 
 
-def some(names) -> str:
-    """Return up to 20 names as text."""
-    names = [str(name)[:50] for name in names]
-    return ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
-
-
 def fill(theirs: str, row: dict, quote: Callable[[str], str] = str) -> str:
     """Return a row's cell, or the words with its cells for the braces, each through `quote`."""
     if "{" not in theirs:
-        return text(row.get(theirs))
+        return as_text(row.get(theirs))
 
     def cell(match: re.Match) -> str:
         name, *ends = match.groups()
         start, stop = (int(end) if end else None for end in ends)
-        return quote(text(row.get(name))[start:stop])
+        return quote(as_text(row.get(name))[start:stop])
 
     return BRACES.sub(cell, theirs).strip()
-
-
-def text(value) -> str:
-    """Return a cell as text: nothing for None and NaN, 3 for 3.0, words for a list of words."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bytes):
-        try:
-            return value.decode("utf-8").strip()
-        except UnicodeDecodeError:
-            return value.decode("latin-1").strip()
-    return " ".join(map(text, value)) if isinstance(value, list) else str(value).strip()

@@ -14,8 +14,9 @@ from safetensors import SafetensorError, safe_open
 
 from tvhelpers import manifest
 from tvhelpers.config import InputError, one_line
-from tvhelpers.files import make_dir, read_json, replace_dir, write_json
+from tvhelpers.files import make_dir, replace_dir
 from tvhelpers.models.clip import find_clip
+from tvhelpers.records import read_json, write_json
 from tvhelpers.runtime import quiet_libraries
 
 ABOUT_FILE = "base.json"  # in the folder of a pipeline that was trained here

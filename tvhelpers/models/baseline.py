@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from tvhelpers.config import InputError
-from tvhelpers.files import read_json, write_json
+from tvhelpers.records import read_json, write_json
 
 FILE = "classes.json"  # in the pipeline's folder
 LOUDNESS = 4.0  # from zero, or as loud as the time, a class changes nothing in 200 steps (LOG.md)

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from tvhelpers import manifest
 from tvhelpers.config import InputError, one_line
-from tvhelpers.data.folder import pad_square
-from tvhelpers.files import write_json
+from tvhelpers.image import pad_square
+from tvhelpers.records import write_json
 from tvhelpers.runtime import choose_device, quiet_libraries
 
 # Mean and standard deviation of CLIP's own pre-processing (Radford et al. 2021), for a model that

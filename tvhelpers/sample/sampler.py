@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from tvhelpers.config import InputError
-from tvhelpers.files import atomic_path, claim_dir, file_sha256, locked, make_dir, read_jsonl
+from tvhelpers.files import atomic_path, file_sha256, locked, make_dir
 from tvhelpers.lora.adapter import fold_adapter, load_adapter
 from tvhelpers.lora.find import find_adapter, own_text_encoder
 from tvhelpers.lora.formats import read_about, read_adapter
@@ -31,6 +31,7 @@ from tvhelpers.models.base import (
 )
 from tvhelpers.models.baseline import Classes, read_classes, told
 from tvhelpers.models.clip import cut_off
+from tvhelpers.records import claim_dir, read_jsonl
 from tvhelpers.runtime import choose_device, choose_dtype, versions
 from tvhelpers.sample.grid import save_grid
 from tvhelpers.sample.request import Request

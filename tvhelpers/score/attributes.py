@@ -12,11 +12,11 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from tvhelpers.data.folder import resize
 from tvhelpers.data.items import Source
 from tvhelpers.data.sources import FlatsSource
 from tvhelpers.data.split import split_by_product
 from tvhelpers.files import content_key
+from tvhelpers.image import resize
 from tvhelpers.models.base import unet_digest
 from tvhelpers.models.clip import Clip
 from tvhelpers.score.alignment import ZeroShotReader, binding, corrected_rate

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from tvhelpers.data.folder import resize
+from tvhelpers.image import resize
 
 SIDE = 128  # pixels that a picture is looked at with
 # Basic names (Berlin & Kay 1969, and beige) by examples in CIELAB: light and dark, dull and vivid.

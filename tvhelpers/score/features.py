@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from tvhelpers.config import InputError, one_line
-from tvhelpers.data.folder import resize
 from tvhelpers.files import content_key, file_sha256
+from tvhelpers.image import resize
 from tvhelpers.models.base import unet_digest
 
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"

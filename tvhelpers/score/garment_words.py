@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from functools import cache
 
 from tvhelpers import flats
-from tvhelpers.data.folder import with_article
+from tvhelpers.words import with_article
 
 FACTORS = ("category", "colour", "pattern", "sleeve", "neckline", "fabric")
 COLOURS = tuple(colour for colour in flats.COLOURS if colour != "beige")  # Berlin & Kay's eleven
@@ -96,11 +96,6 @@ def named(words: str, garment: dict) -> str:
     if garment["category"] in ("trousers", "shorts"):
         return f"a pair of {words}"
     return with_article(words, garment["category"])
-
-
-def listed(things: list[str]) -> str:
-    """Return "a, b and c"."""
-    return things[0] if len(things) == 1 else f"{', '.join(things[:-1])} and {things[-1]}"
 
 
 def atoms_of(worn: Iterable[dict]) -> list[dict]:

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from tvhelpers.config import InputError
-from tvhelpers.data.folder import IMAGE_ENDINGS, read_photo
-from tvhelpers.files import content_key, file_sha256, read_jsonl
+from tvhelpers.files import content_key, file_sha256
+from tvhelpers.image import IMAGE_ENDINGS, read_photo
+from tvhelpers.records import read_jsonl
 from tvhelpers.score.suite import FILE as SUITE_FILE
 from tvhelpers.score.suite import open_suite
 

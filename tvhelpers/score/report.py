@@ -11,9 +11,9 @@ import numpy as np
 from tvhelpers.config import InputError
 from tvhelpers.data.caption_parsing import parse_caption
 from tvhelpers.data.sources import open_source
-from tvhelpers.files import TakenError, read_json, write_json
 from tvhelpers.models.base import unet_digest
 from tvhelpers.models.clip import Clip
+from tvhelpers.records import TakenError, read_json, write_json
 from tvhelpers.runtime import choose_device, versions
 from tvhelpers.score import colour
 from tvhelpers.score.alignment import clip_score, refuse_own_clip

@@ -31,13 +31,13 @@ from tvhelpers.score.garment_words import (
     WOMENS,
     atoms_of,
     garments,
-    listed,
     named,
     otherwise,
     pairs_of,
     token_length,
     words_of,
 )
+from tvhelpers.words import listed
 
 # Of the suites at seed 0, as `text_of` writes them.
 SHA256 = {

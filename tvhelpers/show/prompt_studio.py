@@ -19,7 +19,8 @@ import ipywidgets as W
 from PIL import Image
 
 from tvhelpers.config import InputError
-from tvhelpers.files import atomic_path, make_dir, read_jsonl
+from tvhelpers.files import atomic_path, make_dir
+from tvhelpers.records import read_jsonl
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler
 

@@ -17,10 +17,10 @@ from tvhelpers.config import PRESETS, InputError, TrainConfig, build_config
 from tvhelpers.data.caption_parsing import parse_caption
 from tvhelpers.data.items import Part, Source
 from tvhelpers.data.sources import FlatsSource, open_source
-from tvhelpers.files import TakenError, read_json
 from tvhelpers.lora.formats import adapter_file
 from tvhelpers.models.base import find_base
 from tvhelpers.models.baseline import find_classes
+from tvhelpers.records import TakenError, read_json
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import generate
 from tvhelpers.score.colour import EXAMPLES, name_colour

@@ -10,7 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from tvhelpers.files import atomic_path, read_jsonl
+from tvhelpers.files import atomic_path
+from tvhelpers.records import read_jsonl
 from tvhelpers.show.figures import ACCENT, COLOURS, SOFT, plain, render, wrapped
 from tvhelpers.train.log import RunLog
 

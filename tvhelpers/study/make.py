@@ -17,9 +17,10 @@ from PIL import Image
 
 from tvhelpers.config import InputError
 from tvhelpers.data.caption_parsing import parse_caption
-from tvhelpers.data.folder import read_photo, resize
 from tvhelpers.data.items import Source
-from tvhelpers.files import atomic_path, claim_dir, content_key, file_sha256, read_jsonl, write_json
+from tvhelpers.files import atomic_path, content_key, file_sha256
+from tvhelpers.image import read_photo, resize
+from tvhelpers.records import claim_dir, read_jsonl, write_json
 from tvhelpers.score.pictures import open_folder
 from tvhelpers.study.model import CHECKS, CONSENT, KINDS, QUESTIONS, REAL, REFERENCES, RULES, Study
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tvhelpers.config import InputError
-from tvhelpers.files import content_key, read_json
+from tvhelpers.files import content_key
+from tvhelpers.records import read_json
 from tvhelpers.runtime import seed_for
 
 KINDS = ("pair", "rating", "real")

@@ -15,7 +15,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from tvhelpers.config import InputError
-from tvhelpers.files import read_json
+from tvhelpers.records import read_json
 from tvhelpers.study.model import Study, Trial
 
 WAIT_SECONDS = 30.0  # for others to finish writing

@@ -20,9 +20,9 @@ from torch.nn import functional as F
 
 from tvhelpers.config import ClipTuning, InputError
 from tvhelpers.data.sources import Source
-from tvhelpers.files import claim_dir, write_json
 from tvhelpers.models.clip import Clip
 from tvhelpers.models.clip_checks import phrases, zero_shot
+from tvhelpers.records import claim_dir, write_json
 from tvhelpers.runtime import seed_for
 from tvhelpers.train.checkpoint import load_checkpoint, save_checkpoint
 from tvhelpers.train.clip_pairs import Pairs, halves_of, pairs_of

@@ -20,9 +20,9 @@ import torch
 from PIL import Image
 
 from tvhelpers.config import InputError
-from tvhelpers.data.folder import resize
 from tvhelpers.data.items import REGIONS, Source
 from tvhelpers.files import atomic_path
+from tvhelpers.image import resize
 from tvhelpers.models.base import BaseLocation, load_part
 
 CHUNK_PIXELS = 16 * 256 * 256  # encoded at once: 4 images of 512 px, which a T4 holds

@@ -22,8 +22,9 @@ import torch
 
 from tvhelpers.config import InputError
 from tvhelpers.data.items import Source
-from tvhelpers.files import content_key, locked, make_dir, read_json, replace_dir, write_json
+from tvhelpers.files import content_key, locked, make_dir, replace_dir
 from tvhelpers.models.base import BaseLocation, load_part
+from tvhelpers.records import read_json, write_json
 from tvhelpers.train.distributed import Processes
 from tvhelpers.train.encoding import encode_captions, encode_images, latent_side
 

@@ -10,7 +10,8 @@ import socket
 import time
 from pathlib import Path
 
-from tvhelpers.files import make_dir, read_jsonl
+from tvhelpers.files import make_dir
+from tvhelpers.records import read_jsonl
 from tvhelpers.runtime import peak_memory
 
 

@@ -18,13 +18,14 @@ import torch
 
 from tvhelpers import flats
 from tvhelpers.config import InputError, TrainConfig
-from tvhelpers.data.folder import resize
 from tvhelpers.data.sources import open_source
-from tvhelpers.files import atomic_path, claim_dir, make_dir, read_json, write_json
+from tvhelpers.files import atomic_path, make_dir
+from tvhelpers.image import resize
 from tvhelpers.lora.formats import read_adapter, write_adapter
 from tvhelpers.models import mini
 from tvhelpers.models.base import BaseLocation
 from tvhelpers.models.fashion_words import FASHION_WORDS
+from tvhelpers.records import claim_dir, read_json, write_json
 from tvhelpers.runtime import choose_device, computes_bfloat16
 from tvhelpers.train import pretrain
 from tvhelpers.train.pretrain import FitConfig

@@ -17,7 +17,7 @@ from tvhelpers.data.items import Source
 from tvhelpers.data.leakage import thin_by_attributes
 from tvhelpers.data.sources import open_source
 from tvhelpers.data.split import split_by_product
-from tvhelpers.files import check_claim, claim_dir, locked, make_dir, read_json, write_json
+from tvhelpers.files import locked, make_dir
 from tvhelpers.lora.adapter import check_adapter, kohya_path, save_adapter
 from tvhelpers.models.base import (
     TEXT_ENCODER_DIR,
@@ -31,6 +31,7 @@ from tvhelpers.models.base import (
     with_text_encoder,
 )
 from tvhelpers.models.baseline import Classes, add_classes, find_classes, forgetful
+from tvhelpers.records import check_claim, claim_dir, read_json, write_json
 from tvhelpers.runtime import choose_device, choose_dtype, root_dir, seed_for, spoken_progress
 from tvhelpers.train import diffusion
 from tvhelpers.train.checkpoint import newest_first

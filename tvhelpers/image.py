@@ -1,0 +1,73 @@
+"""How are image files read, and how are pixels made square and resized?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from tvhelpers.config import InputError
+
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+MAX_SIDE = 16_384  # pixels; a square of it takes 0.8 GB
+
+
+def is_photo(path: Path) -> bool:
+    """Return whether a path is an image file that is read, and not hidden."""
+    return path.suffix.lower() in IMAGE_ENDINGS and path.is_file() and not path.name.startswith(".")
+
+
+def read_photo(path: Path | BinaryIO, name: str = "") -> np.ndarray:
+    """Return an image file as pixels uint8 (H, W, 3) RGB.
+
+    It is upright by its EXIF, on white where it is transparent, 8 bits where it had 16.
+    Raises InputError, which calls it `name`, where it cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            image = ImageOps.exif_transpose(image)
+            if image.mode.startswith("I"):  # 16 bits a channel, which convert() would clip
+                image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
+            if image.has_transparency_data:
+                image = image.convert("RGBA")
+                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+            return np.asarray(image.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(
+            f"{name or path} cannot be read as an image ({error}); replace or remove it"
+        ) from None
+
+
+def resize(pixels: np.ndarray, size: int) -> np.ndarray:
+    """Return pixels uint8 (size, size, 3), rescaled by Lanczos.
+
+    They are first made square by `pad_square`.  Nothing is cut or distorted; pixels of that size
+    already come back as they are.  Raises InputError for a strip.
+    """
+    pixels = pad_square(pixels)
+    if pixels.shape[0] == size:
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize((size, size), Image.LANCZOS))
+
+
+def pad_square(pixels: np.ndarray) -> np.ndarray:
+    """Return pixels uint8 (S, S, 3): margins in the median colour of the border.
+
+    Raises InputError for a strip.
+    """
+    height, width = pixels.shape[:2]
+    if max(height, width) > MAX_SIDE:
+        raise InputError(
+            f"an image of {width} x {height} pixels cannot be padded to a square; crop it"
+        )
+    if height == width:
+        return pixels
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    side = max(height, width)
+    square = np.empty((side, side, 3), np.uint8)
+    square[:] = np.median(border, 0).astype(np.uint8)
+    y, x = (side - height) // 2, (side - width) // 2
+    square[y : y + height, x : x + width] = pixels
+    return square

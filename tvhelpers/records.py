@@ -1,0 +1,134 @@
+"""How are the JSON files that outlive a process written, and read after the program has changed?
+
+A record of an older version is upgraded as it is read: a renamed key or value is known by its old
+name, and a missing key means what it meant when the file was made.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tvhelpers.config import InputError
+from tvhelpers.files import atomic_path, make_dir
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What has changed in one kind of record since its first version."""
+
+    renamed: dict[str, str] = field(default_factory=dict)  # {old key: key}
+    values: dict[str, dict] = field(default_factory=dict)  # {key: {old value: value}}
+    missing: dict = field(default_factory=dict)  # {key: what its absence means}
+
+
+# By the name that claim_dir and its callers give a record.
+KINDS: dict[str, Kind] = {
+    "training": Kind(),  # config.json of a run
+    "result": Kind(),  # result.json of a run
+    "request": Kind(),  # request.json of drawn images
+    "image": Kind(),  # a line of records.jsonl
+    "evaluation": Kind(),  # a line of eval.jsonl
+    "study": Kind(),  # study.json
+    "adapter": Kind(),  # what an adapter's file says of its making
+}
+
+
+def upgraded(record: dict, kind: str) -> dict:
+    """Return the record as this version would have written it; an unknown kind has not changed."""
+    changes = KINDS.get(kind, Kind())
+    record = {changes.renamed.get(key, key): value for key, value in record.items()}
+    for key, names in changes.values.items():
+        if isinstance(record.get(key), str):
+            record[key] = names.get(record[key], record[key])
+    return {**changes.missing, **record}
+
+
+def read_record(path: Path, kind: str) -> dict:
+    """Return the upgraded record of a JSON file; raises InputError where it holds no object."""
+    record = read_json(path)
+    if not isinstance(record, dict):
+        raise InputError("not-a-record", f"{path} holds no JSON object; restore or remove it")
+    return upgraded(record, kind)
+
+
+def write_json(path: Path, value) -> None:
+    """Write `value` as indented JSON, atomically."""
+    with atomic_path(path) as aside:
+        aside.write_text(json.dumps(value, indent=1) + "\n")
+
+
+def read_json(path: Path):
+    """Return the parsed JSON of `path`; raises InputError where it is missing or broken."""
+    try:
+        return json.loads(Path(path).read_text())
+    except FileNotFoundError:
+        raise InputError("file-missing", f"{path} does not exist") from None
+    except ValueError as error:
+        raise InputError("not-json", f"{path} is not JSON ({error}); mend or remove it") from None
+
+
+def read_jsonl(path: Path) -> list[dict]:
+    """Return the records of a JSON-lines file without a last line cut off; [] if missing.
+
+    Raises InputError for a broken line before that.
+    """
+    if not Path(path).exists():
+        return []
+    lines = Path(path).read_text().split("\n")[:-1]  # what follows is half a line
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError as error:
+            raise InputError(
+                "not-json",
+                f"line {number} of {path} is not JSON ({error}); mend or remove the file",
+            ) from None
+    return rows
+
+
+class TakenError(InputError):
+    """Results of something else are there already, and stay."""
+
+
+def claim_dir(
+    path: Path,
+    request: dict,
+    what: str,
+    marker: str = "request.json",
+    ignore: tuple[str, ...] = (),
+) -> Path:
+    """Make `path` the folder of `request`, or find that it is already.
+
+    The request is written to the file `marker` in it; its keys in `ignore` may differ.  Hidden
+    files are not looked at, and a request that came to nothing gives way.  Raises TakenError where
+    the folder holds anything else: nothing is ever overwritten.
+    """
+    path = make_dir(path)
+    others = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
+    others = [entry for entry in others if entry.name != marker]
+    if others and (path / marker).exists():
+        check_claim(path, request, what, marker, ignore)
+    elif others:
+        raise TakenError(
+            "folder-taken",
+            f"{path} holds files that are not of this {what}; choose an empty or a new folder",
+        )
+    else:
+        write_json(path / marker, request)
+    return path
+
+
+def check_claim(path: Path, request: dict, what: str, marker: str, ignore: tuple[str, ...]) -> None:
+    """Raise TakenError where the folder `path` has the marker of another request."""
+    seen = read_record(path / marker, what) if (path / marker).exists() else request
+    keys = {*seen, *request} - {*ignore}
+    different = sorted(key for key in keys if seen.get(key) != request.get(key))
+    if different:
+        raise TakenError(
+            "another-request",
+            f"{path} holds the results of another {what} "
+            f"(different: {', '.join(different)}); choose another folder",
+        )

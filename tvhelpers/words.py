@@ -1,0 +1,35 @@
+"""How are labels and lists put into English?"""
+
+from __future__ import annotations
+
+NO_ARTICLE = ("outwear", "outerwear", "knitwear", "underwear", "swimwear")
+
+
+def describe(attributes: dict[str, str]) -> str:
+    """Return a caption such as "a photo of a black dress"; colour and pattern where known."""
+    category = attributes["category"]
+    words = " ".join(filter(None, [attributes.get("colour"), attributes.get("pattern"), category]))
+    return f"a photo of {with_article(words, category)}"
+
+
+def with_article(words: str, noun: str = "") -> str:
+    """Return "a black dress" for "black dress"; a plural, or what is not counted, has no article.
+
+    `noun` is the word that decides that; without it there is one of the thing.
+    """
+    if noun in NO_ARTICLE or (noun.endswith("s") and not noun.endswith("ss")):
+        return words
+    first = words.lower()
+    vowel = first[0] in "aeio" and not first.startswith("one")  # as "a one-shoulder dress"
+    return f"{'an' if vowel else 'a'} {words}"
+
+
+def listed(things: list[str]) -> str:
+    """Return "a, b and c"."""
+    return things[0] if len(things) == 1 else f"{', '.join(things[:-1])} and {things[-1]}"
+
+
+def some(names) -> str:
+    """Return up to 20 names as text."""
+    names = [str(name)[:50] for name in names]
+    return ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
