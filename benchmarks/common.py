@@ -12,6 +12,7 @@ from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results"
+sys.path.append(str(REPO))  # recipes are of a checkout, not of the installed package
 
 
 def shared_folder() -> Path:

@@ -6,12 +6,12 @@ python benchmarks/mini_autoencoder.py      writes results/mini_autoencoder.json
 import numpy as np
 from common import write_result
 
+from recipes.mini.losses import autoencoded
 from tvhelpers import flats
 from tvhelpers.data.sources import open_source
 from tvhelpers.image import resize
 from tvhelpers.models.base import find_base, load_part
 from tvhelpers.models.mini import RESOLUTION
-from tvhelpers.train.pretrain import autoencoded
 
 vae = load_part(find_base("mini"), "vae")
 

@@ -19,6 +19,7 @@ ALONE = {  # and what of ours they import: each is read alone
     "score/distances.py": {"tvhelpers.score.statistics", "tvhelpers.score.metrics"},
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
+RECIPES = sorted((PACKAGE.parent / "recipes").rglob("*.py"))
 
 
 def imports(path: Path) -> set[str]:
@@ -31,6 +32,11 @@ def imports(path: Path) -> set[str]:
             assert node.level == 0, f"{path}: import by the full name"
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
+
+
+def heads(path: Path) -> set[str]:
+    """Return the packages that a module imports from."""
+    return {name.split(".")[0] for name in imports(path)}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -49,14 +55,19 @@ def test_a_room_imports_only_rooms_before_it(path):
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_only_rooms_that_show_import_plots_and_widgets(path):
-    seen = {name.split(".")[0] for name in imports(path)}
+    seen = heads(path)
     if path.relative_to(PACKAGE).parts[0] not in PLOTS:
         assert not seen & {"matplotlib", "ipywidgets", "IPython"}
 
 
+def test_recipes_import_the_package_and_never_the_reverse():
+    assert RECIPES and not [path for path in MODULES if "recipes" in heads(path)]
+    for path in RECIPES:
+        assert not heads(path) & {"tests", "benchmarks", "notebooks"}
+
+
 def test_config_needs_the_standard_library_alone():
-    seen = {name.split(".")[0] for name in imports(PACKAGE / "config.py")}
-    assert seen <= sys.stdlib_module_names
+    assert heads(PACKAGE / "config.py") <= sys.stdlib_module_names
 
 
 def test_importing_the_package_and_its_command_line_loads_no_torch():

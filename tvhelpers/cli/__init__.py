@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import json
 import os
 import sys
@@ -217,10 +218,18 @@ def _add_mini(verbs) -> None:
 
 
 def run_mini_train(options) -> dict:
-    """Train mini, and say where its weights are."""
-    from tvhelpers.train.recipe import train_mini
-
-    return train_mini(options.work, scale=options.scale, device=options.device)
+    """Run the recipe of mini, which a checkout has beside the package, and say where its weights
+    are; raises InputError where there is no checkout."""
+    checkout = Path(__file__).resolve().parents[2]
+    if not (checkout / "recipes" / "mini").is_dir():
+        raise InputError(
+            "no-checkout",
+            "mini is trained by recipes/mini of the repository, which an installed package lacks; "
+            "clone the repository and run this there",
+        )
+    sys.path.insert(0, str(checkout))
+    recipe = importlib.import_module("recipes.mini.train")
+    return recipe.train_mini(options.work, scale=options.scale, device=options.device)
 
 
 def _os_sentence(error: OSError) -> str:

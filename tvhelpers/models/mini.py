@@ -1,7 +1,7 @@
 """mini: a small text-to-flat diffusion model with its own CLIP, tokenizer and judge.
 
 The parts have the classes of Stable Diffusion 1.x, so that nothing outside this module and
-`train.pretrain` needs to know that mini is not one: 128 px, 8x down-sampling, 8 latent channels.
+`recipes/mini` needs to know that mini is not one: 128 px, 8x down-sampling, 8 latent channels.
 """
 
 from __future__ import annotations

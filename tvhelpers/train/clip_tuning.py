@@ -26,7 +26,6 @@ from tvhelpers.records import claim_dir, write_json
 from tvhelpers.runtime import seed_for
 from tvhelpers.train.checkpoint import load_checkpoint, save_checkpoint
 from tvhelpers.train.clip_pairs import Pairs, halves_of, pairs_of
-from tvhelpers.train.pretrain import soft_cross_entropy
 from tvhelpers.train.schedule import rate_factor
 
 LORA_TARGETS = r".*(q_proj|k_proj|v_proj|out_proj|fc1|fc2|visual_projection|text_projection)"
@@ -245,6 +244,11 @@ def contrastive_loss(images, texts, scale, fits: torch.Tensor) -> torch.Tensor:
     shares of what `fits` (N, N: caption i is true of picture j)."""
     logits = scale * texts @ images.T
     return (soft_cross_entropy(logits, fits) + soft_cross_entropy(logits.T, fits.T)) / 2
+
+
+def soft_cross_entropy(logits: torch.Tensor, fits: torch.Tensor) -> torch.Tensor:
+    """Return the cross-entropy of rows (N, M) against equal shares of what fits (N, M; 0 or 1)."""
+    return F.cross_entropy(logits.float(), fits / fits.sum(1, keepdim=True).clamp(min=1))
 
 
 def _variation(count: int, generator: torch.Generator) -> torch.Tensor:

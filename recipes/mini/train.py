@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from recipes.mini import losses
+from recipes.mini.losses import FitConfig
 from tvhelpers import flats
 from tvhelpers.config import InputError, TrainConfig
 from tvhelpers.data.sources import open_source
@@ -27,8 +29,6 @@ from tvhelpers.models.base import BaseLocation
 from tvhelpers.models.fashion_words import FASHION_WORDS
 from tvhelpers.records import claim_dir, read_json, write_json
 from tvhelpers.runtime import choose_device, computes_bfloat16
-from tvhelpers.train import pretrain
-from tvhelpers.train.pretrain import FitConfig
 from tvhelpers.train.trainer import train
 
 LARGE = 192  # pixels a side of the pictures that details are cut from
@@ -134,13 +134,13 @@ def train_vae(shop: Workshop) -> None:
     side = mini.RESOLUTION
     count = shop.count(6000, 64)
     pixels = np.concatenate([rendered(shop, "base")[1][:count], _photo_pixels(shop, side)])
-    loss = pretrain.autoencoder_loss(pixels, shop.device)
-    vae = pretrain.fit(mini.build_vae(), loss, len(pixels), shop.fit("vae"), shop.work_dir / "vae")
+    loss = losses.autoencoder_loss(pixels, shop.device)
+    vae = losses.fit(mini.build_vae(), loss, len(pixels), shop.fit("vae"), shop.work_dir / "vae")
     large = [rendered(shop, "base", LARGE, count)[1], _photo_pixels(shop, LARGE)]
-    loss = pretrain.detail_loss(pixels, np.concatenate(large), shop.device)
-    vae = pretrain.fit(vae, loss, len(pixels), shop.fit("detail"), shop.work_dir / "detail")
+    loss = losses.detail_loss(pixels, np.concatenate(large), shop.device)
+    vae = losses.fit(vae, loss, len(pixels), shop.fit("detail"), shop.work_dir / "detail")
     vae = vae.float()
-    vae.register_to_config(scaling_factor=pretrain.latent_scale(vae, pixels[:256]))
+    vae.register_to_config(scaling_factor=losses.latent_scale(vae, pixels[:256]))
     vae.half().save_pretrained(shop.weights_dir / "vae")
 
 
@@ -153,9 +153,9 @@ def train_decoder(shop: Workshop) -> None:
     vae = AutoencoderKL.from_pretrained(shop.weights_dir / "vae").float()
     vae.encoder.requires_grad_(False)
     vae.quant_conv.requires_grad_(False)
-    loss = pretrain.decoder_loss(pixels, shop.device)
+    loss = losses.decoder_loss(pixels, shop.device)
     config = shop.fit("decoder")
-    vae = pretrain.fit(vae, loss, len(pixels), config, shop.work_dir / "decoder")
+    vae = losses.fit(vae, loss, len(pixels), config, shop.work_dir / "decoder")
     vae.half().save_pretrained(shop.weights_dir / "vae")
 
 
@@ -165,9 +165,9 @@ def train_clip(shop: Workshop) -> None:
     texts = [text for spec in specs for text in flats.captions(spec)]
     tokenizer = mini.build_tokenizer(texts, shop.weights_dir / "tokenizer")
     words = [*FASHION_WORDS, *{word for text in texts for word in text.split()}]
-    loss = pretrain.clip_loss(pixels, specs, sorted(set(words)), tokenizer, shop.device)
+    loss = losses.clip_loss(pixels, specs, sorted(set(words)), tokenizer, shop.device)
     clip, config = mini.build_clip(tokenizer), shop.fit("clip")
-    clip = pretrain.fit(clip, loss, len(pixels), config, shop.work_dir / "clip")
+    clip = losses.fit(clip, loss, len(pixels), config, shop.work_dir / "clip")
     _save_clip(shop, clip)
 
 
@@ -199,9 +199,9 @@ def train_judge(shop: Workshop) -> None:
         head: np.array([words.index(getattr(spec, head) or "none") for spec in specs])
         for head, words in heads.items()
     }
-    loss = pretrain.judge_loss(pixels, labels, shop.device)
+    loss = losses.judge_loss(pixels, labels, shop.device)
     judge, config = mini.Judge(heads), shop.fit("judge")
-    judge = pretrain.fit(judge, loss, len(pixels), config, shop.work_dir / "judge")
+    judge = losses.fit(judge, loss, len(pixels), config, shop.work_dir / "judge")
     mini.save_judge(judge.cpu(), shop.weights_dir / "judge.safetensors")
 
 
@@ -213,7 +213,7 @@ def _half_decoded(shop: Workshop, pixels: np.ndarray) -> np.ndarray:
     if not path.exists():
         vae = AutoencoderKL.from_pretrained(shop.weights_dir / "vae").float().to(shop.device)
         pixels = np.array(pixels)
-        pixels[1::2] = pretrain.autoencoded(vae, pixels[1::2])
+        pixels[1::2] = losses.autoencoded(vae, pixels[1::2])
         with atomic_path(path) as aside, open(aside, "wb") as file:
             np.save(file, pixels)
     return np.load(path, mmap_mode="r")

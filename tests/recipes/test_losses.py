@@ -6,16 +6,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from recipes.mini.losses import FitConfig, caption_fits, detail_loss, fit, token_loss
 from tvhelpers import flats
 from tvhelpers.models import mini
-from tvhelpers.train.pretrain import (
-    FitConfig,
-    caption_fits,
-    detail_loss,
-    fit,
-    soft_cross_entropy,
-    token_loss,
-)
+from tvhelpers.train.clip_tuning import soft_cross_entropy
 
 DATA = torch.randn(40, 6, generator=torch.Generator().manual_seed(1))
 

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from tvhelpers import flats
 from tvhelpers.runtime import computes_bfloat16, seed_for
 from tvhelpers.train.checkpoint import load_checkpoint, save_checkpoint
+from tvhelpers.train.clip_tuning import soft_cross_entropy
 from tvhelpers.train.schedule import rate_factor
 
 
@@ -251,11 +252,6 @@ def caption_fits(codes: torch.Tensor, said: torch.Tensor) -> torch.Tensor:
     codes: int (N, A), equal where items have the same word; said: bool (N, A).
     """
     return ((codes[:, None] == codes[None]) | ~said[:, None]).all(2).float()
-
-
-def soft_cross_entropy(logits: torch.Tensor, fits: torch.Tensor) -> torch.Tensor:
-    """Return the cross-entropy of rows (N, M) against equal shares of what fits (N, M; 0 or 1)."""
-    return F.cross_entropy(logits.float(), fits / fits.sum(1, keepdim=True).clamp(min=1))
 
 
 def token_loss(text_model, tokens: dict) -> torch.Tensor:

@@ -2,9 +2,9 @@ import json
 
 import pytest
 
+from recipes.mini import train as recipe
 from tvhelpers.models.mini import load_judge
 from tvhelpers.sample.sampler import Sampler
-from tvhelpers.train import recipe
 
 
 @pytest.mark.slow
