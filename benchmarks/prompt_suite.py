@@ -17,6 +17,7 @@ from tvhelpers.sample.sampler import Sampler, generate
 from tvhelpers.score import garment_words
 from tvhelpers.score import suite as prompts
 from tvhelpers.score.report import format_table, score_folders
+from tvhelpers.score.request import ScoreRequest
 from tvhelpers.show.scores import write_figures
 
 KEPT = ("value", "ci", "n")
@@ -43,7 +44,8 @@ def main(work: Path) -> None:
     for folder, adapter in zip(dirs.values(), ("none", "shipped"), strict=True):
         generate(Sampler("mini", adapter), request, folder)
         prompts.write(some, folder / prompts.FILE)
-    result = score_folders([*dirs.values()], work / "metrics.json", train="flats-base")
+    request = ScoreRequest([*dirs.values()], work / "metrics.json", train="flats-base")
+    result = score_folders(request)
     print(format_table(result))
     write_figures(result, work / "figures")
     figures = {

@@ -28,7 +28,8 @@ from tvhelpers.score import features
 out, cache, together, *dirs = sys.argv[1:]
 pictures.TOGETHER = int(together)
 from tvhelpers.score.report import score_folders
-score_folders(dirs[:-1], out, "judge", real=dirs[-1], cache=cache or None)
+from tvhelpers.score.request import ScoreRequest
+score_folders(ScoreRequest(dirs[:-1], out, "judge", real=dirs[-1], cache=cache or None))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 

@@ -12,6 +12,7 @@ from tvhelpers.score.attributes import AttributeJudge
 from tvhelpers.score.colour import name_colour
 from tvhelpers.score.features import JudgeClassifier, PixelExtractor
 from tvhelpers.score.report import format_table, score_folders
+from tvhelpers.score.request import ScoreRequest
 from tvhelpers.score.suite import FILE, covered, open_suite, write
 
 
@@ -22,6 +23,10 @@ class BrightnessClassifier:
 
     def probs(self, pixels):
         return np.eye(4)[(pixels.mean((1, 2, 3)) // 64).astype(int)]
+
+
+def scored(*request, **more):
+    return score_folders(ScoreRequest(*request, **more))
 
 
 @pytest.fixture
@@ -40,14 +45,14 @@ def folder(tmp_path):
 
 
 def test_figure_card_and_groups(folder, tmp_path):
-    result = score_folders([folder, folder], tmp_path / "metrics.json", BrightnessClassifier())
-    scored = result["folders"][0]
-    (score,) = scored["metrics"]
-    assert score["name"] == "inception_score" and scored["n"] == score["n"] == 12
-    assert sorted(scored["files"])[-1] == "9.png" and scored["chosen"] == "handed in"
+    result = scored([folder, folder], tmp_path / "metrics.json", BrightnessClassifier())
+    one = result["folders"][0]
+    (score,) = one["metrics"]
+    assert score["name"] == "inception_score" and one["n"] == score["n"] == 12
+    assert sorted(one["files"])[-1] == "9.png" and one["chosen"] == "handed in"
     assert score["details"]["plug_in"] == pytest.approx(4)
     assert score["details"]["num_groups"] == 4  # prompts, not pictures
-    assert scored["classifier"] == "brightness" and scored["digest"]
+    assert one["classifier"] == "brightness" and one["digest"]
     assert json.loads((tmp_path / "metrics.json").read_text()) == result
     assert "n 12, cap 4" in format_table(result)
     (pair,) = result["pairs"]  # a folder against itself
@@ -56,23 +61,23 @@ def test_figure_card_and_groups(folder, tmp_path):
 
 def test_pictures_without_records_are_taken(folder, tmp_path):
     (folder / "records.jsonl").unlink()
-    result = score_folders([folder], tmp_path / "m.json", BrightnessClassifier())
+    result = scored([folder], tmp_path / "m.json", BrightnessClassifier())
     assert result["folders"][0]["n"] == 13
 
 
 def test_nothing_is_overwritten(folder, tmp_path):
     out = tmp_path / "metrics.json"
-    score_folders([folder], out, BrightnessClassifier())
-    score_folders([folder], out, BrightnessClassifier())  # equal: fine
+    scored([folder], out, BrightnessClassifier())
+    scored([folder], out, BrightnessClassifier())  # equal: fine
     Image.new("RGB", (16, 16), "white").save(folder / "0.png")
     with pytest.raises(InputError, match="other results"):
-        score_folders([folder], out, BrightnessClassifier())
+        scored([folder], out, BrightnessClassifier())
 
 
 def test_folders_that_cannot_be_scored(folder, tmp_path):
     def refused(path, sentence):
         with pytest.raises(InputError, match=sentence):
-            score_folders([path], tmp_path / "m.json", BrightnessClassifier())
+            scored([path], tmp_path / "m.json", BrightnessClassifier())
         assert not (tmp_path / "m.json").exists()
 
     refused(tmp_path / "nothing", "not a folder")
@@ -90,7 +95,7 @@ def test_records_that_cannot_be_trusted(folder, tmp_path):
     def refused(text, sentence):
         (folder / "records.jsonl").write_text(text)
         with pytest.raises(InputError, match=sentence):
-            score_folders([folder], tmp_path / "m.json", BrightnessClassifier())
+            scored([folder], tmp_path / "m.json", BrightnessClassifier())
         assert not (tmp_path / "m.json").exists()
 
     refused("", "names no picture")  # and grid.png is not scored in their place
@@ -104,23 +109,23 @@ def test_an_out_file_that_is_no_metrics_file_stays(folder, tmp_path):
     out = tmp_path / "notes.json"
     out.write_text("my notes")
     with pytest.raises(InputError, match="is not JSON"):
-        score_folders([folder], out, BrightnessClassifier())
+        scored([folder], out, BrightnessClassifier())
     assert out.read_text() == "my notes"
     with pytest.raises(InputError, match="is no regular file"):
-        score_folders([folder], tmp_path, BrightnessClassifier())
+        scored([folder], tmp_path, BrightnessClassifier())
 
 
 def test_a_folder_of_equal_pictures_scores_one_and_says_why(tmp_path):
     for i in range(12):
         Image.new("RGB", (8, 8), "navy").save(tmp_path / f"{i}.jpg")
-    result = score_folders([tmp_path], tmp_path / "out" / "m.json", BrightnessClassifier())
+    result = scored([tmp_path], tmp_path / "out" / "m.json", BrightnessClassifier())
     (score,) = result["folders"][0]["metrics"]
     assert score["value"] == pytest.approx(1) and "no width" in format_table(result)
 
 
 def test_a_single_picture_has_no_interval(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "0.png")
-    result = score_folders([tmp_path], tmp_path / "out" / "m.json", BrightnessClassifier())
+    result = scored([tmp_path], tmp_path / "out" / "m.json", BrightnessClassifier())
     assert result["folders"][0]["metrics"][0]["ci"] is None
     assert "no interval" in format_table(result)
 
@@ -157,7 +162,7 @@ def test_the_measured_colour_is_that_of_the_prompt(tmp_path):
     asked = [prompt.split()[1] for prompt in PROMPTS]
     right = drawn(tmp_path / "right", asked, PROMPTS)
     wrong = drawn(tmp_path / "wrong", ["purple"] * 4 + asked[4:], PROMPTS)
-    result = score_folders([right, wrong], tmp_path / "m.json", BrightnessClassifier())
+    result = scored([right, wrong], tmp_path / "m.json", BrightnessClassifier())
     first, second = (folder["metrics"][1] for folder in result["folders"])
     assert first["name"] == "colour" and first["value"] == 1 and second["value"] == 8 / 12
     row = next(row for row in result["pairs"][0]["metrics"] if row["name"].startswith("colour"))
@@ -174,14 +179,14 @@ def test_order_and_cache_change_no_digit_and_nothing_is_computed_twice(tmp_path)
         for cache in (None, tmp_path / "cache"):
             classifier.shown = 0
             out = tmp_path / f"{i}{bool(cache)}.json"
-            result = score_folders([folder], out, classifier, features="judge", cache=cache)
+            result = scored([folder], out, classifier, features="judge", cache=cache)
             metrics.append(json.dumps(result["folders"][0]["metrics"]))
     assert len(set(metrics)) == 1
     assert classifier.shown == 0  # the last one found everything in the cache
     for file in (tmp_path / "cache").iterdir():
         file.write_bytes(file.read_bytes()[:50])
     with pytest.raises(InputError, match="damaged"):
-        score_folders([there], tmp_path / "x.json", classifier, cache=tmp_path / "cache")
+        scored([there], tmp_path / "x.json", classifier, cache=tmp_path / "cache")
 
 
 def test_distances_from_real_pictures(tmp_path):
@@ -189,7 +194,7 @@ def test_distances_from_real_pictures(tmp_path):
     real = drawn(tmp_path / "real", asked, PROMPTS)
     near = drawn(tmp_path / "near", asked, PROMPTS)
     far = drawn(tmp_path / "far", ["yellow"] * 12, PROMPTS)
-    result = score_folders([near, far], tmp_path / "m.json", BrightnessClassifier(), real=real)
+    result = scored([near, far], tmp_path / "m.json", BrightnessClassifier(), real=real)
     rows = [{row["name"]: row for row in folder["metrics"]} for folder in result["folders"]]
     assert rows[0]["kernel_distance"]["value"] < 0 < rows[1]["kernel_distance"]["value"]
     assert rows[1]["kernel_distance"]["details"]["p"] < 0.05
@@ -197,13 +202,13 @@ def test_distances_from_real_pictures(tmp_path):
     assert all(row["card"] for row in rows[0].values()) and result["real"]["n"] == 12
     few = drawn(tmp_path / "few", asked[:5], PROMPTS[:5])
     with pytest.raises(InputError, match="cannot be scored"):
-        score_folders([few], tmp_path / "few.json", BrightnessClassifier(), real=real)
+        scored([few], tmp_path / "few.json", BrightnessClassifier(), real=real)
 
 
 def test_other_prompts_are_not_compared(tmp_path):
     one = drawn(tmp_path / "one", ["red"] * 12, PROMPTS)
     other = drawn(tmp_path / "other", ["red"] * 12, [f"{prompt} on a hanger" for prompt in PROMPTS])
-    result = score_folders([one, other], tmp_path / "m.json", BrightnessClassifier())
+    result = scored([one, other], tmp_path / "m.json", BrightnessClassifier())
     assert not result["pairs"][0]["metrics"]
     assert "only pictures of the same prompts" in format_table(result)
 
@@ -212,13 +217,13 @@ def test_clip_score_by_another_clip_than_the_drawing_one(tmp_path):
     asked = [prompt.split()[1] for prompt in PROMPTS]
     right = drawn(tmp_path / "right", asked, PROMPTS)
     wrong = drawn(tmp_path / "wrong", asked[::-1], PROMPTS)
-    result = score_folders([right, wrong], tmp_path / "m.json", BrightnessClassifier(), clip="mini")
+    result = scored([right, wrong], tmp_path / "m.json", BrightnessClassifier(), clip="mini")
     rows = [{row["name"]: row for row in folder["metrics"]} for folder in result["folders"]]
     assert rows[0]["clip_score"]["value"] > rows[1]["clip_score"]["value"]
     records = (right / "records.jsonl").read_text()
     (right / "records.jsonl").write_text(records.replace('"seed"', '"base": "mini", "seed"'))
     with pytest.raises(InputError, match="would flatter"):
-        score_folders([right], tmp_path / "o.json", BrightnessClassifier(), clip="mini")
+        scored([right], tmp_path / "o.json", BrightnessClassifier(), clip="mini")
 
 
 def from_suite(path, wrong=(), base="mini", left_out=0):
@@ -250,7 +255,7 @@ def few_known(monkeypatch):
 def test_atoms_and_strata_of_a_suite(tmp_path, few_known):
     right = from_suite(tmp_path / "right")
     wrong = from_suite(tmp_path / "wrong", wrong=range(0, 48, 2))
-    result = score_folders([right, wrong], tmp_path / "m.json", BrightnessClassifier())
+    result = scored([right, wrong], tmp_path / "m.json", BrightnessClassifier())
     first, second = ({r["name"]: r for r in f["metrics"]} for f in result["folders"])
     assert first["atom:all"]["value"] >= 0.95 and first["atom:colour"]["value"] >= 0.97
     colour = second["atom:colour"]
@@ -267,33 +272,31 @@ def test_atoms_and_strata_of_a_suite(tmp_path, few_known):
 
 def test_pictures_of_a_suite_that_are_amiss(tmp_path, few_known):
     few = from_suite(tmp_path / "few", left_out=3)
-    result = score_folders([few], tmp_path / "m.json", BrightnessClassifier())
+    result = scored([few], tmp_path / "m.json", BrightnessClassifier())
     assert "3 of 48 prompts have no picture" in result["folders"][0]["notes"][0]
     assert "3 of 48 prompts have no picture" in format_table(result)
     (few / FILE).write_text("".join((few / FILE).read_text().splitlines(True)[:-1]))
     with pytest.raises(InputError, match=r"is not in prompts.jsonl"):
-        score_folders([few], tmp_path / "n.json", BrightnessClassifier())
+        scored([few], tmp_path / "n.json", BrightnessClassifier())
     (few / FILE).unlink()
     with pytest.raises(InputError, match=r"prompts.jsonl"):
-        score_folders([few], tmp_path / "n.json", BrightnessClassifier())
+        scored([few], tmp_path / "n.json", BrightnessClassifier())
 
 
 def test_photos_are_not_read_by_a_judge_of_drawings(tmp_path):
     photos = from_suite(tmp_path / "photos", base="sd15")
-    result = score_folders([photos], tmp_path / "m.json", BrightnessClassifier())
+    result = scored([photos], tmp_path / "m.json", BrightnessClassifier())
     names = {row["name"] for row in result["folders"][0]["metrics"]}
     assert "atom:all" not in names and "colour" in names
-    with pytest.raises(InputError, match="cannot read"):
-        score_folders([photos], tmp_path / "n.json", BrightnessClassifier(), reader="clip")
+    with pytest.raises(InputError, match="needs --clip and --known"):
+        scored([photos], tmp_path / "n.json", BrightnessClassifier(), reader="clip")
 
 
 def test_a_clip_reads_what_known_pictures_have(tmp_path, monkeypatch):
     drawn = from_suite(tmp_path / "drawn", wrong=range(0, 48, 2), base="another")
     source = FlatsSource(71, 160, season="base")
     monkeypatch.setattr("tvhelpers.score.report.open_source", lambda name: source)
-    score = score_folders(
-        [drawn], tmp_path / "m.json", BrightnessClassifier(), clip="mini", known="flats"
-    )
+    score = scored([drawn], tmp_path / "m.json", BrightnessClassifier(), clip="mini", known="flats")
     rows = {row["name"]: row for row in score["folders"][0]["metrics"]}
     assert score["folders"][0]["reader"] == "zero-shot by mini"
     assert rows["atom:category"]["value"] > 0.6 > rows["atom:colour"]["value"] > 0.3
@@ -306,23 +309,21 @@ def test_copies_are_looked_for_in_the_training_set(tmp_path, photo_folder):
     for i, path in enumerate(sorted(photo_folder.glob("*.png"))[:12]):
         shutil.copy(path, folder / f"{i}.png")
     sides = {"train": str(photo_folder), "held_out": FlatsSource(8, 30, size=64)}
-    result = score_folders([folder], tmp_path / "m.json", BrightnessClassifier(), **sides)
+    result = scored([folder], tmp_path / "m.json", BrightnessClassifier(), **sides)
     copying = result["folders"][0]["metrics"][-1]
     assert copying["name"] == "copying" and copying["value"] == 1 == copying["ci"][1]
     assert "the limit is the nearest" in copying["warnings"][0]  # of 30 held-out ones
     assert copying["details"]["top"][0]["distance"] < 1e-3
     assert result["folders"][0]["copies"].startswith("pixels")
     with pytest.raises(InputError, match="too few to tell copies"):
-        score_folders(
-            [folder], tmp_path / "n.json", BrightnessClassifier(), train=str(photo_folder)
-        )
+        scored([folder], tmp_path / "n.json", BrightnessClassifier(), train=str(photo_folder))
 
 
 def test_mixed_sizes_few_images_and_nan_features_are_never_a_quiet_number(tmp_path):
     for i, side in enumerate((40, 64, 64, 90, 33)):
         flat = flats.render(flats.random_spec(2, i), 2, i, side)
         Image.fromarray(flat).save(tmp_path / f"{i}.png")
-    result = score_folders([tmp_path], tmp_path / "out" / "m.json", "judge")
+    result = scored([tmp_path], tmp_path / "out" / "m.json", "judge")
     assert "fewer than ten splits" in format_table(result)
 
     class Broken(BrightnessClassifier):
@@ -330,7 +331,7 @@ def test_mixed_sizes_few_images_and_nan_features_are_never_a_quiet_number(tmp_pa
             return super().probs(pixels) * np.nan
 
     with pytest.raises(InputError, match="NaN"):
-        score_folders([tmp_path], tmp_path / "out" / "n.json", Broken())
+        scored([tmp_path], tmp_path / "out" / "n.json", Broken())
 
 
 def test_floats_are_refused_whatever_their_range():

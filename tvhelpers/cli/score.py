@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 from tvhelpers.config import DEVICES
@@ -106,22 +107,11 @@ def _add_score(add: Callable) -> None:
 def run_score(options) -> dict:
     """Score, print the table, and return the metrics."""
     from tvhelpers.score.report import format_table, score_folders
+    from tvhelpers.score.request import ScoreRequest
 
-    result = score_folders(
-        options.dirs,
-        options.out,
-        classifier=options.classifier,
-        device=options.device,
-        real=options.real,
-        features=options.features,
-        clip=options.clip,
-        cache=options.cache,
-        reader=options.reader,
-        known=options.known,
-        train=options.train,
-        held_out=options.held_out,
-        copies=options.copies,
-    )
+    names = [f.name for f in fields(ScoreRequest) if hasattr(options, f.name)]
+    request = {name: getattr(options, name) for name in names}
+    result = score_folders(ScoreRequest(out_path=options.out, **request))
     print(format_table(result))
     from tvhelpers.show.scores import write_figures
 

@@ -155,11 +155,14 @@ class PixelExtractor:
         return np.stack(small).reshape(len(small), -1).astype(np.float64)
 
 
-def choose_classifier(name: str = "auto", device: str = "cpu"):
-    """Return (classifier, why it was chosen); "auto" takes Inception-v3 where its weights are.
+def choose_classifier(name: object = "auto", device: str = "cpu"):
+    """Return (classifier, why it was chosen); "auto" takes Inception-v3 where its weights are, and
+    an object that is a classifier is taken as it is.
 
     Raises InputError for an unknown name, and for "inception" without its weights.
     """
+    if not isinstance(name, str):
+        return name, "handed in"
     if name == "judge":
         return JudgeClassifier(device), "asked for"
     if name == "inception":

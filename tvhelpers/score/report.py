@@ -25,6 +25,7 @@ from tvhelpers.score.distances import kernel_distance, neighbour_scores, vendi_s
 from tvhelpers.score.features import choose_classifier, choose_extractor
 from tvhelpers.score.metrics import Result, compare, inception_score, mean_score
 from tvhelpers.score.pictures import TOGETHER, PictureFolder, batches, open_folder, read_all
+from tvhelpers.score.request import ScoreRequest
 
 
 class Measures:
@@ -122,48 +123,25 @@ class Measures:
         return [result]
 
 
-def score_folders(
-    dirs,
-    out_path: Path,
-    classifier="auto",
-    device: str = "auto",
-    *,
-    real: Path | None = None,
-    features: str = "",
-    clip: str = "",
-    cache: Path | None = None,
-    reader: str = "",
-    known: str = "",
-    train: str = "",
-    held_out: str = "",
-    copies: str = "pixels",
-) -> dict:
+def score_folders(request: ScoreRequest) -> dict:
     """Write, and return, the figures of each folder, and of each against the first in pairs.
 
-    `classifier` is a name for `choose_classifier`, or an object with name, digest and probs.
-    `features` is a name for `choose_extractor`, by default "judge" where a folder of `real`
-    pictures is given, else none; `clip` is a name for `Clip`, another one than the pictures were
-    drawn with; `cache` is a folder that keeps what networks gave.
-    Pictures that were drawn from a suite have their atoms read by `reader`: "judge", or "clip" for
-    `clip`, calibrated on the source `known`; by default the judge for what mini drew.
-    `train` and `held_out` are sources to look for copies from, in the features `copies`.
-    Pictures of one prompt count as one block.
-    Raises InputError for a folder without whole pictures, and where `out_path` holds anything else.
+    Pictures of one prompt count as one block.  Pictures that were drawn from a suite have their
+    atoms read.  Raises InputError for a folder without whole pictures, and where `out_path` holds
+    anything else.
     """
-    if Path(out_path).exists() and not Path(out_path).is_file():
-        raise InputError(f"{out_path} is no regular file; give the name of one for the metrics")
-    folders = [open_folder(Path(folder)) for folder in dirs]
-    real_folder = open_folder(Path(real)) if real else None
-    device = choose_device(device)
-    if isinstance(classifier, str):
-        classifier, reason = choose_classifier(classifier, device)
-    else:
-        reason = "handed in"
-    features = features or ("judge" if real else "")
+    folders = [open_folder(Path(folder)) for folder in request.dirs]
+    real_folder = open_folder(Path(request.real)) if request.real else None
+    device, cache = choose_device(request.device), request.cache
+    classifier, reason = choose_classifier(request.classifier, device)
+    features = request.features or ("judge" if request.real else "")
     extractor = choose_extractor(features, device) if features else None
-    judge_clip = _open_clip(clip, folders, device) if clip else None
-    reader, known = _open_reader(reader, known, judge_clip, folders, device)
-    check = CopyCheck(choose_extractor(copies, device), train, held_out, cache) if train else None
+    judge_clip = _open_clip(request.clip, folders, device) if request.clip else None
+    reader, known = _open_reader(request.reader, request.known, judge_clip, folders, device)
+    check = None
+    if request.train:
+        copies = choose_extractor(request.copies, device)
+        check = CopyCheck(copies, request.train, request.held_out, cache)
     measures = Measures(classifier, extractor, judge_clip, cache, reader, known)
     card = _card(classifier, reason, extractor, reader, known, check)
     try:
@@ -174,7 +152,7 @@ def score_folders(
     except ValueError as error:
         raise InputError(f"the pictures cannot be scored: {error}") from None
     result = _report(folders, results, card, real_folder)
-    _write_once(Path(out_path), result)
+    _write_once(Path(request.out_path), result)
     return result
 
 

@@ -6,7 +6,6 @@ import contextlib
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -220,15 +219,20 @@ class Settings:
         return self.apart(name, pictures)
 
     def score(self, name: str, dirs: Sequence[Path], **options) -> dict:
-        """Return the figures of folders, kept beside them; `options` as in `score_folders`."""
+        """Return the figures of folders, kept beside them; `options` as in `ScoreRequest`."""
         from tvhelpers.score.report import score_folders
+        from tvhelpers.score.request import ScoreRequest
 
         if self.quick and options.get("train"):  # the first of them: all take their time to read
             source = open_source(options["train"])
             options["train"] = Part(source, [*range(min(len(source), TRIAL_TRAIN))])
         cache = self.local / "artifacts" / "scores"
-        score = partial(score_folders, dirs, cache=cache, **options)
-        return self.apart(name, lambda folder: score(folder.with_name(folder.name + ".json")))
+
+        def figures(folder: Path) -> dict:
+            out = folder.with_name(folder.name + ".json")
+            return score_folders(ScoreRequest(dirs, out, cache=cache, **options))
+
+        return self.apart(name, figures)
 
     def apart(self, name: str, work: Callable[[Path], Outcome]) -> Outcome:
         """Return `work(folder)` in the first run folder of NAME, NAME-2, ... that holds the same or
