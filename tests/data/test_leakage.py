@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tvhelpers import flats
 from tvhelpers.config import InputError
 from tvhelpers.data import fashion_synthesis as annotations
 from tvhelpers.data.caption_files import open_captioned
@@ -15,7 +14,6 @@ from tvhelpers.data.leakage import (
     leakage,
     merge_groups,
     near_duplicates,
-    thin_by_attributes,
     thumbnail,
     thumbnails,
 )
@@ -82,19 +80,3 @@ def test_duplicates_across_the_sides_are_counted():
     )
     with pytest.raises(InputError, match="some on each side"):
         leakage(source, np.zeros(20, bool))
-
-
-def test_thinning_keeps_so_many_of_each_kind():
-    triple = ("dress", "red", "plain")
-    source = FlatsSource(3, 60, triples=[triple, ("skirt", "blue", "plain")])
-    source.captions = ["a garment"] * 60
-    source.attributes = [
-        {"category": flats.random_spec(3, i, categories=(triple[0], "skirt")).category}
-        for i in range(60)
-    ]
-    keep = thin_by_attributes(source, 5, seed=0)
-    kept = [source.attributes[i]["category"] for i in np.flatnonzero(keep)]
-    assert sorted(kept) == ["dress"] * 5 + ["skirt"] * 5
-    assert not np.array_equal(keep, thin_by_attributes(source, 5, seed=1))
-    with pytest.raises(InputError, match="limit is 0"):
-        thin_by_attributes(source, 0, seed=0)

@@ -14,7 +14,6 @@ from tvhelpers.data.fashion_synthesis import encode, write_language
 from tvhelpers.data.g2_file import write_g2
 from tvhelpers.data.items import file_digest
 from tvhelpers.data.sources import FlatsSource, open_source
-from tvhelpers.data.split import split_by_product
 from tvhelpers.image import read_photo, resize
 from tvhelpers.words import describe
 
@@ -203,28 +202,6 @@ def test_converted_source_is_the_same_items(g2, tmp_path):
     (tmp_path / "out" / "items.jsonl").write_text("\n".join(lines[:-1]))
     with pytest.raises(InputError, match=r"items\.jsonl has 11 rows, pixels\.h5 12"):
         open_source(tmp_path / "out")
-
-
-@pytest.mark.parametrize("held_out", [0.02, 0.1, 0.5])
-def test_split_keeps_products_whole_and_the_share(held_out):
-    rng = np.random.default_rng(0)
-    products = [f"p{p}" for p in (rng.zipf(1.5, 4_000) % 400)]  # a few large, many small
-    held = split_by_product(products, held_out, 3)
-    assert not {p for p, out in zip(products, held) if out} & {
-        p for p, out in zip(products, held) if not out
-    }
-    assert abs(held.mean() - held_out) < 0.01
-    order = rng.permutation(len(products))
-    again = split_by_product([products[i] for i in order], held_out, 3)
-    assert np.array_equal(again, held[order])
-    assert not np.array_equal(split_by_product(products, held_out, 4), held)
-
-
-def test_split_has_two_sides():
-    for products in (["a", "b"], ["a"] * 99 + ["b"], ["b", "a", "a"]):
-        for seed in range(8):
-            assert set(split_by_product(products, 0.1, seed)) == {True, False}
-    assert not split_by_product(["a", "a"], 0.5, 0).all()
 
 
 def test_resize_pads_and_never_distorts():

@@ -16,9 +16,9 @@ pytest.importorskip("ipywidgets")
 from tvhelpers import manifest
 from tvhelpers.config import InputError, TrainConfig
 from tvhelpers.data.sources import open_source
+from tvhelpers.data.split import split_items
 from tvhelpers.records import claim_dir
 from tvhelpers.show import notebook
-from tvhelpers.train.trainer import split_items
 
 
 @pytest.fixture(autouse=True)

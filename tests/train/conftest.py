@@ -5,11 +5,12 @@ import torch
 
 from tvhelpers.config import build_config
 from tvhelpers.data.sources import open_source
+from tvhelpers.data.split import split_items
 from tvhelpers.models.base import find_base, load_part
 from tvhelpers.runtime import root_dir
 from tvhelpers.train import latents
 from tvhelpers.train.step import Trainer
-from tvhelpers.train.trainer import noise_schedule, split_items
+from tvhelpers.train.trainer import noise_schedule
 
 
 @pytest.fixture

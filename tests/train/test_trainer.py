@@ -22,7 +22,7 @@ from tvhelpers.lora import formats as adapter_names
 from tvhelpers.models.base import find_base, load_part, save_pipeline
 from tvhelpers.runtime import Interrupted, root_dir
 from tvhelpers.train.distributed import Processes
-from tvhelpers.train.trainer import split_items, train
+from tvhelpers.train.trainer import train
 
 
 def rows(path: Path) -> list[dict]:
@@ -133,18 +133,6 @@ def test_the_held_out_products_are_never_trained_on(make_trainer):
     products = {source.product_ids[i] for i in trainer.held_out}
     trained = {source.product_ids[e % trainer.cache.num_items] for e in trainer.entries}
     assert products and trained and not products & trained
-
-
-def test_at_most_so_many_items_of_a_kind_are_trained_on(settings):
-    source = open_source("flats")
-    source.captions = ["a garment"] * len(source)
-    source.attributes = [{"category": row["category"]} for row in source.attributes]
-    config = build_config(**{**settings, "data": "flats", "at_most": 3})
-    items, held_out = split_items(source, config)
-    kinds = [source.attributes[i]["category"] for i in items]
-    assert max(kinds.count(kind) for kind in kinds) == 3 and len(items) < 60
-    whole, same = split_items(source, build_config(**{**settings, "data": "flats"}))
-    assert set(items) < set(whole) and np.array_equal(held_out, same)
 
 
 def test_items_are_drawn_by_their_weights(make_trainer):

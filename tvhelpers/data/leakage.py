@@ -8,7 +8,6 @@ import numpy as np
 
 from tvhelpers.config import InputError
 from tvhelpers.data.items import Source
-from tvhelpers.runtime import seed_for
 
 HASH_BITS = 6  # two photos of one scene differ in fewer of 64 bits
 THUMB_LEVELS = 5  # and by less on average in their thumbnails; other garments, posed alike: 9
@@ -114,22 +113,6 @@ def _shared(values: Sequence, held_out: np.ndarray) -> dict[str, float]:
     both = {value for value in mine if value in rest}
     share = sum(value in both for value in mine) / len(mine)
     return {"different": len(set(mine)), "shared": len(both), "items_share": round(share, 4)}
-
-
-def thin_by_attributes(source: Source, limit: int, seed: int) -> np.ndarray:
-    """Return bool (N,), True = kept: at most `limit` items of equal attributes and caption.
-
-    Which are kept is a function of (seed, item id).
-    """
-    if limit < 1:
-        raise InputError(f"limit is {limit}; keep 1 item of equal attributes or more")
-    order = sorted(range(len(source)), key=lambda i: seed_for(seed, "thin", source.item_ids[i]))
-    keep, seen = np.zeros(len(source), bool), {}
-    for index in order:
-        row = (source.captions[index], *sorted(source.attributes[index].items()))
-        seen[row] = seen.get(row, 0) + 1
-        keep[index] = seen[row] <= limit
-    return keep
 
 
 def format_leakage(reports: dict[str, dict]) -> str:

@@ -1,10 +1,11 @@
-"""Which items are held out: whole products, never single images."""
+"""Which items are trained on and which are held out?  Whole products, never single images."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from tvhelpers.config import InputError
+from tvhelpers.config import InputError, TrainConfig
+from tvhelpers.data.items import Source
 from tvhelpers.runtime import seed_for
 
 
@@ -15,7 +16,7 @@ def split_by_product(product_ids: list[str], held_out: float, seed: int) -> np.n
     more, each side gets at least one.  The order of the rows does not matter.
     """
     if not 0 < held_out < 1:
-        raise InputError(f"held_out is {held_out}; give a share between 0 and 1")
+        raise InputError("out-of-range", f"held_out is {held_out}; give a share between 0 and 1")
     products, rows = np.unique(np.asarray(product_ids, object).astype(str), return_inverse=True)
     sizes = np.bincount(rows, minlength=len(products))
     order = sorted(range(len(products)), key=lambda p: seed_for(seed, str(products[p])))
@@ -29,3 +30,41 @@ def split_by_product(product_ids: list[str], held_out: float, seed: int) -> np.n
         smallest = min(rest, key=lambda product: sizes[product])
         held[smallest] = not held.any() or taken + sizes[smallest] / 2 < wanted
     return held[rows]
+
+
+def thin_by_attributes(source: Source, limit: int, seed: int) -> np.ndarray:
+    """Return bool (N,), True = kept: at most `limit` items of equal attributes and caption.
+
+    Which are kept is a function of (seed, item id).
+    """
+    if limit < 1:
+        raise InputError("out-of-range", f"limit is {limit}; keep 1 item of equal attributes")
+    order = sorted(range(len(source)), key=lambda i: seed_for(seed, "thin", source.item_ids[i]))
+    keep, seen = np.zeros(len(source), bool), {}
+    for index in order:
+        row = (source.captions[index], *sorted(source.attributes[index].items()))
+        seen[row] = seen.get(row, 0) + 1
+        keep[index] = seen[row] <= limit
+    return keep
+
+
+def split_items(source: Source, config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Return the numbers of (training items, held-out items) among the first `config.limit`.
+
+    They are split by product, and no item of a test split is trained on; of the held-out ones
+    `config.eval_items` are taken, spread over the source.  Raises InputError where a side is empty.
+    """
+    count = config.limit or len(source)
+    held = split_by_product(source.product_ids[:count], config.held_out, config.split_seed)
+    own = np.array([split in ("", "train") for split in source.splits[:count]])
+    if config.at_most:
+        own &= thin_by_attributes(source, config.at_most, config.split_seed)[:count]
+    train_items, held_out = np.flatnonzero(~held & own), np.flatnonzero(held)
+    if not len(train_items) or not len(held_out):
+        raise InputError(
+            "too-few-items",
+            f"{source.name} gives {len(train_items)} training and {len(held_out)} held-out items; "
+            "both are needed: give more items, of two products at least",
+        )
+    order = sorted(held_out, key=lambda item: seed_for(config.split_seed, source.item_ids[item]))
+    return train_items, np.sort(order[: config.eval_items])

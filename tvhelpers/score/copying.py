@@ -13,12 +13,12 @@ import numpy as np
 
 from tvhelpers.config import InputError, TrainConfig
 from tvhelpers.data.sources import open_source
+from tvhelpers.data.split import split_items
 from tvhelpers.score.cache import RowCache
 from tvhelpers.score.features import PixelExtractor
 from tvhelpers.score.metrics import Result
 from tvhelpers.score.pictures import batches
 from tvhelpers.score.statistics import blocks_of, wilson_interval
-from tvhelpers.train.trainer import split_items
 
 MIN_HELD_OUT = 20
 LIMITS = (0.01, 0.05)  # shares of held-out pictures that lie within a limit; the first is headline

@@ -16,6 +16,7 @@ from tvhelpers.config import PRESETS, InputError, TrainConfig, build_config
 from tvhelpers.data.caption_parsing import parse_caption
 from tvhelpers.data.items import Part, Source
 from tvhelpers.data.sources import FlatsSource, open_source
+from tvhelpers.data.split import split_items
 from tvhelpers.lora.formats import adapter_file
 from tvhelpers.models.base import find_base
 from tvhelpers.models.baseline import find_classes
@@ -24,7 +25,6 @@ from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import generate
 from tvhelpers.score.colour import EXAMPLES, name_colour
 from tvhelpers.score.copying import MIN_HELD_OUT
-from tvhelpers.train.trainer import split_items
 
 Outcome = TypeVar("Outcome")
 SHIPPED_DATA = "flats-new-season"  # what mini's own adapter was trained on

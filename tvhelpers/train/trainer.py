@@ -7,16 +7,14 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from tvhelpers import manifest
 from tvhelpers.config import InputError, TrainConfig, to_dict
 from tvhelpers.data.caption_files import with_captions
 from tvhelpers.data.items import Source
-from tvhelpers.data.leakage import thin_by_attributes
 from tvhelpers.data.sources import open_source
-from tvhelpers.data.split import split_by_product
+from tvhelpers.data.split import split_items
 from tvhelpers.files import locked, make_dir
 from tvhelpers.lora.adapter import check_adapter, kohya_path, save_adapter
 from tvhelpers.models.base import (
@@ -208,24 +206,6 @@ def is_finished(run_dir: Path, method: str) -> bool:
     """Return whether a run has its result, and what it trained is still there."""
     trained = "adapter.safetensors" if method == "lora" else "pipeline"
     return (run_dir / "result.json").exists() and (run_dir / trained).exists()
-
-
-def split_items(source, config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Return (training items, held-out items) among the first `limit`: by product, and no item of a
-    test split; of the held-out ones `eval_items`, spread over the source."""
-    count = config.limit or len(source)
-    held = split_by_product(source.product_ids[:count], config.held_out, config.split_seed)
-    own = np.array([split in ("", "train") for split in source.splits[:count]])
-    if config.at_most:
-        own &= thin_by_attributes(source, config.at_most, config.split_seed)[:count]
-    train_items, held_out = np.flatnonzero(~held & own), np.flatnonzero(held)
-    if not len(train_items) or not len(held_out):
-        raise InputError(
-            f"{source.name} gives {len(train_items)} training and {len(held_out)} held-out items; "
-            "both are needed: give more items, of two products at least"
-        )
-    order = sorted(held_out, key=lambda item: seed_for(config.split_seed, source.item_ids[item]))
-    return train_items, np.sort(order[: config.eval_items])
 
 
 def _about(trainer: Trainer, base: BaseLocation, digest: str, fingerprint: str) -> dict:
