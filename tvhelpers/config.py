@@ -44,6 +44,7 @@ class TrainConfig:
     """Settings of one training; `PRESETS` holds rows of differences from these defaults."""
 
     # What is trained
+    preset: str = ""  # the row of `PRESETS` that the settings began from; "" = none
     method: str = (
         "lora"  # lora: adapter | baseline: all of the UNet, no language | full: all of the UNet
     )
@@ -271,13 +272,20 @@ def build_config(preset: str = "default", **changes) -> TrainConfig:
 
     Raises InputError for an unknown preset or key, or a value of the wrong type or range.
     """
+    return from_settings(TrainConfig, {**preset_row(preset, **changes), "preset": preset})
+
+
+def preset_row(preset: str, **changes) -> dict:
+    """Return what the preset sets for the method of `changes`, or its own, and `changes`.
+
+    Raises InputError for an unknown preset.
+    """
     if preset not in PRESETS:
         raise InputError(f"unknown preset {preset!r}; choose one of {', '.join(PRESETS)}")
     row = {**PRESETS[preset]}
     own = row.pop("lora", {})
     method = {**row, **changes}.get("method", "lora")
-    row |= (own if method == "lora" else {}) | changes
-    return from_settings(TrainConfig, row)
+    return row | (own if method == "lora" else {}) | changes
 
 
 def from_settings(kind: type, row: dict):
@@ -285,11 +293,19 @@ def from_settings(kind: type, row: dict):
 
     Raises InputError for an unknown key, or a value of the wrong type or range.
     """
+    return kind(**typed_settings(kind, row))
+
+
+def typed_settings(kind: type, row: dict) -> dict:
+    """Return `row`, text converted to the type of the field of `kind` that it is for.
+
+    Raises InputError for an unknown key, or a value of the wrong type.
+    """
     types = typing.get_type_hints(kind)
     unknown = sorted(set(row) - set(types))
     if unknown:
         raise InputError(f"unknown key {unknown[0]!r}; the keys are {', '.join(types)}")
-    return kind(**{key: _convert(key, value, types[key]) for key, value in row.items()})
+    return {key: _convert(key, value, types[key]) for key, value in row.items()}
 
 
 def parse_settings(pairs: list[str]) -> dict[str, str]:

@@ -18,8 +18,9 @@ from tvhelpers.cli import clip as cli_clip
 from tvhelpers.cli import data as cli_data
 from tvhelpers.cli import score as cli_score
 from tvhelpers.cli import study as cli_study
-from tvhelpers.config import DEVICES, METHODS, PRESETS, InputError, build_config, parse_settings
+from tvhelpers.config import DEVICES, METHODS, PRESETS, InputError, parse_settings
 from tvhelpers.runtime import show_log
+from tvhelpers.train.resume import run_config
 
 GROUPS = {  # of verbs, such as `data inspect`
     "data": (cli_data, "Look into data, convert and report on it."),
@@ -172,9 +173,7 @@ def _add_train(verbs) -> None:
         "--data", required=True, metavar="SOURCE", help="a name in data_manifest.yaml, or a folder"
     )
     verb.add_argument("--out", required=True, type=Path, metavar="RUN")
-    verb.add_argument(
-        "--preset", default="default", help=f"{', '.join(PRESETS)} (default: default)"
-    )
+    verb.add_argument("--preset", default="", help=f"{', '.join(PRESETS)} (default: default)")
     verb.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="any field of TrainConfig"
     )
@@ -183,10 +182,11 @@ def _add_train(verbs) -> None:
 def run_train(options) -> dict:
     """Train, and return the result."""
     settings = parse_settings(options.set)
-    clash = {"method", "data"} & set(settings)
+    clash = {"method", "data", "preset"} & set(settings)
     if clash:
         raise InputError(f"{min(clash)} has an argument of its own; do not give it with --set")
-    config = build_config(options.preset, method=options.method, data=options.data, **settings)
+    given = {"method": options.method, "data": options.data, **settings}
+    config = run_config(options.out, options.preset, **given)
     from tvhelpers.train.trainer import train
 
     result = train(config, options.out)

@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from tvhelpers import manifest
-from tvhelpers.config import PRESETS, InputError, TrainConfig, build_config
+from tvhelpers.config import PRESETS, InputError, TrainConfig
 from tvhelpers.data.caption_parsing import parse_caption
 from tvhelpers.data.items import Part, Source
 from tvhelpers.data.sources import FlatsSource, open_source
@@ -25,6 +25,7 @@ from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import generate
 from tvhelpers.score.colour import EXAMPLES, name_colour
 from tvhelpers.score.copying import MIN_HELD_OUT
+from tvhelpers.train.resume import run_config
 
 Outcome = TypeVar("Outcome")
 SHIPPED_DATA = "flats-new-season"  # what mini's own adapter was trained on
@@ -241,15 +242,16 @@ class Settings:
             with contextlib.suppress(TakenError):
                 return work(self.run_dir(name if number == 1 else f"{name}-{number}"))
 
-    def train_config(self, **changes) -> TrainConfig:
-        """Return the preset's training config on this base and data, with `changes`.
+    def train_config(self, name: str = "lora", **changes) -> TrainConfig:
+        """Return the config of run NAME: the preset's on this base and data, with `changes`, or
+        what the run was begun with.
 
         Of data with more items than samples are drawn, that many are used, unmirrored: each would
         be seen once at most, and all are encoded first.  Prints so.
         """
         own = {"base": self.base, "data": self.data}
         own |= {"mirror": str(self.root / "runs")} if self.place else {}
-        config = build_config(self.preset, **{**own, **changes})
+        config = run_config(self.train_dir(name), self.preset, **{**own, **changes})
         drawn = config.steps * config.batch_size * config.accumulate
         items = len(open_source(self.data))
         if config.limit or config.epochs or items <= drawn:

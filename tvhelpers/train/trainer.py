@@ -38,19 +38,9 @@ from tvhelpers.train.latents import LatentCache, open_cache
 from tvhelpers.train.log import RunLog
 from tvhelpers.train.loop import Loop
 from tvhelpers.train.mirror import Mirror
+from tvhelpers.train.resume import MAY_DIFFER
 from tvhelpers.train.schedule import scheduler_changes
 from tvhelpers.train.step import Trainer
-
-UNNAMED = ("device", "data", "base", "captions", "mirror", "text_encoder")  # or is in the digests
-MEANS = (  # not what is trained
-    "gradient_checkpointing",
-    "channels_last",
-    "compile",
-    "memory_gb",
-    "checkpoint_minutes",
-    "checkpoint_steps",
-    "keep_checkpoints",
-)
 
 
 def train(
@@ -179,7 +169,7 @@ def _claim(run_dir: Path, request: dict, mirror: Mirror | None) -> None:
     """Make `run_dir` the folder of this training, brought back from its mirror where it is empty;
     raises InputError where either holds another training."""
     claim = {"what": "training", "marker": "config.json"}
-    claim["ignore"] = (*UNNAMED, *MEANS)
+    claim["ignore"] = MAY_DIFFER
     if mirror:
         mirror.restore(lambda folder: check_claim(folder, request, **claim))
     claim_dir(run_dir, request, **claim)

@@ -1,0 +1,88 @@
+"""Where the user gave no value, the folder's wins: with which settings a training goes on."""
+
+import pytest
+
+from tvhelpers import config as config_module
+from tvhelpers.config import PRESETS, build_config, to_dict
+from tvhelpers.records import check_claim, write_json
+from tvhelpers.train.resume import MAY_DIFFER, run_config
+
+
+@pytest.fixture
+def begin(tmp_path):
+    """Return a function that begins a training, as far as its folder tells, and returns it."""
+
+    def begin(folder="run", without=(), **settings):
+        run = tmp_path / folder
+        (run / "checkpoints").mkdir(parents=True)
+        record = to_dict(build_config(**settings)) | {"base_digest": "b", "data_fingerprint": "d"}
+        write_json(
+            run / "config.json", {key: record[key] for key in record if key not in {*without}}
+        )
+        return run
+
+    return begin
+
+
+def taken(run, config) -> list[str]:
+    """Return which settings make the folder another training's."""
+    request = {**to_dict(config), "base_digest": "b", "data_fingerprint": "d"}
+    try:
+        check_claim(run, request, "training", "config.json", MAY_DIFFER)
+    except config_module.InputError as error:
+        return str(error).partition("different: ")[2].partition(")")[0].split(", ")
+    return []
+
+
+def test_a_changed_default_or_preset_row_leaves_a_begun_training_as_it_is(begin, monkeypatch):
+    named, unnamed = begin("named", preset="t4"), begin("unnamed", rank=5)
+    monkeypatch.setitem(PRESETS, "t4", {**PRESETS["t4"], "batch_size": 2, "flip": False})
+    monkeypatch.setitem(PRESETS, "default", {"steps": 9, "rank": 3})
+    for preset in ("", "t4"):
+        config = run_config(named, preset, method="lora")
+        assert (config.batch_size, config.flip, config.preset) == (4, True, "t4")
+        assert taken(named, config) == []
+    config = run_config(unnamed, method="lora")
+    assert (config.steps, config.rank) == (500, 5) and taken(unnamed, config) == []
+    new = run_config(unnamed.with_name("new"), "t4")
+    assert (new.batch_size, new.flip) == (2, False)
+
+
+def test_a_value_that_is_given_makes_it_another_training(begin):
+    run = begin(rank=5, steps=7)
+    assert taken(run, run_config(run, rank="6")) == ["rank", "steps"]
+    assert taken(run, run_config(run, rank="5")) == []
+    assert "method" in taken(run, run_config(run, method="full"))
+
+
+def test_another_preset_is_another_training(begin):
+    run = begin(preset="t4")
+    assert taken(run, run_config(run, "a100")) == ["accumulate", "batch_size", "dtype"]
+    assert "steps" in taken(run, run_config(run, "default"))
+
+
+def test_a_folder_that_names_no_preset_goes_on_with_the_one_that_fits(begin, monkeypatch):
+    run = begin(preset="t4", without=["preset"])
+    monkeypatch.setitem(PRESETS, "default", {"eval_steps": 50})
+    assert taken(run, run_config(run, "t4")) == []
+    assert "batch_size" in taken(run, run_config(run, "a100"))
+    assert taken(run, run_config(run)) == []  # that no preset is named says nothing of it
+
+
+def test_what_is_of_the_machine_is_of_the_call(begin):
+    run = begin(device="cpu", memory_gb=3.0, checkpoint_steps=7)
+    config = run_config(run, mirror="gone", checkpoint_steps=9)
+    assert (config.device, config.memory_gb, config.mirror) == ("auto", 0, "gone")
+    assert config.checkpoint_steps == 9 and run_config(run).checkpoint_steps == 7
+
+
+def test_a_run_that_only_its_mirror_has_goes_on_with_its_settings(begin, tmp_path):
+    begin("drive/run", rank=5)
+    assert run_config(tmp_path / "new" / "run", mirror=str(tmp_path / "drive")).rank == 5
+    assert run_config(tmp_path / "new" / "run").rank == 8
+
+
+def test_a_claim_that_came_to_nothing_gives_way(begin):
+    run = begin(rank=5)
+    (run / "checkpoints").rmdir()
+    assert run_config(run).rank == 8
