@@ -1,9 +1,7 @@
-"""Every setting of a training, its default, and the presets.  Standard library only."""
+"""Which settings does a training have, and what may each be?  Standard library only."""
 
-from __future__ import annotations
-
+import contextlib
 import dataclasses
-import typing
 from dataclasses import dataclass
 
 
@@ -28,14 +26,30 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__
 
 
-METHODS = ("lora", "baseline", "full")
-DEVICES = ("auto", "cpu", "cuda")
-DTYPES = ("auto", "float32", "bfloat16", "float16")
-STARTS = ("base", "deaf", "scratch")
-TARGETS = ("attention", "attention+ff", "attention+ff+conv")
-SCHEDULES = ("constant", "cosine")
-PREDICTIONS = ("", "epsilon", "v_prediction")
-OPTIMIZERS = ("adamw", "adam", "adamw8bit")
+# What a setting may be; a comment with | below says in the same order what each means.
+CHOICES = {
+    "method": ("lora", "baseline", "full"),
+    "start": ("base", "deaf", "scratch"),
+    "targets": ("attention", "attention+ff", "attention+ff+conv"),
+    "prediction": ("", "epsilon", "v_prediction"),
+    "optimizer": ("adamw", "adam", "adamw8bit"),
+    "schedule": ("constant", "cosine"),
+    "device": ("auto", "cpu", "cuda"),
+    "dtype": ("auto", "float32", "bfloat16", "float16"),
+}
+RANGES = {  # the least and the most of a number
+    "batch_size accumulate keep_checkpoints eval_items": (1, 2**31),
+    "rank": (1, 1024),
+    "text_rank": (0, 1024),
+    "alpha epochs at_most limit seed split_seed warmup_steps checkpoint_steps eval_steps "
+    "resolution": (0, 2**53),
+    "min_snr_gamma weight_decay checkpoint_minutes memory_gb text_learning_rate background_weight "
+    "skin_weight garment_weight": (0, 1e9),
+    "learning_rate max_grad_norm": (1e-12, 1e9),
+    "caption_dropout": (0, 1),
+    "ema_decay": (0, 0.99999),
+    "held_out": (0.001, 0.5),
+}
 REGION_WEIGHTS = ("background_weight", "skin_weight", "garment_weight")
 
 
@@ -45,17 +59,15 @@ class TrainConfig:
 
     # What is trained
     preset: str = ""  # the row of `PRESETS` that the settings began from; "" = none
-    method: str = (
-        "lora"  # lora: adapter | baseline: all of the UNet, no language | full: all of the UNet
-    )
+    method: str = "lora"  # an adapter | all of the UNet, no language | all of the UNet
     base: str = "mini"  # name in data_manifest.yaml, folder, or hub id
     data: str = ""  # name in data_manifest.yaml, or folder
     captions: str = ""  # a file of `data captions` instead of the data's own; "" = its own
     text_encoder: str = ""  # a CLIP (of `clip tune`, say) whose text encoder it hears; "" = base's
-    start: str = "base"  # baseline, full: base | deaf (cross-attention at random) | scratch (all)
+    start: str = "base"  # the base as it is | its cross-attention at random | all at random
     classes: str = ""  # baseline: its classes' attributes, such as category,colour; "" = none
     rank: int = 8  # LoRA rank
-    targets: str = "attention"  # layers with LoRA: attention | attention+ff | attention+ff+conv
+    targets: str = "attention"  # which layers get LoRA
     alpha: int = 0  # LoRA scale is alpha / rank; 0 = as rank, scale 1
     dora: bool = False  # learn the norms of the weights apart too (Liu et al. 2024)
     text_rank: int = 0  # LoRA rank in the text encoder; 0 = it stays as it is
@@ -79,97 +91,63 @@ class TrainConfig:
     # The objective
     caption_dropout: float = 0.1  # share of captions replaced by the empty prompt
     min_snr_gamma: float = 5.0  # Min-SNR weighting (Hang et al. 2023); 0 = plain MSE
-    prediction: str = ""  # what the UNet predicts: epsilon | v_prediction; "" = as the base
+    prediction: str = ""  # what the UNet predicts; "" = as the base
     zero_terminal_snr: bool = False  # the last timestep is pure noise (Lin et al. 2024)
     garment_weight: float = 1.0  # of the garment's pixels in a sample's loss, by the data's masks
     skin_weight: float = 1.0  # of hair, face, arms and legs
-    background_weight: float = 1.0
+    background_weight: float = 1.0  # of all else
 
     # The optimizer
-    optimizer: str = "adamw"  # adamw | adam | adamw8bit (needs bitsandbytes)
-    learning_rate: float = 1e-3
+    optimizer: str = "adamw"  # AdamW | Adam | AdamW with 8-bit states (needs bitsandbytes)
+    learning_rate: float = 1e-3  # after the warm-up
     text_learning_rate: float = 0.0  # of the text encoder; 0 = as learning_rate
-    schedule: str = "cosine"  # after the warm-up: constant | cosine (to zero at the last step)
-    warmup_steps: int = 20
-    weight_decay: float = 0.01
+    schedule: str = "cosine"  # of the learning rate after the warm-up; cosine ends at 0
+    warmup_steps: int = 20  # in which the learning rate rises from 0
+    weight_decay: float = 0.01  # of AdamW
     max_grad_norm: float = 1.0  # of all trained weights together
-    ema_decay: float = (
-        0.0  # exponential moving average of the trained weights, which is what is kept; 0 = none
-    )
+    ema_decay: float = 0.0  # moving average of the trained weights, which is kept; 0 = none
 
     # Checkpoints, logs, evaluation
     checkpoint_steps: int = 100  # 0 = never by steps
     checkpoint_minutes: float = 5.0  # that a kill can cost; 0 = none by time
-    keep_checkpoints: int = 2
+    keep_checkpoints: int = 2  # the newest ones
     mirror: str = ""  # folder for copies of the newest checkpoint and the result, as on a Drive
-    eval_steps: int = (
-        100  # fixed-noise loss every so many steps, at the start and end too; 0 = never
-    )
+    eval_steps: int = 100  # fixed-noise loss every so often, at start and end too; 0 = never
     eval_items: int = 256  # held-out items in the fixed-noise loss
 
     # Where and how
-    seed: int = 0
-    device: str = "auto"  # auto | cpu | cuda
-    dtype: str = "auto"  # of the frozen base: auto | float32 | bfloat16 | float16
+    seed: int = 0  # of everything random in the training
+    device: str = "auto"  # auto = a GPU where there is one
+    dtype: str = "auto"  # of the frozen base; auto = what the device computes well
     gradient_checkpointing: bool = False  # less memory, a third more computing, the same losses
     channels_last: bool = False  # the other order of the convolutions' weights; slower on a CPU
     compile: bool = False  # torch.compile the UNet
 
     def __post_init__(self):
-        _check_choice("method", self.method, METHODS)
-        _check_choice("device", self.device, DEVICES)
-        _check_choice("dtype", self.dtype, DTYPES)
-        _check_choice("targets", self.targets, TARGETS)
-        _check_choice("schedule", self.schedule, SCHEDULES)
-        _check_choice("start", self.start, STARTS)
-        _check_choice("prediction", self.prediction, PREDICTIONS)
-        _check_choice("optimizer", self.optimizer, OPTIMIZERS)
-        for key in ("batch_size", "accumulate", "keep_checkpoints", "eval_items"):
-            _check_range(key, getattr(self, key), 1, 2**31)
-        _check_range("rank", self.rank, 1, 1024)
-        _check_range("text_rank", self.text_rank, 0, 1024)
-        for key in (
-            "alpha",
-            "epochs",
-            "at_most",
-            "limit",
-            "seed",
-            "split_seed",
-            "warmup_steps",
-            "checkpoint_steps",
-            "eval_steps",
-            "resolution",
-        ):
-            _check_range(key, getattr(self, key), 0, 2**53)
-        _check_range("steps", self.steps, 0 if self.epochs else 1, 2**31)
-        for key in (
-            "min_snr_gamma",
-            "weight_decay",
-            "checkpoint_minutes",
-            "memory_gb",
-            "text_learning_rate",
-            *REGION_WEIGHTS,
-        ):
-            _check_range(key, getattr(self, key), 0, 1e9)
+        _check(self, CHOICES, {**RANGES, "steps": (0 if self.epochs else 1, 2**31)})
         if not any(self.region_weights):
-            raise InputError(f"{', '.join(REGION_WEIGHTS)} are all 0; give one of them more")
-        for key in ("learning_rate", "max_grad_norm"):
-            _check_range(key, getattr(self, key), 1e-12, 1e9)
-        _check_range("caption_dropout", self.caption_dropout, 0, 1)
-        _check_range("ema_decay", self.ema_decay, 0, 0.99999)
-        _check_range("held_out", self.held_out, 0.001, 0.5)
-        if self.classes and self.method != "baseline":
-            raise InputError(f"classes are for method baseline, not for {self.method}")
-        for key in ("dora", "text_rank"):
-            if getattr(self, key) and self.method != "lora":
-                raise InputError(f"{key} is for method lora, not for {self.method}")
+            raise InputError(
+                "out-of-range", f"{', '.join(REGION_WEIGHTS)} are all 0; give one of them more"
+            )
+        for key, method in (("classes", "baseline"), ("dora", "lora"), ("text_rank", "lora")):
+            if getattr(self, key) and self.method != method:
+                raise InputError(
+                    "not-for-method", f"{key} is for method {method}, not for {self.method}"
+                )
         if self.text_learning_rate and not self.text_rank:
-            raise InputError("text_learning_rate is for text_rank above 0: give both, or neither")
+            raise InputError(
+                "not-for-method",
+                "text_learning_rate is for text_rank above 0: give both, or neither",
+            )
         if self.start != "base" and self.method == "lora":
-            raise InputError(f"start {self.start!r} is for baseline and full: LoRA needs a base")
+            raise InputError(
+                "not-for-method",
+                f"start {self.start!r} is for baseline and full: LoRA needs a base",
+            )
         if self.resolution % 8:
             raise InputError(
-                f"resolution is {self.resolution}; give a multiple of 8, or 0 for the base's own"
+                "out-of-range",
+                f"resolution is {self.resolution}; give a multiple of 8, or 0 for the base's own",
             )
 
     @property
@@ -183,48 +161,37 @@ class TrainConfig:
         return len(set(self.region_weights)) > 1
 
 
+CLIP_CHOICES = {"method": ("lora", "full"), "positives": ("fits", "own")}
+CLIP_RANGES = {"steps batch_size micro_batch rank eval_steps": (1, 2**31), "forgotten": (0, 1)}
+
+
 @dataclass(frozen=True)
 class ClipTuning:
-    """Settings of a CLIP's tuning.
+    """Settings of a CLIP's tuning."""
 
-    `positives`: "fits", every caption that is true of a picture, or "own", its own alone (the naive
-    recipe).  `micro_batch` is how many pairs are in memory at once.  `forgotten` is the share of
-    a kept source's pictures that may be named worse than before.
-    """
-
-    method: str = "lora"
-    positives: str = "fits"
-    steps: int = 300
-    batch_size: int = 128
-    micro_batch: int = 64
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.05
-    rank: int = 16
-    eval_steps: int = 25
+    method: str = "lora"  # train an adapter, which is folded in | all weights
+    positives: str = "fits"  # every caption that is true of an image | its own (the naive recipe)
+    steps: int = 300  # optimizer steps at most
+    batch_size: int = 128  # pairs that are told apart from each other
+    micro_batch: int = 64  # pairs in memory at once
+    learning_rate: float = 1e-3  # after the warm-up
+    weight_decay: float = 0.05  # of AdamW
+    rank: int = 16  # LoRA rank
+    eval_steps: int = 25  # held-out loss every so many steps
     patience: int = 4  # evaluations without a better one, then it stops; 0 = never, the last counts
     share: float = -1.0  # of the way from the weights before, 0..1; -1 = least held-out loss
-    forgotten: float = 0.01
-    seed: int = 0
+    forgotten: float = 0.01  # share of a kept source's images that may be named worse than before
+    seed: int = 0  # of everything random in the tuning
 
     def __post_init__(self) -> None:
-        _check_choice("method", self.method, ("lora", "full"))
-        _check_choice("positives", self.positives, ("fits", "own"))
-        if min(self.steps, self.batch_size, self.micro_batch, self.rank, self.eval_steps) < 1:
-            raise InputError("steps, batch sizes, rank and eval_steps are 1 or more")
-        if self.share != -1:
-            _check_range("share", self.share, 0, 1)
-        _check_range("forgotten", self.forgotten, 0, 1)
+        share = {} if self.share == -1 else {"share": (0, 1)}
+        _check(self, CLIP_CHOICES, CLIP_RANGES | share)
 
 
 SD15 = dict(  # what the presets of all GPUs share
-    base="sd15",
-    resolution=512,
-    steps=2000,
-    learning_rate=1e-5,
+    base="sd15", resolution=512, steps=2000, learning_rate=1e-5, warmup_steps=100, eval_items=64,
     lora=dict(rank=16, learning_rate=1e-4),
-    warmup_steps=100,
-    eval_items=64,
-)
+)  # fmt: skip
 
 # A preset is one row that holds only its differences from the defaults; "lora" are those of that
 # method alone: an adapter takes ten times the learning rate of the weights that it is added to.
@@ -234,37 +201,22 @@ PRESETS: dict[str, dict] = {
         steps=20, batch_size=4, rank=4, limit=64, eval_items=8, eval_steps=10, checkpoint_steps=10
     ),
     "cpu": dict(
-        steps=1000,
-        min_snr_gamma=0.0,
+        steps=1000, min_snr_gamma=0.0,
         lora=dict(rank=16, targets="attention+ff+conv", learning_rate=3e-3),
     ),
     "t4": SD15 | dict(batch_size=4, accumulate=4, dtype="float16"),
     "l4": SD15 | dict(batch_size=8, accumulate=2, dtype="bfloat16"),
     "a100": SD15 | dict(dtype="bfloat16"),
-    "h100": SD15
-    | dict(
-        batch_size=64,
-        steps=1000,
-        learning_rate=2e-5,
+    "h100": SD15 | dict(
+        batch_size=64, steps=1000, learning_rate=2e-5, warmup_steps=50, dtype="bfloat16",
         lora=dict(rank=16, learning_rate=2e-4),
-        warmup_steps=50,
-        dtype="bfloat16",
     ),
     "paper": dict(  # what the work that this grew from trained
-        method="full",
-        base="sd14",
-        resolution=512,
-        epochs=5,
-        batch_size=8,
-        flip=False,
-        caption_dropout=0.0,
-        min_snr_gamma=0.0,
-        learning_rate=5e-5,
-        schedule="constant",
-        warmup_steps=0,
-        dtype="float32",
+        method="full", base="sd14", resolution=512, epochs=5, batch_size=8, flip=False,
+        caption_dropout=0.0, min_snr_gamma=0.0, learning_rate=5e-5, schedule="constant",
+        warmup_steps=0, dtype="float32",
     ),
-}
+}  # fmt: skip
 
 
 def build_config(preset: str = "default", **changes) -> TrainConfig:
@@ -280,8 +232,7 @@ def preset_row(preset: str, **changes) -> dict:
 
     Raises InputError for an unknown preset.
     """
-    if preset not in PRESETS:
-        raise InputError(f"unknown preset {preset!r}; choose one of {', '.join(PRESETS)}")
+    _check_choice("preset", preset, PRESETS)
     row = {**PRESETS[preset]}
     own = row.pop("lora", {})
     method = {**row, **changes}.get("method", "lora")
@@ -301,10 +252,12 @@ def typed_settings(kind: type, row: dict) -> dict:
 
     Raises InputError for an unknown key, or a value of the wrong type.
     """
-    types = typing.get_type_hints(kind)
+    types = {field.name: field.type for field in dataclasses.fields(kind)}
     unknown = sorted(set(row) - set(types))
     if unknown:
-        raise InputError(f"unknown key {unknown[0]!r}; the keys are {', '.join(types)}")
+        raise InputError(
+            "unknown-key", f"unknown key {unknown[0]!r}; the keys are {', '.join(types)}"
+        )
     return {key: _convert(key, value, types[key]) for key, value in row.items()}
 
 
@@ -317,45 +270,47 @@ def parse_settings(pairs: list[str]) -> dict[str, str]:
     for pair in pairs:
         key, sign, value = pair.partition("=")
         if not sign or not key:
-            raise InputError(f"--set takes KEY=VALUE, not {pair!r}")
+            raise InputError("usage", f"--set takes KEY=VALUE, not {pair!r}")
         if key in settings:
-            raise InputError(f"--set gives {key!r} twice; give it once")
+            raise InputError("given-twice", f"--set gives {key!r} twice; give it once")
         settings[key] = value
     return settings
-
-
-def _convert(key: str, value, kind: type):
-    """Return `value` as `kind`; text is parsed, and an int is taken where a float is asked."""
-    if isinstance(value, str) and kind is not str:
-        value = _parse(key, value, kind)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if type(value) is not kind:
-        raise InputError(f"{key} takes {kind.__name__}, not {value!r}")
-    return value
-
-
-def _parse(key: str, text: str, kind: type):
-    if kind is bool:
-        if text.lower() in ("true", "false", "1", "0"):
-            return text.lower() in ("true", "1")
-        raise InputError(f"{key} takes true or false, not {text!r}")
-    try:
-        return kind(text)
-    except ValueError:
-        raise InputError(f"{key} takes {kind.__name__}, not {text!r}") from None
-
-
-def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise InputError(f"unknown {key} {value!r}; choose one of {', '.join(choices)}")
-
-
-def _check_range(key: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:  # also false for NaN
-        raise InputError(f"{key} is {value:g}; give a value from {low:g} to {high:g}")
 
 
 def to_dict(config: TrainConfig) -> dict:
     """Return the config as a plain dict, in the order of its fields."""
     return dataclasses.asdict(config)
+
+
+def _convert(key: str, value, kind: type):
+    """Return `value` as `kind`; text is parsed, and an int is taken where a float is asked."""
+    seen = value
+    if isinstance(value, str) and kind is bool:
+        value = {"true": True, "1": True, "false": False, "0": False}.get(value.lower())
+    elif (isinstance(value, str) and kind is not str) or (type(value) is int and kind is float):
+        with contextlib.suppress(ValueError, OverflowError):
+            value = kind(value)
+    if type(value) is not kind:
+        wanted = "true or false" if kind is bool else kind.__name__
+        raise InputError("wrong-type", f"{key} takes {wanted}, not {seen!r}")
+    return value
+
+
+def _check(settings, choices: dict[str, tuple], ranges: dict[str, tuple]) -> None:
+    """Raise InputError for the first setting that is no choice of its key, or out of its range."""
+    for key, words in choices.items():
+        _check_choice(key, getattr(settings, key), words)
+    for keys, (low, high) in ranges.items():
+        for key in keys.split():
+            value = getattr(settings, key)
+            if not low <= value <= high:  # also for NaN
+                raise InputError(
+                    "out-of-range", f"{key} is {value:g}; give a value from {low:g} to {high:g}"
+                )
+
+
+def _check_choice(key: str, value: str, choices) -> None:
+    if value not in choices:
+        raise InputError(
+            "unknown-choice", f"unknown {key} {value!r}; choose one of {', '.join(choices)}"
+        )
