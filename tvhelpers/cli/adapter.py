@@ -1,37 +1,34 @@
-"""The verbs of `python -m tvhelpers adapter`: each is thin over one function."""
+"""The verbs of `adapter`: what an adapter's file holds, and which others are made of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
+from tvhelpers.cli.options import BASE, REQUIRED, add_verbs, option
 from tvhelpers.config import InputError
 
+FILE = option("file FILE", Path, text="adapter, its run, or shipped")
+OUT = option("--out OUT", Path, REQUIRED)
+HALF = option("--half", bool, False, "store fp16: half the size")
+TO = option("--to", str, REQUIRED, "diffusers or kohya")
+BY = option("--by FACTOR", float, REQUIRED)
+STRENGTH = option("--strength", float, 1.0, "times the adapter")
+BLEND = (
+    option("files FILE", Path, nargs="+"),
+    option("--weights W,W", str, REQUIRED, "one for each file: 0.6,0.4"),
+    option("--rank", int, 0, "bring each layer to it at most", "exact sum"),
+)
 
-def add_verbs(add: Callable) -> None:
-    """Add the verbs of `adapter`; `add(name, run, text)` returns the parser of one."""
-    show = add("show", run_show, "Say what an adapter's file holds.")
-    show.add_argument("file", type=Path, metavar="FILE")
-    convert = add("convert", run_convert, "Write an adapter under other names.")
-    convert.add_argument("file", type=Path, metavar="FILE")
-    convert.add_argument("--to", required=True, help="diffusers or kohya")
-    scale = add("scale", run_scale, "Make an adapter stronger or weaker.")
-    scale.add_argument("file", type=Path, metavar="FILE")
-    scale.add_argument("--by", required=True, type=float, metavar="FACTOR")
-    blend = add("blend", run_blend, "Add adapters up, each with a weight.")
-    blend.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    blend.add_argument("--weights", required=True, metavar="W,W", help="one for each file: 0.6,0.4")
-    blend.add_argument(
-        "--rank", type=int, default=0, help="bring each layer to it at most (default: exact sum)"
-    )
-    merge = add("merge", run_merge, "Fold an adapter into its base: a pipeline folder.")
-    merge.add_argument("file", type=Path, metavar="FILE")
-    merge.add_argument("--base", default="mini", help="mini, sd15, a folder, or a hub id")
-    merge.add_argument("--strength", type=float, default=1.0, help="times the adapter (default: 1)")
-    for verb in (convert, scale, blend, merge):
-        verb.add_argument("--out", required=True, type=Path, metavar="OUT")
-    for verb in (convert, merge):
-        verb.add_argument("--half", action="store_true", help="store fp16: half the size")
+
+def declare(parser) -> None:
+    """Add the verbs of `adapter`."""
+    add = add_verbs(parser)
+    add("show", run_show, "Say what an adapter's file holds.", FILE)
+    add("convert", run_convert, "Write an adapter under other names.", FILE, TO, OUT, HALF)
+    add("scale", run_scale, "Make an adapter stronger or weaker.", FILE, BY, OUT)
+    add("blend", run_blend, "Add adapters up, each with a weight.", *BLEND, OUT)
+    text = "Fold an adapter into its base: a pipeline folder."
+    add("merge", run_merge, text, FILE, BASE, STRENGTH, OUT, HALF)
 
 
 def run_show(options) -> dict:

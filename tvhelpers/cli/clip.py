@@ -1,35 +1,35 @@
-"""The verbs of `python -m tvhelpers clip`: each is thin over one function."""
+"""The verb `clip tune`: which CLIP is tuned, and on what."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-from tvhelpers.config import DEVICES, ClipTuning, from_settings, parse_settings
+from tvhelpers.cli.options import DEVICE, REQUIRED, SET, add_verbs, option
+from tvhelpers.cli.settings import settings_help
+from tvhelpers.config import CLIP_CHOICES, ClipTuning, from_settings, parse_settings
 
-
-def add_verbs(add: Callable) -> None:
-    """Add the verbs of `clip`; `add(name, run, text)` returns the parser of one."""
-    tune = add(
-        "tune", run_tune, "Fine-tune a CLIP on captioned pictures; the same command goes on."
-    )
-    tune.add_argument("--data", required=True, metavar="SOURCE")
-    tune.add_argument("--out", required=True, type=Path, metavar="DIR")
-    tune.add_argument("--clip", default="mini", help="mini, a folder or a hub id (default: mini)")
-    tune.add_argument(
-        "--keep",
-        metavar="SOURCE",
-        help="pictures that must not be forgotten: trained on too, and forgotten=0.01 is how much "
+TUNE = (
+    option("--data SOURCE", str, REQUIRED, "a name in data_manifest.yaml, or a folder"),
+    option("--out DIR", Path, REQUIRED, "folder of the tuned CLIP"),
+    option("--clip", str, "mini", "mini, a folder or a hub id"),
+    option(
+        "--keep SOURCE",
+        text="pictures that must not be forgotten: trained on too, and forgotten=0.01 is how much "
         "worse they may be named afterwards",
+    ),
+    SET,
+    DEVICE,
+)
+
+
+def declare(parser) -> None:
+    """Add the verb of `clip`, and the settings to its help."""
+    text = "Fine-tune a CLIP on captioned pictures; the same command goes on."
+    tune = add_verbs(parser)("tune", run_tune, text, *TUNE)
+    tune.appendix = lambda: (
+        settings_help(ClipTuning, CLIP_CHOICES)
+        + "the naive recipe: --set method=full --set positives=own --set batch_size=8\n"
     )
-    tune.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="any field of ClipTuning; the naive recipe is method=full positives=own batch_size=8",
-    )
-    tune.add_argument("--device", default="auto", help=f"{', '.join(DEVICES)} (default: auto)")
 
 
 def run_tune(options) -> dict:

@@ -1,124 +1,86 @@
-"""The verbs of `python -m tvhelpers data`: each is thin over one function of tvhelpers.data."""
+"""The verbs of `data`: how a data set is obtained, looked at, converted, described and split."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
+from tvhelpers.cli.options import REQUIRED, add_verbs, option
 from tvhelpers.config import InputError
 
-
-def add_verbs(add: Callable) -> None:
-    """Add the verbs of `data`; `add(name, run, text)` returns the parser of one."""
-    for one in (_add_get, _add_inspect, _add_convert, _add_captions, _add_split, _add_coverage):
-        one(add)
-
-
-def _add_get(add) -> None:
-    get = add("get", run_get, "Download a data set of data_manifest.yaml, and unpack it.")
-    get.add_argument("name", metavar="NAME")
-    get.add_argument(
-        "--archive",
-        action="append",
-        default=[],
-        type=Path,
-        metavar="FILE",
-        help="a zip or tar that you got by hand, to be unpacked into the data set's folder",
-    )
-
-
-def _add_inspect(add) -> None:
-    inspect = add("inspect", run_inspect, "Say what an image file holds and how it is encoded.")
-    inspect.add_argument("path", type=Path)
-    inspect.add_argument(
-        "--all", action="store_true", help="look for faults in all images, not in 256 of them"
-    )
-    inspect.add_argument(
-        "--picture", type=Path, metavar="PNG", help="draw what each decoding would give"
-    )
-    _add_reading(inspect)
-
-
-def _add_convert(add) -> None:
-    convert = add("convert", run_convert, "Write all images decoded: one file, a folder, latents.")
-    convert.add_argument("path", type=Path)
-    convert.add_argument("--out", type=Path, metavar="DIR", help="needed but for latents")
-    convert.add_argument(
-        "--to",
-        default="h5",
-        help="h5 (pixels.h5, items.jsonl), images (PNG, metadata.jsonl), or latents: what training "
-        "on --base encodes first, in $TV_ROOT/artifacts (default: h5)",
-    )
-    convert.add_argument("--base", default="mini", help="whose latents (default: mini)")
-    convert.add_argument("--size", type=int, help="rescale to this many pixels a side")
-    convert.add_argument(
-        "--photos",
-        type=Path,
-        metavar="ARCHIVE",
-        help="take the original photos instead, from img_highres.zip or its folder; items without "
-        "one are left out",
-    )
-    convert.add_argument(
-        "--columns",
-        metavar="OURS=THEIRS,...",
-        help="of a table: caption=name,images=photos/{sku}.jpg,category=type,product=sku",
-    )
-    _add_reading(convert)
-
-
-def _add_captions(add) -> None:
-    verb = add(
-        "captions",
-        run_captions,
-        "Write new captions from labels, product names and old ones.",
-    )
-    verb.add_argument(
-        "source", metavar="SOURCE", help="a data set's name or folder, or a language_original.mat"
-    )
-    verb.add_argument("--out", required=True, type=Path, metavar="FILE.jsonl")
-    verb.add_argument("--variants", type=int, default=3, help="captions an item (default: 3)")
-    verb.add_argument("--seed", type=int, default=0, help="another seed, other words (default: 0)")
-    verb.add_argument(
-        "--captioner", metavar="MODEL", help="a folder or hub id that captions the pictures first"
-    )
-    verb.add_argument("--base", default="mini", help="whose tokens are counted (default: mini)")
+READING = (
+    option("--decode", str, "auto", "auto, mean, affine, unit or uint8"),
+    option("--axes", str, "auto", "of a row: auto, CWH, CHW, HWC or WHC"),
+    option("--channels", str, "auto", "auto, RGB or BGR"),
+    option("--mean FILE", Path, None, "a mean image to add: .mat, .npy, .npz or .h5"),
+)
+SOURCE = option("source SOURCE", text="a data set's name or folder, or a language_original.mat")
+SEED = option("--seed", int, 0, "another seed, other words or products")
+GET = (
+    option("name NAME"),
+    option(
+        "--archive FILE", Path, [], "a zip or tar that you got by hand, to be unpacked into the "
+        "data set's folder", action="append",
+    ),
+)  # fmt: skip
+INSPECT = (
+    option("path", Path),
+    option("--all", bool, False, "look for faults in all images, not in 256 of them"),
+    option("--picture PNG", Path, None, "draw what each decoding would give"),
+    *READING,
+)
+CONVERT = (
+    option("path", Path),
+    option("--out DIR", Path, None, "needed but for latents"),
+    option(
+        "--to", str, "h5", "h5 (pixels.h5, items.jsonl), images (PNG, metadata.jsonl), or latents: "
+        "what training on --base encodes first, in $TV_ROOT/artifacts",
+    ),
+    option("--base", str, "mini", "whose latents"),
+    option("--size", int, None, "rescale to this many pixels a side"),
+    option(
+        "--photos ARCHIVE", Path, None, "take the original photos instead, from img_highres.zip or "
+        "its folder; items without one are left out",
+    ),
+    option(
+        "--columns OURS=THEIRS,...",
+        text="of a table: caption=name,images=photos/{sku}.jpg,category=type,product=sku",
+    ),
+    *READING,
+)  # fmt: skip
+CAPTIONS = (
+    SOURCE,
+    option("--out FILE.jsonl", Path, REQUIRED),
+    option("--variants", int, 3, "captions an item"),
+    SEED,
+    option("--captioner MODEL", text="a folder or hub id that captions the pictures first"),
+    option("--base", str, "mini", "whose tokens are counted"),
+)
+SPLIT = (
+    SOURCE,
+    option("--held-out", float, 0.1, "share of items"),
+    SEED,
+    option("--images", bool, False, "keep near-duplicate photos on one side too"),
+    option("--out FILE.json", Path, None, "write the held-out items"),
+)
+COVERAGE = (
+    SOURCE,
+    option("--by", str, "", "attributes, parted by commas", "all that items state"),
+    option("--picture PNG", Path, None, "draw counts and pairs"),
+)
 
 
-def _add_split(add) -> None:
-    verb = add("split", run_split, "Split by product, and say what each split leaks.")
-    verb.add_argument(
-        "source", metavar="SOURCE", help="a data set's name or folder, or a language_original.mat"
-    )
-    verb.add_argument("--held-out", type=float, default=0.1, help="share of items (default: 0.1)")
-    verb.add_argument("--seed", type=int, default=0, help="another seed, other products")
-    verb.add_argument(
-        "--images", action="store_true", help="keep near-duplicate photos on one side too"
-    )
-    verb.add_argument("--out", type=Path, metavar="FILE.json", help="write the held-out items")
-
-
-def _add_coverage(add) -> None:
-    verb = add("coverage", run_coverage, "Count what a data set shows, and what it never does.")
-    verb.add_argument(
-        "source", metavar="SOURCE", help="a data set's name or folder, or a language_original.mat"
-    )
-    verb.add_argument(
-        "--by", default="", help="attributes, parted by commas (default: all that items state)"
-    )
-    verb.add_argument("--picture", type=Path, metavar="PNG", help="draw counts and pairs")
-
-
-def _add_reading(verb) -> None:
-    verb.add_argument(
-        "--decode", default="auto", help="auto, mean, affine, unit or uint8 (default: auto)"
-    )
-    verb.add_argument(
-        "--axes", default="auto", help="of a row: auto, CWH, CHW, HWC or WHC (default: auto)"
-    )
-    verb.add_argument("--channels", default="auto", help="auto, RGB or BGR (default: auto)")
-    verb.add_argument(
-        "--mean", type=Path, metavar="FILE", help="a mean image to add: .mat, .npy, .npz or .h5"
-    )
+def declare(parser) -> None:
+    """Add the verbs of `data`."""
+    add = add_verbs(parser)
+    add("get", run_get, "Download a data set of data_manifest.yaml, and unpack it.", *GET)
+    add("inspect", run_inspect, "Say what an image file holds and how it is encoded.", *INSPECT)
+    text = "Write all images decoded: one file, a folder, latents."
+    add("convert", run_convert, text, *CONVERT)
+    text = "Write new captions from labels, product names and old ones."
+    add("captions", run_captions, text, *CAPTIONS)
+    add("split", run_split, "Split by product, and say what each split leaks.", *SPLIT)
+    text = "Count what a data set shows, and what it never does."
+    add("coverage", run_coverage, text, *COVERAGE)
 
 
 def _reading(options) -> dict:

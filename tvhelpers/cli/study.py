@@ -1,46 +1,43 @@
-"""The verbs of `python -m tvhelpers study`: each is thin over one function."""
+"""The verbs of `study`: how people are asked, and what they said."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
+from tvhelpers.cli.options import REQUIRED, add_verbs, option
 from tvhelpers.config import InputError
 
+STUDY = option("study STUDY", Path)
+OUT = option("--out DIR", Path, REQUIRED)
+MAKE = (
+    option("systems NAME=DIR", nargs="+", text="folders of `generate`"),
+    option("--out STUDY", Path, REQUIRED),
+    option("--real SOURCE", text="real pictures, as `train --data`"),
+    option("--tasks", str, "pair", "pair,rating,real; the last two need --real"),
+    option("--primary A,B", str, "", "the contrast that counts", "first two"),
+    option("--per-rater N", int, 0, "most trials of a task", "all"),
+    option("--title", str, "Which design is better?", "what raters read first"),
+)
+RATERS = option("--raters CODE", str, REQUIRED, "a page for each", nargs="+")
+FILES = option("files FILE", Path, nargs="+")
+POWER = (
+    option("--raters", int, REQUIRED),
+    option("--prompts", int, REQUIRED),
+    option("--effect", float, REQUIRED, "share of decided votes for the better system"),
+    option("--ties", float, 0.0, "share of ties"),
+)
 
-def add_verbs(add: Callable) -> None:
-    """Add the verbs of `study`; `add(name, run, text)` returns the parser of one."""
-    make = add("make", run_make, "Make a study of systems' pictures of the same prompts and seeds.")
-    make.add_argument("systems", nargs="+", metavar="NAME=DIR", help="folders of `generate`")
-    make.add_argument("--out", required=True, type=Path, metavar="STUDY")
-    make.add_argument("--real", metavar="SOURCE", help="real pictures, as `train --data`")
-    make.add_argument(
-        "--tasks", default="pair", help="pair,rating,real; the last two need --real (default: pair)"
-    )
-    make.add_argument(
-        "--primary", default="", metavar="A,B", help="the contrast that counts (default: first two)"
-    )
-    make.add_argument(
-        "--per-rater", type=int, default=0, metavar="N", help="most trials of a task; 0 = all"
-    )
-    make.add_argument("--title", default="Which design is better?", help="what raters read first")
-    html = add("html", run_html, "Write a page for each rater without Jupyter.")
-    html.add_argument("study", type=Path, metavar="STUDY")
-    html.add_argument("--raters", required=True, nargs="+", metavar="CODE")
-    html.add_argument("--out", required=True, type=Path, metavar="DIR")
-    bring = add("import", run_import, "Bring back files of answers that pages gave.")
-    bring.add_argument("study", type=Path, metavar="STUDY")
-    bring.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    analyse = add("analyse", run_analyse, "Analyse the votes: figures, table, report.")
-    analyse.add_argument("study", type=Path, metavar="STUDY")
-    analyse.add_argument("--out", required=True, type=Path, metavar="DIR")
-    power = add("power", run_power, "Say how often a study of this size would find an effect.")
-    power.add_argument("--raters", required=True, type=int)
-    power.add_argument("--prompts", required=True, type=int)
-    power.add_argument(
-        "--effect", required=True, type=float, help="share of decided votes for the better system"
-    )
-    power.add_argument("--ties", type=float, default=0.0, help="share of ties (default: 0)")
+
+def declare(parser) -> None:
+    """Add the verbs of `study`."""
+    add = add_verbs(parser)
+    text = "Make a study of systems' pictures of the same prompts and seeds."
+    add("make", run_make, text, *MAKE)
+    add("html", run_html, "Write a page for each rater without Jupyter.", STUDY, RATERS, OUT)
+    add("import", run_import, "Bring back files of answers that pages gave.", STUDY, FILES)
+    add("analyse", run_analyse, "Analyse the votes: figures, table, report.", STUDY, OUT)
+    text = "Say how often a study of this size would find an effect."
+    add("power", run_power, text, *POWER)
 
 
 def run_make(options) -> dict:

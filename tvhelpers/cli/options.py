@@ -1,0 +1,89 @@
+"""How is a verb of the command line declared, with its options and what --help says of them?"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+from tvhelpers.config import CHOICES, InputError
+
+REQUIRED = object()  # as a default: there is none
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose complaints are InputErrors: one sentence, no usage block.
+
+    `declare(parser)` adds its options when they are needed first; `appendix()` returns what --help
+    says after them.
+    """
+
+    declare: Callable[[Parser], None] | None = None
+    appendix: Callable[[], str] | None = None
+
+    def error(self, message):
+        raise InputError("usage", f"{message}; see {self.prog} --help")
+
+    def parse_known_args(self, args=None, namespace=None):
+        declare, self.declare = self.declare, None
+        if declare:
+            declare(self)
+        return super().parse_known_args(args, namespace)
+
+    def format_help(self):
+        return super().format_help() + (self.appendix() if self.appendix else "")
+
+
+def option(
+    name: str, kind: type = str, default=None, text: str = "", absent: str = "", **more
+) -> tuple[str, dict]:
+    """Return what add_argument takes for an option or argument `name`, such as "--out DIR".
+
+    `kind` bool is a switch.  `absent` says in words what is done without it, where that is not the
+    default's value; `more` is for argparse.
+    """
+    flag, _, metavar = name.partition(" ")
+    if kind is bool:
+        return flag, {"action": "store_true", "help": text, **more}
+    if metavar:
+        more["metavar"] = metavar
+    if default is REQUIRED:
+        more["required"] = True
+    elif absent or default not in (None, "", []):
+        absent = absent or (f"{default:g}" if kind is float else default)
+        text, more["default"] = f"{text} (default: {absent})", default
+    else:
+        more["default"] = default
+    return flag, {"type": kind, "help": text, **more}
+
+
+def add_options(parser: Parser, run: Callable, *options: tuple[str, dict]) -> None:
+    """Give a verb's parser its options, and --json; `run(options)` does the work."""
+    parser.set_defaults(run=run)
+    for flag, how in (JSON, *options):
+        parser.add_argument(flag, **how)
+
+
+def add_verbs(parser: Parser) -> Callable[..., Parser]:
+    """Make a parser one of several verbs; return add(name, run, text, *options), which gives it one
+    and returns that one's parser.  Without `run` there are no options yet."""
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    def add(name: str, run: Callable | None, text: str, *options: tuple[str, dict]) -> Parser:
+        verb = verbs.add_parser(name, help=text, description=text)
+        if run:
+            add_options(verb, run, *options)
+        return verb
+
+    return add
+
+
+def one_of(words) -> str:
+    """Return "a, b or c"."""
+    *rest, last = words
+    return f"{', '.join(rest)} or {last}"
+
+
+JSON = option("--json", bool, False, "print JSON alone on stdout")
+DEVICE = option("--device", str, "auto", one_of(CHOICES["device"]))
+BASE = option("--base", str, "mini", "mini, sd15, a pipeline folder, or a hub id")
+SET = option("--set KEY=VALUE", str, [], "any of the settings below", action="append")

@@ -1,0 +1,52 @@
+"""The verb `train`: what is trained, on what, and with which settings."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tvhelpers.cli.options import REQUIRED, SET, add_options, one_of, option
+from tvhelpers.cli.settings import settings_help
+from tvhelpers.config import (
+    CHOICES,
+    PRESETS,
+    InputError,
+    TrainConfig,
+    parse_settings,
+)
+from tvhelpers.train.resume import run_config
+
+OPTIONS = (
+    option("method METHOD", text=one_of(CHOICES["method"])),
+    option("--data SOURCE", str, REQUIRED, "a name in data_manifest.yaml, or a folder"),
+    option("--out RUN", Path, REQUIRED, "folder of the run"),
+    option("--preset", str, "", one_of(PRESETS), "default"),
+    SET,
+)
+
+
+def declare(parser) -> None:
+    """Give `train` its options, and its help the settings."""
+    add_options(parser, run, *OPTIONS)
+    parser.appendix = lambda: settings_help(TrainConfig, CHOICES, PRESETS)
+
+
+def run(options) -> dict:
+    """Train, and return the result."""
+    settings = parse_settings(options.set)
+    clash = {"method", "data", "preset"} & set(settings)
+    if clash:
+        raise InputError(
+            "given-twice", f"{min(clash)} has an argument of its own; do not give it with --set"
+        )
+    given = {"method": options.method, "data": options.data, **settings}
+    config = run_config(options.out, options.preset, **given)
+    from tvhelpers.train.trainer import train
+
+    result = train(config, options.out)
+    if int(os.environ.get("RANK", 0)) == 0:  # of the processes of `accelerate launch`, the first
+        from tvhelpers.show.training import training_curves
+
+        training_curves(options.out)
+        print(f"curves: {options.out / 'figures' / 'training.png'}")
+    return result
