@@ -21,11 +21,12 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from recipes.mini.build import build_tokenizer
 from tvhelpers import flats
 from tvhelpers.data.sources import open_source
 from tvhelpers.lora.adapter import add_lora
 from tvhelpers.models.base import find_base
-from tvhelpers.models.mini import WEIGHTS_DIR, build_tokenizer
+from tvhelpers.models.mini import WEIGHTS_DIR
 from tvhelpers.train.latents import open_cache
 
 HERE = Path(__file__).parent

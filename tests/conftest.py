@@ -54,7 +54,7 @@ def tiny_base(tmp_path_factory) -> Path:
     )
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    from tvhelpers.models.mini import build_tokenizer
+    from recipes.mini.build import build_tokenizer
 
     folder = tmp_path_factory.mktemp("tiny")
     tokenizer = build_tokenizer(["a red dress", "a blue striped skirt"], folder / "words")
@@ -116,7 +116,7 @@ def tiny_clip():
         import torch
         import transformers as t
 
-        from tvhelpers.models.mini import build_tokenizer
+        from recipes.mini.build import build_tokenizer
 
         words = build_tokenizer(["a red dress", "a blue skirt"], folder / "words")
         torch.manual_seed(0)

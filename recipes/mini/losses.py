@@ -1,97 +1,31 @@
-"""Train mini's parts but its UNet: autoencoder, CLIP, judge; each goes on where it stopped."""
+"""What does each part of mini learn?
+
+A loss is a function (data..., model, indices int64 (B,), generator, progress 0..1): with its data
+bound, by `functools.partial`, it is what `fit` minimises.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from tvhelpers import flats
-from tvhelpers.runtime import computes_bfloat16, seed_for
-from tvhelpers.train.checkpoint import load_checkpoint, save_checkpoint
 from tvhelpers.train.clip_tuning import soft_cross_entropy
-from tvhelpers.train.schedule import rate_factor
+
+KL_WEIGHT = 1e-5
+LED_SHARE = 0.4  # of the autoencoder's steps
+LATENT_NOISE = 0.1  # of the latents' standard deviation
+TEXT_LENGTH = 32  # tokens; mini's captions are shorter, and causal attention ignores what follows
 
 
-@dataclass(frozen=True)
-class FitConfig:
-    """Settings of one part's training (AdamW, one-cycle learning rate)."""
-
-    steps: int
-    batch_size: int
-    learning_rate: float
-    weight_decay: float = 0.01
-    warmup: float = 0.1  # share of the steps until the learning rate is reached
-    autocast: bool = True  # bfloat16 where it is safe, and the device has it
-    checkpoint_minutes: float = 2.0
-    seed: int = 0
-    device: str = "cpu"
-
-
-def fit(
-    model: nn.Module, loss_of: Callable, count: int, config: FitConfig, work_dir: Path
-) -> nn.Module:
-    """Minimise loss_of(model, indices int64 (batch_size,), generator, progress 0..1).
-
-    The batch and the generator of a step depend on (seed, step) alone, so that a training which was
-    stopped and run again gives what an unbroken one gives.  Checkpoints are kept in `work_dir`.
-    """
-    model = model.to(config.device, memory_format=torch.channels_last).train()
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-    )
-    start = _restore(model, optimizer, work_dir)
-    autocast = config.autocast and computes_bfloat16(config.device)
-    saved = logged = time.monotonic()
-    for step in range(start, config.steps):
-        generator = torch.Generator().manual_seed(seed_for(config.seed, "fit", step))
-        indices = torch.randint(count, (config.batch_size,), generator=generator)
-        optimizer.param_groups[0]["lr"] = config.learning_rate * rate_factor(
-            step, config.steps, round(config.warmup * config.steps)
-        )
-        with torch.autocast(config.device, torch.bfloat16, enabled=autocast):
-            loss = loss_of(model, indices.numpy(), generator, step / config.steps)
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        now = time.monotonic()
-        if now - logged > 15 or step + 1 == config.steps:
-            print(
-                f"{work_dir.name}: step {step + 1}/{config.steps}, loss {loss.item():.4f}",
-                flush=True,
-            )
-            logged = now
-        if now - saved > 60 * config.checkpoint_minutes or step + 1 == config.steps:
-            _save(model, optimizer, step + 1, work_dir)
-            saved = now
-    return model.eval()
-
-
-def _save(model, optimizer, step: int, work_dir: Path) -> None:
-    state = {"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
-    save_checkpoint(work_dir, step, state, keep=1)
-
-
-def _restore(model, optimizer, work_dir: Path) -> int:
-    state = load_checkpoint(work_dir)
-    if state is None:
-        return 0
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    return state["step"]
-
-
-def to_images(pixels: np.ndarray, device: str = "cpu") -> torch.Tensor:
-    """Return uint8 (N, H, W, 3) as float -1..1 (N, 3, H, W), channels last in memory."""
-    images = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(0, 3, 1, 2)
-    return images.float() / 127.5 - 1
+def to_images(pixels: np.ndarray, model: torch.nn.Module) -> torch.Tensor:
+    """Return uint8 (N, H, W, 3) as float -1..1 (N, 3, H, W), on the model's device, channels last
+    in memory."""
+    images = torch.from_numpy(np.ascontiguousarray(pixels)).to(next(model.parameters()).device)
+    return images.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 # Autoencoder: L2 + L1 on pixels and a hint of KL.  Left alone, a small one learns light and dark
@@ -101,82 +35,57 @@ def to_images(pixels: np.ndarray, device: str = "cpu") -> torch.Tensor:
 # every season's patterns from the latents as they are.
 
 
-def autoencoder_loss(pixels: np.ndarray, device: str, kl_weight: float = 1e-5) -> Callable:
-    """Return the loss for `fit` of an AutoencoderKL on `pixels` uint8 (N, H, W, 3)."""
-
-    def loss_of(vae, indices, generator, progress):
-        images = to_images(pixels[indices], device)
-        decoded, posterior = _sampled(vae, images, generator)
-        lead = F.mse_loss(posterior.mean[:, :3].float(), patch_colours(images))
-        lead = max(0.0, 1 - progress / LED_SHARE) * lead
-        return _pixel_loss(decoded, images) + kl_weight * _kl(posterior) + lead
-
-    return loss_of
+def autoencoder_loss(pixels: np.ndarray, vae, indices, generator, progress: float) -> torch.Tensor:
+    """Return the loss of an AutoencoderKL on `pixels` uint8 (N, H, W, 3)."""
+    images = to_images(pixels[indices], vae)
+    posterior, _, loss = _reconstruct(vae, images, generator)
+    lead = F.mse_loss(posterior.mean[:, :3].float(), patch_colours(images))
+    return loss + max(0.0, 1 - progress / LED_SHARE) * lead
 
 
 def detail_loss(
-    whole: np.ndarray, large: np.ndarray, device: str, kl_weight: float = 1e-5
-) -> Callable:
-    """Return the loss for `fit` of an AutoencoderKL on pictures as they are and on details.
+    whole: np.ndarray, large: np.ndarray, vae, indices, generator, progress: float
+) -> torch.Tensor:
+    """Return the loss of an AutoencoderKL on pictures as they are and on details.
 
     Half of a batch are pictures of `whole` uint8 (N, H, H, 3), half crops of H pixels of the larger
     `large` (N, L, L, 3), all turned, mirrored and with their channels in any order.
     """
-
-    def loss_of(vae, indices, generator, progress):
-        """Return the loss of a batch, as `fit` asks for it."""
-        side, (seen, cut) = whole.shape[1], np.array_split(indices, 2)
-        top, left = torch.randint(
-            large.shape[1] - side + 1, (2, len(cut)), generator=generator
-        ).tolist()
-        crops = [large[i, y : y + side, x : x + side] for i, y, x in zip(cut, top, left)]
-        images = to_images(np.concatenate([whole[seen], crops]), device)
-        turns, mirrored = torch.randint(4, (2,), generator=generator).tolist()
-        images = torch.rot90(images, turns, (2, 3))
-        images = images.flip(3) if mirrored % 2 else images
-        images = images[:, torch.randperm(3, generator=generator)]
-        decoded, posterior = _sampled(vae, images, generator)
-        loss = _pixel_loss(decoded, images) + kl_weight * _kl(posterior)
-        return loss + _line_loss(decoded, images)
-
-    return loss_of
+    side, (seen, cut) = whole.shape[1], np.array_split(indices, 2)
+    top, left = torch.randint(large.shape[1] - side + 1, (2, len(cut)), generator=generator)
+    places = zip(cut, top.tolist(), left.tolist())
+    crops = [large[i, y : y + side, x : x + side] for i, y, x in places]
+    images = to_images(np.concatenate([whole[seen], crops]), vae)
+    turns, mirrored = torch.randint(4, (2,), generator=generator).tolist()
+    images = torch.rot90(images, turns, (2, 3))
+    images = images.flip(3) if mirrored % 2 else images
+    images = images[:, torch.randperm(3, generator=generator)]
+    _, decoded, loss = _reconstruct(vae, images, generator)
+    return loss + _line_loss(decoded, images)
 
 
-def decoder_loss(pixels: np.ndarray, device: str) -> Callable:
-    """Return the loss for `fit` of an AutoencoderKL whose encoder stays as it is.
+def decoder_loss(pixels: np.ndarray, vae, indices, generator, progress: float) -> torch.Tensor:
+    """Return the loss of an AutoencoderKL whose encoder stays as it is.
 
     Latents get a little more noise than their posterior has, because those of a sampler are never
     exact either.
     """
-
-    def loss_of(vae, indices, generator, progress):
-        images = to_images(pixels[indices], device)
-        with torch.no_grad():
-            latents = vae.encode(images).latent_dist.mean
-        noise = torch.randn(latents.shape, generator=generator).to(device)
-        noise *= LATENT_NOISE / vae.config.scaling_factor
-        decoded = vae.decode(latents + noise).sample.float()
-        return _pixel_loss(decoded, images) + _line_loss(decoded, images)
-
-    return loss_of
+    images = to_images(pixels[indices], vae)
+    with torch.no_grad():
+        latents = vae.encode(images).latent_dist.mean
+    noise = torch.randn(latents.shape, generator=generator).to(images.device)
+    noise *= LATENT_NOISE / vae.config.scaling_factor
+    decoded = vae.decode(latents + noise).sample.float()
+    return _pixel_loss(decoded, images) + _line_loss(decoded, images)
 
 
-def _sampled(vae, images, generator):
-    """Return (decoded images float32, posterior) of one sample of each posterior."""
+def _reconstruct(vae, images, generator):
+    """Return (posterior, a decoded sample of it float32, their loss)."""
     posterior = vae.encode(images).latent_dist
     noise = torch.randn(posterior.mean.shape, generator=generator).to(images.device)
-    return vae.decode(posterior.mean + posterior.std * noise).sample.float(), posterior
-
-
-@torch.no_grad()
-def autoencoded(vae, pixels: np.ndarray) -> np.ndarray:
-    """Return pictures uint8 (N, H, W, 3) as the autoencoder gives them back."""
-    decoded = [
-        vae.decode(vae.encode(to_images(batch, str(vae.device))).latent_dist.mean).sample
-        for batch in np.array_split(pixels, len(pixels) // 16 + 1)
-    ]
-    levels = ((torch.cat(decoded).clamp(-1, 1) + 1) * 127.5).round().byte()
-    return levels.permute(0, 2, 3, 1).cpu().numpy()
+    decoded = vae.decode(posterior.mean + posterior.std * noise).sample.float()
+    kl = posterior.kl().mean() / posterior.mean[0].numel()
+    return posterior, decoded, _pixel_loss(decoded, images) + KL_WEIGHT * kl
 
 
 def _pixel_loss(decoded, images) -> torch.Tensor:
@@ -188,14 +97,6 @@ def _line_loss(decoded, images) -> torch.Tensor:
     return 0.3 * sum(F.l1_loss(decoded.diff(dim=d), images.diff(dim=d)) for d in (2, 3))
 
 
-def _kl(posterior) -> torch.Tensor:
-    return posterior.kl().mean() / posterior.mean[0].numel()
-
-
-LED_SHARE = 0.4  # of the steps
-LATENT_NOISE = 0.1  # of the latents' standard deviation
-
-
 def patch_colours(images: torch.Tensor) -> torch.Tensor:
     """Return lightness, red-blue and green-magenta (N, 3, h/8, w/8) of 8 x 8 patches' means."""
     red, green, blue = F.avg_pool2d(images, 8).unbind(1)
@@ -203,12 +104,21 @@ def patch_colours(images: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
+def autoencoded(vae, pixels: np.ndarray) -> np.ndarray:
+    """Return pictures uint8 (N, H, W, 3) as the autoencoder gives them back."""
+    batches = np.array_split(pixels, len(pixels) // 16 + 1)
+    decoded = [
+        vae.decode(vae.encode(to_images(batch, vae)).latent_dist.mean).sample for batch in batches
+    ]
+    levels = ((torch.cat(decoded).clamp(-1, 1) + 1) * 127.5).round().byte()
+    return levels.permute(0, 2, 3, 1).cpu().numpy()
+
+
+@torch.no_grad()
 def latent_scale(vae, pixels: np.ndarray) -> float:
     """Return 1 / standard deviation of the latents of `pixels`, for `vae.config.scaling_factor`."""
-    latents = [
-        vae.encode(to_images(batch, str(vae.device))).latent_dist.mean
-        for batch in np.array_split(pixels, len(pixels) // 32 + 1)
-    ]
+    batches = np.array_split(pixels, len(pixels) // 32 + 1)
+    latents = [vae.encode(to_images(batch, vae)).latent_dist.mean for batch in batches]
     return 1 / torch.cat(latents).float().std().item()
 
 
@@ -218,32 +128,32 @@ def latent_scale(vae, pixels: np.ndarray) -> float:
 
 
 def clip_loss(
-    pixels: np.ndarray, specs: Sequence, words: Sequence[str], tokenizer, device: str
-) -> Callable:
-    """Return the loss for `fit` of a CLIPModel on flats: pixels[i] shows specs[i].
+    pixels: np.ndarray,
+    specs: Sequence[flats.Spec],
+    words: Sequence[str],
+    tokenizer,
+    clip,
+    indices,
+    generator,
+    progress: float,
+) -> torch.Tensor:
+    """Return the loss of a CLIPModel on flats: pixels[i] shows specs[i].
 
     A caption's positives are all items that have what it states (multi-positive soft targets, as in
     UniCL, Yang et al. 2022); `words` are met in random order, as text only.
     """
-    stated = [flats.phrasings(spec) for spec in specs]
-    values = [[str(getattr(spec, name)) for name in flats.ATTRIBUTES] for spec in specs]
-    codes = torch.from_numpy(
-        np.stack([np.unique(v, return_inverse=True)[1] for v in zip(*values)], 1)
-    )
-
-    def loss_of(clip, indices, generator, progress):
-        """Return the loss of a batch, as `fit` asks for it."""
-        picks = torch.randint(2**31, (len(indices), 6), generator=generator).tolist()
-        captions = [stated[i][pick[0] % len(stated[i])] for i, pick in zip(indices, picks)]
-        said = torch.tensor([[name in names for name in flats.ATTRIBUTES] for _, names in captions])
-        tokens = encode(tokenizer, [text for text, _ in captions], device)
-        logits = clip(pixel_values=to_images(pixels[indices], device), **tokens).logits_per_image
-        fits = caption_fits(codes[indices], said).to(device)
-        contrast = soft_cross_entropy(logits.T, fits) + soft_cross_entropy(logits, fits.T)
-        mixed = [" ".join(words[number % len(words)] for number in pick) for pick in picks[::3]]
-        return contrast / 2 + token_loss(clip.text_model, encode(tokenizer, mixed, device))
-
-    return loss_of
+    picks = torch.randint(2**31, (len(indices), 6), generator=generator).tolist()
+    stated = [flats.phrasings(specs[i]) for i in indices]
+    captions = [phrases[pick[0] % len(phrases)] for phrases, pick in zip(stated, picks)]
+    tokens = encode(tokenizer, [text for text, _ in captions], clip.device)
+    logits = clip(pixel_values=to_images(pixels[indices], clip), **tokens).logits_per_image
+    said = torch.tensor([[name in names for name in flats.ATTRIBUTES] for _, names in captions])
+    shown = [[str(getattr(specs[i], name)) for name in flats.ATTRIBUTES] for i in indices]
+    codes = torch.from_numpy(np.unique(shown, return_inverse=True)[1]).reshape(said.shape)
+    fits = caption_fits(codes, said).to(clip.device)
+    contrast = soft_cross_entropy(logits.T, fits) + soft_cross_entropy(logits, fits.T)
+    mixed = [" ".join(words[number % len(words)] for number in pick) for pick in picks[::3]]
+    return contrast / 2 + token_loss(clip.text_model, encode(tokenizer, mixed, clip.device))
 
 
 def caption_fits(codes: torch.Tensor, said: torch.Tensor) -> torch.Tensor:
@@ -262,41 +172,27 @@ def token_loss(text_model, tokens: dict) -> torch.Tensor:
     return F.cross_entropy(logits[read].float(), tokens["input_ids"][read])
 
 
-def encode(tokenizer, texts: list[str], device: str) -> dict[str, torch.Tensor]:
+def encode(tokenizer, texts: list[str], device) -> dict[str, torch.Tensor]:
     """Return {input_ids, attention_mask} int64 (N, TEXT_LENGTH) on the device."""
     tokens = tokenizer(
         texts, padding="max_length", max_length=TEXT_LENGTH, truncation=True, return_tensors="pt"
     )
-    return {
-        "input_ids": tokens.input_ids.to(device),
-        "attention_mask": tokens.attention_mask.to(device),
-    }
+    return {name: tokens[name].to(device) for name in ("input_ids", "attention_mask")}
 
 
-TEXT_LENGTH = 32  # tokens; mini's captions are shorter, and causal attention ignores what follows
-
-
-# Judge: one cross-entropy a head, on images shifted, mirrored and made noisy so that style does not
-# matter.
-
-
-def judge_loss(pixels: np.ndarray, labels: dict[str, np.ndarray], device: str) -> Callable:
-    """Return the loss for `fit` of a Judge: labels[head] int64 (N,)."""
-
-    def loss_of(judge, indices, generator, progress):
-        """Return the loss of a batch, as `fit` asks for it."""
-        images = to_images(pixels[indices], device)
-        shift = torch.randint(-6, 7, (2,), generator=generator).tolist()
-        images = torch.roll(images, shift, (2, 3))
-        if torch.rand(1, generator=generator) < 0.5:
-            images = images.flip(3)
-        images = images + 0.1 * torch.randn(images.shape, generator=generator).to(device)
-        logits = judge(images)
-        return sum(
-            F.cross_entropy(
-                logits[head].float(), torch.from_numpy(labels[head][indices]).to(device)
-            )
-            for head in judge.heads
-        )
-
-    return loss_of
+def judge_loss(
+    pixels: np.ndarray, labels: dict[str, np.ndarray], judge, indices, generator, progress: float
+) -> torch.Tensor:
+    """Return the loss of a Judge, labels[head] int64 (N,): a cross-entropy a head, on images
+    shifted, mirrored and made noisy so that style does not matter."""
+    images = to_images(pixels[indices], judge)
+    shift = torch.randint(-6, 7, (2,), generator=generator).tolist()
+    images = torch.roll(images, shift, (2, 3))
+    if torch.rand(1, generator=generator) < 0.5:
+        images = images.flip(3)
+    images = images + 0.1 * torch.randn(images.shape, generator=generator).to(images.device)
+    wanted = {head: torch.from_numpy(labels[head][indices]) for head in judge.heads}
+    return sum(
+        F.cross_entropy(logits.float(), wanted[head].to(images.device))
+        for head, logits in judge(images).items()
+    )

@@ -1,78 +1,44 @@
-"""The recipe of mini: which part is trained on what, for how long.  `python -m tvhelpers mini
-train` runs it.
+"""Which part of mini is trained on what, in which order?
 
 Base: flats of the season "base". Shipped adapter: LoRA on the new season, by the ordinary trainer,
-like any user's.
+like any user's.  settings.yaml says for how long.
 """
 
 from __future__ import annotations
 
+import copy
+import json
+import logging
 import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from safetensors.torch import save_file
+from transformers import CLIPTextModel, CLIPTokenizer
 
-from recipes.mini import losses
-from recipes.mini.losses import FitConfig
+from recipes.mini import SETTINGS, build, losses
+from recipes.mini.fit import FitConfig, fit
 from tvhelpers import flats
 from tvhelpers.config import InputError, TrainConfig
 from tvhelpers.data.sources import open_source
 from tvhelpers.files import atomic_path, make_dir
 from tvhelpers.image import resize
 from tvhelpers.lora.formats import read_adapter, write_adapter
-from tvhelpers.models import mini
 from tvhelpers.models.base import BaseLocation
-from tvhelpers.models.fashion_words import FASHION_WORDS
+from tvhelpers.models.mini import RESOLUTION, Judge
 from tvhelpers.records import claim_dir, read_json, write_json
 from tvhelpers.runtime import choose_device, computes_bfloat16
 from tvhelpers.train.trainer import train
 
+log = logging.getLogger("tvhelpers.mini")
 LARGE = 192  # pixels a side of the pictures that details are cut from
-SETS = {  # seed, flats, season
-    "base": (1, 12_000, "base"),
-    "judge": (2, 9_000, "all"),
-    "decoder": (3, 6_000, "all"),
-}
-FITS = {
-    "vae": FitConfig(steps=4000, batch_size=8, learning_rate=2e-3),
-    "detail": FitConfig(steps=4000, batch_size=8, learning_rate=1e-3, seed=4),
-    "decoder": FitConfig(steps=2400, batch_size=8, learning_rate=1e-3, seed=5),
-    "clip": FitConfig(steps=1100, batch_size=128, learning_rate=1e-3, weight_decay=0.1),
-    "judge": FitConfig(steps=2000, batch_size=48, learning_rate=3e-3, seed=7),
-}
-UNET = TrainConfig(
-    method="full",
-    data="flats-base",
-    steps=8000,
-    batch_size=32,
-    flip=False,
-    min_snr_gamma=0,
-    learning_rate=1e-3,
-    warmup_steps=100,
-    dtype="bfloat16",
-    ema_decay=0.998,
-    eval_steps=500,
-    checkpoint_minutes=3,
-    checkpoint_steps=0,
-    held_out=0.03,
-)
-ADAPTER = TrainConfig(
-    method="lora",
-    data="flats-new-season",
-    steps=2400,
-    learning_rate=1.5e-3,
-    eval_steps=200,
-    batch_size=16,
-    rank=8,
-    targets="attention+ff+conv",  # new shapes and textures are not a matter of attention alone
-    flip=False,
-    min_snr_gamma=0,
-    held_out=0.05,
-)
+NUM_WHOLE = 6000  # flats of the base that the autoencoder sees
 
 
 @dataclass(frozen=True)
@@ -83,7 +49,6 @@ class Workshop:
     scale: float  # of all step and picture counts
     device: str
     photos: str | None  # source whose training photos the autoencoder sees too
-    say: Callable[[str], None]
 
     @property
     def weights_dir(self) -> Path:
@@ -94,9 +59,42 @@ class Workshop:
         """Return `number` scaled."""
         return max(least, round(number * self.scale))
 
-    def fit(self, name: str) -> FitConfig:
-        """Return the settings of a part, scaled."""
-        return replace(FITS[name], steps=self.count(FITS[name].steps), device=self.device)
+    def fit(self, name: str, model, loss_of: Callable, count: int):
+        """Train a model by the settings of a part, scaled."""
+        config = FitConfig(**SETTINGS["fits"][name], device=self.device)
+        config = replace(config, steps=self.count(config.steps))
+        return fit(model, loss_of, count, config, self.work_dir / name)
+
+    def kept(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """Return an array of the work folder, mapped into memory; made once."""
+        path = self.work_dir / f"{name}.npy"
+        if not path.exists():
+            with atomic_path(path) as aside, open(aside, "wb") as file:
+                np.save(file, make())
+        return np.load(path, mmap_mode="r")
+
+    def drawn(
+        self, name: str, size: int = RESOLUTION, count: int = 0
+    ) -> tuple[list[flats.Spec], np.ndarray]:
+        """Return (specs, pixels uint8 (N, size, size, 3)) of a set of flats."""
+        seed, number, season = SETTINGS["flats"][name]
+        count = count or self.count(number, 64)
+        specs = [flats.random_spec(seed, i, season=season) for i in range(count)]
+        return specs, self.kept(
+            f"flats-{name}-{count}-{size}",
+            lambda: np.stack([flats.render(spec, seed, i, size) for i, spec in enumerate(specs)]),
+        )
+
+    def with_photos(self, pixels: np.ndarray, size: int = RESOLUTION) -> np.ndarray:
+        """Return pixels and after them the training photos, where those are at hand."""
+        try:
+            source = open_source(self.photos) if self.photos else None
+        except InputError as error:
+            log.info("the autoencoder is trained on flats alone: %s", error)
+            source = None
+        splits = source.splits if source else []
+        photos = [resize(source.pixels(i), size) for i, s in enumerate(splits) if s == "train"]
+        return np.concatenate([pixels, np.stack(photos)]) if photos else np.array(pixels)
 
 
 def train_mini(
@@ -105,7 +103,6 @@ def train_mini(
     scale: float = 1.0,
     device: str = "auto",
     photos: str | None = "clothing-small",
-    say: Callable[[str], None] = print,
 ) -> dict:
     """Train every part that `work_dir` does not hold yet, and return where the weights are.
 
@@ -113,77 +110,93 @@ def train_mini(
     where they are at hand.
     """
     if not 0 < scale <= 100:  # also where it is NaN
-        raise InputError(f"scale is {scale:g}; give a number over 0, up to 100")
+        raise InputError("out-of-range", f"scale is {scale:g}; give a number over 0, up to 100")
     claim_dir(Path(work_dir), {"scale": scale, "photos": photos}, "training of mini")
-    shop = Workshop(Path(work_dir), scale, choose_device(device), photos, say)
+    shop = Workshop(Path(work_dir), scale, choose_device(device), photos)
     make_dir(shop.weights_dir)
+    path = shop.work_dir / "minutes.json"
+    minutes = read_json(path) if path.exists() else {}
     for name, train_part in PARTS.items():
-        minutes = _minutes(shop)
         if name in minutes:
-            say(f"{name}: trained already, {minutes[name]:.1f} minutes")
+            log.info("%s: trained already, %.1f minutes", name, minutes[name])
             continue
         began = time.monotonic()
         train_part(shop)
         minutes[name] = (time.monotonic() - began) / 60
-        write_json(shop.work_dir / "minutes.json", minutes)
-    return {"weights": str(shop.weights_dir), "minutes": _minutes(shop)}
+        write_json(path, minutes)
+    return {"weights": str(shop.weights_dir), "minutes": minutes}
+
+
+def train_clip(shop: Workshop) -> None:
+    """Learn the tokenizer and train CLIP on the base's flats; its text half becomes the base's."""
+    specs, pixels = shop.drawn("base")
+    texts = [text for spec in specs for text in flats.captions(spec)]
+    tokenizer = build.build_tokenizer(texts, shop.weights_dir / "tokenizer")
+    words = sorted({*build.FASHION_WORDS, *" ".join(texts).split()})
+    loss = partial(losses.clip_loss, pixels, specs, words, tokenizer)
+    clip = shop.fit("clip", build.build_clip(tokenizer), loss, len(pixels))
+    whole, text = shop.weights_dir / "clip", shop.weights_dir / "text_encoder"
+    clip.cpu().half().save_pretrained(whole)
+    half = [0.5, 0.5, 0.5]  # images are -1..1
+    write_json(whole / "preprocessor_config.json", {"image_mean": half, "image_std": half})
+    CLIPTextModel.from_pretrained(whole, dtype="float16").save_pretrained(text)
+    # transformers computes in the dtype of the config, diffusers in float32: they must agree
+    _edit_config(whole, dtype="float32")
+    _edit_config(text, dtype="float32")
 
 
 def train_vae(shop: Workshop) -> None:
     """Train the autoencoder on the base's flats, and on photos where there are any."""
-    side = mini.RESOLUTION
-    count = shop.count(6000, 64)
-    pixels = np.concatenate([rendered(shop, "base")[1][:count], _photo_pixels(shop, side)])
-    loss = losses.autoencoder_loss(pixels, shop.device)
-    vae = losses.fit(mini.build_vae(), loss, len(pixels), shop.fit("vae"), shop.work_dir / "vae")
-    large = [rendered(shop, "base", LARGE, count)[1], _photo_pixels(shop, LARGE)]
-    loss = losses.detail_loss(pixels, np.concatenate(large), shop.device)
-    vae = losses.fit(vae, loss, len(pixels), shop.fit("detail"), shop.work_dir / "detail")
-    vae = vae.float()
+    count = shop.count(NUM_WHOLE, 64)
+    pixels = shop.with_photos(shop.drawn("base")[1][:count])
+    loss = partial(losses.autoencoder_loss, pixels)
+    vae = shop.fit("vae", build.build_vae(), loss, len(pixels))
+    large = shop.with_photos(shop.drawn("base", LARGE, count)[1], LARGE)
+    loss = partial(losses.detail_loss, pixels, large)
+    vae = shop.fit("detail", vae, loss, len(pixels)).float()
     vae.register_to_config(scaling_factor=losses.latent_scale(vae, pixels[:256]))
     vae.half().save_pretrained(shop.weights_dir / "vae")
 
 
 def train_decoder(shop: Workshop) -> None:
     """Train the decoder further, on flats of every season: it hears no words, latents stay."""
-    from diffusers import AutoencoderKL
-
-    pixels = [rendered(shop, "decoder")[1], _photo_pixels(shop, mini.RESOLUTION)]
-    pixels = np.concatenate(pixels)
+    pixels = shop.with_photos(shop.drawn("decoder")[1])
     vae = AutoencoderKL.from_pretrained(shop.weights_dir / "vae").float()
     vae.encoder.requires_grad_(False)
     vae.quant_conv.requires_grad_(False)
-    loss = losses.decoder_loss(pixels, shop.device)
-    config = shop.fit("decoder")
-    vae = losses.fit(vae, loss, len(pixels), config, shop.work_dir / "decoder")
+    vae = shop.fit("decoder", vae, partial(losses.decoder_loss, pixels), len(pixels))
     vae.half().save_pretrained(shop.weights_dir / "vae")
 
 
-def train_clip(shop: Workshop) -> None:
-    """Learn the tokenizer and train CLIP on the base's flats."""
-    specs, pixels = rendered(shop, "base")
-    texts = [text for spec in specs for text in flats.captions(spec)]
-    tokenizer = mini.build_tokenizer(texts, shop.weights_dir / "tokenizer")
-    words = [*FASHION_WORDS, *{word for text in texts for word in text.split()}]
-    loss = losses.clip_loss(pixels, specs, sorted(set(words)), tokenizer, shop.device)
-    clip, config = mini.build_clip(tokenizer), shop.fit("clip")
-    clip = losses.fit(clip, loss, len(pixels), config, shop.work_dir / "clip")
-    _save_clip(shop, clip)
+def train_unet(shop: Workshop) -> None:
+    """Train the UNet from nothing by the ordinary trainer: method "full" on a random UNet."""
+    start, weights = shop.work_dir / "start", shop.weights_dir
+    if not (start / "model_index.json").exists():
+        StableDiffusionPipeline(
+            AutoencoderKL.from_pretrained(weights / "vae"),
+            CLIPTextModel.from_pretrained(weights / "text_encoder"),
+            CLIPTokenizer.from_pretrained(weights / "tokenizer"),
+            build.build_unet(),
+            build.build_scheduler(),
+            None,
+            None,
+            requires_safety_checker=False,
+        ).save_pretrained(start)
+    _train(shop, "unet", start)
+    trained = UNet2DConditionModel.from_pretrained(shop.work_dir / "unet" / "pipeline" / "unet")
+    trained.half().save_pretrained(weights / "unet")
+    _edit_config(weights / "unet", _name_or_path="mini")  # diffusers writes a path of this machine
+    shutil.copytree(start / "scheduler", weights / "scheduler", dirs_exist_ok=True)
+    shutil.copy(start / "model_index.json", weights)
 
 
-def _save_clip(shop: Workshop, clip) -> None:
-    """Write clip/, and its text half as text_encoder/."""
-    from transformers import CLIPTextModel
-
-    clip.cpu().half().save_pretrained(shop.weights_dir / "clip")
-    half = [0.5, 0.5, 0.5]  # images are -1..1
-    settings = {"image_mean": half, "image_std": half}
-    write_json(shop.weights_dir / "clip" / "preprocessor_config.json", settings)
-    text_encoder = CLIPTextModel.from_pretrained(shop.weights_dir / "clip", dtype="float16")
-    text_encoder.save_pretrained(shop.weights_dir / "text_encoder")
-    # transformers computes in the dtype of the config, diffusers in float32: they must agree
-    _edit_config(shop.weights_dir / "clip", dtype="float32")
-    _edit_config(shop.weights_dir / "text_encoder", dtype="float32")
+def train_adapter(shop: Workshop) -> None:
+    """Train the shipped adapter on the new season."""
+    _train(shop, "adapter", shop.weights_dir)
+    trained = shop.work_dir / "adapter" / "adapter.safetensors"
+    # In fp16: less to ship, and nothing is trained on it further.
+    shipped = shop.weights_dir / "shipped_adapter.safetensors"
+    write_adapter(read_adapter(trained), shipped, dtype=torch.float16)
 
 
 def train_judge(shop: Workshop) -> None:
@@ -192,51 +205,16 @@ def train_judge(shop: Workshop) -> None:
     Half of them it sees as the autoencoder gives them back, as all that it will judge has been
     through the decoder.
     """
-    specs, pixels = rendered(shop, "judge")
-    pixels = _half_decoded(shop, pixels)
+    specs, whole = shop.drawn("judge")
+    pixels = shop.kept(f"flats-judge-{len(whole)}-decoded", lambda: _half_decoded(shop, whole))
     heads = {name: flats.words_of(name) for name in flats.ATTRIBUTES}
     labels = {
         head: np.array([words.index(getattr(spec, head) or "none") for spec in specs])
         for head, words in heads.items()
     }
-    loss = losses.judge_loss(pixels, labels, shop.device)
-    judge, config = mini.Judge(heads), shop.fit("judge")
-    judge = losses.fit(judge, loss, len(pixels), config, shop.work_dir / "judge")
-    mini.save_judge(judge.cpu(), shop.weights_dir / "judge.safetensors")
-
-
-def _half_decoded(shop: Workshop, pixels: np.ndarray) -> np.ndarray:
-    """Return the pictures, every second one through the autoencoder; made once and kept."""
-    from diffusers import AutoencoderKL
-
-    path = shop.work_dir / f"flats-judge-{len(pixels)}-decoded.npy"
-    if not path.exists():
-        vae = AutoencoderKL.from_pretrained(shop.weights_dir / "vae").float().to(shop.device)
-        pixels = np.array(pixels)
-        pixels[1::2] = losses.autoencoded(vae, pixels[1::2])
-        with atomic_path(path) as aside, open(aside, "wb") as file:
-            np.save(file, pixels)
-    return np.load(path, mmap_mode="r")
-
-
-def train_unet(shop: Workshop) -> None:
-    """Train the UNet from nothing by the ordinary trainer: method "full" on a random UNet."""
-    start = _with_random_unet(shop.weights_dir, shop.work_dir / "start")
-    _train(shop, UNET, start, "unet")
-    trained = shop.work_dir / "unet" / "pipeline" / "unet"
-    shutil.copytree(trained, shop.weights_dir / "unet", dirs_exist_ok=True)
-    shutil.copytree(start / "scheduler", shop.weights_dir / "scheduler", dirs_exist_ok=True)
-    _halve(shop.weights_dir / "unet")
-    shutil.copy(start / "model_index.json", shop.weights_dir)
-
-
-def train_adapter(shop: Workshop) -> None:
-    """Train the shipped adapter on the new season."""
-    _train(shop, ADAPTER, shop.weights_dir, "adapter")
-    trained = shop.work_dir / "adapter" / "adapter.safetensors"
-    # In fp16: less to ship, and nothing is trained on it further.
-    shipped = shop.weights_dir / "shipped_adapter.safetensors"
-    write_adapter(read_adapter(trained), shipped, dtype=torch.float16)
+    loss = partial(losses.judge_loss, pixels, labels)
+    judge = shop.fit("judge", Judge(heads), loss, len(pixels))
+    save_judge(judge.cpu(), shop.weights_dir / "judge.safetensors")
 
 
 PARTS = {
@@ -249,75 +227,34 @@ PARTS = {
 }
 
 
-def rendered(
-    shop: Workshop, name: str, size: int = mini.RESOLUTION, count: int = 0
-) -> tuple[list[flats.Spec], np.ndarray]:
-    """Return (specs, pixels uint8 (N, size, size, 3)) of a set of flats, drawn once and kept."""
-    seed, number, season = SETS[name]
-    count = count or shop.count(number, 64)
-    path = shop.work_dir / f"flats-{name}-{count}-{size}.npy"
-    specs = [flats.random_spec(seed, i, season=season) for i in range(count)]
-    if not path.exists():
-        drawn = [flats.render(spec, seed, i, size) for i, spec in enumerate(specs)]
-        with atomic_path(path) as aside, open(aside, "wb") as file:
-            np.save(file, np.stack(drawn))
-    return specs, np.load(path, mmap_mode="r")
+def save_judge(judge: Judge, path: Path) -> None:
+    """Write the judge's fp16 weights, with its labels in the metadata."""
+    judge = copy.deepcopy(judge).to(memory_format=torch.contiguous_format)
+    state = {
+        name: value.half() if value.is_floating_point() else value
+        for name, value in judge.state_dict().items()
+    }
+    save_file(state, path, {"format": "pt", "heads": json.dumps(judge.heads)})
 
 
-def _photo_pixels(shop: Workshop, size: int) -> np.ndarray:
-    """Return the training photos as uint8 (M, size, size, 3); none where they are not at hand."""
-    none = np.empty((0, size, size, 3), np.uint8)
-    try:
-        source = open_source(shop.photos) if shop.photos else None
-    except InputError as error:
-        shop.say(f"the autoencoder is trained on flats alone: {error}")
-        source = None
-    if source is None:
-        return none
-    chosen = [i for i, split in enumerate(source.splits) if split == "train"]
-    return np.stack([resize(source.pixels(i), size) for i in chosen])
+def _half_decoded(shop: Workshop, pixels: np.ndarray) -> np.ndarray:
+    """Return the pictures, every second one through the autoencoder."""
+    vae = AutoencoderKL.from_pretrained(shop.weights_dir / "vae").float().to(shop.device)
+    pixels = np.array(pixels)
+    pixels[1::2] = losses.autoencoded(vae, pixels[1::2])
+    return pixels
 
 
-def _train(shop: Workshop, config: TrainConfig, folder: Path, run: str) -> None:
+def _train(shop: Workshop, name: str, folder: Path) -> None:
     """Run the ordinary trainer on the base in `folder`, with its caches in the work folder."""
-    limit = shop.count(SETS["base"][1], 64) if shop.scale < 1 else 0
+    limit = shop.count(SETTINGS["flats"]["base"][1], 64) if shop.scale < 1 else 0
+    config = TrainConfig(**SETTINGS["trainings"][name])
     config = replace(config, steps=shop.count(config.steps), limit=limit, device=shop.device)
     if not computes_bfloat16(shop.device):
         config = replace(config, dtype="auto")
     base = BaseLocation("mini", str(folder))
-    train(config, shop.work_dir / run, base=base, root=shop.work_dir, say=shop.say)
-
-
-def _with_random_unet(folder: Path, start: Path) -> Path:
-    """Write, and return, a pipeline folder with the trained parts and a random UNet."""
-    from diffusers import AutoencoderKL, StableDiffusionPipeline
-    from transformers import CLIPTextModel, CLIPTokenizer
-
-    if not (start / "model_index.json").exists():
-        StableDiffusionPipeline(
-            AutoencoderKL.from_pretrained(folder / "vae"),
-            CLIPTextModel.from_pretrained(folder / "text_encoder"),
-            CLIPTokenizer.from_pretrained(folder / "tokenizer"),
-            mini.build_unet(),
-            mini.build_scheduler(),
-            None,
-            None,
-            requires_safety_checker=False,
-        ).save_pretrained(start)
-    return start
-
-
-def _halve(folder: Path) -> None:
-    from diffusers import UNet2DConditionModel
-
-    UNet2DConditionModel.from_pretrained(folder).half().save_pretrained(folder)
-    _edit_config(folder, _name_or_path="mini")  # diffusers writes a path of this machine there
+    train(config, shop.work_dir / name, base=base, root=shop.work_dir)
 
 
 def _edit_config(folder: Path, **changes) -> None:
     write_json(folder / "config.json", {**read_json(folder / "config.json"), **changes})
-
-
-def _minutes(shop: Workshop) -> dict[str, float]:
-    path = shop.work_dir / "minutes.json"
-    return read_json(path) if path.exists() else {}

@@ -37,7 +37,7 @@ def sd15_folder(tmp_path_factory):
     )
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    from tvhelpers.models.mini import build_tokenizer
+    from recipes.mini.build import build_tokenizer
 
     folder = tmp_path_factory.mktemp("sd15")
     tokenizer = build_tokenizer(["a red dress"], folder / "words")

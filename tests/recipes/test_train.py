@@ -1,16 +1,19 @@
+"""The recipe of mini runs from nothing, once; the command says where it is."""
+
 import json
 
 import pytest
 
 from recipes.mini import train as recipe
+from tests.helpers import refused
+from tvhelpers import cli
 from tvhelpers.models.mini import load_judge
 from tvhelpers.sample.sampler import Sampler
 
 
 @pytest.mark.slow
 def test_the_recipe_runs_from_nothing_to_an_adapter_and_only_once(tmp_path, monkeypatch):
-    said = []
-    result = recipe.train_mini(tmp_path, scale=0.002, device="cpu", photos=None, say=said.append)
+    result = recipe.train_mini(tmp_path, scale=0.002, device="cpu", photos=None)
     assert set(result["minutes"]) == set(recipe.PARTS)
     folder = tmp_path / "mini_weights"
     sampler = Sampler(str(folder), "none", device="cpu")
@@ -21,5 +24,19 @@ def test_the_recipe_runs_from_nothing_to_an_adapter_and_only_once(tmp_path, monk
     assert pipeline["unet"][1] == "UNet2DConditionModel"
     for part in recipe.PARTS:
         monkeypatch.setitem(recipe.PARTS, part, None)  # calling it would fail
-    again = recipe.train_mini(tmp_path, scale=0.002, device="cpu", photos=None, say=said.append)
+    again = recipe.train_mini(tmp_path, scale=0.002, device="cpu", photos=None)
     assert again == result
+
+
+def test_an_installed_package_says_where_the_recipe_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "__file__", str(tmp_path / "tvhelpers" / "cli" / "__init__.py"))
+    options = cli.build_parser().parse_args(["mini", "train", "--work", str(tmp_path / "work")])
+    with refused("no-checkout"):
+        options.run(options)
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_scale_that_is_no_share_is_refused(tmp_path):
+    for scale in (0.0, -1.0, 101.0, float("nan")):
+        with refused("out-of-range"):
+            recipe.train_mini(tmp_path, scale=scale)

@@ -1,0 +1,88 @@
+"""What are mini's parts before training, and how are its words split into tokens?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
+
+from recipes.mini import SETTINGS
+
+SIZES = SETTINGS["sizes"]
+# Words that the tokenizer knows beside those of captions, so that users' prompts are few tokens.
+FASHION_WORDS = (Path(__file__).parent / "words.txt").read_text().split()
+NUM_MERGES = 1200  # of the tokenizer
+
+
+def build_vae(seed: int = 0) -> AutoencoderKL:
+    """Return mini's autoencoder with random weights and a posterior that is narrow at first.
+
+    At the usual width of 1 the noise drowns the signal, and colours are learnt last or never.
+    """
+    torch.manual_seed(seed)
+    vae = AutoencoderKL(**SIZES["vae"])
+    torch.nn.init.constant_(vae.quant_conv.bias[vae.config.latent_channels :], -6)  # log variance
+    return vae
+
+
+def build_unet(seed: int = 0) -> UNet2DConditionModel:
+    """Return mini's UNet with random weights."""
+    torch.manual_seed(seed)
+    return UNet2DConditionModel(**SIZES["unet"])
+
+
+def build_scheduler() -> DDIMScheduler:
+    """Return the noise schedule of Stable Diffusion, with a terminal signal-to-noise ratio of 0."""
+    return DDIMScheduler(**SIZES["scheduler"])
+
+
+def build_clip(tokenizer, seed: int = 0) -> CLIPModel:
+    """Return mini's CLIP (text and vision) with random weights, for `tokenizer`."""
+    ids = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id")}
+    text = {**SIZES["text"], **ids, "pad_token_id": tokenizer.pad_token_id}
+    text["vocab_size"] = len(tokenizer)
+    width = text["projection_dim"]
+    torch.manual_seed(seed)
+    return CLIPModel(
+        CLIPConfig(text_config=text, vision_config=SIZES["vision"], projection_dim=width)
+    )
+
+
+def build_tokenizer(captions: list[str], folder: Path) -> CLIPTokenizer:
+    """Write and return a tokenizer whose byte-pair merges come from `captions` and FASHION_WORDS.
+
+    Every byte is a token, so an unknown word becomes more tokens and never an error.
+    """
+    merges = _learn_merges([*sorted(set(captions)), *FASHION_WORDS])
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    joined = dict.fromkeys("".join(pair) for pair in merges)
+    tokens = [*letters, *(f"{letter}</w>" for letter in letters), *joined]
+    tokens += [SETTINGS["tokenizer"][name] for name in ("bos_token", "eos_token")]
+    lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
+    (folder / "merges.txt").write_text("\n".join(lines) + "\n")
+    (folder / "tokenizer_config.json").write_text(json.dumps(SETTINGS["tokenizer"], indent=1))
+    return CLIPTokenizer.from_pretrained(folder)
+
+
+def _learn_merges(texts: list[str]) -> list[list[str]]:
+    """Return the first NUM_MERGES byte-pair merges, as CLIP's tokenizer splits texts."""
+    learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
+    learner.normalizer = normalizers.Lowercase()
+    learner.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.WhitespaceSplit(),
+            pre_tokenizers.Punctuation(),
+            pre_tokenizers.ByteLevel(False, use_regex=False),
+        ]
+    )
+    trainer = trainers.BpeTrainer(
+        vocab_size=1024 + NUM_MERGES, end_of_word_suffix="</w>", show_progress=False
+    )
+    learner.train_from_iterator(texts, trainer)
+    return json.loads(learner.to_str())["model"]["merges"][:NUM_MERGES]

@@ -1,0 +1,83 @@
+"""How is one part of mini trained, so that it goes on where it stopped?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from tvhelpers.runtime import computes_bfloat16, progress_bar, seed_for
+from tvhelpers.train.checkpoint import load_checkpoint, save_checkpoint
+from tvhelpers.train.schedule import rate_factor
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Settings of one part's training (AdamW, one-cycle learning rate)."""
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float = 0.01
+    warmup: float = 0.1  # share of the steps until the learning rate is reached
+    autocast: bool = True  # bfloat16 where it is safe, and the device has it
+    checkpoint_minutes: float = 2.0
+    seed: int = 0
+    device: str = "cpu"
+
+
+def fit(
+    model: nn.Module, loss_of: Callable, count: int, config: FitConfig, work_dir: Path
+) -> nn.Module:
+    """Minimise loss_of(model, indices int64 (batch_size,), generator, progress 0..1).
+
+    The batch and the generator of a step depend on (seed, step) alone, so that a training which was
+    stopped and run again gives what an unbroken one gives.  Checkpoints are kept in `work_dir`.
+    """
+    model = model.to(config.device, memory_format=torch.channels_last).train()
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    )
+    parts = {"model": model, "optimizer": optimizer}
+    done = _restore(parts, work_dir)
+    saved = time.monotonic()
+    with progress_bar(work_dir.name, config.steps, done=done, unit="steps") as bar:
+        for step in range(done, config.steps):
+            loss = _step(model, optimizer, loss_of, count, config, step)
+            bar.update()
+            due = time.monotonic() - saved > 60 * config.checkpoint_minutes
+            if due or step + 1 == config.steps:
+                bar.set_postfix(loss=f"{loss.item():.4f}")
+                state = {name: part.state_dict() for name, part in parts.items()}
+                save_checkpoint(work_dir, step + 1, {"step": step + 1, **state}, keep=1)
+                saved = time.monotonic()
+    return model.eval()
+
+
+def _step(model, optimizer, loss_of, count: int, config: FitConfig, step: int) -> torch.Tensor:
+    """Change the model by one step and return its loss."""
+    generator = torch.Generator().manual_seed(seed_for(config.seed, "fit", step))
+    indices = torch.randint(count, (config.batch_size,), generator=generator)
+    warmup_steps = round(config.warmup * config.steps)
+    rate = config.learning_rate * rate_factor(step, config.steps, warmup_steps)
+    optimizer.param_groups[0]["lr"] = rate
+    autocast = config.autocast and computes_bfloat16(config.device)
+    with torch.autocast(config.device, torch.bfloat16, enabled=autocast):
+        loss = loss_of(model, indices.numpy(), generator, step / config.steps)
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    return loss
+
+
+def _restore(parts: dict, work_dir: Path) -> int:
+    """Load the newest checkpoint into the parts and return how many steps are done."""
+    state = load_checkpoint(work_dir)
+    for name, part in parts.items() if state else ():
+        part.load_state_dict(state[name])
+    return state["step"] if state else 0

@@ -1,0 +1,25 @@
+"""The settings of mini's recipe are those of the weights that the package ships."""
+
+import pytest
+
+from recipes.mini import SETTINGS
+from tvhelpers.models.mini import WEIGHTS_DIR
+from tvhelpers.records import read_json
+
+SHIPPED = {  # part of the settings: where the shipped weights say the same
+    "vae": ("vae/config.json",),
+    "unet": ("unet/config.json",),
+    "scheduler": ("scheduler/scheduler_config.json",),
+    "text": ("clip/config.json", "text_config"),
+    "vision": ("clip/config.json", "vision_config"),
+}
+
+
+@pytest.mark.parametrize("part", SHIPPED)
+def test_the_sizes_are_those_of_the_shipped_weights(part):
+    file, *keys = SHIPPED[part]
+    config = read_json(WEIGHTS_DIR / file)
+    for key in keys:
+        config = config[key]
+    sizes = SETTINGS["sizes"][part]
+    assert {name: config[name] for name in sizes} == sizes
