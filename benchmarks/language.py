@@ -19,12 +19,13 @@ import numpy as np
 from common import write_result
 
 from tvhelpers.config import build_config
+from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler
 from tvhelpers.score.features import JudgeClassifier
 from tvhelpers.score.language import compare_systems, requests
 from tvhelpers.train.trainer import train
 
-DRAW = dict(steps=20, guidance=2.5, batch_size=16)
+REQUEST = Request(("a garment",), steps=20, guidance=2.5)
 BUDGET = dict(
     data="flats", batch_size=16, flip=False, min_snr_gamma=0.0, learning_rate=1e-3,
     warmup_steps=50, eval_steps=0, held_out=0.05, checkpoint_minutes=2.0, checkpoint_steps=0,
@@ -35,7 +36,7 @@ METHODS = {"class": dict(method="baseline", classes="category"), "language": dic
 
 def draw(sampler: Sampler, prompts: list[str]) -> list[np.ndarray]:
     jobs = [(i, prompt, i) for i, prompt in enumerate(prompts)]
-    return [np.asarray(picture) for *_, picture in sampler.sample(jobs, **DRAW)]
+    return [np.asarray(picture) for *_, picture in sampler.sample(REQUEST, jobs, batch_size=16)]
 
 
 def plain(table: dict) -> dict:

@@ -15,6 +15,7 @@ from common import write_result
 from PIL import Image
 
 from tvhelpers import flats
+from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler
 from tvhelpers.score.attributes import CORE, AttributeJudge, agreement
 
@@ -26,7 +27,7 @@ def generated() -> list[np.ndarray]:
     """Draw the pictures: new season and old concepts, with the shipped adapter."""
     specs = [flats.random_spec(201, i) for i in range(COUNT)]
     jobs = [(i, flats.captions(spec)[1], 500 + i) for i, spec in enumerate(specs)]
-    pictures = Sampler("mini").sample(jobs, steps=20, guidance=2.5, batch_size=10)
+    pictures = Sampler("mini").sample(Request(("a garment",)), jobs, batch_size=10)
     return [np.asarray(picture) for *_, picture in pictures]
 
 

@@ -14,6 +14,7 @@ from common import write_result
 
 from tvhelpers import flats
 from tvhelpers.data.sources import open_source
+from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler
 from tvhelpers.score.attributes import CORE, AttributeJudge, agreement
 from tvhelpers.score.copying import copying, nearest
@@ -25,6 +26,7 @@ parser.add_argument("--scale", type=float, default=1.0, help="of all counts of p
 SCALE = parser.parse_args().scale
 JUDGE = AttributeJudge()
 STEPS, GUIDANCE = 20, 2.5
+REQUEST = Request(("a garment",), steps=STEPS, guidance=GUIDANCE)
 DEMO = {  # prompt: what it asks for
     "green bomber jacket": {"category": "bomber jacket", "colour": "green", "pattern": "plain"},
     "brown leather belt": {"category": "belt", "colour": "brown", "pattern": "plain"},
@@ -48,7 +50,7 @@ def specs_of(seed: int, count: int, season: str, keep=lambda spec: True) -> list
 
 def draw(sampler: Sampler, prompts: list[str], seeds: list[int]) -> np.ndarray:
     jobs = [(i, prompt, seed) for i, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True))]
-    pictures = sampler.sample(jobs, steps=STEPS, guidance=GUIDANCE, batch_size=16)
+    pictures = sampler.sample(REQUEST, jobs, batch_size=16)
     return np.stack([np.asarray(picture) for *_, picture in pictures])
 
 

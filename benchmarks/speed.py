@@ -50,7 +50,7 @@ stock.set_progress_bar_config(disable=True)
 
 def draw_ours(folder: str, seed: int) -> None:
     request = Request(("red striped dress",), seed=seed)
-    generate(sampler, request, Path(folder, str(seed)), say=str)
+    generate(sampler, request, Path(folder, str(seed)))
 
 
 def draw_theirs(seed: int) -> None:

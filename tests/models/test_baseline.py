@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.helpers import refused
 from tvhelpers.config import InputError, build_config
 from tvhelpers.models.base import find_base, load_part
 from tvhelpers.models.baseline import (
@@ -22,6 +23,8 @@ from tvhelpers.train.trainer import train
 CLASSES = Classes(("category",), (("coat",), ("dress",)))
 PAIRS = Classes(("category", "colour"), (("coat", "red"), ("dress", "blue"), ("dress", "red")))
 
+REQUEST = Request(("a garment",), steps=2, guidance=3.0)
+
 
 def test_words_have_labels_and_the_empty_prompt_none():
     rows = [{"category": "dress"}, {"colour": "red"}, {"category": "coat"}]
@@ -29,15 +32,15 @@ def test_words_have_labels_and_the_empty_prompt_none():
     assert CLASSES.labels(rows) == [2, 0, 1]
     assert [CLASSES.label_of(p) for p in ("", "category=coat", " category = dress ")] == [0, 1, 2]
     for prompt in ("a red dress", "category=hat", "colour=red"):
-        with pytest.raises(InputError, match="give category=WORD with WORD one of coat, dress"):
+        with refused("unknown-class"):
             CLASSES.label_of(prompt)
     assert Classes().label_of("anything at all") == 0
     both = [{"category": "dress", "colour": "red"}, {"category": "dress"}]
     assert PAIRS.labels(both) == [3, 0] and PAIRS.label_of("colour=blue, category=dress") == 2
     for prompt in ("category=dress", "category=coat,colour=blue", "category=coat,colour=red,x=y"):
-        with pytest.raises(InputError, match="give category=WORD,colour=WORD with a combination"):
+        with refused("unknown-class"):
             PAIRS.label_of(prompt)
-    with pytest.raises(InputError, match="no item states 'sleeve'; the items state category"):
+    with refused("not-stated"):
         find_classes("sleeve", rows)
 
 
@@ -83,11 +86,11 @@ def test_a_baseline_is_trained_drawn_and_refuses_sentences(tiny_base, tmp_path):
     sampler = Sampler(str(folder), "none", device="cpu")
     assert sampler.pipe.unet.class_embedding.weight.abs().sum() > 0
     jobs = [(0, "category=coat", 1), (1, "category=dress", 1), (2, "", 1)]
-    pictures = [np.asarray(p) for *_, p in sampler.sample(jobs, steps=2, guidance=3.0)]
+    pictures = [np.asarray(p) for *_, p in sampler.sample(REQUEST, jobs)]
     assert not np.array_equal(pictures[0], pictures[1])
-    alone = np.asarray(next(sampler.sample(jobs[1:2], steps=2, guidance=3.0))[3])
+    alone = np.asarray(next(sampler.sample(REQUEST, jobs[1:2]))[3])
     assert np.abs(alone.astype(int) - pictures[1]).max() <= 1
-    with pytest.raises(InputError, match="knows no language"):
+    with refused("unknown-class"):
         generate(sampler, Request(("a red dress",), steps=2), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -100,12 +103,12 @@ def test_the_empty_baseline_hears_nothing(tiny_base, photo_folder, tmp_path):
     train(config, tmp_path / "run", root=tmp_path, say=str)
     sampler = Sampler(str(tmp_path / "run" / "pipeline"), "none", device="cpu")
     jobs = [(0, "a red dress", 1), (1, "a blue skirt", 1)]
-    pictures = [np.asarray(p) for *_, p in sampler.sample(jobs, steps=2, guidance=3.0)]
+    pictures = [np.asarray(p) for *_, p in sampler.sample(REQUEST, jobs)]
     assert np.array_equal(*pictures)
     # The base itself hears nothing either where it is told nothing.
     for language in (False, True):
         sampler = Sampler(str(tiny_base), "none", device="cpu", language=language)
-        pictures = [np.asarray(p) for *_, p in sampler.sample(jobs, steps=2, guidance=3.0)]
+        pictures = [np.asarray(p) for *_, p in sampler.sample(REQUEST, jobs)]
         assert np.array_equal(*pictures) != language
         assert ("language" in sampler.identity) != language
 

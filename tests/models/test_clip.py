@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.helpers import refused
 from tvhelpers import flats
-from tvhelpers.config import InputError
 from tvhelpers.models.clip import Clip
 
 SPECS = [flats.random_spec(92, i, season="base") for i in range(60)]
@@ -59,20 +59,20 @@ def test_a_photo_is_padded_and_not_squeezed(clip):
 def test_sides_that_do_not_fit_and_half_a_clip_are_said(tiny_clip, tmp_path):
     from transformers import CLIPModel
 
-    with pytest.raises(InputError, match="pictures 32 numbers and texts 24: its projections do"):
+    with refused("clip-unfit"):
         Clip(str(tiny_clip(tmp_path / "a", "siglip", 24, 32)), "cpu")
     folder = tiny_clip(tmp_path / "b", "clip")
     model = CLIPModel.from_pretrained(folder)
     model.text_model.config.save_pretrained(folder)
-    with pytest.raises(InputError, match="has no picture side and text side"):
+    with refused("clip-unreadable"):
         Clip(str(folder), "cpu")
     config = model.config
     config.projection_dim = 12
     config.save_pretrained(folder)
-    with pytest.raises(InputError, match="cannot be loaded"):
+    with refused("clip-unreadable"):
         Clip(str(folder), "cpu")
 
 
 def test_a_folder_that_is_no_clip_is_said(tmp_path):
-    with pytest.raises(InputError, match="cannot be loaded"):
+    with refused("clip-unreadable"):
         Clip(str(tmp_path), device="cpu")

@@ -12,10 +12,13 @@ from tvhelpers.data.sources import FlatsSource
 from tvhelpers.models.base import find_base, load_part
 from tvhelpers.models.mini import WEIGHTS_DIR
 from tvhelpers.runtime import root_dir
+from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler
 from tvhelpers.score.attributes import CORE, AttributeJudge, agreement
 from tvhelpers.train.latents import open_cache
 from tvhelpers.train.step import Trainer
+
+REQUEST = Request(("a garment",), steps=20, guidance=2.5)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +35,7 @@ def share_right(specs, pixels) -> dict[str, float]:
 
 def draw(sampler, specs):
     jobs = [(i, flats.captions(spec)[1], 100 + i) for i, spec in enumerate(specs)]
-    return [np.asarray(picture) for *_, picture in sampler.sample(jobs, steps=20, guidance=2.5)]
+    return [np.asarray(picture) for *_, picture in sampler.sample(REQUEST, jobs)]
 
 
 def test_weights_are_safetensors_of_30_mb_at_most_with_a_card():
@@ -88,9 +91,9 @@ def test_alone_or_in_a_batch_within_one_level(mini):
     jobs = [
         (i, prompt, i) for i, prompt in enumerate(["a red dress", "blue dotted skirt", "a hoodie"])
     ]
-    together = [np.asarray(p).astype(int) for *_, p in mini.sample(jobs, steps=20, guidance=2.5)]
+    together = [np.asarray(p).astype(int) for *_, p in mini.sample(REQUEST, jobs)]
     for job, picture in zip(jobs, together, strict=True):
-        alone = np.asarray(next(mini.sample([job], steps=20, guidance=2.5))[3])
+        alone = np.asarray(next(mini.sample(REQUEST, [job]))[3])
         assert np.abs(alone - picture).max() <= 1
 
 

@@ -8,6 +8,7 @@ from recipes.mini import train as recipe
 from tests.helpers import refused
 from tvhelpers import cli
 from tvhelpers.models.mini import load_judge
+from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler
 
 
@@ -17,7 +18,7 @@ def test_the_recipe_runs_from_nothing_to_an_adapter_and_only_once(tmp_path, monk
     assert set(result["minutes"]) == set(recipe.PARTS)
     folder = tmp_path / "mini_weights"
     sampler = Sampler(str(folder), "none", device="cpu")
-    picture = next(sampler.sample([(0, "a red t-shirt", 1)], steps=2, guidance=5.0))[3]
+    picture = next(sampler.sample(Request(("a red t-shirt",), seed=1, steps=2)))[3]
     assert picture.size == (128, 128)
     assert load_judge(folder / "judge.safetensors")[0].heads["category"]
     pipeline = json.loads((folder / "model_index.json").read_text())

@@ -41,7 +41,7 @@ studio = PromptStudio(Sampler({base!r}, "none", device="cpu"), {folder!r},
                       categories=("dress", "coat"), colours=("red", "blue"))
 after_step = studio._after_step
 studio._after_step = lambda step: (time.sleep(0.05), after_step(step))  # time to press Cancel
-studio.steps.value = 4
+studio.controls["steps"].value = 4
 studio.box
 """
 

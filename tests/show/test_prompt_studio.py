@@ -9,7 +9,7 @@ from PIL import Image
 pytest.importorskip("ipywidgets")
 
 from tvhelpers.sample.sampler import Sampler
-from tvhelpers.show.prompt_studio import PromptStudio, with_word
+from tvhelpers.show.prompt_studio import CONTROLS, Control, PromptStudio, with_word
 
 COLOURS, CATEGORIES = ("red", "blue", "orange"), ("t-shirt", "dress", "jacket", "bomber jacket")
 
@@ -18,7 +18,7 @@ COLOURS, CATEGORIES = ("red", "blue", "orange"), ("t-shirt", "dress", "jacket", 
 def studio(tiny_base, tmp_path):
     sampler = Sampler(str(tiny_base), "none", device="cpu")
     studio = PromptStudio(sampler, tmp_path / "saved", categories=CATEGORIES, colours=COLOURS)
-    studio.steps.value = 2
+    studio.controls["steps"].value = 2
     return studio
 
 
@@ -43,7 +43,7 @@ def test_menus_write_into_the_prompt(prompt, words, word, first, after):
 
 
 def test_menus_generate_gallery_and_save(studio, tmp_path):
-    studio.category.value, studio.colour.value = "bomber jacket", "blue"
+    studio.menus["category"].value, studio.menus["colour"].value = "bomber jacket", "blue"
     assert studio.prompt.value == "a blue bomber jacket"
     studio.start()
     studio.wait(120)
@@ -80,8 +80,19 @@ def test_a_locked_seed_draws_the_same_and_a_free_one_another(studio):
     assert np.array_equal(first, np.asarray(studio.draw()))
 
 
+def test_a_control_of_ones_own_is_one_row(tiny_base, tmp_path, monkeypatch):
+    import ipywidgets as W
+
+    sides = Control("size", lambda sampler: W.IntText(96), lambda value: {"size": value})
+    monkeypatch.setattr("tvhelpers.show.prompt_studio.CONTROLS", [*CONTROLS, sides])
+    sampler = Sampler(str(tiny_base), "none", device="cpu")
+    studio = PromptStudio(sampler, tmp_path, categories=CATEGORIES, colours=COLOURS)
+    studio.controls["steps"].value = 1
+    assert studio.draw().size == (96, 96)
+
+
 def test_cancel_ends_the_drawing_and_leaves_the_studio_usable(studio):
-    studio.steps.value = 50
+    studio.controls["steps"].value = 50
     after_step = studio._after_step
 
     def cancel_at_3(step):
@@ -95,7 +106,7 @@ def test_cancel_ends_the_drawing_and_leaves_the_studio_usable(studio):
     studio.wait(120)
     assert "Cancelled" in studio.status.value and studio.progress.value == 3
     assert not studio.made and not studio.go.disabled and studio.stop.disabled
-    studio._after_step, studio.steps.value = after_step, 2
+    studio._after_step, studio.controls["steps"].value = after_step, 2
     studio.start()
     studio.wait(120)
     assert len(studio.made) == 1

@@ -1,4 +1,4 @@
-"""LoRA adapters: add to a model, save for stock diffusers and for kohya's tools, check, load."""
+"""How is LoRA added to a model, saved, checked in a stock pipeline, and loaded to draw with?"""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 
 from tvhelpers.config import InputError, one_line
-from tvhelpers.lora.formats import Adapter, Layer, read_adapter, text_name, write_adapter
+from tvhelpers.lora.formats import PARTS, Adapter, Layer, layer_name, read_adapter, write_adapter
+from tvhelpers.models.architecture import Architecture
 from tvhelpers.models.base import BaseLocation, load_pipeline, unet_digest
 from tvhelpers.runtime import seed_for
 
@@ -82,8 +83,7 @@ def _tuned(models: dict[str, torch.nn.Module]) -> list[tuple[str, torch.nn.Modul
     for part, model in models.items():
         for module, layer in model.named_modules():
             if isinstance(layer, LoraLayer):
-                name = f"{part}.{module}"
-                found[text_name(name) if part == "text_encoder" else name] = layer
+                found[layer_name(part, module)] = layer
     return sorted(found.items())
 
 
@@ -106,19 +106,20 @@ def check_adapter(models: dict[str, torch.nn.Module], path: Path, base: BaseLoca
     may differ by 1e-3 of what the adapter changes in them: a wrong alpha or a layer left out
     changes more, the order of sums less.  Raises InputError where they differ.
     """
-    pipe = load_pipeline(base)
-    plain = _predict(pipe)
+    pipe, family = load_pipeline(base), base.architecture
+    plain = _predict(pipe, family)
     _put_in(pipe, models)
-    trained = _predict(pipe)
+    trained = _predict(pipe, family)
     pipe.unload_lora_weights()
     for file in (path, kohya_path(path)):
         _load_by_diffusers(pipe, file)
-        for was, wanted, seen in zip(plain, trained, _predict(pipe), strict=True):
+        for was, wanted, seen in zip(plain, trained, _predict(pipe, family), strict=True):
             allowed = 1e-3 * (wanted - was).abs().max() + 1e-5 * wanted.abs().max()
             if not (difference := (seen - wanted).abs().max()) <= allowed:
                 raise InputError(
+                    "adapter-differs",
                     f"{file}, loaded by diffusers, differs by {difference:.1e} from what was "
-                    f"trained ({allowed:.1e} allowed); the training is not marked finished"
+                    f"trained ({allowed:.1e} allowed); the training is not marked finished",
                 )
         pipe.unload_lora_weights()
 
@@ -137,17 +138,21 @@ def _load_by_diffusers(pipe, file: Path) -> None:
 
 
 @torch.no_grad()
-def _predict(pipe) -> tuple[torch.Tensor, torch.Tensor]:
+def _predict(pipe, family: Architecture) -> tuple[torch.Tensor, torch.Tensor]:
     """Return (text states, prediction) for a prompt and a noise that are always the same.
 
     The noise is 16 x 16 latents whatever the base draws: seconds on a CPU for Stable Diffusion.
     """
-    length = pipe.tokenizer.model_max_length
-    ids = pipe.tokenizer("a dress", padding="max_length", max_length=length, return_tensors="pt")
-    states = pipe.text_encoder(ids.input_ids)[0]
+    ids = [
+        getattr(pipe, part)("a dress", padding="max_length", return_tensors="pt").input_ids
+        for part in family.tokenizers
+    ]
+    encoders = [getattr(pipe, part) for part in family.text_encoders]
+    states, pooled = family.encode_text(encoders, ids)
     shape = (1, pipe.unet.config.in_channels, 16, 16)
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    return states, pipe.unet(noise, 500, states).sample
+    added = family.unet_conditions(pooled, [(16, 16)])
+    return states, pipe.unet(noise, 500, states, **added).sample
 
 
 def _put_in(pipe, models: dict[str, torch.nn.Module]) -> None:
@@ -171,9 +176,10 @@ def load_adapter(pipe, path: Path, base_name: str, digest: str) -> None:
     made_for = adapter.about
     if made_for.get("base_digest", digest) != digest:
         raise InputError(
+            "another-base",
             f"adapter {path} was made for base {made_for['base']!r} "
             f"(UNet {made_for['base_digest']}), not for {base_name!r} (UNet {digest}); "
-            "give the base that it was made for, or train an adapter for this one"
+            "give the base that it was made for, or train an adapter for this one",
         )
     try:
         # diffusers' own reader of kohya's names knows no DoRA, and not every set of layers.
@@ -182,26 +188,30 @@ def load_adapter(pipe, path: Path, base_name: str, digest: str) -> None:
             pipe.load_lora_weights(folder, weight_name="adapter.safetensors")
     except (RuntimeError, ValueError, KeyError) as error:
         reason = one_line(error)
-        raise InputError(f"adapter {path} does not fit base {base_name!r}: {reason}") from None
-    loaded = dict(_tuned({"unet": pipe.unet, "text_encoder": pipe.text_encoder}))
+        raise InputError(
+            "adapter-unfit", f"adapter {path} does not fit base {base_name!r}: {reason}"
+        ) from None
+    loaded = dict(_tuned({part: getattr(pipe, part) for part in PARTS if hasattr(pipe, part)}))
     if missing := sorted(set(adapter.layers) - set(loaded)):
         raise InputError(
+            "adapter-unfit",
             f"adapter {path} is for {len(missing)} layers that base {base_name!r} does not have, "
-            f"{missing[0]} the first; it was made for another kind of model"
+            f"{missing[0]} the first; it was made for another kind of model",
         )
     if changes := made_for.get("scheduler"):  # of the noise's schedule that it was trained with
         pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, **changes)
 
 
-def fold_adapter(model: torch.nn.Module, strength: float) -> None:
-    """Add what the loaded adapter changes, times `strength`, to the weights of a float32 model.
+def fold_adapter(pipe, strength: float) -> None:
+    """Add what the loaded adapter changes, times `strength`, to the weights of a float32 pipeline.
 
     Drawing then costs what it costs without an adapter.  The model's own weights are kept: what was
     folded before leaves no trace.  Half of a DoRA is half of its change, as of a LoRA.
     """
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    for layer in model.modules():
+    models = [getattr(pipe, part) for part in PARTS if hasattr(pipe, part)]
+    for layer in (layer for model in models for layer in model.modules()):
         if not isinstance(layer, BaseTunerLayer):
             continue
         weight = layer.get_base_layer().weight

@@ -20,7 +20,8 @@ def find_adapter(base, adapter: str | None) -> Path | None:
     if adapter == "shipped":
         if shipped is None:
             raise InputError(
-                f"base {base.name!r} comes with no adapter; give --adapter PATH or none"
+                "no-shipped-adapter",
+                f"base {base.name!r} comes with no adapter; give --adapter PATH or none",
             )
         return shipped
     return adapter_file(Path(adapter))
@@ -34,7 +35,8 @@ def own_text_encoder(adapter: Path) -> str:
     folder = Path(adapter).with_name(TEXT_ENCODER_DIR)
     if not folder.is_dir():
         raise InputError(
+            "text-encoder-missing",
             f"adapter {adapter} was trained with a tuned text encoder, which is not beside it as "
-            f"{TEXT_ENCODER_DIR}/; put it there, or give its CLIP with --text-encoder DIR"
+            f"{TEXT_ENCODER_DIR}/; put it there, or give its CLIP with --text-encoder DIR",
         )
     return str(folder)

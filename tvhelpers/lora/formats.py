@@ -1,4 +1,4 @@
-"""Adapter files: LoRA and DoRA weights under the names of diffusers and of kohya's scripts.
+"""How is an adapter's file read and written, under diffusers' names or kohya's?
 
 diffusers: unet.mid_block.attentions.0....attn2.to_q.lora_A.weight; read by diffusers and ComfyUI.
 kohya:     lora_unet_mid_block_attentions_0_..._attn2_to_q.lora_down.weight, with an alpha a layer;
@@ -19,9 +19,14 @@ import torch
 
 from tvhelpers.config import InputError
 from tvhelpers.files import atomic_path
+from tvhelpers.models.architecture import FAMILIES
+from tvhelpers.records import upgraded
 
 NAMES = ("diffusers", "kohya")
-KOHYA_PREFIXES = {"lora_unet_": "unet.", "lora_te_": "text_encoder.", "lora_te1_": "text_encoder."}
+KOHYA_PREFIXES = {
+    prefix: part for family in FAMILIES for prefix, part in family.kohya_prefixes.items()
+}
+PARTS = tuple(dict.fromkeys(KOHYA_PREFIXES.values()))  # that an adapter may have layers in
 # Parts of module names that have an underscore of their own; kohya's names write dots so as well.
 UNDERSCORED = (
     "down_blocks", "up_blocks", "mid_block", "transformer_blocks", "to_q", "to_k", "to_v", "to_out",
@@ -39,7 +44,9 @@ KINDS = {  # ends of tensor names, and the field of Layer that each is
     ".alpha": "alpha",
     ".dora_scale": "dora_scale",
 }
-TEXT_WIDTHS = {768: "sd_v1", 1024: "sd_v2"}  # of the states that cross-attention reads
+# Of the states that cross-attention reads: kohya's name of the base's version.
+TEXT_WIDTHS = {width: name for family in FAMILIES for width, name in family.text_widths.items()}
+XL_KEYS = ("lora_te2_", "lora_unet_input_", "text_encoder_2.")
 XL_TEXT_WIDTH = 2048
 
 
@@ -113,7 +120,7 @@ def _to_diffusers(adapter: Adapter) -> tuple[dict, dict]:
         if layer.magnitude is not None:  # peft keeps a convolution's as (1, out, 1, 1)
             shape = (1, -1, 1, 1) if layer.down.ndim == 4 else (-1,)
             tensors[f"{name}.lora_magnitude_vector.weight"] = layer.magnitude.reshape(shape)
-    for part in ("unet", "text_encoder"):
+    for part in PARTS:
         ranks = {
             name.removeprefix(f"{part}.").removeprefix("text_model."): layer.rank
             for name, layer in adapter.layers.items()
@@ -138,7 +145,8 @@ def _to_kohya(adapter: Adapter) -> tuple[dict, dict]:
     for name, layer in adapter.layers.items():
         part, _, module = name.partition(".")
         alpha = adapter.most_common("alpha", part)
-        stem = ("lora_unet_" if part == "unet" else "lora_te_") + module.replace(".", "_")
+        prefix = next(prefix for prefix, own in KOHYA_PREFIXES.items() if own == part)
+        stem = prefix + module.replace(".", "_")
         tensors[f"{stem}.lora_down.weight"] = layer.down
         tensors[f"{stem}.lora_up.weight"] = layer.up * (layer.alpha / alpha)
         tensors[f"{stem}.alpha"] = torch.tensor(float(alpha))
@@ -193,26 +201,35 @@ def read_adapter(path: Path) -> Adapter:
     metadata = read_metadata(path)
     tensors = load_file(path)
     if not tensors:
-        raise InputError(f"adapter {path} is empty: it holds no tensors; train it anew")
+        raise InputError(
+            "adapter-damaged", f"adapter {path} is empty: it holds no tensors; train it anew"
+        )
     if "tvhelpers" in metadata and not _is_as_written(path, metadata):
         raise InputError(
+            "adapter-damaged",
             f"adapter {path} is damaged: its weights are not those that were written; "
-            "train it anew, or copy it again"
+            "train it anew, or copy it again",
         )
-    if any(key.startswith(("lora_te2_", "lora_unet_input_", "text_encoder_2.")) for key in tensors):
+    if any(key.startswith(XL_KEYS) for key in tensors):
         raise _is_xl(path)
     is_kohya = any(key.startswith(tuple(KOHYA_PREFIXES)) for key in tensors)
-    renamed = (_from_kohya if is_kohya else _from_diffusers)(tensors)
+    if is_kohya:
+        renamed = {_kohya_key(key): tensor for key, tensor in tensors.items()}
+    else:
+        renamed = _from_diffusers(tensors)
     layers: dict[str, dict] = {}
     for key, tensor in renamed.items():
         name, kind = _split(key)
-        if not kind or not name.startswith(("unet.", "text_encoder.")):
+        if not kind or name.partition(".")[0] not in PARTS:
             raise InputError(
+                "adapter-kind",
                 f"adapter {path} holds {key}, which is no weight of a LoRA or DoRA for Stable "
-                "Diffusion; other kinds of adapters are not read, a damaged file is to be replaced"
+                "Diffusion; other kinds of adapters are not read, a damaged file is to be replaced",
             )
         if not tensor.isfinite().all():
-            raise InputError(f"adapter {path} holds NaN or infinity in {key}; train it anew")
+            raise InputError(
+                "not-finite", f"adapter {path} holds NaN or infinity in {key}; train it anew"
+            )
         layers.setdefault(name, {})[kind] = tensor.float()
     alphas = {} if is_kohya else json.loads(metadata.get("lora_adapter_metadata", "{}"))
     whole = {name: _layer(path, name, layers[name], alphas) for name in sorted(layers)}
@@ -231,7 +248,7 @@ def read_about(path: Path) -> dict:
 
 
 def _about(metadata: dict[str, str]) -> dict:
-    return json.loads(metadata.get("tvhelpers", "{}"))
+    return upgraded(json.loads(metadata.get("tvhelpers", "{}")), "adapter")
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -243,7 +260,9 @@ def read_metadata(path: Path) -> dict[str, str]:
 
     if not Path(path).is_file():
         raise InputError(
-            f"adapter {path} does not exist; give a .safetensors file, a run's folder, or 'shipped'"
+            "file-missing",
+            f"adapter {path} does not exist; give a .safetensors file, a run's folder, or "
+            "'shipped'",
         )
     try:
         with safe_open(path, "pt") as file:
@@ -251,7 +270,9 @@ def read_metadata(path: Path) -> dict[str, str]:
         for key in ("tvhelpers", "lora_adapter_metadata"):
             json.loads(metadata.get(key, "{}"))
     except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"adapter {path} is not a whole safetensors file ({error})") from None
+        raise InputError(
+            "adapter-damaged", f"adapter {path} is not a whole safetensors file ({error})"
+        ) from None
     return metadata
 
 
@@ -264,7 +285,8 @@ def _is_as_written(path: Path, metadata: dict) -> bool:
 
 def _is_xl(path: Path) -> InputError:
     return InputError(
-        f"adapter {path} was made for Stable Diffusion XL; give one for the 1.x or 2.x family"
+        "unknown-family",
+        f"adapter {path} was made for Stable Diffusion XL; give one for the 1.x or 2.x family",
     )
 
 
@@ -276,10 +298,6 @@ def _split(key: str) -> tuple[str, str | None]:
     return key, None
 
 
-def _from_kohya(tensors: dict) -> dict:
-    return {_kohya_key(key): tensor for key, tensor in tensors.items()}
-
-
 def _kohya_key(key: str) -> str:
     """Return a tensor's name with the module's name as torch has it, unchanged where it is none."""
     stem, _, end = key.partition(".")
@@ -288,7 +306,7 @@ def _kohya_key(key: str) -> str:
             module = stem.removeprefix(prefix).replace("_", ".")
             for word in UNDERSCORED:
                 module = module.replace(word.replace("_", "."), word)
-            return f"{part}{module}.{end}"
+            return f"{part}.{module}.{end}"
     return key
 
 
@@ -300,31 +318,35 @@ def _from_diffusers(tensors: dict) -> dict:
         convert_state_dict,
     )
 
-    is_text = {key: key.startswith("text_encoder.") for key in tensors}
-    text = {key: tensors[key] for key in tensors if is_text[key]}
-    rest = {key: tensors[key] for key in tensors if not is_text[key]}
+    text = {key: tensor for key, tensor in tensors.items() if key.startswith("text_encoder")}
+    rest = {key: tensor for key, tensor in tensors.items() if key not in text}
     text = convert_state_dict(text, DIFFUSERS_OLD_TO_PEFT)
-    return {text_name(key): tensor for key, tensor in text.items()} | convert_state_dict(
-        rest, UNET_TO_DIFFUSERS
-    )
+    text = {layer_name(*key.split(".", 1)): tensor for key, tensor in text.items()}
+    return text | convert_state_dict(rest, UNET_TO_DIFFUSERS)
 
 
-def text_name(name: str) -> str:
-    """Return a name in the text encoder with the level `text_model`, which transformers has dropped
-    from version 5.6 on."""
-    rest = name.removeprefix("text_encoder.").removeprefix("text_model.")
-    return f"text_encoder.text_model.{rest}"
+def layer_name(part: str, module: str) -> str:
+    """Return the name of a part's layer; a text encoder's has the level `text_model`, which
+    transformers has dropped from version 5.6 on."""
+    if part == "unet":
+        return f"unet.{module}"
+    return f"{part}.text_model.{module.removeprefix('text_model.')}"
 
 
 def _layer(path: Path, name: str, fields: dict, config: dict) -> Layer:
     """Return one layer; raises InputError where it is not whole."""
     down, up = fields.get("down"), fields.get("up")
     if down is None or up is None or down.ndim < 2 or up.ndim < 2 or len(down) != up.shape[1]:
-        raise InputError(f"adapter {path} is damaged: {name} is not whole; copy it again")
+        raise InputError(
+            "adapter-damaged", f"adapter {path} is damaged: {name} is not whole; copy it again"
+        )
     rank, magnitude = len(down), fields.get("dora_scale", fields.get("magnitude"))
     by_input = "dora_scale" in fields and len(magnitude) != len(up)
     if magnitude is not None and (by_input or magnitude.numel() != len(up)):
-        raise InputError(f"adapter {path} weighs inputs, not outputs, in {name}; this is not read")
+        raise InputError(
+            "adapter-kind",
+            f"adapter {path} weighs inputs, not outputs, in {name}; this is not read",
+        )
     if "alpha" in fields:
         alpha = fields["alpha"].item() or rank  # kohya's scripts take 0 for the rank
     else:

@@ -1,4 +1,4 @@
-"""Adapters for elsewhere: shown, scaled, blended, renamed, or folded into a pipeline."""
+"""How are adapters shown, scaled, blended, converted, or merged into a pipeline?"""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ import torch
 from tvhelpers.config import InputError
 from tvhelpers.lora.adapter import fold_adapter, load_adapter
 from tvhelpers.lora.find import own_text_encoder
-from tvhelpers.lora.formats import Adapter, Layer, read_adapter, read_metadata, write_adapter
+from tvhelpers.lora.formats import (
+    PARTS,
+    Adapter,
+    Layer,
+    read_adapter,
+    read_metadata,
+    write_adapter,
+)
 from tvhelpers.models.base import (
     BaseLocation,
     load_part,
@@ -70,11 +77,14 @@ def blend(
     adapter is scaled.  Raises InputError for adapters of two bases and for DoRA, which is no sum.
     """
     if len(adapters) != len(weights):
-        raise InputError(f"{len(adapters)} adapters need as many weights, not {len(weights)}")
+        raise InputError(
+            "count-differs", f"{len(adapters)} adapters need as many weights, not {len(weights)}"
+        )
     if any(adapter.is_dora for adapter in adapters):
         raise InputError(
+            "adapter-kind",
             "a DoRA cannot be scaled or added up: its rows are normalised together with the base's "
-            "weights; fold it into the base with `adapter merge`"
+            "weights; fold it into the base with `adapter merge`",
         )
     layers: dict[str, Layer] = {}
     for adapter, weight in zip(adapters, weights, strict=True):
@@ -94,8 +104,9 @@ def _beside(name: str, first: Layer, second: Layer) -> Layer:
     """Return the sum of two layers, their ranks side by side."""
     if first.down.shape[1:] != second.down.shape[1:] or len(first.up) != len(second.up):
         raise InputError(
+            "another-base",
             f"{name} has other sizes in one adapter than in another: they were made for different "
-            "bases; blend adapters of one base"
+            "bases; blend adapters of one base",
         )
     down = torch.cat([first.down, second.down])
     return Layer(down, torch.cat([first.scaled_up, second.scaled_up], 1), float(len(down)))
@@ -111,12 +122,15 @@ def _blended_about(adapters: Sequence[Adapter], weights: Sequence[float]) -> dic
             f"{made_for[digests]!r} (UNet {digests[0]}, text encoder {digests[1]})"
             for digests in sorted(made_for)
         )
-        raise InputError(f"the adapters were made for {names}; blend adapters of one base")
+        raise InputError(
+            "another-base", f"the adapters were made for {names}; blend adapters of one base"
+        )
     schedules = [about.get("scheduler", {}) for about in known]
     if any(schedule != schedules[0] for schedule in schedules):
         raise InputError(
+            "another-schedule",
             "the adapters were trained with different prediction or zero_terminal_snr; blend "
-            "adapters of one kind"
+            "adapters of one kind",
         )
     licences = {}
     for about in known:
@@ -169,9 +183,13 @@ def _lost(reduced: dict[str, tuple[Layer, float, float]]) -> dict:
 
 def save_as(adapter: Adapter, out: Path, names: str = "diffusers", half: bool = False) -> None:
     """Write an adapter to a new file; raises InputError where there is one already."""
-    if out.exists():
-        raise InputError(f"{out} is there already; give another name")
+    _check_new(out)
     write_adapter(adapter, out, names, torch.float16 if half else torch.float32)
+
+
+def _check_new(out: Path) -> None:
+    if out.exists():
+        raise InputError("file-exists", f"{out} is there already; give another name")
 
 
 def merge(
@@ -182,21 +200,22 @@ def merge(
     It is computed in fp32 and stored so, or in fp16 with `half`.  Raises InputError for an adapter
     that does not fit, a folder that is there already, and weights too large for fp16.
     """
-    if out.exists():
-        raise InputError(f"{out} is there already; give another name")
+    _check_new(out)
     about = read_adapter(path).about
     if "text_encoder_digest" in about:  # a tuned one, which is beside the adapter
         base = with_text_encoder(base, own_text_encoder(path))
     pipe = load_pipeline(base)
     load_adapter(pipe, path, base.name, unet_digest(pipe.unet))
-    for model in (pipe.unet, pipe.text_encoder):
-        fold_adapter(model, strength)
+    fold_adapter(pipe, strength)
     pipe.unload_lora_weights()
     if half:
         pipe.to(dtype=torch.float16)
-        for name, weight in (*pipe.unet.named_parameters(), *pipe.text_encoder.named_parameters()):
+        models = [getattr(pipe, part) for part in PARTS]
+        for name, weight in (pair for model in models for pair in model.named_parameters()):
             if not weight.isfinite().all():
-                raise InputError(f"{name} is too large for fp16; merge without --half")
+                raise InputError(
+                    "not-finite", f"{name} is too large for fp16; merge without --half"
+                )
     scheduler = load_part(base, "scheduler")
     scheduler = type(scheduler).from_config(scheduler.config, **about.get("scheduler", {}))
     write_pipeline(pipe, base, out, scheduler, adapter=about, strength=strength)

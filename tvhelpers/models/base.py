@@ -1,4 +1,4 @@
-"""Load a base: any Stable Diffusion 1.x / 2.x folder or hub id, or a name of the manifest."""
+"""Where is a base, how are its parts loaded, and what identifies its weights?"""
 
 from __future__ import annotations
 
@@ -15,20 +15,18 @@ from safetensors import SafetensorError, safe_open
 from tvhelpers import manifest
 from tvhelpers.config import InputError, one_line
 from tvhelpers.files import make_dir, replace_dir
+from tvhelpers.models.architecture import Architecture, find_architecture
 from tvhelpers.models.clip import find_clip
 from tvhelpers.records import read_json, write_json
 from tvhelpers.runtime import quiet_libraries
 
 ABOUT_FILE = "base.json"  # in the folder of a pipeline that was trained here
 DRAWING_SCHEDULER = "DPMSolverMultistepScheduler"  # DPM-Solver++ (2M), whatever the base has
+# What diffusers, transformers and safetensors raise for a broken folder or an unreachable hub.
+LOADING_ERRORS = (
+    OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError, SafetensorError,
+)  # fmt: skip
 TEXT_ENCODER_DIR = "text_encoder"  # beside an adapter that was trained with a tuned one
-CLASSES = {
-    "unet": ("diffusers", "UNet2DConditionModel"),
-    "vae": ("diffusers", "AutoencoderKL"),
-    "text_encoder": ("transformers", "CLIPTextModel"),
-    "tokenizer": ("transformers", "CLIPTokenizer"),
-    "scheduler": ("diffusers", "DDPMScheduler"),
-}
 
 
 @dataclass(frozen=True)
@@ -41,6 +39,11 @@ class BaseLocation:
     adapter: Path | None = None  # the adapter that comes with the base
     guidance: float = 7.5  # the scale that suits it; what Stable Diffusion 1.x is used with
     text_encoder: str = ""  # a folder or hub id whose text encoder stands in for the base's own
+
+    @property
+    def architecture(self) -> Architecture:
+        """The family that the base is of; raises InputError for one that is not known."""
+        return find_architecture(self.path, self.revision)
 
 
 def find_base(name: str) -> BaseLocation:
@@ -58,7 +61,8 @@ def find_base(name: str) -> BaseLocation:
     if folder.is_dir():
         if not (folder / "model_index.json").is_file():
             raise InputError(
-                f"{name} is not a diffusers pipeline folder: it has no model_index.json"
+                "not-a-pipeline",
+                f"{name} is not a diffusers pipeline folder: it has no model_index.json",
             )
         about = folder / ABOUT_FILE
         guidance = read_json(about)["guidance"] if about.exists() else BaseLocation.guidance
@@ -67,7 +71,8 @@ def find_base(name: str) -> BaseLocation:
         return BaseLocation(name, name)
     bases = ", ".join(key for key, row in manifest.entries().items() if row["kind"] == "base")
     raise InputError(
-        f"unknown base {name!r}; give one of {bases}, a pipeline folder, or a hub id (owner/model)"
+        "unknown-base",
+        f"unknown base {name!r}; give one of {bases}, a pipeline folder, or a hub id (owner/model)",
     )
 
 
@@ -84,13 +89,15 @@ def with_text_encoder(base: BaseLocation, name: str) -> BaseLocation:
     takes, tokens = _config_of(base, "unet")["cross_attention_dim"], load_part(base, "tokenizer")
     if config.hidden_size != takes:
         raise InputError(
+            "text-encoder-unfit",
             f"the text encoder of {name} gives {config.hidden_size} numbers a token, but the "
-            f"cross-attention of base {base.name!r} takes {takes}; give one of that hidden size"
+            f"cross-attention of base {base.name!r} takes {takes}; give one of that hidden size",
         )
     if config.vocab_size < len(tokens):
         raise InputError(
+            "text-encoder-unfit",
             f"the text encoder of {name} knows {config.vocab_size} tokens, but the tokenizer of "
-            f"base {base.name!r} gives {len(tokens)}; give one that was tuned from the base's own"
+            f"base {base.name!r} gives {len(tokens)}; give one that was tuned from the base's own",
         )
     return base
 
@@ -103,7 +110,7 @@ def load_part(base: BaseLocation, part: str, dtype: torch.dtype = torch.float32)
     """
     import importlib
 
-    library, name = CLASSES[part]
+    library, name = base.architecture.parts[part]
     path, where = base.path, {"subfolder": part, "revision": base.revision}
     if part == "text_encoder" and base.text_encoder:
         path, where = base.text_encoder, {}
@@ -121,18 +128,16 @@ def load_part(base: BaseLocation, part: str, dtype: torch.dtype = torch.float32)
 
 
 def load_pipeline(base: BaseLocation):
-    """Return the base's StableDiffusionPipeline, fp32 on the CPU, with the DRAWING_SCHEDULER.
+    """Return the base's pipeline, fp32 on the CPU, with the DRAWING_SCHEDULER.
 
     Raises InputError where it cannot be had.
     """
-    parts = {part: load_part(base, part) for part in CLASSES}
+    parts = {part: load_part(base, part) for part in base.architecture.parts}
     import diffusers  # quiet by now
 
     kind = getattr(diffusers, DRAWING_SCHEDULER)
     parts["scheduler"] = kind.from_config(parts["scheduler"].config)
-    pipe = diffusers.StableDiffusionPipeline(
-        **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
-    )
+    pipe = base.architecture.build_pipeline(parts)
     pipe.set_progress_bar_config(disable=True)
     pipe.vae.enable_slicing()  # decoded one by one: less memory, the same in any batch
     return pipe
@@ -140,15 +145,14 @@ def load_pipeline(base: BaseLocation):
 
 def own_resolution(base: BaseLocation) -> int:
     """Return the pixels a side that a base draws by itself."""
-    pixels_a_latent = 2 ** (len(_config_of(base, "vae")["block_out_channels"]) - 1)
-    return _config_of(base, "unet")["sample_size"] * pixels_a_latent
+    return base.architecture.resolution(_config_of(base, "unet"), _config_of(base, "vae"))
 
 
 def _config_of(base: BaseLocation, part: str) -> dict:
     """Return the config of a part of diffusers; raises InputError where it cannot be had."""
     import diffusers
 
-    kind = getattr(diffusers, CLASSES[part][1])
+    kind = getattr(diffusers, base.architecture.parts[part][1])
     with _readable(base, part):
         return kind.load_config(base.path, subfolder=part, revision=base.revision)
 
@@ -219,24 +223,16 @@ def write_pipeline(pipe, base: BaseLocation, folder: Path, scheduler=None, **abo
 @contextlib.contextmanager
 def _readable(base: BaseLocation, part: str):
     """Turn the many errors of a broken folder or an unreachable hub into one InputError."""
-    quiet_libraries(CLASSES[part][0])
+    quiet_libraries(base.architecture.parts[part][0])
     try:
-        with (
-            warnings.catch_warnings()
-        ):  # diffusers 0.42 renames torch_dtype, 0.39 knows no other name
+        with warnings.catch_warnings():
+            # diffusers 0.42 renames torch_dtype, 0.39 knows no other name
             warnings.filterwarnings("ignore", message=".*torch_dtype.*", category=FutureWarning)
             yield
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        ImportError,
-        RuntimeError,
-        SafetensorError,
-    ) as error:
+    except LOADING_ERRORS as error:
         reason = one_line(error)
         path = (part == "text_encoder" and base.text_encoder) or base.path
         raise InputError(
-            f"the {part} of base {base.name!r} ({path}) cannot be loaded: {reason}"
+            "base-unreadable",
+            f"the {part} of base {base.name!r} ({path}) cannot be loaded: {reason}",
         ) from error

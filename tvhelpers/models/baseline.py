@@ -48,8 +48,9 @@ class Classes:
         word = _word_of({name.strip(): word.strip() for name, word in pairs}, self.attributes)
         if word not in self.words or len(pairs) != len(self.attributes):
             raise InputError(
+                "unknown-class",
                 f"this base knows no language, only classes, and {prompt!r} is none; give "
-                f"{','.join(f'{name}=WORD' for name in self.attributes)} with {self._known()}"
+                f"{','.join(f'{name}=WORD' for name in self.attributes)} with {self._known()}",
             )
         return self.words.index(word) + 1
 
@@ -79,8 +80,9 @@ def find_classes(attributes: str, rows: Sequence[dict[str, str]]) -> Classes:
     if not words:
         known = sorted({name for row in rows for name in row})
         raise InputError(
+            "not-stated",
             f"no item states {attributes!r}; the items state {', '.join(known) or 'nothing'}; "
-            "label them, or choose other classes"
+            "label them, or choose other classes",
         )
     return Classes(names, tuple(words))
 

@@ -38,7 +38,9 @@ class Clip:
             self.mean, self.std = _normalisation(path)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             reason = one_line(error)
-            raise InputError(f"CLIP {name!r} cannot be loaded from {path}: {reason}") from None
+            raise InputError(
+                "clip-unreadable", f"CLIP {name!r} cannot be loaded from {path}: {reason}"
+            ) from None
         self.model = self.model.eval().to(self.device)
         self.size = self.model.config.vision_config.image_size
         # SigLIP reads the last place: it was trained on padded texts, without a mask.
@@ -46,8 +48,9 @@ class Clip:
         widths = [side.shape[1] for side in (self.images([_BLANK]), self.texts(["a"]))]
         if widths[0] != widths[1]:
             raise InputError(
+                "clip-unfit",
                 f"CLIP {name!r} gives pictures {widths[0]} numbers and texts {widths[1]}: its "
-                "projections do not fit together; give another"
+                "projections do not fit together; give another",
             )
 
     @torch.no_grad()

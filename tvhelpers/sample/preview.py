@@ -1,4 +1,4 @@
-"""Pictures from a model while it is trained."""
+"""What does a model draw while it is trained?"""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from tvhelpers.files import atomic_path
+from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler
 
 
@@ -45,13 +46,12 @@ class Previews:
         pipe = self.sampler.pipe
         scheduler = type(pipe.scheduler).from_config(parts["scheduler"].config)
         pipe.register_modules(**{**parts, "scheduler": scheduler})
-        jobs = [(i, prompt, self.seed) for i, prompt in enumerate(self.prompts)]
+        request = Request(tuple(self.prompts), seed=self.seed, steps=self.steps)
         was_training = unet.training
         unet.eval()
-        dtype, guidance = self.sampler.dtype, self.sampler.base.guidance
-        dtype = dtype if unet.dtype == torch.float32 else unet.dtype
+        dtype = self.sampler.dtype if unet.dtype == torch.float32 else unet.dtype
         with torch.autocast(unet.device.type, dtype, enabled=dtype != torch.float32):
-            drawn = list(self.sampler.sample(jobs, steps=self.steps, guidance=guidance))
+            drawn = list(self.sampler.sample(request))
         unet.train(was_training)
         with atomic_path(path) as aside:
             _side_by_side([picture for *_, picture in drawn]).save(aside, "PNG")

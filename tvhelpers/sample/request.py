@@ -1,57 +1,81 @@
-"""What to draw: prompts, seeds, and how; checked before anything is loaded."""
+"""What is to be drawn: prompts, seeds, size and settings, checked before anything is loaded."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import InitVar, asdict, dataclass
 
 from tvhelpers.config import InputError
+
+EXAMPLE = 'say what to draw, for example: "a red dress"'
+RANGES = {  # of each number, both ends included
+    "count": (1, 10**6),
+    "seed": (0, 2**32 - 1),
+    "steps": (1, 1000),
+    "width": (0, 4096),
+    "height": (0, 4096),
+    "guidance": (0, 100),
+    "strength": (-10, 10),
+}
 
 
 @dataclass(frozen=True)
 class Request:
     """What to draw: prompt i, copy k has seed + k, so that all prompts share their seeds; or the
-    k-th of its own `seeds`."""
+    k-th of its own `seeds`.
+
+    Raises InputError for what cannot be drawn.
+    """
 
     prompts: tuple[str, ...]
-    count: int = 1  # pictures a prompt
+    count: int = 1  # images a prompt
     seed: int = 0
-    steps: int = 20
+    steps: int = 20  # inference steps
     guidance: float | None = None  # classifier-free guidance scale; 1 = none, None = the base's own
-    size: int = 0  # pixels a side, a multiple of 8; 0 = the base's own
+    width: int = 0  # pixels, a multiple of 8; 0 = the base's own
+    height: int = 0
     strength: float = 1.0  # times the adapter
     ids: tuple[str, ...] = ()  # of the prompts, where they are a suite's
     seeds: tuple[tuple[int, ...], ...] = ()  # of each prompt, instead of `seed`
+    size: InitVar[int] = 0  # of a square: stands for both width and height
 
-    def __post_init__(self):
+    def __post_init__(self, size: int):
+        for name in ("width", "height"):
+            object.__setattr__(self, name, size or getattr(self, name))
         if not self.prompts:
-            raise InputError('no prompt was given; say what to draw, for example: "a red dress"')
-        for prompt in self.prompts:
-            if not prompt.strip():
-                raise InputError('a prompt is empty; say what to draw, for example: "a red dress"')
-        for name, low, high in (
-            ("count", 1, 10**6),
-            ("seed", 0, 2**32 - 1),
-            ("steps", 1, 1000),
-            ("size", 0, 4096),
-        ):
+            raise InputError("no-prompt", f"no prompt was given; {EXAMPLE}")
+        if not all(prompt.strip() for prompt in self.prompts):
+            raise InputError("no-prompt", f"a prompt is empty; {EXAMPLE}")
+        for name, (low, high) in RANGES.items():
             value = getattr(self, name)
-            if not low <= value <= high:
-                raise InputError(f"{name} is {value}; give a number from {low} to {high}")
-        if self.guidance is not None and not 0 <= self.guidance <= 100:
-            raise InputError(f"guidance is {self.guidance:g}; give a number from 0 to 100")
-        if not abs(self.strength) <= 10:
-            raise InputError(f"strength is {self.strength:g}; give a number from -10 to 10")
-        if self.seed + self.count > 2**32:  # torch's generator keeps 32 bits
-            raise InputError(f"seed {self.seed} and {self.count - 1} more go past 2**32")
-        if self.seeds and not self.count <= min(map(len, self.seeds)):
+            if value is not None and not low <= value <= high:  # false for NaN too
+                raise InputError(
+                    "out-of-range", f"{name} is {value}; give a number from {low} to {high}"
+                )
+        self._check_seeds()
+        if self.width % 8 or self.height % 8:
             raise InputError(
-                f"count is {self.count}; the suite has {min(map(len, self.seeds))} seeds a prompt"
+                "out-of-range",
+                f"size is {self.width}x{self.height}; give multiples of 8, or 0 for the base's own",
             )
-        if self.size % 8:
-            raise InputError(f"size is {self.size}; give a multiple of 8, or 0 for the base's own")
+
+    def _check_seeds(self) -> None:
+        if self.seed + self.count > 2**32:  # torch's generator keeps 32 bits
+            raise InputError(
+                "out-of-range", f"seed {self.seed} and {self.count - 1} more go past 2**32"
+            )
+        fewest = min(map(len, self.seeds), default=self.count)
+        if self.count > fewest:
+            raise InputError(
+                "out-of-range", f"count is {self.count}; the suite has {fewest} seeds a prompt"
+            )
+
+    def record(self) -> dict:
+        """Return the request as request.json holds it: a square's `size`, else width and height."""
+        row = {key: value for key, value in asdict(self).items() if value != ()}
+        return sized(row, row.pop("width"), row.pop("height"))
 
     def jobs(self) -> list[tuple[int, str, int]]:
-        """Return (index, prompt, seed) of every picture, prompt by prompt."""
+        """Return (index, prompt, seed) of every image, prompt by prompt."""
         copies = range(self.count)
         seeds = self.seeds or [[self.seed + k for k in copies]] * len(self.prompts)
         pairs = [
@@ -60,3 +84,8 @@ class Request:
             for k in copies
         ]
         return [(index, prompt, seed) for index, (prompt, seed) in enumerate(pairs)]
+
+
+def sized(record: dict, width: int, height: int) -> dict:
+    """Return a record with the size of its image: `size` of a square, else width and height."""
+    return record | ({"size": width} if width == height else {"width": width, "height": height})

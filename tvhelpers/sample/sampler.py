@@ -1,14 +1,14 @@
-"""From prompts to pictures: one seed an image, a record a picture, nothing drawn twice."""
+"""How are images drawn from prompts: one seed an image, a record an image, none drawn twice?"""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -32,11 +32,11 @@ from tvhelpers.models.base import (
 from tvhelpers.models.baseline import Classes, read_classes, told
 from tvhelpers.models.clip import cut_off
 from tvhelpers.records import claim_dir, read_jsonl
-from tvhelpers.runtime import choose_device, choose_dtype, versions
+from tvhelpers.runtime import choose_device, choose_dtype, progress_bar, versions
 from tvhelpers.sample.grid import save_grid
-from tvhelpers.sample.request import Request
+from tvhelpers.sample.request import Request, sized
 
-SAY_SECONDS = 2.0  # between two lines about pictures; the last picture always has one
+log = logging.getLogger(__name__)
 
 
 class Sampler:
@@ -65,8 +65,9 @@ class Sampler:
         self._text_digest = text_digest(self.base) if text_encoder else ""
         if self._text_digest and heard not in (None, self._text_digest):
             raise InputError(
+                "another-text-encoder",
                 f"adapter {self.adapter} was trained with another text encoder than "
-                f"{text_encoder}; give --text-encoder the one of its training"
+                f"{text_encoder}; give --text-encoder the one of its training",
             )
         self.device = choose_device(device)
         self.dtype, self.dtype_reason = choose_dtype(dtype, self.device)
@@ -117,25 +118,29 @@ class Sampler:
     @property
     def own_size(self) -> int:
         """The pixels a side that the base draws by itself."""
-        return self.pipe.unet.config.sample_size * self.pipe.vae_scale_factor
+        return self.base.architecture.resolution(self.pipe.unet.config, self.pipe.vae.config)
+
+    def whole(self, request: Request) -> Request:
+        """Return the request with the base's own guidance and size where none were given."""
+        guidance = self.base.guidance if request.guidance is None else request.guidance
+        width, height = (side or self.own_size for side in (request.width, request.height))
+        return replace(request, guidance=guidance, width=width, height=height)
 
     def sample(
         self,
-        jobs: list[tuple[int, str, int]],
+        request: Request,
+        jobs: Sequence[tuple[int, str, int]] | None = None,
         *,
-        steps: int,
-        guidance: float,
-        size: int = 0,
         batch_size: int = 8,
-        strength: float = 1.0,
         on_step: Callable[[int], None] | None = None,
     ) -> Iterator[tuple[int, str, int, Image.Image]]:
-        """Yield (index, prompt, seed, picture RGB) of each job.
+        """Yield (index, prompt, seed, image RGB) of a request's jobs, by default of all.
 
-        A picture starts from the noise of its seed, whatever the batch.  `strength` scales the
-        adapter; `on_step(step)` is called after each step, and ends the drawing by raising.
+        An image starts from the noise of its seed, whatever the batch.  `on_step(step)` is called
+        after each step, and ends the drawing by raising.
         """
-        pipe, size = self.pipe, size or self.own_size
+        pipe, request = self.pipe, self.whole(request)
+        jobs = request.jobs() if jobs is None else jobs
 
         def after_step(pipe, step, timestep, tensors):
             if on_step:
@@ -146,15 +151,15 @@ class Sampler:
             batch = jobs[start : start + batch_size]
             # On the CPU, so that a seed means the same noise on every device.
             generators = [torch.Generator("cpu").manual_seed(seed) for _, _, seed in batch]
-            reading = self._told([prompt for _, prompt, _ in batch], guidance)
+            reading = self._told([prompt for _, prompt, _ in batch], request.guidance)
             with self._lock, reading as prompts:
-                scale = self._with_strength(strength)
+                scale = self._with_strength(request.strength)
                 pictures = pipe(
                     prompts,
-                    num_inference_steps=steps,
-                    guidance_scale=guidance,
-                    height=size,
-                    width=size,
+                    num_inference_steps=request.steps,
+                    guidance_scale=request.guidance,
+                    height=request.height,
+                    width=request.width,
                     generator=generators,
                     callback_on_step_end=after_step,
                     **scale,
@@ -170,8 +175,7 @@ class Sampler:
             return {"cross_attention_kwargs": {"scale": strength}}
         if strength != self.folded:
             self.folded = None  # unknown, should this be stopped half-way
-            for model in (self._pipe.unet, self._pipe.text_encoder):
-                fold_adapter(model, strength)
+            fold_adapter(self._pipe, strength)
             self.folded = strength
         return {}
 
@@ -197,12 +201,11 @@ def generate(
     out_dir: Path,
     *,
     batch_size: int = 8,
-    say: Callable[[str], None] = print,
 ) -> list[dict]:
     """Draw what `out_dir` does not hold yet of the request, and return the records of all its
-    pictures.
+    images.
 
-    Writes <index>_<seed>.png, records.jsonl (a line a picture) and grid.png. Raises InputError
+    Writes <index>_<seed>.png, records.jsonl (a line an image) and grid.png. Raises InputError
     where `out_dir` holds anything else.
     """
     out_dir = Path(out_dir)
@@ -211,10 +214,9 @@ def generate(
     if sampler.classes:
         for prompt in request.prompts:
             sampler.classes.label_of(prompt)  # an unknown class is said before anything is written
-    asked = {key: value for key, value in asdict(request).items() if value != ()}
     dtype = str(sampler.dtype).removeprefix("torch.")
     # As it is read again: with lists.
-    request_json = json.loads(json.dumps({**asked, **sampler.identity, "dtype": dtype}))
+    request_json = json.loads(json.dumps({**request.record(), **sampler.identity, "dtype": dtype}))
     known = (out_dir / "request.json").exists()
     if not known:
         _warn_of_cuts(sampler, request.prompts)  # loads it: what cannot be loaded makes no folder
@@ -223,16 +225,16 @@ def generate(
         records = _whole_records(out_dir)
         todo = [job for job in request.jobs() if job[0] not in records]
         if not todo and (out_dir / "grid.png").exists():
-            say(f"{out_dir} holds all {len(records)} pictures of this request already")
+            log.info("%s holds all %d images of this request already", out_dir, len(records))
             return list(records.values())
         if known and todo:
             _warn_of_cuts(sampler, request.prompts)
-        total, said = len(request.jobs()), 0.0
-        for record in _draw(sampler, request, todo, out_dir, batch_size):
-            records[record["index"]] = record
-            if len(records) == total or time.monotonic() - said > SAY_SECONDS:
-                say(f"{len(records)}/{total}  {record['file']}  {record['prompt']}")
-                said = time.monotonic()
+        total, done = len(request.jobs()), len(records)
+        with progress_bar("drawing", total, done=done, unit="images") as bar:
+            for record in _draw(sampler, request, todo, out_dir, batch_size):
+                records[record["index"]] = record
+                bar.update(1)
+        log.info("%s: %d images, see grid.png", out_dir, total)
         records = [record for _, record in sorted(records.items())]
         save_grid(
             [(out_dir / record["file"], record["prompt"]) for record in records],
@@ -249,15 +251,12 @@ def _draw(
     ids = {
         i * request.count + k: id for i, id in enumerate(request.ids) for k in range(request.count)
     }
-    options = {
-        "steps": request.steps,
-        "guidance": request.guidance,
-        "size": request.size or sampler.own_size,
-        "strength": request.strength,
-    }
-    fixed = {**options, **sampler.identity, "versions": versions()}
+    request = sampler.whole(request)
+    fixed = {"steps": request.steps, "guidance": request.guidance}
+    fixed = sized(fixed, request.width, request.height) | {"strength": request.strength}
+    fixed |= {**sampler.identity, "versions": versions()}
     with open(out_dir / "records.jsonl", "a") as file:
-        for index, prompt, seed, picture in sampler.sample(jobs, **options, batch_size=batch_size):
+        for index, prompt, seed, picture in sampler.sample(request, jobs, batch_size=batch_size):
             name = f"{index:04d}_{seed}.png"
             with atomic_path(out_dir / name) as aside:
                 picture.save(aside, "PNG")

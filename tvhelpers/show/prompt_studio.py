@@ -1,4 +1,4 @@
-"""The prompt studio: describe a garment, see it drawn.  For Jupyter and Colab (ipywidgets 7.7, 8).
+"""How does a widget draw what is typed into it?  For Jupyter and Colab (ipywidgets 7.7 and 8).
 
 What is typed is shown escaped, errors are shown in the widget, drawing runs in a thread so that it
 can be cancelled.
@@ -13,7 +13,9 @@ import random
 import re
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import ipywidgets as W
 from PIL import Image
@@ -25,6 +27,41 @@ from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler
 
 MAX_GALLERY = 24  # pictures kept on the page
+
+
+STYLE = {"description_width": "76px"}
+
+
+@dataclass(frozen=True)
+class Control:
+    """One row of the form: its widget for a sampler, and what its value changes in a `Request`."""
+
+    name: str
+    widget: Callable[[Sampler], W.Widget]
+    changes: Callable[[Any], dict]
+
+
+def _guidance(sampler: Sampler) -> W.Widget:
+    own = sampler.base.guidance
+    return W.FloatSlider(own, min=1, max=15, step=0.5, description="Guidance", style=STYLE)
+
+
+def _strength(sampler: Sampler) -> W.Widget:
+    slider = W.FloatSlider(1.0, min=0, max=1.5, step=0.1, description="Adapter", style=STYLE)
+    slider.disabled = sampler.adapter is None
+    return slider
+
+
+# A new control is one more row.
+CONTROLS = [
+    Control(
+        "steps",
+        lambda sampler: W.IntSlider(20, 1, 50, description="Steps", style=STYLE),
+        lambda value: {"steps": value},
+    ),
+    Control("guidance", _guidance, lambda value: {"guidance": value}),
+    Control("strength", _strength, lambda value: {"strength": value}),
+]
 
 
 class Cancelled(Exception):
@@ -80,53 +117,41 @@ class PromptStudio:
         self._say("Describe a garment, then press Generate.")
 
     def _controls(self, prompt: str) -> None:
-        wide = W.Layout(width="98%")
-        style = {"description_width": "76px"}
-        options = {
-            name: [(f"any {name}", ""), *((word, word) for word in words)]
+        wide, narrow = W.Layout(width="98%"), W.Layout(width="190px")
+        self.prompt = W.Text(prompt, description="Prompt", layout=wide, style=STYLE)
+        self.menus = {
+            name: W.Dropdown(
+                options=[(f"any {name}", ""), *((word, word) for word in words)],
+                description=name.capitalize(),
+                style=STYLE,
+            )
             for name, words in self.words.items()
         }
-        self.prompt = W.Text(prompt, description="Prompt", layout=wide, style=style)
-        self.category = W.Dropdown(options=options["category"], description="Category", style=style)
-        self.colour = W.Dropdown(options=options["colour"], description="Colour", style=style)
-        self.seed = W.IntText(1, description="Seed", style=style, layout=W.Layout(width="190px"))
+        self.seed = W.IntText(1, description="Seed", style=STYLE, layout=narrow)
         self.lock = W.Checkbox(False, description="keep the seed", indent=False)
-        self.steps = W.IntSlider(20, 1, 50, description="Steps", style=style)
-        guidance = self.sampler.base.guidance
-        self.guidance = W.FloatSlider(
-            guidance, min=1, max=15, step=0.5, description="Guidance", style=style
-        )
-        self.strength = W.FloatSlider(
-            1.0, min=0, max=1.5, step=0.1, description="Adapter", style=style
-        )
-        self.strength.disabled = self.sampler.adapter is None
+        self.controls = {control.name: control.widget(self.sampler) for control in CONTROLS}
         self.go = W.Button(description="Generate", button_style="primary")
         self.stop = W.Button(description="Cancel", disabled=True)
         self.keep = W.Button(description="Save", disabled=True)
-        self.progress = W.IntProgress(0, 0, 20, layout=W.Layout(width="190px"))
+        self.progress = W.IntProgress(0, 0, 20, layout=narrow)
         self.status, self.caption = W.HTML(), W.HTML()
         self.image = W.Image(format="png", layout=W.Layout(width="320px", height="320px"))
         self.image.layout.display = "none"
         self.gallery = W.HBox(layout=W.Layout(flex_flow="row wrap", width="98%"))
-        settings = W.VBox(
-            [
-                W.HBox([self.category, self.colour]),
-                W.HBox([self.seed, self.lock]),
-                self.steps,
-                self.guidance,
-                self.strength,
-                W.HBox([self.go, self.stop, self.keep]),
-                W.HBox([self.progress, self.status]),
-            ]
-        )
-        shown = W.VBox(
-            [self.image, self.caption], layout=W.Layout(margin="0 0 0 16px", flex="0 0 330px")
-        )
-        self.box = W.VBox([self.prompt, W.HBox([settings, shown]), self.gallery])
+        rows = [
+            W.HBox([*self.menus.values()]),
+            W.HBox([self.seed, self.lock]),
+            *self.controls.values(),
+            W.HBox([self.go, self.stop, self.keep]),
+            W.HBox([self.progress, self.status]),
+        ]
+        beside = W.Layout(margin="0 0 0 16px", flex="0 0 330px")
+        shown = W.VBox([self.image, self.caption], layout=beside)
+        self.box = W.VBox([self.prompt, W.HBox([W.VBox(rows), shown]), self.gallery])
 
     def _wire(self) -> None:
-        self.category.observe(lambda change: self._pick("category", change.new), "value")
-        self.colour.observe(lambda change: self._pick("colour", change.new), "value")
+        for name, menu in self.menus.items():
+            menu.observe(lambda change, name=name: self._pick(name, change.new), "value")
         self.go.on_click(lambda _: self.start())
         self.stop.on_click(lambda _: self.cancel())
         self.keep.on_click(lambda _: self._guarded(self.save))
@@ -156,34 +181,28 @@ class PromptStudio:
         if self._thread:
             self._thread.join(timeout)
 
-    def draw(self) -> Image.Image:
-        """Draw what the controls say, show it, and return the picture."""
+    def request(self) -> Request:
+        """Return what the controls say; a seed that is not kept or typed anew is drawn at random.
+
+        Raises InputError for what cannot be drawn.
+        """
         typed = self.seed.value != self._drawn
-        request = Request(
-            (self.prompt.value,),
-            seed=self.seed.value if self.lock.value or typed else random.randrange(2**31),
-            steps=self.steps.value,
-            guidance=self.guidance.value,
-        )
+        seed = self.seed.value if self.lock.value or typed else random.randrange(2**31)
+        changes = {}
+        for control in CONTROLS:
+            changes |= control.changes(self.controls[control.name].value)
+        return Request((self.prompt.value,), seed=seed, **changes)
+
+    def draw(self) -> Image.Image:
+        """Draw what the controls say, show it, and return the image."""
+        request = self.request()
         self.seed.value = self._drawn = request.seed
         self.progress.max, self.progress.value = request.steps, 0
         self._say("Drawing…" if self.sampler.loaded else "Loading the model, then drawing…")
-        drawn = self.sampler.sample(
-            request.jobs(),
-            steps=request.steps,
-            guidance=request.guidance,
-            strength=1.0 if self.strength.disabled else self.strength.value,
-            on_step=self._after_step,
-        )
-        _, prompt, seed, picture = next(drawn)
-        record = {
-            "prompt": prompt,
-            "seed": seed,
-            "steps": request.steps,
-            "guidance": request.guidance,
-        }
-        record |= {"strength": self.strength.value, **self.sampler.identity}
-        self._show({"record": record, "picture": picture})
+        _, prompt, seed, picture = next(self.sampler.sample(request, on_step=self._after_step))
+        record = {"prompt": prompt, "seed": seed}
+        record |= {key: getattr(request, key) for key in ("steps", "guidance", "strength")}
+        self._show({"record": record | self.sampler.identity, "picture": picture})
         cut = self.sampler.cut_off(prompt)
         self._say(f"Not read, over the text encoder's limit: {cut}" if cut else "Done.", cut)
         return picture
