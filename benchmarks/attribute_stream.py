@@ -68,7 +68,7 @@ def read_naive(path: Path) -> int:
 
 def read_stream(path: Path) -> int:
     """Return the number of positives, by the reader of the package."""
-    from tvhelpers.data.attribute_stream import stream_attributes
+    from tvhelpers.data.list_files import stream_attributes
 
     return sum(int((values == 1).sum()) for _, values in stream_attributes(path, ATTRIBUTES))
 

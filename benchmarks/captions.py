@@ -13,11 +13,11 @@ from pathlib import Path
 
 from common import shared_folder, write_result
 
-from tvhelpers.data import caption_files, captions
+from tvhelpers.data import caption_files
 from tvhelpers.data.caption_parsing import contradictions
-from tvhelpers.data.caption_report import caption_report
 from tvhelpers.data.fashion_synthesis import COLOURS
 from tvhelpers.data.items import read_rows
+from tvhelpers.data.lexicon import product_words
 
 SHOWN = {"pattern", "fabric", "cut"}
 file = shared_folder() / "data" / "deepfashion_annotations" / "language_original.mat"
@@ -26,7 +26,7 @@ began = time.monotonic()
 with tempfile.TemporaryDirectory() as folder:
     out = Path(folder) / "captions.jsonl"
     source = caption_files.open_captioned(file)
-    result = caption_files.write_captions(source, out, say=lambda line: None)
+    result = caption_files.write_captions(source, out)
     seconds = time.monotonic() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     taken = caption_files.with_captions(source, out).captions
@@ -34,7 +34,7 @@ with tempfile.TemporaryDirectory() as folder:
 
 
 def has_word(text: str) -> bool:
-    return not SHOWN.isdisjoint(captions.product_words(text))
+    return not SHOWN.isdisjoint(product_words(text))
 
 
 gained = sum(has_word(new) and not has_word(old) for old, new in zip(source.captions, taken))
@@ -51,7 +51,7 @@ def other_colours(labels: dict, text: str) -> bool:
 from transformers import CLIPTokenizer  # noqa: E402  after the timing
 
 tokenizer = CLIPTokenizer.from_pretrained(
-    Path(captions.__file__).parents[1] / "models" / "mini_weights" / "tokenizer"
+    Path(caption_files.__file__).parents[1] / "models" / "mini_weights" / "tokenizer"
 )
 original = [contradictions(*pair) for pair in zip(source.attributes, source.captions)]
 write_result(
@@ -70,7 +70,7 @@ write_result(
             other_colours(source.attributes[i], text) for i, text in pairs
         ),
         "originals_that_contradict_their_labels": sum(map(bool, original)),
-        "tokens_by_the_tokenizer_of_mini": caption_report(taken, tokenizer)["tokens"],
+        "tokens_by_the_tokenizer_of_mini": caption_files.caption_report(taken, tokenizer)["tokens"],
         "before": result["before"],
         "after": result["after"],
     },

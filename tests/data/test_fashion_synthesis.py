@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from tvhelpers.config import InputError
+from tests.helpers import refused
 from tvhelpers.data import fashion_synthesis as codebook
+from tvhelpers.data.mat import read_mat
 
 
 def test_real_files(shared):
@@ -58,43 +59,44 @@ def test_round_trip_and_what_is_not_stated(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("changes", "named"),
     [
-        ({"cate_new": [16, 16, 0, 16]}, "cate_new holds 0 in row 2, outside 1..19"),
-        ({"gender_": [0, 1, 2, 0]}, "gender_ holds 2 in row 2, outside 0..1"),
-        ({"color_": [1, 1, 1]}, "unequal length"),
+        ({"cate_new": [16, 16, 0, 16]}, "cate_new holds 0 in row 2"),
+        ({"gender_": [0, 1, 2, 0]}, "gender_ holds 2 in row 2"),
+        ({"color_": [1, 1, 1]}, "'color_': 3"),
     ],
 )
-def test_wrong_codes(tmp_path, changes, message):
+def test_wrong_codes(tmp_path, changes, named):
     codebook.write_language(tmp_path / "l.mat", columns(**changes))
-    with pytest.raises(InputError, match=message):
+    with refused("file-damaged") as caught:
         codebook.read_language(tmp_path / "l.mat")
+    assert named in str(caught.value)
 
 
 def test_damaged_mat(tmp_path):
     path = tmp_path / "l.mat"
-    with pytest.raises(InputError, match="does not exist"):
+    with refused("file-missing"):
         codebook.read_language(path)
     codebook.write_language(path, columns())
     whole = path.read_bytes()
     for broken in (b"", b"text, no matrix" * 30, whole[: len(whole) // 2], whole[:200]):
         path.write_bytes(broken)
-        with pytest.raises(InputError, match=r"cannot be read|has no variable"):
+        with refused("file-damaged", "file-differs"):
             codebook.read_language(path)
 
 
 @pytest.mark.parametrize(
-    ("train", "test", "message"),
+    ("train", "test", "code"),
     [
-        ([1, 2], [2, 3], "named twice"),
-        ([1, 2], [3], "names 3 of 4 rows"),
-        ([0, 1, 2], [3], "from 0 to 3"),  # 0-based
-        ([1, 2, 3], [5], "from 1 to 5"),
+        ([1, 2], [2, 3], "file-damaged"),  # a row twice
+        ([1, 2], [3], "file-differs"),  # 3 of 4 rows
+        ([0, 1, 2], [3], "file-differs"),  # 0-based
+        ([1, 2, 3], [5], "file-differs"),
     ],
 )
-def test_wrong_partition(tmp_path, train, test, message):
+def test_wrong_partition(tmp_path, train, test, code):
     savemat(tmp_path / "ind.mat", {"train_ind": train, "test_ind": test})
-    with pytest.raises(InputError, match=message):
+    with refused(code):
         codebook.read_partition(tmp_path / "ind.mat", 4)
 
 
@@ -106,5 +108,6 @@ def test_a_mat_that_would_crash_scipy(tmp_path, place, bits):
     assert data[192] == 5  # the tag of the data: int32
     data[place] ^= bits
     (tmp_path / "ind.mat").write_bytes(data)
-    with pytest.raises(InputError, match=r"cannot be read as a MATLAB file .an array of class"):
-        codebook.read_mat(tmp_path / "ind.mat", ("train_ind",))
+    with refused("file-damaged") as caught:
+        read_mat(tmp_path / "ind.mat", ("train_ind",))
+    assert "an array of class" in str(caught.value)  # ours, not scipy's

@@ -205,7 +205,7 @@ def test_a_file_that_loads_otherwise_ends_a_training_unfinished(settings, tmp_pa
 def test_captions_of_a_file_stand_for_the_datas_own(settings, tmp_path):
     path, config = tmp_path / "new.jsonl", {**settings, "steps": 1, "eval_steps": 0}
     source = open_source(settings["data"])
-    write_captions(source, path, say=lambda text: None)
+    write_captions(source, path)
     embeds = []
     for captions in ("", str(path)):
         train(build_config(**config, captions=captions), tmp_path / f"run{captions != ''}")

@@ -1,4 +1,4 @@
-"""DeepFashion's Category and Attribute Prediction benchmark as a source, coarse and fine labels.
+"""How is DeepFashion's Category and Attribute Prediction opened, with coarse or fine labels?
 
 Coarse: list_*.txt with a count, a header and columns padded with spaces, 289,222 images x 1,000
 attributes of 1, -1 or 0 (unknown).  Fine: files without a header, 26 attributes of 0 or 1.
@@ -19,40 +19,34 @@ import numpy as np
 from PIL import Image
 
 from tvhelpers.config import InputError
-from tvhelpers.data import caption_words as lexicon
-from tvhelpers.data.attribute_stream import reordered, sparse_rows, stream_attributes
 from tvhelpers.data.caption_parsing import stated_sleeve
 from tvhelpers.data.items import Source
-from tvhelpers.data.list_files import boxes_of, cells_of, integers_of, lines_of, order_of, table_of
+from tvhelpers.data.lexicon import VOCABULARY, read_tables
+from tvhelpers.data.list_files import (
+    boxes_of,
+    cells_of,
+    damaged,
+    integers_of,
+    lines_of,
+    order_of,
+    reordered,
+    sparse_rows,
+    stream_attributes,
+    table_of,
+)
 from tvhelpers.files import content_key
 from tvhelpers.image import read_photo
 from tvhelpers.words import describe
 
-CATEGORIES = tuple(
-    """anorak blazer blouse bomber button-down cardigan flannel halter henley hoodie jacket jersey
-    parka peacoat poncho sweater tank tee top turtleneck capris chinos culottes cutoffs gauchos
-    jeans jeggings jodhpurs joggers leggings sarong shorts skirt sweatpants sweatshorts trunks
-    caftan cape coat coverup dress jumpsuit kaftan kimono nightdress onesie robe romper shirtdress
-    sundress""".split()
-)  # in the order of list_category_cloth.txt; fine labels come without that file
-COARSE_TYPES = {1: "texture", 2: "fabric", 3: "shape", 4: "part", 5: "style"}
-FINE_TYPES = {1: "pattern", 2: "sleeve", 3: "length", 4: "neckline", 5: "fabric", 6: "fit"}
-FINE_ATTRIBUTES = {
-    "pattern": "floral graphic striped embroidered pleated solid lattice",
-    "sleeve": "long_sleeve short_sleeve sleeveless",
-    "length": "maxi_length mini_length no_dress",
-    "neckline": "crew_neckline v_neckline square_neckline no_neckline",
-    "fabric": "denim chiffon cotton leather faux knit",
-    "fit": "tight loose conventional",
-}
-# fine attribute -> label; what is left out says nothing in words (no_dress), or too little (faux)
-FINE_WORDS = {
-    "solid": "plain", "maxi_length": "maxi", "mini_length": "mini", "crew_neckline": "crew",
-    "v_neckline": "V-neck", "square_neckline": "square", "long_sleeve": "long",
-    "short_sleeve": "short", "no_dress": "", "no_neckline": "", "faux": "",
-}  # fmt: skip
+_BOOK = read_tables("deepfashion.yaml")["attribute_prediction"]
+CATEGORIES: list[str] = _BOOK["categories"]
+COARSE_TYPES: list[str] = _BOOK["coarse_types"]
+FINE_ATTRIBUTES: dict[str, list[str]] = _BOOK["fine_attributes"]
+FINE_WORDS: dict[str, str] = _BOOK["fine_words"]
 SPLITS = ("train", "val", "test")
 LENGTHS = ("maxi", "midi", "mini")
+COARSE, FINE = "list_attr_img.txt", "train_attr.txt"  # each makes a folder one of its labels
+PLACES = {COARSE: ("Anno_coarse", "Anno", "."), FINE: ("Anno_fine", ".")}
 
 
 @dataclass(frozen=True)
@@ -105,7 +99,7 @@ def _label(name: str, kind: str) -> tuple[tuple[str, str], ...]:
     phrase = name.replace("-", " ")
     if arms := stated_sleeve(phrase):
         return (("sleeve", arms),)
-    slot, said = _vocabulary().get(phrase, ("", ""))
+    slot, said = VOCABULARY.get(phrase, ("", ""))
     fits = {"texture": "pattern", "fabric": "fabric", "part": "neckline"}.get(kind)
     return ((slot, _bare(said)),) if slot and slot == fits else ()
 
@@ -114,15 +108,23 @@ def _bare(said: str) -> str:
     """Return "crew" for "a crew neck", as labels have it, and "bow at the neck" as it is."""
     said = said.removeprefix("a ")
     stem = said.removesuffix(" neck").removesuffix(" neckline")
-    return stem if f"{stem.lower()} neck" in _vocabulary() else said
-
-
-@cache
-def _vocabulary() -> dict[str, tuple[str, str]]:
-    return lexicon.vocabulary()
+    return stem if f"{stem.lower()} neck" in VOCABULARY else said
 
 
 # --------------------------------------------------------------------------------------- the sets
+
+
+def _find(folder: Path, file: str) -> Path | None:
+    """Return the folder of labels that has the file COARSE or FINE, below `folder` or itself."""
+    places = (Path(folder) / place for place in PLACES[file])
+    return next((place for place in places if (place / file).is_file()), None)
+
+
+def _annotations(folder: Path, file: str) -> Path:
+    if place := _find(folder, file):
+        return place
+    said = f"{folder} has no {PLACES[file][0]}/{file}; give the benchmark's folder"
+    raise InputError("file-missing", said)
 
 
 def read_coarse(folder: Path) -> AttributeLabels:
@@ -131,31 +133,21 @@ def read_coarse(folder: Path) -> AttributeLabels:
     Rows are in the order of list_category_img.txt.  Raises InputError, which names file and line,
     for files that are missing, of unequal rows, cut off, or with values out of range.
     """
-    anno = _annotations(folder, "list_attr_img.txt", ("Anno_coarse", "Anno", "."))
+    anno = _annotations(folder, COARSE)
     kinds = [kind.lower() for kind, _ in table_of(anno / "list_category_cloth.txt", 2)]
     first = anno / "list_category_img.txt"
     rows = table_of(first, 2)
     labels = integers_of(first, [label for _, label in rows], 1, len(kinds))
     names = [name for name, _ in rows]
+    beside = anno / "list_eval_partition.txt"
+    partition = beside if beside.is_file() else anno.parent / "Eval" / beside.name
     return AttributeLabels(
         names,
         [kinds[label - 1] for label in labels.tolist()],
         _coarse_boxes(anno / "list_bbox.txt", names, first),
-        _coarse_splits(_partition(anno), names, first),
+        _coarse_splits(partition, names, first),
         *_coarse_attributes(anno, names, first),
     )
-
-
-def _annotations(folder: Path, file: str, places: tuple[str, ...]) -> Path:
-    for place in places:
-        if (Path(folder) / place / file).is_file():
-            return Path(folder) / place
-    raise InputError(f"{folder} has no {places[0]}/{file}; give the benchmark's folder")
-
-
-def _partition(anno: Path) -> Path:
-    beside = anno / "list_eval_partition.txt"
-    return beside if beside.is_file() else anno.parent / "Eval" / beside.name
 
 
 def _coarse_boxes(path: Path, names: list[str], first: Path) -> np.ndarray:
@@ -168,17 +160,14 @@ def _coarse_splits(path: Path, names: list[str], first: Path) -> list[str]:
     rows = table_of(path, 2)
     for number, (_, split) in enumerate(rows, 3):
         if split not in SPLITS:
-            raise InputError(
-                f"line {number} of {path} holds {split[:40]!r}, none of {', '.join(SPLITS)}; get "
-                "the file anew"
-            )
+            raise damaged(path, f"holds {split[:40]!r}, none of {', '.join(SPLITS)}", number)
     order = order_of(path, [name for name, _ in rows], names, first)
     return [rows[at][1] for at in order.tolist()]
 
 
 def _coarse_attributes(anno: Path, names: list[str], first: Path) -> tuple:
     """Return starts, positives, attribute names and types."""
-    path, seen = anno / "list_attr_img.txt", []
+    path, seen = anno / COARSE, []
     attributes, types = _attribute_list(anno / "list_attr_cloth.txt", COARSE_TYPES)
 
     def blocks():
@@ -191,10 +180,10 @@ def _coarse_attributes(anno: Path, names: list[str], first: Path) -> tuple:
     return *reordered(starts, positives, order), attributes, types
 
 
-def _attribute_list(path: Path, types: dict[int, str]) -> tuple[list[str], list[str]]:
+def _attribute_list(path: Path, types: list[str]) -> tuple[list[str], list[str]]:
     rows = table_of(path, 2)
     codes = integers_of(path, [code for _, code in rows], 1, len(types))
-    return [name for name, _ in rows], [types[code] for code in codes.tolist()]
+    return [name for name, _ in rows], [types[code - 1] for code in codes.tolist()]
 
 
 def read_fine(folder: Path) -> AttributeLabels:
@@ -203,12 +192,12 @@ def read_fine(folder: Path) -> AttributeLabels:
     The attributes are list_attr_cloth.txt's where that is there, else the benchmark's 26.  Raises
     InputError as `read_coarse`.
     """
-    anno = _annotations(folder, "train_attr.txt", ("Anno_fine", "."))
+    anno = _annotations(folder, FINE)
     if (anno / "list_attr_cloth.txt").is_file():
-        attributes, types = _attribute_list(anno / "list_attr_cloth.txt", FINE_TYPES)
+        attributes, types = _attribute_list(anno / "list_attr_cloth.txt", list(FINE_ATTRIBUTES))
     else:
-        pairs = [(name, kind) for kind, some in FINE_ATTRIBUTES.items() for name in some.split()]
-        attributes, types = [name for name, _ in pairs], [kind for _, kind in pairs]
+        pairs = [(name, kind) for kind, some in FINE_ATTRIBUTES.items() for name in some]
+        attributes, types = map(list, zip(*pairs, strict=True))
     parts = [_fine_split(anno, split, len(attributes)) for split in SPLITS]
     names, labels, boxes, values = zip(*parts, strict=True)
     return AttributeLabels(
@@ -230,10 +219,8 @@ def _fine_split(anno: Path, split: str, width: int) -> tuple:
     for path, count in zip(paths, (1, 4, width), strict=True):
         columns.append(cells_of(path, lines_of(path), count))
         if len(columns[-1]) != len(names):
-            raise InputError(
-                f"{path} has {len(columns[-1])} rows, but {split}.txt has {len(names)}; give files "
-                "of one set"
-            )
+            said = f"{path} has {len(columns[-1])} rows, but {split}.txt has {len(names)}"
+            raise InputError("file-differs", f"{said}; give files of one set")
     labels = integers_of(paths[0], columns[0], 1, len(CATEGORIES), 1)[:, 0]
     boxes = boxes_of(paths[1], columns[1], 1)
     return names, labels, boxes, integers_of(paths[2], columns[2], 0, 1, 1)
@@ -256,10 +243,7 @@ class BoxedPhotos(Source):
 
 def is_attribute_prediction(path: Path) -> bool:
     """Return whether a folder is the benchmark's, or one of its Anno folders."""
-    places = ("Anno_coarse/list_attr_img.txt", "Anno/list_attr_img.txt", "Anno_fine/train_attr.txt")
-    return any(
-        (path / place).is_file() for place in (*places, "list_attr_img.txt", "train_attr.txt")
-    )
+    return any(_find(path, file) for file in PLACES)
 
 
 def open_attribute_prediction(name: str, folder: Path) -> BoxedPhotos:
@@ -271,9 +255,9 @@ def open_attribute_prediction(name: str, folder: Path) -> BoxedPhotos:
     file is wrong, or no image is left.
     """
     folder = Path(folder)
-    inside = any((folder / file).is_file() for file in ("list_attr_img.txt", "train_attr.txt"))
+    inside = any((folder / file).is_file() for file in PLACES)
     root = folder.resolve().parent if inside else folder
-    labels = (read_coarse if _is_coarse(folder) else read_fine)(folder)
+    labels = (read_coarse if _find(folder, COARSE) else read_fine)(folder)
     base = _image_folder(root)
     paths = [base / name.removeprefix("img/") for name in labels.names]
     kept, digest = _examine(root, paths, labels)
@@ -288,18 +272,13 @@ def open_attribute_prediction(name: str, folder: Path) -> BoxedPhotos:
     return BoxedPhotos(name, key, *columns, paths=[paths[row] for row in kept], boxes=boxes)
 
 
-def _is_coarse(folder: Path) -> bool:
-    return any(
-        (folder / place / "list_attr_img.txt").is_file() for place in ("Anno_coarse", "Anno", ".")
-    )
-
-
 def _image_folder(root: Path) -> Path:
     """Return the folder that "img/" of the names stands for."""
     places = ("Img/img", "Img/img1", "img", "Img")
     found = next((root / place for place in places if (root / place).is_dir()), None)
     if found is None:
-        raise InputError(f"{root} has no Img/img; unpack the benchmark's img.zip there")
+        said = f"{root} has no Img/img; unpack the benchmark's img.zip there"
+        raise InputError("file-missing", said)
     return found
 
 
@@ -344,7 +323,7 @@ def _warn(root: Path, faults: Counter, first: str, total: int, clipped: int) -> 
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in faults.items())
     said = f"{num_faults:,} of {total:,} images are left out ({kinds}), {first} the first"
     if num_faults == total:
-        raise InputError(f"{root}: {said}; put the images into Img/img")
+        raise InputError("file-missing", f"{root}: {said}; put the images into Img/img")
     parts = [said] if faults else []
     parts += [f"boxes beyond their image, clipped to it: {clipped:,}"] if clipped else []
     if parts:

@@ -1,21 +1,27 @@
-"""Files of new captions: written from a source, and taken in place of its own."""
+"""How are new captions written to a file, reported on, and taken in place of a source's own?"""
 
 from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
+import logging
+import re
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from tvhelpers.config import InputError
-from tvhelpers.data.caption_report import caption_report, format_caption_report
+from tvhelpers.data.caption_parsing import FEATURES, parse_caption
 from tvhelpers.data.captions import recaption, template_captions
 from tvhelpers.data.fashion_synthesis import read_language, read_partition
 from tvhelpers.data.items import Source, read_rows
+from tvhelpers.data.lexicon import SLOTS, facts_of
 from tvhelpers.data.sources import beside, open_source
 from tvhelpers.files import atomic_path, content_key
 from tvhelpers.runtime import seed_for
 from tvhelpers.words import describe
+
+log = logging.getLogger(__name__)
 
 
 def open_captioned(name_or_path: str | Path, bare: bool = False) -> Source:
@@ -38,7 +44,6 @@ def write_captions(
     seed: int = 0,
     captioner: str | None = None,
     tokenizer=None,
-    say: Callable[[str], None] = print,
 ) -> dict:
     """Write new captions of a source as rows {"index", "item", "captions"}, and report on them.
 
@@ -51,26 +56,20 @@ def write_captions(
     if captioner:
         from tvhelpers.data.captioner import caption_images
 
-        old = caption_images(source, captioner, out.with_name(f"{out.stem}.images.jsonl"), say=say)
+        old = caption_images(source, captioner, out.with_name(f"{out.stem}.images.jsonl"))
     new = [_new_captions(source, old[i], i, seed, variants) for i in range(len(source))]
     rows = [
         {"index": i, "item": item, "captions": texts}
         for i, (item, texts) in enumerate(zip(source.item_ids, new, strict=True))
     ]
     _write_once(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    before, after = (
-        caption_report(texts, tokenizer) for texts in (old, _chosen(source.item_ids, new))
-    )
+    before = caption_report(old, tokenizer)
+    after = caption_report(_chosen(source.item_ids, new), tokenizer)
     different = len({text for texts in new for text in texts})
-    say(f"{out}: {different:,} different captions of {len(new):,} items")
-    say(format_caption_report(before, after))
-    return {
-        "out": str(out),
-        "items": len(new),
-        "variants": variants,
-        "before": before,
-        "after": after,
-    }
+    log.info(f"{out}: {different:,} different captions of {len(new):,} items")
+    log.info(format_caption_report(before, after))
+    about = {"out": str(out), "items": len(new), "variants": variants}
+    return {**about, "before": before, "after": after}
 
 
 def _new_captions(source: Source, old: str, index: int, seed: int, variants: int) -> list[str]:
@@ -82,7 +81,8 @@ def _new_captions(source: Source, old: str, index: int, seed: int, variants: int
 
 def _write_once(path: Path, text: str) -> None:
     if path.exists() and path.read_text(encoding="utf-8") != text:
-        raise InputError(f"{path} holds something else; choose another name, or remove it")
+        said = f"{path} holds something else; choose another name, or remove it"
+        raise InputError("file-exists", said)
     with atomic_path(path) as aside:
         aside.write_text(text, encoding="utf-8")
 
@@ -102,14 +102,86 @@ def with_captions(source: Source, path: Path) -> Source:
     rows = read_rows(Path(path))
     if [row.get("item") for row in rows] != source.item_ids:
         raise InputError(
+            "file-differs",
             f"{path} has captions of {len(rows)} items that are not the {len(source)} of "
-            f"{source.name}, in their order; write it anew from that source"
+            f"{source.name}, in their order; write it anew from that source",
         )
     captions = [row.get("captions") for row in rows]
     for i, texts in enumerate(captions):
         if not (isinstance(texts, list) and texts and all(isinstance(x, str) for x in texts)):
-            raise InputError(f"{path}: row {i} has no list of captions; write the file anew")
+            said = f"{path}: row {i} has no list of captions; write the file anew"
+            raise InputError("file-damaged", said)
     new = copy.copy(source)
     new.captions = _chosen(source.item_ids, captions)
     new.fingerprint = content_key([source.fingerprint, new.captions])
     return new
+
+
+# ------------------------------------------------------------------------------------- the report
+
+
+def caption_report(captions: Sequence[str], tokenizer=None) -> dict:
+    """Return how rich captions are, as JSON-able figures; shares are of all captions, 0..1.
+
+    `tokenizer` is one of CLIP's; "tokens" counts its start and end too, of at most 77.  "words_of"
+    says in how many there is a word of pattern, fabric or cut.  Raises InputError for no captions.
+    """
+    if not captions:
+        raise InputError("nothing-there", "there are no captions to report on; give at least one")
+    counts = Counter(captions)
+    total, common = len(captions), [count for _, count in counts.most_common(50)]
+    words = {text: re.findall(r"[\w'-]+", text.lower()) for text in counts}
+    lengths = {text: len(found) for text, found in words.items()}
+    stated = {text: parse_caption(text).keys() for text in counts}
+    groups = {text: {SLOTS[slot]["group"] for slot, _ in facts_of(text)} for text in counts}
+
+    def share(of_text: dict, *wanted: str) -> float:
+        return (
+            sum(counts[x] for x, found in of_text.items() if not found.isdisjoint(wanted)) / total
+        )
+
+    shown = ("pattern", "fabric", "cut")
+    report = {
+        "n": total,
+        "distinct": len(counts),
+        "top_10_share": sum(common[:10]) / total,
+        "top_50_share": sum(common) / total,
+        "words_mean": _mean(lengths, counts),
+        "words_max": max(lengths.values()),
+        "vocabulary": len(set().union(*words.values())),
+        "states": {key: share(stated, key) for key in FEATURES},
+        "words_of": {
+            **{group: share(groups, group) for group in shown},
+            "any": share(groups, *shown),
+        },
+    }
+    return {**report, "tokens": _token_report(counts, tokenizer)} if tokenizer else report
+
+
+def _mean(sizes: dict[str, int], counts: Counter) -> float:
+    return sum(sizes[text] * count for text, count in counts.items()) / counts.total()
+
+
+def _token_report(counts: Counter, tokenizer, limit: int = 77) -> dict:
+    texts = list(counts)
+    blocks = [tokenizer(texts[at : at + 4096])["input_ids"] for at in range(0, len(texts), 4096)]
+    sizes = dict(zip(texts, (len(ids) for block in blocks for ids in block), strict=True))
+    over = sum(count for text, count in counts.items() if sizes[text] > limit)
+    most = max(sizes.values())
+    return {"mean": _mean(sizes, counts), "max": most, "over_77_share": over / counts.total()}
+
+
+def _flat(report: dict) -> list[tuple[str, float]]:
+    """Return (name, figure) of a report, those of its parts too."""
+    rows = [(key, value) for key, value in report.items() if not isinstance(value, dict)]
+    parts = [(key, value) for key, value in report.items() if isinstance(value, dict)]
+    return rows + [(f"{part} {key}", x) for part, figures in parts for key, x in figures.items()]
+
+
+def format_caption_report(before: dict, after: dict) -> str:
+    """Return two reports of `caption_report` side by side, as text."""
+    lines = [f"{'':28}{'before':>10}{'after':>10}"]
+    for (name, old), (_, new) in zip(_flat(before), _flat(after), strict=True):
+        form = ",.1%" if name.endswith("_share") or name.startswith(("states", "words_of")) else ","
+        lines.append(f"{name:28}{round(old, 4):>10{form}}{round(new, 4):>10{form}}")
+    return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""What a caption states, and captions mended: typos and the phrases of machine translation.
+"""What does a caption state, once typos and phrases of machine translation are mended?
 
 The benchmark's captions are Chinese templates in machine English: "a blouse with a multicolor
 long sleeve", "a tee with black letters and letters".
@@ -9,46 +9,33 @@ from __future__ import annotations
 import re
 from functools import cache, lru_cache
 
-from tvhelpers.data.fashion_synthesis import CATEGORIES, COLOURS
+from tvhelpers.data.fashion_synthesis import CATEGORIES, COLOURS, UNSTATED_COLOURS
+from tvhelpers.data.lexicon import WORDS
 from tvhelpers.words import with_article
 
 CATEGORY_WORDS = {
     **{word: word for word in CATEGORIES.values()},
     **{f"{word}s": word for word in CATEGORIES.values()},
-    "dresses": "dress", "t-shirt": "tee", "t-shirts": "tee", "tshirt": "tee", "cami": "tank",
-    "camisole": "tank", "pullover": "sweater", "jumper": "sweater", "sweatshirt": "sweater",
-    "playsuit": "romper", "overcoat": "coat",
-}  # fmt: skip
-COLOUR_WORDS = {
-    **{word: word for code, word in COLOURS.items() if code not in (14, 17)},
-    "grey": "gray", "navy": "blue", "burgundy": "red", "wine": "red", "silvery": "silver",
-    "blued": "blue", "brownish": "brown", "yellowish": "yellow", "greenish": "green",
-    "olives": "olive", "milky": "white",
-}  # fmt: skip
-MULTICOLOUR = "multicolour"  # stated, but a word that the codebook has not
-OTHER_COLOURS = ("gold", "apricot", "cream", "lavender", "turquoise", "teal", "ivory", "mustard")
-SHADES = ("dark", "light", "pale", "bright")
-WEARERS = {
-    **dict.fromkeys(("lady", "woman", "girl", "women", "women's", "ladies", "female"), "female"),
-    **dict.fromkeys(("man", "men", "men's", "boy", "male"), "male"),
+    **WORDS["categories"],
 }
+COLOUR_WORDS = {
+    **{word: word for code, word in COLOURS.items() if code not in UNSTATED_COLOURS},
+    **WORDS["colours"],
+}
+MULTICOLOUR = "multicolour"  # stated, but a word that the codebook has not
 FEATURES = ("category", "colour", "sleeve", "gender")
-# Typos that are further than one letter from the word, or from a short one.
-TYPOS = {
-    "caot": "coat", "tnak": "tank", "takn": "tank", "teee": "tee", "yop": "top", "eop": "top",
-    "ress": "dress", "bress": "dress", "bresss": "dress", "desss": "dress", "serater": "sweater",
-    "suerter": "sweater", "kimion": "kimono", "backet": "jacket", "shortsuit": "romper",
-}  # fmt: skip
-NO_TYPOS = """press cress tress dressy dregs parks packet racket jacked goodie foodie blazed roper
-    tamper louse closer""".split()
+_WEARERS = {word: gender for gender, words in WORDS["wearers"].items() for word in words}
 
-NOUN = "|".join(sorted(map(re.escape, CATEGORY_WORDS), key=len, reverse=True))
+
+def _alternatives(*words: str) -> str:
+    """Return a pattern that finds one of the words, the longest first."""
+    return "|".join(sorted(map(re.escape, words), key=len, reverse=True))
+
+
+NOUN, SHADE = _alternatives(*CATEGORY_WORDS), "|".join(WORDS["shades"])
 _MANY = r"multi[- ]?colou?r(?:ed)?|polychrom(?:e|atic)|colou?rful"
-HUE = (
-    rf"(?:(?:{'|'.join(SHADES)}) )?(?:{_MANY}|"
-    + "|".join(sorted(map(re.escape, (*COLOUR_WORDS, *OTHER_COLOURS)), key=len, reverse=True))
-    + r")(?:-colou?red)?"
-)
+HUE = rf"(?:(?:{SHADE}) )?(?:{_MANY}|{_alternatives(*COLOUR_WORDS, *WORDS['other_colours'])})"
+HUE += "(?:-colou?red)?"
 _ARMS = r"sleeveless|long-sleeved|short-sleeved|half-sleeved"
 
 
@@ -151,7 +138,7 @@ def _mend_typos(text: str) -> str:
     if not CATEGORY_WORDS.keys().isdisjoint(tokens):
         return text
     for token in tokens:
-        meant = TYPOS.get(token) or _nearest_category(token)
+        meant = WORDS["typos"].get(token) or _nearest_category(token)
         if meant:
             return re.sub(rf"\b{token}\d*(?![a-z])", meant, text, count=1, flags=re.IGNORECASE)
     return text
@@ -160,7 +147,7 @@ def _mend_typos(text: str) -> str:
 @lru_cache(1 << 12)
 def _nearest_category(token: str) -> str | None:
     """Return the category of 5 letters or more that one slip of the fingers made into `token`."""
-    if token in NO_TYPOS or len(token) < 4:
+    if token in WORDS["no_typos"] or len(token) < 4:
         return None
     return next((word for word in _slips() if token in _slips()[word]), None)
 
@@ -203,7 +190,7 @@ def _parse(text: str) -> tuple[tuple[str, str], ...]:
         "category": CATEGORY_WORDS[tokens[place]] if place is not None else None,
         "colour": _colour(tokens if place is None else tokens[:place], text),
         "sleeve": stated_sleeve(text),
-        "gender": next((WEARERS[token] for token in tokens if token in WEARERS), None),
+        "gender": next((_WEARERS[token] for token in tokens if token in _WEARERS), None),
     }
     return tuple((key, word) for key, word in found.items() if word)
 

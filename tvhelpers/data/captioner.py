@@ -1,4 +1,4 @@
-"""Captions of pictures by an image-to-text model of transformers, such as BLIP."""
+"""How does an image-to-text model of transformers, such as BLIP, caption images?"""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from tvhelpers.config import InputError
+from tvhelpers.config import InputError, one_line
 from tvhelpers.data.items import Source
 from tvhelpers.files import atomic_path
 from tvhelpers.records import read_jsonl
-from tvhelpers.runtime import choose_device, quiet_libraries
+from tvhelpers.runtime import choose_device, progress_bar, quiet_libraries
 
 
 def caption_images(
@@ -21,28 +21,28 @@ def caption_images(
     batch_size: int = 8,
     device: str = "auto",
     max_new_tokens: int = 40,
-    say: Callable[[str], None] = print,
 ) -> list[str]:
-    """Return a caption of each picture by an image-to-text model such as BLIP.
+    """Return a caption of each image by an image-to-text model such as BLIP.
 
     `model` is a folder or hub id.  Captions are added to the file `out` as they come, and what is
     there already is not made again.  Raises InputError where the model cannot be loaded, or `out`
     is of another source or model.
     """
     request = {"source": source.fingerprint, "model": str(model), "max_tokens": max_new_tokens}
-    done = _resume(out, request)
-    if len(done) < len(source):
-        caption = _load_captioner(str(model), choose_device(device), max_new_tokens)
-    with open(out, "a", encoding="utf-8") as file:
-        for start in range(len(done), len(source), batch_size):
-            indices = range(start, min(start + batch_size, len(source)))
+    done, total = _resume(out, request), len(source)
+    if len(done) == total:
+        return done
+    caption = _load_captioner(str(model), choose_device(device), max_new_tokens)
+    bar = progress_bar("captions", total, done=len(done))
+    with bar, open(out, "a", encoding="utf-8") as file:
+        for start in range(len(done), total, batch_size):
+            indices = range(start, min(start + batch_size, total))
             texts = caption([source.pixels(i) for i in indices])
             for i, text in zip(indices, texts, strict=True):
                 file.write(json.dumps({"item": source.item_ids[i], "caption": text}) + "\n")
             file.flush()
             done += texts
-            if start // batch_size % 50 == 0:
-                say(f"{len(done):,} of {len(source):,} pictures captioned")
+            bar.update(len(texts))
     return done
 
 
@@ -50,9 +50,8 @@ def _resume(out: Path, request: dict) -> list[str]:
     """Return the captions of `out` so far; half a line at its end is cut off."""
     rows = read_jsonl(out)
     if rows and rows[0] != request:
-        raise InputError(
-            f"{out} holds the captions of another source or model; choose another name"
-        )
+        said = f"{out} holds the captions of another source or model; choose another name"
+        raise InputError("another-request", said)
     with atomic_path(out) as aside:
         aside.write_text("".join(json.dumps(row) + "\n" for row in rows or [request]))
     return [row["caption"] for row in rows[1:]]
@@ -69,8 +68,9 @@ def _load_captioner(model: str, device: str, max_new_tokens: int) -> Callable[[l
         network = AutoModelForImageTextToText.from_pretrained(model).to(device).eval()
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{model} cannot be loaded as an image captioner ({' '.join(str(error).split())[:200]})"
-            "; give a folder or hub id such as Salesforce/blip-image-captioning-base"
+            "model-unreadable",
+            f"{model} cannot be loaded as an image captioner ({one_line(error)[:200]}); give a "
+            "folder or hub id such as Salesforce/blip-image-captioning-base",
         ) from None
 
     @torch.inference_mode()

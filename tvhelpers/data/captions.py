@@ -1,4 +1,4 @@
-"""New captions from labels, from what a product's name adds, and from the old ones.
+"""How is a new caption made from labels, from what a product's name adds, and from the old one?
 
 Labels come first, then words of the product's name, then what the old caption says beyond them.
 """
@@ -7,123 +7,31 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 
 from tvhelpers.config import InputError
-from tvhelpers.data import caption_words as lexicon
 from tvhelpers.data.caption_parsing import (
     CATEGORY_WORDS,
     HUE,
     MULTICOLOUR,
     NOUN,
-    OTHER_COLOURS,
-    SHADES,
+    SHADE,
     parse_caption,
     repair_caption,
     stated_sleeve,
 )
+from tvhelpers.data.lexicon import SLOTS, VOCABULARY, WORDS, facts_of
 from tvhelpers.runtime import seed_for
-from tvhelpers.words import describe, with_article
+from tvhelpers.words import describe, listed, with_article
 
-# ------------------------------------------------------------------------ words of the name
-
-LONGEST = 4  # words of a phrase of the vocabulary
-
-
-@cache
-def _vocabulary() -> dict[str, tuple[str, str]]:
-    return lexicon.vocabulary()
-
-
-@cache
-def _makes() -> dict[str, str]:
-    """Return what a part of a garment can be made of or look like: {as found: as said}."""
-    slots = ("texture", "pattern", "fabric")
-    cloths = [lexicon.parse(lexicon.ENTRIES[slot]) for slot in slots]
-    return {key: said for table in cloths for key, said in table.items()} | lexicon.parse(
-        lexicon.MAKES
-    )
-
-
-@cache
-def _listed(entries: str) -> frozenset[str]:
-    return frozenset(lexicon.parse(entries))
-
-
-@lru_cache(1 << 16)
-def _look_up(phrase: str, one_word: bool) -> tuple[str, str] | None:
-    """Return (slot, as said) of a phrase, None where it is none; `one_word` by its hyphens."""
-    if phrase in _vocabulary():
-        return _vocabulary()[phrase]
-    stem, _, last = phrase.rpartition(" ")
-    if last in lexicon.PRINT_ENDINGS and _vocabulary().get(stem, ("",))[0] == "pattern":
-        return _vocabulary()[stem]
-    said = re.sub(r"-(?:print|patterned)$", "", _makes().get(stem, stem.replace(" ", "-")))
-    if stem in _listed(lexicon.MOTIFS) and last in (*lexicon.PRINT_ENDINGS, "embroidered"):
-        slot, ending = ("work", last) if last == "embroidered" else ("pattern", "print")
-        return slot, f"{said}-{ending}"
-    if stem in _listed(lexicon.STRIPES) and last in lexicon.STRIPE_ENDINGS:
-        return "pattern", f"{said}-striped"
-    if last in lexicon.SLEEVE_ENDINGS:
-        sleeves = _makes() | lexicon.parse(lexicon.ENTRIES["sleeve"])
-        return ("sleeve", sleeves[stem]) if stem in sleeves else None
-    whole = one_word or last not in lexicon.HYPHENS_NEEDED
-    if last in lexicon.PARTS and stem in _makes() and whole:
-        part = lexicon.PARTS[last].format(_makes()[stem])
-        return "detail", with_article(part[2:]) if part.startswith("a ") else part
-    return None
-
-
-@lru_cache(1 << 14)
-def facts_of(text: str) -> tuple[tuple[str, str], ...]:
-    """Return the (slot, words as said) that the vocabulary finds, longest phrases first.
-
-    Of "lace-paneled" the whole is looked up, or nothing: a tee with lace is no lace tee.
-    """
-    compounds = re.findall(r"[a-z0-9'&]+(?:-[a-z0-9'&]+)*", text.lower())
-    found, place = {}, 0
-    while place < len(compounds):
-        for stop in range(min(place + LONGEST, len(compounds)), place, -1):
-            phrase = " ".join(compounds[place:stop])
-            fact = _look_up(phrase.replace("-", " "), stop == place + 1 and "-" in phrase)
-            if fact:
-                found[fact] = None
-                break
-        place = stop
-    return tuple(found)
-
-
-def product_words(product: str) -> dict[str, list[str]]:
-    """Return the words of a product's name as {"pattern", "fabric", "cut", ...: words}.
-
-    "Striped_A-Line_Coat" gives {"pattern": ["striped"], "cut": ["A-line"]}; what is not in the
-    vocabulary is left out, as are the labels' own words (category, colour, plain sleeves).
-    """
-    groups: dict[str, list[str]] = {}
-    for slot, said in facts_of(product.replace("_", " ")):
-        groups.setdefault(lexicon.GROUPS[slot], []).append(said)
-    return groups
-
-
-# ------------------------------------------------------------------------------- new captions
-
-NOUNS = {"tee": ("t-shirt", "tee"), "tank": ("tank top",), "bomber": ("bomber jacket",)}
 BEFORE_COLOUR = ("style", "weight", "fit")
 CLOTH = ("texture", "pattern", "fabric")
-AT_MOST = {
-    "style": 1, "weight": 1, "fit": 2, "build": 2, "work": 2, "texture": 2, "pattern": 2,
-    "fabric": 2, "type": 1, "shape": 2, "neckline": 1, "sleeve": 1, "detail": 2,
-}  # fmt: skip
-LABEL_SLOTS = {  # of labels beyond the codebook's: where their words go
-    "pattern": "pattern", "length": "fit", "waist": "build", "fabric": "fabric",
-    "neckline": "neckline",
-}  # fmt: skip
 MAX_VARIANTS = 5
 _EMPTY_WORDS = frozenset(("a", "an", "the", "at", "print", "trim", "and"))
+_THINGS, _OTHER_COLOURS = "|".join(WORDS["things"]), "|".join(WORDS["other_colours"])
 _THING = re.compile(
     rf"\b(?:{NOUN})(?: printed| with| of| bearing)+(?: (?!her\b|his\b)[\w,-]+){{0,3}}? "
-    rf"({'|'.join(lexicon.parse(lexicon.THINGS))})s?\b"
+    rf"({_THINGS})s?\b"
 )
 
 
@@ -144,7 +52,7 @@ def recaption(
     is known there are fewer than `variants`.
     """
     if not 1 <= variants <= MAX_VARIANTS:
-        raise InputError(f"variants is {variants}; give 1 to {MAX_VARIANTS}")
+        raise InputError("out-of-range", f"variants is {variants}; give 1 to {MAX_VARIANTS}")
     parts = _parts(tuple(sorted(attributes.items())), product, caption)
     if parts is None:
         return [repair_caption(caption)]
@@ -161,25 +69,19 @@ def recaption(
 def _parts(labels: tuple[tuple[str, str], ...], product: str, caption: str) -> dict | None:
     """Return what is to be said: {slot: words, "nouns", "colour", "arms", "gender"}."""
     name, old = product.replace("_", " "), repair_caption(caption)
-    stated = parse_caption(old)
     from_name = {key: word for key, word in parse_caption(name).items() if key == "sleeve"}
-    known = {**from_name, **stated, **dict(labels)}
+    known = {**from_name, **parse_caption(old), **dict(labels)}
     if "category" not in known:
         return None
-    known["sleeve"] = stated_sleeve(f"{known.get('sleeve', '')} sleeve")
+    category = CATEGORY_WORDS.get(known["category"], "")
+    nouns = WORDS["nouns"].get(category or known["category"], [known["category"]])
+    arms = stated_sleeve(f"{known.get('sleeve', '')} sleeve")
     colour = _colour_as_said(dict(labels).get("colour"), old)
-    nouns = _nouns(known["category"])
     facts = [*_label_facts(known), *facts_of(name)]
     facts += [*facts_of(old.replace("printed with", "with")), *_thing(old)]
-    used = set(_contents(" ".join([*nouns, colour, "sleeve sleeves"])))
-    parts = _choose(facts, CATEGORY_WORDS.get(known["category"], ""), known["sleeve"], used)
-    return {**parts, "nouns": nouns, "colour": colour, "arms": known["sleeve"]} | {
-        "gender": known.get("gender")
-    }
-
-
-def _nouns(category: str) -> tuple[str, ...]:
-    return NOUNS.get(CATEGORY_WORDS.get(category, category), (category,))
+    used = _contents(" ".join([*nouns, colour, "sleeve sleeves"]))
+    about = {"nouns": nouns, "colour": colour, "arms": arms, "gender": known.get("gender")}
+    return {**_choose(facts, category, arms, used), **about}
 
 
 def _colour_as_said(label: str | None, old: str) -> str:
@@ -187,27 +89,28 @@ def _colour_as_said(label: str | None, old: str) -> str:
     the old caption where there is no label."""
     stated, old = parse_caption(old).get("colour"), old.lower()
     if label:
-        shade = re.search(rf"\b({'|'.join(SHADES)}) {label}\b", old)
+        shade = re.search(rf"\b({SHADE}) {label}\b", old)
         return shade[0] if shade and stated == label else label
     if stated and stated != MULTICOLOUR:
         return stated
     pair = re.search(rf"\b({HUE}) and ({HUE})\b", old)
     if stated and pair and pair[1] != pair[2]:
         return pair[0]
-    other = re.search(rf"\b({'|'.join(OTHER_COLOURS)})(?:-colou?red)? ", old)
+    other = re.search(rf"\b({_OTHER_COLOURS})(?:-colou?red)? ", old)
     return "multicolored" if stated else other[1] if other else ""
 
 
 def _label_facts(known: dict[str, str]) -> list[tuple[str, str]]:
     """Return the facts of labels such as a pattern or a neckline, which the codebook has not."""
     facts = []
-    for key, slot in LABEL_SLOTS.items():
+    for key, slot in WORDS["label_slots"].items():
         if word := known.get(key):
             phrase = word.lower().replace("-", " ")
-            fact = _vocabulary().get(f"{phrase} neck") if key == "neckline" else None
-            facts.append(fact or _vocabulary().get(phrase) or (slot, word))
-    return [(slot, with_article(said) if slot == "neckline" and said[:2] != "a " else said)
-            for slot, said in facts]  # fmt: skip
+            fact = VOCABULARY.get(f"{phrase} neck") if key == "neckline" else None
+            slot, said = fact or VOCABULARY.get(phrase) or (slot or key, word)
+            bare = slot == "neckline" and said[:2] != "a "
+            facts.append((slot, with_article(said) if bare else said))
+    return facts
 
 
 def _thing(old: str) -> list[tuple[str, str]]:
@@ -217,16 +120,15 @@ def _thing(old: str) -> list[tuple[str, str]]:
 
 def _choose(facts: list, category: str, arms: str | None, used: set[str]) -> dict[str, list[str]]:
     """Return {slot: words} of the facts that fit the labels and repeat no word."""
-    parts: dict[str, list[str]] = {slot: [] for slot in AT_MOST}
+    parts: dict[str, list[str]] = {slot: [] for slot in SLOTS}
     for slot, said in facts:
         content = _contents(said)
-        room = len(parts[slot]) < AT_MOST[slot]
+        room = len(parts[slot]) < SLOTS[slot]["at_most"]
         if room and not content & used and _fits(slot, said, category, arms):
             parts[slot].append(said)
             used |= content
     for slot, weak in (("pattern", ("printed", "patterned")), ("fabric", ("woven",))):
-        strong = [said for said in parts[slot] if said not in weak]
-        parts[slot] = strong or parts[slot]
+        parts[slot] = [said for said in parts[slot] if said not in weak] or parts[slot]
     *first, last = parts["pattern"] or [""]
     if last.endswith("-print"):  # "abstract tile-print", not print twice
         parts["pattern"] = [*(said.removesuffix("-print") for said in first), last]
@@ -239,24 +141,44 @@ def _contents(said: str) -> set[str]:
 
 def _fits(slot: str, said: str, category: str, arms: str | None) -> bool:
     """Say whether a word goes with the garment and does not contradict its sleeves."""
-    if category not in lexicon.ONLY_FOR.get(said, (category,)):
+    if category not in WORDS["only_for"].get(said, (category,)):
         return False
-    if said in lexicon.REDUNDANT.get(category, ()):
+    if said in WORDS["redundant"].get(category, ()):
         return False
-    if said in lexicon.SLEEVED and arms == "sleeveless":
+    if said in WORDS["sleeved"] and arms == "sleeveless":
         return False
     if slot == "sleeve":
-        return arms != "sleeveless" and not (arms == "long" and said in lexicon.SHORT_SLEEVES)
-    return said not in lexicon.BARE_ARMS or arms not in ("long", "short")
+        return arms != "sleeveless" and not (arms == "long" and said in WORDS["short_sleeves"])
+    return said not in WORDS["bare_arms"] or arms not in ("long", "short")
+
+
+# ------------------------------------------------------------------------------- how it is said
+
+
+def _said(parts: dict, rng: random.Random, before: bool | None = None, cloth: bool = True) -> str:
+    """Return "black floral long-sleeved dress with a V-neck", or "... with long sleeves and ...".
+
+    `before`: sleeves before the noun, where English has a word for them; None draws.  Without
+    `cloth` what it is made of follows the noun ("in floral chiffon").
+    """
+    before = rng.choice((True, False)) if before is None else before
+    arms = _arms_before(parts) if before or parts["arms"] == "sleeveless" else ""
+    things = [*([] if arms else _sleeves_after(parts)), *parts["neckline"], *parts["detail"]]
+    phrase = _noun_phrase(parts, rng, arms, cloth)
+    if not cloth:
+        phrase += " in " + re.sub(r"-(knit|mesh)$", r" \1", _words(parts, CLOTH))
+    return phrase + _with(things)
 
 
 def _noun_phrase(parts: dict, rng: random.Random, arms: str = "", cloth: bool = True) -> str:
     """Return "boxy black striped knit sweater"; `arms` is said before the colour."""
-    words = [word for slot in BEFORE_COLOUR for word in parts[slot]]
-    words += [arms, parts["colour"], *parts["build"], *parts["work"]]
-    words += [word for slot in CLOTH if cloth for word in parts[slot]]
-    words += [*parts["type"], *parts["shape"], rng.choice(parts["nouns"])]
-    return " ".join(filter(None, words))
+    words = [_words(parts, BEFORE_COLOUR), arms, parts["colour"], _words(parts, ("build", "work"))]
+    words += [_words(parts, CLOTH) if cloth else "", _words(parts, ("type", "shape"))]
+    return " ".join(filter(None, [*words, rng.choice(parts["nouns"])]))
+
+
+def _words(parts: dict, slots: tuple[str, ...]) -> str:
+    return " ".join(word for slot in slots for word in parts[slot])
 
 
 def _arms_before(parts: dict) -> str:
@@ -269,75 +191,49 @@ def _arms_before(parts: dict) -> str:
 
 def _sleeves_after(parts: dict) -> list[str]:
     """Return ["long bell sleeves"], or nothing of what has none or says nothing of them."""
-    words = [parts["arms"] or "", *parts["sleeve"], "sleeves"]
-    bare = parts["arms"] == "sleeveless" or words[:-1] == [""]
-    return [] if bare else [" ".join(filter(None, words))]
+    words = list(filter(None, [parts["arms"], *parts["sleeve"]]))
+    return [" ".join([*words, "sleeves"])] if words and parts["arms"] != "sleeveless" else []
 
 
-def _with(things: Sequence[str]) -> str:
-    """Return " with a, b and c", or nothing."""
-    *first, last = things or [""]
-    return f" with {', '.join(first)}{' and ' if first else ''}{last}" if last else ""
-
-
-def _extras(parts: dict) -> list[str]:
-    return [*parts["neckline"], *parts["detail"]]
+def _with(things: list[str]) -> str:
+    return f" with {listed(things)}" if things else ""
 
 
 def _owner(parts: dict) -> str:
     return {"female": "women's ", "male": "men's "}.get(parts["gender"], "")
 
 
-def _said_before(parts: dict, rng: random.Random, **options) -> str:
-    """Return the phrase with its sleeves before the noun where English has a word for them."""
-    arms = _arms_before(parts)
-    after = [] if arms else _sleeves_after(parts)
-    phrase = _noun_phrase(parts, rng, arms, **options)
-    return phrase + _cloth_after(parts, options) + _with([*after, *_extras(parts)])
-
-
-def _said_after(parts: dict, rng: random.Random, **options) -> str:
-    """Return the phrase with its sleeves after the noun: "with long sleeves and a V-neck"."""
-    bare = _arms_before(parts) if parts["arms"] == "sleeveless" else ""
-    phrase = _noun_phrase(parts, rng, bare, **options)
-    return phrase + _cloth_after(parts, options) + _with([*_sleeves_after(parts), *_extras(parts)])
-
-
-def _cloth_after(parts: dict, options: dict) -> str:
-    words = " ".join(word for slot in CLOTH for word in parts[slot])
-    return "" if options.get("cloth", True) else " in " + re.sub(r"-(knit|mesh)$", r" \1", words)
+def _article(parts: dict, said: str) -> str:
+    return with_article(said, parts["nouns"][0])
 
 
 def _article_first(parts: dict, rng: random.Random) -> str:
-    said = rng.choice((_said_before, _said_after))
-    return with_article(said(parts, rng), parts["nouns"][0])
+    return _article(parts, _said(parts, rng))
 
 
 def _owner_first(parts: dict, rng: random.Random) -> str:
-    return _owner(parts) + _said_before(parts, rng)
+    return _owner(parts) + _said(parts, rng, before=True)
 
 
 def _worn(parts: dict, rng: random.Random) -> str:
-    person = {"female": "a woman ", "male": "a man "}.get(parts["gender"])
+    person = {"female": "a woman ", "male": "a man "}.get(parts["gender"], "")
     verb = rng.choice(("wearing ", "in ")) if person else "a photo of "
-    said = rng.choice((_said_before, _said_after))
-    return f"{person or ''}{verb}{with_article(said(parts, rng), parts['nouns'][0])}"
+    return person + verb + _article(parts, _said(parts, rng))
 
 
 def _cloth_last(parts: dict, rng: random.Random) -> str:
     """Return "a black dress in floral chiffon with long sleeves", where the fabric is known."""
     alone = parts["fabric"] == ["knit"] and not (parts["texture"] or parts["pattern"])
     noun_like = parts["fabric"] and parts["fabric"][-1] != "woven" and not alone
-    said = rng.choice((_said_before, _said_after))
-    return with_article(said(parts, rng, cloth=not noun_like), parts["nouns"][0])
+    return _article(parts, _said(parts, rng, cloth=not noun_like))
 
 
 def _sleeves_last(parts: dict, rng: random.Random) -> str:
     """Return "women's black floral dress, long-sleeved", as a catalogue has it."""
     arms = _arms_before(parts)
     if not arms:
-        return _owner(parts) + _said_after(parts, rng)
-    things = _with(_extras(parts))
+        return _owner(parts) + _said(parts, rng, before=False)
+    things = _with([*parts["neckline"], *parts["detail"]])
     return f"{_owner(parts)}{_noun_phrase(parts, rng)}, {arms}{',' if things else ''}{things}"
 
 
@@ -352,8 +248,7 @@ def template_captions(
     Raises InputError where the labels lack a category.
     """
     if "category" not in attributes:
-        raise InputError(
-            f"labels {attributes or 'are empty'} have no category; a caption needs one"
-        )
+        said = f"labels {attributes or 'are empty'} have no category; a caption needs one"
+        raise InputError("not-stated", said)
     others = recaption(attributes, "", "", seed=seed, index=index, variants=variants)
     return list(dict.fromkeys([describe(attributes), *others]))[:variants]

@@ -1,46 +1,30 @@
-"""The Fashion Synthesis codebook and its .mat files.
+"""What do the Fashion Synthesis benchmark's codes mean, and what do its .mat files hold?
 
-The codes are explained nowhere in the release; this table was read off the captions and the product
-folders' names (the category equals the folder's last word in every row).  Guesses that code 1 is
-the T-shirt, black, or short-sleeved are common and wrong.
+language_original.mat: captions, product folders and codes of each row; ind.mat: its split.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from tvhelpers.config import InputError
-from tvhelpers.data.mat import check_mat
+from tvhelpers.data.lexicon import read_tables
+from tvhelpers.data.mat import read_mat
 from tvhelpers.files import atomic_path
 from tvhelpers.runtime import seed_for
 
-CATEGORIES = {
-    1: "blazer", 2: "blouse", 3: "bomber", 4: "cardigan", 5: "henley", 6: "hoodie", 7: "jacket",
-    8: "jersey", 9: "parka", 10: "poncho", 11: "sweater", 12: "tank", 13: "tee", 14: "top",
-    15: "coat", 16: "dress", 17: "jumpsuit", 18: "kimono", 19: "romper",
-}  # fmt: skip
-COLOURS = {
-    1: "red", 2: "blue", 3: "white", 4: "pink", 5: "orange", 6: "black", 7: "brown", 8: "green",
-    9: "purple", 10: "yellow", 11: "khaki", 12: "gray", 13: "beige", 14: "blonde", 15: "silver",
-    16: "olive", 17: "multicolour, other or not stated",
-}  # fmt: skip
-SLEEVES = {1: "long", 2: "short", 3: "sleeveless", 4: "not stated"}
-GENDERS = {0: "female", 1: "male"}
-UNSTATED_COLOURS = (14, 17)  # 14 is one mistranslated row
+_BOOK = read_tables("deepfashion.yaml")["fashion_synthesis"]
+CATEGORIES: dict[int, str] = _BOOK["categories"]
+COLOURS: dict[int, str] = _BOOK["colours"]
+SLEEVES: dict[int, str] = _BOOK["sleeves"]
+GENDERS: dict[int, str] = _BOOK["genders"]
+SEGMENTS: list[str] = _BOOK["segments"]  # of b_ in G2.h5
+UNSTATED_COLOURS = (14, 17)
 UNSTATED_SLEEVES = (4,)
-
-SEGMENTS = (
-    "background",
-    "hat and hair",
-    "sunglasses and face",
-    "upper clothes and scarf",
-    "skirt, pants, dress, belt and bag",  # the paper says pants, which hides the dresses
-    "legs and shoes",
-    "arms",
-)
 SEGMENT_REGIONS = (0, 1, 1, 2, 2, 1, 1)  # of each in `items.REGIONS`: background, skin, garment
 LOWER_LABEL_CATEGORIES = (16, 17, 19)  # dress, jumpsuit, romper: labelled 4 rather than 3
 
@@ -92,9 +76,7 @@ def read_language(path: Path) -> Annotations:
     columns = read_mat(path, ("engJ", "nameList", *CODES))
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
-        raise InputError(
-            f"{path}: the columns are of unequal length ({lengths}); get the file anew"
-        )
+        raise _damaged(path, f"the columns are of unequal length ({lengths})")
     codes = [_codes(path, name, columns[name], book) for name, book in CODES.items()]
     return Annotations(_texts(path, columns["engJ"]), _texts(path, columns["nameList"]), *codes)
 
@@ -110,60 +92,37 @@ def read_partition(path: Path, num_rows: int) -> list[str]:
     every = np.concatenate(list(rows.values()))
     if len(every) and not 1 <= every.min() <= every.max() <= num_rows:
         raise InputError(
+            "file-differs",
             f"{path}: its indices go from {every.min()} to {every.max()}, but there are rows 1 to "
-            f"{num_rows}; give the ind.mat of the same set"
+            f"{num_rows}; give the ind.mat of the same set",
         )
     if len(np.unique(every)) != len(every):
-        raise InputError(
-            f"{path}: a row is named twice in train_ind and test_ind; get the file anew"
-        )
+        raise _damaged(path, "a row is named twice in train_ind and test_ind")
     if len(every) != num_rows:
-        raise InputError(
-            f"{path}: it names {len(every)} of {num_rows} rows; give the file of the same set"
-        )
+        said = f"{path}: it names {len(every)} of {num_rows} rows; give the file of the same set"
+        raise InputError("file-differs", said)
     splits = np.full(num_rows, "train", object)
     splits[rows["test_ind"] - 1] = "test"
     return splits.tolist()
 
 
-def read_mat(path: Path, names: tuple[str, ...], ravel: bool = True) -> dict[str, np.ndarray]:
-    """Return variables of a MATLAB file, each flattened to one axis where `ravel`.
-
-    Raises InputError for a file that is missing, damaged, of version 7.3, or without a variable.
-    """
-    from scipy.io import loadmat
-
-    if not Path(path).is_file():
-        raise InputError(f"{path} does not exist; put the benchmark's file there")
-    try:
-        check_mat(path, names)
-        found = loadmat(path, variable_names=names)
-    except Exception as error:  # a damaged .mat raises nearly anything, struct and zlib errors too
-        raise InputError(f"{path} cannot be read as a MATLAB file ({error}); get it anew") from None
-    missing = [name for name in names if name not in found]
-    if missing:
-        raise InputError(f"{path} has no variable {missing[0]}; is it the right .mat file?")
-    return {name: np.ravel(found[name]) if ravel else found[name] for name in names}
+def _damaged(path: Path, fault: str) -> InputError:
+    return InputError("file-damaged", f"{path}: {fault}; get the file anew")
 
 
 def _texts(path: Path, cells: np.ndarray) -> list[str]:
     """Return the strings of a cell array; each cell holds an array of no or one string."""
     if cells.dtype != object:
-        raise InputError(f"{path}: a text column holds {cells.dtype}, not cells; get the file anew")
+        raise _damaged(path, f"a text column holds {cells.dtype}, not cells")
     texts = [str(cell.item()) if np.size(cell) == 1 else "" for cell in map(np.asarray, cells)]
     return [text.strip() for text in texts]
 
 
 def _integers(path: Path, name: str, column: np.ndarray) -> np.ndarray:
-    values = (
-        column.astype(np.int64)
-        if column.dtype.kind in "iuf" and np.isfinite(column).all()
-        else None
-    )
+    is_finite = column.dtype.kind in "iuf" and np.isfinite(column).all()
+    values = column.astype(np.int64) if is_finite else None
     if values is None or (values != column).any():
-        raise InputError(
-            f"{path}: {name} holds something other than whole numbers; get the file anew"
-        )
+        raise _damaged(path, f"{name} holds something other than whole numbers")
     return values
 
 
@@ -171,12 +130,12 @@ def _codes(path: Path, name: str, column: np.ndarray, book: dict[int, str]) -> n
     values = _integers(path, name, column)
     wrong = np.flatnonzero(~np.isin(values, list(book)))
     if len(wrong):
-        raise InputError(
-            f"{path}: {name} holds {values[wrong[0]]} in row {wrong[0]}, outside "
-            f"{min(book)}..{max(book)}; "
-            "get the file anew"
-        )
+        seen, limits = f"{values[wrong[0]]} in row {wrong[0]}", f"{min(book)}..{max(book)}"
+        raise _damaged(path, f"{name} holds {seen}, outside {limits}")
     return values
+
+
+# ------------------------------------------------------------------------------------- writing
 
 
 def encode(
@@ -187,29 +146,30 @@ def encode(
     Without sleeves they are not stated, without genders female, without products each row is its
     own. Raises InputError for a column of another length, or a word or code outside the codebook.
     """
-    given = {"cate_new": categories, "color_": colours, "sleeve_": sleeves, "gender_": genders}
-    default = {"sleeve_": 4, "gender_": 0}
+    sleeves = [4] * count if sleeves is None else sleeves
+    genders = [0] * count if genders is None else genders
     columns = {"engJ": list(captions)}
-    for name, values in given.items():
+    for name, given in zip(CODES, (categories, colours, sleeves, genders), strict=True):
         words = {word: code for code, word in CODES[name].items()}
-        values = [default[name]] * count if values is None else list(values)
-        columns[name] = np.array([words.get(value, value) for value in values], object)
+        columns[name] = np.array([words.get(value, value) for value in given], object)
         wrong = [value for value in columns[name] if value not in CODES[name]]
         if wrong:
-            raise InputError(f"{name} has no {wrong[0]!r}; choose one of {', '.join(words)}")
+            said = f"{name} has no {wrong[0]!r}; choose one of {', '.join(words)}"
+            raise InputError("unknown-choice", said)
     products = [f"Product_{i:06d}" for i in range(count)] if products is None else list(products)
     columns["nameList"] = _number_images(products)
     for name, values in columns.items():
         if len(values) != count:
-            raise InputError(f"{name} has {len(values)} rows, but there are {count} captions")
+            said = f"{name} has {len(values)} rows, but there are {count} captions"
+            raise InputError("unequal-lengths", said)
     return columns
 
 
 def _number_images(products: list[str]) -> list[str]:
-    seen: dict[str, int] = {}
+    seen: Counter[str] = Counter()
     names = []
     for product in products:
-        seen[product] = seen.get(product, 0) + 1
+        seen[product] += 1
         names.append(f"img/{product}/img_{seen[product]:08d}.jpg")
     return names
 
@@ -217,28 +177,20 @@ def _number_images(products: list[str]) -> list[str]:
 def write_language(path: Path, columns: dict) -> None:
     """Write language_original.mat from the columns of `encode`, atomically."""
     kinds = {name: np.uint8 if name in CODES else object for name in columns}
-    _write_mat(
-        path, {name: np.array(values, kinds[name])[:, None] for name, values in columns.items()}
-    )
+    arrays = {name: np.array(values, kinds[name]) for name, values in columns.items()}
+    _write_mat(path, arrays)
 
 
 def write_partition(path: Path, count: int, test_share: float, seed: int) -> None:
     """Write ind.mat: a random `test_share` of `count` rows is test, whatever their product."""
-    order = (
-        np.random.default_rng(seed_for(seed, "partition"))
-        .permutation(count)[:, None]
-        .astype(np.int32)
-        + 1
-    )
-    cut = count - round(count * test_share)
-    pairs = np.roll(order[cut:], 1)
-    _write_mat(
-        path, {"train_ind": order[:cut], "test_ind": order[cut:], "test_set_pair_ind": pairs}
-    )
+    order = np.random.default_rng(seed_for(seed, "partition")).permutation(count) + 1
+    train, test = np.split(order.astype(np.int32), [count - round(count * test_share)])
+    _write_mat(path, {"train_ind": train, "test_ind": test, "test_set_pair_ind": np.roll(test, 1)})
 
 
-def _write_mat(path: Path, variables: dict) -> None:
+def _write_mat(path: Path, columns: dict) -> None:
+    """Write arrays (N,) as variables (N, 1) of a MATLAB 5 file."""
     from scipy.io import savemat
 
     with atomic_path(path) as aside, open(aside, "wb") as file:
-        savemat(file, variables)
+        savemat(file, {name: values[:, None] for name, values in columns.items()})

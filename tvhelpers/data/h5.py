@@ -12,6 +12,7 @@ from tvhelpers.config import InputError
 from tvhelpers.data import fashion_synthesis as codebook
 from tvhelpers.data.arrays import open_arrays, readable
 from tvhelpers.data.detect import AXES, DOCUMENTED, judge_rows, outside_range
+from tvhelpers.data.mat import read_mat
 from tvhelpers.data.quality import fault_sentences, image_faults
 
 DECODES = {"mean": "mean_subtracted", "affine": "affine", "unit": "unit", "uint8": "uint8"}
@@ -96,7 +97,7 @@ def read_mean_image(path: Path, shape: tuple, axes: str) -> np.ndarray:
     """
     path = Path(path)
     if path.suffix == ".mat":
-        values = codebook.read_mat(path, ("ih_mean",), ravel=False)["ih_mean"]
+        values = read_mat(path, ("ih_mean",), ravel=False)["ih_mean"]
     else:
         found = open_arrays(path)
         key = "ih_mean" if "ih_mean" in found else next(iter(found), "")

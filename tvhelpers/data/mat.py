@@ -1,7 +1,7 @@
-"""Check a MATLAB 5 file before scipy reads it: a damaged one can crash the whole process there.
+"""How is a .mat file read safely?  A damaged byte can crash the whole process within scipy.
 
-scipy.io looks up the type of a numeric element in a table with holes, and follows what it finds.
-Format: "MAT-File Format", MathWorks, level 5.
+scipy.io looks up the type of a numeric element in a table with holes, and follows what it finds;
+so a file is checked first.  Format: "MAT-File Format", MathWorks, level 5.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import math
 import struct
 import zlib
 from pathlib import Path
+
+import numpy as np
 
 from tvhelpers.config import InputError
 
@@ -21,24 +23,45 @@ MAX_BYTES = 1 << 30  # of one variable; the benchmark's captions take 40 MB
 MAX_DEPTH = 8
 
 
-def check_mat(path: Path, names: tuple[str, ...]) -> None:
+def read_mat(path: Path, names: tuple[str, ...], ravel: bool = True) -> dict[str, np.ndarray]:
+    """Return variables of a MATLAB file, each flattened to one axis where `ravel`.
+
+    Raises InputError for a file that is missing, damaged, of version 7.3, or without a variable.
+    """
+    from scipy.io import loadmat
+
+    if not Path(path).is_file():
+        raise InputError("file-missing", f"{path} does not exist; put the benchmark's file there")
+    try:
+        _check(Path(path).read_bytes(), names)
+        found = loadmat(path, variable_names=names)
+    except Exception as error:  # a damaged .mat raises nearly anything, struct and zlib errors too
+        said = f"{path} cannot be read as a MATLAB file ({error}); get it anew"
+        raise InputError("file-damaged", said) from None
+    missing = [name for name in names if name not in found]
+    if missing:
+        said = f"{path} has no variable {missing[0]}; is it the right .mat file?"
+        raise InputError("file-differs", said)
+    return {name: np.ravel(found[name]) if ravel else found[name] for name in names}
+
+
+def _check(data: bytes, names: tuple[str, ...]) -> None:
     """Hold that the variables `names` are whole arrays of numbers, text or cells.
 
-    What is of another version than 5 is left to scipy, which refuses it.  Raises InputError for
-    anything else.
+    What is of another version than 5 is left to scipy, which refuses it.  Raises ValueError, or an
+    error of struct or zlib, for anything else.
     """
-    data = Path(path).read_bytes()
     order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
     if order is None:
-        raise InputError("it has no header of MATLAB 5")
+        raise ValueError("it has no header of MATLAB 5")
     if struct.unpack_from(f"{order}H", data, 124)[0] != 0x0100:
         return
     for kind, body in _elements(data[128:], order):
         if kind == COMPRESSED:
             kind, body = next(_elements(_decompressed(body), order))
         if kind != MATRIX:
-            raise InputError(f"it holds an element of type {kind} where a variable should be")
-        if _name(body, order) in names:
+            raise ValueError(f"it holds an element of type {kind} where a variable should be")
+        if bytes(_header(body, order)[2][1]).decode("latin-1") in names:
             _check_array(body, order, MAX_DEPTH)
 
 
@@ -46,16 +69,16 @@ def _decompressed(body: bytes) -> bytes:
     stream = zlib.decompressobj()
     data = stream.decompress(bytes(body), MAX_BYTES)
     if not stream.eof:
-        raise InputError("a variable is cut off, or far too large")
+        raise ValueError("a variable is cut off, or far too large")
     return data
 
 
 def _elements(data: bytes, order: str):
-    """Yield (type, body) of each element; raises InputError where one reaches past the end."""
+    """Yield (type, body) of each element; raises ValueError where one reaches past the end."""
     place, data = 0, memoryview(data)
     while place < len(data):
         if len(data) - place < 8:
-            raise InputError("an element is cut off")
+            raise ValueError("an element is cut off")
         kind, size = struct.unpack_from(f"{order}II", data, place)
         if kind >> 16:  # up to four bytes of data are within the tag
             kind, size, start, stop = kind & 0xFFFF, kind >> 16, place + 4, place + 8
@@ -63,7 +86,7 @@ def _elements(data: bytes, order: str):
             start = place + 8
             stop = start + size + (0 if kind == COMPRESSED else -size % 8)
         if start + size > min(stop, len(data)):
-            raise InputError("an element is cut off")
+            raise ValueError("an element is cut off")
         yield kind, data[start : start + size]
         place = stop
 
@@ -73,12 +96,8 @@ def _header(body: bytes, order: str) -> list[tuple[int, memoryview]]:
     parts = list(_elements(body, order))
     kinds = [kind for kind, _ in parts[:3]]
     if kinds != [UINT32, INT32, INT8] or len(parts[0][1]) != 8 or len(parts[1][1]) % 4:
-        raise InputError("an array has no sound header")
+        raise ValueError("an array has no sound header")
     return parts
-
-
-def _name(body: bytes, order: str) -> str:
-    return bytes(_header(body, order)[2][1]).decode("latin-1")
 
 
 def _check_array(body: bytes, order: str, depth: int) -> None:
@@ -91,11 +110,11 @@ def _check_array(body: bytes, order: str, depth: int) -> None:
     kinds, array_class = [kind for kind, _ in parts[3:]], flags & 0xFF
     if array_class == CELL and depth:
         if kinds != [MATRIX] * math.prod(shape):
-            raise InputError("a cell array lacks cells")
+            raise ValueError("a cell array lacks cells")
         for _, cell in parts[3:]:
             _check_array(cell, order, depth - 1)
         return
     allowed = NUMBERS if array_class in NUMERIC else TEXTS if array_class == CHAR else set()
     wanted = 2 if array_class in NUMERIC and flags & 0x0800 else 1  # 0x0800: complex numbers
     if len(kinds) != wanted or not set(kinds) <= allowed or len(shape) < 2 or min(shape) < 0:
-        raise InputError(f"an array of class {array_class} has elements of types {kinds}")
+        raise ValueError(f"an array of class {array_class} has elements of types {kinds}")

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tvhelpers.config import InputError
-from tvhelpers.data import attribute_stream
+from tests.helpers import refused
 from tvhelpers.data import attributes as module
-from tvhelpers.data.attribute_stream import stream_attributes
+from tvhelpers.data import list_files
 from tvhelpers.data.attributes import read_coarse, read_fine
 from tvhelpers.data.caption_files import write_captions
+from tvhelpers.data.list_files import stream_attributes
 from tvhelpers.data.sources import open_source
 
 NAMES = [
@@ -113,13 +113,13 @@ def test_coarse_labels(coarse):
     assert np.array_equal(dense, VALUES == 1)
 
 
-@pytest.mark.parametrize("block", [130, 200, 1000])
+@pytest.mark.parametrize("block", [1, 2, 1000])
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
 def test_blocks_of_any_size_give_the_same_values(coarse, monkeypatch, block, ending):
     path = coarse / "Anno_coarse" / "list_attr_img.txt"
     text = path.read_text().replace(" 1", "   1 ", 3).rstrip("\n")
     path.write_bytes(text.replace("\n", ending).encode())
-    monkeypatch.setattr(attribute_stream, "BLOCK", block)
+    monkeypatch.setattr(list_files, "BLOCK", block)
     names, values = zip(*stream_attributes(path, len(ATTRIBUTES)))
     assert [name for some in names for name in some] == NAMES
     assert np.array_equal(np.concatenate(values), VALUES) and values[0].dtype == np.int8
@@ -181,35 +181,37 @@ def test_source(coarse, recwarn):
 
 
 @pytest.mark.parametrize(
-    ("file", "line", "old", "new", "message"),
+    ("file", "line", "old", "new", "named"),
     [
-        ("list_attr_img.txt", 1, "5", "6", r"line 1 of .*list_attr_img.* says '6' rows.* has 5"),
-        ("list_attr_img.txt", 4, " -1", " -2", r"line 4 .* holds '-2', where only 1, -1 and 0"),
-        ("list_attr_img.txt", 4, " -1", " +1", r"line 4 .* holds '\+1'"),
-        ("list_attr_img.txt", 5, " -1", " - 1", r"line 5 .* holds '-'"),
-        ("list_attr_img.txt", 6, "  0", "  00", r"line 6 .* holds '00'"),
-        ("list_attr_img.txt", 7, " -1", "", r"line 7 .* has 10 values, but there are 11"),
-        ("list_attr_img.txt", 3, " -1", " -1 -1", r"line 3 .* has 12 values"),
-        ("list_attr_img.txt", 5, "img/", "img/x", r"names img/There's.* which .* has not"),
-        ("list_attr_cloth.txt", 3, " 1", " 6", r"line 3 .* holds '6', not .* 1 to 5"),
-        ("list_category_img.txt", 4, " 3", " 51", r"line 4 .* holds '51', not .* 1 to 50"),
-        ("list_category_img.txt", 4, " 3", "", r"line 4 .* has 1 of 2 columns"),
-        ("list_category_img.txt", 1, "5", "five", r"line 1 .* says 'five' rows"),
-        ("list_bbox.txt", 3, "025", "x", r"line 3 .* holds 'x'"),
-        ("list_bbox.txt", 3, "025", "005", r"line 3 .* empty box \[5, 6, 5, 46\]"),
-        ("list_bbox.txt", 5, "002 002 ", "", r"line 5 .* has 3 of 5 columns"),
-        ("../Eval/list_eval_partition.txt", 6, "train", "rest", r"line 6 .* holds 'rest'"),
+        ("list_attr_img.txt", 1, "5", "6", "'6' rows"),
+        ("list_attr_img.txt", 4, " -1", " -2", "holds '-2'"),
+        ("list_attr_img.txt", 4, " -1", " +1", "holds '+1'"),
+        ("list_attr_img.txt", 5, " -1", " - 1", "holds '-'"),
+        ("list_attr_img.txt", 6, "  0", "  00", "holds '00'"),
+        ("list_attr_img.txt", 7, " -1", "", "has 10 values"),
+        ("list_attr_img.txt", 3, " -1", " -1 -1", "has 12 values"),
+        ("list_attr_img.txt", 5, "img/", "img/x", "names img/There's"),
+        ("list_attr_cloth.txt", 3, " 1", " 6", "holds '6', not a whole number of 1 to 5"),
+        ("list_category_img.txt", 4, " 3", " 51", "holds '51', not a whole number of 1 to 50"),
+        ("list_category_img.txt", 4, " 3", "", "has 1 of 2 columns"),
+        ("list_category_img.txt", 1, "5", "five", "'five' rows"),
+        ("list_bbox.txt", 3, "025", "x", "holds 'x'"),
+        ("list_bbox.txt", 3, "025", "005", "empty box [5, 6, 5, 46]"),
+        ("list_bbox.txt", 5, "002 002 ", "", "has 3 of 5 columns"),
+        ("../Eval/list_eval_partition.txt", 6, "train", "rest", "holds 'rest'"),
     ],
 )
-def test_coarse_faults(coarse, file, line, old, new, message):
+def test_coarse_faults(coarse, file, line, old, new, named):
     path = coarse / "Anno_coarse" / file
     lines = path.read_text().split("\n")
     changed = new.join(lines[line - 1].rsplit(old, 1))
     assert changed != lines[line - 1]
     lines[line - 1] = changed
     path.write_text("\n".join(lines))
-    with pytest.raises(InputError, match=message):
+    with refused("file-damaged", "file-differs") as caught:
         read_coarse(coarse)
+    said = str(caught.value)
+    assert f"line {line} " in said and named in said and path.name.split("_")[1] in said
 
 
 def test_a_value_in_the_next_line_is_not_taken_for_the_right_number(coarse):
@@ -217,39 +219,42 @@ def test_a_value_in_the_next_line_is_not_taken_for_the_right_number(coarse):
     lines = path.read_text().split("\n")
     lines[2], lines[3] = lines[2].removesuffix("  0"), lines[3] + "  0"
     path.write_text("\n".join(lines))
-    with pytest.raises(InputError, match=r"line 3 .* has 10 values"):
+    with refused("file-damaged") as caught:
         read_coarse(coarse)
+    assert "line 3 " in str(caught.value) and "has 10 values" in str(caught.value)
 
 
 def test_files_of_unequal_rows_or_missing(coarse, fine):
     path = coarse / "Anno_coarse" / "list_bbox.txt"
     lines = path.read_text().splitlines()
     path.write_text("\n".join(["4", *lines[1:-1]]))
-    with pytest.raises(InputError, match=r"list_bbox.txt has 4 rows, but .*_img.txt has 5"):
+    with refused("file-differs") as caught:
         read_coarse(coarse)
+    assert "4 rows" in str(caught.value) and "5" in str(caught.value)
     path.unlink()
-    with pytest.raises(InputError, match=r"list_bbox.txt does not exist"):
+    with refused("file-missing"):
         read_coarse(coarse)
     path.with_name("list_attr_img.txt").unlink()
-    with pytest.raises(InputError, match=r"has no Anno_coarse/list_attr_img.txt"):
+    with refused("file-missing"):
         read_coarse(coarse)
 
 
 @pytest.mark.parametrize(
-    ("file", "text", "message"),
+    ("file", "text", "code", "named"),
     [
-        ("test_cate.txt", "41\n0", r"line 2 of .*test_cate.txt holds '0', not .* 1 to 50"),
-        ("val_cate.txt", "41\n41", r"val_cate.txt has 2 rows, but val.txt has 1"),
-        ("val_attr.txt", "1 " * 25, r"line 1 of .*val_attr.txt has 25 of 26 columns"),
-        ("val_attr.txt", "-1 " * 26, r"line 1 of .*val_attr.txt holds '-1', not .* 0 to 1"),
-        ("val_attr.txt", "1 " * 27, r"line 1 of .*val_attr.txt holds '1 1'"),
-        ("val_bbox.txt", "1 2 3", r"line 1 of .*val_bbox.txt has 3 of 4 columns"),
+        ("test_cate.txt", "41\n0", "file-damaged", "line 2 "),
+        ("val_cate.txt", "41\n41", "file-differs", "val_cate.txt has 2 rows"),
+        ("val_attr.txt", "1 " * 25, "file-damaged", "has 25 of 26 columns"),
+        ("val_attr.txt", "-1 " * 26, "file-damaged", "holds '-1'"),
+        ("val_attr.txt", "1 " * 27, "file-damaged", "holds '1 1'"),
+        ("val_bbox.txt", "1 2 3", "file-damaged", "has 3 of 4 columns"),
     ],
 )
-def test_fine_faults(fine, file, text, message):
+def test_fine_faults(fine, file, text, code, named):
     (fine / "Anno_fine" / file).write_text(text)
-    with pytest.raises(InputError, match=message):
+    with refused(code) as caught:
         read_fine(fine)
+    assert named in str(caught.value) and file in str(caught.value)
 
 
 def test_coarse_where_there_are_both_fine_by_its_folder(coarse, fine, tmp_path):
@@ -259,16 +264,16 @@ def test_coarse_where_there_are_both_fine_by_its_folder(coarse, fine, tmp_path):
         only = open_source(coarse / "Anno_fine")
     assert only.captions[0] == "a photo of a floral blouse"
     assert only.splits == ["train", "train", "val", "test", "test"]
-    write_captions(only, tmp_path / "new.jsonl", say=lambda line: None)
+    write_captions(only, tmp_path / "new.jsonl")
     text = (tmp_path / "new.jsonl").read_text().splitlines()[0]
     assert "sleeveless" in text and "denim" in text and "a crew neck" in text
 
 
 def test_no_image_left(coarse):
-    with pytest.raises(InputError, match="has no Img/img"):
+    with refused("file-missing"):
         open_source(coarse)
     (coarse / "Img" / "img").mkdir(parents=True)
-    with pytest.raises(InputError, match=r"5 of 5 images are left out \(5 missing\)"):
+    with refused("file-missing"):
         open_source(coarse)
 
 

@@ -1,0 +1,94 @@
+"""Which words of fashion does a text hold?  They are listed in lexicon.yaml, beside this module."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+
+import yaml
+
+from tvhelpers.words import with_article
+
+LONGEST = 4  # words of a phrase of the vocabulary
+
+
+def read_tables(name: str) -> dict:
+    """Return the tables of a YAML file beside this module."""
+    text = (Path(__file__).parent / name).read_text(encoding="utf-8")
+    return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+def _filled(words: dict[str, str | None]) -> dict[str, str]:
+    return {found: said or found for found, said in words.items()}
+
+
+WORDS = read_tables("lexicon.yaml")
+SLOTS: dict[str, dict] = WORDS["slots"]
+_SAID = {slot: _filled(row["words"]) for slot, row in SLOTS.items()}
+# {phrase as found: (slot, phrase as said)}
+VOCABULARY: dict[str, tuple[str, str]] = {
+    found: (slot, said)
+    for slot, table in _SAID.items()
+    if slot != "sleeve"
+    for found, said in table.items()
+} | {word: ("sleeve", word) for word in WORDS["sleeves_alone"]}
+# {as found: as said} of what a part of a garment, or a sleeve, can be made of or look like
+_MAKES = _SAID["texture"] | _SAID["pattern"] | _SAID["fabric"] | _filled(WORDS["makes"])
+_SLEEVES = _MAKES | _SAID["sleeve"]
+_MOTIFS, _STRIPES = frozenset(WORDS["motifs"]), frozenset(WORDS["stripes"])
+
+
+@lru_cache(1 << 16)
+def _look_up(phrase: str, one_word: bool) -> tuple[str, str] | None:
+    """Return (slot, as said) of a phrase, None where it is none; `one_word` by its hyphens."""
+    if phrase in VOCABULARY:
+        return VOCABULARY[phrase]
+    stem, _, last = phrase.rpartition(" ")
+    if last in WORDS["print_endings"] and VOCABULARY.get(stem, ("",))[0] == "pattern":
+        return VOCABULARY[stem]
+    said = re.sub(r"-(?:print|patterned)$", "", _MAKES.get(stem, stem.replace(" ", "-")))
+    if stem in _MOTIFS and last == "embroidered":
+        return "work", f"{said}-embroidered"
+    if stem in _MOTIFS and last in WORDS["print_endings"]:
+        return "pattern", f"{said}-print"
+    if stem in _STRIPES and last in WORDS["stripe_endings"]:
+        return "pattern", f"{said}-striped"
+    if last in WORDS["sleeve_endings"]:
+        return ("sleeve", _SLEEVES[stem]) if stem in _SLEEVES else None
+    whole = one_word or last not in WORDS["hyphens_needed"]
+    if last in WORDS["parts"] and stem in _MAKES and whole:
+        part = WORDS["parts"][last].replace("_", _MAKES[stem])
+        return "detail", with_article(part[2:]) if part.startswith("a ") else part
+    return None
+
+
+@lru_cache(1 << 14)
+def facts_of(text: str) -> tuple[tuple[str, str], ...]:
+    """Return the (slot, words as said) that the vocabulary finds, longest phrases first.
+
+    Of "lace-paneled" the whole is looked up, or nothing: a tee with lace is no lace tee.
+    """
+    compounds = re.findall(r"[a-z0-9'&]+(?:-[a-z0-9'&]+)*", text.lower())
+    found, place = {}, 0
+    while place < len(compounds):
+        for stop in range(min(place + LONGEST, len(compounds)), place, -1):
+            phrase = " ".join(compounds[place:stop])
+            fact = _look_up(phrase.replace("-", " "), stop == place + 1 and "-" in phrase)
+            if fact:
+                found[fact] = None
+                break
+        place = stop
+    return tuple(found)
+
+
+def product_words(product: str) -> dict[str, list[str]]:
+    """Return the words of a product's name as {"pattern", "fabric", "cut", ...: words}.
+
+    "Striped_A-Line_Coat" gives {"pattern": ["striped"], "cut": ["A-line"]}; what is not in the
+    vocabulary is left out, as are the labels' own words (category, colour, plain sleeves).
+    """
+    groups: dict[str, list[str]] = {}
+    for slot, said in facts_of(product.replace("_", " ")):
+        groups.setdefault(SLOTS[slot]["group"], []).append(said)
+    return groups
