@@ -14,7 +14,7 @@ import numpy as np
 from common import write_result
 
 from tvhelpers.score.statistics import wilson_interval
-from tvhelpers.study.statistics import simulated_outcomes, simulated_studies
+from tvhelpers.study.simulation import simulated_outcomes, simulated_studies
 
 STUDIES = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
 MODEL = {"rater_sd": 0.3, "prompt_sd": 0.6}

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from tvhelpers.study.simulation import simulated_outcomes, simulated_studies
 from tvhelpers.study.statistics import (
     bootstrap_p,
     davidson,
@@ -8,8 +9,6 @@ from tvhelpers.study.statistics import (
     interval,
     krippendorff_alpha,
     resampled_weights,
-    simulated_outcomes,
-    simulated_studies,
     weighted_mean,
 )
 

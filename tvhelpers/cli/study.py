@@ -112,7 +112,7 @@ def run_analyse(options) -> dict:
 
 def run_power(options) -> dict:
     """Simulate studies, and say how often the effect is found."""
-    from tvhelpers.study.statistics import simulated_studies
+    from tvhelpers.study.simulation import simulated_studies
 
     for name in ("raters", "prompts"):
         if not 1 <= getattr(options, name) <= 2000:

@@ -19,6 +19,7 @@ from tvhelpers.runtime import (
     computes_bfloat16,
     device_name,
     quiet_imports,
+    show_log,
     versions,
 )
 from tvhelpers.show.settings import Settings
@@ -30,6 +31,7 @@ FOLDER_ON_DRIVE = Path("MyDrive", "textile-vision")
 
 def start() -> None:
     """Print versions, device, dtype and why; raise InputError where a library would break later."""
+    show_log()
     quiet_imports()
     _check_torchao()
     device = choose_device()
@@ -70,7 +72,8 @@ def settings(
     find_base(base)  # what is not there is said here, and not cells later
     if data and data not in manifest.entries() and not Path(data).exists():
         raise InputError(
-            f"DATA is {data!r}, which is not there; give a folder, or a name of data_manifest.yaml"
+            "source-missing",
+            f"DATA is {data!r}, which is not there; give a folder, or a name of data_manifest.yaml",
         )
     chosen = Settings(base, preset, data, root, COLAB_ROOT if drive else None)
     if preset == "auto":
@@ -181,8 +184,9 @@ def _mount_drive() -> Path:
         drive.mount(str(DRIVE))
     except Exception as error:  # ValueError, NotImplementedError, MessageError, as it likes
         raise InputError(
+            "drive-not-mounted",
             f"Google Drive was not mounted ({error}); allow it, or untick USE_DRIVE: results then "
-            "stay on this machine and go with it"
+            "stay on this machine and go with it",
         ) from None
     return DRIVE
 
@@ -215,5 +219,6 @@ def _check_torchao() -> None:
         return
     if tuple(int(part) for part in found.split(".")[:2]) < (0, 16):
         raise InputError(
-            f"torchao {found} breaks peft; run: pip uninstall -y torchao, and restart the session"
+            "library-version",
+            f"torchao {found} breaks peft; run: pip uninstall -y torchao, and restart the session",
         )

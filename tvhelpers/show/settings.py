@@ -63,7 +63,9 @@ class Settings:
         Raises InputError for a name that is no name of a folder.
         """
         if name != Path(name).name:
-            raise InputError(f"NAME is {name!r}; give one that a folder can have, without a /")
+            raise InputError(
+                "bad-name", f"NAME is {name!r}; give one that a folder can have, without a /"
+            )
         return self.root / "runs" / f"{name}-{self.base.replace('/', '-')}-{preset or self.preset}"
 
     def train_dir(self, name: str) -> Path:
@@ -96,8 +98,9 @@ class Settings:
         if given:
             if given not in ("none", "shipped") and not adapter_file(Path(given)).is_file():
                 raise InputError(
+                    "no-adapter",
                     f"ADAPTER is {given!r}: no such run is finished in {self.root / 'runs'}, and "
-                    "no such file exists; leave it empty, or give another"
+                    "no such file exists; leave it empty, or give another",
                 )
             print(f"adapter {given}, as given")
             return given
@@ -109,7 +112,9 @@ class Settings:
         if or_none:
             print(f"no adapter: {missing}, with USE_DRIVE there and here where it is on Colab")
             return "none"
-        raise InputError(f"{missing}, or give ADAPTER the name of a run, a path, or none")
+        raise InputError(
+            "no-adapter", f"{missing}, or give ADAPTER the name of a run, a path, or none"
+        )
 
     def first_adapter(self) -> str:
         """Return the adapter that the base comes with, else notebook 04's, else "none": what a
@@ -176,8 +181,9 @@ class Settings:
             found = usable
         if not found:
             raise InputError(
+                "not-stated",
                 f"no item of {self.data} has a caption and states its {stating}; label some, or "
-                "choose other DATA in the form"
+                "choose other DATA in the form",
             )
         return Part(source, found[:: max(1, len(found) // count)][:count])
 

@@ -1,11 +1,11 @@
-"""A human study: what is shown, to whom, in which order and on which side, all fixed before a vote.
+"""What is shown to a rater, in which order and on which side?  All of it is fixed before a vote.
 
 A study is a folder:
 
 study.json   what raters may see, and the rules; its hash is the study's
 key*.json    which system drew what, and the answers of attention checks: not for raters
 pictures/    the pictures, pixels alone, named by a salted digest
-votes.sqlite the votes (`score.study_votes`)
+votes.sqlite the votes (`study.votes`)
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tvhelpers.config import InputError
 from tvhelpers.files import content_key
-from tvhelpers.records import read_json
+from tvhelpers.records import read_json, upgraded
 from tvhelpers.runtime import seed_for
 
 KINDS = ("pair", "rating", "real")
@@ -70,14 +70,20 @@ class Study:
     def __init__(self, folder: Path):
         self.folder = Path(folder)
         if not (self.folder / "study.json").is_file():
-            raise InputError(f"{folder} is no study; give a folder that `study make` wrote")
-        self.about = read_json(self.folder / "study.json")
-        self.key = read_json(self.folder / "key.json")
-        if not isinstance(self.about, dict) or "key_sha256" not in self.about:
-            raise InputError(f"{folder}/study.json is no study; make one with `study make`")
-        if self.about["key_sha256"] != content_key(self.key):
-            raise InputError(f"{folder}/key.json is not the key of study.json; restore both")
-        self.hash = content_key(self.about)
+            raise InputError(
+                "not-a-study", f"{folder} is no study; give a folder that `study make` wrote"
+            )
+        about, self.key = (read_json(self.folder / name) for name in ("study.json", "key.json"))
+        if not isinstance(about, dict) or "key_sha256" not in about:
+            raise InputError(
+                "not-a-study", f"{folder}/study.json is no study; make one with `study make`"
+            )
+        if about["key_sha256"] != content_key(self.key):
+            raise InputError(
+                "another-key", f"{folder}/key.json is not the key of study.json; restore both"
+            )
+        self.hash = content_key(about)  # of the file as it is
+        self.about = upgraded(about, "study")
         self.items = {item["id"]: item for item in self.about["items"]}
         self.systems: list[str] = self.key["systems"]
 
@@ -147,6 +153,7 @@ def check_code(rater: str) -> str:
     """Return a rater's code; raises InputError for what is none."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", rater):
         raise InputError(
-            f"{rater[:40]!r} is no code for a rater; use up to 32 letters, digits, - and _"
+            "bad-name",
+            f"{rater[:40]!r} is no code for a rater; use up to 32 letters, digits, - and _",
         )
     return rater

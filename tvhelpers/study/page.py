@@ -1,4 +1,4 @@
-"""A study as pages for raters without Jupyter: a folder that opens from a disk, nothing else."""
+"""How does a rater without Jupyter take part?  By pages that open from a disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a study found, as figures and as one HTML page that needs nothing else."""
+"""How is the result of a study shown, as figures and as one HTML page that needs nothing else?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a human study is computed with: arrays in, figures out.
+"""How are votes computed with: intervals, strengths, agreement?  Arrays in, figures out.
 
 A vote is one of outcomes 0 (the first system), 1 (no difference), 2 (the second).  Votes of one
 rater are alike, and so are votes on one prompt; every interval here redraws both.
@@ -117,49 +117,3 @@ def _distances(values: np.ndarray, totals: np.ndarray, level: str) -> np.ndarray
     if level == "ordinal":  # by how many answers lie between two
         values = np.cumsum(totals) - totals / 2
     return np.subtract.outer(values, values) ** 2
-
-
-def simulated_outcomes(rng, raters: int, prompts: int, effect: float, **model) -> np.ndarray:
-    """Return outcomes (raters, prompts) of two systems, the first chosen in a share `effect` of the
-    votes that are no tie.
-
-    The log odds differ by rater and by prompt, with `rater_sd` and `prompt_sd`; a share `ties` of
-    votes says no difference.
-    """
-    rater_sd, prompt_sd = model.get("rater_sd", 0.3), model.get("prompt_sd", 0.6)
-    odds = _mean_log_odds(effect, float(np.hypot(rater_sd, prompt_sd)))
-    odds = odds + rater_sd * rng.standard_normal((raters, 1))
-    odds = odds + prompt_sd * rng.standard_normal((1, prompts))
-    outcomes = np.where(rng.random(odds.shape) < 1 / (1 + np.exp(-odds)), 0, 2)
-    return np.where(rng.random(odds.shape) < model.get("ties", 0.0), 1, outcomes)
-
-
-def _mean_log_odds(share: float, sd: float) -> float:
-    """Return the mean of normal log odds whose mean share is `share`, by bisection."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
-    low, high = -20.0, 20.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        mean = (weights / (1 + np.exp(-(middle + sd * nodes)))).sum() / weights.sum()
-        low, high = (middle, high) if mean < share else (low, middle)
-    return (low + high) / 2
-
-
-def simulated_studies(
-    raters: int, prompts: int, effect: float, studies: int, *, draws: int = 500, seed=0, **model
-) -> dict[str, float]:
-    """Return shares of simulated studies of two systems: `found` (the first is better and its
-    interval is clear of 1/2), `called_different`, `covered` (the truth is in the interval) and
-    `order` (the better one is placed first); and the mean half width of the interval."""
-    index = np.indices((raters, prompts)).reshape(2, -1)
-    truth = effect * (1 - model.get("ties", 0.0)) + model.get("ties", 0.0) / 2
-    rows = []
-    for number in range(studies):
-        rng = np.random.default_rng((seed, number))
-        wins = 1 - simulated_outcomes(rng, raters, prompts, effect, **model).ravel() / 2
-        weights = resampled_weights(*index, draws, seed=(seed, number, 1))
-        low, high = interval(weighted_mean(wins, weights))
-        rows.append((low > 0.5, low > 0.5 or high < 0.5, low <= truth <= high, wins.mean() > 0.5,
-                     (high - low) / 2))  # fmt: skip
-    names = ("found", "called_different", "covered", "order", "half_width")
-    return dict(zip(names, np.mean(rows, 0).tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""The votes of a study: SQLite with a rollback journal, which works on mounted drives as well.
+"""Where are votes kept?  In SQLite with a rollback journal, which works on mounted drives too.
 
 Votes are only ever added.  A rater answers a trial once; the first answer stays.
 """
@@ -49,7 +49,9 @@ class Vote:
 def vote_of(rater: str, trial: Trial, answer: str, seconds: float, source: str, at="") -> Vote:
     """Return the vote; raises InputError for an answer that the trial does not have."""
     if answer not in trial.answers:
-        raise InputError(f"trial {trial.number} cannot be answered {str(answer)[:20]!r}")
+        raise InputError(
+            "unknown-choice", f"trial {trial.number} cannot be answered {str(answer)[:20]!r}"
+        )
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     shown = " ".join(trial.shown)
     return Vote(
@@ -69,7 +71,9 @@ class VoteBox:
             if not known:
                 db.execute("INSERT INTO study VALUES (?)", (self.hash,))
             elif known != [self.hash]:
-                raise InputError(f"{self.path} holds votes of another study; restore study.json")
+                raise InputError(
+                    "another-study", f"{self.path} holds votes of another study; restore study.json"
+                )
 
     def cast(self, votes: Sequence[Vote]) -> int:
         """Add votes, all or none, and return how many were new; one that is there already is not.
@@ -90,8 +94,9 @@ class VoteBox:
                     new += 1
                 elif found != (vote.item, vote.answer):
                     raise InputError(
+                        "vote-differs",
                         f"rater {vote.rater} has answered trial {vote.trial} already, and not "
-                        f"{vote.answer!r}; the first answer stays"
+                        f"{vote.answer!r}; the first answer stays",
                     )
         return new
 
@@ -120,7 +125,9 @@ class VoteBox:
                 yield db
         except sqlite3.Error as error:
             raise InputError(
-                f"the votes in {self.path} cannot be used ({error}); try again, or restore the file"
+                "votes-unreadable",
+                f"the votes in {self.path} cannot be used ({error}); try again, or restore "
+                "the file",
             ) from None
 
     @contextlib.contextmanager
@@ -158,7 +165,9 @@ def import_votes(study: Study, file: Path) -> dict:
     try:
         rater, rows = str(content["rater"]), list(content["votes"])
         if content["study"] != study.hash:
-            raise InputError(f"{file} holds votes of another study ({content['study']!r})")
+            raise InputError(
+                "another-study", f"{file} holds votes of another study ({content['study']!r})"
+            )
         trials = {trial.number: trial for trial in study.trials(rater)}
         votes = [
             _checked(rater, trials.get(row["trial"]), row["item"], row["answer"],
@@ -168,14 +177,20 @@ def import_votes(study: Study, file: Path) -> dict:
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{file} is no file of votes ({type(error).__name__}: {error})") from None
+        raise InputError(
+            "not-votes", f"{file} is no file of votes ({type(error).__name__}: {error})"
+        ) from None
     if len({vote.trial for vote in votes}) < len(votes):
-        raise InputError(f"{file} answers a trial twice; ask the rater for the file again")
+        raise InputError(
+            "duplicate-vote", f"{file} answers a trial twice; ask the rater for the file again"
+        )
     new = VoteBox(study).cast(votes)
     return {"rater": rater, "votes": len(votes), "new": new, "trials": len(trials)}
 
 
 def _checked(rater: str, trial: Trial | None, item: str, answer: str, seconds: float, at: str):
     if trial is None or trial.item != item or not 0 <= seconds < 1e7:
-        raise InputError(f"rater {rater} was never shown item {str(item)[:20]!r} like that")
+        raise InputError(
+            "vote-unfit", f"rater {rater} was never shown item {str(item)[:20]!r} like that"
+        )
     return vote_of(rater, trial, answer, seconds, "page", at)

@@ -1,4 +1,4 @@
-"""A human study in a notebook: one trial at a time.  For Jupyter and Colab (ipywidgets 7.7, 8).
+"""How does a rater take part in a notebook?  For Jupyter and Colab (ipywidgets 7.7 and 8).
 
 What the page holds are pictures, sentences and buttons: no name of a system or of a file.
 """
