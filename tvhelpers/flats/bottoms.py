@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from tvhelpers.flats.fabric import Sketch, mirror, smooth
 from tvhelpers.flats.parts import (
     WAISTS,
     skirt_folds,
     waistband,
 )
+from tvhelpers.flats.sketch import Sketch, mirror, smooth
 
 
 def draw_overalls(s: Sketch, spec, rng) -> None:

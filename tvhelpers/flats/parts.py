@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tvhelpers.flats.fabric import Points, Sketch, mirror, smooth
+from tvhelpers.flats.sketch import Points, Sketch, mirror, smooth
 
 WAISTS = {"regular": 7, "high-waisted": 25}  # heights of a waistband
 

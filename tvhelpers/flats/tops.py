@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from tvhelpers.flats.fabric import Sketch, smooth
 from tvhelpers.flats.parts import (
     Top,
     armhole,
@@ -26,6 +25,7 @@ from tvhelpers.flats.parts import (
     whole,
     zipper,
 )
+from tvhelpers.flats.sketch import Sketch, smooth
 
 
 def draw_t_shirt(s: Sketch, spec, rng) -> None:

@@ -1,0 +1,56 @@
+"""How does a spec become pixels?"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from tvhelpers.flats import bottoms, tops
+from tvhelpers.flats.fabric import Fabric
+from tvhelpers.flats.sketch import Painter, Sketch
+from tvhelpers.flats.spec import COLOURS, Spec, pick, rng_for
+
+# What identifies the drawings in the key of a cache or a run.  It is a list of digests since the
+# first drawings were named so; when a drawing changes, write a version number instead.
+DRAWING = (
+    "0750e9396274c6e3 2bfedc8a58df468c ecd2ae18ebdfa39d 7b34b50d3a048ea5 a6fdf973fba3040e".split()
+)
+# Second colours of stripes, dots, checks and flowers.  A pair of colours belongs to one ground:
+# red and white is red, so that white has a colour of its own beside it.
+ACCENTS = {"white": (0, 122, 128), "yellow": COLOURS["black"], "beige": COLOURS["brown"]}
+# Third colours: of tartan's thin lines.
+LINES = {"white": ["red"], "yellow": ["red", "white"], "beige": ["red", "white"], "pink": ["white"]}
+
+
+def render(spec: Spec, seed: int, index: int, size: int = 128) -> np.ndarray:
+    """Draw a spec; pose, proportions and fabric vary with (seed, index).
+
+    Returns pixels uint8 (size, size, 3) RGB on white.
+    """
+    rng = rng_for(seed, index, "draw")
+    fabric = _fabric(spec, rng)
+    sketch = Sketch()
+    function = f"draw_{re.sub(r'[ -]', '_', spec.category)}"
+    getattr(tops if hasattr(tops, function) else bottoms, function)(sketch, spec, rng)
+    return Painter(
+        sketch,
+        fabric,
+        size,
+        rotation=rng.normal(0, 1.5),
+        share=rng.uniform(0.8, 0.91),
+        shift=rng.uniform(-2.5, 2.5, 2),
+    ).picture()
+
+
+def _fabric(spec: Spec, rng) -> Fabric:
+    """Return cloth of the spec's pattern whose colours are a little off those of their names."""
+    hue = 1.2 if spec.colour in ("black", "white", "gray") else 3.0  # more would tint a gray
+    ground = np.array(COLOURS[spec.colour]) + rng.normal(0, hue, 3) + rng.normal(0, 4)
+    second = np.array(ACCENTS.get(spec.colour, COLOURS["white"]))
+    third = np.array(COLOURS["red" if spec.colour in ("yellow", "orange") else "yellow"])
+    if spec.pattern == "tartan":
+        second = ground + 50 if spec.colour == "black" else ground * 0.25
+        third = np.array(COLOURS[pick(rng, LINES.get(spec.colour, ["white", "yellow"]))])
+    colours = np.clip([ground, second, third], 16, 250).astype(np.float32)
+    return Fabric(colours, spec.pattern, rng.uniform(11, 14), tuple(rng.uniform(0, 40, 2)))

@@ -1,0 +1,130 @@
+"""Which garments do flats show, and what does a Spec say of one?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from tvhelpers.flats.fabric import PATTERNS as FABRICS
+from tvhelpers.runtime import seed_for
+
+_TABLES = yaml.safe_load((Path(__file__).parent / "garments.yaml").read_text())
+COLOURS: dict[str, tuple[int, int, int]] = {k: tuple(v) for k, v in _TABLES["colours"].items()}
+CATEGORIES = tuple(_TABLES["categories"])
+PATTERNS = tuple(FABRICS)
+OPTIONAL = ("sleeve", "neckline", "length", "waist")
+ATTRIBUTES = ("category", "colour", "pattern", *OPTIONAL)
+NEW_CATEGORIES, NEW_PATTERNS = (tuple(words) for words in _TABLES["new_season"].values())
+SEASONS = ("base", "new", "all")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a flat shows; None where the category has no such attribute."""
+
+    category: str
+    colour: str
+    pattern: str = "plain"
+    sleeve: str | None = None
+    neckline: str | None = None
+    length: str | None = None
+    waist: str | None = None
+
+    def __post_init__(self):
+        for name in ("category", "colour", "pattern"):
+            _check_known(name, getattr(self, name))
+        for name in OPTIONAL:
+            words, value = options(self.category, name), getattr(self, name)
+            if value not in (words or (None,)):
+                one_of = ", ".join(words) if words else "None"
+                raise ValueError(f"{name} of a {self.category} is {value!r}; give {one_of}")
+
+    def attributes(self) -> dict[str, str]:
+        """Return {attribute: word} of the attributes that the garment has."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    @property
+    def triple(self) -> tuple[str, str, str]:
+        """(category, colour, pattern)."""
+        return self.category, self.colour, self.pattern
+
+    @property
+    def has_new_word(self) -> bool:
+        """Whether it shows something that the base has no word for."""
+        new = self.category in NEW_CATEGORIES or self.pattern in NEW_PATTERNS
+        return new or self.waist == "high-waisted"
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it is of the new season: a new word, or one of the triples that are held out."""
+        return self.has_new_word or is_held_out(*self.triple)
+
+
+def is_held_out(category: str, colour: str, pattern: str) -> bool:
+    """Return whether a triple is of the tenth that mini's base never sees, though its words."""
+    return seed_for(0, "held-out triple", category, colour, pattern) % 10 == 0
+
+
+def options(category: str, attribute: str) -> tuple[str, ...]:
+    """Return the words that a category has for an optional attribute."""
+    return tuple(_TABLES["categories"][category].get(attribute, ()))
+
+
+def cloth_of(category: str) -> str:
+    """Return what a category may be said to be made of, "" where nothing."""
+    return _TABLES["categories"][category].get("cloth", "")
+
+
+def is_pair(category: str) -> bool:
+    """Return whether it is "a pair of" them."""
+    return _TABLES["categories"][category].get("pair", False)
+
+
+def words_of(attribute: str) -> tuple[str, ...]:
+    """Return all words of an attribute; "none" is the first of one that not every category has."""
+    if attribute in OPTIONAL:
+        words = [word for category in CATEGORIES for word in options(category, attribute)]
+        return ("none", *dict.fromkeys(words))
+    return {"category": CATEGORIES, "colour": tuple(COLOURS), "pattern": PATTERNS}[attribute]
+
+
+def random_spec(
+    seed: int,
+    index: int,
+    *,
+    categories=CATEGORIES,
+    colours=tuple(COLOURS),
+    patterns=PATTERNS,
+    season: str = "all",
+) -> Spec:
+    """Return the spec of flat `index`: words equally often, as far as its season ("base", "new",
+    "all") has them."""
+    if season not in SEASONS:
+        raise ValueError(f"unknown season {season!r}; the flats have {', '.join(SEASONS)}")
+    rng = rng_for(seed, index, "spec")
+    for _ in range(1000):
+        category, colour, pattern = (pick(rng, words) for words in (categories, colours, patterns))
+        _check_known("category", category)
+        spec = Spec(category, colour, pattern, *(pick(rng, options(category, a)) for a in OPTIONAL))
+        if season == "all" or spec.is_new == (season == "new"):
+            return spec
+    raise ValueError(f"no such garment is of season {season!r}")
+
+
+def _check_known(attribute: str, value: str) -> None:
+    if value not in words_of(attribute):
+        known = ", ".join(words_of(attribute))
+        raise ValueError(f"unknown {attribute} {value!r}; the flats have {known}")
+
+
+def rng_for(seed: int, index: int, purpose: str) -> np.random.Generator:
+    """Return the random numbers of flat `index` for one purpose."""
+    return np.random.default_rng([seed, index, *purpose.encode()])
+
+
+def pick(rng: np.random.Generator, words):
+    """Return one of the words; None, and no random number taken, where there are none."""
+    return words[rng.integers(len(words))] if words else None
