@@ -7,11 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tvhelpers.flats.parts import (
-    WAISTS,
-    skirt_folds,
-    waistband,
-)
+from tvhelpers.flats.parts import WAISTS, skirt_folds, trapezium, waistband
 from tvhelpers.flats.sketch import Sketch, mirror, smooth
 
 
@@ -24,21 +20,12 @@ def draw_overalls(s: Sketch, spec, rng) -> None:
     gap = {"short": rng.uniform(8, 11), "long": rng.uniform(6, 8)}[spec.length]
     strap = [(9, -4), (15, -2), (14.5, top + 3), (9.5, top + 3)]
     s.pair([(3, 4), (9, -5), (15, -2), (4, 16), (-2, 18)], 30)  # straps crossing on the back
-    leg = [
-        (0, waist),
-        *smooth((half, waist), (half + 4, waist + 20), (gap + width, foot - 2)),
-        (gap, foot + 1),
-        (1.5, crotch),
-        (0, crotch),
-    ]
-    s.pair(leg, 3)
+    outer = smooth((half, waist), (half + 4, waist + 20), (gap + width, foot - 2))
+    s.pair([(0, waist), *outer, (gap, foot + 1), (1.5, crotch), (0, crotch)], 3)
     side = smooth((16, top), (17, top + 12), (half, waist - 2))
     s.cloth([(-16, top), *side, (half, waist + 1), (-half, waist + 1), *mirror(side)])
     s.pair(strap)
-    s.cloth(
-        [(-half, waist - 2), (half, waist - 2), (half + 0.5, waist + 4), (-half - 0.5, waist + 4)],
-        plain=True,
-    )
+    s.cloth(trapezium(half, waist - 2, half + 0.5, waist + 4), plain=True)
     s.cloth([(-9, top + 8), (9, top + 8), (9, top + 20), (0, top + 23), (-9, top + 20)])
     for x in (12, -12):
         s.disc(x, top + 3, 2.4, (214, 190, 120))
@@ -56,9 +43,8 @@ def draw_skirt(s: Sketch, spec, rng) -> None:
     half = rng.uniform(20, 23)
     wide = half + length * rng.uniform(0.22, 0.32)
     band = WAISTS[spec.waist]
-    side = smooth(
-        (half, band), (half + (wide - half) * 0.6, band + length * 0.45), (wide, band + length - 3)
-    )
+    middle = (half + (wide - half) * 0.6, band + length * 0.45)
+    side = smooth((half, band), middle, (wide, band + length - 3))
     bottom = smooth(side[-1], (0, band + length + 2), (-wide, band + length - 3))
     s.cloth([*side, *bottom[1:-1], *mirror(side)])
     waistband(s, half, band)
@@ -68,13 +54,8 @@ def draw_skirt(s: Sketch, spec, rng) -> None:
 
 def draw_trousers(s: Sketch, spec, rng) -> None:
     """Draw trousers: two legs with a crease, waistband, fly, pockets."""
-    _trousers(
-        s,
-        spec,
-        rng,
-        {"cropped": 88, "long": 112}[spec.length] + rng.uniform(-4, 4),
-        rng.uniform(13, 18),
-    )
+    foot = {"cropped": 88, "long": 112}[spec.length] + rng.uniform(-4, 4)
+    _trousers(s, spec, rng, foot, rng.uniform(13, 18))
 
 
 def draw_shorts(s: Sketch, spec, rng) -> None:
@@ -83,25 +64,17 @@ def draw_shorts(s: Sketch, spec, rng) -> None:
 
 
 def _trousers(s, spec, rng, foot, width) -> None:
-    half = rng.uniform(20, 23)
-    band = WAISTS[spec.waist]
-    foot, hip, gap, crotch = (
-        foot + band - 7,
-        half + rng.uniform(4, 6),
-        rng.uniform(2, 5),
-        band + rng.uniform(29, 33),
-    )
+    half, band = rng.uniform(20, 23), WAISTS[spec.waist]
+    foot, hip, gap = foot + band - 7, half + rng.uniform(4, 6), rng.uniform(2, 5)
+    crotch = band + rng.uniform(29, 33)
     outer = smooth((half, band), (hip, band + 18), (gap + width + 1, foot))
-    leg = [(0, band), *outer, (gap, foot + 1), (0.6, crotch), (0, crotch)]
-    s.pair(leg, 3)
+    s.pair([(0, band), *outer, (gap, foot + 1), (0.6, crotch), (0, crotch)], 3)
     waistband(s, half, band)
     s.lines(smooth((half - 8, band), (half - 5, band + 8), (hip - 1, band + 12)), 1.2)
     s.line(smooth((5, band), (5, band + 14), (0, band + 20)), 0.9)
     s.lines([(gap + 1, foot - 4), (gap + width, foot - 5)], 0.8, dashed=True)
-    s.folds(
-        [(hip * 0.5, band + 24), ((gap + width / 2 + hip * 0.4) / 1.5, foot - 6)],
-        [(0, crotch - 3), (10, crotch + 3)],
-    )
+    crease = [(hip * 0.5, band + 24), ((gap + width / 2 + hip * 0.4) / 1.5, foot - 6)]
+    s.folds(crease, [(0, crotch - 3), (10, crotch + 3)])
 
 
 def draw_leggings(s: Sketch, spec, rng) -> None:
@@ -109,15 +82,9 @@ def draw_leggings(s: Sketch, spec, rng) -> None:
     half, foot = rng.uniform(15, 17), rng.uniform(106, 116)
     hip, ankle, crotch = half + 4, rng.uniform(6.5, 8), rng.uniform(32, 36)
     outer = smooth((half, 6), (hip, 24), (hip - 4, 50), (ankle + 6.5, 78), (ankle + 3, foot))
-    leg = [
-        (0, 6),
-        *outer,
-        (3.5, foot + 0.5),
-        *smooth((3, foot - 22), (1.5, crotch + 26), (0.4, crotch)),
-        (0, crotch),
-    ]
-    s.pair(leg, 2)
-    s.cloth([(-half + 0.5, 0), (half - 0.5, 0), (half, 7), (-half, 7)], plain=True)
+    inner = smooth((3, foot - 22), (1.5, crotch + 26), (0.4, crotch))
+    s.pair([(0, 6), *outer, (3.5, foot + 0.5), *inner, (0, crotch)], 2)
+    s.cloth(trapezium(half - 0.5, 0, half, 7), plain=True)
     s.line([(-half + 1, 3.5), (half - 1, 3.5)], 0.8, dashed=True)
     s.lines([(4.5, foot - 4), (ankle + 3, foot - 4)], 0.8)
     s.folds([(5, 62), (12, 60)], [(5, foot - 12), (9, foot - 14)])
@@ -138,16 +105,8 @@ def draw_belt(s: Sketch, spec, rng) -> None:
         return high * float(np.sqrt(max(0.0, 1 - (x / wide) ** 2)))
 
     tip = rng.uniform(24, 30)
-    s.cloth(
-        [
-            (0, at(0) + 1),
-            (tip, at(tip) + 1),
-            (tip + 6, at(tip + 6) + width / 2),
-            (tip, at(tip) + width - 1),
-            (0, at(0) + width - 1),
-        ],
-        90,
-    )
+    end = [(tip, at(tip) + 1), (tip + 6, at(tip + 6) + width / 2), (tip, at(tip) + width - 1)]
+    s.cloth([(0, at(0) + 1), *end, (0, at(0) + width - 1)], 90)
     for x in np.arange(15, tip, 5):
         s.disc(float(x), at(x) + width / 2, 0.9, (30, 30, 34))
     y, metal, h = at(0) - 2, ((214, 190, 120), (206, 208, 214))[rng.integers(2)], width + 4

@@ -12,9 +12,7 @@ WAISTS = {"regular": 7, "high-waisted": 25}  # heights of a waistband
 class Top:
     """The measures of a top, half widths and heights below the neck, in units."""
 
-    def __init__(
-        self, rng, *, length: float, half: float, flare: float, strap: float | None = None
-    ):
+    def __init__(self, rng, *, length: float, half: float, flare: float, strap=None):
         self.hem, self.half, self.flare = length, half, flare
         self.neck = rng.uniform(10, 11.5)
         self.shoulder = self.neck + strap if strap else half + rng.uniform(0, 2)
@@ -28,6 +26,11 @@ def box(left: float, top: float, right: float, bottom: float) -> Points:
     return [(left, top), (right, top), (right, bottom), (left, bottom)]
 
 
+def trapezium(upper: float, top: float, lower: float, bottom: float) -> Points:
+    """Return the corners of a band whose edges are half `upper` and half `lower` wide."""
+    return [(-upper, top), (upper, top), (lower, bottom), (-lower, bottom)]
+
+
 def whole(*points) -> Points:
     """Return the outline whose right half is `points`, from the top middle to the bottom middle."""
     return [*points, *mirror(list(points))]
@@ -35,45 +38,37 @@ def whole(*points) -> Points:
 
 def armhole(t: Top) -> Points:
     """Return the right armhole, from the shoulder down."""
-    return smooth(
-        (t.shoulder, t.slope),
-        (min(t.shoulder, t.half - 2.5) - 0.5, t.armpit - 9),
-        (t.half, t.armpit),
-    )
+    middle = (min(t.shoulder, t.half - 2.5) - 0.5, t.armpit - 9)
+    return smooth((t.shoulder, t.slope), middle, (t.half, t.armpit))
 
 
 def body(s: Sketch, t: Top, tail: float = 0) -> None:
     """Draw the body from the neck to the hem; `tail` is how much the hem rises at the sides."""
-    side = smooth(
-        (t.half, t.armpit), (t.half + t.waist, t.waist_y), (t.half + t.flare, t.hem - 1 - tail)
-    )
-    half = [(t.neck, 0), *armhole(t), *side]
-    bottom = smooth(
-        half[-1], (0.6 * t.half, t.hem), (0, t.hem + 1), (-0.6 * t.half, t.hem), *mirror(half[-1:])
-    )
+    waist, end = (t.half + t.waist, t.waist_y), (t.half + t.flare, t.hem - 1 - tail)
+    half = [(t.neck, 0), *armhole(t), *smooth((t.half, t.armpit), waist, end)]
+    x, low = 0.6 * t.half, t.hem
+    bottom = smooth(half[-1], (x, low), (0, low + 1), (-x, low), *mirror(half[-1:]))
     s.cloth([*half, *bottom[1:-1], *mirror(half)])
 
 
+def strap_of(spec, rng) -> float | None:
+    """Return the width of the straps of what is sleeveless; None for others."""
+    return rng.uniform(5, 7) if spec.sleeve == "sleeveless" else None
+
+
 def sleeves(
-    s: Sketch,
-    t: Top,
-    rng,
-    kind: str,
-    *,
-    cuff: float = 0,
-    width: float = 9,
-    reach: float = 1,
-    ribbed: bool = False,
+    s: Sketch, t: Top, rng, kind: str, *, cuff=0.0, width=9.0, reach=1.0, ribbed=False
 ) -> None:
-    """Draw both sleeves; the body covers their inner ends.  `width` is that of a long one's end."""
+    """Draw both sleeves, if any; the body covers their inner ends.  `width` is that of a long
+    one's end."""
+    if kind == "sleeveless":
+        return
     long = kind == "long"
     angle = np.radians(rng.uniform(66, 76) if long else rng.uniform(46, 58))
     length = (rng.uniform(70, 76) if long else rng.uniform(26, 31)) * reach
     width = width if long else 16
-    along, across = (
-        np.array([np.cos(angle), np.sin(angle)]),
-        np.array([-np.sin(angle), np.cos(angle)]),
-    )
+    along = np.array([np.cos(angle), np.sin(angle)])
+    across = np.array([-along[1], along[0]])
     shoulder = np.array([t.shoulder, t.slope])
     end = shoulder + along * length
     inner = end + across * width
@@ -106,45 +101,34 @@ def neck_rib(
 
     def rim(half: float, low: float) -> Points:
         """Return the line of the neck hole, `half` wide to each side and `low` deep."""
-        points = (
-            (-half, 0),
-            (-half * 0.62, low * 0.78),
-            (0, low),
-            (half * 0.62, low * 0.78),
-            (half, 0),
-        )
-        return [points[0], points[2], points[4]] if v else smooth(*points)
+        if v:
+            return [(-half, 0), (0, low), (half, 0)]
+        x, y = half * 0.62, low * 0.78
+        return smooth((-half, 0), (-x, y), (0, low), (x, y), (half, 0))
 
     inner, outer = rim(n, depth), rim(n + width, depth + width * (1.7 if v else 1))
     s.cloth([*outer, *inner[::-1]], plain=True)
     s.cloth([*inner, *smooth((n, 0), (0, 3.5), (-n, 0))], tint=0.55, plain=True)
 
 
-def inside(s: Sketch, t: Top, depth: float) -> None:
-    """Draw the dark inside of an open neck."""
-    s.cloth(
-        [(-t.neck, 0), (0, depth), (t.neck, 0), (t.neck - 3, -4), (3 - t.neck, -4)],
-        tint=0.55,
-        plain=True,
-    )
+def inside(s: Sketch, t: Top, depth: float, edge=3.0, rise=4.0) -> None:
+    """Draw the dark inside of an open neck, whose back is `rise` higher and narrower by `edge`."""
+    back = [(t.neck - edge, -rise), (edge - t.neck, -rise)]
+    s.cloth([(-t.neck, 0), (0, depth), (t.neck, 0), *back], tint=0.55, plain=True)
 
 
 def collar(s: Sketch, t: Top, *, point: float, spread: float) -> None:
     """Draw a pointed collar that meets in the middle."""
-    s.pair(
-        [(0, 9), (spread - 4, point + 5), (spread + 1, 4), (t.neck - 2, -5), (t.neck - 4, -1)], 30
-    )
+    tip = [(spread - 4, point + 5), (spread + 1, 4)]
+    s.pair([(0, 9), *tip, (t.neck - 2, -5), (t.neck - 4, -1)], 30)
 
 
 def hood(s: Sketch, t: Top, rng) -> None:
     """Draw a hood with its dark inside and two drawstrings."""
     wide, high = t.neck + rng.uniform(7, 9), rng.uniform(21, 24)
     s.cloth(whole(*smooth((0, -high), (wide * 0.75, -high * 0.75), (wide, -2), (9, 10), (0, 16))))
-    s.cloth(
-        whole(*smooth((0, 6 - high), (wide * 0.52, -high * 0.5), (wide * 0.55, 0), (0, 12))),
-        tint=0.5,
-        plain=True,
-    )
+    inner = smooth((0, 6 - high), (wide * 0.52, -high * 0.5), (wide * 0.55, 0), (0, 12))
+    s.cloth(whole(*inner), tint=0.5, plain=True)
     for x in (5, -5):
         s.line([(x, 9), (1.2 * x, 28)], 2.4)
         s.line([(x, 9), (1.2 * x, 27.5)], 1.3, (240, 240, 240))
@@ -152,7 +136,7 @@ def hood(s: Sketch, t: Top, rng) -> None:
 
 def rib(s: Sketch, half: float, high: float, low: float) -> None:
     """Draw a ribbed band across the hem."""
-    s.cloth([(-half, high), (half, high), (half - 2, low), (2 - half, low)], plain=True)
+    s.cloth(trapezium(half, high, half - 2, low), plain=True)
     for x in np.arange(2.5, half - 3, 5):
         s.lines([(x, high + 1), (x, low - 1)], 0.8)
 
@@ -161,9 +145,8 @@ def waistband(s: Sketch, half: float, height: float) -> None:
     """Draw a waistband; a high one narrows to the waist and has two columns of buttons."""
     high = height > 10
     top = half - 4.5 if high else half
-    s.cloth(
-        whole((top, 0), *smooth((top, 1), (top + 0.3, height * 0.5), (half, height))), plain=True
-    )
+    side = smooth((top, 1), (top + 0.3, height * 0.5), (half, height))
+    s.cloth(whole((top, 0), *side), plain=True)
     if high:
         s.line([(-half + 2.5, height - 5), (half - 2.5, height - 5)], 0.9)
         for x in (5, -5):
@@ -195,18 +178,12 @@ def hem_stitch(s: Sketch, t: Top) -> None:
 def body_folds(t: Top, rng) -> list[Points]:
     """Return the folds under the arm and above the hem."""
     x, y, low = t.half - 3, t.armpit + 2, t.hem - rng.uniform(15, 21)
-    return [
-        [(x, y), (x - rng.uniform(5, 9), y + rng.uniform(7, 12))],
-        [(t.half + t.waist - 3, low), (rng.uniform(11, 15), low + 5)],
-    ]
+    under_the_arm = [(x, y), (x - rng.uniform(5, 9), y + rng.uniform(7, 12))]
+    return [under_the_arm, [(t.half + t.waist - 3, low), (rng.uniform(11, 15), low + 5)]]
 
 
 def skirt_folds(top: float, hem: float, narrow: float, wide: float, rng) -> list[Points]:
     """Return folds that fan out from the waist."""
-    return [
-        [
-            (share * narrow * 0.8, top + (hem - top) * rng.uniform(0.1, 0.35)),
-            (share * wide, hem - 2),
-        ]
-        for share in np.array([0.25, 0.7]) + rng.uniform(-0.07, 0.07, 2)
-    ]
+    shares = np.array([0.25, 0.7]) + rng.uniform(-0.07, 0.07, 2)
+    starts = [(x * narrow * 0.8, top + (hem - top) * rng.uniform(0.1, 0.35)) for x in shares]
+    return [[start, (x * wide, hem - 2)] for start, x in zip(starts, shares)]

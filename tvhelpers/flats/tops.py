@@ -22,6 +22,7 @@ from tvhelpers.flats.parts import (
     rib,
     skirt_folds,
     sleeves,
+    strap_of,
     whole,
     zipper,
 )
@@ -40,18 +41,12 @@ def draw_t_shirt(s: Sketch, spec, rng) -> None:
 
 def draw_tank_top(s: Sketch, spec, rng) -> None:
     """Draw a tank top: narrow straps, low armholes, a deep neck."""
-    t = Top(
-        rng,
-        length=rng.uniform(82, 92),
-        half=rng.uniform(24, 28),
-        flare=rng.uniform(0, 3),
-        strap=rng.uniform(5, 7),
-    )
+    length, half = rng.uniform(82, 92), rng.uniform(24, 28)
+    t = Top(rng, length=length, half=half, flare=rng.uniform(0, 3), strap=rng.uniform(5, 7))
     t.armpit += 8
     body(s, t)
     neck_rib(s, t, spec.neckline, depth={"crew": 20, "V-neck": 30}[spec.neckline])
-    arm = armhole(t)
-    s.lines([(x - 1.8, y + 0.6) for x, y in arm], 0.8)
+    s.lines([(x - 1.8, y + 0.6) for x, y in armhole(t)], 0.8)
     hem_stitch(s, t)
     s.folds(*body_folds(t, rng))
 
@@ -91,20 +86,9 @@ def draw_cardigan(s: Sketch, spec, rng) -> None:
     body(s, t)
     rib(s, t.half + t.flare, t.hem - 8, t.hem + 1)
     low = rng.uniform(38, 46)
-    s.cloth(
-        [(-t.neck, 0), (0, low), (t.neck, 0), (t.neck - 4, -2), (4 - t.neck, -2)],
-        tint=0.55,
-        plain=True,
-    )
-    band = [
-        (t.neck - 1, -1),
-        (t.neck + 5, 1),
-        (4, low + 2),
-        (4, t.hem + 1),
-        (-1, t.hem + 1),
-        (-1, low),
-    ]
-    s.pair(band, plain=True)
+    inside(s, t, low, edge=4, rise=2)
+    collar = [(t.neck - 1, -1), (t.neck + 5, 1), (4, low + 2)]
+    s.pair([*collar, (4, t.hem + 1), (-1, t.hem + 1), (-1, low)], plain=True)
     buttons(s, 1.5, low + 6, t.hem - 5, 4)
     s.pair(box(9, t.hem - 26, 21, t.hem - 12))
     s.folds(*body_folds(t, rng))
@@ -127,13 +111,8 @@ def draw_sweatsuit(s: Sketch, spec, rng) -> None:
     """Draw a sweatsuit: a sweatshirt above jogging trousers of the same cloth."""
     t = Top(rng, length=rng.uniform(47, 51), half=rng.uniform(20, 22), flare=rng.uniform(-2, 0))
     foot, half = t.hem + rng.uniform(52, 58), t.half - 2
-    leg = [
-        (0, t.hem - 8),
-        *smooth((half, t.hem - 8), (half + 2, t.hem + 14), (14, foot - 7)),
-        (3.5, foot - 7),
-        (0, t.hem + 16),
-    ]
-    s.pair(leg, 3)
+    outer = smooth((half, t.hem - 8), (half + 2, t.hem + 14), (14, foot - 7))
+    s.pair([(0, t.hem - 8), *outer, (3.5, foot - 7), (0, t.hem + 16)], 3)
     s.pair([(14, foot - 8), (13, foot), (4.5, foot), (3.5, foot - 8)], plain=True)
     s.folds([(8, t.hem + 14), (9, foot - 14)])
     sleeves(s, t, rng, "long", cuff=5, width=9, reach=0.9)
@@ -167,23 +146,16 @@ def draw_bomber_jacket(s: Sketch, spec, rng) -> None:
     sleeves(s, t, rng, "long", cuff=9, width=14, ribbed=True)
     body(s, t)
     inside(s, t, 5)
-    s.cloth(
-        [
-            *smooth((-t.neck - 3, 1), (-7, 8.5), (0, 10.5), (7, 8.5), (t.neck + 3, 1)),
-            *smooth((t.neck - 1, -4), (5, 2.5), (0, 4), (-5, 2.5), (1 - t.neck, -4)),
-        ],
-        plain=True,
-    )
+    outer = smooth((-t.neck - 3, 1), (-7, 8.5), (0, 10.5), (7, 8.5), (t.neck + 3, 1))
+    inner = smooth((t.neck - 1, -4), (5, 2.5), (0, 4), (-5, 2.5), (1 - t.neck, -4))
+    s.cloth([*outer, *inner], plain=True)
     for x in (2.5, 6, 9):
         s.lines([(x, 9.5 - x * x / 26), (0.85 * x, 3.5 - x * x / 34)], 0.7)
     rib(s, t.half - 2, t.hem - 2, t.hem + 10)
     s.lines([(10, t.hem - 30), (19, t.hem - 16)], 2.4)
     zipper(s, 7, t.hem + 10)
-    s.folds(
-        [(6, t.hem - 3), (8, t.hem - 13)],
-        [(18, t.hem - 3), (17, t.hem - 13)],
-        *body_folds(t, rng)[:1],
-    )
+    gathers = [(6, t.hem - 3), (8, t.hem - 13)], [(18, t.hem - 3), (17, t.hem - 13)]
+    s.folds(*gathers, *body_folds(t, rng)[:1])
 
 
 def draw_coat(s: Sketch, spec, rng) -> None:
@@ -195,8 +167,7 @@ def draw_coat(s: Sketch, spec, rng) -> None:
     body(s, t)
     inside(s, t, 30)
     s.line([(-1, 34), (-1, t.hem + 1)], 1.2)
-    lapel = [(0, 36), (16, 20), (12, 16), (17, 12), (t.neck + 1, -3), (t.neck - 3, -1)]
-    s.pair(lapel, 20)
+    s.pair([(0, 36), (16, 20), (12, 16), (17, 12), (t.neck + 1, -3), (t.neck - 3, -1)], 20)
     s.lines([(12, 16), (7, 14)], 1.0)
     for y in np.linspace(42, 74, 4):
         for x in (7, -9):
@@ -208,18 +179,11 @@ def draw_coat(s: Sketch, spec, rng) -> None:
 def draw_dress(s: Sketch, spec, rng) -> None:
     """Draw a dress: fitted bodice, waist seam, flared skirt with folds."""
     length = {"short": 82, "knee-length": 104, "long": 128}[spec.length] + rng.uniform(-4, 4)
-    bare = spec.sleeve == "sleeveless"
-    t = Top(
-        rng,
-        length=length,
-        half=rng.uniform(19, 22),
-        flare=0,
-        strap=rng.uniform(5, 7) if bare else None,
-    )
+    half, strap = rng.uniform(19, 22), strap_of(spec, rng)
+    t = Top(rng, length=length, half=half, flare=0, strap=strap)
     t.waist_y, t.waist = rng.uniform(39, 43), rng.uniform(15, 18) - t.half
     t.flare = rng.uniform(0.17, 0.25) * (length - t.waist_y) + 3
-    if not bare:
-        sleeves(s, t, rng, spec.sleeve, width=10, reach=0.88)
+    sleeves(s, t, rng, spec.sleeve, width=10, reach=0.88)
     body(s, t)
     neck_rib(s, t, spec.neckline, width=2, depth={"crew": 10, "V-neck": 23}[spec.neckline])
     narrow, wide = t.half + t.waist, t.half + t.flare
@@ -230,22 +194,15 @@ def draw_dress(s: Sketch, spec, rng) -> None:
 
 def draw_jumpsuit(s: Sketch, spec, rng) -> None:
     """Draw a jumpsuit: a bodice and long trousers in one piece, with a belt of its own cloth."""
-    bare = spec.sleeve == "sleeveless"
-    t = Top(
-        rng,
-        length=43,
-        half=rng.uniform(18, 20),
-        flare=-2,
-        strap=rng.uniform(5, 7) if bare else None,
-    )
+    half, strap = rng.uniform(18, 20), strap_of(spec, rng)
+    t = Top(rng, length=43, half=half, flare=-2, strap=strap)
     t.waist = -2
     foot, hip = rng.uniform(122, 130), t.half + 2
     width = rng.uniform(11, 15)
-    leg = [(0, 42), *smooth((t.half - 2, 42), (hip, 58), (width + 4, foot)), (4, foot + 1), (0, 70)]
-    s.pair(leg, 3)
+    outer = smooth((t.half - 2, 42), (hip, 58), (width + 4, foot))
+    s.pair([(0, 42), *outer, (4, foot + 1), (0, 70)], 3)
     s.lines([(hip - 6, 48), (hip - 0.5, 57)], 1.2)
-    if not bare:
-        sleeves(s, t, rng, spec.sleeve, width=10, reach=0.9)
+    sleeves(s, t, rng, spec.sleeve, width=10, reach=0.9)
     body(s, t)
     neck_rib(s, t, spec.neckline, width=2, depth={"crew": 9, "V-neck": 21}[spec.neckline])
     s.cloth(box(-t.half, 41, t.half, 47), plain=True)
