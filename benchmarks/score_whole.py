@@ -23,10 +23,10 @@ from tvhelpers import flats
 
 RUN = """
 import resource, sys
-import tvhelpers.score.pictures as pictures
+import tvhelpers.score.cache as cached
 from tvhelpers.score import features
 out, cache, together, *dirs = sys.argv[1:]
-pictures.TOGETHER = int(together)
+cached.TOGETHER = int(together)
 from tvhelpers.score.report import score_folders
 from tvhelpers.score.request import ScoreRequest
 score_folders(ScoreRequest(dirs[:-1], out, "judge", real=dirs[-1], cache=cache or None))

@@ -36,7 +36,8 @@ def read_photo(path: Path | BinaryIO, name: str = "") -> np.ndarray:
             return np.asarray(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(
-            f"{name or path} cannot be read as an image ({error}); replace or remove it"
+            "not-an-image",
+            f"{name or path} cannot be read as an image ({error}); replace or remove it",
         ) from None
 
 
@@ -60,7 +61,8 @@ def pad_square(pixels: np.ndarray) -> np.ndarray:
     height, width = pixels.shape[:2]
     if max(height, width) > MAX_SIDE:
         raise InputError(
-            f"an image of {width} x {height} pixels cannot be padded to a square; crop it"
+            "out-of-range",
+            f"an image of {width} x {height} pixels cannot be padded to a square; crop it",
         )
     if height == width:
         return pixels

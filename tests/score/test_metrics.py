@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from tvhelpers.score.metrics import compare, inception_score, mean_score, rarefaction
+from tvhelpers.score.metrics import clip_score, compare, inception_score, mean_score, rarefaction
 
 
 def dirichlet(n, k=20, sharp=0.1, seed=0):
@@ -255,3 +255,13 @@ def test_a_share_near_one_has_an_honest_interval():
         assert 0 <= low < high <= 1
         covered += low <= 0.97 <= high
     assert covered >= 0.93 * 400  # value +- 1.96 standard errors: 0.82 of them
+
+
+def test_clip_score_is_its_formula():
+    images = np.eye(12)
+    texts = 0.6 * np.eye(12) + 0.8 * np.roll(np.eye(12), 1, 1)
+    score = clip_score(images, texts)
+    assert score.value == pytest.approx(60) and score.se == pytest.approx(0, abs=1e-9)
+    assert clip_score(images, -texts).value == 0
+    with pytest.raises(ValueError, match="do not match"):
+        clip_score(images, texts[:3])

@@ -1,4 +1,4 @@
-"""Which attributes a picture shows, and how often they are the ones asked for.
+"""Which attributes does a picture show, and how often are they the ones asked for?
 
 What a prompt of a suite asks for is in its atoms; readers say what a picture shows: mini's judge,
 or a CLIP by calibrated zero-shot.
@@ -6,6 +6,8 @@ or a CLIP by calibrated zero-shot.
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,44 +18,134 @@ from tvhelpers.data.items import Source
 from tvhelpers.data.sources import FlatsSource
 from tvhelpers.data.split import split_by_product
 from tvhelpers.files import content_key
-from tvhelpers.image import resize
 from tvhelpers.models.base import unet_digest
-from tvhelpers.models.clip import Clip
-from tvhelpers.score.alignment import ZeroShotReader, binding, corrected_rate
-from tvhelpers.score.features import checked_pixels
+from tvhelpers.models.clip import Clip, class_embeddings
+from tvhelpers.score.features import JudgeClassifier
 from tvhelpers.score.garment_words import FACTORS, SAID
 from tvhelpers.score.metrics import Result, mean_score
+from tvhelpers.score.statistics import Z95
 
 CORE = ("category", "colour", "pattern")
+MIN_EXAMPLES = 5  # pictures of a word that its reader's mistakes are learnt from
+MIN_YOUDEN = 0.2  # a reader that tells a word apart by less says nothing of it
 
 
-class AttributeJudge:
-    """mini's judge as a reader: pixels in, the word of every attribute out."""
+class Reader:
+    """Says what pictures show: of each attribute one of the words in `heads` {attribute: words}.
+
+    Readers have a name and a digest, and `numbers(pixels uint8 (N, H, W, 3)) -> (N, attributes)`.
+    """
+
+    def named(self, numbers: np.ndarray) -> list[dict[str, str]]:
+        """Return {attribute: word} of each picture's numbers."""
+        rows = numbers.tolist()
+        return [{name: self.heads[name][n] for name, n in zip(self.heads, row)} for row in rows]
+
+    def words(self, pixels: np.ndarray) -> list[dict[str, str]]:
+        """Return {attribute: word} of each of pixels uint8 (N, H, W, 3)."""
+        return self.named(self.numbers(pixels))
+
+
+class AttributeJudge(Reader):
+    """mini's judge as a reader."""
+
+    name = "mini judge"
 
     def __init__(self, device: str = "cpu"):
-        from tvhelpers.models.mini import RESOLUTION, load_judge
-
-        judge, self.digest = load_judge()
-        self.judge, self.device, self.size = judge.to(device), device, RESOLUTION
-        self.name, self.heads = "mini judge", judge.heads
+        self.network = JudgeClassifier(device)
+        self.digest, self.heads = self.network.digest, self.network.judge.heads
 
     def known(self) -> Source:
         """Return pictures whose attributes are known: flats that no training has seen."""
         return FlatsSource(204, 600, name="flats drawn anew")
 
-    @torch.no_grad()
-    def words(self, pixels: np.ndarray, batch_size: int = 64) -> list[dict[str, str]]:
-        """Return {attribute: word} of each of pixels uint8 (N, H, W, 3); "none" if it has none."""
-        found = []
-        pixels = checked_pixels(pixels)
-        for start in range(0, len(pixels), batch_size):
-            small = np.stack([resize(one, self.size) for one in pixels[start : start + batch_size]])
-            images = torch.from_numpy(small).to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
-            best = {head: rows.argmax(1).tolist() for head, rows in self.judge(images).items()}
-            rows = zip(*best.values(), strict=True)
-            heads = self.judge.heads
-            found += [{h: heads[h][i] for h, i in zip(best, row, strict=True)} for row in rows]
-        return found
+    def numbers(self, pixels: np.ndarray) -> np.ndarray:
+        """Return the number of each attribute's likeliest word (N, attributes)."""
+        return self.network.choices(pixels)
+
+
+class ClipReader(Reader):
+    """A CLIP as a reader of the attributes that pictures of `known` have, calibrated on half of
+    their products; the other half (`rest`) tells how often it errs."""
+
+    def __init__(self, clip: Clip, known: Source, most: int = 1000):
+        self.clip, self.name = clip, f"zero-shot by {clip.name}"
+        self.digest = content_key([known.fingerprint, unet_digest(clip.model)])
+        numbers = range(0, len(known), -(-len(known) // most))
+        held = split_by_product([known.product_ids[i] for i in numbers], 0.5, seed=0)
+        fit, self.rest = ([i for i, h in zip(numbers, held) if h == side] for side in (0, 1))
+        images = clip.images([known.pixels(i) for i in fit])
+        self.readers: dict[str, ZeroShotReader] = {}
+        for name in FACTORS:
+            stated = [k for k, i in enumerate(fit) if name in known.attributes[i]]
+            truth = [known.attributes[fit[k]][name] for k in stated]
+            words = sorted({*truth})
+            if len(words) > 1:
+                self.readers[name] = ZeroShotReader(clip, {w: _sentences(name, w) for w in words})
+                self.readers[name].calibrate(images[stated], truth)
+        self.heads = {name: reader.words for name, reader in self.readers.items()}
+
+    def numbers(self, pixels: np.ndarray) -> np.ndarray:
+        """Return the number of each attribute's likeliest word (N, attributes)."""
+        images = self.clip.images(list(pixels))
+        return np.stack([one.probs(images).argmax(1) for one in self.readers.values()], 1)
+
+
+def _sentences(name: str, word: str) -> list[str]:
+    said = SAID.get(word, word) if name == "sleeve" else word
+    thing = {
+        "category": said,
+        "neckline": f"garment with a {said} neckline",
+        "fabric": f"garment made of {said}",
+    }.get(name, f"{said} garment")
+    return [f"a {thing}", f"a photo of a {thing}"]
+
+
+class ZeroShotReader:
+    """One attribute by a CLIP: the word whose sentences are nearest to the picture.
+
+    `texts_of` {word: sentences}; pictures are unit embeddings (N, D).  Without calibration, words
+    that sentences make likely are seen too often: `calibrate` learns an offset a word and one scale
+    from pictures with known words.
+    """
+
+    def __init__(self, clip: Clip, texts_of: dict[str, list[str]]):
+        self.words, self.texts = tuple(texts_of), class_embeddings(clip, texts_of)
+        self.scale, self.offsets = torch.tensor(100.0), torch.zeros(len(self.words))
+
+    def probs(self, images: torch.Tensor) -> np.ndarray:
+        """Return the chance of each word, float64 (N, K)."""
+        logits = self.scale * (images @ self.texts.T) + self.offsets
+        return logits.double().softmax(1).numpy()
+
+    def calibrate(self, images: torch.Tensor, true: Sequence[str]) -> None:
+        """Fit the scale and the offsets to pictures (N,) with true words.
+
+        Offsets are held back a little (as by one picture a word), so that few pictures do not
+        decide.  Raises ValueError for a word that the reader does not know.
+        """
+        unknown = sorted({*true} - {*self.words})
+        if unknown:
+            raise ValueError(f"{unknown[0]!r} is none of the reader's words {self.words}")
+        nearness = images @ self.texts.T
+        wanted = torch.tensor([self.words.index(word) for word in true])
+        log_scale = torch.tensor(math.log(20.0), requires_grad=True)
+        offsets = torch.zeros(len(self.words), requires_grad=True)
+        optimizer = torch.optim.LBFGS(
+            [log_scale, offsets], max_iter=200, line_search_fn="strong_wolfe"
+        )
+
+        def loss():
+            optimizer.zero_grad()
+            logits = log_scale.exp() * nearness + offsets
+            value = torch.nn.functional.cross_entropy(logits, wanted)
+            value = value + offsets.square().sum() / (2 * len(wanted))
+            value.backward()
+            return value
+
+        with torch.enable_grad():
+            optimizer.step(loss)
+        self.scale, self.offsets = log_scale.detach().exp(), offsets.detach()
 
 
 def agreement(wanted: list[dict], seen: list[dict]) -> dict[str, np.ndarray]:
@@ -69,52 +161,76 @@ def agreement(wanted: list[dict], seen: list[dict]) -> dict[str, np.ndarray]:
     return right
 
 
-class ClipReader:
-    """A CLIP as a reader of the attributes that pictures of `known` have, calibrated on half of
-    their products; the other half tells how often it errs."""
+def corrected_rate(
+    name: str,
+    wanted: Sequence[str],
+    seen: Sequence[str],
+    real_true: Sequence[str],
+    real_seen: Sequence[str],
+    groups=None,
+) -> Result:
+    """Return the share of pictures that show the wanted word (N,), less the reader's mistakes.
 
-    def __init__(self, clip: Clip, known: Source, most: int = 1000):
-        self.name = f"zero-shot by {clip.name}"
-        self.digest = content_key([known.fingerprint, unet_digest(clip.model)])
-        numbers = range(0, len(known), -(-len(known) // most))
-        held = split_by_product([known.product_ids[i] for i in numbers], 0.5, seed=0)
-        self.fit, self.rest = ([i for i, h in zip(numbers, held) if h == side] for side in (0, 1))
-        self.readers: dict[str, ZeroShotReader] = {}
-        for name in FACTORS:
-            fit = [i for i in self.fit if name in known.attributes[i]]
-            words = sorted({known.attributes[i][name] for i in fit})
-            if len(words) > 1:
-                self.readers[name] = ZeroShotReader(clip, {w: _sentences(name, w) for w in words})
-                truth = [known.attributes[i][name] for i in fit]
-                self.readers[name].calibrate([known.pixels(i) for i in fit], truth)
-        self.heads = {name: reader.words for name, reader in self.readers.items()}
+    `real_true` and `real_seen` (M,) are labels and readings of real pictures: of each word, how
+    often it is seen where it is, and where it is not.  The share of true ones that would give what
+    was seen (Rogan & Gladen 1978) is each picture's part, so that parts lie outside 0..1 and their
+    mean need not.  `details` holds the plain rate, the reader's rate on real pictures (`ceiling`)
+    and how many pictures had a wanted word that real pictures lack.  The interval is over pictures
+    and real pictures.  Raises ValueError where no wanted word has MIN_EXAMPLES real pictures.
+    """
+    rates = _mistakes(real_true, real_seen)
+    kept = [i for i, word in enumerate(wanted) if word in rates]
+    if not kept:
+        raise ValueError(f"{name}: no wanted word has {MIN_EXAMPLES} real pictures to learn from")
+    words = np.array([wanted[i] for i in kept])
+    right = np.array([seen[i] == wanted[i] for i in kept])
+    hit, false, *_ = np.array([rates[word] for word in words]).T
+    parts = (right - false) / (hit - false)
+    groups = None if groups is None else [groups[i] for i in kept]
+    plain = mean_score(name, parts, groups, "Rogan-Gladen, errors of reading from real pictures")
+    plain.details.update(
+        plain_rate=float(right.mean()),
+        ceiling=float(np.mean([s == t for s, t in zip(real_seen, real_true, strict=True)])),
+        left_out=len(wanted) - len(kept),
+    )
+    if plain.se is None:
+        return plain
+    # What the rates of reading add, by the delta method: d(part)/d(hit), d(part)/d(false).
+    extra = 0.0
+    for word, (hit, false, hits, falses) in rates.items():
+        if (words == word).any():
+            weight, rate, gap = np.mean(words == word), parts[words == word].mean(), hit - false
+            extra += (weight * rate / gap) ** 2 * hit * (1 - hit) / hits
+            extra += (weight * (1 - rate) / gap) ** 2 * false * (1 - false) / falses
+    se = math.hypot(plain.se, math.sqrt(extra))
+    low, value, high = (plain.value + side * Z95 * se for side in (-1, 0, 1))
+    value = min(1.0, max(0.0, value))
+    return replace(plain, value=value, se=se, ci=(max(0.0, low), min(1.0, high)))
 
-    def words(self, pixels: Sequence[np.ndarray]) -> list[dict[str, str]]:
-        """Return {attribute: word} of each picture uint8 (H, W, 3)."""
-        found = {name: reader.read(list(pixels)) for name, reader in self.readers.items()}
-        return [{name: found[name][i] for name in found} for i in range(len(pixels))]
+
+def _mistakes(true: Sequence[str], seen: Sequence[str]) -> dict[str, tuple]:
+    """Return {word: (rate seen where it is, rate seen where it is not, and of how many each)}."""
+    there, said = Counter(true), Counter(seen)
+    both, found = Counter(zip(true, seen, strict=True)), {}
+    for word in sorted(there):
+        shown, other = there[word], len(true) - there[word]
+        if min(shown, other) < MIN_EXAMPLES:
+            continue
+        hit, false = both[word, word] / shown, (said[word] - both[word, word]) / other
+        if hit - false >= MIN_YOUDEN:
+            found[word] = (hit, false, shown, other)
+    return found
 
 
-def _sentences(name: str, word: str) -> list[str]:
-    said = SAID.get(word, word) if name == "sleeve" else word
-    thing = {
-        "category": said,
-        "neckline": f"garment with a {said} neckline",
-        "fabric": f"garment made of {said}",
-    }.get(name, f"{said} garment")
-    return [f"a {thing}", f"a photo of a {thing}"]
-
-
-def atom_results(
-    rows: Sequence[dict], seen: Sequence[dict], heads: dict, known: tuple[list, list] | None = None
+def atom_scores(
+    rows: Sequence[dict | None], seen: Sequence[dict], heads: dict, known: tuple[list, list]
 ) -> list[Result]:
-    """Return the share of right atoms by attribute, of pictures with all of them right, and that
-    by stratum; of pictures of one garment.
+    """Return the share of right atoms by attribute, and of pictures with all of them right.
 
-    `rows` (N,) of the suite and `seen` (N,) words by attribute are of the same pictures; an atom
-    whose word is none of the reader's `heads` is not asked, and a picture with none is left out.
-    `known`: true and read words of pictures (M,), for the reader's own `ceiling` and for the share
-    `corrected` by its errors.  Pictures of one prompt count as one.
+    `rows` (N,) of the suite, None for pictures of none, and `seen` (N,) words by attribute; an atom
+    whose word is none of the reader's `heads` is not asked, and a picture with none is left out, as
+    is one of several garments.  `known`: true and read words of pictures (M,), for the reader's
+    own `ceiling` and for the share `corrected` by its errors.  Pictures of one prompt count as one.
     """
     asked = [_asked(row, heads) for row in rows]
     found = []
@@ -123,32 +239,42 @@ def atom_results(
         if kept:
             wanted, read = [asked[i][name] for i in kept], [seen[i][name] for i in kept]
             groups = [rows[i]["id"] for i in kept]
-            found.append(_atom_result(name, wanted, read, groups, known))
-    whole = [i for i, want in enumerate(asked) if want]
-    right = {i: all(seen[i][name] == word for name, word in asked[i].items()) for i in whole}
-    parts = {"atom:all": whole}
-    for i in whole:
-        parts.setdefault(f"stratum:{rows[i]['stratum']}", []).append(i)
-    for name, kept in parts.items():
-        if kept:
-            groups = [rows[i]["id"] for i in kept]
-            found.append(mean_score(name, [right[i] for i in kept], groups, "all atoms right"))
-    return found
+            found.append(_atom_score(name, wanted, read, groups, known))
+    return found + _all_right({"atom:all": range(len(rows))}, rows, seen, heads)
 
 
-def _asked(row: dict, heads: dict) -> dict[str, str]:
+def stratum_scores(rows: Sequence[dict | None], seen: Sequence[dict], heads: dict) -> list[Result]:
+    """Return the share of pictures with all atoms right, by stratum; arguments as `atom_scores`."""
+    strata: dict[str, list[int]] = {}
+    for i, row in enumerate(rows):
+        if _asked(row, heads):
+            strata.setdefault(f"stratum:{row['stratum']}", []).append(i)
+    return _all_right(strata, rows, seen, heads)
+
+
+def _asked(row: dict | None, heads: dict) -> dict[str, str]:
     """Return {attribute: word} that a reader with `heads` can check; {} for several garments."""
-    if any(atom["garment"] for atom in row["atoms"]):
+    if row is None or any(atom["garment"] for atom in row["atoms"]):
         return {}
     atoms = {atom["attribute"]: atom["expect"] for atom in row["atoms"]}
     return {name: word for name, word in atoms.items() if word in heads.get(name, ())}
 
 
-def _atom_result(name: str, wanted, read, groups, known) -> Result:
+def _all_right(parts: dict, rows, seen, heads: dict) -> list[Result]:
+    """Return the share of pictures with all atoms right, of each {name: pictures} that has any."""
+    found = []
+    for name, numbers in parts.items():
+        kept = [(i, want) for i in numbers if (want := _asked(rows[i], heads))]
+        right = [all(seen[i][name] == word for name, word in want.items()) for i, want in kept]
+        if kept:
+            groups = [rows[i]["id"] for i, _ in kept]
+            found.append(mean_score(name, right, groups, "all atoms right"))
+    return found
+
+
+def _atom_score(name: str, wanted, read, groups, known: tuple[list, list]) -> Result:
     right = [want == word for want, word in zip(wanted, read, strict=True)]
     result = mean_score(f"atom:{name}", right, groups, "atoms right")
-    if known is None:
-        return result
     pairs = [(t[name], r[name]) for t, r in zip(*known, strict=True) if name in t]
     true, words = zip(*pairs, strict=True) if pairs else ((), ())
     try:
@@ -160,14 +286,20 @@ def _atom_result(name: str, wanted, read, groups, known) -> Result:
     return replace(result, details={**corrected, **left_out})
 
 
-def binding_results(rows: Sequence[dict], seeds, images: np.ndarray, texts: np.ndarray):
-    """Return [the share of swap pairs that both pictures got right], [] without whole pairs.
+def binding(rows: Sequence[dict | None], seeds: Sequence[int], images, texts) -> list[Result]:
+    """Return [the share of swap pairs whose two pictures are each nearer to their own prompt], []
+    without whole pairs.
 
-    `rows` (N,) of the suite; `seeds` (N,) tell the copies of a prompt apart; embeddings (N, D) of
-    pictures and prompts.
+    `rows` (N,) of the suite, None for pictures of none; `seeds` (N,) tell the copies of a prompt
+    apart; unit embeddings (N, D) of pictures and prompts.  The prompts of a pair have the same
+    words with two of them swapped, so chance gives a quarter of the pairs.
     """
-    place = {(row["id"], row["seeds"].index(s)): i for i, (row, s) in enumerate(zip(rows, seeds))}
+    copies = [row and (row["id"], row["seeds"].index(s)) for row, s in zip(rows, seeds)]
+    place = {key: i for i, key in enumerate(copies) if key}
     pairs = [(i, place.get((rows[i]["swap_of"], copy))) for (_, copy), i in place.items()]
     pairs = sorted((i, j) for i, j in pairs if j is not None and rows[i]["id"] < rows[j]["id"])
+    near = images @ texts.T
+    right = [near[i, i] > near[i, j] and near[j, j] > near[j, i] for i, j in pairs]
     groups = [rows[i]["id"] for i, _ in pairs]
-    return [binding(images, texts, pairs, groups)] if pairs else []
+    method = "both pictures nearer to their own prompt"
+    return [mean_score("binding", right, groups, method)] if pairs else []

@@ -1,9 +1,9 @@
-"""Rows of a network by the content of pictures, so that nothing is computed twice."""
+"""What did a network give for each picture?  Rows are kept by content, and computed once."""
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,30 +11,33 @@ import numpy as np
 from tvhelpers.config import InputError
 from tvhelpers.files import atomic_path, content_key, make_dir
 
+TOGETHER = 32  # pictures of one size that a network is shown at a time
+
 
 class RowCache:
-    """The rows (N, K) that one network gave, in one file of `folder`, by the pictures' SHA-256.
+    """The rows (N, K) that `network` gives for pictures, in one file of `folder`, by their digests.
 
-    `network` is all that decides a row, such as name, digest and preparation: another one has
-    another file.  Without a folder nothing is kept.
+    `network` takes pixels uint8 (n, H, W, 3).  `key` is all that decides a row, such as name and
+    digest: another one has another file.  Without a folder nothing is kept.
     """
 
-    def __init__(self, folder: Path | None, network: list):
-        self.path = folder and make_dir(Path(folder)) / f"rows-{content_key(network)}.npz"
+    def __init__(self, folder: Path | None, network: Callable[[np.ndarray], np.ndarray], *key):
+        self.network = network
+        self.path = folder and make_dir(Path(folder)) / f"rows-{content_key(key)}.npz"
         self.rows = self._stored()
 
-    def of(self, digests: list[str], compute: Callable[[list[int]], np.ndarray]) -> np.ndarray:
-        """Return rows (N, K) of pictures; `compute` gives those of the numbers that are missing.
+    def of(self, digests: Sequence[str], pixels: Callable[[int], np.ndarray]) -> np.ndarray:
+        """Return the rows (N, K) of pictures; `pixels(i)` reads one whose row is missing.
 
         A picture that is there twice is computed once.
         """
-        first: dict[str, int] = {}
+        missing: dict[str, int] = {}
         for i, digest in enumerate(digests):
             if digest not in self.rows:
-                first.setdefault(digest, i)
-        if first:
-            found = compute(list(first.values()))
-            self.rows.update(zip(first, found, strict=True))
+                missing.setdefault(digest, i)
+        if missing:
+            found = [self.network(batch) for batch in batches(map(pixels, missing.values()))]
+            self.rows.update(zip(missing, np.concatenate(found), strict=True))
             self._store()
         return np.stack([self.rows[digest] for digest in digests])
 
@@ -46,7 +49,8 @@ class RowCache:
                 return dict(zip(file["digests"].tolist(), file["rows"], strict=True))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise InputError(
-                f"{self.path} is damaged ({type(error).__name__}); delete it, and it is made anew"
+                "file-damaged",
+                f"{self.path} is damaged ({type(error).__name__}); delete it, and it is made anew",
             ) from None
 
     def _store(self) -> None:
@@ -54,3 +58,14 @@ class RowCache:
             return
         with atomic_path(self.path) as aside, open(aside, "wb") as file:
             np.savez(file, digests=np.array([*self.rows]), rows=np.stack([*self.rows.values()]))
+
+
+def batches(pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield pixels uint8 (n, H, W, 3) of up to TOGETHER pictures in a row that have one size."""
+    batch: list[np.ndarray] = []
+    for pixels in pictures:
+        if batch and (len(batch) == TOGETHER or pixels.shape != batch[0].shape):
+            yield np.stack(batch)
+            batch = []
+        batch.append(pixels)
+    yield np.stack(batch)

@@ -1,4 +1,4 @@
-"""The colour of a garment without any network: its pixels, CIELAB, the nearest basic name.
+"""Which colour has a garment?  Without any network: its pixels, CIELAB, the nearest basic name.
 
 Cheap and offline, and not circular: no model that is scored takes part.  Where the light, the
 pattern or the background leave it open, it abstains.
@@ -7,47 +7,22 @@ pattern or the background leave it open, it abstains.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import yaml
 from scipy import ndimage
 
 from tvhelpers.image import resize
+from tvhelpers.score.metrics import Result, mean_score
 
 SIDE = 128  # pixels that a picture is looked at with
-# Basic names (Berlin & Kay 1969, and beige) by examples in CIELAB: light and dark, dull and vivid.
-EXAMPLES: dict[str, tuple[tuple[float, float, float], ...]] = {
-    "black": ((8, 0, 0), (18, 1, -2), (25, 0, -3)),
-    "gray": ((36, 0, -2), (48, 0, -2), (60, 0, -2), (69, 0, -2)),
-    "white": ((97, 0, 0), (89, 0, 0), (83, 0, 0), (87, -1, 4)),
-    "red": ((45, 65, 45), (40, 55, 30), (30, 42, 22), (55, 60, 35)),
-    "pink": ((75, 38, -3), (80, 20, 6), (62, 55, -5), (60, 25, 8), (50, 70, -5), (88, 12, 0)),
-    "orange": ((68, 42, 65), (60, 52, 60), (58, 42, 48), (52, 32, 45)),
-    "yellow": ((87, 2, 75), (92, -8, 55), (78, 8, 65), (85, -12, 70)),
-    "green": (
-        (52, -45, 30),
-        (35, -28, 20),
-        (45, -10, 30),
-        (75, -30, 30),
-        (62, -50, 50),
-        (88, -86, 83),
-    ),
-    "blue": (
-        (40, 18, -58),
-        (22, 8, -28),
-        (30, 0, -20),
-        (55, -5, -35),
-        (78, -8, -18),
-        (48, 2, -25),
-        (45, -2, -13),
-        (58, -4, -13),
-        (30, 1, -11),
-        (32, 79, -108),
-    ),
-    "purple": ((36, 42, -42), (45, 30, -32), (65, 25, -28), (28, 30, -18), (35, 45, -15)),
-    "brown": ((35, 16, 25), (26, 12, 14), (45, 16, 28), (52, 14, 30)),
-    "beige": ((80, 4, 20), (72, 5, 18), (65, 5, 16), (84, 3, 14)),
-}
+# {name: examples (L, a, b)}, light and dark, dull and vivid
+EXAMPLES: dict[str, list[list[float]]] = yaml.safe_load(
+    Path(__file__).with_name("colours.yaml").read_text()
+)
 MIN_SHARE = 0.03  # of the picture; less garment than this is none
 MIN_LEAD = 0.17  # over the second name, of all garment pixels
 MIN_TOP = 0.4  # of all garment pixels
@@ -85,6 +60,26 @@ def name_colour(pixels: np.ndarray, mask: np.ndarray | None = None) -> ColourNam
     means = np.array([member @ lab / max(member.sum(), 1e-9) for member in members])
     shares = _unmixed(shares, means)
     return _decide(dict(zip(EXAMPLES, shares.tolist(), strict=True)))
+
+
+def colour_numbers(pixels: np.ndarray) -> np.ndarray:
+    """Return the number in EXAMPLES of each colour (N, 1), -1 where it abstains, of pixels uint8
+    (N, H, W, 3)."""
+    numbers = {None: -1} | {name: i for i, name in enumerate(EXAMPLES)}
+    return np.array([[numbers[name_colour(one).name]] for one in pixels])
+
+
+def colour_score(asked: Sequence[str | None], seen: np.ndarray, groups: Sequence) -> Result:
+    """Return the share of pictures that have the colour asked for (N,), of those that it is asked
+    of; `seen` (N, 1) as `colour_numbers` gives them."""
+    kept = [i for i, word in enumerate(asked) if word]
+    names, seen = list(EXAMPLES), seen[kept, 0]
+    right = seen == [names.index(asked[i]) for i in kept]
+    result = mean_score("colour", right, [groups[i] for i in kept], "CIELAB, 12 names")
+    named = seen >= 0
+    result.details["abstained"] = float(1 - named.mean())
+    result.details["right_where_named"] = float(right[named].mean()) if named.any() else None
+    return result
 
 
 def _names(pixels: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Whether pictures were copied: is a drawn one nearer to the training set than real ones are?
+"""Were pictures copied?  Is a drawn one nearer to the training set than real ones are?
 
 Real pictures that no training saw are the measure: garments on white resemble each other, so that
 no distance says by itself what a copy is.
@@ -17,7 +17,6 @@ from tvhelpers.data.split import split_items
 from tvhelpers.score.cache import RowCache
 from tvhelpers.score.features import PixelExtractor
 from tvhelpers.score.metrics import Result
-from tvhelpers.score.pictures import batches
 from tvhelpers.score.statistics import blocks_of, wilson_interval
 
 MIN_HELD_OUT = 20
@@ -118,24 +117,21 @@ class CopyCheck:
     """
 
     def __init__(self, extractor, train, held_out=None, cache=None):
-        opened = [open_source(s) if isinstance(s, str) else s for s in (train, held_out) if s]
-        self.extractor, self.train, self.held_out = extractor, opened[0], opened[-1]
-        self.cache = cache
-        if held_out and self.train.fingerprint == self.held_out.fingerprint:
+        self.extractor, self.cache = extractor, cache
+        self.train = open_source(train) if isinstance(train, str) else train
+        if not held_out:
+            self.held_out = self.train
+            split = split_items(self.train, TrainConfig(eval_items=MOST_HELD_OUT))
+            self.items, self.held_items = (side.tolist() for side in split)
+            return
+        self.held_out = open_source(held_out) if isinstance(held_out, str) else held_out
+        if self.train.fingerprint == self.held_out.fingerprint:
             raise InputError(
-                f"{self.train.name} cannot be held out from itself; leave the held-out source away"
+                "same-source",
+                f"{self.train.name} cannot be held out from itself; leave the held-out source away",
             )
-        if len(opened) == 1:
-            config = TrainConfig(eval_items=MOST_HELD_OUT)
-            self.items, self.held_items = (
-                side.tolist() for side in split_items(self.train, config)
-            )
-        else:
-            splits = enumerate(self.train.splits)
-            self.items = [i for i, split in splits if split in ("", "train")]
-            self.held_items = [
-                *range(0, len(self.held_out), -(-len(self.held_out) // MOST_HELD_OUT))
-            ]
+        self.items = [i for i, s in enumerate(self.train.splits) if s in ("", "train")]
+        self.held_items = [*range(0, len(self.held_out), -(-len(self.held_out) // MOST_HELD_OUT))]
 
     def results(self, folders: Sequence[tuple[np.ndarray, Sequence[str]]]) -> list[Result]:
         """Return `copying` of each folder: features (N, D) and groups (N,).
@@ -145,10 +141,14 @@ class CopyCheck:
         """
         held_out = self._features(self.held_out, self.held_items)
         sides = [self._compared(features) for features, _ in folders]
-        found = nearest([*sides, held_out], len(self.items), self._training)
-        limits = np.sort(found[-1][0])
+        *found, (limits, _) = nearest(
+            [*sides, held_out],
+            len(self.items),
+            lambda numbers: self._features(self.train, [self.items[i] for i in numbers]),
+        )
+        limits.sort()
         results = []
-        for (distances, which), (_, groups) in zip(found, folders):
+        for (distances, which), (_, groups) in zip(found, folders, strict=True):
             result = copying(distances, limits, groups)
             top = [self._pair(i, distances[i], which[i], limits) for i in distances.argsort()[:TOP]]
             results.append(replace(result, details={**result.details, "top": top}))
@@ -164,22 +164,15 @@ class CopyCheck:
             "held_out_as_near": float(np.mean(limits <= distance)),
         }
 
-    def _training(self, numbers: range) -> np.ndarray:
-        return self._features(self.train, [self.items[number] for number in numbers])
-
     def rows_of(self, *what) -> RowCache:
         """Return the features that are kept of some pictures."""
-        return RowCache(self.cache, ["copies", self.extractor.name, self.extractor.digest, *what])
+        key = ("copies", self.extractor.name, self.extractor.digest, *what)
+        return RowCache(self.cache, self.extractor.features, *key)
 
     def _features(self, source, items: list[int]) -> np.ndarray:
         # A file for each piece: a large training set is never in memory as a whole.
         rows = self.rows_of(source.fingerprint, items[0])
-
-        def compute(numbers: list[int]) -> np.ndarray:
-            pictures = batches(source.pixels(items[number]) for number in numbers)
-            return np.concatenate([*map(self.extractor.features, pictures)])
-
-        return self._compared(rows.of([*map(str, items)], compute))
+        return self._compared(rows.of([*map(str, items)], lambda i: source.pixels(items[i])))
 
     def _compared(self, features: np.ndarray) -> np.ndarray:
         if isinstance(self.extractor, PixelExtractor):

@@ -1,4 +1,4 @@
-"""Networks that scores are computed on: pixels in, class probabilities or features out.
+"""Which networks are scores computed on?  Pixels in, class probabilities or features out.
 
 Each is loaded when it is made, never downloads, and names its weights by their digest.  Classifiers
 share `name`, `digest`, `classes` (K labels) and `probs(pixels uint8 (N, H, W, 3)) -> float64
@@ -44,24 +44,29 @@ class JudgeClassifier:
             judge, self.digest = load_judge()
         except FileNotFoundError as error:
             raise InputError(
+                "file-missing",
                 f"mini's judge is not there ({error}); install the package with its weights, or "
-                "train them: python -m tvhelpers mini train"
+                "train them: python -m tvhelpers mini train",
             ) from None
         self.judge, self.device, self.size = judge.to(device).eval(), device, RESOLUTION
         self.heads, self.name = heads, f"mini judge ({' x '.join(heads)})"
         words = itertools.product(*(judge.heads[head] for head in heads))
         self.classes = tuple(", ".join(combination) for combination in words)
 
-    @torch.no_grad()
     def probs(self, pixels: np.ndarray) -> np.ndarray:
         """Return float64 (N, K) of pixels uint8 (N, H, W, 3), resized to the judge's own side."""
-        return _in_batches(self._joint, _for_judge(pixels, self.size), self.device)
+        return self._rows(self._joint, pixels)
 
-    @torch.no_grad()
     def features(self, pixels: np.ndarray) -> np.ndarray:
         """Return float64 (N, D) that the judge's heads look at, of pixels as `probs` takes them."""
-        images = _for_judge(pixels, self.size)
-        return _in_batches(self.judge.features, images, self.device)
+        return self._rows(self.judge.features, pixels)
+
+    def choices(self, pixels: np.ndarray) -> np.ndarray:
+        """Return the number of each head's likeliest word (N, heads)."""
+        return self._rows(
+            lambda images: torch.stack([row.argmax(1) for row in self.judge(images).values()], 1),
+            pixels,
+        ).astype(int)
 
     def _joint(self, images: torch.Tensor) -> torch.Tensor:
         logits = self.judge(images)
@@ -69,6 +74,11 @@ class JudgeClassifier:
         for head in self.heads:
             joint = (joint[:, :, None] * logits[head].double().softmax(1)[:, None]).flatten(1)
         return joint
+
+    def _rows(self, network, pixels: np.ndarray) -> np.ndarray:
+        small = np.stack([resize(one, self.size) for one in checked_pixels(pixels)])
+        images = torch.from_numpy(small).permute(0, 3, 1, 2).float() / 127.5 - 1
+        return _in_batches(network, images, self.device)
 
 
 class InceptionClassifier:
@@ -84,19 +94,20 @@ class InceptionClassifier:
         path = inception_at_hand()
         if path is None:
             raise InputError(
+                "file-missing",
                 f"Inception-v3's weights are not at hand: put {INCEPTION_FILE} into "
                 f"{_inception_places()[0].parent} (data_manifest.yaml, inception, says from where) "
-                "and pip install torchmetrics torch-fidelity; or use --classifier judge"
+                "and pip install torchmetrics torch-fidelity; or use --classifier judge",
             )
         self.digest, self.device = file_sha256(path), device
         if not self.digest.startswith(INCEPTION_DIGEST):
             raise InputError(
+                "file-damaged",
                 f"{path} is not the file it claims to be: its SHA-256 starts with "
-                f"{self.digest[:8]}, not {INCEPTION_DIGEST}; get it anew"
+                f"{self.digest[:8]}, not {INCEPTION_DIGEST}; get it anew",
             )
         self.network = _inception_network(path).to(device).eval()
 
-    @torch.no_grad()
     def probs(self, pixels: np.ndarray) -> np.ndarray:
         """Return float64 (N, 1008) of pixels uint8 (N, H, W, 3); resized inside the network."""
         images = torch.from_numpy(np.ascontiguousarray(checked_pixels(pixels))).permute(0, 3, 1, 2)
@@ -124,13 +135,13 @@ class VisionExtractor:
             )
             model = AutoModel.from_pretrained(name, dtype=torch.float32, local_files_only=True)
         except (OSError, ValueError, KeyError) as error:
-            reason = one_line(error)
-            raise InputError(f"vision model {name!r} cannot be loaded: {reason}") from None
+            raise InputError(
+                "not-loadable", f"vision model {name!r} cannot be loaded: {one_line(error)}"
+            ) from None
         self.name, self.device = name, device
         self.model = model.eval().to(device)
         self.digest = content_key([unet_digest(model), self.prepare.to_dict()])
 
-    @torch.no_grad()
     def features(self, pixels: np.ndarray) -> np.ndarray:
         """Return float64 (N, D) of pixels uint8 (N, H, W, 3)."""
         prepared = self.prepare(list(checked_pixels(pixels)), return_tensors="pt").pixel_values
@@ -149,26 +160,32 @@ class PixelExtractor:
 
     name, digest, side = "pixels, 32 a side", "1", 32
 
+    def __init__(self, device: str = "cpu"):
+        pass
+
     def features(self, pixels: np.ndarray) -> np.ndarray:
         """Return float64 (N, 3072) in levels 0..255 of pixels uint8 (N, H, W, 3)."""
         small = [resize(one, self.side) for one in checked_pixels(pixels)]
         return np.stack(small).reshape(len(small), -1).astype(np.float64)
 
 
+CLASSIFIERS = {"inception": InceptionClassifier, "judge": JudgeClassifier}
+EXTRACTORS = {"judge": JudgeClassifier, "pixels": PixelExtractor}  # others are VisionExtractor's
+
+
 def choose_classifier(name: object = "auto", device: str = "cpu"):
     """Return (classifier, why it was chosen); "auto" takes Inception-v3 where its weights are, and
-    an object that is a classifier is taken as it is.
+    what is no name is a classifier itself.
 
     Raises InputError for an unknown name, and for "inception" without its weights.
     """
     if not isinstance(name, str):
         return name, "handed in"
-    if name == "judge":
-        return JudgeClassifier(device), "asked for"
-    if name == "inception":
-        return InceptionClassifier(device), "asked for"
+    if name in CLASSIFIERS:
+        return CLASSIFIERS[name](device), "asked for"
     if name != "auto":
-        raise InputError(f"unknown classifier {name!r}; choose auto, inception or judge")
+        choices = ", ".join(["auto", *CLASSIFIERS])
+        raise InputError("unknown-choice", f"unknown classifier {name!r}; choose one of {choices}")
     missing = [package for package in INCEPTION_PACKAGES if not importlib.util.find_spec(package)]
     if inception_at_hand() is None:
         missing = ["weights", *missing]
@@ -178,10 +195,8 @@ def choose_classifier(name: object = "auto", device: str = "cpu"):
 
 
 def choose_extractor(name: str = "judge", device: str = "cpu"):
-    """Return the extractor `name`: "judge", "pixels", or what `VisionExtractor` takes."""
-    if name == "pixels":
-        return PixelExtractor()
-    return JudgeClassifier(device) if name == "judge" else VisionExtractor(name, device)
+    """Return the extractor `name`: one of EXTRACTORS, or what `VisionExtractor` takes."""
+    return EXTRACTORS[name](device) if name in EXTRACTORS else VisionExtractor(name, device)
 
 
 def inception_at_hand() -> Path | None:
@@ -203,8 +218,9 @@ def _inception_network(path: Path):
         network = NoTrainInceptionV3("inception-v3-compat", ["logits_unbiased"], str(path))
     except ImportError as error:
         raise InputError(
+            "package-missing",
             f"Inception-v3 needs torchmetrics and torch-fidelity ({error}); pip install them, or "
-            "use --classifier judge"
+            "use --classifier judge",
         ) from None
     # torchmetrics smooths when it resizes since 1.8; published scores resize as TensorFlow 1 did.
     # An attribute, since earlier versions know no such argument.
@@ -212,11 +228,7 @@ def _inception_network(path: Path):
     return network
 
 
-def _for_judge(pixels: np.ndarray, size: int) -> torch.Tensor:
-    small = np.stack([resize(one, size) for one in checked_pixels(pixels)])
-    return torch.from_numpy(small).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
+@torch.no_grad()
 def _in_batches(network, images: torch.Tensor, device: str) -> np.ndarray:
     """Return float64 (N, K) of images (N, ...), in batches of BATCH_SIZE, the last one filled up
     with its own first image: with fewer, or laid out otherwise, kernels add in another order."""

@@ -1,4 +1,4 @@
-"""Metrics as pure functions: arrays in, a Result with its interval out."""
+"""What do arrays say of a set of images?  Pure functions, a Result with its interval out."""
 
 from __future__ import annotations
 
@@ -137,6 +137,16 @@ def mean_score(name: str, values, groups=None, method: str = "mean") -> Result:
     if np.isin(values, (0, 1)).all():
         ci = share_interval(value, se, len(names), len(values))
     return Result(name, value, se, ci, len(values), method, (), per_item, left_out=estimate)
+
+
+def clip_score(images: np.ndarray, texts: np.ndarray, groups=None) -> Result:
+    """Return the CLIPScore of unit embeddings (N, D) of pictures and of their prompts: the mean of
+    100 * max(cosine, 0) (Hessel et al. 2021, scaled as torchmetrics does), 0..100."""
+    images, texts = (np.asarray(side, np.float64) for side in (images, texts))
+    if images.shape != texts.shape:
+        raise ValueError(f"pictures {images.shape} and prompts {texts.shape} do not match")
+    values = 100 * np.maximum((images * texts).sum(1), 0)
+    return mean_score("clip_score", values, groups, "100 max(cosine, 0)")
 
 
 def compare(a: Result, b: Result) -> Result:

@@ -37,8 +37,10 @@ class ScoreRequest:
         for name, choices in CHOICES.items():
             value = getattr(self, name)
             if isinstance(value, str) and value not in choices:
-                named = ", ".join(filter(None, choices))
-                raise InputError("unknown-choice", f"unknown {name} {value!r}; choose {named}")
+                choices = ", ".join(filter(None, choices))
+                raise InputError(
+                    "unknown-choice", f"unknown {name} {value!r}; choose one of {choices}"
+                )
         if self.reader == "clip" and not (self.clip and self.known):
             raise InputError(
                 "not-enough-given", "reader 'clip' needs --clip and --known: give both, or judge"

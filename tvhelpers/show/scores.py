@@ -13,7 +13,7 @@ from tvhelpers.data.items import Source
 from tvhelpers.data.sources import open_source
 from tvhelpers.files import atomic_path, make_dir
 from tvhelpers.image import read_photo, resize
-from tvhelpers.score.alignment import corrected_rate
+from tvhelpers.score.attributes import corrected_rate
 from tvhelpers.score.colour import name_colour
 from tvhelpers.show.figures import gallery, metric_card
 
