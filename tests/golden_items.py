@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import signal
+from pathlib import Path
 
 import numpy as np
 
@@ -578,23 +579,25 @@ def study(side):
 
 
 def _answers(side, rater: str, number: int) -> str:
-    """Write a file as the page of a rater gives it, attention checks answered right."""
-    page = side.path(f"made/pages/{rater}.html").read_text()
-    text = page.split('<script type="application/json" id="study">')[1].split("</script>")[0]
-    content = json.loads(text)
-    key, about = (
-        json.loads(side.path(f"made/study/{name}.json").read_text()) for name in ("key", "study")
-    )
+    """Write a file as the page of a rater gives it, and return its name."""
+    content = answers(side.path("made/study"), side.path(f"made/pages/{rater}.html"), number)
+    name = f"made/votes-{rater}.json"
+    side.path(name).write_text(json.dumps(content))
+    return name
+
+
+def answers(study: Path, page: Path, number: int) -> dict:
+    """Return what a rater's page gives at its end, attention checks answered right."""
+    text = page.read_text().split('<script type="application/json" id="study">')[1]
+    content = json.loads(text.split("</script>")[0])
+    key, about = (json.loads((study / f"{name}.json").read_text()) for name in ("key", "study"))
     orders = {item["id"]: item["pictures"] for item in about["items"]}
     votes = []
     for trial in content["trials"]:
         answer = _answer(trial, trial["number"] + number, key, orders)
         row = {"trial": trial["number"], "item": trial["item"], "answer": answer, "seconds": 2.5}
         votes.append({**row, "at": "2026-01-01T00:00:00+00:00"})
-    name = f"made/votes-{rater}.json"
-    answers = {"study": content["study"], "rater": rater, "votes": votes}
-    side.path(name).write_text(json.dumps(answers))
-    return name
+    return {"study": content["study"], "rater": content["rater"], "votes": votes}
 
 
 def _answer(trial: dict, turn: int, key: dict, orders: dict) -> str:

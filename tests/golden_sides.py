@@ -37,8 +37,9 @@ class Side:
     What runs is a copy of the package: the tree may be worked on meanwhile, and is left alone.
     """
 
-    def __init__(self, name: str, checkout: Path, root: Path):
+    def __init__(self, name: str, checkout: Path, root: Path, **environment: str):
         self.name, self.root = name, Path(root).resolve()
+        self.own = {"TV_ROOT": "root", **environment}
         self.checkout = copy_package(Path(checkout), self.root / "said" / "tree")
         self.made: dict = {}  # what `once` has kept
         self.count = 0
@@ -59,7 +60,7 @@ class Side:
             "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONHASHSEED": "0",
             "HF_HUB_OFFLINE": "1", "MPLBACKEND": "Agg", "COLUMNS": "100",
             "DIFFUSERS_VERBOSITY": "error", "TRANSFORMERS_VERBOSITY": "error",
-            "TV_ROOT": "root", "TV_DATA_DIR": "inputs", "TV_MANIFEST": "inputs/manifest.yaml",
+            **self.own,
         }  # fmt: skip
 
     def run(self, *words, code: int | None = 0, watch: dict | None = None, env=None) -> Done:
@@ -113,7 +114,9 @@ def copy_package(checkout: Path, folder: Path) -> Path:
     """Copy what of a checkout is the package, and return the folder."""
     left_out = shutil.ignore_patterns("__pycache__")
     shutil.copytree(checkout / "tvhelpers", folder / "tvhelpers", ignore=left_out)
-    shutil.copy2(checkout / "data_manifest.yaml", folder)
+    beside = checkout / "data_manifest.yaml"  # where it is not in the package
+    if beside.exists():
+        shutil.copy2(beside, folder)
     return folder
 
 

@@ -30,6 +30,7 @@ sys.path.insert(0, str(HERE))
 from golden_items import ITEMS, digest  # noqa: E402
 from golden_sides import Broken, Side  # noqa: E402
 
+PLACES = {"TV_DATA_DIR": "inputs", "TV_MANIFEST": "inputs/manifest.yaml"}
 SHOWN = 8  # differences of an item that are printed
 
 
@@ -73,7 +74,7 @@ def _start(old: Path, new: Path, work: Path) -> list[Side]:
     """Return both sides at work, each with the inputs that the old tree wrote."""
     with ThreadPoolExecutor(2) as threads:
         pairs = ("old", old, work / "old"), ("new", new, work / "new")
-        sides = list(threads.map(lambda pair: Side(*pair), pairs))
+        sides = list(threads.map(lambda pair: Side(*pair, **PLACES), pairs))
     sides[0].script(HERE / "golden_inputs.py", "inputs")
     shutil.copytree(sides[0].path("inputs"), sides[1].path("inputs"))
     return sides
