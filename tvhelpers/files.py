@@ -97,3 +97,11 @@ def replace_dir(aside: Path, path: Path) -> None:
         if not path.is_dir():
             raise
         shutil.rmtree(aside)  # another process finished the same work first
+
+
+def read_tables(module: str, name: str) -> dict:
+    """Return the tables of a YAML file that lies beside a module, given by its `__file__`."""
+    import yaml
+
+    text = (Path(module).parent / name).read_text(encoding="utf-8")
+    return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from tvhelpers.files import read_tables
 
-import yaml
-
-SETTINGS = yaml.safe_load((Path(__file__).parent / "settings.yaml").read_text())
+SETTINGS = read_tables(__file__, "settings.yaml")

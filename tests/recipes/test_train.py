@@ -7,6 +7,7 @@ import pytest
 from recipes.mini import train as recipe
 from tests.helpers import refused
 from tvhelpers import cli
+from tvhelpers.cli import mini
 from tvhelpers.models.mini import load_judge
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler
@@ -30,10 +31,11 @@ def test_the_recipe_runs_from_nothing_to_an_adapter_and_only_once(tmp_path, monk
 
 
 def test_an_installed_package_says_where_the_recipe_is(tmp_path, monkeypatch):
-    monkeypatch.setattr(cli, "__file__", str(tmp_path / "tvhelpers" / "cli" / "__init__.py"))
+    monkeypatch.setattr(mini, "__file__", str(tmp_path / "tvhelpers" / "cli" / "mini.py"))
     options = cli.build_parser().parse_args(["mini", "train", "--work", str(tmp_path / "work")])
+    monkeypatch.setattr(recipe, "train_mini", None)  # calling it would fail
     with refused("no-checkout"):
-        options.run(options)
+        mini.run_train(options)
     assert not (tmp_path / "work").exists()
 
 

@@ -21,7 +21,7 @@ from PIL import Image
 from tvhelpers.config import InputError
 from tvhelpers.data.caption_parsing import stated_sleeve
 from tvhelpers.data.items import Source
-from tvhelpers.data.lexicon import VOCABULARY, read_tables
+from tvhelpers.data.lexicon import VOCABULARY
 from tvhelpers.data.list_files import (
     boxes_of,
     cells_of,
@@ -34,11 +34,11 @@ from tvhelpers.data.list_files import (
     stream_attributes,
     table_of,
 )
-from tvhelpers.files import content_key
+from tvhelpers.files import content_key, read_tables
 from tvhelpers.image import read_photo
 from tvhelpers.words import describe
 
-_BOOK = read_tables("deepfashion.yaml")["attribute_prediction"]
+_BOOK = read_tables(__file__, "deepfashion.yaml")["attribute_prediction"]
 CATEGORIES: list[str] = _BOOK["categories"]
 COARSE_TYPES: list[str] = _BOOK["coarse_types"]
 FINE_ATTRIBUTES: dict[str, list[str]] = _BOOK["fine_attributes"]

@@ -12,12 +12,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from tvhelpers.config import InputError
-from tvhelpers.data.lexicon import read_tables
 from tvhelpers.data.mat import read_mat
-from tvhelpers.files import atomic_path
+from tvhelpers.files import atomic_path, read_tables
 from tvhelpers.runtime import seed_for
 
-_BOOK = read_tables("deepfashion.yaml")["fashion_synthesis"]
+_BOOK = read_tables(__file__, "deepfashion.yaml")["fashion_synthesis"]
 CATEGORIES: dict[int, str] = _BOOK["categories"]
 COLOURS: dict[int, str] = _BOOK["colours"]
 SLEEVES: dict[int, str] = _BOOK["sleeves"]

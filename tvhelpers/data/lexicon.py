@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from pathlib import Path
 
-import yaml
-
+from tvhelpers.files import read_tables
 from tvhelpers.words import with_article
 
 LONGEST = 4  # words of a phrase of the vocabulary
-
-
-def read_tables(name: str) -> dict:
-    """Return the tables of a YAML file beside this module."""
-    text = (Path(__file__).parent / name).read_text(encoding="utf-8")
-    return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def _filled(words: dict[str, str | None]) -> dict[str, str]:
     return {found: said or found for found, said in words.items()}
 
 
-WORDS = read_tables("lexicon.yaml")
+WORDS = read_tables(__file__, "lexicon.yaml")
 SLOTS: dict[str, dict] = WORDS["slots"]
 _SAID = {slot: _filled(row["words"]) for slot, row in SLOTS.items()}
 # {phrase as found: (slot, phrase as said)}

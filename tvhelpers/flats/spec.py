@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import yaml
 
+from tvhelpers.files import read_tables
 from tvhelpers.flats.fabric import PATTERNS as FABRICS
 from tvhelpers.runtime import seed_for
 
-_TABLES = yaml.safe_load((Path(__file__).parent / "garments.yaml").read_text())
+_TABLES = read_tables(__file__, "garments.yaml")
 COLOURS: dict[str, tuple[int, int, int]] = {k: tuple(v) for k, v in _TABLES["colours"].items()}
 CATEGORIES = tuple(_TABLES["categories"])
 PATTERNS = tuple(FABRICS)
