@@ -126,29 +126,21 @@ class TrainConfig:
     def __post_init__(self):
         _check(self, CHOICES, {**RANGES, "steps": (0 if self.epochs else 1, 2**31)})
         if not any(self.region_weights):
-            raise InputError(
-                "out-of-range", f"{', '.join(REGION_WEIGHTS)} are all 0; give one of them more"
-            )
+            names = ", ".join(REGION_WEIGHTS)
+            raise InputError("out-of-range", f"{names} are all 0; give one of them more")
         for key, method in (("classes", "baseline"), ("dora", "lora"), ("text_rank", "lora")):
             if getattr(self, key) and self.method != method:
-                raise InputError(
-                    "not-for-method", f"{key} is for method {method}, not for {self.method}"
-                )
+                seen = f"{key} is for method {method}, not for {self.method}"
+                raise InputError("not-for-method", seen)
         if self.text_learning_rate and not self.text_rank:
-            raise InputError(
-                "not-for-method",
-                "text_learning_rate is for text_rank above 0: give both, or neither",
-            )
+            seen = "text_learning_rate is for text_rank above 0"
+            raise InputError("not-for-method", f"{seen}: give both, or neither")
         if self.start != "base" and self.method == "lora":
-            raise InputError(
-                "not-for-method",
-                f"start {self.start!r} is for baseline and full: LoRA needs a base",
-            )
+            seen = f"start {self.start!r} is for baseline and full"
+            raise InputError("not-for-method", f"{seen}: LoRA needs a base")
         if self.resolution % 8:
-            raise InputError(
-                "out-of-range",
-                f"resolution is {self.resolution}; give a multiple of 8, or 0 for the base's own",
-            )
+            seen = f"resolution is {self.resolution}; give a multiple of 8"
+            raise InputError("out-of-range", f"{seen}, or 0 for the base's own")
 
     @property
     def region_weights(self) -> tuple[float, ...]:
@@ -232,7 +224,7 @@ def preset_row(preset: str, **changes) -> dict:
 
     Raises InputError for an unknown preset.
     """
-    _check_choice("preset", preset, PRESETS)
+    check_choice("preset", preset, PRESETS)
     row = {**PRESETS[preset]}
     own = row.pop("lora", {})
     method = {**row, **changes}.get("method", "lora")
@@ -255,9 +247,8 @@ def typed_settings(kind: type, row: dict) -> dict:
     types = {field.name: field.type for field in dataclasses.fields(kind)}
     unknown = sorted(set(row) - set(types))
     if unknown:
-        raise InputError(
-            "unknown-key", f"unknown key {unknown[0]!r}; the keys are {', '.join(types)}"
-        )
+        keys = ", ".join(types)
+        raise InputError("unknown-key", f"unknown key {unknown[0]!r}; the keys are {keys}")
     return {key: _convert(key, value, types[key]) for key, value in row.items()}
 
 
@@ -299,18 +290,21 @@ def _convert(key: str, value, kind: type):
 def _check(settings, choices: dict[str, tuple], ranges: dict[str, tuple]) -> None:
     """Raise InputError for the first setting that is no choice of its key, or out of its range."""
     for key, words in choices.items():
-        _check_choice(key, getattr(settings, key), words)
+        check_choice(key, getattr(settings, key), words)
     for keys, (low, high) in ranges.items():
         for key in keys.split():
-            value = getattr(settings, key)
-            if not low <= value <= high:  # also for NaN
-                raise InputError(
-                    "out-of-range", f"{key} is {value:g}; give a value from {low:g} to {high:g}"
-                )
+            check_range(key, getattr(settings, key), low, high)
 
 
-def _check_choice(key: str, value: str, choices) -> None:
+def check_range(name: str, value: float, low: float, high: float) -> None:
+    """Raise InputError where a value is not in low..high; NaN is not."""
+    if not low <= value <= high:
+        seen = f"{name} is {value:g}"
+        raise InputError("out-of-range", f"{seen}; give a value from {low:g} to {high:g}")
+
+
+def check_choice(name: str, value: str, choices) -> None:
+    """Raise InputError that lists the choices where a value is none of them."""
     if value not in choices:
-        raise InputError(
-            "unknown-choice", f"unknown {key} {value!r}; choose one of {', '.join(choices)}"
-        )
+        words = ", ".join(choices)
+        raise InputError("unknown-choice", f"unknown {name} {value!r}; choose one of {words}")

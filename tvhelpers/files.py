@@ -55,13 +55,12 @@ def make_dir(path: Path) -> Path:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         file = next(place for place in (path, *path.parents) if place.exists())
-        raise InputError(
-            f"{file} cannot be a folder: a file has that name; give another one"
-        ) from None
+        seen = f"{file} cannot be a folder: a file has that name"
+        raise InputError("not-a-folder", f"{seen}; give another one") from None
     except PermissionError:
-        raise InputError(f"no permission to write to {path}; choose another folder") from None
-    if not os.access(path, os.W_OK):
-        raise InputError(f"no permission to write to {path}; choose another folder")
+        pass
+    if not os.access(path, os.W_OK):  # so too where it could not be made
+        raise InputError("no-permission", f"{path} may not be written to; choose another folder")
     return path
 
 
@@ -78,7 +77,8 @@ def locked(path: Path, wait: bool = False) -> Iterator[None]:
         lock.acquire(timeout=-1 if wait else 0)
     except Timeout:
         raise InputError(
-            f"another process is at work in {path.parent}; wait for it, or choose another folder"
+            "at-work",
+            f"another process is at work in {path.parent}; wait for it, or choose another folder",
         ) from None
     except NotImplementedError:  # some mounted drives have no locks
         yield

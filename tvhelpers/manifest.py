@@ -1,4 +1,4 @@
-"""data_manifest.yaml: every byte from outside, by name."""
+"""What does data_manifest.yaml say of a name: where do its bytes come from, and where are they?"""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-from tvhelpers.config import InputError
+from tvhelpers.config import InputError, one_line
 
 TOP_DIR = Path(__file__).resolve().parent.parent  # rows' `path` is relative to it
 FILE_NAME = "data_manifest.yaml"
@@ -50,7 +50,7 @@ def manifest_path() -> Path:
     for place in (TOP_DIR / FILE_NAME, Path(__file__).parent / FILE_NAME):
         if place.is_file():
             return place
-    raise InputError(f"the package has no {FILE_NAME}; install it anew")
+    raise InputError("no-manifest", f"the package has no {FILE_NAME}; install it anew")
 
 
 def entries() -> dict[str, dict]:
@@ -61,7 +61,7 @@ def entries() -> dict[str, dict]:
     """
     given = os.environ.get("TV_MANIFEST")
     if given and not Path(given).is_file():
-        raise InputError(f"there is no manifest at {given}; set TV_MANIFEST to a {FILE_NAME}")
+        raise InputError("no-manifest", f"{given} is no manifest; set TV_MANIFEST to a {FILE_NAME}")
     paths = [manifest_path(), *([Path(given)] if given else [])]
     rows = [_read(path, path.stat().st_mtime_ns) for path in paths]
     return {name: row for part in rows for name, row in part.items()}
@@ -74,76 +74,78 @@ def _read(path: Path, changed: int) -> dict[str, dict]:
     try:
         rows = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not YAML ({' '.join(str(error).split())}); mend it") from None
+        raise InputError("not-yaml", f"{path} is not YAML ({one_line(error)}); mend it") from None
     if not isinstance(rows, dict):
-        raise InputError(f"{path} holds no rows by name; compare it with the one of the package")
+        raise InputError("wrong-type", f"{path} holds no rows by name; compare the package's own")
     for name, row in rows.items():
         _check_row(path, name, row)
     return rows
 
 
 def _check_row(path: Path, name, row) -> None:
+    """Raise InputError that says what is not right in a row."""
+    where = f"{path}: row {name!r}"
     if not isinstance(name, str):
-        raise InputError(f"{path}: the row name {name!r} is no text; put it in quotes")
+        raise InputError("wrong-type", f"{where}: its name is no text; put it in quotes")
     missing = [key for key in REQUIRED if not isinstance(row, dict) or not row.get(key)]
     if missing:
-        raise InputError(f"{path}: row {name!r} lacks {', '.join(missing)}; add it")
-    where = f"{path}: row {name!r}"
+        raise InputError("missing-key", f"{where} lacks {', '.join(missing)}; add it")
     _check_keys(where, {"kind": row["kind"]}, ANY_KIND)
     _check_keys(where, row, {**ANY_KIND, **KINDS[row["kind"]]})
-    for number, file in enumerate(row.get("files", ())):
+    files = row.get("files", ())
+    for number, file in enumerate(files):
         _check_file(f"{where}: files[{number}]", file)
-    names = [file["url"].rpartition("/")[2] for file in row.get("files", ())]
-    if len(set(names)) < len(names):
-        raise InputError(f"{where}: two files have the same name; name each once")
+    if len({file["url"].rpartition("/")[2] for file in files}) < len(files):
+        raise InputError("given-twice", f"{where}: two files have the same name; name each once")
     for key in ("sha256", "columns"):
         texts = row.get(key) or {}
         if not all(isinstance(text, str) for pair in texts.items() for text in pair):
-            raise InputError(f"{where}: {key} is to hold texts by name; put numbers in quotes")
-    _check_digests(where, (row.get("sha256") or {}).values())
+            raise InputError("wrong-type", f"{where}: {key} holds texts by name; quote its numbers")
+    for digest in (row.get("sha256") or {}).values():
+        _check_digest(where, digest)
 
 
 def _check_keys(where: str, row: dict, allowed: dict) -> None:
     """Raise InputError for a key that is not allowed, of another type, or of no known value."""
     for key, value in row.items():
         if key not in allowed:
-            raise InputError(
-                f"{where} has an unknown key {key!r}; it may have {', '.join(allowed)}"
-            )
+            keys = ", ".join(allowed)
+            seen = f"{where} has an unknown key {key!r}"
+            raise InputError("unknown-key", f"{seen}; it may have {keys}")
         kinds = allowed[key] if isinstance(allowed[key], tuple) else (allowed[key],)
         if type(value) not in kinds:
             names = " or ".join("null" if kind is NOTHING else kind.__name__ for kind in kinds)
-            raise InputError(
-                f"{where}: {key} is of type {type(value).__name__}, but {names} is needed; mend it"
-            )
+            seen = f"{key} is of type {type(value).__name__}, but {names} is needed"
+            raise InputError("wrong-type", f"{where}: {seen}; mend it")
         if key in CHOICES and value not in CHOICES[key]:
-            raise InputError(f"{where} is of {key} {value!r}; choose {', '.join(CHOICES[key])}")
+            choose = f"choose {', '.join(CHOICES[key])}"
+            raise InputError("unknown-choice", f"{where} is of {key} {value!r}; {choose}")
 
 
 def _check_file(where: str, file) -> None:
     if not isinstance(file, dict) or not file.get("url"):
-        raise InputError(f"{where} lacks url; add it")
+        raise InputError("missing-key", f"{where} lacks url; add it")
     _check_keys(where, file, FILE)
     if not re.match(r"https?://[^/]+/.*[^/]$", file["url"]):
-        raise InputError(f"{where}: url is {file['url']!r}; give http:// or https:// and a file")
+        seen = f"{where}: url is {file['url']!r}"
+        raise InputError("not-a-url", f"{seen}; give http:// or https:// and a file")
     if (file.get("size") or 0) < 0 or file.get("strip", 0) < 0:
-        raise InputError(f"{where}: size and strip are numbers from 0 on; mend it")
-    _check_digests(where, [file.get("sha256")])
+        raise InputError("out-of-range", f"{where}: size and strip are numbers from 0 on; mend it")
+    _check_digest(where, file.get("sha256"))
 
 
-def _check_digests(where: str, digests) -> None:
-    for digest in digests:
-        if digest is not None and not re.fullmatch(r"[0-9a-f]{8,64}", digest):
-            raise InputError(
-                f"{where}: sha256 is {digest!r}; give its 64 hex digits, or at least the first 8"
-            )
+def _check_digest(where: str, digest: str | None) -> None:
+    if digest is not None and not re.fullmatch(r"[0-9a-f]{8,64}", digest):
+        seen = f"{where}: sha256 is {digest!r}"
+        raise InputError("not-a-digest", f"{seen}; give its 64 hex digits, or at least the first 8")
 
 
 def entry(name: str) -> dict:
     """Return the row of `name`; raises InputError that lists the names."""
     rows = entries()
     if name not in rows:
-        raise InputError(f"unknown name {name!r}; data_manifest.yaml has {', '.join(rows)}")
+        names = ", ".join(rows)
+        raise InputError("unknown-name", f"unknown name {name!r}; data_manifest.yaml has {names}")
     return rows[name]
 
 
@@ -161,5 +163,7 @@ def local_path(name: str) -> Path:
     place = TOP_DIR / row["path"] if row.get("path") else data_dir() / name
     if not place.exists():
         obtain = " ".join(row["obtain"].split())
-        raise InputError(f"{name} is not at {place} ({row['licence']}); to obtain it: {obtain}")
+        raise InputError(
+            "not-at-hand", f"{name} is not at {place} ({row['licence']}); to obtain it: {obtain}"
+        )
     return place

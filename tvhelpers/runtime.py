@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tvhelpers.config import InputError
+from tvhelpers.config import CHOICES, InputError, check_choice
 
 
 def choose_device(name: str = "auto") -> str:
@@ -23,11 +23,12 @@ def choose_device(name: str = "auto") -> str:
     """
     import torch
 
-    if name not in ("auto", "cpu", "cuda"):
-        raise InputError(f"unknown device {name!r}; choose auto, cpu or cuda")
+    check_choice("device", name, CHOICES["device"])
     has_cuda = torch.cuda.is_available()
     if name == "cuda" and not has_cuda:
-        raise InputError("device cuda was asked for, but torch sees no CUDA GPU; use --device cpu")
+        raise InputError(
+            "no-gpu", "device cuda was asked for, but torch sees no CUDA GPU; use --device cpu"
+        )
     return "cuda" if has_cuda and name != "cpu" else "cpu"
 
 
@@ -50,7 +51,9 @@ def choose_dtype(name: str, device: str):
 
     if name != "auto":
         if device == "cpu" and name == "float16":
-            raise InputError("dtype float16 does not run on a CPU; use float32 or bfloat16")
+            raise InputError(
+                "unfit-dtype", "dtype float16 does not run on a CPU; use float32 or bfloat16"
+            )
         return getattr(torch, name), "asked for"
     if device == "cpu":
         return torch.float32, "on a CPU, results in float32 repeat bit for bit"

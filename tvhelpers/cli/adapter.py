@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tvhelpers.cli.options import BASE, REQUIRED, add_verbs, option
-from tvhelpers.config import InputError
+from tvhelpers.config import InputError, check_choice, check_range
 
 FILE = option("file FILE", Path, text="adapter, its run, or shipped")
 OUT = option("--out OUT", Path, REQUIRED)
@@ -53,8 +53,7 @@ def run_convert(options) -> dict:
     from tvhelpers.lora.formats import NAMES
     from tvhelpers.lora.merge import save_as
 
-    if options.to not in NAMES:
-        raise InputError(f"unknown names {options.to!r}; choose {' or '.join(NAMES)}")
+    check_choice("kind of names", options.to, NAMES)
     save_as(_read(options.file), options.out, options.to, options.half)
     return _written(options.out)
 
@@ -74,9 +73,9 @@ def run_blend(options) -> dict:
     try:
         weights = [_finite(float(text)) for text in options.weights.split(",")]
     except ValueError as error:
-        raise InputError(f"weights are {options.weights!r}; give numbers as in 0.6,0.4") from error
-    if options.rank < 0:
-        raise InputError(f"rank is {options.rank}; give 1 or more, or 0 for the exact sum")
+        seen = f"weights are {options.weights!r}"
+        raise InputError("wrong-type", f"{seen}; give numbers as in 0.6,0.4") from error
+    check_range("rank", options.rank, 0, 2**31)
     adapter, lost = blend([_read(file) for file in options.files], weights, options.rank)
     save_as(adapter, options.out)
     ranks = sorted({layer.rank for layer in adapter.layers.values()})
@@ -113,8 +112,7 @@ def _read(file: Path):
 
 
 def _finite(number: float) -> float:
-    if not abs(number) < 1e6:
-        raise InputError(f"{number:g} is no factor for an adapter; give a number such as 0.8")
+    check_range("the factor of an adapter", number, -1e6, 1e6)
     return number
 
 

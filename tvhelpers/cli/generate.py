@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tvhelpers.cli.options import BASE, DEVICE, REQUIRED, add_options, option
-from tvhelpers.config import InputError
+from tvhelpers.config import InputError, check_range
 
 OPTIONS = (
     option("prompts PROMPT", nargs="*"),
@@ -51,8 +51,7 @@ def run(options) -> list[dict]:
         prompts, suite = tuple(row["prompt"] for row in rows), suites.request_of(rows)
     how = {name: getattr(options, name) for name in ("steps", "guidance", "size", "strength")}
     request = Request(prompts, options.count, options.seed or 0, **how, **suite)
-    if options.batch_size < 1:
-        raise InputError("out-of-range", f"batch-size is {options.batch_size}; give 1 or more")
+    check_range("batch-size", options.batch_size, 1, 2**31)
     from tvhelpers.sample.sampler import Sampler, generate  # loads torch, which takes seconds
 
     sampler = Sampler(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tvhelpers.cli.options import REQUIRED, add_verbs, option
-from tvhelpers.config import InputError
+from tvhelpers.config import InputError, check_choice, check_range
 
 STUDY = option("study STUDY", Path)
 OUT = option("--out DIR", Path, REQUIRED)
@@ -50,11 +50,11 @@ def run_make(options) -> dict:
     for text in options.systems:
         name, sign, folder = text.partition("=")
         if not (name and sign and folder) or name in systems:
-            raise InputError(f"{text!r} is no NAME=DIR with a name of its own")
+            raise InputError("usage", f"{text!r} is no NAME=DIR with a name of its own")
         systems[name] = Path(folder)
     tasks = options.tasks.split(",")
-    if unknown := set(tasks) - set(KINDS):
-        raise InputError(f"unknown task {min(unknown)!r}; choose of {', '.join(KINDS)}")
+    for task in tasks:
+        check_choice("task", task, KINDS)
     study = make_study(
         systems,
         options.out,
@@ -114,11 +114,9 @@ def run_power(options) -> dict:
     """Simulate studies, and say how often the effect is found."""
     from tvhelpers.study.simulation import simulated_studies
 
-    for name in ("raters", "prompts"):
-        if not 1 <= getattr(options, name) <= 2000:
-            raise InputError(f"{name} is {getattr(options, name)}; give a number from 1 to 2000")
-    if not 0.5 <= options.effect < 1 or not 0 <= options.ties < 1:
-        raise InputError("effect is a share from 0.5 to 1, ties one from 0 to 1")
+    limits = {"raters": (1, 2000), "prompts": (1, 2000), "effect": (0.5, 0.999), "ties": (0, 0.999)}
+    for name, (low, high) in limits.items():
+        check_range(name, getattr(options, name), low, high)
     size = options.raters, options.prompts
     row = simulated_studies(*size, options.effect, 300, ties=options.ties)
     print(

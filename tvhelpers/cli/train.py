@@ -7,14 +7,7 @@ from pathlib import Path
 
 from tvhelpers.cli.options import REQUIRED, SET, add_options, one_of, option
 from tvhelpers.cli.settings import settings_help
-from tvhelpers.config import (
-    CHOICES,
-    PRESETS,
-    InputError,
-    TrainConfig,
-    parse_settings,
-)
-from tvhelpers.train.resume import run_config
+from tvhelpers.config import CHOICES, PRESETS, InputError, TrainConfig, parse_settings
 
 OPTIONS = (
     option("method METHOD", text=one_of(CHOICES["method"])),
@@ -33,15 +26,15 @@ def declare(parser) -> None:
 
 def run(options) -> dict:
     """Train, and return the result."""
+    from tvhelpers.train.resume import run_config
+
     settings = parse_settings(options.set)
-    clash = {"method", "data", "preset"} & set(settings)
-    if clash:
-        raise InputError(
-            "given-twice", f"{min(clash)} has an argument of its own; do not give it with --set"
-        )
+    for key in ("data", "method", "preset"):
+        if key in settings:
+            raise InputError("given-twice", f"{key} has an argument of its own, apart from --set")
     given = {"method": options.method, "data": options.data, **settings}
     config = run_config(options.out, options.preset, **given)
-    from tvhelpers.train.trainer import train
+    from tvhelpers.train.trainer import train  # loads torch, which takes seconds
 
     result = train(config, options.out)
     if int(os.environ.get("RANK", 0)) == 0:  # of the processes of `accelerate launch`, the first
