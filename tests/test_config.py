@@ -1,13 +1,22 @@
+import dataclasses
+
 import pytest
 
+from tests.helpers import refused
 from tvhelpers.config import (
+    CHOICES,
+    CLIP_CHOICES,
+    CLIP_RANGES,
     PRESETS,
+    RANGES,
     REGION_WEIGHTS,
-    InputError,
+    ClipTuning,
     TrainConfig,
     build_config,
     parse_settings,
 )
+
+CLIP = CLIP_CHOICES, CLIP_RANGES
 
 
 def test_presets_are_rows_of_differences():
@@ -36,32 +45,62 @@ def test_text_becomes_the_fields_type():
 
 
 @pytest.mark.parametrize(
-    ("settings", "sentence"),
+    ("code", "settings"),
     [
-        ({"step": "7"}, "unknown key 'step'"),
-        ({"steps": "many"}, "steps takes int, not 'many'"),
-        ({"steps": "-5"}, "steps is -5"),
-        ({"steps": 1.5}, "steps takes int"),
-        ({"flip": "maybe"}, "true or false"),
-        ({"learning_rate": "nan"}, "learning_rate is nan"),
-        ({"method": "lara"}, "unknown method 'lara'; choose one of lora"),
-        ({"device": "gpu"}, "unknown device 'gpu'"),
-        ({"resolution": "100"}, "multiple of 8"),
-        ({"prediction": "sample"}, "unknown prediction 'sample'"),
-        ({"optimizer": "sgd"}, "unknown optimizer 'sgd'; choose one of adamw, adam, adamw8bit"),
-        ({"method": "full", "dora": "true"}, "dora is for method lora, not for full"),
-        ({"text_learning_rate": "5e-5"}, "text_learning_rate is for text_rank above 0"),
-        (dict.fromkeys(REGION_WEIGHTS, 0), "are all 0"),
+        ("unknown-key", {"step": "7"}),
+        ("wrong-type", {"steps": "many"}),
+        ("wrong-type", {"steps": 1.5}),
+        ("wrong-type", {"flip": "maybe"}),
+        ("wrong-type", {"flip": 1}),
+        ("out-of-range", {"steps": "-5"}),
+        ("out-of-range", {"steps": 0}),
+        ("out-of-range", {"learning_rate": "nan"}),
+        ("out-of-range", {"resolution": "100"}),
+        ("out-of-range", {"ema_decay": 1.0}),
+        ("out-of-range", dict.fromkeys(REGION_WEIGHTS, 0)),
+        ("unknown-choice", {"method": "lara"}),
+        ("unknown-choice", {"device": "gpu"}),
+        ("unknown-choice", {"prediction": "sample"}),
+        ("unknown-choice", {"optimizer": "sgd"}),
+        ("not-for-method", {"method": "full", "dora": "true"}),
+        ("not-for-method", {"text_learning_rate": "5e-5"}),
+        ("not-for-method", {"classes": "category"}),
+        ("not-for-method", {"start": "deaf"}),
     ],
+    ids=str,
 )
-def test_what_cannot_be_used_is_said_in_one_sentence(settings, sentence):
-    with pytest.raises(InputError, match=sentence):
+def test_what_cannot_be_used_is_said_in_one_sentence(code, settings):
+    with refused(code) as caught:
         build_config(**settings)
+    said = str(caught.value)
+    assert any(key in said for key in settings) and "\n" not in said
+
+
+def test_choices_and_ranges_are_of_settings():
+    for kind, choices, ranges in ((TrainConfig, CHOICES, RANGES), (ClipTuning, *CLIP)):
+        fields = {field.name: field for field in dataclasses.fields(kind)}
+        numbers = {key for keys in ranges for key in keys.split()}
+        assert {*choices} <= {name for name, field in fields.items() if field.type is str}
+        assert numbers <= {name for name, field in fields.items() if field.type in (int, float)}
+        for key, words in choices.items():
+            for word in words:
+                kind(**{key: word}, **({"method": "full"} if key == "start" else {}))
+
+
+def test_no_steps_are_needed_where_epochs_are_given():
+    assert build_config(steps=0, epochs=1).steps == 0
 
 
 def test_unknown_preset_and_malformed_settings():
-    with pytest.raises(InputError, match="unknown preset 'h200'"):
+    with refused("unknown-choice"):
         build_config("h200")
-    for pairs in (["steps"], ["=3"], ["steps=1", "steps=2"]):
-        with pytest.raises(InputError):
+    for code, pairs in (("usage", ["steps"]), ("usage", ["=3"]), ("given-twice", ["a=1", "a=2"])):
+        with refused(code):
             parse_settings(pairs)
+
+
+def test_a_tuning_s_share_is_one_or_what_does_best():
+    assert (ClipTuning().share, ClipTuning(share=0.5).share) == (-1, 0.5)
+    for settings in ({"share": 1.5}, {"share": -0.5}, {"rank": 0}, {"forgotten": 2}):
+        with refused("out-of-range"):
+            ClipTuning(**settings)

@@ -130,8 +130,8 @@ class TrainConfig:
             raise InputError("out-of-range", f"{names} are all 0; give one of them more")
         for key, method in (("classes", "baseline"), ("dora", "lora"), ("text_rank", "lora")):
             if getattr(self, key) and self.method != method:
-                seen = f"{key} is for method {method}, not for {self.method}"
-                raise InputError("not-for-method", seen)
+                seen = f"{key} can be given for method {method}"
+                raise InputError("not-for-method", f"{seen}, not for {self.method}")
         if self.text_learning_rate and not self.text_rank:
             seen = "text_learning_rate is for text_rank above 0"
             raise InputError("not-for-method", f"{seen}: give both, or neither")

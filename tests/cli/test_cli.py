@@ -1,0 +1,163 @@
+"""The command line as a whole: exit status, one sentence for an error, clean JSON, quick help."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tvhelpers
+from tvhelpers import cli
+from tvhelpers.config import InputError
+
+
+def test_from_the_benchmarks_files_to_pictures_and_a_score(run, g2, tiny_base, tmp_path):
+    code, out, _ = run("data", "inspect", g2 / "Img" / "G2.h5", "--json")
+    assert code == 0 and json.loads(out)["images"]["encoding"] == "mean_subtracted"
+    assert run("data", "convert", g2, "--out", tmp_path / "data", "--size", "64")[0] == 0
+    train = ["train", "lora", "--data", tmp_path / "data", "--out", tmp_path / "run", "--preset"]
+    train += ["smoke", "--set", f"base={tiny_base}", "--set", "steps=2", "--json"]
+    code, out, _ = run(*train)
+    assert code == 0 and json.loads(out)["steps"] == 2
+    adapter = tmp_path / "run" / "adapter.safetensors"
+    generate = ["generate", "a blue tee", "--base", tiny_base, "--adapter", adapter, "--count", 3]
+    code, out, _ = run(*generate, "--steps", 2, "--out", tmp_path / "pictures", "--json")
+    assert code == 0 and len(json.loads(out)) == 3
+    code, _, _ = run("score", tmp_path / "pictures", "--out", tmp_path / "metrics.json")
+    assert code == 0
+    assert json.loads((tmp_path / "metrics.json").read_text())
+
+
+def test_help_names_every_verb(capsys):
+    for verb, text in cli.VERBS.items():
+        assert f"\n    {verb}" in cli.build_parser().format_help() and text
+        with pytest.raises(SystemExit) as ended:
+            cli.main([verb, "--help"])
+        assert ended.value.code == 0
+        assert f"usage: python -m tvhelpers {verb} " in capsys.readouterr().out
+
+
+def test_flags_stay_as_they_were_at_first():
+    """Each verb's options and arguments, as commit 4881c0d had them: more may come, none may go."""
+    first = json.loads((Path(__file__).parent / "flags.json").read_text())
+    for verb, options in first.items():
+        parser = cli.build_parser()
+        for word in verb.split():
+            parser = next(a for a in parser._actions if a.choices).choices[word]
+            if parser.declare:
+                parser.declare(parser)
+        flags = {flag: action for action in parser._actions for flag in action.option_strings}
+        flags |= {action.dest: action for action in parser._actions if not action.option_strings}
+        for flag, (metavar, nargs, kind, required, default) in options.items():
+            now = flags[flag]
+            seen = [now.metavar, now.nargs, now.type and now.type.__name__, now.required]
+            assert seen == [metavar, nargs, kind, required], f"{verb} {flag}"
+            assert now.default == default, f"{verb} {flag}"
+
+
+def test_the_version_is_the_package_s(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"tvhelpers {tvhelpers.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--help",
+        "--version",
+        "train --help",
+        "data --help",
+        "generates",
+        "generate a --steps ten --out o",
+        "generate a --steps -5 --out o",
+        "train lara --data d --out o",
+    ],
+)
+def test_help_and_a_refused_argument_load_no_library(words):
+    code = (
+        "import sys\nfrom tvhelpers.cli import main\n"
+        "try:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'numpy', 'pandas', 'yaml', 'PIL', 'h5py'}\n"
+        "print(sorted(heavy & {*sys.modules}), file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", code, *words.split()]
+    said = subprocess.run(command, capture_output=True, text=True)
+    assert said.stderr.splitlines()[-1] == "[]", said.stderr
+
+
+def test_words_that_are_no_command_are_refused(refuse):
+    refuse("usage", "generates")
+    refuse("usage")
+    refuse("usage", "data")
+    refuse("usage", "generate", "a", "--out", "o", "--colour", "red")
+
+
+def test_what_is_stopped_says_how_to_go_on(run, monkeypatch):
+    def stop(words):
+        raise KeyboardInterrupt("3 images are drawn")
+
+    monkeypatch.setattr(cli, "run_command", stop)
+    code, out, err = run("generate", "a red dress", "--out", "out")
+    assert (code, out) == (130, "")
+    assert err.splitlines() == [
+        "3 images are drawn",
+        "to go on: python -m tvhelpers generate 'a red dress' --out out",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (InputError("out-of-range", "steps is -5"), 2, "error: steps is -5\n"),
+        (BrokenPipeError(), 0, ""),
+        (OSError(28, "No space", "a.png"), 2, "error: No space (a.png)"),
+        (type("OutOfMemoryError", (RuntimeError,), {})("CUDA"), 2, "error: the GPU has not enough"),
+    ],
+    ids=lambda value: type(value).__name__,
+)  # fmt: skip
+def test_an_error_of_the_user_s_machine_is_one_sentence(run, monkeypatch, error, code, said):
+    def fail(words):
+        raise error
+
+    monkeypatch.setattr(cli, "run_command", fail)
+    monkeypatch.setattr(sys, "stdout", sys.stdout)  # a broken pipe takes it away
+    status, _, err = run("generate")
+    assert status == code and err.startswith(said) and err.count("\n") == bool(said)
+
+
+def test_a_fault_of_the_program_is_not_hidden(monkeypatch):
+    def fail(words):
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(cli, "run_command", fail)
+    with pytest.raises(RuntimeError, match="shapes"):
+        cli.main([])
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_no_permission_is_said(refuse, tiny_base, tmp_path):
+    (tmp_path / "locked").mkdir(mode=0o500)
+    out = tmp_path / "locked" / "out"
+    refuse("no-permission", "generate", "a", "--base", tiny_base, "--out", out)
+
+
+def test_a_file_in_the_place_of_the_folder_is_said(refuse, tiny_base, tmp_path):
+    (tmp_path / "out").write_text("mine")
+    refuse("not-a-folder", "generate", "a", "--base", tiny_base, "--out", tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_a_full_disk_is_one_sentence(run, tiny_base, tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device", "picture.png")
+
+    monkeypatch.setattr("PIL.Image.Image.save", full)
+    words = ["generate", "a", "--base", tiny_base, "--steps", 1, "--out", tmp_path / "out"]
+    code, _, err = run(*words)
+    assert code == 2 and "No space left on device (picture.png)" in err and "Traceback" not in err
+    monkeypatch.undo()
+    assert run(*words)[0] == 0

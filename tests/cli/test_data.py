@@ -1,0 +1,74 @@
+"""The verbs of `data`: files that are no images are refused, latents are what a training opens."""
+
+import json
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+
+@pytest.mark.parametrize("verb", ["inspect", "convert"])
+def test_data_refuses_files_that_are_no_images(refuse, g2, tmp_path, verb):
+    end = ["--out", tmp_path / "out"] if verb == "convert" else []
+    (tmp_path / "empty.h5").touch()
+    (tmp_path / "text.h5").write_text("hello " * 1000)
+    data = (g2 / "Img" / "G2.h5").read_bytes()
+    (tmp_path / "cut.h5").write_bytes(data[: len(data) // 2])
+    with h5py.File(tmp_path / "tables.h5", "w") as file:
+        file["prices"] = np.arange(10)
+    for name in ("none", "empty", "text", "cut"):
+        assert f"{name}.h5" in refuse(
+            "file-missing not-hdf5 cut-off", "data", verb, tmp_path / f"{name}.h5", *end
+        )
+    assert "prices" in refuse("no-images", "data", verb, tmp_path / "tables.h5", *end)
+
+
+def test_latents_are_what_a_training_opens(run, refuse, tiny_base, photo_folder, tmp_path):
+    refuse("usage", "data", "convert", photo_folder)
+    code, out, _ = run(
+        "data", "convert", photo_folder, "--to", "latents", "--base", tiny_base, "--json"
+    )
+    assert code == 0
+    made = Path(json.loads(out)["out"])
+    before = (made / "moments.npy").stat().st_mtime_ns
+    settings = ["--set", f"base={tiny_base}", "--set", "steps=1", "--set", "eval_steps=0"]
+    code, *_ = run("train", "lora", "--data", photo_folder, "--out", tmp_path / "run", *settings)
+    assert code == 0 and list(made.parent.glob("cache-*")) == [made]
+    assert (made / "moments.npy").stat().st_mtime_ns == before
+
+
+def test_a_missing_mean_image_is_reported_and_refused(run, refuse, g2, tmp_path):
+    with h5py.File(g2 / "Img" / "G2.h5") as old, h5py.File(tmp_path / "bare.h5", "w") as new:
+        new["ih"] = old["ih"][:]
+    code, out, _ = run("data", "inspect", tmp_path / "bare.h5", "--json")
+    report = json.loads(out)
+    assert code == 0 and report["images"]["encoding"] == "mean_subtracted"
+    assert any("ih_mean" in fault for fault in report["faults"])
+    assert "ih_mean" in refuse(
+        "no-mean", "data", "convert", tmp_path / "bare.h5", "--out", tmp_path / "out"
+    )
+
+
+def test_annotations_of_another_length_are_refused(run, refuse, g2, tmp_path):
+    shutil.copytree(g2, tmp_path / "g2")
+    with h5py.File(tmp_path / "g2" / "Img" / "G2.h5", "r+") as file:
+        rows = file["ih"][:20]
+        del file["ih"], file["b_"]
+        file["ih"] = rows
+    said = refuse("count-differs", "data", "convert", tmp_path / "g2", "--out", tmp_path / "out")
+    assert "24" in said and "20" in said
+
+
+def test_data_refuses_options_that_cannot_be_used(refuse, g2, photo_folder, tmp_path):
+    refuse("unknown-choice", "data", "inspect", g2 / "Img" / "G2.h5", "--axes", "sideways")
+    table = tmp_path / "stock.csv"
+    table.write_text("file,title\na.png,a red dress\n")
+    out = ["--out", tmp_path / "out"]
+    refuse("usage", "data", "convert", table, "--columns", "caption", *out)
+    refuse("unknown-choice", "data", "convert", photo_folder, "--to", "gif", *out)
+    refuse("unknown-name", "data", "get", "no-such-set")
+    refuse("unknown-name", "data", "split", "no-such-set")
+    refuse("unknown-name", "data", "captions", "no-such-set", "--out", tmp_path / "new.jsonl")
+    refuse("not-stated", "data", "coverage", "flats-new-season", "--by", "fabric")

@@ -1,0 +1,39 @@
+"""The verbs `prompts` and `score`: a suite is written, drawn and scored."""
+
+import json
+
+from tvhelpers.data.sources import FlatsSource
+
+
+def test_a_suite_is_written_drawn_and_scored(run, refuse, tiny_base, tmp_path, monkeypatch):
+    few = FlatsSource(204, 60)
+    monkeypatch.setattr("tvhelpers.score.attributes.AttributeJudge.known", lambda judge: few)
+    suite = tmp_path / "suite.jsonl"
+    code, out, _ = run("prompts", "paper-8", "--out", suite, "--json")
+    assert code == 0 and json.loads(out)["rows"] == 8 == len(suite.read_text().splitlines())
+    suite.write_text("".join(suite.read_text().splitlines(True)[:3]))
+    rows = [json.loads(line) for line in suite.read_text().splitlines()]
+    draw = ["generate", "--base", tiny_base, "--prompts", suite, "--steps", 1, "--out"]
+    out = tmp_path / "pictures"
+    for _ in range(2):  # the second time nothing is left to do
+        code, said, _ = run(*draw, out, "--count", 2, "--json")
+        assert code == 0
+    records = json.loads(said)
+    assert [record["prompt_id"] for record in records] == [r["id"] for r in rows for _ in "ab"]
+    assert [record["seed"] for record in records] == [s for r in rows for s in r["seeds"][:2]]
+    metrics = tmp_path / "metrics.json"
+    code, said, _ = run(
+        "score", out, "--out", metrics, "--classifier", "judge", "--reader", "judge"
+    )
+    assert code == 0 and "atom:category" in said
+    figures = {path.stem for path in (tmp_path / "metrics-figures").iterdir()}
+    assert {"atom", "inception_score", "stratum"} <= figures
+    refuse("folder-taken", "prompts", "paper-8", "--base", "mini", "--out", suite)
+
+
+def test_prompts_and_score_refuse_what_is_not_there(refuse, tmp_path):
+    refuse("unknown-suite", "prompts", "fb99")
+    out = ["--out", tmp_path / "metrics.json"]
+    refuse("usage", "score", *out)
+    refuse("folder-missing", "score", tmp_path / "none", *out)
+    refuse("unknown-choice", "score", tmp_path, "--classifier", "mine", *out)

@@ -1,0 +1,50 @@
+"""The verb `train`: which settings it takes, and what its help says of them."""
+
+import dataclasses
+
+import pytest
+
+from tvhelpers import cli
+from tvhelpers.config import CHOICES, CLIP_CHOICES, PRESETS, ClipTuning, TrainConfig
+
+
+def test_train_refuses_what_cannot_be_trained(refuse, photo_folder, tmp_path):
+    start = ["train", "lora", "--data", photo_folder, "--out", tmp_path / "run"]
+    said = refuse("unknown-choice", "train", "lara", *start[2:])
+    assert "'lara'" in said and "lora, baseline, full" in said
+    refuse("unknown-choice", *start, "--preset", "h200")
+    refuse("unknown-key", *start, "--set", "step=5")
+    refuse("usage", *start, "--set", "step")
+    refuse("out-of-range", *start, "--set", "steps=-5")
+    refuse("unknown-base", *start, "--set", "base=sd99")
+    for key in ("data=flats", "method=full", "preset=cpu"):
+        refuse("given-twice", *start, "--set", key)
+    assert "no-such" in refuse("unknown-name", "train", "lora", "--data", "no-such", *start[4:])
+    refuse("not-at-hand", "train", "lora", "--data", "fashion-synthesis", *start[4:])
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "choices"),
+    [(["train"], TrainConfig, CHOICES), (["clip", "tune"], ClipTuning, CLIP_CHOICES)],
+    ids=["train", "clip tune"],
+)
+def test_help_says_default_choices_and_meaning_of_every_setting(
+    words, kind, choices, capsys, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit):
+        cli.main([*words, "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    for field in dataclasses.fields(kind):
+        at = next(i for i, line in enumerate(lines) if line.startswith(f"    {field.name}="))
+        row = lines[at] + lines[at + 1]
+        default = str(field.default).lower() if field.type is bool else field.default
+        assert row.split()[0].startswith(f"{field.name}={str(default).removesuffix('.0')}")
+        assert len(row.split()) > 2, f"{field.name} has no comment"
+        assert all(word in row for word in choices.get(field.name, ()))
+    if kind is TrainConfig:
+        assert {"  What is trained", "  The optimizer"} <= set(lines)
+        for name, changes in PRESETS.items():
+            row = next(line for line in reversed(lines) if line.startswith(f"    {name} "))
+            assert all(f"{key}=" in row for key in changes if key != "lora")
