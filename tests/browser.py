@@ -1,6 +1,6 @@
-"""The prompt studio in a real browser: JupyterLab and Debian's Chromium, no network.
+"""A Jupyter server and a browser that tests drive: Debian's Chromium, no network.
 
-With TV_FRONT_END=notebook the same in the classic notebook, for ipywidgets 7 (make test-widgets7).
+With TV_FRONT_END=notebook the classic notebook, for ipywidgets 7 (make test-widgets7).
 """
 
 import contextlib
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+playwright = pytest.importorskip("playwright.sync_api")
 REPO = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium")
 CLASSIC = os.environ.get("TV_FRONT_END") == "notebook"
@@ -33,45 +34,10 @@ RUN_LAB = """async () => {
   await app.commands.execute('notebook:run-all-cells'); return null; }"""
 READY_CLASSIC = """() => window.Jupyter && Jupyter.notebook && Jupyter.notebook.kernel
   && Jupyter.notebook.kernel.is_connected() && Jupyter.notebook.kernel.widget_manager"""
-CELL = """
-import sys, time; sys.path.insert(0, {repo!r})
-from tvhelpers.sample.sampler import Sampler
-from tvhelpers.show.prompt_studio import PromptStudio
-studio = PromptStudio(Sampler({base!r}, "none", device="cpu"), {folder!r},
-                      categories=("dress", "coat"), colours=("red", "blue"))
-after_step = studio._after_step
-studio._after_step = lambda step: (time.sleep(0.05), after_step(step))  # time to press Cancel
-studio.controls["steps"].value = 4
-studio.box
-"""
-
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium (Debian: apt-get install chromium)"),
-]
-playwright = pytest.importorskip("playwright.sync_api")
-pytest.importorskip(SERVER)
-
-
-@pytest.fixture(scope="module")
-def page(tiny_base, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("browser")
-    cell = CELL.format(repo=str(REPO), base=str(tiny_base), folder=str(folder / "saved"))
-    write_notebook(folder / "studio.ipynb", cell)
-    with server(folder) as address, playwright.sync_playwright() as driver:
-        context = driver.chromium.launch_persistent_context(
-            str(folder / "profile"),
-            executable_path=CHROMIUM,
-            headless=True,
-            args=FLAGS,
-            viewport={"width": 1280, "height": 1000},
-        )
-        page = context.pages[0]
-        open_and_run(page, address)
-        yield page
-        context.close()
 
 
 def write_notebook(path, source):
+    """Write a notebook of one cell."""
     cell = {"cell_type": "code", "id": "a", "metadata": {}, "execution_count": None, "outputs": []}
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     notebook = {"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": kernel}}
@@ -80,7 +46,7 @@ def write_notebook(path, source):
 
 @contextlib.contextmanager
 def server(folder):
-    """Start a Jupyter server of its own in `folder`; yield its address."""
+    """Start a Jupyter server in `folder`; yield its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -122,7 +88,8 @@ def wait_for(address, log):
     raise AssertionError(log.read_text()[-2000:])
 
 
-def open_and_run(page, address, name="studio.ipynb", button="Generate"):
+def open_and_run(page, address, name, button):
+    """Open a notebook, run its cells, and wait for a button of its widget."""
     place = "notebooks" if CLASSIC else "lab/tree"
     page.goto(f"{address}/{place}/{name}{'' if CLASSIC else '?reset'}")
     if CLASSIC:
@@ -139,64 +106,16 @@ def open_and_run(page, address, name="studio.ipynb", button="Generate"):
 
 
 def say(page, text, timeout=60_000):
+    """Wait until the page shows a text."""
     playwright.expect(page.get_by_text(text).last).to_be_visible(timeout=timeout)
 
 
-def prompt(page):
-    return page.locator(".widget-text input[type=text]").first
-
-
-def generate(page):
-    page.get_by_role("button", name="Generate", exact=True).click()
-
-
-def picture(page):
-    """The large picture as the browser shows it."""
-    image = page.locator("img.widget-image, .widget-image img, .jupyter-widgets img").first
-    playwright.expect(image).to_be_visible(timeout=60_000)
-    page.wait_for_function("() => [...document.images].every((image) => image.naturalWidth)")
-    return image.screenshot()
-
-
-def test_a_prompt_and_a_menu_become_new_pixels(page):
-    prompt(page).fill("a long dress")
-    prompt(page).press("Tab")
-    page.locator(".widget-dropdown select").nth(1).select_option("blue")
-    playwright.expect(prompt(page)).to_have_value("a blue long dress")
-    generate(page)
-    say(page, "Done.")
-    first = picture(page)
-    generate(page)
-    say(page, "Drawing")
-    say(page, "Done.")
-    assert picture(page) != first
-    assert page.get_by_text("a blue long dress").count() >= 2  # under the picture, in the gallery
-
-
-def test_cancel_stops_and_an_error_is_shown(page):
-    steps = page.locator(".widget-readout").first
-    steps.click()
-    steps.fill("50")
-    steps.press("Enter")
-    generate(page)
-    say(page, "Drawing")
-    page.get_by_role("button", name="Cancel", exact=True).click()
-    say(page, "Cancelled.")
-    steps.click()
-    steps.fill("3")
-    steps.press("Enter")
-    prompt(page).fill("   ")
-    prompt(page).press("Tab")
-    generate(page)
-    say(page, "a prompt is empty")
-
-
-def test_what_is_typed_is_inert(page):
-    alerts = []
-    page.on("dialog", lambda dialog: (alerts.append(dialog.message), dialog.dismiss()))
-    prompt(page).fill("<img src=x onerror=alert(1)>")
-    prompt(page).press("Tab")
-    generate(page)
-    say(page, "<img src=x onerror=alert(1)>")
-    say(page, "Done.")
-    assert not alerts and page.locator("img[src=x]").count() == 0
+def launch(driver, profile):
+    """Open the browser with what it kept when it was closed."""
+    return driver.chromium.launch_persistent_context(
+        str(profile),
+        executable_path=CHROMIUM,
+        headless=True,
+        args=FLAGS,
+        viewport={"width": 1280, "height": 1000},
+    )

@@ -1,4 +1,4 @@
-"""The study in a real browser: the page for raters from the disk, the widget in JupyterLab."""
+"""The prompt studio and a study in a real browser, in one Jupyter server."""
 
 import json
 
@@ -7,11 +7,11 @@ from PIL import Image
 
 pytest.importorskip("playwright.sync_api")
 
-from tests.show.test_browser import (
+from tests.browser import (
     CHROMIUM,
-    FLAGS,
     REPO,
     SERVER,
+    launch,
     open_and_run,
     playwright,
     say,
@@ -24,8 +24,21 @@ from tvhelpers.study.make import make_study
 from tvhelpers.study.model import KINDS, Study
 from tvhelpers.study.votes import VoteBox
 
+STUDIO = """
+import sys, time; sys.path.insert(0, {repo!r})
+from tvhelpers.sample.sampler import Sampler
+from tvhelpers.show.prompt_studio import PromptStudio
+studio = PromptStudio(Sampler({base!r}, "none", device="cpu"), {folder!r},
+                      categories=("dress", "coat"), colours=("red", "blue"))
+after_step = studio._after_step
+studio._after_step = lambda step: (time.sleep(0.05), after_step(step))  # time to press Cancel
+studio.controls["steps"].value = 4
+studio.box
+"""
+
+
 NAMES = ("secret-base", "secret-tuned")
-CELL = """
+STUDY = """
 import sys; sys.path.insert(0, {repo!r})
 from tvhelpers.study.model import Study
 from tvhelpers.study.widget import StudyApp
@@ -34,6 +47,7 @@ app.box
 """
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium (Debian: apt-get install chromium)"),
 ]
 pytest.importorskip(SERVER)
@@ -57,18 +71,36 @@ def study(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    """Return a function that opens the browser, with what it kept when it was closed."""
-    profile = tmp_path_factory.mktemp("profile")
+def driver():
     with playwright.sync_playwright() as driver:
+        yield driver
 
-        def launch():
-            return driver.chromium.launch_persistent_context(
-                str(profile), executable_path=CHROMIUM, headless=True, args=FLAGS,
-                viewport={"width": 1280, "height": 860},
-            )  # fmt: skip
 
-        yield launch
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """The folder and the address of the server."""
+    folder = tmp_path_factory.mktemp("lab")
+    with server(folder) as address:
+        yield folder, address
+
+
+@pytest.fixture(scope="module")
+def page(lab, driver, tiny_base):
+    folder, address = lab
+    cell = STUDIO.format(repo=str(REPO), base=str(tiny_base), folder=str(folder / "saved"))
+    write_notebook(folder / "studio.ipynb", cell)
+    context = launch(driver, folder / "profile")
+    page = context.pages[0]
+    open_and_run(page, address, "studio.ipynb", "Generate")
+    yield page
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def browser(driver, tmp_path_factory):
+    """A function that opens the browser, with what it kept when it was closed."""
+    profile = tmp_path_factory.mktemp("profile")
+    return lambda: launch(driver, profile)
 
 
 def hold_blind(page):
@@ -143,28 +175,87 @@ def begin(page, code):
     page.get_by_role("button", name="I agree, begin", exact=True).click()
 
 
-def test_the_widget_keeps_answers_is_blind_and_resumes(study, browser, tmp_path):
-    cell = CELL.format(repo=str(REPO), folder=str(study.folder))
-    write_notebook(tmp_path / "study.ipynb", cell)
+def test_the_widget_keeps_answers_is_blind_and_resumes(study, browser, lab):
+    folder, address = lab
+    write_notebook(folder / "study.ipynb", STUDY.format(repo=str(REPO), folder=str(study.folder)))
     total = len(study.trials("r8"))
-    with server(tmp_path) as address:
-        context = browser()
-        page = context.pages[0]
-        open_and_run(page, address, "study.ipynb", "I agree, begin")
-        begin(page, "my name")
-        say(page, "is no code for a rater")
-        begin(page, "r8")
-        for number in range(1, 4):
-            say(page, f"{number} of {total}")
-            shown = page.locator("img.widget-image, .widget-image img, .jupyter-widgets img")
-            playwright.expect(shown.first).to_be_visible()
-            hold_blind(page)
-            grade_or_choose(page)
-        say(page, f"4 of {total}")
-        page.reload()  # the page is lost; a new run of the cell resumes by the code
-        open_and_run(page, address, "study.ipynb", "I agree, begin")
-        begin(page, "r8")
-        say(page, f"4 of {total}")
-        say(page, "3 answers are kept")
-        context.close()
+    context = browser()
+    page = context.pages[0]
+    open_and_run(page, address, "study.ipynb", "I agree, begin")
+    begin(page, "my name")
+    say(page, "is no code for a rater")
+    begin(page, "r8")
+    for number in range(1, 4):
+        say(page, f"{number} of {total}")
+        shown = page.locator("img.widget-image, .widget-image img, .jupyter-widgets img")
+        playwright.expect(shown.first).to_be_visible()
+        hold_blind(page)
+        grade_or_choose(page)
+    say(page, f"4 of {total}")
+    page.reload()  # the page is lost; a new run of the cell resumes by the code
+    open_and_run(page, address, "study.ipynb", "I agree, begin")
+    begin(page, "r8")
+    say(page, f"4 of {total}")
+    say(page, "3 answers are kept")
+    context.close()
     assert VoteBox(Study(study.folder)).done("r8") == set(range(3))
+
+
+def prompt(page):
+    return page.locator(".widget-text input[type=text]").first
+
+
+def generate(page):
+    page.get_by_role("button", name="Generate", exact=True).click()
+
+
+def picture(page):
+    """The large picture as the browser shows it."""
+    image = page.locator("img.widget-image, .widget-image img, .jupyter-widgets img").first
+    playwright.expect(image).to_be_visible(timeout=60_000)
+    page.wait_for_function("() => [...document.images].every((image) => image.naturalWidth)")
+    return image.screenshot()
+
+
+def test_a_prompt_and_a_menu_become_new_pixels(page):
+    prompt(page).fill("a long dress")
+    prompt(page).press("Tab")
+    page.locator(".widget-dropdown select").nth(1).select_option("blue")
+    playwright.expect(prompt(page)).to_have_value("a blue long dress")
+    generate(page)
+    say(page, "Done.")
+    first = picture(page)
+    generate(page)
+    say(page, "Drawing")
+    say(page, "Done.")
+    assert picture(page) != first
+    assert page.get_by_text("a blue long dress").count() >= 2  # under the picture, in the gallery
+
+
+def test_cancel_stops_and_an_error_is_shown(page):
+    steps = page.locator(".widget-readout").first
+    steps.click()
+    steps.fill("50")
+    steps.press("Enter")
+    generate(page)
+    say(page, "Drawing")
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    say(page, "Cancelled.")
+    steps.click()
+    steps.fill("3")
+    steps.press("Enter")
+    prompt(page).fill("   ")
+    prompt(page).press("Tab")
+    generate(page)
+    say(page, "a prompt is empty")
+
+
+def test_what_is_typed_is_inert(page):
+    alerts = []
+    page.on("dialog", lambda dialog: (alerts.append(dialog.message), dialog.dismiss()))
+    prompt(page).fill("<img src=x onerror=alert(1)>")
+    prompt(page).press("Tab")
+    generate(page)
+    say(page, "<img src=x onerror=alert(1)>")
+    say(page, "Done.")
+    assert not alerts and page.locator("img[src=x]").count() == 0
