@@ -1,5 +1,6 @@
 # make demo   eight pictures into out/demo/
-# make test   lint and tests, as continuous integration runs them
+# make test   lint and the tests that a developer runs before a commit
+# make test-all        all of them, as continuous integration runs them
 # make test-colab      the tests on the versions of Colab's list
 # make test-widgets7   prompt studio and study on ipywidgets 7.7.1, as Colab has it, in the classic notebook
 # make lab             the notebooks in JupyterLab
@@ -8,7 +9,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-colab test-widgets7 lab notebooks clean
+# One thread each, so that sums are added in one order; a file's tests stay in one process.
+PYTEST := -m pytest -q -n $(or $(TEST_PROCESSES),2) --dist loadfile
+
+.PHONY: demo test test-all lint test-colab test-widgets7 lab notebooks clean
 
 demo: $(VENV)/ready
 	$(BIN)/python -m tvhelpers generate --out out/demo --seed 2 \
@@ -16,13 +20,18 @@ demo: $(VENV)/ready
 	  "short overalls" "black sweatsuit" "tartan skirt" "black high-waisted skirt"
 	@echo "open out/demo/grid.png"
 
-test: $(VENV)/ready
+lint: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -q
+
+test: lint
+	$(BIN)/python $(PYTEST) -m "not slow"
+
+test-all: lint
+	$(BIN)/python $(PYTEST)
 
 test-colab: .venv-colab/ready
-	.venv-colab/bin/python -m pytest -q
+	.venv-colab/bin/python $(PYTEST)
 
 test-widgets7: .venv-widgets7/ready
 	.venv-widgets7/bin/python -m pytest -q tests/show/test_prompt_studio.py tests/study/test_widget.py

@@ -32,6 +32,18 @@ def own_root(tmp_path_factory, monkeypatch):
 
 
 @pytest.fixture(autouse=True)
+def on_the_cpu(request, monkeypatch):
+    """Hide a GPU from all tests but those marked `gpu`, which are skipped without one."""
+    import torch
+
+    if not request.node.get_closest_marker("gpu"):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # for the processes that a test starts
+    elif not torch.cuda.is_available():
+        pytest.skip("no CUDA GPU")
+
+
+@pytest.fixture(autouse=True)
 def own_log():
     """Leave no log handler of one test to the next, and log what `caplog` wants to see."""
     package = logging.getLogger("tvhelpers")
