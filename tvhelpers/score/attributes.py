@@ -21,7 +21,7 @@ from tvhelpers.files import content_key
 from tvhelpers.models.base import unet_digest
 from tvhelpers.models.clip import Clip, class_embeddings
 from tvhelpers.score.features import JudgeClassifier
-from tvhelpers.score.garment_words import FACTORS, SAID
+from tvhelpers.score.garment_words import FACTORS, said
 from tvhelpers.score.metrics import Result, mean_score
 from tvhelpers.score.statistics import Z95
 
@@ -92,12 +92,11 @@ class ClipReader(Reader):
 
 
 def _sentences(name: str, word: str) -> list[str]:
-    said = SAID.get(word, word) if name == "sleeve" else word
     thing = {
-        "category": said,
-        "neckline": f"garment with a {said} neckline",
-        "fabric": f"garment made of {said}",
-    }.get(name, f"{said} garment")
+        "category": word,
+        "neckline": f"garment with a {word} neckline",
+        "fabric": f"garment made of {word}",
+    }.get(name, f"{said(name, word)} garment")
     return [f"a {thing}", f"a photo of a {thing}"]
 
 
