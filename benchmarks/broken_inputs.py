@@ -133,7 +133,7 @@ def convert_all(folder, out, most):
 
 
 def unpack_all(folder, out, most):
-    unpack(next(folder.iterdir()), out / "in", say=lambda line: None)
+    unpack(next(folder.iterdir()), out / "in")
     paths = [path for path in out.rglob("*") if not path.is_dir() or path.is_symlink()]
     assert not any(path.is_symlink() or not path.is_file() for path in paths), "a link or device"
     assert len(paths) <= most, f"{len(paths)} files of {most}"

@@ -241,27 +241,3 @@ def spoken_progress(
         say(f"{what}: {done}/{total} items, {text}")
 
     return progress
-
-
-def spoken_bytes(
-    what: str, total: int | None, say: Callable[[str], None], start: int = 0
-) -> Callable:
-    """Return a function of the bytes done; every 5 seconds it says how far, the rate, time left.
-
-    `total` is None where it is not known, `start` what was done before.
-    """
-    began = last = time.monotonic()
-
-    def tell(done: int) -> None:
-        """Speak if it is time, and at the end."""
-        nonlocal last
-        now = time.monotonic()
-        if now - last < SECONDS_BETWEEN_LINES and done != total:
-            return
-        last, rate, line = now, (done - start) / max(now - began, 1e-3), f"{done / 1e6:.1f} MB"
-        if total is not None:
-            left = (total - done) / max(rate, 1)
-            line += f" of {total / 1e6:.1f} MB, {left // 60:.0f} min {left % 60:02.0f} s left"
-        say(f"{what}: {line}, {rate / 1e6:.1f} MB/s")
-
-    return tell

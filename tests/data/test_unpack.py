@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tvhelpers.config import InputError
+from tests.helpers import refused as refused_as
 from tvhelpers.data import unpack as module
 from tvhelpers.data.unpack import unpack
 
@@ -73,11 +73,11 @@ def make_encrypted_zip(path, data=b"secret data", name="s.txt"):
     return path
 
 
-def refused(archive, folder, message, **bounds):
+def refused(archive, folder, code="unsafe-archive", **bounds):
     """Hold that it is refused in one sentence, with no file outside the folder, and no link."""
     out = folder / "out" / archive.name
-    with pytest.raises(InputError, match=message) as caught:
-        unpack(archive, out, say=lambda line: None, **bounds)
+    with refused_as(code) as caught:
+        unpack(archive, out, **bounds)
     assert "\n" not in str(caught.value)
     written = [
         path
@@ -89,25 +89,24 @@ def refused(archive, folder, message, **bounds):
 
 
 @pytest.mark.parametrize("packer", [None, gzip, bz2, lzma])
-def test_tar_and_zip_unpack_to_the_same_files(tmp_path, packer):
+def test_tar_and_zip_unpack_to_the_same_files(tmp_path, packer, capsys):
     archive = make_tar(tmp_path / "a.tar")
     if packer:
         archive.write_bytes(packer.compress(archive.read_bytes()))
-    said = []
     for number, path in enumerate([archive, make_zip(tmp_path / "a.zip")]):
-        out = unpack(path, tmp_path / str(number), say=said.append)
+        out = unpack(path, tmp_path / str(number))
         assert {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*.*")} == FILES
-        out = unpack(path, tmp_path / f"{number}s", strip=1, say=said.append)
+        out = unpack(path, tmp_path / f"{number}s", strip=1)
         assert (out / "a.txt").read_bytes() == b"hello" and (out / "deep" / "b.bin").is_file()
-    assert said[-1].startswith("unpacking a.zip: ") and "MB/s" in said[-1]
+    assert "unpacking a.zip: 100%" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     "name", ["../up.txt", "a/../../up.txt", "/abs.txt", "C:/win.txt", "..\\up.txt", "\\\\host\\x"]
 )
 def test_names_that_lead_out_are_refused(tmp_path, name):
-    refused(make_zip(tmp_path / "a.zip", {name: b"x"}), tmp_path, "leads out of the folder")
-    refused(make_tar(tmp_path / "a.tar", {name: b"x"}), tmp_path, "leads out of the folder")
+    refused(make_zip(tmp_path / "a.zip", {name: b"x"}), tmp_path)
+    refused(make_tar(tmp_path / "a.tar", {name: b"x"}), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -115,52 +114,52 @@ def test_names_that_lead_out_are_refused(tmp_path, name):
 )
 def test_links_and_devices_of_a_tar_are_refused(tmp_path, kind):
     archive = make_tar(tmp_path / "a.tar", {"x": b""}, kind, link="/etc/passwd")
-    refused(archive, tmp_path, "is a link or a device")
+    refused(archive, tmp_path)
 
 
 def test_a_sparse_file_of_a_tar_is_refused(tmp_path):
     """It may be of any size at no cost."""
     sparse = {"GNU.sparse.map": "0,1", "GNU.sparse.size": "900"}
-    refused(make_tar(tmp_path / "a.tar", {"x": b"1"}, pax=sparse), tmp_path, "is a link or")
+    refused(make_tar(tmp_path / "a.tar", {"x": b"1"}, pax=sparse), tmp_path)
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO])
 def test_links_and_devices_of_a_zip_are_refused(tmp_path, kind):
     archive = make_zip(tmp_path / "a.zip", {"x": b"/etc/passwd"}, kind | 0o777)
-    refused(archive, tmp_path, "is a link or a device")
+    refused(archive, tmp_path)
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_names_used_twice_are_refused(tmp_path):
     clash = {"a": b"file", "a/b": b"below it"}
-    refused(make_zip(tmp_path / "a.zip", clash), tmp_path, "a file and a folder")
-    refused(make_tar(tmp_path / "a.tar", clash), tmp_path, "a file and a folder")
+    refused(make_zip(tmp_path / "a.zip", clash), tmp_path)
+    refused(make_tar(tmp_path / "a.tar", clash), tmp_path)
     clash = {"d/b": b"below", "d": b"file"}
-    refused(make_tar(tmp_path / "b.tar", clash), tmp_path, "a file and a folder")
+    refused(make_tar(tmp_path / "b.tar", clash), tmp_path)
     clash = {"x/a": b"1", "y/a": b"2"}  # the same once a folder is left out
-    refused(make_zip(tmp_path / "c.zip", clash), tmp_path, "there twice", strip=1)
+    refused(make_zip(tmp_path / "c.zip", clash), tmp_path, strip=1)
     with zipfile.ZipFile(tmp_path / "d.zip", "w") as file:
         file.writestr("a", "1")
         file.writestr("./a", "2")
-    refused(tmp_path / "d.zip", tmp_path, "there twice")
+    refused(tmp_path / "d.zip", tmp_path)
 
 
 def test_bombs_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "RATIO_FLOOR", 1 << 20)
     zeros = {"zeros": bytes(4 << 20)}
-    refused(make_zip(tmp_path / "a.zip", zeros), tmp_path, "more than 1 MB")
+    refused(make_zip(tmp_path / "a.zip", zeros), tmp_path)
     tar = make_tar(tmp_path / "a.tar", zeros)
     (tmp_path / "a.tgz").write_bytes(gzip.compress(tar.read_bytes()))
     tar.unlink()
-    refused(tmp_path / "a.tgz", tmp_path, "more than 1 MB")
+    refused(tmp_path / "a.tgz", tmp_path)
     tar = make_tar(tmp_path / "a.tar", {str(i): bytes(1 << 19) for i in range(5)})
     (tmp_path / "b.tgz").write_bytes(gzip.compress(tar.read_bytes()))
     tar.unlink()
-    refused(tmp_path / "b.tgz", tmp_path, "more than 1 MB")
+    refused(tmp_path / "b.tgz", tmp_path)
     monkeypatch.undo()
-    refused(make_zip(tmp_path / "b.zip"), tmp_path, "more than 0 MB", max_bytes=100)
-    refused(make_zip(tmp_path / "b.zip"), tmp_path, "more than 1 files", max_files=1)
-    refused(make_tar(tmp_path / "b.tar"), tmp_path, "more than 1 files", max_files=1)
+    refused(make_zip(tmp_path / "b.zip"), tmp_path, max_bytes=100)
+    refused(make_zip(tmp_path / "b.zip"), tmp_path, max_files=1)
+    refused(make_tar(tmp_path / "b.tar"), tmp_path, max_files=1)
 
 
 def test_a_zip_that_lies_about_its_sizes_is_refused(tmp_path):
@@ -168,7 +167,7 @@ def test_a_zip_that_lies_about_its_sizes_is_refused(tmp_path):
     place = data.rindex(b"PK\1\2") + 24
     data[place : place + 4] = struct.pack("<I", 100)  # claims 100 bytes
     (tmp_path / "a.zip").write_bytes(data)
-    with pytest.raises(InputError, match="cannot be unpacked"):
+    with refused_as("file-damaged"):
         unpack(tmp_path / "a.zip", tmp_path / "out")
     assert (tmp_path / "out" / "zeros").stat().st_size <= 100
 
@@ -182,43 +181,45 @@ def test_damage_is_named(tmp_path):
         "empty.zip": b"",
     }.items():
         (tmp_path / name).write_bytes(data)
-        refused(tmp_path / name, tmp_path, "cannot be unpacked")
+        refused(tmp_path / name, tmp_path, "file-damaged")
     tar = make_tar(tmp_path / "a.tar").read_bytes()
     for stop in (512, 700, 1024, len(FILES["top/deep/b.bin"]) + 1024):
         (tmp_path / "a.tar").write_bytes(tar[:stop])
-        refused(tmp_path / "a.tar", tmp_path, "cannot be unpacked")
+        refused(tmp_path / "a.tar", tmp_path, "file-damaged")
     (tmp_path / "a.tar").write_bytes(tar[:1024] + b"\xff" * 512 + tar[1536:])  # second header
-    refused(tmp_path / "a.tar", tmp_path, "cannot be unpacked")
+    refused(tmp_path / "a.tar", tmp_path, "file-damaged")
 
 
 def test_names_that_no_file_can_have(tmp_path):
-    refused(make_zip(tmp_path / "a.zip", {"a" * 300: b"x"}), tmp_path, "name too long")
-    refused(make_tar(tmp_path / "b.tar", {"a/" * 3000 + "b": b"x"}), tmp_path, "too long")
-    refused(make_zip(tmp_path / "c.zip", {"a\nb": b"x"}), tmp_path, "leads out")
+    refused(make_zip(tmp_path / "a.zip", {"a" * 300: b"x"}), tmp_path, "file-damaged")
+    refused(make_tar(tmp_path / "b.tar", {"a/" * 3000 + "b": b"x"}), tmp_path, "file-damaged")
+    refused(make_zip(tmp_path / "c.zip", {"a\nb": b"x"}), tmp_path)
 
 
 def test_what_is_there_is_never_overwritten(tmp_path):
     (tmp_path / "out" / "top").mkdir(parents=True)
     (tmp_path / "out" / "top" / "a.txt").write_text("mine")
-    with pytest.raises(InputError, match="is there already"):
-        unpack(make_zip(tmp_path / "a.zip"), tmp_path / "out", say=lambda line: None)
+    with refused_as("file-exists"):
+        unpack(make_zip(tmp_path / "a.zip"), tmp_path / "out")
     assert (tmp_path / "out" / "top" / "a.txt").read_text() == "mine"
 
 
-def test_password_is_asked_for_or_from_the_environment_and_never_said(tmp_path, monkeypatch):
-    archive, said = make_encrypted_zip(tmp_path / "a.zip"), []
-    with pytest.raises(InputError, match="set TV_ZIP_PASSWORD"):
-        unpack(archive, tmp_path / "a", say=said.append)
+def test_password_is_asked_for_or_from_the_environment_and_never_said(
+    tmp_path, monkeypatch, capsys, caplog
+):
+    archive = make_encrypted_zip(tmp_path / "a.zip")
+    with refused_as("password-missing"):
+        unpack(archive, tmp_path / "a")
     for number in (1, 768):  # the second passes the check of one byte, and fails at the end
         monkeypatch.setenv("TV_ZIP_PASSWORD", f"wrong horse {number}")
-        with pytest.raises(InputError, match="the password does not open") as caught:
-            unpack(archive, tmp_path / f"out{number}", say=said.append)
+        with refused_as("wrong-password") as caught:
+            unpack(archive, tmp_path / f"out{number}")
         assert "horse" not in str(caught.value)
     monkeypatch.setenv("TV_ZIP_PASSWORD", PASSWORD)
-    out = unpack(archive, tmp_path / "b", say=said.append)
+    out = unpack(archive, tmp_path / "b")
     assert (out / "s.txt").read_bytes() == b"secret data"
     monkeypatch.delenv("TV_ZIP_PASSWORD")
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("getpass.getpass", lambda prompt: PASSWORD)
-    assert (unpack(archive, tmp_path / "c", say=said.append) / "s.txt").is_file()
-    assert not any("horse" in line for line in said)
+    assert (unpack(archive, tmp_path / "c") / "s.txt").is_file()
+    assert "horse" not in "".join(capsys.readouterr()) + caplog.text

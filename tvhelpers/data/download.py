@@ -1,17 +1,18 @@
-"""Obtain what the manifest names: download with resume, verify, and hand to `unpack`."""
+"""How is what the manifest names obtained?  Downloaded with resume, verified, unpacked."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import http.client
+import logging
 import os
 import re
 import shutil
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -20,8 +21,9 @@ from tvhelpers.config import InputError
 from tvhelpers.data.unpack import unpack
 from tvhelpers.files import file_sha256, locked, make_dir
 from tvhelpers.records import read_json, write_json
-from tvhelpers.runtime import spoken_bytes
+from tvhelpers.runtime import progress_bar
 
+log = logging.getLogger(__name__)
 AGAIN = "run the same command to go on"
 MARKER = ".obtained.json"
 TIMEOUT = 30  # seconds without a byte
@@ -30,45 +32,44 @@ PAUSE = 2.0  # seconds before another attempt, doubled each time
 PIECE = 1 << 20
 
 
-def obtain(
-    name: str, say: Callable[[str], None] = print, archives: Sequence[Path | str] = ()
-) -> Path:
+def obtain(name: str, archives: Sequence[Path | str] = ()) -> Path:
     """Return the folder of `name`, downloaded, verified and unpacked; a second call does nothing.
 
-    `archives`: zip or tar files that were got by hand, to be unpacked into it.  `say` is called
-    with the licence, then the steps of a gated set, then progress.  Raises InputError where it can
-    only be got by hand and is not there, and where a download or an archive is not sound.
+    `archives`: zip or tar files that were got by hand, to be unpacked into it.  What is logged is
+    the licence, then the steps of a gated set.  Raises InputError where it can only be got by hand
+    and is not there, and where a download or an archive is not sound.
     """
     row = manifest.entry(name)
-    say(f"{name}: {row['licence']}")
+    log.info(f"{name}: {row['licence']}")
     if row.get("gate"):
         steps = row["obtain"] if row["gate"] is True else row["gate"]
-        say(f"{name} is gated: {' '.join(steps.split())}")
+        log.info(f"{name} is gated: {' '.join(steps.split())}")
     if row.get("path"):
         return manifest.local_path(name)
     if row.get("hub") or row["kind"] == "flats":
-        raise InputError(f"{name} needs no download: {' '.join(row['obtain'].split())}")
+        said = f"{name} needs no download: {' '.join(row['obtain'].split())}"
+        raise InputError("no-download", said)
     place = manifest.data_dir() / name
     make_dir(place.parent)
     with locked(place.parent / f".{name}.lock"):
         if row.get("files") and not (place.exists() and any(place.iterdir())):
-            _get_files(row, place, say)
+            _get_files(row, place)
         for archive in map(Path, archives):
-            _add_archive(archive, place, say)
+            _add_archive(archive, place)
         _check_digests(manifest.local_path(name), row)
-    say(f"{name} is at {place}")
+    log.info(f"{name} is at {place}")
     return place
 
 
-def _get_files(row: dict, place: Path, say: Callable) -> None:
+def _get_files(row: dict, place: Path) -> None:
     """Download and unpack all files aside; the folder appears when everything is in it."""
     aside = make_dir(place.parent / f".{place.name}.partial")
     ready = aside / "files"
     shutil.rmtree(ready, ignore_errors=True)  # half unpacked when it was stopped
-    downloads = [(fetch(file, aside / "downloads", say), file) for file in row["files"]]
+    downloads = [(fetch(file, aside / "downloads"), file) for file in row["files"]]
     for path, file in downloads:
         if file.get("unpack"):
-            unpack(path, ready, strip=file.get("strip", 0), say=say)
+            unpack(path, ready, strip=file.get("strip", 0))
         else:
             os.replace(path, make_dir(ready) / path.name)
     write_json(ready / MARKER, {"files": [file["url"] for file in row["files"]]})
@@ -76,18 +77,19 @@ def _get_files(row: dict, place: Path, say: Callable) -> None:
     shutil.rmtree(aside)
 
 
-def _add_archive(archive: Path, place: Path, say: Callable) -> None:
+def _add_archive(archive: Path, place: Path) -> None:
     """Unpack a file that was got by hand into `place`, beside what is there; never over it."""
     if not archive.is_file():
-        raise InputError(f"{archive} does not exist or is no file; give a zip or tar file")
+        said = f"{archive} does not exist or is no file; give a zip or tar file"
+        raise InputError("file-missing", said)
     marker = place / MARKER
     done = read_json(marker) if marker.exists() else {}
     mark = f"{archive.name}, {archive.stat().st_size} bytes"
     if mark in done.get("archives", []):
-        return say(f"{archive} is unpacked already")
+        return log.info(f"{archive} is unpacked already")
     aside = place.parent / f".{place.name}.partial" / "archive"
     shutil.rmtree(aside, ignore_errors=True)
-    unpack(archive, aside, say=say)
+    unpack(archive, aside)
     _move_in(aside, place)
     shutil.rmtree(aside)
     with contextlib.suppress(OSError):  # what an unfinished download left stays
@@ -100,7 +102,8 @@ def _move_in(aside: Path, place: Path) -> None:
     targets = [place / path.relative_to(aside) for path in paths]
     for path, target in zip(paths, targets, strict=True):
         if target.exists() and file_sha256(path) != file_sha256(target):
-            raise InputError(f"{target} is there already and is another; move it, then {AGAIN}")
+            said = f"{target} is there already and is another; move it, then {AGAIN}"
+            raise InputError("file-exists", said)
     for path, target in zip(paths, targets, strict=True):
         make_dir(target.parent)
         os.replace(path, target)
@@ -109,7 +112,8 @@ def _move_in(aside: Path, place: Path) -> None:
 def _check_digests(place: Path, row: dict) -> None:
     for file, digest in (row.get("sha256") or {}).items():
         if not (place / file).is_file():
-            raise InputError(f"{place / file} is missing; see how to obtain it: {row['obtain']}")
+            said = f"{place / file} is missing; see how to obtain it: {row['obtain']}"
+            raise InputError("file-missing", said)
         _verify(place / file, digest)
 
 
@@ -117,12 +121,13 @@ def _verify(path: Path, digest: str) -> None:
     seen = file_sha256(path)
     if not seen.startswith(digest):
         raise InputError(
+            "wrong-digest",
             f"{path} is not the file it should be: its SHA-256 is {seen}, not {digest}; remove it "
-            "and get it anew"
+            "and get it anew",
         )
 
 
-def fetch(file: dict, folder: Path, say: Callable[[str], None] = print) -> Path:
+def fetch(file: dict, folder: Path) -> Path:
     """Download a file of the manifest ({url, sha256, size}) into `folder`; return its path.
 
     A download that was cut off goes on where it stopped.  Raises InputError where the server, the
@@ -132,7 +137,7 @@ def fetch(file: dict, folder: Path, say: Callable[[str], None] = print) -> Path:
     if path.exists():
         return path
     partial = path.with_name(f"{path.name}.partial")
-    _download(file, partial, say)
+    _download(file, partial)
     if file.get("sha256"):
         try:
             _verify(partial, file["sha256"])
@@ -159,36 +164,43 @@ def _note(partial: Path) -> Path:
     return partial.with_name(f"{partial.name}.json")
 
 
-def _download(file: dict, partial: Path, say: Callable) -> None:
+def _download(file: dict, partial: Path) -> None:
     """Ask for what is missing until all is there; give up where attempts bring nothing new."""
     url, failures, pause = file["url"], 0, PAUSE
     while True:
-        before = partial.stat().st_size if partial.exists() else 0
+        before = _size(partial)
         try:
-            return _ask(url, partial, file.get("size"), say)
+            return _ask(url, partial, file.get("size"))
         except urllib.error.HTTPError as error:
             problem = f"answers {error.code} {error.reason}"
             failures = ATTEMPTS if error.code < 500 else failures
         except (OSError, http.client.HTTPException) as error:
             _raise_disk_full(error, partial)
             problem = f"broke off ({getattr(error, 'reason', None) or error})"
-        failures = 0 if partial.exists() and partial.stat().st_size > before else failures + 1
+        failures = 0 if _size(partial) > before else failures + 1
         if failures >= ATTEMPTS:
-            raise InputError(f"{url} {problem}; {AGAIN}, or see the manifest's `obtain`")
+            said = f"{url} {problem}; {AGAIN}, or see the manifest's `obtain`"
+            raise InputError("download-failed", said)
         time.sleep(pause)
         pause = PAUSE if not failures else 2 * pause
 
 
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
 def _raise_disk_full(error: Exception, path: Path) -> None:
     if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-        raise InputError(f"the disk of {path.parent} is full; make room, then {AGAIN}") from None
+        said = f"the disk of {path.parent} is full; make room, then {AGAIN}"
+        raise InputError("disk-full", said) from None
     if isinstance(error, PermissionError):
-        raise InputError(f"no permission to write {path}; mend that, then {AGAIN}") from None
+        said = f"no permission to write {path}; mend that, then {AGAIN}"
+        raise InputError("no-permission", said) from None
 
 
-def _ask(url: str, partial: Path, size: int | None, say: Callable) -> None:
+def _ask(url: str, partial: Path, size: int | None) -> None:
     """Append what is missing to the partial file, or begin anew where the server has another."""
-    start = partial.stat().st_size if partial.exists() else 0
+    start = _size(partial)
     note = read_json(_note(partial)) if start and _note(partial).exists() else {}
     headers = {"User-Agent": "tvhelpers", "Accept-Encoding": "identity"}
     if start and note.get("url") == url:
@@ -205,14 +217,13 @@ def _ask(url: str, partial: Path, size: int | None, say: Callable) -> None:
             raise ConnectionError("the file on the server has changed") from None
         return
     with response:
-        _receive(response, url, partial, start, size, say)
+        _receive(response, url, partial, start, size)
 
 
-def _receive(response, url: str, partial: Path, start: int, size, say: Callable) -> None:
+def _receive(response, url: str, partial: Path, start: int, size: int | None) -> None:
     if response.headers.get_content_type() == "text/html":
-        raise InputError(
-            f"{url} gives a web page, not a file: it may ask for a login; get it by hand"
-        )
+        said = f"{url} gives a web page, not a file: it may ask for a login; get it by hand"
+        raise InputError("download-failed", said)
     start = start if response.status == 206 else 0
     length = response.headers.get("Content-Length", "")
     total = start + int(length) if length.isdigit() else None
@@ -220,33 +231,33 @@ def _receive(response, url: str, partial: Path, start: int, size, say: Callable)
         _forget(partial)
         raise ConnectionError("the server gave another part of the file than it was asked for")
     if None not in (size, total) and total != size:
-        raise InputError(
-            f"{url} has {total} bytes, but the manifest says {size}; it is another file now"
-        )
+        said = f"{url} has {total} bytes, but the manifest says {size}; it is another file now"
+        raise InputError("wrong-size", said)
     _check_room(partial, (total or size or start) - start)
     tag = response.headers.get("ETag") or ""
     version = tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
     write_json(_note(partial), {"url": url, "version": version, "total": total})
-    _copy(response, partial, start, total or size, say)
+    _copy(response, partial, start, total or size)
 
 
 def _check_room(path: Path, needed: int) -> None:
     free = shutil.disk_usage(path.parent).free
     if needed > free:
         raise InputError(
+            "disk-full",
             f"{path.name} needs {needed / 1e9:.1f} GB more, but the disk of {path.parent} has "
-            f"{free / 1e9:.1f} GB free; make room, then {AGAIN}"
+            f"{free / 1e9:.1f} GB free; make room, then {AGAIN}",
         )
 
 
-def _copy(response, partial: Path, start: int, total: int | None, say: Callable) -> None:
-    done, tell = start, spoken_bytes(partial.name.removesuffix(".partial"), total, say, start)
-    with open(partial, "ab" if start else "wb") as out:
+def _copy(response, partial: Path, start: int, total: int | None) -> None:
+    bar = progress_bar(partial.name.removesuffix(".partial"), total, done=start, unit="B")
+    with bar, open(partial, "ab" if start else "wb") as out:
         while piece := response.read(PIECE):
             out.write(piece)
-            done += len(piece)
-            tell(done)
+            bar.update(len(piece))
         out.flush()
         os.fsync(out.fileno())
+        done = out.tell()
     if total is not None and done != total:
         raise ConnectionError(f"{done} of {total} bytes came")

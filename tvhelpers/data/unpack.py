@@ -1,4 +1,8 @@
-"""Unpack zip and tar files from outside: nothing leaves the folder, nothing fills the disk."""
+"""How is a zip or tar from outside unpacked?  Nothing leaves the folder, nothing fills the disk.
+
+Links, devices and odd names are refused here: tarfile's filter "data" takes the slash from "/etc/x"
+and lets through links, and names such as "C:/x", which a zip may hold as well.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +18,12 @@ import stat
 import sys
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path, PureWindowsPath
 
 from tvhelpers.config import InputError, one_line
 from tvhelpers.files import make_dir
-from tvhelpers.runtime import spoken_bytes
+from tvhelpers.runtime import progress_bar
 
 MAX_BYTES = 1 << 40
 MAX_FILES = 1_000_000
@@ -38,7 +41,6 @@ def unpack(
     strip: int = 0,
     max_bytes: int = MAX_BYTES,
     max_files: int = MAX_FILES,
-    say: Callable[[str], None] = print,
 ) -> Path:
     """Unpack a zip or tar (plain, gz, bz2, xz) into `folder`, and return it.
 
@@ -67,9 +69,9 @@ def unpack(
     with _sound(archive), open(archive, "rb") as raw:
         is_zip = raw.read(4) == b"PK\x03\x04" or zipfile.is_zipfile(raw)
         raw.seek(0)
-        (_read_zip if is_zip else _read_tar)(archive, raw, limit, max_files, take, say)
+        (_read_zip if is_zip else _read_tar)(archive, raw, limit, max_files, take)
     if not any(seen.values()):
-        raise InputError(f"{archive} holds no files; get it anew")
+        raise InputError("file-damaged", f"{archive} holds no files; get it anew")
     return folder
 
 
@@ -81,53 +83,57 @@ def _sound(archive: Path):
     except InputError:
         raise
     except FileExistsError as error:
-        raise InputError(f"{error.filename} is there already; choose another folder") from None
+        said = f"{error.filename} is there already; choose another folder"
+        raise InputError("file-exists", said) from None
     except Exception as error:
         if getattr(error, "errno", None) in DISK_FAULTS:
             raise
-        reason = one_line(error)
-        raise InputError(
-            f"{archive} cannot be unpacked as zip or tar ({reason}); get it anew"
-        ) from None
+        said = f"{archive} cannot be unpacked as zip or tar ({one_line(error)}); get it anew"
+        raise InputError("file-damaged", said) from None
 
 
-def _read_zip(archive: Path, raw, limit: int, max_files: int, take: Callable, say: Callable):
+def _read_zip(archive: Path, raw, limit: int, max_files: int, take: Callable) -> None:
     """Hand (name, stream) of each file to `take`, once all claimed sizes are seen to be right.
 
     zipfile reads no more of a file than the zip claims.
     """
     with zipfile.ZipFile(raw) as file:
         members = [one for one in file.infolist() if not one.is_dir()]
-        total, done = sum(one.file_size for one in members), 0
+        total = sum(one.file_size for one in members)
         _check_bounds(archive, total, limit, len(members), max_files)
         for one in members:
             if stat.S_IFMT(one.external_attr >> 16) not in (0, stat.S_IFREG):
-                raise InputError(f"{archive}: {one.filename!r} is a link or a device; refused")
+                raise _unsafe(archive, f"{one.filename!r} is a link or a device")
         password = zip_password(archive) if any(one.flag_bits & 1 for one in members) else None
-        tell = spoken_bytes(f"unpacking {archive.name}", total, say)
-        for one in members:
-            with _decrypted(archive, one), file.open(one, pwd=password) as stream:
-                take(one.orig_filename, stream)
-            done += one.file_size
-            tell(done)
+        with progress_bar(f"unpacking {archive.name}", total, unit="B") as bar:
+            for one in members:
+                with zip_member(archive, one), file.open(one, pwd=password) as stream:
+                    take(one.orig_filename, stream)
+                bar.update(one.file_size)
 
 
 @contextlib.contextmanager
-def _decrypted(archive: Path, member: zipfile.ZipInfo):
-    """Say of an encrypted member that the password may be wrong, and never what it is."""
+def zip_member(archive: Path, member: zipfile.ZipInfo):
+    """Say of a member that is damaged or encrypted what is wrong, and never the password."""
     try:
         yield
+    except (InputError, FileExistsError):
+        raise
     except NotImplementedError as error:
         raise InputError(
+            "zip-method",
             f"{archive}: {member.filename!r} is packed or encrypted in a way that Python cannot "
-            f"open ({error}); unpack it with 7-Zip"
+            f"open ({one_line(error)}); unpack it with 7-Zip and give the folder",
         ) from None
-    except (RuntimeError, zipfile.BadZipFile, zlib.error, EOFError):
-        if not member.flag_bits & 1:
+    except Exception as error:  # a damaged zip raises nearly anything
+        if getattr(error, "errno", None) in DISK_FAULTS:
             raise
-        raise InputError(  # a wrong password passes for the right one 1 time in 256
-            f"{archive}: the password does not open {member.filename!r}; try another"
-        ) from None
+        where = f"{archive}: {member.filename!r}"
+        if member.flag_bits & 1:  # a wrong password passes for the right one 1 time in 256
+            said = f"{where}: the password does not open it; try another"
+            raise InputError("wrong-password", said) from None
+        said = f"{where} cannot be unpacked ({one_line(error)}); get the zip anew"
+        raise InputError("file-damaged", said) from None
 
 
 def zip_password(archive: Path) -> bytes:
@@ -136,8 +142,9 @@ def zip_password(archive: Path) -> bytes:
     if not given:
         if not (sys.stdin and sys.stdin.isatty()) and not _in_notebook():
             raise InputError(
+                "password-missing",
                 f"{archive} is encrypted; run this where you can type its password, or set "
-                "TV_ZIP_PASSWORD"
+                "TV_ZIP_PASSWORD",
             )
         given = getpass.getpass(f"password of {archive.name}: ")
     return given.encode()
@@ -149,23 +156,24 @@ def _in_notebook() -> bool:
     return shell() is not None
 
 
-def _read_tar(archive: Path, raw, limit: int, max_files: int, take: Callable, say: Callable):
+def _read_tar(archive: Path, raw, limit: int, max_files: int, take: Callable) -> None:
     """Hand (name, stream) of each file to `take`, in one pass: a bomb is met before it spreads."""
     start = raw.read(6)
     raw.seek(0)
     opener = next((OPENERS[magic] for magic in OPENERS if start.startswith(magic)), None)
-    tell = spoken_bytes(f"unpacking {archive.name}", archive.stat().st_size, say)
     stream, count = _Bounded(archive, opener(raw) if opener else raw, limit), 0
-    with tarfile.open(fileobj=stream, mode="r|", bufsize=PIECE, tarinfo=_StrictInfo) as file:
+    options = {"mode": "r|", "bufsize": PIECE, "tarinfo": _StrictInfo}
+    bar = progress_bar(f"unpacking {archive.name}", archive.stat().st_size, unit="B")
+    with bar, tarfile.open(fileobj=stream, **options) as file:
         for one in file:
             if one.isdir():
                 continue
             if not one.isreg() or one.issparse():
-                raise InputError(f"{archive}: {one.name!r} is a link or a device; refused")
+                raise _unsafe(archive, f"{one.name!r} is a link or a device")
             count += 1
             _check_bounds(archive, one.size, limit, count, max_files)
             take(one.name, file.extractfile(one))
-            tell(raw.tell())
+            bar.update(raw.tell() - bar.n)
 
 
 class _StrictInfo(tarfile.TarInfo):
@@ -194,20 +202,22 @@ class _Bounded:
         return piece
 
 
+def _unsafe(archive: Path, fault: str) -> InputError:
+    return InputError("unsafe-archive", f"{archive}: {fault}; refused")
+
+
 def _check_bounds(archive: Path, size: int, limit: int, count: int = 0, max_files: int = 0) -> None:
     if size > limit:
-        raise InputError(
-            f"{archive} would unpack to more than {limit / 1e6:.0f} MB, all that its size or the "
-            "disk allows; refused"
-        )
+        fault = f"it would unpack to more than {limit / 1e6:.0f} MB, all that its size or the disk"
+        raise _unsafe(archive, f"{fault} allows")
     if count > max_files:
-        raise InputError(f"{archive} holds more than {max_files} files; refused")
+        raise _unsafe(archive, f"it holds more than {max_files} files")
 
 
 def _safe_parts(archive: Path, name: str) -> tuple[str, ...]:
     path = PureWindowsPath(name)  # knows drives and both slashes
     if path.anchor or not path.parts or ".." in path.parts or min(name) < " ":
-        raise InputError(f"{archive}: the name {name!r} leads out of the folder; refused")
+        raise _unsafe(archive, f"the name {name!r} leads out of the folder")
     return path.parts
 
 
@@ -218,7 +228,6 @@ def _note_name(archive: Path, parts: tuple, seen: dict[tuple, bool]) -> None:
     """
     above = [parts[:depth] for depth in range(1, len(parts))]
     if parts in seen or any(seen.get(folder) for folder in above):
-        raise InputError(
-            f"{archive}: {'/'.join(parts)!r} is there twice, or is a file and a folder; refused"
-        )
+        name = "/".join(parts)
+        raise _unsafe(archive, f"{name!r} is there twice, or is a file and a folder")
     seen |= {**dict.fromkeys(above, False), parts: True}
