@@ -16,7 +16,7 @@ from pathlib import Path
 from common import shared_folder, write_result
 
 from tvhelpers.data import example
-from tvhelpers.data import g2_file as fashion_synthesis
+from tvhelpers.data.example import write_g2
 from tvhelpers.data.sources import open_source
 from tvhelpers.image import resize
 from tvhelpers.models.clip import Clip
@@ -41,7 +41,7 @@ def written(work: Path):
     labels = [source.attributes[i] for i in rows]
     path = work / "g2" / "Img" / "G2.h5"
     if not path.exists():
-        fashion_synthesis.write_g2(
+        write_g2(
             work / "g2",
             (resize(source.pixels(i), 128) for i in rows),
             [source.captions[i] for i in rows],

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tvhelpers import flats, manifest
 from tvhelpers.data.convert import convert
-from tvhelpers.data.g2_file import write_g2
+from tvhelpers.data.example import write_g2
 from tvhelpers.data.sources import open_source
 
 ROWS = 6

@@ -5,7 +5,7 @@ import pytest
 
 from tests.helpers import refused
 from tvhelpers import cli
-from tvhelpers.data.g2_file import write_g2
+from tvhelpers.data.example import write_g2
 from tvhelpers.flats import random_spec, render
 
 

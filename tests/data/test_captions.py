@@ -315,7 +315,7 @@ def test_photos_without_captions_get_them_and_open_with_them(tiny_blip, tmp_path
     for i in range(3):
         pixels = FlatsSource(1, 3, size=32).pixels(i)
         Image.fromarray(pixels).save(folder / f"IMG_{i:04d}.png")
-    with pytest.raises(InputError, match="--captioner"):
+    with pytest.raises(InputError, match="data captions --captioner"):
         open_captioned(folder)
     source = open_captioned(folder, bare=True)
     options = {"captioner": str(tiny_blip)}

@@ -16,7 +16,7 @@ from PIL import Image
 from tvhelpers.config import InputError
 from tvhelpers.data import convert as module
 from tvhelpers.data.convert import convert
-from tvhelpers.data.g2_file import write_g2
+from tvhelpers.data.example import write_g2
 from tvhelpers.data.sources import open_source
 
 COUNT = 600

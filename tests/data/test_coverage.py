@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tvhelpers.config import InputError
+from tests.helpers import refused
 from tvhelpers.data.coverage import (
     coverage,
     demand_weights,
@@ -34,8 +34,9 @@ def test_counts_and_gaps():
     table, rows, columns = pair_table(ROWS, "gender", "category")
     assert (rows, columns) == (["female", "male"], ["dress", "tee"])
     assert table.tolist() == [[300, 100], [0, 98]]
-    with pytest.raises(InputError, match=r"states 'colour'; the items state category, gender"):
+    with refused("not-stated") as caught:
         coverage(ROWS, ("colour",))
+    assert "category, gender" in str(caught.value)
 
 
 def test_balanced_weights_draw_every_kind_alike():
@@ -57,11 +58,11 @@ def test_demand():
     rows = [{"weight": "3"}, {"weight": "1"}, {}]
     assert np.argsort(item_weights(rows, "weight")).tolist() == [2, 1, 0]
     for bad in ("-1", "nan", "inf", "many"):
-        with pytest.raises(InputError, match="number"):
+        with refused("out-of-range"):
             item_weights([{"weight": bad}, {"weight": "1"}], "weight")
-    with pytest.raises(InputError, match='give a column "weight"'):
+    with refused("not-stated"):
         item_weights([{}], "weight")
-    with pytest.raises(InputError, match="not all zero"):
+    with refused("out-of-range"):
         demand_weights([0, 0])
 
 

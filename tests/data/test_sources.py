@@ -10,8 +10,8 @@ from PIL import Image
 
 from tvhelpers.config import InputError
 from tvhelpers.data.convert import convert
+from tvhelpers.data.example import write_g2
 from tvhelpers.data.fashion_synthesis import encode, write_language
-from tvhelpers.data.g2_file import write_g2
 from tvhelpers.data.items import file_digest
 from tvhelpers.data.sources import FlatsSource, open_source
 from tvhelpers.image import read_photo, resize

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tvhelpers import flats
-from tvhelpers.data.g2_file import write_g2
+from tvhelpers.data.example import write_g2
 from tvhelpers.data.items import GARMENT
 from tvhelpers.data.sources import open_source
 from tvhelpers.models.base import find_base, load_part

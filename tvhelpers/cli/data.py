@@ -189,13 +189,11 @@ def run_split(options) -> dict:
     from tvhelpers.data.caption_files import open_captioned
     from tvhelpers.data.split import split_by_product
     from tvhelpers.records import write_json
-    from tvhelpers.runtime import spoken_progress
 
     source = open_captioned(options.source)
     pairs, groups = None, source.product_ids
     if options.images:
-        thumbs = leakage.thumbnails(source, spoken_progress(print, "looked at"))
-        pairs = leakage.near_duplicates(thumbs)
+        pairs = leakage.near_duplicates(leakage.thumbnails(source))
         groups = leakage.merge_groups(groups, pairs)
     held_out = split_by_product(groups, options.held_out, options.seed)
     own = np.array([split not in ("", "train") for split in source.splits])

@@ -1,4 +1,4 @@
-"""What a data set shows often, seldom and never; weights that balance it or follow demand."""
+"""What does a data set show often, seldom, never, and which weights even that out?"""
 
 from __future__ import annotations
 
@@ -25,9 +25,8 @@ def coverage(attributes: Sequence[dict[str, str]], names: Sequence[str]) -> dict
     """
     if missing := [name for name in names if not any(name in row for row in attributes)]:
         known = sorted({name for row in attributes for name in row})
-        raise InputError(
-            f"no item states {missing[0]!r}; the items state {', '.join(known) or 'nothing'}"
-        )
+        said = f"no item states {missing[0]!r}; the items state {', '.join(known) or 'nothing'}"
+        raise InputError("not-stated", said)
     counts = {
         name: dict(Counter(row.get(name, NOT_STATED) for row in attributes).most_common())
         for name in names
@@ -45,15 +44,10 @@ def pair_table(
     attributes: Sequence[dict[str, str]], first: str, second: str
 ) -> tuple[np.ndarray, list[str], list[str]]:
     """Return (counts int (A, B), words of `first`, words of `second`), frequent words first."""
-    pairs = Counter(
-        (row[first], row[second]) for row in attributes if first in row and second in row
-    )
-    words = []
-    for place in (0, 1):
-        totals = Counter()
-        for pair, count in pairs.items():
-            totals[pair[place]] += count
-        words.append([word for word, _ in totals.most_common()])
+    both = [(row[first], row[second]) for row in attributes if first in row and second in row]
+    counts = [Counter(pair[place] for pair in both) for place in (0, 1)]
+    words = [[word for word, _ in count.most_common()] for count in counts]
+    pairs = Counter(both)
     table = np.array([[pairs[a, b] for b in words[1]] for a in words[0]], int)
     return table.reshape(len(words[0]), len(words[1])), *words
 
@@ -114,7 +108,8 @@ def demand_weights(values: Sequence[float], power: float = 1.0, floor: float = 0
     """
     values = np.asarray(values, float)
     if not len(values) or not np.isfinite(values).all() or values.min() < 0 or not values.any():
-        raise InputError("weights must be numbers of 0 or more, one an item, and not all zero")
+        said = "weights must be numbers of 0 or more, one an item, and not all zero"
+        raise InputError("out-of-range", said)
     weights = values**power
     weights = np.maximum(weights / weights.mean(), floor)
     return weights / weights.mean()
@@ -130,11 +125,13 @@ def item_weights(attributes: Sequence[dict[str, str]], balance: str) -> np.ndarr
     if names != ["weight"]:
         return inverse_frequency_weights(attributes, names)
     if not any("weight" in row for row in attributes):
-        raise InputError('no item has a weight; give a column "weight", or balance by attributes')
+        said = 'no item has a weight; give a column "weight", or balance by attributes'
+        raise InputError("not-stated", said)
     try:
         return demand_weights([float(row.get("weight", 0)) for row in attributes])
     except ValueError as error:
-        raise InputError(f"a weight is no number of 0 or more ({error}); mend the column") from None
+        said = f"a weight is no number of 0 or more ({error}); mend the column"
+        raise InputError("out-of-range", said) from None
 
 
 def effective_sample_size(weights: np.ndarray) -> float:

@@ -1,18 +1,28 @@
-"""A file in the benchmark's format where the gated one is not at hand, and its wrong decodings."""
+"""How does one get a file in the benchmark's format, and what would wrong decodings of it give?
+
+The gated one where it is at hand, else one that is written from flats or images of one's own.
+G2.h5 holds `ih` float32 (N, 3, 128, 128), each sample (C, W, H), RGB/255 minus the mean image;
+`ih_mean` float32 (3, 128, 128); `b_` (N, 1, 128, 128), segmentation labels 0..6.
+Right is clip(ih + ih_mean, 0, 1) with the axes turned to (H, W, C) (zhusz/ICCV17-fashionGAN,
+demo_full.lua); `tvhelpers.data.h5` reads it.
+"""
 
 from __future__ import annotations
 
 import contextlib
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from tvhelpers import flats, manifest
 from tvhelpers.config import InputError
-from tvhelpers.data import g2_file as fashion_synthesis
-from tvhelpers.data import h5 as stores
+from tvhelpers.data import fashion_synthesis as codebook
 from tvhelpers.data.detect import AXES
+from tvhelpers.data.h5 import StoredImages
+from tvhelpers.files import atomic_path
 
+SIZE = 128
 # Words of the flats -> words of the benchmark's codebook; the other garments are not in it.
 CODEBOOK_WORDS = {
     "t-shirt": "tee", "tank top": "tank", "shirt": "blouse", "sweater": "sweater",
@@ -40,7 +50,7 @@ def find_or_write_g2(root: Path, count: int = 300) -> Path:
     if path.is_file():
         return path
     specs = [flats.random_spec(SEED, i, categories=tuple(CODEBOOK_WORDS)) for i in range(count)]
-    return fashion_synthesis.write_g2(
+    return write_g2(
         folder,
         (flats.render(spec, SEED, i) for i, spec in enumerate(specs)),
         [flats.caption(spec, SEED, i) for i, spec in enumerate(specs)],
@@ -51,7 +61,72 @@ def find_or_write_g2(root: Path, count: int = 300) -> Path:
     )
 
 
-def decodings(images: stores.StoredImages, index: int) -> dict[str, np.ndarray]:
+def write_g2(
+    out_dir: Path,
+    pixels,
+    captions: list[str],
+    categories,
+    colours,
+    *,
+    sleeves=None,
+    genders=None,
+    products=None,
+    masks=None,
+    test_share: float = 0.1,
+    seed: int = 0,
+) -> Path:
+    """Write Img/G2.h5, Anno/language_original.mat and Eval/ind.mat in the benchmark's layout.
+
+    `pixels`: iterable of uint8 (128, 128, 3) RGB, as many as captions, read once; categories,
+    colours, sleeves and genders: words or codes of the codebook; `products`: a folder name a row;
+    `masks`: garments, bool (128, 128), otherwise what differs from the border.  Returns the path of
+    G2.h5.  Raises InputError where it exists already, or where something does not fit.
+    """
+    path, count = Path(out_dir) / "Img" / "G2.h5", len(captions)
+    if path.exists():
+        said = f"{path} exists already, and nothing is overwritten; choose another folder"
+        raise InputError("file-exists", said)
+    columns = codebook.encode(count, captions, categories, colours, sleeves, genders, products)
+    labels = np.where(np.isin(columns["cate_new"], codebook.LOWER_LABEL_CATEGORIES), 4, 3)
+    with atomic_path(path) as aside:
+        with h5py.File(aside, "w") as file:
+            _write_images(file, pixels, masks, labels)
+        codebook.write_language(path.parents[1] / "Anno" / "language_original.mat", columns)
+        codebook.write_partition(path.parents[1] / "Eval" / "ind.mat", count, test_share, seed)
+    return path
+
+
+def _write_images(file: h5py.File, pixels, masks, labels: np.ndarray) -> None:
+    """Write RGB/255 while its mean grows, then take the mean away: one pass over `pixels`."""
+    count = len(labels)
+    ih = file.create_dataset("ih", (count, 3, SIZE, SIZE), "f4")
+    b_ = file.create_dataset("b_", (count, 1, SIZE, SIZE), "f4")
+    total, number = np.zeros((SIZE, SIZE, 3)), 0
+    for number, one in enumerate(pixels, 1):
+        if np.shape(one) != (SIZE, SIZE, 3) or one.dtype != np.uint8 or number > count:
+            seen = f"image {number - 1} is {one.dtype} {np.shape(one)}"
+            raise InputError("wrong-type", f"{seen}; give {count} of uint8 (128, 128, 3)")
+        garment = (
+            _differs_from_border(one) if masks is None else np.asarray(masks[number - 1], bool)
+        )
+        ih[number - 1] = (one.astype(np.float32) / 255).T
+        b_[number - 1, 0] = garment.T * labels[number - 1]
+        total += one
+    if number != count:
+        said = f"there are {number} images, but {count} captions; give one caption an image"
+        raise InputError("unequal-lengths", said)
+    mean = (total / count / 255).astype(np.float32).T
+    file["ih_mean"] = mean
+    for row in range(count):
+        ih[row] -= mean
+
+
+def _differs_from_border(pixels: np.ndarray) -> np.ndarray:
+    border = np.median(np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]), 0)
+    return np.abs(pixels - border).max(-1) > 40
+
+
+def decodings(images: StoredImages, index: int) -> dict[str, np.ndarray]:
     """Return {name: pixels uint8 (H, W, 3)} of one stored row: decoded right, then as often seen.
 
     The wrong ones: the stored values taken for 0..1, moved by (x + 1) / 2, stretched to their own

@@ -1,13 +1,14 @@
-"""Leaks between the sides of a split: shared products, captions, near-duplicate images."""
+"""What do the sides of a split share: products, captions, near-duplicate images?"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from tvhelpers.config import InputError
 from tvhelpers.data.items import Source
+from tvhelpers.runtime import progress_bar
 
 HASH_BITS = 6  # two photos of one scene differ in fewer of 64 bits
 THUMB_LEVELS = 5  # and by less on average in their thumbnails; other garments, posed alike: 9
@@ -35,14 +36,13 @@ def thumbnail(pixels: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BOX))
 
 
-def thumbnails(
-    source: Source, progress: Callable[[int, int], None] = lambda done, total: None
-) -> np.ndarray:
+def thumbnails(source: Source) -> np.ndarray:
     """Return the thumbnails uint8 (N, 16, 16, 3) of all items, read one by one."""
     thumbs = np.empty((len(source), SIDE, SIDE, 3), np.uint8)
-    for index in range(len(source)):
-        thumbs[index] = thumbnail(source.pixels(index))
-        progress(index + 1, len(source))
+    with progress_bar("thumbnails", len(source)) as bar:
+        for index in range(len(source)):
+            thumbs[index] = thumbnail(source.pixels(index))
+            bar.update()
     return thumbs
 
 
@@ -87,13 +87,11 @@ def leakage(source: Source, held_out: np.ndarray, pairs: np.ndarray | None = Non
     """
     held_out = np.asarray(held_out, bool)
     if held_out.shape != (len(source),) or held_out.all() or not held_out.any():
+        count = f"{int(held_out.sum())} of {len(source)} items are held out"
         raise InputError(
-            f"{source.name}: {int(held_out.sum())} of {len(source)} items are held out; a split "
-            "needs some on each side"
+            "too-few-items", f"{source.name}: {count}; a split needs some on each side"
         )
-    across = None
-    if pairs is not None:
-        across = int((held_out[pairs[:, 0]] != held_out[pairs[:, 1]]).sum())
+    crossing = None if pairs is None else held_out[pairs[:, 0]] != held_out[pairs[:, 1]]
     tuples = [tuple(sorted(row.items())) for row in source.attributes]
     return {
         "items": len(source),
@@ -101,7 +99,7 @@ def leakage(source: Source, held_out: np.ndarray, pairs: np.ndarray | None = Non
         "products": _shared(source.product_ids, held_out),
         "captions": _shared(source.captions, held_out),
         "attribute_tuples": _shared(tuples, held_out),
-        "near_duplicates": across,
+        "near_duplicates": None if crossing is None else int(crossing.sum()),
     }
 
 
