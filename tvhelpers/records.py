@@ -26,12 +26,18 @@ class Kind:
 # By the name that claim_dir and its callers give a record.
 KINDS: dict[str, Kind] = {
     "training": Kind(),  # config.json of a run
-    "result": Kind(),  # result.json of a run
-    "request": Kind(),  # request.json of drawn images
-    "image": Kind(),  # a line of records.jsonl
+    "log": Kind(),  # a line of log.jsonl or speed.jsonl
     "evaluation": Kind(),  # a line of eval.jsonl
-    "study": Kind(),  # study.json
+    "result": Kind(),  # result.json of a run
     "adapter": Kind(),  # what an adapter's file says of its making
+    "pipeline": Kind(),  # base.json of a trained pipeline
+    "classes": Kind(),  # classes.json of a trained pipeline
+    "request": Kind(),  # request.json of drawn images
+    "image": Kind(),  # a line of records.jsonl, a studio's too
+    "metrics": Kind(),  # what `score` writes
+    "study": Kind(),  # study.json
+    "study key": Kind(),  # key.json of a study
+    "votes": Kind(),  # a file of votes that a page for raters gave
 }
 
 
@@ -51,6 +57,11 @@ def read_record(path: Path, kind: str) -> dict:
     if not isinstance(record, dict):
         raise InputError("not-a-record", f"{path} holds no JSON object; restore or remove it")
     return upgraded(record, kind)
+
+
+def read_records(path: Path, kind: str) -> list[dict]:
+    """Return the upgraded records of a JSON-lines file, as `read_jsonl` finds them."""
+    return [upgraded(record, kind) for record in read_jsonl(path)]
 
 
 def write_json(path: Path, value) -> None:

@@ -17,7 +17,7 @@ from tvhelpers.config import InputError, one_line
 from tvhelpers.files import make_dir, replace_dir
 from tvhelpers.models.architecture import Architecture, find_architecture
 from tvhelpers.models.clip import find_clip
-from tvhelpers.records import read_json, write_json
+from tvhelpers.records import read_record, write_json
 from tvhelpers.runtime import quiet_libraries
 
 ABOUT_FILE = "base.json"  # in the folder of a pipeline that was trained here
@@ -65,7 +65,8 @@ def find_base(name: str) -> BaseLocation:
                 f"{name} is not a diffusers pipeline folder: it has no model_index.json",
             )
         about = folder / ABOUT_FILE
-        guidance = read_json(about)["guidance"] if about.exists() else BaseLocation.guidance
+        told = read_record(about, "pipeline") if about.exists() else {}
+        guidance = told.get("guidance", BaseLocation.guidance)
         return BaseLocation("a folder", str(folder), guidance=guidance)
     if name.count("/") == 1 and not folder.is_absolute() and not name.startswith("."):
         return BaseLocation(name, name)

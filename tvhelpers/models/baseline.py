@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from tvhelpers.config import InputError
-from tvhelpers.records import read_json, write_json
+from tvhelpers.records import read_record, write_json
 
 FILE = "classes.json"  # in the pipeline's folder
 LOUDNESS = 4.0  # from zero, or as loud as the time, a class changes nothing in 200 steps (LOG.md)
@@ -96,7 +96,7 @@ def read_classes(folder: str | Path) -> Classes | None:
     path = Path(folder) / FILE
     if not path.is_file():
         return None
-    row = read_json(path)
+    row = read_record(path, "classes")
     return Classes(tuple(row["attributes"]), tuple(tuple(word) for word in row["words"]))
 
 

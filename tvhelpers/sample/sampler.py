@@ -31,7 +31,7 @@ from tvhelpers.models.base import (
 )
 from tvhelpers.models.baseline import Classes, read_classes, told
 from tvhelpers.models.clip import cut_off
-from tvhelpers.records import claim_dir, read_jsonl
+from tvhelpers.records import claim_dir, read_records
 from tvhelpers.runtime import choose_device, choose_dtype, progress_bar, versions
 from tvhelpers.sample.grid import save_grid
 from tvhelpers.sample.request import Request, sized
@@ -279,7 +279,7 @@ def _warn_of_cuts(sampler: Sampler, prompts: Sequence[str]) -> None:
 def _whole_records(out_dir: Path) -> dict[int, dict]:
     """Return {index: record} of the pictures that are there and whole; drop a last line cut off."""
     path = out_dir / "records.jsonl"
-    rows = [row for row in read_jsonl(path) if _is_whole(out_dir / row["file"])]
+    rows = [row for row in read_records(path, "image") if _is_whole(out_dir / row["file"])]
     if path.exists():
         with atomic_path(path) as aside:
             aside.write_text("".join(json.dumps(row) + "\n" for row in rows))

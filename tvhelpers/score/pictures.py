@@ -11,7 +11,7 @@ import numpy as np
 from tvhelpers.config import InputError
 from tvhelpers.files import content_key, file_sha256
 from tvhelpers.image import IMAGE_ENDINGS, read_photo
-from tvhelpers.records import read_jsonl, upgraded
+from tvhelpers.records import read_records
 from tvhelpers.score.suite import FILE as SUITE_FILE
 from tvhelpers.score.suite import open_suite
 
@@ -73,7 +73,7 @@ def open_folder(path: Path) -> PictureFolder:
 def _records(path: Path) -> list[dict]:
     """Return the records of records.jsonl; raises InputError where one has not its own picture."""
     try:
-        records = [upgraded(record, "image") for record in read_jsonl(path / "records.jsonl")]
+        records = read_records(path / "records.jsonl", "image")
         records = [{**record, "prompt": str(record["prompt"])} for record in records]
         files = [path / record["file"] for record in records]
     except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from tvhelpers.config import InputError
-from tvhelpers.records import TakenError, read_json, write_json
+from tvhelpers.records import TakenError, read_record, write_json
 from tvhelpers.runtime import versions
 from tvhelpers.score.metrics import Result, compare
 from tvhelpers.score.needs import Needs, Networks
@@ -109,7 +109,7 @@ def _compared(ours: list[Result], theirs: list[Result]) -> dict:
 
 def _write_once(path: Path, result: dict) -> None:
     if path.exists():
-        if read_json(path) != result:
+        if read_record(path, "metrics") != result:
             raise TakenError(
                 "another-result",
                 f"{path} holds other results, and nothing is overwritten; choose another name",

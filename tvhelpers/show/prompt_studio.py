@@ -22,7 +22,7 @@ from PIL import Image
 
 from tvhelpers.config import InputError
 from tvhelpers.files import atomic_path, make_dir
-from tvhelpers.records import read_jsonl
+from tvhelpers.records import read_records
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler
 
@@ -212,7 +212,7 @@ class PromptStudio:
         newest = self.made[0]
         folder = make_dir(self.folder)
         names = [path.name for path in folder.glob("*_*.png")]
-        names += [row["file"] for row in read_jsonl(folder / "records.jsonl")]
+        names += [row["file"] for row in read_records(folder / "records.jsonl", "image")]
         numbers = [name.partition("_")[0] for name in names]  # what was deleted frees no number
         number = 1 + max((int(number) for number in numbers if number.isdecimal()), default=-1)
         path = folder / f"{number:04d}_{newest['record']['seed']}.png"

@@ -20,7 +20,7 @@ from tvhelpers.data.split import split_items
 from tvhelpers.lora.formats import adapter_file
 from tvhelpers.models.base import find_base
 from tvhelpers.models.baseline import find_classes
-from tvhelpers.records import TakenError, read_json
+from tvhelpers.records import TakenError, read_record
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import generate
 from tvhelpers.score.colour import EXAMPLES, name_colour
@@ -92,7 +92,7 @@ class Settings:
         """
         name = given or "lora"
         if own := self._trained(name):
-            config = read_json(own.with_name("config.json"))
+            config = read_record(own.with_name("config.json"), "training")
             print(f"adapter {own}: {config['steps']} steps on {config['data']}")
             return str(own)
         if given:
@@ -132,7 +132,7 @@ class Settings:
         it holds out too few pictures to tell copies by.  Prints which."""
         config = adapter_file(Path(adapter)).with_name("config.json")
         data = SHIPPED_DATA if adapter == "shipped" else ""
-        data = read_json(config)["data"] if config.exists() else data
+        data = read_record(config, "training")["data"] if config.exists() else data
         if data not in manifest.entries() and not (data and Path(data).exists()):
             print(f"what {adapter} was trained on is not at hand; {self.data} stands in for it")
             data = self.data

@@ -20,7 +20,7 @@ from tvhelpers.data.caption_parsing import parse_caption
 from tvhelpers.data.items import Source
 from tvhelpers.files import atomic_path, content_key, file_sha256
 from tvhelpers.image import read_photo, resize
-from tvhelpers.records import claim_dir, read_jsonl, write_json
+from tvhelpers.records import claim_dir, read_records, write_json
 from tvhelpers.score.pictures import open_folder
 from tvhelpers.study.model import CHECKS, CONSENT, KINDS, QUESTIONS, REAL, REFERENCES, RULES, Study
 
@@ -87,7 +87,7 @@ def _pictures_by_key(folder: Path) -> dict[tuple[str, int], Path]:
         raise InputError(
             "not-a-gallery", f"{folder} has no records.jsonl; give a folder that `generate` wrote"
         )
-    records = read_jsonl(folder / "records.jsonl")
+    records = read_records(folder / "records.jsonl", "image")
     rows = {(str(r["prompt"]), r.get("seed", 0)): folder / r["file"] for r in records}
     if len(rows) < len(records):
         raise InputError(

@@ -73,17 +73,17 @@ class Study:
             raise InputError(
                 "not-a-study", f"{folder} is no study; give a folder that `study make` wrote"
             )
-        about, self.key = (read_json(self.folder / name) for name in ("study.json", "key.json"))
+        about, key = (read_json(self.folder / name) for name in ("study.json", "key.json"))
         if not isinstance(about, dict) or "key_sha256" not in about:
             raise InputError(
                 "not-a-study", f"{folder}/study.json is no study; make one with `study make`"
             )
-        if about["key_sha256"] != content_key(self.key):
+        if about["key_sha256"] != content_key(key):
             raise InputError(
                 "another-key", f"{folder}/key.json is not the key of study.json; restore both"
             )
         self.hash = content_key(about)  # of the file as it is
-        self.about = upgraded(about, "study")
+        self.about, self.key = upgraded(about, "study"), upgraded(key, "study key")
         self.items = {item["id"]: item for item in self.about["items"]}
         self.systems: list[str] = self.key["systems"]
 

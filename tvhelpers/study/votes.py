@@ -15,7 +15,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from tvhelpers.config import InputError
-from tvhelpers.records import read_json
+from tvhelpers.records import read_record
 from tvhelpers.study.model import Study, Trial
 
 WAIT_SECONDS = 30.0  # for others to finish writing
@@ -161,7 +161,7 @@ def import_votes(study: Study, file: Path) -> dict:
     Raises InputError, and adds nothing, for votes of another study, on trials that the rater was
     not shown, or that differ from votes that are here.
     """
-    content = read_json(file)
+    content = read_record(file, "votes")
     try:
         rater, rows = str(content["rater"]), list(content["votes"])
         if content["study"] != study.hash:

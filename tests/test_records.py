@@ -1,0 +1,76 @@
+"""Files that outlive a process: written whole, claimed, and read after the program has changed."""
+
+import json
+
+import pytest
+
+from tests.helpers import refused
+from tvhelpers import records
+from tvhelpers.records import Kind, claim_dir, read_json, read_jsonl, read_record, read_records
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    """A kind of record of which a key and a value were renamed, and a key came later."""
+    kind = Kind({"bars": "steps"}, {"way": {"fast": "quick"}}, {"start": "base"})
+    monkeypatch.setitem(records.KINDS, "toy", kind)
+
+
+def test_a_record_of_an_older_version_is_upgraded(toy, tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('{"bars": 3, "way": "fast"}')
+    assert read_record(path, "toy") == {"steps": 3, "way": "quick", "start": "base"}
+    path.write_text('{"steps": 3, "way": "slow", "start": "deaf"}')
+    assert read_record(path, "toy") == {"steps": 3, "way": "slow", "start": "deaf"}
+    path.write_text('{"way": ["fast"]}')  # a value that is no name stays
+    assert read_record(path, "toy") == {"way": ["fast"], "start": "base"}
+    assert read_record(path, "another kind") == {"way": ["fast"]}
+
+
+def test_the_lines_of_an_older_version_are_upgraded(toy, tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"bars": 1}\n{"steps": 2}\n{"bars": 3')  # half a line
+    assert read_records(path, "toy") == [{"steps": n, "start": "base"} for n in (1, 2)]
+    assert read_records(tmp_path / "none.jsonl", "toy") == []
+
+
+def test_a_folder_of_an_older_version_is_gone_on_with(toy, tmp_path):
+    folder = tmp_path / "made"
+    folder.mkdir()
+    (folder / "request.json").write_text('{"bars": 3, "way": "fast"}')
+    (folder / "made.txt").touch()
+    request = {"steps": 3, "way": "quick", "start": "base"}
+    assert claim_dir(folder, request, "toy") == folder
+    with refused("another-request") as caught:
+        claim_dir(folder, request | {"steps": 4}, "toy")
+    assert "steps" in str(caught.value)
+    assert claim_dir(folder, request | {"steps": 4}, "toy", ignore=("steps",)) == folder
+
+
+def test_a_folder_with_others_files_is_not_taken(tmp_path):
+    (tmp_path / "mine.txt").touch()
+    with refused("folder-taken"):
+        claim_dir(tmp_path, {}, "toy")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_request_that_came_to_nothing_gives_way(tmp_path):
+    for request in ({"steps": 1}, {"steps": 2}):
+        claim_dir(tmp_path, request, "toy")
+    assert json.loads((tmp_path / "request.json").read_text()) == {"steps": 2}
+
+
+def test_what_is_no_record_is_refused(tmp_path):
+    path = tmp_path / "a.json"
+    with refused("file-missing"):
+        read_json(path)
+    path.write_text("{")
+    with refused("not-json"):
+        read_record(path, "toy")
+    path.write_text("[1]")
+    with refused("not-a-record"):
+        read_record(path, "toy")
+    path.write_text("{\n{}\n")
+    with refused("not-json") as caught:
+        read_jsonl(path)
+    assert "line 1" in str(caught.value)
