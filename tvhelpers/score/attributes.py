@@ -160,22 +160,16 @@ def agreement(wanted: list[dict], seen: list[dict]) -> dict[str, np.ndarray]:
     return right
 
 
-def corrected_rate(
-    name: str,
-    wanted: Sequence[str],
-    seen: Sequence[str],
-    real_true: Sequence[str],
-    real_seen: Sequence[str],
-    groups=None,
-) -> Result:
-    """Return the share of pictures that show the wanted word (N,), less the reader's mistakes.
+def corrected_rate(name: str, wanted, seen, real_true, real_seen, groups=None) -> Result:
+    """Return the share of pictures that show the wanted word, less the reader's mistakes.
 
-    `real_true` and `real_seen` (M,) are labels and readings of real pictures: of each word, how
-    often it is seen where it is, and where it is not.  The share of true ones that would give what
-    was seen (Rogan & Gladen 1978) is each picture's part, so that parts lie outside 0..1 and their
-    mean need not.  `details` holds the plain rate, the reader's rate on real pictures (`ceiling`)
-    and how many pictures had a wanted word that real pictures lack.  The interval is over pictures
-    and real pictures.  Raises ValueError where no wanted word has MIN_EXAMPLES real pictures.
+    `wanted` and `seen` (N,) are words; `real_true` and `real_seen` (M,) are labels and readings of
+    real pictures: of each word, how often it is seen where it is, and where it is not.  The share
+    of true ones that would give what was seen (Rogan & Gladen 1978) is each picture's part, so that
+    parts lie outside 0..1 and their mean need not.  `details` holds the plain rate, the reader's
+    rate on real pictures (`ceiling`) and how many pictures had a wanted word that real pictures
+    lack.  The interval is over pictures and real pictures.  Raises ValueError where no wanted word
+    has MIN_EXAMPLES real pictures.
     """
     rates = _mistakes(real_true, real_seen)
     kept = [i for i, word in enumerate(wanted) if word in rates]

@@ -27,6 +27,11 @@ MIN_SHARE = 0.03  # of the picture; less garment than this is none
 MIN_LEAD = 0.17  # over the second name, of all garment pixels
 MIN_TOP = 0.4  # of all garment pixels
 MIXED_TOP, MIXED_PARTS, MIXED_NEAR = 0.55, 0.1, 15.0  # see _unmixed: shares, and CIELAB units
+TO_XYZ = (
+    (0.4124564, 0.3575761, 0.1804375),
+    (0.2126729, 0.7151522, 0.0721750),
+    (0.0193339, 0.1191920, 0.9503041),
+)  # from linear sRGB
 LEVELS = 4  # colours are looked up in steps of so many of 255
 UNKNOWN = -2  # not looked up yet
 RULES = [EXAMPLES, MIN_SHARE, MIN_LEAD, MIN_TOP, MIXED_TOP, MIXED_PARTS, MIXED_NEAR, LEVELS]
@@ -127,14 +132,7 @@ def to_lab(pixels: np.ndarray) -> np.ndarray:
     """Return CIELAB (D65, 2 degrees) of sRGB uint8 (..., 3): L 0..100, a and b about -128..127."""
     srgb = np.asarray(pixels, np.float64) / 255
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
-    matrix = np.array(
-        [
-            [0.4124564, 0.3575761, 0.1804375],
-            [0.2126729, 0.7151522, 0.0721750],
-            [0.0193339, 0.1191920, 0.9503041],
-        ]
-    )
-    ratio = linear @ matrix.T / np.array([0.95047, 1.0, 1.08883])
+    ratio = linear @ np.array(TO_XYZ).T / np.array([0.95047, 1.0, 1.08883])
     f = np.where(ratio > (6 / 29) ** 3, np.cbrt(ratio), ratio / (3 * (6 / 29) ** 2) + 4 / 29)
     x, y, z = np.moveaxis(f, -1, 0)
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -1)
@@ -211,12 +209,8 @@ def _clusters(lab: np.ndarray, count: int = 4) -> tuple[np.ndarray, np.ndarray]:
     centres = order[np.linspace(0, len(order) - 1, 2 * count + 1).astype(int)[1::2]]
     for _ in range(10):
         nearest, before = _distances(lab, centres).argmin(1), centres
-        centres = np.array(
-            [
-                lab[nearest == i].mean(0) if (nearest == i).any() else centres[i]
-                for i in range(count)
-            ]
-        )
+        members = [lab[nearest == i] for i in range(count)]
+        centres = np.array([m.mean(0) if len(m) else c for m, c in zip(members, before)])
         if np.array_equal(centres, before):
             break
     distance = _distances(lab, centres)

@@ -69,12 +69,9 @@ def copying(drawn: np.ndarray, held_out: np.ndarray, groups=None) -> Result:
             f"{len(held_out)} held-out pictures are too few to tell copies by; give {MIN_HELD_OUT}"
         )
     shares = [_share_within(drawn, held_out, limit) for limit in LIMITS]
-    independent = len(blocks_of(groups, len(drawn))[1])
+    count = len(blocks_of(groups, len(drawn))[1])  # of independent ones
     low, value, high = shares[0]
-    ci = (
-        wilson_interval(low * independent, independent)[0],
-        wilson_interval(high * independent, independent)[1],
-    )
+    ci = (wilson_interval(low * count, count)[0], wilson_interval(high * count, count)[1])
     ranks = np.searchsorted(held_out, drawn, "left") + np.searchsorted(held_out, drawn, "right")
     details = {
         "limit": float(np.quantile(held_out, LIMITS[0])),

@@ -63,10 +63,11 @@ class JudgeClassifier:
 
     def choices(self, pixels: np.ndarray) -> np.ndarray:
         """Return the number of each head's likeliest word (N, heads)."""
-        return self._rows(
-            lambda images: torch.stack([row.argmax(1) for row in self.judge(images).values()], 1),
-            pixels,
-        ).astype(int)
+
+        def best(images: torch.Tensor) -> torch.Tensor:
+            return torch.stack([logits.argmax(1) for logits in self.judge(images).values()], 1)
+
+        return self._rows(best, pixels).astype(int)
 
     def _joint(self, images: torch.Tensor) -> torch.Tensor:
         logits = self.judge(images)
@@ -129,11 +130,10 @@ class VisionExtractor:
         from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
         try:
+            here = {"local_files_only": True}
             # By Pillow also where torchvision is installed: other resizing, other digits.
-            self.prepare = AutoImageProcessor.from_pretrained(
-                name, backend="pil", local_files_only=True
-            )
-            model = AutoModel.from_pretrained(name, dtype=torch.float32, local_files_only=True)
+            self.prepare = AutoImageProcessor.from_pretrained(name, backend="pil", **here)
+            model = AutoModel.from_pretrained(name, dtype=torch.float32, **here)
         except (OSError, ValueError, KeyError) as error:
             raise InputError(
                 "not-loadable", f"vision model {name!r} cannot be loaded: {one_line(error)}"

@@ -79,18 +79,12 @@ def inception_score(probs: np.ndarray, groups=None) -> Result:
         **_ten_splits(probs),
     }
     value, se, ci = _corrected(estimate, probs.shape)
+    pieces = "images" if groups is None else "groups"
+    method = f"one split, jackknife over {pieces}, standard error and interval on the log scale"
+    doubts = _doubts(value, se, probs.shape, len(names))
+    per_item = tuple(_divergences(probs, probs[order].mean(0)).tolist())
     return Result(
-        name="inception_score",
-        value=value,
-        se=se,
-        ci=ci,
-        n=len(probs),
-        method=f"one split, jackknife over {'images' if groups is None else 'groups'}, "
-        "standard error and interval on the log scale",
-        warnings=_doubts(value, se, probs.shape, len(names)),
-        per_item=tuple(_divergences(probs, probs[order].mean(0)).tolist()),
-        details=details,
-        left_out=estimate,
+        "inception_score", value, se, ci, len(probs), method, doubts, per_item, details, estimate
     )
 
 
@@ -106,10 +100,9 @@ def rarefaction(probs: np.ndarray, steps: int = 8, draws: int = 20, seed: int = 
     sizes = np.unique(np.linspace(min(20, len(probs)), len(probs), steps).astype(int))
     rows = []
     for size in sizes.tolist():
-        subsets = [
-            rng.permutation(len(probs))[:size] for _ in range(draws if size < len(probs) else 1)
-        ]
-        scores = [inception_score(probs[subset]) for subset in subsets]
+        times = draws if size < len(probs) else 1
+        subsets = [probs[rng.permutation(len(probs))[:size]] for _ in range(times)]
+        scores = [inception_score(subset) for subset in subsets]
         plug_in = float(np.mean([score.details["plug_in"] for score in scores]))
         corrected = float(np.mean([score.value for score in scores]))
         rows.append({"n": size, "plug_in": plug_in, "corrected": corrected})
@@ -168,16 +161,11 @@ def compare(a: Result, b: Result) -> Result:
     p = two_sided_p(middle / se) if se > 0 else float(value == 0)
     logs = a.name == "inception_score"
     value, low, high = (math.exp(end) for end in ends) if logs else ends
-    return Result(
-        name=f"{a.name}, {'ratio' if logs else 'difference'}",
-        value=value,
-        se=se,
-        ci=(low, high),
-        n=a.n,
-        method=f"paired jackknife over {len(difference.names)} groups"
-        + (", standard error on the log scale" if logs else ""),
-        details={"p": p, "num_groups": len(difference.names)},
-    )
+    name = f"{a.name}, {'ratio' if logs else 'difference'}"
+    details = {"p": p, "num_groups": len(difference.names)}
+    method = f"paired jackknife over {len(difference.names)} groups"
+    method += ", standard error on the log scale" if logs else ""
+    return Result(name, value, se, (low, high), a.n, method, details=details)
 
 
 def _checked(probs) -> np.ndarray:

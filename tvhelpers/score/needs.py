@@ -76,7 +76,7 @@ NEEDS: dict[str, Callable[[Needs], object]] = {
     "probs": lambda its: its.rows("probs"),  # of classes (N, K)
     "asked_colours": _asked_colours,  # by the prompts, of those that can be measured (N,)
     "colours": lambda its: its.rows("colours"),  # numbers of measured ones (N, 1)
-    "heads": lambda its: its.networks.reader.heads,  # {attribute: words that the reader knows}
+    "heads": lambda its: its.networks.reader and its.networks.reader.heads,  # {attribute: words}
     "words": _words,  # {attribute: word} that the reader sees on each picture
     "known_words": lambda its: its.networks.known_words,  # (true, read) where both are known
     "image_embeds": lambda its: its.rows("image_embeds"),  # of length one, by the CLIP (N, D)
@@ -124,8 +124,10 @@ class Networks:
             self.card |= {"copies": net.name}
 
     @cached_property
-    def known_words(self) -> tuple[list[dict], list[dict]]:
+    def known_words(self) -> tuple[list[dict], list[dict]] | None:
         """True and read words of the pictures with known attributes."""
+        if self.reader is None:
+            return None
         numbers = getattr(self.reader, "rest", range(len(self.known)))
         digests = [f"{self.known.fingerprint}-{i}" for i in numbers]
         read = self.rows["words"].of(digests, lambda i: self.known.pixels(numbers[i]))

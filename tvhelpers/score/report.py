@@ -31,22 +31,16 @@ def score_folders(request: ScoreRequest) -> dict:
     except ValueError as error:
         code = getattr(error, "code", "") or "cannot-be-scored"
         raise InputError(code, f"the pictures cannot be scored: {error}") from None
-    scored = [
-        {
-            **_about(folder),
-            **networks.card,
-            "metrics": [with_card(row) for row in rows],
-            "notes": folder.notes,
-        }
-        for folder, rows in zip(folders, results, strict=True)
-    ]
+    scored = []
+    for folder, rows in zip(folders, results, strict=True):
+        figures = {"metrics": [with_card(row) for row in rows], "notes": folder.notes}
+        scored.append({**_about(folder), **networks.card, **figures})
     pairs = [
         {"dir": str(folder.path), "against": str(folders[0].path), **_compared(rows, results[0])}
         for folder, rows in zip(folders[1:], results[1:], strict=True)
     ]
     result = {"folders": scored, "pairs": pairs, "versions": versions()}
-    if real:
-        result["real"] = _about(real)
+    result |= {"real": _about(real)} if real else {}
     result = json.loads(json.dumps(result))
     _write_once(Path(request.out_path), result)
     return result
@@ -79,12 +73,9 @@ def _line(row: dict) -> str:
 
 
 def _about(folder: PictureFolder) -> dict:
-    return {
-        "dir": str(folder.path),
-        "n": len(folder.files),
-        "digest": folder.digest(),
-        "files": [file.name for file in folder.files],
-    }
+    names = [file.name for file in folder.files]
+    about = {"dir": str(folder.path), "n": len(names)}
+    return {**about, "digest": folder.digest(), "files": names}
 
 
 def with_card(result: Result) -> dict:
@@ -108,11 +99,10 @@ def _compared(ours: list[Result], theirs: list[Result]) -> dict:
 
 
 def _write_once(path: Path, result: dict) -> None:
-    if path.exists():
-        if read_record(path, "metrics") != result:
-            raise TakenError(
-                "another-result",
-                f"{path} holds other results, and nothing is overwritten; choose another name",
-            )
-        return
-    write_json(path, result)
+    if not path.exists():
+        write_json(path, result)
+    elif read_record(path, "metrics") != result:
+        raise TakenError(
+            "another-result",
+            f"{path} holds other results, and nothing is overwritten; choose another name",
+        )
