@@ -10,7 +10,7 @@ import torch
 from tests.helpers import refused
 from tvhelpers.files import file_sha256
 from tvhelpers.models import mini
-from tvhelpers.score import features
+from tvhelpers.score import features, request
 
 HEADS = {"category": ("dress", "coat", "skirt"), "colour": ("red", "blue"), "pattern": ("plain",)}
 PACKAGES = all(importlib.util.find_spec(package) for package in features.INCEPTION_PACKAGES)
@@ -84,6 +84,10 @@ def test_the_choice_and_its_reason(judge, no_inception):
     assert features.choose_classifier("judge")[1] == "asked for"
     with refused("unknown-choice"):
         features.choose_classifier("vgg")
+
+
+def test_a_request_names_every_classifier():
+    assert ("auto", *features.CLASSIFIERS) == request.CLASSIFIERS
 
 
 def test_inception_without_weights_says_where_they_go(no_inception):
@@ -187,7 +191,7 @@ def test_vision_models_of_transformers_are_extractors(vision_model):
 
 
 def test_a_vision_model_that_is_not_there(tmp_path):
-    with refused("not-loadable"):
+    with refused("model-unreadable"):
         features.VisionExtractor(str(tmp_path))
 
 

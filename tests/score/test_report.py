@@ -116,7 +116,7 @@ def test_folders_that_cannot_be_scored(folder, tmp_path):
             scored([path], tmp_path / "m.json", BrightnessClassifier())
         assert not (tmp_path / "m.json").exists()
 
-    check(tmp_path / "nothing", "not-a-folder")
+    check(tmp_path / "nothing", "folder-missing")
     (tmp_path / "empty").mkdir()
     check(tmp_path / "empty", "no-images")
     (folder / "3.png").write_bytes(b"no picture")

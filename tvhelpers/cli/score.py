@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 
-from tvhelpers.cli.options import DEVICE, REQUIRED, add_options, option
+from tvhelpers.cli.options import DEVICE, REQUIRED, add_options, one_of, option
+from tvhelpers.score.request import CLASSIFIERS, ScoreRequest
 
 OPTIONS = (
     option("dirs DIR", Path, nargs="+"),
     option("--out METRICS.JSON", Path, REQUIRED, "file for the figures; pictures go beside it"),
-    option("--classifier", str, "auto", "auto, inception or judge"),
+    option("--classifier", str, "auto", one_of(CLASSIFIERS)),
     option("--real DIR", Path, None, "real pictures to measure distances from"),
     option(
         "--features NAME", str, "", "judge, or a vision model of transformers: DINOv2, CLIP, "
@@ -43,12 +44,12 @@ def declare(parser) -> None:
 
 def run(options) -> dict:
     """Score, print the table, and return the metrics."""
-    from tvhelpers.score.report import format_table, score_folders
-    from tvhelpers.score.request import ScoreRequest
-
     names = [field.name for field in fields(ScoreRequest) if hasattr(options, field.name)]
-    request = {name: getattr(options, name) for name in names}
-    result = score_folders(ScoreRequest(out_path=options.out, **request))
+    given = {name: getattr(options, name) for name in names}
+    request = ScoreRequest(out_path=options.out, **given)
+    from tvhelpers.score.report import format_table, score_folders
+
+    result = score_folders(request)
     print(format_table(result))
     from tvhelpers.show.scores import write_figures
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tvhelpers.config import InputError, one_line
+from tvhelpers.config import InputError, check_choice, one_line
 from tvhelpers.files import content_key, file_sha256
 from tvhelpers.image import resize
 from tvhelpers.models.base import unet_digest
@@ -136,7 +136,7 @@ class VisionExtractor:
             model = AutoModel.from_pretrained(name, dtype=torch.float32, **here)
         except (OSError, ValueError, KeyError) as error:
             raise InputError(
-                "not-loadable", f"vision model {name!r} cannot be loaded: {one_line(error)}"
+                "model-unreadable", f"vision model {name!r} cannot be loaded: {one_line(error)}"
             ) from None
         self.name, self.device = name, device
         self.model = model.eval().to(device)
@@ -183,9 +183,7 @@ def choose_classifier(name: object = "auto", device: str = "cpu"):
         return name, "handed in"
     if name in CLASSIFIERS:
         return CLASSIFIERS[name](device), "asked for"
-    if name != "auto":
-        choices = ", ".join(["auto", *CLASSIFIERS])
-        raise InputError("unknown-choice", f"unknown classifier {name!r}; choose one of {choices}")
+    check_choice("classifier", name, ("auto", *CLASSIFIERS))
     missing = [package for package in INCEPTION_PACKAGES if not importlib.util.find_spec(package)]
     if inception_at_hand() is None:
         missing = ["weights", *missing]

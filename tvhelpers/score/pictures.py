@@ -55,7 +55,7 @@ def open_folder(path: Path) -> PictureFolder:
     path = Path(path)
     if not path.is_dir():
         raise InputError(
-            "not-a-folder",
+            "folder-missing",
             f"{path} is not a folder; give one that `generate` wrote, or of pictures",
         )
     if (path / "records.jsonl").exists():

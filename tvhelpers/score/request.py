@@ -6,17 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tvhelpers.config import InputError
+from tvhelpers.config import CHOICES, InputError, check_choice
 
-CHOICES = {"classifier": ("auto", "inception", "judge"), "reader": ("", "judge", "clip")}
+CLASSIFIERS = ("auto", "inception", "judge")
+READERS = ("judge", "clip")
 
 
 @dataclass(frozen=True)
 class ScoreRequest:
     """Folders of pictures to score, and what they are measured by.
 
-    Instead of a name, `classifier` may be an object with name, digest and probs; `known`, `train`
-    and `held_out` may be sources.  Raises InputError for a setting that cannot be met.
+    Instead of a name, `classifier` may be an object with name, digest and probs; `train` and
+    `held_out` may be sources.  Raises InputError for a setting that cannot be met.
     """
 
     dirs: Sequence[Path]  # each is compared with the first, pair by pair
@@ -28,19 +29,16 @@ class ScoreRequest:
     clip: str = ""  # CLIPScore by this CLIP, not the drawing one
     cache: Path | None = None  # folder that keeps what networks gave
     reader: str = ""  # of a suite's atoms: judge, or clip; "" = judge for what mini drew
-    known: object = ""  # pictures with attributes, to tell how often the reader errs
+    known: str = ""  # pictures with attributes, to tell how often the reader errs
     train: object = ""  # look for copies of its training pictures
     held_out: object = ""  # real ones that no training saw; "" = what a training holds out of train
     copies: str = "pixels"  # what copies are looked for in: pixels, or as features
 
     def __post_init__(self):
-        for name, choices in CHOICES.items():
-            value = getattr(self, name)
-            if isinstance(value, str) and value not in choices:
-                choices = ", ".join(filter(None, choices))
-                raise InputError(
-                    "unknown-choice", f"unknown {name} {value!r}; choose one of {choices}"
-                )
+        check_choice("device", self.device, CHOICES["device"])
+        check_choice("reader", self.reader or READERS[0], READERS)
+        if isinstance(self.classifier, str):
+            check_choice("classifier", self.classifier, CLASSIFIERS)
         if self.reader == "clip" and not (self.clip and self.known):
             raise InputError(
                 "not-enough-given", "reader 'clip' needs --clip and --known: give both, or judge"
