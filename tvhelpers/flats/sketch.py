@@ -140,6 +140,7 @@ class Painter:
         self.image.paste(Image.fromarray(cloth.astype(np.uint8)), (left, top), mask)
 
     def line(self, points, width=0.9, colour=None, dashed=False) -> None:
+        """Draw a line of the sketch."""
         width = max(1, round(width * self.zoom))
         placed = self.place(points)
         parts = _dashes(placed, 2.2 * self.zoom) if dashed else [placed]
@@ -147,6 +148,7 @@ class Painter:
             self.draw.line(part, colour or self.fabric.ink, width, "curve")
 
     def disc(self, middle, radius, colour) -> None:
+        """Draw a circle of the sketch, with an edge in ink."""
         (x, y), r = self.place([middle])[0], radius * self.zoom
         box = (x - r, y - r, x + r, y + r)
         self.draw.ellipse(box, colour, self.fabric.ink, round(0.5 * self.zoom))
