@@ -37,14 +37,14 @@ def test_help_says_default_choices_and_meaning_of_every_setting(
         cli.main([*words, "--help"])
     lines = capsys.readouterr().out.splitlines()
     for field in dataclasses.fields(kind):
-        at = next(i for i, line in enumerate(lines) if line.startswith(f"    {field.name}="))
+        at = next(i for i, line in enumerate(lines) if line.startswith(f"  {field.name}="))
         row = lines[at] + lines[at + 1]
         default = str(field.default).lower() if field.type is bool else field.default
         assert row.split()[0].startswith(f"{field.name}={str(default).removesuffix('.0')}")
         assert len(row.split()) > 2, f"{field.name} has no comment"
         assert all(word in row for word in choices.get(field.name, ()))
     if kind is TrainConfig:
-        assert {"  What is trained", "  The optimizer"} <= set(lines)
+        assert {"What is trained:", "The optimizer:"} <= set(lines)
         for name, changes in PRESETS.items():
-            row = next(line for line in reversed(lines) if line.startswith(f"    {name} "))
+            row = next(line for line in reversed(lines) if line.startswith(f"  {name} "))
             assert all(f"{key}=" in row for key in changes if key != "lora")

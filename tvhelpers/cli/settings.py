@@ -2,36 +2,42 @@
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import re
-import shutil
-import textwrap
 
 FIELD = re.compile(r" {4}(\w+): \w+ = .*?  # (.*)")
 GROUP = re.compile(r" {4}# (.*)")
 
 
-def settings_help(kind: type, choices: dict[str, tuple], presets: dict[str, dict] | None = None):
+def settings_help(
+    kind: type, choices: dict[str, tuple], presets: dict[str, dict] | None = None
+) -> str:
     """Return every setting of a dataclass as text: default, choices, and the comment beside it.
 
-    A comment of its own begins a group.  `presets` are listed with what they change.
+    A comment of its own begins a group.  `presets` are listed with what they change.  The layout is
+    argparse's.
     """
-    lines = ["", "settings, each with its default; `--set KEY=VALUE` gives another:"]
+    title = "settings, each with its default; --set KEY=VALUE gives another:"
+    page = argparse.ArgumentParser(usage=argparse.SUPPRESS, description=title, add_help=False)
+    group = page.add_argument_group()
     for line in inspect.getsource(kind).splitlines():
         if found := FIELD.fullmatch(line):
             name, meaning = found.groups()
-            meaning = _with_choices(meaning, choices.get(name, ()))
-            lines += _row(f"{name}={_value(getattr(kind, name))}", meaning)
+            _add(group, _pair(name, getattr(kind, name)), _with(choices.get(name, ()), meaning))
         elif found := GROUP.fullmatch(line):
-            lines += ["", f"  {found[1]}"]
-    if presets:
-        lines += ["", "presets, each with what it changes; `--preset NAME` takes one:"]
-        for name, row in presets.items():
-            lines += _row(name, _changes(row) or "nothing")
-    return "\n".join(lines) + "\n"
+            group = page.add_argument_group(found[1])
+    group = page.add_argument_group("presets, each with what it changes; --preset NAME takes one")
+    for name, row in (presets or {}).items():
+        _add(group, name, _changes(row) or "nothing")
+    return "\n" + page.format_help()
 
 
-def _with_choices(meaning: str, words: tuple[str, ...]) -> str:
+def _add(group, name: str, text: str) -> None:
+    group.add_argument(name, metavar=name, help=text.replace("%", "%%"))
+
+
+def _with(words: tuple[str, ...], meaning: str) -> str:
     """Return a comment with the choices that it is about, each beside its own part if it has so."""
     words, parts = [word or '""' for word in words], meaning.split(" | ")
     if len(parts) == len(words):
@@ -39,25 +45,14 @@ def _with_choices(meaning: str, words: tuple[str, ...]) -> str:
     return f"{meaning} ({' | '.join(words)})" if words else meaning
 
 
-def _row(name: str, text: str) -> list[str]:
-    """Return a name and what is said of it, in lines as wide as the terminal."""
-    width = shutil.get_terminal_size().columns - 2
-    indent = " " * 28
-    start = f"    {name:<23} " if len(name) <= 23 else f"    {name}\n{indent}"
-    rows = textwrap.wrap(text, width - 28, break_on_hyphens=False) or [""]
-    return [start + rows[0], *(indent + row for row in rows[1:])]
-
-
 def _changes(row: dict) -> str:
     """Return a preset's changes as KEY=VALUE; those of LoRA alone last."""
-    words = [f"{key}={_value(value)}" for key, value in row.items() if key != "lora"]
-    if "lora" in row:
-        words.append(f"and for lora {_changes(row['lora'])}")
-    return " ".join(words)
+    pairs = [_pair(key, value) for key, value in row.items() if key != "lora"]
+    return " ".join(pairs + (["and for lora", _changes(row["lora"])] if "lora" in row else []))
 
 
-def _value(value) -> str:
-    """Return a value as --set takes it."""
+def _pair(key: str, value) -> str:
+    """Return KEY=VALUE as --set takes it."""
     if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
+        return f"{key}={str(value).lower()}"
+    return f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
