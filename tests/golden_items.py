@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -420,7 +421,7 @@ def demo(side):
 def _galleries(side):
     """Draw what scores, studies and others look at."""
     side.once(_lora)
-    two = "--count", 2, "--seed", 4
+    two = "--count", 4, "--seed", 4
     return {
         "plain": draw(side, "plain", *PROMPTS, *two, "--adapter", "none"),
         "adapted": draw(side, "adapted", *PROMPTS, *two, "--adapter", "runs/lora"),
@@ -523,6 +524,7 @@ def adapters(side):
     side.once(_lora)
     lora, shipped, both = "runs/lora", "shipped", ("shipped", "shipped", "--weights", "0.6,-0.2")
     found = {name: plain(side.json("adapter", "show", name)) for name in (lora, shipped)}
+    found[shipped]["file"] = Path(found[shipped]["file"]).name  # it lies in the tree
     found |= {
         "kohya": _adapter(side, "convert", "kohya", lora, "--to", "kohya"),
         "half": _adapter(side, "convert", "half", shipped, "--to", "diffusers", "--half"),
@@ -611,6 +613,31 @@ def _answer(trial: dict, turn: int, key: dict, orders: dict) -> str:
         return "".join(str(1 + (turn + k) % 5) for k in range(3))
     return ("left", "right", "same")[turn % 3] if trial["kind"] == "pair" else (
         ("real", "generated")[turn % 2])  # fmt: skip
+
+
+# ------------------------------------------------------------------------------- saved work
+
+
+@item
+def saved(side):
+    """Work of a commit that lies in tests/saved, gone on with by both."""
+    from saved.make import COMMANDS, TRAIN
+
+    work = Path(__file__).with_name("saved") / "work"
+    for path in work.iterdir():  # its paths are relative to where it lies
+        shutil.copytree(path, side.path(path.name), dirs_exist_ok=True) if path.is_dir() else (
+            shutil.copy2(path, side.path(path.name))
+        )
+    found = {name: plain(side.json(*COMMANDS[name])) for name in ("convert", "show", "study")}
+    for run in TRAIN:
+        side.run(*COMMANDS[run])
+        found[run] = read_run(side, f"runs/{run}")
+    for name, folder in (("half-gallery", "out/half"), ("adapted", "out/adapted")):
+        side.run(*COMMANDS[name])
+        found[name] = read_gallery(side, folder)
+    found["import"] = side.json("study", "import", "study", "votes-r2.json")
+    found["analyse"] = side.json("study", "analyse", "study", "--out", "made/saved-analysis")
+    return {**found, "analysis": read_folder(side, "made/saved-analysis")}
 
 
 # ------------------------------------------------------------------------------- refusals
