@@ -18,6 +18,7 @@ from tvhelpers.data.caption_parsing import contradictions
 from tvhelpers.data.fashion_synthesis import COLOURS
 from tvhelpers.data.items import read_rows
 from tvhelpers.data.lexicon import product_words
+from tvhelpers.data.sources import open_source
 
 SHOWN = {"pattern", "fabric", "cut"}
 file = shared_folder() / "data" / "deepfashion_annotations" / "language_original.mat"
@@ -25,7 +26,7 @@ file = shared_folder() / "data" / "deepfashion_annotations" / "language_original
 began = time.monotonic()
 with tempfile.TemporaryDirectory() as folder:
     out = Path(folder) / "captions.jsonl"
-    source = caption_files.open_captioned(file)
+    source = open_source(file)
     result = caption_files.write_captions(source, out)
     seconds = time.monotonic() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

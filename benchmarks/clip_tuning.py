@@ -23,9 +23,10 @@ import numpy as np
 from common import REPO, shared_folder, write_result
 
 from tvhelpers.config import ClipTuning
+from tvhelpers.data.drawn import FlatsSource
 from tvhelpers.data.items import Source
 from tvhelpers.data.leakage import near_duplicates, thumbnails
-from tvhelpers.data.sources import FlatsSource, open_source
+from tvhelpers.data.sources import open_source
 from tvhelpers.models.clip import Clip
 from tvhelpers.models.clip_checks import attribute_codes, fitting, hits_at, zero_shot
 from tvhelpers.score.metrics import compare, mean_score

@@ -18,13 +18,14 @@ work_dir = parser.parse_args().work_dir
 work_dir.mkdir(parents=True, exist_ok=True)
 began = time.monotonic()
 
-from tvhelpers.data.caption_files import open_captioned, write_captions  # noqa: E402
+from tvhelpers.data.caption_files import write_captions  # noqa: E402
 from tvhelpers.data.coverage import coverage  # noqa: E402
 from tvhelpers.data.leakage import leakage  # noqa: E402
+from tvhelpers.data.sources import open_source  # noqa: E402
 from tvhelpers.data.split import split_by_product  # noqa: E402
 
 file = shared_folder() / "data" / "deepfashion_annotations" / "language_original.mat"
-source = open_captioned(file)
+source = open_source(file)
 (work_dir / "captions.jsonl").unlink(missing_ok=True)
 write_captions(source, work_dir / "captions.jsonl")
 own = np.array(source.splits) == "test"

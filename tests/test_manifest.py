@@ -46,7 +46,6 @@ def test_local_path(tmp_path, monkeypatch):
         ("3: {}", "wrong-type", "row 3"),
         ("a: {kind: images}", "missing-key", "licence, obtain"),
         ("a: {kind: sound, licence: x, obtain: y}", "unknown-choice", "'sound'"),
-        (ROW + "reader: excel}", "unknown-choice", "photos, table, h5, huggingface"),
         (ROW + "colour: red}", "unknown-key", "row 'a' has an unknown key 'colour'"),
         (ROW + "params: {}}", "unknown-key", "'params'"),  # of flats, not of images
         (ROW + "hub: 3}", "wrong-type", "hub is of type int, but str is needed"),

@@ -36,7 +36,6 @@ FILE = {
 }  # fmt: skip
 CHOICES = {
     "kind": tuple(KINDS),
-    "reader": ("photos", "table", "h5", "huggingface"),
     "bad_lines": ("skip",),
     "missing_images": ("skip",),
 }

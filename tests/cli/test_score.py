@@ -2,7 +2,7 @@
 
 import json
 
-from tvhelpers.data.sources import FlatsSource
+from tvhelpers.data.drawn import FlatsSource
 
 
 def test_a_suite_is_written_drawn_and_scored(run, refuse, tiny_base, tmp_path, monkeypatch):

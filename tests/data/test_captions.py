@@ -10,22 +10,18 @@ from tests.helpers import refused
 from tvhelpers.cli import main
 from tvhelpers.config import InputError
 from tvhelpers.data import fashion_synthesis as codebook
-from tvhelpers.data.caption_files import (
-    caption_report,
-    open_captioned,
-    with_captions,
-    write_captions,
-)
+from tvhelpers.data.caption_files import caption_report, with_captions, write_captions
 from tvhelpers.data.caption_parsing import contradictions, parse_caption, repair_caption
 from tvhelpers.data.captioner import caption_images
 from tvhelpers.data.captions import recaption, template_captions
+from tvhelpers.data.drawn import FlatsSource
 from tvhelpers.data.lexicon import product_words
-from tvhelpers.data.sources import FlatsSource, open_source
+from tvhelpers.data.sources import open_source
 
 
 @pytest.fixture(scope="module")
 def real(shared):
-    return open_captioned(shared / "data" / "deepfashion_annotations" / "language_original.mat")
+    return open_source(shared / "data" / "deepfashion_annotations" / "language_original.mat")
 
 
 @pytest.mark.parametrize(
@@ -223,7 +219,7 @@ def test_command_writes_captions_that_a_source_takes(language, tmp_path, capsys)
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [len(row["captions"]) for row in rows] == [4, 4, 3]  # of the last little is known
 
-    source = open_captioned(language)
+    source = open_source(language)
     new = with_captions(source, out)
     assert [text in row["captions"] for text, row in zip(new.captions, rows)] == [True] * 3
     assert new.fingerprint != source.fingerprint and source.captions[1].startswith("the man")
@@ -238,7 +234,7 @@ def test_command_writes_captions_that_a_source_takes(language, tmp_path, capsys)
 def test_captions_of_another_source_are_refused(language, tmp_path, photo_folder):
     out = tmp_path / "new.jsonl"
     photos = open_source(photo_folder)
-    write_captions(open_captioned(language), out)
+    write_captions(open_source(language), out)
     with refused("file-differs"):
         with_captions(photos, out)
     rows = [{"item": item, "captions": []} for item in photos.item_ids]
@@ -316,8 +312,8 @@ def test_photos_without_captions_get_them_and_open_with_them(tiny_blip, tmp_path
         pixels = FlatsSource(1, 3, size=32).pixels(i)
         Image.fromarray(pixels).save(folder / f"IMG_{i:04d}.png")
     with pytest.raises(InputError, match="data captions --captioner"):
-        open_captioned(folder)
-    source = open_captioned(folder, bare=True)
+        open_source(folder)
+    source = open_source(folder, bare=True)
     options = {"captioner": str(tiny_blip)}
     assert write_captions(source, out, **options)["items"] == 3
     captions = with_captions(open_source(folder, bare=True), out).captions

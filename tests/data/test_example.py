@@ -102,15 +102,15 @@ def test_affine_file_with_a_mean_image_beside_it(g2, pixels, tmp_path):
     affine = (pixels / np.float32(127.5) - 1).transpose(0, 3, 2, 1)
     path = save(tmp_path / "a.h5", ih=affine, ih_mean=mean)
     assert np.array_equal(open_images(path).read(0, COUNT), pixels)
-    with pytest.raises(InputError, match="row 0 goes from"):
+    with refused("wrong-decode"):
         open_images(path, "mean").read(0, 4)
 
 
 def test_wrong_decodes_are_refused_and_the_papers_stays(g2, pixels):
     for decode in ("unit", "uint8"):
-        with pytest.raises(InputError, match=r"row 0 goes from -\d+ to"):
+        with refused("wrong-decode"):
             open_images(g2, decode)[0]
-    with pytest.raises(InputError, match="unknown decode"):
+    with refused("unknown-choice"):
         open_images(g2, "guess")
     washed_out = open_images(g2, "affine")[0]
     assert abs(int(np.median(washed_out[:4])) - 128) < 20  # white turns mid-grey
@@ -125,7 +125,7 @@ def test_missing_mean_image_is_reported_and_refused(g2, tmp_path):
     assert report["images"]["needs"] == "ih_mean"
     assert any("ih_mean" in fault for fault in report["faults"])
     assert "FAULT" in format_report(report)
-    with pytest.raises(InputError, match=r"ih_mean.* is missing"):
+    with refused("mean-missing"):
         open_images(path)
 
 
@@ -137,27 +137,28 @@ def test_rows_with_nan_are_named(g2, tmp_path):
     assert any("7" in fault and "NaN" in fault for fault in inspect_images(path)["faults"])
     with pytest.warns(UserWarning, match="NaN"):
         images = open_images(path)
-    with pytest.raises(InputError, match="row 7 holds NaN"):
+    with refused("damaged") as caught:
         images.read(0, 16)
+    assert "row 7" in str(caught.value)
 
 
 def test_bad_files(g2, tmp_path):
     whole = g2.read_bytes()
     cases = {
-        "missing.h5": (None, "does not exist"),
-        "empty.h5": (b"", "is empty"),
-        "cut.h5": (whole[: len(whole) // 2], "is cut off"),
-        "text.h5": (b"file_name,caption\n" * 99, "not an HDF5 file"),
+        "missing.h5": (None, "file-missing"),
+        "empty.h5": (b"", "damaged"),
+        "cut.h5": (whole[: len(whole) // 2], "damaged"),
+        "text.h5": (b"file_name,caption\n" * 99, "another-format"),
     }
-    for name, (content, message) in cases.items():
+    for name, (content, code) in cases.items():
         if content is not None:
             (tmp_path / name).write_bytes(content)
-        with pytest.raises(InputError, match=message):
+        with refused(code):
             inspect_images(tmp_path / name)
     labels = save(tmp_path / "labels.h5", b_=np.zeros((4, 1, 8, 8)), names=np.arange(3))
-    with pytest.raises(InputError, match="holds no images: it has b_"):
+    with refused("no-images"):
         inspect_images(labels)
-    with pytest.raises(InputError, match=r"holds no Img/G2\.h5"):
+    with refused("no-images"):
         inspect_images(tmp_path)
 
 

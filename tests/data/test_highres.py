@@ -15,7 +15,6 @@ from PIL import Image
 from tests.helpers import refused
 from tvhelpers.cli import main
 from tvhelpers.data import highres as module
-from tvhelpers.data.caption_files import open_captioned
 from tvhelpers.data.example import write_g2
 from tvhelpers.data.highres import open_highres
 from tvhelpers.data.sources import open_source
@@ -196,7 +195,7 @@ def test_convert_with_photos(g2, tmp_path, capsys):
 
 def test_every_row_of_the_benchmark_has_a_place_of_its_own(shared, tmp_path, caplog):
     mat = shared / "data" / "deepfashion_annotations" / "language_original.mat"
-    source = open_captioned(mat)
+    source = open_source(mat)
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
         for name in source.item_ids[1:]:
             file.writestr(name.replace("img/", "img_highres/", 1), b"")

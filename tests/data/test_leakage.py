@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.helpers import refused
 from tvhelpers.data import fashion_synthesis as annotations
-from tvhelpers.data.caption_files import open_captioned
+from tvhelpers.data.drawn import FlatsSource
 from tvhelpers.data.leakage import (
     format_leakage,
     leakage,
@@ -17,7 +17,7 @@ from tvhelpers.data.leakage import (
     thumbnail,
     thumbnails,
 )
-from tvhelpers.data.sources import FlatsSource
+from tvhelpers.data.sources import open_source
 from tvhelpers.data.split import split_by_product
 from tvhelpers.image import read_photo
 
@@ -27,7 +27,7 @@ def real_rows(shared):
     folder = shared / "data" / "deepfashion_annotations"
     if not (folder / "language_original.mat").is_file():
         pytest.skip("the benchmark's annotation files are not at hand")
-    source = open_captioned(folder / "language_original.mat")
+    source = open_source(folder / "language_original.mat")
     return source, np.array(annotations.read_partition(folder / "ind.mat", len(source))) == "test"
 
 

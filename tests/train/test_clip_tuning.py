@@ -10,7 +10,7 @@ from PIL import Image
 from tvhelpers import flats
 from tvhelpers.cli import main
 from tvhelpers.config import ClipTuning, InputError
-from tvhelpers.data.sources import FlatsSource
+from tvhelpers.data.drawn import FlatsSource
 from tvhelpers.models.clip import Clip
 from tvhelpers.models.clip_checks import phrases, zero_shot
 from tvhelpers.records import read_json

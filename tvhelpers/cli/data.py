@@ -130,9 +130,9 @@ def _draw_decodings(images, path: Path) -> None:
 
 def run_convert(options) -> dict:
     """Convert, and return what was written."""
-    from tvhelpers.runtime import spoken_progress
-
     if options.to == "latents":
+        from tvhelpers.runtime import spoken_progress
+
         return _encode_latents(options, spoken_progress(print, "latents"))
     if options.out is None:
         raise InputError("usage", "where to write is not said; give --out DIR")
@@ -144,8 +144,6 @@ def run_convert(options) -> dict:
         options.size,
         _reading(options) | {"photos": options.photos},
         options.to,
-        spoken_progress(print, "converted"),
-        print,
         _pairs(options.columns) if options.columns else None,
     )
 
@@ -168,11 +166,12 @@ def _encode_latents(options, progress) -> dict:
 
 def run_captions(options) -> dict:
     """Write the captions, print the report before and after, and return it."""
-    from tvhelpers.data.caption_files import open_captioned, write_captions
+    from tvhelpers.data.caption_files import write_captions
+    from tvhelpers.data.sources import open_source
     from tvhelpers.models.base import find_base, load_part
 
     return write_captions(
-        open_captioned(options.source, bare=bool(options.captioner)),
+        open_source(options.source, bare=bool(options.captioner)),
         options.out,
         variants=options.variants,
         seed=options.seed,
@@ -186,11 +185,11 @@ def run_split(options) -> dict:
     import numpy as np
 
     from tvhelpers.data import leakage
-    from tvhelpers.data.caption_files import open_captioned
+    from tvhelpers.data.sources import open_source
     from tvhelpers.data.split import split_by_product
     from tvhelpers.records import write_json
 
-    source = open_captioned(options.source)
+    source = open_source(options.source)
     pairs, groups = None, source.product_ids
     if options.images:
         pairs = leakage.near_duplicates(leakage.thumbnails(source))
@@ -212,10 +211,10 @@ def run_split(options) -> dict:
 
 def run_coverage(options) -> dict:
     """Print and return the counts and gaps of a source's attributes."""
-    from tvhelpers.data.caption_files import open_captioned
     from tvhelpers.data.coverage import coverage, format_coverage
+    from tvhelpers.data.sources import open_source
 
-    rows = open_captioned(options.source).attributes
+    rows = open_source(options.source).attributes
     stated = {name: None for row in rows for name in row if name != "weight"}
     names = [name.strip() for name in options.by.split(",") if name.strip()] or list(stated)
     report = coverage(rows, names)

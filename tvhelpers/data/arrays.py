@@ -1,4 +1,4 @@
-"""Arrays of HDF5, .npz and .npy files, opened alike; what a damaged one raises is a sentence."""
+"""Which arrays does an HDF5, .npz or .npy file hold, and which of them are images?"""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import numpy as np
 
 from tvhelpers.config import InputError, one_line
 
+DOCUMENTED = {"ih": "CWH", "pixels": "HWC"}  # the benchmark's key and our own: their axes, both RGB
 LARGEST_NPZ = 8 << 30  # bytes of one array, which is read into memory whole
+LARGEST_ROW = 256 << 20  # bytes of one image
 
 
 class NpzArray:
@@ -39,8 +41,9 @@ class NpzArray:
         if self._values is None:
             if self.size * self.dtype.itemsize > LARGEST_NPZ:
                 raise InputError(
+                    "too-large",
                     f"{self.path}: {self.name} is {self.size * self.dtype.itemsize >> 30} GiB, "
-                    "which an .npz keeps in memory whole; save it as .npy or .h5"
+                    "which an .npz keeps in memory whole; save it as .npy or .h5",
                 )
             self._values = np.load(self.path, allow_pickle=False)[self.name]
         return self._values[rows]
@@ -53,11 +56,11 @@ def open_arrays(path: Path) -> dict:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path} does not exist or is no file; give an .h5, .npz or .npy file")
+        raise InputError("file-missing", f"{path} is no file; give an .h5, .npz or .npy file")
     if not path.stat().st_size:
-        raise InputError(f"{path} is empty (0 bytes); get the file anew")
+        raise InputError("damaged", f"{path} is empty (0 bytes); get the file anew")
     if not os.access(path, os.R_OK):
-        raise InputError(f"no permission to read {path}; change its mode, or copy it")
+        raise InputError("no-permission", f"no permission to read {path}; change its mode")
     with readable(path):
         if path.suffix == ".npy":
             return {"array": np.load(path, mmap_mode="r", allow_pickle=False)}
@@ -71,11 +74,11 @@ def open_arrays(path: Path) -> dict:
 def _open_h5(path: Path) -> h5py.File:
     try:
         if not h5py.is_hdf5(path):
-            raise InputError(f"{path} is not an HDF5 file; give an .h5 file, such as G2.h5")
+            raise InputError("another-format", f"{path} is not an HDF5 file; give one, as G2.h5")
         return h5py.File(path, "r")
     except OSError as error:
         cut = "is cut off" if "truncated" in str(error) else "cannot be read"
-        raise InputError(f"{path} {cut} ({one_line(error)}); get the file anew") from None
+        raise InputError("damaged", f"{path} {cut} ({one_line(error)}); get it anew") from None
 
 
 def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
@@ -87,8 +90,9 @@ def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
     for name, data in found.items():
         if data.external or data.is_virtual:
             raise InputError(
+                "outside-folder",
                 f"{file.filename}: {name} is stored in another file, which is not read; give one "
-                "file with everything in it"
+                "file with everything in it",
             )
     return found
 
@@ -102,4 +106,72 @@ def readable(path: Path, what: str = "it") -> Iterator[None]:
         raise
     except Exception as error:
         reason = f"{what} cannot be read: {one_line(error)}"
-        raise InputError(f"{path} is damaged ({reason}); get the file anew") from None
+        raise InputError("damaged", f"{path} is damaged ({reason}); get it anew") from None
+
+
+def rows_of(path: Path, key: str, data, start: int, stop: int) -> np.ndarray:
+    """Return rows start..stop - 1 of an array; raises InputError where they are damaged."""
+    with readable(path, f"{key} from row {start} on"):
+        return np.asarray(data[start:stop])
+
+
+def find_store(path: Path) -> Path:
+    """Return the file meant by a file, or by a folder in the benchmark's or our own layout."""
+    path = Path(path)
+    for inside in ("Img/G2.h5", "G2.h5", "pixels.h5"):
+        if (path / inside).is_file():
+            return path / inside
+    if path.is_dir():
+        raise InputError(
+            "no-images",
+            f"{path} holds no Img/G2.h5 and no pixels.h5; give a folder or file that does (photos "
+            "need no inspection: data convert takes them as they are)",
+        )
+    return path
+
+
+def image_key(path: Path, arrays: dict, given: str = "") -> str:
+    """Return which array holds the images: `given`, a documented one, or the largest that can.
+
+    Raises InputError where none can, or one image would be larger than any photo.
+    """
+    images = {name: data.size for name, data in arrays.items() if _can_be_images(data)}
+    names = (given,) if given else (*DOCUMENTED, *sorted(images, key=images.get, reverse=True))
+    key = next((name for name in names if name in images), None)
+    if key is None:
+        seen = ", ".join(f"{name} {data.shape}" for name, data in arrays.items()) or "nothing"
+        raise InputError(
+            "no-images",
+            f"{path} holds no images{given and f' in {given}'}: it has {seen}; needed is a numeric "
+            "dataset (N, 3, ., .) or (N, ., ., 3)",
+        )
+    row = images[key] // arrays[key].shape[0] * arrays[key].dtype.itemsize
+    if row > LARGEST_ROW:
+        raise InputError(
+            "too-large", f"{path}: one image of {key} takes {row >> 20} MB; get it anew"
+        )
+    return key
+
+
+def _can_be_images(data) -> bool:
+    shape = data.shape or ()
+    colours = len(shape) == 4 and 3 in (shape[1], shape[3])
+    return colours and min(shape) > 0 and data.dtype.kind in "uif"
+
+
+def own_mean(path: Path, arrays: dict, shape: tuple) -> tuple[np.ndarray | None, list[str]]:
+    """Return (the file's mean image, of the images' own `shape`, or None; faults that it has)."""
+    mean = arrays.get("ih_mean")
+    if mean is None:
+        return None, []
+    if tuple(mean.shape or ()) not in (shape, (1, *shape)) or mean.dtype.kind not in "uif":
+        return None, [
+            f"ih_mean is {mean.dtype} {mean.shape}, but the images are numbers {shape}; it is of "
+            "no use"
+        ]
+    values = rows_of(path, "ih_mean", mean, 0, len(mean)).astype(np.float32)
+    if not (values.min() >= 0 and values.max() <= 1):  # also where it holds NaN
+        return None, [
+            f"ih_mean goes from {values.min():.3g} to {values.max():.3g}, not within 0..1"
+        ]
+    return values.reshape(shape), []

@@ -246,7 +246,7 @@ def is_attribute_prediction(path: Path) -> bool:
     return any(_find(path, file) for file in PLACES)
 
 
-def open_attribute_prediction(name: str, folder: Path) -> BoxedPhotos:
+def open_attribute_prediction(name: str, folder: Path, options: dict) -> BoxedPhotos:
     """Open the benchmark: its folder, with coarse labels where it has them, or an Anno folder.
 
     Pixels are cropped to the box; captions are made from the labels (`describe`); a product is a

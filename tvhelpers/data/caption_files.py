@@ -13,27 +13,13 @@ from pathlib import Path
 from tvhelpers.config import InputError
 from tvhelpers.data.caption_parsing import FEATURES, parse_caption
 from tvhelpers.data.captions import recaption, template_captions
-from tvhelpers.data.fashion_synthesis import read_language, read_partition
 from tvhelpers.data.items import Source, read_rows
 from tvhelpers.data.lexicon import SLOTS, facts_of
-from tvhelpers.data.sources import beside, open_source
 from tvhelpers.files import atomic_path, content_key
 from tvhelpers.runtime import seed_for
 from tvhelpers.words import describe
 
 log = logging.getLogger(__name__)
-
-
-def open_captioned(name_or_path: str | Path, bare: bool = False) -> Source:
-    """Open what `open_source` opens, or a language_original.mat alone: a source without pixels."""
-    path = Path(name_or_path)
-    if path.suffix != ".mat":
-        return open_source(name_or_path, bare=bare)
-    notes = read_language(path)
-    columns = [notes.captions, notes.names, notes.products, notes.attributes()]
-    partition = beside(path, "Eval", "ind.mat")
-    splits = read_partition(partition, len(notes)) if partition else [""] * len(notes)
-    return Source(path.stem, content_key([columns, splits]), *columns, splits)
 
 
 def write_captions(

@@ -1,4 +1,4 @@
-"""Convert any source to one HDF5 file or to a folder of images, streaming and resumable.
+"""How is any source written as decoded images: one HDF5 file or a folder, streaming and resumable?
 
 pixels.h5 is laid out in full first, each row at its final place; rows are then written past the
 HDF5 library, so that a process killed at any moment leaves a file that can be gone on with.
@@ -7,8 +7,9 @@ HDF5 library, so that a process killed at any moment leaves a file that can be g
 from __future__ import annotations
 
 import json
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import h5py
@@ -21,11 +22,14 @@ from tvhelpers.data.sources import open_source
 from tvhelpers.files import atomic_path
 from tvhelpers.image import resize
 from tvhelpers.records import claim_dir, read_json, write_json
+from tvhelpers.runtime import progress_bar
 
 FORMAT = 1  # raise it when a change of this module changes what is written
 ROWS_AT_ONCE = 64
 MAX_SIZE = 4096
 BYTES_BETWEEN_SYNCS = 256 << 20
+
+log = logging.getLogger(__name__)
 
 
 def convert(
@@ -34,8 +38,6 @@ def convert(
     size: int | None = None,
     reading: dict | None = None,
     to: str = "h5",
-    progress: Callable[[int, int], None] = lambda done, total: None,
-    say: Callable[[str], None] | None = None,
     columns: dict[str, str] | None = None,
     limit: int = 0,
 ) -> dict:
@@ -45,100 +47,85 @@ def convert(
     "images", OUT/NNNNNN.png and OUT/metadata.jsonl.  `size`: pixels a side, padded to a square and
     rescaled (Lanczos); None keeps them.  `reading`: what else `open_source` takes (decode, axes,
     channels, mean, photos); `columns` explains a table; `limit`: the first so many items only, 0 =
-    all.  `progress(done, total)` is called as it goes, `say` with sentences.  A conversion that was
-    stopped goes on.  Returns {"out", "items", "shape", "was_done"}.  Raises InputError where the
-    input cannot be read, or OUT holds other results.
+    all.  A conversion that was stopped goes on.  Returns {"out", "items", "shape", "was_done"}.
+    Raises InputError where the input cannot be read, or OUT holds other results.
     """
     if size is not None and not 1 <= size <= MAX_SIZE:
-        raise InputError(f"size is {size}; give 1 to {MAX_SIZE} pixels")
+        raise InputError("out-of-range", f"size is {size}; give 1 to {MAX_SIZE} pixels")
     if to not in WRITERS:
-        raise InputError(f"unknown output {to!r}; choose {', '.join(WRITERS)}, latents")
+        known = ", ".join(WRITERS)
+        raise InputError("unknown-choice", f"unknown output {to!r}; choose {known}, latents")
     source = open_source(path, columns, **(reading or {}))
     if limit < 0:
-        raise InputError(f"limit is {limit}; give a number of items, or 0 for all of them")
+        raise InputError("out-of-range", f"limit is {limit}; give a number of items, 0 for all")
     source = Part(source, [*range(limit)]) if 0 < limit < len(source) else source
-    shape = (len(source), *_row(source, 0, size).shape)
+    shape = (len(source), *_sized(source.pixels(0), size).shape)
     request = {"format": FORMAT, "source": source.fingerprint, "size": size, "to": to}
     out_dir = claim_dir(Path(out_dir), request, "conversion")
     last, write = WRITERS[to]
     was_done = (out_dir / last).exists()
     if not was_done:
-        write(out_dir, source, shape, size, progress)
-    if say:
-        say(
-            f"{out_dir}: {shape[0]} items of {shape[2]} x {shape[1]} "
-            f"pixels{', done already' if was_done else ''}"
-        )
+        write(out_dir, source, shape, size)
+    done = ", done already" if was_done else ""
+    log.info(f"{out_dir}: {shape[0]} items of {shape[2]} x {shape[1]} pixels{done}")
     return {"out": str(out_dir), "items": shape[0], "shape": list(shape), "was_done": was_done}
 
 
-def _write_h5(out_dir: Path, source: Source, shape: tuple, size, progress: Callable) -> None:
-    _write_items(out_dir / "items.jsonl", source)
-    aside = out_dir / ".pixels.h5.partial"
-    _write_rows(aside, source, shape, size, progress)
-    os.replace(aside, out_dir / "pixels.h5")
-    _marker(aside).unlink(missing_ok=True)
+def _sized(pixels: np.ndarray, size: int | None) -> np.ndarray:
+    return pixels if size is None else resize(pixels, size)
 
 
-def _write_images(out_dir: Path, source: Source, shape: tuple, size, progress: Callable) -> None:
+def _item_rows(source: Source) -> Iterator[dict]:
+    columns = (source.item_ids, source.captions, source.attributes, source.product_ids)
+    keys = ("index", "item", "caption", "attributes", "product", "split")
+    for index, values in enumerate(zip(*columns, source.splits, strict=True)):
+        yield dict(zip(keys, (index, *values)))
+
+
+def _write_jsonl(path: Path, rows: Iterable[dict]) -> None:
+    with atomic_path(path) as aside, open(aside, "w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+# ---------------------------------------------------------------------------------- a folder of PNG
+
+
+def _write_images(out_dir: Path, source: Source, shape: tuple, size: int | None) -> None:
     """Write a PNG an item, and last the table that `open_source` reads."""
     names = [f"{index:06d}.png" for index in range(len(source))]
     todo = [index for index, name in enumerate(names) if not (out_dir / name).exists()]
-    for index in todo:
-        pixels = _row(source, index, size)
-        with atomic_path(out_dir / names[index]) as aside:
-            Image.fromarray(pixels).save(aside, "PNG")
-        progress(index + 1, len(source))
-    columns = zip(names, source.captions, source.attributes, source.product_ids, source.splits)
-    table = out_dir / "metadata.jsonl"
-    with atomic_path(table) as aside, open(aside, "w", encoding="utf-8") as file:
-        for name, caption, attributes, product, split in columns:
-            row = {"file_name": name, "caption": caption, **attributes, "product": product}
-            file.write(json.dumps({**row, "split": split}, ensure_ascii=False) + "\n")
-
-
-# what is written last, and so says that all of it is there; how it is written
-WRITERS = {"h5": ("pixels.h5", _write_h5), "images": ("metadata.jsonl", _write_images)}
-
-
-def _write_items(path: Path, source: Source) -> None:
-    columns = zip(
-        source.item_ids,
-        source.captions,
-        source.attributes,
-        source.product_ids,
-        source.splits,
-        strict=True,
+    with progress_bar("converted", len(names), done=len(names) - len(todo)) as bar:
+        for index in todo:
+            pixels = _sized(source.pixels(index), size)
+            with atomic_path(out_dir / names[index]) as aside:
+                Image.fromarray(pixels).save(aside, "PNG")
+            bar.update(1)
+    rows = (
+        {"file_name": name, "caption": row["caption"], **row["attributes"]}
+        | {key: row[key] for key in ("product", "split")}
+        for name, row in zip(names, _item_rows(source))
     )
-    with atomic_path(path) as aside, open(aside, "w", encoding="utf-8") as file:
-        for index, (item, caption, attributes, product, split) in enumerate(columns):
-            row = {
-                "index": index,
-                "item": item,
-                "caption": caption,
-                "attributes": attributes,
-                "product": product,
-                "split": split,
-            }
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    _write_jsonl(out_dir / "metadata.jsonl", rows)
 
 
-def _marker(aside: Path) -> Path:
-    return aside.with_name(".progress.json")
+# ----------------------------------------------------------------------------------------- one file
 
 
-def _write_rows(
-    path: Path, source: Source, shape: tuple, size: int | None, progress: Callable
-) -> None:
-    """Fill the partial file; the marker says how many rows are on the disk for certain."""
-    marker, row_bytes = _marker(path), int(np.prod(shape[1:]))
-    done = read_json(marker) if marker.exists() and path.exists() else 0
+def _write_h5(out_dir: Path, source: Source, shape: tuple, size: int | None) -> None:
+    """Write items.jsonl, fill the partial file, and last give it its name.
+
+    A marker says how many rows are on the disk for certain.
+    """
+    _write_jsonl(out_dir / "items.jsonl", _item_rows(source))
+    aside, marker = out_dir / ".pixels.h5.partial", out_dir / ".progress.json"
+    done = read_json(marker) if marker.exists() and aside.exists() else 0
     if not done:
-        _lay_out(path, shape)
+        _lay_out(aside, shape)
         write_json(marker, 0)
-    offsets = _offsets(path, shape[0])
+    offsets = _offsets(aside, shape[0])
+    row_bytes = int(np.prod(shape[1:]))
     between = max(1, BYTES_BETWEEN_SYNCS // row_bytes // ROWS_AT_ONCE) * ROWS_AT_ONCE
-    with open(path, "rb+") as file:
+    with open(aside, "rb+") as file, progress_bar("converted", shape[0], done=done) as bar:
         for start in range(done, shape[0], ROWS_AT_ONCE):
             stop = min(start + ROWS_AT_ONCE, shape[0])
             for index, row in enumerate(_rows(source, start, stop, size, shape), start):
@@ -148,7 +135,9 @@ def _write_rows(
                 file.flush()
                 os.fsync(file.fileno())
                 write_json(marker, stop)
-            progress(stop, shape[0])
+            bar.update(stop - start)
+    os.replace(aside, out_dir / "pixels.h5")
+    marker.unlink(missing_ok=True)
 
 
 def _lay_out(path: Path, shape: tuple) -> None:
@@ -175,25 +164,20 @@ def _offsets(path: Path, count: int) -> np.ndarray:
     with h5py.File(path, "r") as file:
         file["pixels"].id.chunk_iter(note)
     if not offsets.all():
-        raise InputError(f"{path} is damaged; remove it and run the same command again")
+        raise InputError("damaged", f"{path} is damaged; remove it and run the command again")
     return offsets
-
-
-def _row(source: Source, index: int, size: int | None) -> np.ndarray:
-    pixels = source.pixels(index)
-    return pixels if size is None else resize(pixels, size)
 
 
 def _rows(source: Source, start: int, stop: int, size: int | None, shape: tuple):
     """Yield rows start..stop - 1 as contiguous pixels of one shape."""
-    images = getattr(source, "images", None)
-    block = images.read(start, stop) if images else (source.pixels(i) for i in range(start, stop))
-    for index, pixels in enumerate(block, start):
-        pixels = pixels if size is None else resize(pixels, size)
+    for index, pixels in enumerate(source.read(start, stop), start):
+        pixels = _sized(pixels, size)
         if pixels.shape != shape[1:]:
-            raise InputError(
-                f"{source.name}: image {index} is {pixels.shape[1]} x {pixels.shape[0]} pixels, "
-                "the first "
-                f"{shape[2]} x {shape[1]}; give --size to make them equal"
-            )
+            seen = f"{source.name}: image {index} is {pixels.shape[1]} x {pixels.shape[0]} pixels"
+            how = f"the first {shape[2]} x {shape[1]}; give --size to make them equal"
+            raise InputError("unequal-images", f"{seen}, {how}")
         yield np.ascontiguousarray(pixels)
+
+
+# what is written last, and so says that all of it is there; how it is written
+WRITERS = {"h5": ("pixels.h5", _write_h5), "images": ("metadata.jsonl", _write_images)}

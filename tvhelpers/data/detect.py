@@ -1,18 +1,36 @@
-"""What stored images are: encoding, order of the axes and channels, told from evidence alone."""
+"""How are stored images encoded, and in which order are axes and channels?  Told by evidence."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from tvhelpers.config import InputError
+from tvhelpers.data.arrays import (
+    DOCUMENTED,
+    find_store,
+    image_key,
+    open_arrays,
+    own_mean,
+    readable,
+    rows_of,
+)
+
 # Axes after N -> the order that turns them to (N, H, W, C)
 AXES = {"CWH": (0, 3, 2, 1), "CHW": (0, 2, 3, 1), "HWC": (0, 1, 2, 3), "WHC": (0, 2, 1, 3)}
-DOCUMENTED = {"ih": "CWH", "pixels": "HWC"}  # the benchmark's key and our own, both RGB
+SAMPLE_ROWS = 256
 SURE = 4  # standard deviations of a fair coin
 ROUGH = 45  # levels between neighbours; photos have about 2, those of noise alone 64
 DOUBTFUL = 0.5  # the confidence of what the name says and the images do not
 MANY_LEVELS = 24  # distinct values in an image, for their spacing to mean anything
+LOST = {  # what cannot be undone
+    "wrapped": "the values were wrapped modulo 256 when they were written, and which of them is "
+    "lost: beyond repair; get the original file",
+    "minmax": "each image was stretched to the whole range by itself: colours and brightness are "
+    "not comparable, and what they were is lost; get the original file",
+}
 
 
 @dataclass(frozen=True)
@@ -25,6 +43,70 @@ class Verdict:
 
 
 UNKNOWN = "unknown"
+
+
+def judge(path: Path, key: str = "") -> tuple[dict, np.ndarray]:
+    """Return (what `inspect_images` says but for single images, the numbers of the rows judged).
+
+    `key`: which array, where it is not to be found out.  Raises InputError where the file cannot
+    be read, or has no images.
+    """
+    path = find_store(path)
+    arrays = open_arrays(path)
+    with readable(path):
+        key = image_key(path, arrays, key)
+        keys = {name: _about(data) for name, data in arrays.items()}
+    mean, faults = own_mean(path, arrays, arrays[key].shape[1:])
+    numbers, rows, bad = _sample(path, key, arrays[key])
+    images = {"key": key, **judge_rows(rows, mean, key)}
+    faults += _faults_of_all(images, rows, mean)
+    if bad:
+        faults.append(f"rows with NaN or infinity among those sampled: {', '.join(map(str, bad))}")
+    return {"path": str(path), "keys": keys, "images": images, "faults": faults}, numbers
+
+
+def _about(data) -> dict:
+    chunks = getattr(data, "chunks", None)
+    return {
+        "shape": list(data.shape or ()),
+        "dtype": str(data.dtype),
+        "chunks": list(chunks) if chunks else None,
+    }
+
+
+def _sample(path: Path, key: str, data) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """Return (numbers and values of finite rows spread over the data, numbers of the others)."""
+    count = min(SAMPLE_ROWS, max(8, 2**24 // int(np.prod(data.shape[1:]))))  # large images: fewer
+    numbers = np.unique(np.linspace(0, len(data) - 1, count).astype(int))
+    rows = np.stack([rows_of(path, key, data, i, i + 1)[0] for i in numbers])
+    finite = np.isfinite(rows).all((1, 2, 3))
+    if not finite.any():
+        raise InputError("damaged", f"{path}: all sampled rows hold NaN or infinity; get it anew")
+    return numbers[finite], rows[finite], numbers[~finite].tolist()
+
+
+def _faults_of_all(images: dict, rows: np.ndarray, mean: np.ndarray | None) -> list[str]:
+    """Return what is wrong with all of the images alike."""
+    if images["needs"]:
+        return [
+            "the images are stored minus a mean image, and ih_mean, the mean image, is missing; "
+            "add the dataset ih_mean to the file, or give --mean FILE"
+        ]
+    if images["encoding"] in LOST:
+        return [LOST[images["encoding"]]]
+    faults = []
+    if images["encoding"] == "mean_subtracted":
+        clipped = int(outside_range(rows.astype(np.float32) + mean, 1 / 255).sum())
+        if clipped:
+            faults.append(
+                f"{clipped} values of {rows.size} sampled are clipped by more than 1 level"
+            )
+    if images["doubtful"]:
+        faults.append(
+            f"{images['key']} should be {images['axes']}, but the images look as if they lay on "
+            "their side; look at a few"
+        )
+    return faults
 
 
 def judge_rows(rows: np.ndarray, mean: np.ndarray | None, key: str) -> dict:

@@ -1,9 +1,10 @@
-"""Items and sources: what every set of garments looks like to the rest of the package."""
+"""What is a source of items, and what does a reader of a format return?"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tvhelpers.files import content_key, file_sha256
 REGIONS = ("background", "skin", "garment")  # skin: hair, face, arms, legs; a code is a place here
 GARMENT = REGIONS.index("garment")
 ATTRIBUTES = ("category", "colour", "pattern", "sleeve", "neckline", "length", "gender")
+COLUMNS = ("captions", "item_ids", "product_ids", "attributes", "splits")  # of a source: lists
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,11 @@ class Source:
 
     def pixels(self, index: int) -> np.ndarray:
         """Return pixels uint8 (H, W, 3) RGB of item `index`."""
-        raise NotImplementedError
+        raise InputError("no-images", f"{self.name} has captions alone; give the images' folder")
+
+    def read(self, start: int, stop: int) -> Iterable[np.ndarray]:
+        """Return pixels of items start..stop - 1; a store reads them at once."""
+        return (self.pixels(index) for index in range(start, stop))
 
     def regions(self, index: int) -> np.ndarray | None:
         """Return each pixel's place in REGIONS, uint8 (H, W), or None where it is not known."""
@@ -74,14 +80,29 @@ class Source:
         )
 
 
+class Images:
+    """Pixels by number, uint8 (H, W, 3) RGB; a kind of images adds `__len__` and `__getitem__`."""
+
+    def read(self, start: int, stop: int) -> Iterable[np.ndarray]:
+        """Return the pixels of start..stop - 1."""
+        return (self[index] for index in range(start, stop))
+
+    def regions(self, index: int) -> np.ndarray | None:
+        """Return as `Source.regions`."""
+        return None
+
+
 @dataclass
 class StoredSource(Source):
-    """Items whose pixels are in a store: HDF5, .npz or .npy."""
+    """Items whose pixels are in files of many: HDF5, .npz, .npy, cells of a table."""
 
-    images: object = field(kw_only=True)  # StoredImages
+    images: Images = field(kw_only=True)
 
     def pixels(self, index: int) -> np.ndarray:
         return self.images[index]
+
+    def read(self, start: int, stop: int) -> Iterable[np.ndarray]:
+        return self.images.read(start, stop)
 
     def regions(self, index: int) -> np.ndarray | None:
         return self.images.regions(index)
@@ -91,10 +112,9 @@ class Part(Source):
     """Items `numbers` of a source, in that order."""
 
     def __init__(self, source: Source, numbers: list[int]):
-        columns = ("captions", "item_ids", "product_ids", "attributes", "splits")
-        rows = {name: [getattr(source, name)[i] for i in numbers] for name in columns}
+        columns = {name: [getattr(source, name)[i] for i in numbers] for name in COLUMNS}
         key = content_key([source.fingerprint, numbers])
-        super().__init__(name=source.name, fingerprint=key, **rows)
+        super().__init__(name=source.name, fingerprint=key, **columns)
         self.source, self.numbers = source, numbers
 
     def pixels(self, index: int) -> np.ndarray:
@@ -120,16 +140,18 @@ def file_digest(path: Path, pieces: int = 4096, piece: int = 1 << 16) -> str:
     return digest.hexdigest()[:16]
 
 
-def read_rows(path: Path) -> list[dict]:
-    """Return the objects of a JSON-lines file; raises InputError where there are none."""
+def read_rows(path: Path, whole: bool = False) -> list[dict]:
+    """Return the objects of a JSON-lines file, or of a list that is the `whole` file.
+
+    Raises InputError where there are none, or something else.
+    """
     try:
-        rows = [
-            json.loads(line)
-            for line in path.read_text(encoding="utf-8").splitlines()
-            if line.strip()
-        ]
+        text = path.read_text(encoding="utf-8")
+        lines = [line for line in text.splitlines() if line.strip()]
+        rows = json.loads(text) if whole else [json.loads(line) for line in lines]
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON lines ({error}); mend it") from None
-    if not rows or not all(isinstance(row, dict) for row in rows):
-        raise InputError(f"{path} holds no rows, or some that are no objects; mend it")
+        kind = "JSON" if whole else "JSON lines"
+        raise InputError("not-json", f"{path} is not {kind} ({error}); mend it") from None
+    if not rows or not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise InputError("not-json", f"{path} holds no rows, or some that are no objects; mend it")
     return rows

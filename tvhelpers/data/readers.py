@@ -1,4 +1,4 @@
-"""Readers that need no code: a row of the manifest says where pixels and words are."""
+"""How do tables become sources: rows that name image files, or files with the images in them?"""
 
 from __future__ import annotations
 
@@ -12,78 +12,68 @@ from pathlib import Path
 
 import numpy as np
 
-from tvhelpers import manifest
 from tvhelpers.config import InputError, one_line
-from tvhelpers.data import folder as photos
 from tvhelpers.data import tables
-from tvhelpers.data.arrays import open_arrays, readable
-from tvhelpers.data.h5 import StoredImages, open_images
-from tvhelpers.data.items import Source, StoredSource, file_digest
+from tvhelpers.data.items import Images, Source, StoredSource, file_digest
+from tvhelpers.data.rows import SPLITS, item_columns
 from tvhelpers.files import content_key
-from tvhelpers.image import is_photo, read_photo
-from tvhelpers.paths import is_there
+from tvhelpers.image import IMAGE_ENDINGS, is_photo, read_photo
+from tvhelpers.paths import inside, is_there
 from tvhelpers.text import as_text
 
 
-def open_reader(name: str, row: dict, folder: Path | None = None, **reading) -> Source:
-    """Open a manifest row with a `reader`; `folder` is where it lies if not where rows do.
+def is_table(path: Path) -> bool:
+    """Return whether a path is a table by its ending."""
+    return path.is_file() and path.suffix.lower() in tables.ENDINGS
+
+
+def only_table(path: Path) -> Path:
+    """Return the one table of a folder, or a file itself; raises InputError for none or several."""
+    if path.is_file():
+        return path
+    found = [one for one in sorted(path.iterdir()) if is_table(one)]
+    if len(found) != 1:
+        seen = ", ".join(one.name for one in found) or "none"
+        raise InputError("which-table", f"{path} has not one table but {seen}; give a table's path")
+    return found[0]
+
+
+def own_table(name: str, path: Path, options: dict) -> tuple[Path, dict]:
+    """Return (folder, options with `table` and `images`): a row's, or of a table at `path`."""
+    if path.is_dir():
+        if not options.get("table"):
+            raise InputError("missing-key", f"row {name!r} of the manifest lacks table; add it")
+        return path, options
+    columns = dict(options["columns"])
+    images = columns.pop("images", "file_name")
+    table = glob.escape(path.name)
+    return path.parent, {**options, "table": table, "images": images, "columns": columns}
+
+
+def open_table(name: str, path: Path, options: dict) -> Source:
+    """Open a table whose rows name image files, or hold them in a column `pixels` (Parquet).
 
     Raises InputError where a file, a column or an image is missing, or cannot be read.
     """
-    if row["reader"] == "huggingface":
-        return _open_hub(name, row)
-    folder = folder or manifest.local_path(name)
-    if not row.get("table"):
-        raise InputError(f"row {name!r} of reader {row['reader']} lacks table; add it")
-    row = {"columns": {}, **row}
-    if row["reader"] == "h5":
-        return _open_h5(name, folder, row, reading)
-    if "pixels" in row["columns"]:
-        return _open_cells(name, folder, row)
-    return _open_images(name, folder, row)
-
-
-def open_mapped(name: str, path: Path, columns: dict[str, str], **reading) -> Source:
-    """Open a table or HDF5 file of a user's own, or the one table of a folder, by its columns.
-
-    `columns`: {ours: theirs} as in the manifest, and `images`.  Raises InputError as `open_reader`.
-    """
-    if path.is_dir():
-        found = [one for one in sorted(path.iterdir()) if one.suffix.lower() in tables.ENDINGS]
-        if len(found) != 1:
-            seen = ", ".join(one.name for one in found) or "none"
-            raise InputError(f"{path} has not one table but {seen}; give the path of a table")
-        path = found[0]
-    columns = dict(columns)
-    row = {"table": glob.escape(path.name), "images": columns.pop("images", "file_name")}
-    row["reader"] = "table" if path.suffix.lower() in tables.ENDINGS else "h5"
-    return open_reader(name, {**row, "columns": columns}, path.parent, **reading)
-
-
-def _open_images(name: str, folder: Path, row: dict) -> photos.PhotoSource:
-    """Open a table whose rows name image files."""
-    rows, spec = [], row.get("images", "file_name")
-    for path, split in tables.find_tables(folder, row["table"]):
-        part = tables.read_table(path, row.get("bad_lines", ""))
+    folder, options = own_table(name, path, options)
+    if "pixels" in options["columns"]:
+        return open_columns(name, folder, options, _parquet_file)
+    rows, spec = [], options.get("images", "file_name")
+    for path, split in tables.find_tables(folder, options["table"]):
+        part = tables.read_table(path, options.get("bad_lines", ""))
         tables.check_columns(path, "images", spec, list(part[0]))
-        rows += _with_split(tables.rename(path, part, row["columns"]), split)
+        rows += tables.rename(path, part, options["columns"], split)
     rows, missing = _find_images(folder, rows, spec)
-    if missing and (not rows or not row.get("missing_images")):
+    if missing and (not rows or not options.get("missing_images")):
         raise InputError(
+            "file-missing",
             f"{folder}: {len(missing)} of {len(missing) + len(rows)} images are not there, "
-            f"{missing[0]} the first; is `images` right?"
+            f"{missing[0]} the first; is `images` right?",
         )
     if missing:
-        warnings.warn(
-            f"{folder}: {len(missing)} rows are left out, their images are not there, "
-            f"{missing[0]} the first",
-            stacklevel=4,
-        )
-    return photos.open_rows(name, folder, rows)
-
-
-def _with_split(rows: list[dict], split: str) -> list[dict]:
-    return [{**row, "split": split} for row in rows] if split else rows
+        seen = f"{len(missing)} rows are left out, their images are not there"
+        warnings.warn(f"{folder}: {seen}, {missing[0]} the first", stacklevel=4)
+    return open_rows(name, folder, rows, options["bare"])
 
 
 def _find_images(folder: Path, rows: list[dict], spec: str) -> tuple[list[dict], list[str]]:
@@ -107,9 +97,8 @@ def _find_many_images(folder: Path, rows: list[dict], spec: str) -> tuple[list[d
         missing += [] if names else [pattern]
         for name in names:
             if owner.get(name, product) != product:
-                raise InputError(
-                    f"{folder}: {name} is of {owner[name]} and of {product}; mend `images`"
-                )
+                seen = f"{name} is of {owner[name]} and of {product}"
+                raise InputError("two-products", f"{folder}: {seen}; mend `images`")
             if name not in owner:
                 found.append({**row, "file_name": name, "product": product})
             owner[name] = product
@@ -117,129 +106,133 @@ def _find_many_images(folder: Path, rows: list[dict], spec: str) -> tuple[list[d
 
 
 @dataclass
-class CellSource(Source):
-    """Items whose pixels are image files inside the cells of a table."""
+class PhotoSource(Source):
+    """Items whose pixels are image files."""
 
-    cell: Callable[[int], bytes | dict] = field(kw_only=True)
+    paths: list[Path] = field(kw_only=True)
 
     def pixels(self, index: int) -> np.ndarray:
-        data = self.cell(index)
-        data = data.get("bytes") if isinstance(data, dict) else data
-        where = f"{self.name}: the image of {self.item_ids[index]}"
-        if not isinstance(data, bytes):
-            raise InputError(f"{where} is {type(data).__name__}, not bytes; see `pixels`")
-        return read_photo(io.BytesIO(data), where)
+        return read_photo(self.paths[index])
 
 
-def _open_cells(name: str, folder: Path, row: dict) -> CellSource:
-    """Open Parquet files whose column `pixels` holds image files, as {bytes, path} or bytes."""
-    columns = dict(row["columns"])
-    column, rows, places, digests = columns.pop("pixels"), [], [], []
-    for path, split in tables.find_tables(folder, row["table"]):
-        part = tables.read_table(path, without=column)
-        cells = tables.parquet_cells(path, column)
-        rows += _with_split(tables.rename(path, part, columns), split)
-        places += cells
-        digests.append(file_digest(path))
-    ids = [f"{i:06d}" for i in range(len(rows))]
-    words = photos.item_columns(folder, rows, ids)
-    key = content_key([digests, words])
-    return CellSource(
-        name, key, words[0], ids, *words[1:], cell=lambda i: tables.read_parquet_cell(places[i])
-    )
+def open_rows(name: str, folder: Path, rows: list[dict], bare: bool) -> PhotoSource:
+    """Open photos by rows with file_name and a caption or category, product, split ....
+
+    Raises InputError where a photo is missing, or outside the folder, or a row says nothing.
+    """
+    names = [as_text(row["file_name"]) for row in rows]
+    paths = [inside(folder, one, f"{folder}: row {i} of the table") for i, one in enumerate(names)]
+    ids = [path.relative_to(folder).as_posix() for path in paths]
+    columns = item_columns(folder, rows, ids, bare)
+    _warn_of_others(folder, paths)
+    key = content_key([[file_digest(path) for path in paths], *columns])
+    return PhotoSource(name, key, *columns, paths=paths)
 
 
-class _Joined:
-    """The images of several HDF5 files, one after the other."""
+def _warn_of_others(folder: Path, paths: list[Path]) -> None:
+    """Say how many images of the folder are left out."""
+    taken = set(paths)
+    kinds = (*IMAGE_ENDINGS, ".gif", ".tif", ".tiff", ".avif", ".heic")
+    files = [path for path in folder.rglob("*") if path.suffix.lower() in kinds]
+    if others := sorted(path for path in files if path not in taken):
+        why = f"they are not in the metadata, or not {', '.join(IMAGE_ENDINGS)}"
+        seen = f"{len(others)} images are left out, {others[0].name} the first"
+        warnings.warn(f"{folder}: {seen}; {why}", stacklevel=3)
 
-    def __init__(self, parts: list[StoredImages]):
-        self.parts, self.ends = parts, np.cumsum([len(part) for part in parts])
+
+# ----------------------------------------------------------------- files that hold images and words
+
+
+@dataclass
+class Cells(Images):
+    """Images that are files inside the cells of a column, as bytes or {"bytes": ...}."""
+
+    where: Path | str
+    count: int
+    cell: Callable[[int], bytes | dict]
 
     def __len__(self) -> int:
-        return int(self.ends[-1])
+        return self.count
 
     def __getitem__(self, index: int) -> np.ndarray:
-        return next(self.read(index, index + 1))
-
-    def read(self, start: int, stop: int):
-        """Yield pixels uint8 (H, W, 3) of rows start..stop - 1."""
-        for index in range(start, stop):
-            part = int(np.searchsorted(self.ends, index, side="right"))
-            yield self.parts[part][index - (int(self.ends[part]) - len(self.parts[part]))]
-
-    def regions(self, index: int) -> None:
-        """Return None: the garment is not known."""
+        data, name = self.cell(index), f"{self.where}: the image of row {index}"
+        data = data.get("bytes") if isinstance(data, dict) else data
+        if not isinstance(data, bytes):
+            kind = type(data).__name__
+            raise InputError("not-an-image", f"{name} is {kind}, not bytes; see `pixels`")
+        return read_photo(io.BytesIO(data), name)
 
 
-def _open_h5(name: str, folder: Path, row: dict, reading: dict) -> StoredSource:
-    """Open HDF5 files with a dataset of pixels and datasets of words, a row an image."""
-    columns = dict(row["columns"])
+class Joined(Images):
+    """The images of several files, one after the other."""
+
+    def __init__(self, files: list[Images]):
+        self.places = [(images, row) for images in files for row in range(len(images))]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        images, row = self.places[index]
+        return images[row]
+
+
+def open_columns(name: str, folder: Path, options: dict, open_file: Callable) -> StoredSource:
+    """Open files with a column `pixels` of images and columns of words, a row an image.
+
+    `open_file(path, pixels, options)` returns (images, rows of words, what they depend on).
+    """
+    columns = dict(options["columns"])
     if "pixels" not in columns:
-        raise InputError(f"{name}: columns lacks pixels, the dataset of images; add it")
-    pixels, rows, parts, digests = columns.pop("pixels"), [], [], []
-    said = {how: row[how] for how in ("decode", "axes") if how in row}
-    said |= {how: value for how, value in reading.items() if value not in ("auto", None)}
-    for path, split in tables.find_tables(folder, row["table"]):
-        images = open_images(path, **said, key=pixels.strip("/"))
-        part = _h5_words(path, len(images))
-        rows += _with_split(tables.rename(path, part, columns), split)
-        parts.append(images)
-        digests.append([file_digest(path), images.reading()])
+        raise InputError("missing-key", f"{name}: columns lacks pixels, the column of images")
+    pixels, files, rows, digests = columns.pop("pixels"), [], [], []
+    for path, split in tables.find_tables(folder, options["table"]):
+        images, part, digest = open_file(path, pixels, options)
+        rows += tables.rename(path, part, columns, split)
+        files.append(images)
+        digests.append(digest)
+    return _joined(name, folder, files, rows, digests)
+
+
+def _joined(name: str, where: Path | str, files: list[Images], rows: list, digest) -> StoredSource:
     ids = [f"{i:06d}" for i in range(len(rows))]
-    words = photos.item_columns(folder, rows, ids)
-    return StoredSource(
-        name, content_key([digests, words]), words[0], ids, *words[1:],
-        images=parts[0] if len(parts) == 1 else _Joined(parts),
-    )  # fmt: skip
+    columns = item_columns(where, rows, ids)
+    key = content_key([digest, [columns[0], *columns[2:]]])
+    return StoredSource(name, key, *columns, images=files[0] if len(files) == 1 else Joined(files))
 
 
-def _h5_words(path: Path, count: int) -> list[dict]:
-    """Return a row for each of `count` images of what else has a value for each, as text."""
-    columns = {}
-    for name, data in open_arrays(path).items():
-        if tuple(data.shape or ()) in ((count,), (count, 1)):
-            with readable(path, name):
-                columns[name] = [as_text(value) for value in data[:].ravel().tolist()]
-    return [dict(zip(columns, values)) for values in zip(*columns.values())] or [{}] * count
+def _parquet_file(path: Path, pixels: str, options: dict) -> tuple[Images, list[dict], str]:
+    rows = tables.read_table(path, without=pixels)
+    return Cells(path, *tables.parquet_cells(path, pixels)), rows, file_digest(path)
 
 
-def _open_hub(name: str, row: dict) -> CellSource:
-    """Open a data set of the Hugging Face hub through the datasets library."""
-    columns = dict(row.get("columns") or {})
-    if "pixels" not in columns or not row.get("hub"):
-        raise InputError(f"row {name!r} of reader huggingface lacks hub, or pixels in columns")
-    pixels, rows, cells = columns.pop("pixels"), [], []
-    splits = _load_hub(name, row)
+def open_hub(name: str, path: Path, options: dict) -> StoredSource:
+    """Open a data set of the Hugging Face hub (a row's `hub`) through the datasets library."""
+    columns, hub = dict(options["columns"]), options.get("hub")
+    if "pixels" not in columns or not hub:
+        raise InputError("missing-key", f"row {name!r} lacks hub, or pixels in columns; add it")
+    pixels, rows, files, digest = columns.pop("pixels"), [], [], hashlib.sha256()
+    splits = _load_hub(name, options, pixels)
     for split, data in splits.items():
-        tables.check_columns(row["hub"], "pixels", pixels, data.column_names)
-        own = photos.SPLITS.get(split, "") if len(splits) > 1 else ""
-        part = list(data.remove_columns(pixels)) or [{}]
-        rows += _with_split(tables.rename(row["hub"], part, columns), own)
-        cells += [(data, i) for i in range(len(data))]
-    ids = [f"{i:06d}" for i in range(len(rows))]
-    words = photos.item_columns(row["hub"], rows, ids)
-
-    def cell(index: int):
-        data, place = cells[index]
-        return data[place][pixels]
-
-    digest = hashlib.sha256()
-    for index in range(len(cells)):
-        digest.update(cell(index)["bytes"] or b"")
-    key = content_key([digest.hexdigest(), words])
-    return CellSource(name, key, words[0], ids, *words[1:], cell=cell)
+        tables.check_columns(hub, "pixels", pixels, data.column_names)
+        own = SPLITS.get(split, "") if len(splits) > 1 else ""
+        rows += tables.rename(hub, list(data.remove_columns(pixels)) or [{}], columns, own)
+        files.append(Cells(hub, len(data), lambda row, data=data: data[row][pixels]))
+        for row in range(len(data)):
+            digest.update(data[row][pixels]["bytes"] or b"")
+    return _joined(name, hub, files, rows, digest.hexdigest())
 
 
-def _load_hub(name: str, row: dict) -> dict:
+def _load_hub(name: str, row: dict, pixels: str) -> dict:
     """Return {split: datasets.Dataset} whose images are bytes, not yet decoded."""
     try:
         from datasets import Image, load_dataset
     except ImportError:
-        raise InputError(f"{name} is read by the datasets library: pip install datasets") from None
-    pixels = row["columns"]["pixels"]
+        how = "is read by the datasets library: pip install datasets"
+        raise InputError("library-missing", f"{name} {how}") from None
     try:
         splits = load_dataset(row["hub"], revision=row.get("revision"))
         return {key: data.cast_column(pixels, Image(decode=False)) for key, data in splits.items()}
     except Exception as error:  # no network, no such set, a gate: each another library's exception
-        reason = one_line(error)
-        raise InputError(f"{row['hub']} cannot be loaded ({reason}); {row['obtain']}") from None
+        seen = f"{row['hub']} cannot be loaded ({one_line(error)})"
+        raise InputError("not-loaded", f"{seen}; {row['obtain']}") from None

@@ -1,10 +1,9 @@
-"""Tables as rows: csv, tsv, jsonl, json and Parquet; their columns under our names."""
+"""How is a table (csv, tsv, jsonl, json, Parquet) read as rows under our names?"""
 
 from __future__ import annotations
 
 import csv
 import glob
-import json
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -29,21 +28,22 @@ def read_table(path: Path, bad_lines: str = "", without: str = "") -> list[dict]
     has no rows.
     """
     if not path.is_file():
-        raise InputError(f"{path} does not exist or is no file; give a table")
+        raise InputError("file-missing", f"{path} does not exist or is no file; give a table")
     ending = path.suffix.lower()
-    if ending == ".jsonl":
-        return read_rows(path)
-    if ending == ".parquet":
-        rows = _read_parquet(path, without)
-    else:
-        rows = _read_json(path) if ending == ".json" else _read_delimited(path, bad_lines)
+    if ending in (".json", ".jsonl"):
+        return read_rows(path, whole=ending == ".json")
+    rows = _read_parquet(path, without) if ending == ".parquet" else _read_csv(path, bad_lines)
     if not rows:
-        raise InputError(f"{path} is empty: a table needs rows, each with a caption or category")
+        raise InputError("no-rows", f"{path} has no rows: each needs a caption or category")
     return rows
 
 
-def _read_delimited(path: Path, bad_lines: str) -> list[dict]:
-    """Return the rows of a file whose header says by what its cells are parted: , ; or a tab."""
+def _read_csv(path: Path, bad_lines: str) -> list[dict]:
+    """Return the rows of a file whose header says by what its cells are parted: , ; or a tab.
+
+    pandas.read_csv would rename equal columns, move or cut the cells of a line that has too many,
+    and take zero bytes and stray quotes for text.
+    """
     rows, bad = [], []
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
@@ -56,40 +56,29 @@ def _read_delimited(path: Path, bad_lines: str) -> list[dict]:
                 (bad if None in row else rows).append(row)  # None: more cells than columns
                 if bad and not bad_lines:
                     raise InputError(
+                        "ragged-row",
                         f"line {reader.line_num} of {path} has more cells than the header; put a "
-                        'caption with a comma in double quotes: "a red dress, striped"'
+                        'caption with a comma in double quotes: "a red dress, striped"',
                     )
     except (csv.Error, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read ({error}); save it as UTF-8 CSV") from None
+        raise InputError("damaged", f"{path} cannot be read ({error}); save as UTF-8 CSV") from None
     if bad:
-        warnings.warn(
-            f"{path}: {len(bad)} lines have more cells than the header and are left out",
-            stacklevel=3,
-        )
+        seen = f"{len(bad)} lines have more cells than the header and are left out"
+        warnings.warn(f"{path}: {seen}", stacklevel=3)
     return rows
 
 
 def _sound_lines(path: Path, file) -> Iterator[str]:
     for line in file:
         if "\0" in line:
-            raise InputError(f"{path} is damaged: it holds zero bytes; get it anew")
+            raise InputError("damaged", f"{path} is damaged: it holds zero bytes; get it anew")
         yield line
 
 
 def _check_header(path: Path, names: list[str]) -> None:
     twice = [name for name in names if name and names.count(name) > 1]
     if twice:
-        raise InputError(f"{path} has two columns {twice[0]!r}; rename one")
-
-
-def _read_json(path: Path) -> list[dict]:
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON ({error}); mend it") from None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise InputError(f"{path} is not a list of objects; give a table")
-    return rows
+        raise InputError("given-twice", f"{path} has two columns {twice[0]!r}; rename one")
 
 
 def _read_parquet(path: Path, without: str) -> list[dict]:
@@ -105,36 +94,36 @@ def _from_parquet(path: Path, read: Callable):
     try:
         import pyarrow.parquet
     except ImportError:
-        raise InputError(
-            f"{path} is a Parquet file, which is read by pyarrow: pip install pyarrow"
-        ) from None
+        how = "is read by pyarrow: pip install pyarrow"
+        raise InputError("library-missing", f"{path} is a Parquet file, which {how}") from None
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             return read(file)
     except Exception as error:  # a damaged file raises nearly anything
-        reason = one_line(error)
-        raise InputError(f"{path} cannot be read as Parquet ({reason}); get it anew") from None
+        seen = f"{path} cannot be read as Parquet ({one_line(error)})"
+        raise InputError("damaged", f"{seen}; get it anew") from None
 
 
-def parquet_cells(path: Path, column: str) -> list[tuple]:
-    """Return for each row of a Parquet file the place of its cell, for `read_parquet_cell`."""
+def parquet_cells(path: Path, column: str) -> tuple[int, Callable[[int], object]]:
+    """Return (number of rows, a function of a row that returns its cell of `column`)."""
 
     def places(file):
         groups = range(file.num_row_groups)
         sizes = [file.metadata.row_group(group).num_rows for group in groups]
-        return [(path, column, group, row) for group in groups for row in range(sizes[group])]
+        return [(group, row) for group in groups for row in range(sizes[group])]
 
-    return _from_parquet(path, places)
+    found = _from_parquet(path, places)
 
+    def cell(index: int):
+        group, row = found[index]
+        return _parquet_group(path, column, group)[row]
 
-def read_parquet_cell(place: tuple):
-    """Return one cell; the row group that it is in is kept for the next."""
-    path, column, group, row = place
-    return _parquet_group(path, column, group)[row]
+    return len(found), cell
 
 
 @lru_cache(maxsize=2)
 def _parquet_group(path: Path, column: str, group: int) -> list:
+    """Return the cells of one group of rows, which is kept for the next cell."""
     return _from_parquet(
         path, lambda file: file.read_row_group(group, columns=[column]).column(0).to_pylist()
     )
@@ -152,14 +141,15 @@ def find_tables(folder: Path, table: str | dict[str, str]) -> list[tuple[Path, s
         found += [(folder / match, split) for match in matches]
         missing += [] if matches else [name]
     if not found:
-        raise InputError(f"{folder} has no {' and no '.join(missing)}; see how to obtain it")
+        seen = f"{folder} has no {' and no '.join(missing)}"
+        raise InputError("file-missing", f"{seen}; see how to obtain it")
     if missing:
         warnings.warn(f"{folder} has no {', '.join(missing)}; read without", stacklevel=3)
     return found
 
 
-def rename(where: Path | str, rows: list[dict], columns: dict[str, str]) -> list[dict]:
-    """Return the rows with what `columns` {ours: theirs} says added to them, as text.
+def rename(where: Path | str, rows: list[dict], columns: dict[str, str], split: str) -> list[dict]:
+    """Return the rows with what `columns` {ours: theirs} says added to them, as text, and `split`.
 
     Theirs is a column, or words with columns in braces: "{brand} {name[:20]}".  Raises InputError
     for a name of ours that is none, and a column that is in no row.
@@ -167,9 +157,13 @@ def rename(where: Path | str, rows: list[dict], columns: dict[str, str]) -> list
     known = list(dict.fromkeys(key for row in rows for key in row))
     for ours, theirs in columns.items():
         if ours not in OURS:
-            raise InputError(f"{where}: {ours!r} is no column of ours; choose {', '.join(OURS)}")
+            seen = f"{where}: {ours!r} is no column of ours"
+            raise InputError("unknown-choice", f"{seen}; choose {', '.join(OURS)}")
         check_columns(where, ours, theirs, known)
-    return [{**row, **{ours: fill(columns[ours], row) for ours in columns}} for row in rows]
+    added = {"split": split} if split else {}
+    return [
+        {**row, **{ours: fill(columns[ours], row) for ours in columns}, **added} for row in rows
+    ]
 
 
 def check_columns(where: Path | str, ours: str, theirs: str, known: list[str]) -> None:
@@ -178,8 +172,9 @@ def check_columns(where: Path | str, ours: str, theirs: str, known: list[str]) -
     for name in names:
         if name not in known:
             raise InputError(
+                "column-missing",
                 f"{where} has no column {name!r} for {ours}; give --columns {ours}=COLUMN, or mend "
-                f"the manifest (it has {some(known)})"
+                f"the manifest (it has {some(known)})",
             )
 
 

@@ -14,8 +14,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from tvhelpers.data.drawn import FlatsSource
 from tvhelpers.data.items import Source
-from tvhelpers.data.sources import FlatsSource
 from tvhelpers.data.split import split_by_product
 from tvhelpers.files import content_key
 from tvhelpers.models.base import unet_digest

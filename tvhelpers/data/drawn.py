@@ -1,0 +1,69 @@
+"""How do drawn garments become a source?"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from tvhelpers import flats
+from tvhelpers.config import InputError
+from tvhelpers.data.items import Source
+from tvhelpers.files import content_key
+
+
+class FlatsSource(Source):
+    """Flats, drawn when read; flat i is a function of (seed, i) and of the words to choose from.
+
+    `categories`, `colours`, `patterns`: words, None for all; `season`: "base", "new" or "all";
+    `triples`: rows (category, colour, pattern) of which flat i is of row i modulo their number,
+    instead of the words.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        count: int,
+        *,
+        categories=None,
+        colours=None,
+        patterns=None,
+        triples=None,
+        season: str = "all",
+        name: str = "flats",
+        size: int = 128,
+    ):
+        if count < 1:
+            raise InputError("out-of-range", f"{name} is to have {count} flats; give 1 or more")
+        words = {"categories": categories, "colours": colours, "patterns": patterns}
+        words = {key: tuple(values) for key, values in words.items() if values}
+        words["season"] = season
+        triples = [tuple(triple) for triple in triples or []]
+        self.seed, self.size = seed, size
+        try:
+            self.specs = [self._spec(i, words, triples) for i in range(count)]
+            probe = flats.render(self.specs[0], seed, 0, size)
+        except (ValueError, KeyError) as error:
+            raise InputError("unknown-choice", f"{name} cannot be drawn ({error})") from None
+        ids = [f"{name}-{seed}-{i:06d}" for i in range(count)]
+        captions = [flats.caption(spec, seed, i) for i, spec in enumerate(self.specs)]
+        attributes = [spec.attributes() for spec in self.specs]
+        drawn = hashlib.sha256(probe.tobytes()).hexdigest()
+        key = content_key([seed, size, words, triples, flats.DRAWING, drawn, captions, attributes])
+        super().__init__(name, key, captions, ids, ids, attributes, [""] * count)
+
+    def _spec(self, index: int, words: dict, triples: list[tuple]):
+        if triples:
+            triple = triples[index % len(triples)]
+            keys = ("categories", "colours", "patterns")
+            words |= {key: (word,) for key, word in zip(keys, triple, strict=True)}
+        return flats.random_spec(self.seed, index, **words)
+
+    def pixels(self, index: int) -> np.ndarray:
+        return flats.render(self.specs[index], self.seed, index, self.size)
+
+
+def open_flats(name: str, path: Path, options: dict) -> FlatsSource:
+    """Open a row of the manifest of kind flats, by its `params`."""
+    return FlatsSource(name=name, **options.get("params", {}))

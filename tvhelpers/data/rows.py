@@ -1,0 +1,78 @@
+"""How do rows under our names become captions, labels, products and splits of items?"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+
+from tvhelpers.config import InputError
+from tvhelpers.data.items import ATTRIBUTES
+from tvhelpers.text import as_text
+from tvhelpers.words import describe, some
+
+SPLITS = {"train": "train", "test": "test", "val": "val", "valid": "val", "validation": "val"}
+NUMBER = re.compile(r"\d+(\.\d*)?([eE][-+]?\d+)?")  # from 0 on
+
+
+def item_columns(
+    where: Path | str, rows: list[dict], ids: list[str], bare: bool = False
+) -> list[list]:
+    """Return the columns of a source (`items.COLUMNS`) from rows under our names.
+
+    `bare`: what has no caption, text or category is "a garment".  Raises InputError for such a row
+    otherwise, and for one of an unknown split, or with a weight that is none.
+    """
+    places = [f"{where}: row {number} ({one})" for number, one in enumerate(ids)]
+    attributes = [_attributes(row, place) for row, place in zip(rows, places)]
+    captions = [_caption(*each, bare) for each in zip(rows, attributes, places)]
+    if not bare:
+        _warn_of_labels(where, rows, captions)
+    products = [as_text(row.get("product") or row.get("product_id")) for row in rows]
+    products = [product or own for product, own in zip(products, ids)]
+    return [captions, ids, products, attributes, [_split(*each) for each in zip(rows, places)]]
+
+
+def _attributes(row: dict, place: str) -> dict[str, str]:
+    """Return the labels of a row, and its weight: how often it is to be drawn, as text."""
+    row = {"colour": row.get("color"), **{key: value for key, value in row.items() if value}}
+    found = {key: as_text(row.get(key)) for key in (*ATTRIBUTES, "weight")}
+    weight = found["weight"]
+    if weight and not NUMBER.fullmatch(weight):
+        raise InputError("out-of-range", f"{place} has weight {weight!r}; give a number from 0 on")
+    return {key: value for key, value in found.items() if value}
+
+
+def _caption(row: dict, attributes: dict[str, str], place: str, bare: bool) -> str:
+    caption = as_text(row.get("caption") or row.get("text"))
+    if caption or "category" in attributes:
+        return caption or describe(attributes)
+    if not bare:
+        raise InputError(
+            "no-caption",
+            f"{place} has no caption, text or category; add one, or name it: "
+            f"data convert --columns caption=COLUMN (it has {some(row)})",
+        )
+    return "a garment"
+
+
+def _split(row: dict, place: str) -> str:
+    word = as_text(row.get("split")).lower()
+    if word and word not in SPLITS:
+        known = ", ".join(SPLITS)
+        raise InputError("unknown-choice", f"{place} is of split {word!r}; give {known}")
+    return SPLITS.get(word, "")
+
+
+def _warn_of_labels(where: Path | str, rows: list[dict], captions: list[str]) -> None:
+    """Say that captions are made from labels where a column could have been meant for them."""
+    bare = [i for i, row in enumerate(rows) if not as_text(row.get("caption") or row.get("text"))]
+    columns = {key for row in rows for key in row} - {"caption", "text", "file_name"}
+    longer = [key for key in sorted(columns) if any(" " in as_text(row.get(key)) for row in rows)]
+    if bare and ("caption" in rows[0] or longer):
+        meant = [f"; if {key} says more, give --columns caption={key}" for key in longer[:1]]
+        warnings.warn(
+            f"{where}: {len(bare)} of {len(rows)} items have no caption; theirs are made from the "
+            f"labels, such as {captions[bare[0]]!r}{''.join(meant)}",
+            stacklevel=2,
+        )

@@ -1,0 +1,126 @@
+"""How does a file of images become a source: the benchmark's, a converted one, or any other?"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+from tvhelpers.config import InputError
+from tvhelpers.data import fashion_synthesis as codebook
+from tvhelpers.data.arrays import find_store, open_arrays, readable
+from tvhelpers.data.h5 import StoredImages, open_images
+from tvhelpers.data.items import Source, StoredSource, file_digest, read_rows
+from tvhelpers.data.readers import open_columns, own_table
+from tvhelpers.files import content_key
+from tvhelpers.text import as_text
+
+ROW_KINDS = {"caption": str, "attributes": dict, "product": str, "split": str}  # of items.jsonl
+
+
+def is_store(path: Path) -> bool:
+    """Return whether a path is a file, or the benchmark's folder."""
+    return path.is_file() or any((path / name).is_file() for name in ("Img/G2.h5", "G2.h5"))
+
+
+def open_store(name: str, path: Path, options: dict) -> StoredSource:
+    """Open HDF5, .npz or .npy: by `columns` of pixels and words, or in the benchmark's layout.
+
+    Raises InputError where the images cannot be told, or the benchmark's files are not of one set.
+    """
+    if options["columns"] or options.get("table"):
+        folder, options = own_table(name, path, options)
+        return open_columns(name, folder, options, _file_of_columns)
+    h5 = find_store(path)
+    images = open_images(h5, **_reading(options))
+    columns = _benchmark_columns(h5, len(images))
+    key = content_key([file_digest(h5), images.reading(), *columns])
+    return StoredSource(name, key, *columns, images=images)
+
+
+def _reading(options: dict) -> dict:
+    return {key: options[key] for key in ("decode", "axes", "channels", "mean") if key in options}
+
+
+def _file_of_columns(path: Path, pixels: str, options: dict) -> tuple[StoredImages, list, list]:
+    images = open_images(path, **_reading(options), key=pixels.strip("/"))
+    return images, _words(path, len(images)), [file_digest(path), images.reading()]
+
+
+def _words(path: Path, count: int) -> list[dict]:
+    """Return a row for each of `count` images of what else has a value for each, as text."""
+    columns = {}
+    for name, data in open_arrays(path).items():
+        if tuple(data.shape or ()) in ((count,), (count, 1)):
+            with readable(path, name):
+                columns[name] = [as_text(value) for value in data[:].ravel().tolist()]
+    return [dict(zip(columns, values)) for values in zip(*columns.values())] or [{}] * count
+
+
+# --------------------------------------------------------------------------- the benchmark's layout
+
+
+def _benchmark_columns(h5: Path, count: int) -> list[list]:
+    """Return the columns of the items of an image file, by the .mat files beside it."""
+    language = _beside(h5, "Anno", "language_original.mat")
+    if not language:
+        seen = "has no Anno/language_original.mat beside it"
+        warnings.warn(f"{h5} {seen}: captions are empty", stacklevel=3)
+        ids = [f"{i:06d}" for i in range(count)]
+        return [[""] * count, ids, ids, [{} for _ in ids], _splits(h5, count)]
+    notes = codebook.read_language(language)
+    if len(notes) != count:
+        seen = f"{language} has {len(notes)} rows, but {h5} has {count} images"
+        raise InputError("other-length", f"{seen}; give files of one set")
+    return [notes.captions, notes.names, notes.products, notes.attributes(), _splits(h5, count)]
+
+
+def _splits(path: Path, count: int) -> list[str]:
+    partition = _beside(path, "Eval", "ind.mat")
+    return codebook.read_partition(partition, count) if partition else [""] * count
+
+
+def _beside(path: Path, folder: str, file: str) -> Path | None:
+    """Return the benchmark's `file` that belongs to another of its files, None without it."""
+    path = path.resolve()  # "G2.h5" alone has no folder above it
+    places = [path.parents[1] / folder / file, path.parent / folder / file, path.parent / file]
+    return next((place for place in places if place.is_file()), None)
+
+
+def is_language(path: Path) -> bool:
+    """Return whether a path is a .mat file."""
+    return path.suffix == ".mat"
+
+
+def open_language(name: str, path: Path, options: dict) -> Source:
+    """Open a language_original.mat alone: a source without pixels."""
+    notes = codebook.read_language(path)
+    columns = [notes.captions, notes.names, notes.products, notes.attributes()]
+    splits = _splits(path, len(notes))
+    return Source(name, content_key([columns, splits]), *columns, splits)
+
+
+# ------------------------------------------------------------------------------ a converted folder
+
+
+def is_converted(path: Path) -> bool:
+    """Return whether a folder was written by `data.convert`."""
+    return (path / "items.jsonl").is_file()
+
+
+def open_converted(name: str, path: Path, options: dict) -> StoredSource:
+    """Open pixels.h5 and items.jsonl; raises InputError where they are not of one conversion."""
+    rows = read_rows(path / "items.jsonl")
+    images = open_images(path / "pixels.h5", "uint8", "HWC", "RGB")
+    if len(rows) != len(images):
+        seen = f"{path}: items.jsonl has {len(rows)} rows, pixels.h5 {len(images)}"
+        raise InputError("other-length", f"{seen}; convert anew")
+    for number, row in enumerate(rows):
+        lacking = [key for key, kind in ROW_KINDS.items() if type(row.get(key)) is not kind]
+        if lacking or row["split"] not in ("", "train", "test", "val"):
+            what = lacking[0] if lacking else "split"
+            seen = f"{path}/items.jsonl: row {number} has no {what} that can be used"
+            raise InputError("missing-key", f"{seen}; convert anew")
+    ids = [str(row.get("item", i)) for i, row in enumerate(rows)]
+    columns = [[row[key] for row in rows] for key in ("caption", "product", "attributes", "split")]
+    key = content_key([file_digest(path / "pixels.h5"), rows])
+    return StoredSource(name, key, columns[0], ids, *columns[1:], images=images)
