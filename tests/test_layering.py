@@ -3,7 +3,6 @@
 import ast
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -65,17 +64,6 @@ def test_recipes_import_the_package_and_never_the_reverse():
     assert RECIPES and not [path for path in MODULES if "recipes" in heads(path)]
     for path in RECIPES:
         assert not heads(path) & {"tests", "benchmarks", "notebooks"}
-
-
-def test_the_package_ships_its_data_files_and_no_recipe():
-    settings = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["tool"]["setuptools"]
-    assert settings["packages"]["find"]["include"] == ["tvhelpers*"]
-    shipped = set()
-    for room, patterns in settings["package-data"].items():
-        for pattern in patterns:
-            shipped |= set((PACKAGE.parent / room.replace(".", "/")).glob(pattern))
-    files = {path for path in PACKAGE.rglob("*") if path.is_file()}
-    assert {path for path in files if path.suffix not in (".py", ".pyc")} <= shipped
 
 
 def test_config_needs_the_standard_library_alone():

@@ -2,23 +2,37 @@
 
 import contextlib
 import dataclasses
+import functools
 from dataclasses import dataclass
+from pathlib import Path
 
 
 class InputError(ValueError):
     """What was given cannot be used; the message says what was seen and what to do.
 
-    `code` names the kind of fault, such as "out-of-range": tests match on it.  The command line
-    prints the message alone and exits with status 2; a notebook shows it alone.
+    `key` is a line of messages.txt, and `seen` what its braces are filled with.  `code`, the key up
+    to its dot, names the kind of fault, such as "out-of-range": tests match on it.  The command
+    line prints the message alone and exits with status 2; a notebook shows it alone.
     """
 
-    def __init__(self, code: str, message: str | None = None):
-        super().__init__(code if message is None else message)
-        self.code = "" if message is None else code
+    def __init__(self, key: str, message: str | None = None, /, **seen):
+        message = message or (_messages()[key].format(**seen) if " " not in key else key)
+        super().__init__(message)
+        self.code = key.partition(".")[0]
+
+    def __reduce__(self):
+        return type(self), (self.code, str(self))
 
     def _render_traceback_(self) -> list[str]:
         """Return what IPython shows in place of a traceback."""
         return [f"InputError: {self}"]
+
+
+@functools.cache
+def _messages() -> dict[str, str]:
+    """Return {key: message} of messages.txt, which has a message a line, each after its key."""
+    lines = Path(__file__).with_name("messages.txt").read_text(encoding="utf-8").splitlines()
+    return dict(line.split(": ", 1) for line in lines)
 
 
 def one_line(error: Exception) -> str:
@@ -127,20 +141,20 @@ class TrainConfig:
         _check(self, CHOICES, {**RANGES, "steps": (0 if self.epochs else 1, 2**31)})
         if not any(self.region_weights):
             names = ", ".join(REGION_WEIGHTS)
-            raise InputError("out-of-range", f"{names} are all 0; give one of them more")
+            raise InputError("out-of-range.all-zero", names=names)
         for key, method in (("classes", "baseline"), ("dora", "lora"), ("text_rank", "lora")):
             if getattr(self, key) and self.method != method:
                 seen = f"{key} can be given for method {method}"
-                raise InputError("not-for-method", f"{seen}, not for {self.method}")
+                raise InputError("not-for-method.setting", seen=seen, method=self.method)
         if self.text_learning_rate and not self.text_rank:
             seen = "text_learning_rate is for text_rank above 0"
-            raise InputError("not-for-method", f"{seen}: give both, or neither")
+            raise InputError("not-for-method.text-rank", seen=seen)
         if self.start != "base" and self.method == "lora":
             seen = f"start {self.start!r} is for baseline and full"
-            raise InputError("not-for-method", f"{seen}: LoRA needs a base")
+            raise InputError("not-for-method.start", seen=seen)
         if self.resolution % 8:
             seen = f"resolution is {self.resolution}; give a multiple of 8"
-            raise InputError("out-of-range", f"{seen}, or 0 for the base's own")
+            raise InputError("out-of-range.resolution", seen=seen)
 
     @property
     def region_weights(self) -> tuple[float, ...]:
@@ -248,7 +262,7 @@ def typed_settings(kind: type, row: dict) -> dict:
     unknown = sorted(set(row) - set(types))
     if unknown:
         keys = ", ".join(types)
-        raise InputError("unknown-key", f"unknown key {unknown[0]!r}; the keys are {keys}")
+        raise InputError("unknown-key.setting", first=unknown[0], keys=keys)
     return {key: _convert(key, value, types[key]) for key, value in row.items()}
 
 
@@ -261,9 +275,9 @@ def parse_settings(pairs: list[str]) -> dict[str, str]:
     for pair in pairs:
         key, sign, value = pair.partition("=")
         if not sign or not key:
-            raise InputError("usage", f"--set takes KEY=VALUE, not {pair!r}")
+            raise InputError("usage", pair=pair)
         if key in settings:
-            raise InputError("given-twice", f"--set gives {key!r} twice; give it once")
+            raise InputError("given-twice.setting", key=key)
         settings[key] = value
     return settings
 
@@ -283,7 +297,7 @@ def _convert(key: str, value, kind: type):
             value = kind(value)
     if type(value) is not kind:
         wanted = "true or false" if kind is bool else kind.__name__
-        raise InputError("wrong-type", f"{key} takes {wanted}, not {seen!r}")
+        raise InputError("wrong-type.setting", key=key, wanted=wanted, seen=seen)
     return value
 
 
@@ -300,11 +314,11 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
     """Raise InputError where a value is not in low..high; NaN is not."""
     if not low <= value <= high:
         seen = f"{name} is {value:g}"
-        raise InputError("out-of-range", f"{seen}; give a value from {low:g} to {high:g}")
+        raise InputError("out-of-range.setting", seen=seen, low=low, high=high)
 
 
 def check_choice(name: str, value: str, choices) -> None:
     """Raise InputError that lists the choices where a value is none of them."""
     if value not in choices:
         words = ", ".join(choices)
-        raise InputError("unknown-choice", f"unknown {name} {value!r}; choose one of {words}")
+        raise InputError("unknown-choice.setting", name=name, value=value, words=words)

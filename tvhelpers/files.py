@@ -56,11 +56,11 @@ def make_dir(path: Path) -> Path:
     except (FileExistsError, NotADirectoryError):
         file = next(place for place in (path, *path.parents) if place.exists())
         seen = f"{file} cannot be a folder: a file has that name"
-        raise InputError("not-a-folder", f"{seen}; give another one") from None
+        raise InputError("not-a-folder", seen=seen) from None
     except PermissionError:
         pass
     if not os.access(path, os.W_OK):  # so too where it could not be made
-        raise InputError("no-permission", f"{path} may not be written to; choose another folder")
+        raise InputError("no-permission", path=path)
     return path
 
 
@@ -76,10 +76,7 @@ def locked(path: Path, wait: bool = False) -> Iterator[None]:
     try:
         lock.acquire(timeout=-1 if wait else 0)
     except Timeout:
-        raise InputError(
-            "at-work",
-            f"another process is at work in {path.parent}; wait for it, or choose another folder",
-        ) from None
+        raise InputError("at-work", parent=path.parent) from None
     except NotImplementedError:  # some mounted drives have no locks
         yield
         return

@@ -35,10 +35,7 @@ def read_photo(path: Path | BinaryIO, name: str = "") -> np.ndarray:
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
             return np.asarray(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(
-            "not-an-image",
-            f"{name or path} cannot be read as an image ({error}); replace or remove it",
-        ) from None
+        raise InputError("not-an-image", value=name or path, error=error) from None
 
 
 def resize(pixels: np.ndarray, size: int) -> np.ndarray:
@@ -60,10 +57,7 @@ def pad_square(pixels: np.ndarray) -> np.ndarray:
     """
     height, width = pixels.shape[:2]
     if max(height, width) > MAX_SIDE:
-        raise InputError(
-            "out-of-range",
-            f"an image of {width} x {height} pixels cannot be padded to a square; crop it",
-        )
+        raise InputError("out-of-range.strip", width=width, height=height)
     if height == width:
         return pixels
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])

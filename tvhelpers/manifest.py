@@ -49,7 +49,7 @@ def manifest_path() -> Path:
     for place in (TOP_DIR / FILE_NAME, Path(__file__).parent / FILE_NAME):
         if place.is_file():
             return place
-    raise InputError("no-manifest", f"the package has no {FILE_NAME}; install it anew")
+    raise InputError("no-manifest.own", file_name=FILE_NAME)
 
 
 def entries() -> dict[str, dict]:
@@ -60,7 +60,7 @@ def entries() -> dict[str, dict]:
     """
     given = os.environ.get("TV_MANIFEST")
     if given and not Path(given).is_file():
-        raise InputError("no-manifest", f"{given} is no manifest; set TV_MANIFEST to a {FILE_NAME}")
+        raise InputError("no-manifest.given", given=given, file_name=FILE_NAME)
     paths = [manifest_path(), *([Path(given)] if given else [])]
     rows = [_read(path, path.stat().st_mtime_ns) for path in paths]
     return {name: row for part in rows for name, row in part.items()}
@@ -73,9 +73,9 @@ def _read(path: Path, changed: int) -> dict[str, dict]:
     try:
         rows = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError("not-yaml", f"{path} is not YAML ({one_line(error)}); mend it") from None
+        raise InputError("not-yaml", path=path, error=one_line(error)) from None
     if not isinstance(rows, dict):
-        raise InputError("wrong-type", f"{path} holds no rows by name; compare the package's own")
+        raise InputError("wrong-type.manifest-rows", path=path)
     for name, row in rows.items():
         _check_row(path, name, row)
     return rows
@@ -85,21 +85,21 @@ def _check_row(path: Path, name, row) -> None:
     """Raise InputError that says what is not right in a row."""
     where = f"{path}: row {name!r}"
     if not isinstance(name, str):
-        raise InputError("wrong-type", f"{where}: its name is no text; put it in quotes")
+        raise InputError("wrong-type.row-name", where=where)
     missing = [key for key in REQUIRED if not isinstance(row, dict) or not row.get(key)]
     if missing:
-        raise InputError("missing-key", f"{where} lacks {', '.join(missing)}; add it")
+        raise InputError("missing-key.row", where=where, missing=", ".join(missing))
     _check_keys(where, {"kind": row["kind"]}, ANY_KIND)
     _check_keys(where, row, {**ANY_KIND, **KINDS[row["kind"]]})
     files = row.get("files", ())
     for number, file in enumerate(files):
         _check_file(f"{where}: files[{number}]", file)
     if len({file["url"].rpartition("/")[2] for file in files}) < len(files):
-        raise InputError("given-twice", f"{where}: two files have the same name; name each once")
+        raise InputError("given-twice.file", where=where)
     for key in ("sha256", "columns"):
         texts = row.get(key) or {}
         if not all(isinstance(text, str) for pair in texts.items() for text in pair):
-            raise InputError("wrong-type", f"{where}: {key} holds texts by name; quote its numbers")
+            raise InputError("wrong-type.texts", where=where, key=key)
     for digest in (row.get("sha256") or {}).values():
         _check_digest(where, digest)
 
@@ -110,33 +110,35 @@ def _check_keys(where: str, row: dict, allowed: dict) -> None:
         if key not in allowed:
             keys = ", ".join(allowed)
             seen = f"{where} has an unknown key {key!r}"
-            raise InputError("unknown-key", f"{seen}; it may have {keys}")
+            raise InputError("unknown-key.manifest", seen=seen, keys=keys)
         kinds = allowed[key] if isinstance(allowed[key], tuple) else (allowed[key],)
         if type(value) not in kinds:
             names = " or ".join("null" if kind is NOTHING else kind.__name__ for kind in kinds)
             seen = f"{key} is of type {type(value).__name__}, but {names} is needed"
-            raise InputError("wrong-type", f"{where}: {seen}; mend it")
+            raise InputError("wrong-type.manifest", where=where, seen=seen)
         if key in CHOICES and value not in CHOICES[key]:
             choose = f"choose {', '.join(CHOICES[key])}"
-            raise InputError("unknown-choice", f"{where} is of {key} {value!r}; {choose}")
+            raise InputError(
+                "unknown-choice.manifest", where=where, key=key, value=value, choose=choose
+            )
 
 
 def _check_file(where: str, file) -> None:
     if not isinstance(file, dict) or not file.get("url"):
-        raise InputError("missing-key", f"{where} lacks url; add it")
+        raise InputError("missing-key.url", where=where)
     _check_keys(where, file, FILE)
     if not re.match(r"https?://[^/]+/.*[^/]$", file["url"]):
         seen = f"{where}: url is {file['url']!r}"
-        raise InputError("not-a-url", f"{seen}; give http:// or https:// and a file")
+        raise InputError("not-a-url", seen=seen)
     if (file.get("size") or 0) < 0 or file.get("strip", 0) < 0:
-        raise InputError("out-of-range", f"{where}: size and strip are numbers from 0 on; mend it")
+        raise InputError("out-of-range.file", where=where)
     _check_digest(where, file.get("sha256"))
 
 
 def _check_digest(where: str, digest: str | None) -> None:
     if digest is not None and not re.fullmatch(r"[0-9a-f]{8,64}", digest):
         seen = f"{where}: sha256 is {digest!r}"
-        raise InputError("not-a-digest", f"{seen}; give its 64 hex digits, or at least the first 8")
+        raise InputError("not-a-digest", seen=seen)
 
 
 def entry(name: str) -> dict:
@@ -144,7 +146,7 @@ def entry(name: str) -> dict:
     rows = entries()
     if name not in rows:
         names = ", ".join(rows)
-        raise InputError("unknown-name", f"unknown name {name!r}; data_manifest.yaml has {names}")
+        raise InputError("unknown-name", name=name, names=names)
     return rows[name]
 
 
@@ -163,6 +165,6 @@ def local_path(name: str) -> Path:
     if not place.exists():
         obtain = " ".join(row["obtain"].split())
         raise InputError(
-            "not-at-hand", f"{name} is not at {place} ({row['licence']}); to obtain it: {obtain}"
+            "not-at-hand", name=name, place=place, licence=row["licence"], obtain=obtain
         )
     return place

@@ -15,9 +15,9 @@ def inside(folder: Path, name: str, place: str) -> Path:
     path, leads_out = folder / name, Path(name).is_absolute() or ".." in Path(name).parts
     seen = f"{place} names {name[:200]}"
     if not leads_out and not is_there(path):
-        raise InputError("file-missing", f"{seen}, which is not there")
+        raise InputError("file-missing.named", seen=seen)
     if leads_out or not path.resolve().is_relative_to(folder.resolve()):
-        raise InputError("outside-folder", f"{seen}, outside the folder")
+        raise InputError("outside-folder", seen=seen)
     return path
 
 

@@ -55,7 +55,7 @@ def read_record(path: Path, kind: str) -> dict:
     """Return the upgraded record of a JSON file; raises InputError where it holds no object."""
     record = read_json(path)
     if not isinstance(record, dict):
-        raise InputError("not-a-record", f"{path} holds no JSON object; restore or remove it")
+        raise InputError("not-a-record", path=path)
     return upgraded(record, kind)
 
 
@@ -75,9 +75,9 @@ def read_json(path: Path):
     try:
         return json.loads(Path(path).read_text())
     except FileNotFoundError:
-        raise InputError("file-missing", f"{path} does not exist") from None
+        raise InputError("file-missing.json", path=path) from None
     except ValueError as error:
-        raise InputError("not-json", f"{path} is not JSON ({error}); mend or remove it") from None
+        raise InputError("not-json.file", path=path, error=error) from None
 
 
 def read_jsonl(path: Path) -> list[dict]:
@@ -93,10 +93,7 @@ def read_jsonl(path: Path) -> list[dict]:
         try:
             rows.append(json.loads(line))
         except ValueError as error:
-            raise InputError(
-                "not-json",
-                f"line {number} of {path} is not JSON ({error}); mend or remove the file",
-            ) from None
+            raise InputError("not-json.line", number=number, path=path, error=error) from None
     return rows
 
 
@@ -123,10 +120,7 @@ def claim_dir(
     if others and (path / marker).exists():
         check_claim(path, request, what, marker, ignore)
     elif others:
-        raise TakenError(
-            "folder-taken",
-            f"{path} holds files that are not of this {what}; choose an empty or a new folder",
-        )
+        raise TakenError("folder-taken", path=path, what=what)
     else:
         write_json(path / marker, request)
     return path
@@ -138,8 +132,4 @@ def check_claim(path: Path, request: dict, what: str, marker: str, ignore: tuple
     keys = {*seen, *request} - {*ignore}
     different = sorted(key for key in keys if seen.get(key) != request.get(key))
     if different:
-        raise TakenError(
-            "another-request",
-            f"{path} holds the results of another {what} "
-            f"(different: {', '.join(different)}); choose another folder",
-        )
+        raise TakenError("another-request", path=path, what=what, different=", ".join(different))

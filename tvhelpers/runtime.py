@@ -26,9 +26,7 @@ def choose_device(name: str = "auto") -> str:
     check_choice("device", name, CHOICES["device"])
     has_cuda = torch.cuda.is_available()
     if name == "cuda" and not has_cuda:
-        raise InputError(
-            "no-gpu", "device cuda was asked for, but torch sees no CUDA GPU; use --device cpu"
-        )
+        raise InputError("no-gpu")
     return "cuda" if has_cuda and name != "cpu" else "cpu"
 
 
@@ -51,9 +49,7 @@ def choose_dtype(name: str, device: str):
 
     if name != "auto":
         if device == "cpu" and name == "float16":
-            raise InputError(
-                "unfit-dtype", "dtype float16 does not run on a CPU; use float32 or bfloat16"
-            )
+            raise InputError("unfit-dtype")
         return getattr(torch, name), "asked for"
     if device == "cpu":
         return torch.float32, "on a CPU, results in float32 repeat bit for bit"

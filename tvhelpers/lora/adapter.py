@@ -117,9 +117,7 @@ def check_adapter(models: dict[str, torch.nn.Module], path: Path, base: BaseLoca
             allowed = 1e-3 * (wanted - was).abs().max() + 1e-5 * wanted.abs().max()
             if not (difference := (seen - wanted).abs().max()) <= allowed:
                 raise InputError(
-                    "adapter-differs",
-                    f"{file}, loaded by diffusers, differs by {difference:.1e} from what was "
-                    f"trained ({allowed:.1e} allowed); the training is not marked finished",
+                    "adapter-differs", file=file, difference=difference, allowed=allowed
                 )
         pipe.unload_lora_weights()
 
@@ -176,10 +174,12 @@ def load_adapter(pipe, path: Path, base_name: str, digest: str) -> None:
     made_for = adapter.about
     if made_for.get("base_digest", digest) != digest:
         raise InputError(
-            "another-base",
-            f"adapter {path} was made for base {made_for['base']!r} "
-            f"(UNet {made_for['base_digest']}), not for {base_name!r} (UNet {digest}); "
-            "give the base that it was made for, or train an adapter for this one",
+            "another-base.adapter",
+            path=path,
+            base=made_for["base"],
+            base_digest=made_for["base_digest"],
+            base_name=base_name,
+            digest=digest,
         )
     try:
         # diffusers' own reader of kohya's names knows no DoRA, and not every set of layers.
@@ -189,14 +189,16 @@ def load_adapter(pipe, path: Path, base_name: str, digest: str) -> None:
     except (RuntimeError, ValueError, KeyError) as error:
         reason = one_line(error)
         raise InputError(
-            "adapter-unfit", f"adapter {path} does not fit base {base_name!r}: {reason}"
+            "adapter-unfit.sizes", path=path, base_name=base_name, reason=reason
         ) from None
     loaded = dict(_tuned({part: getattr(pipe, part) for part in PARTS if hasattr(pipe, part)}))
     if missing := sorted(set(adapter.layers) - set(loaded)):
         raise InputError(
-            "adapter-unfit",
-            f"adapter {path} is for {len(missing)} layers that base {base_name!r} does not have, "
-            f"{missing[0]} the first; it was made for another kind of model",
+            "adapter-unfit.layers",
+            path=path,
+            num_missing=len(missing),
+            base_name=base_name,
+            first=missing[0],
         )
     if changes := made_for.get("scheduler"):  # of the noise's schedule that it was trained with
         pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, **changes)

@@ -19,10 +19,7 @@ def find_adapter(base, adapter: str | None) -> Path | None:
         return shipped if adapter is None else None
     if adapter == "shipped":
         if shipped is None:
-            raise InputError(
-                "no-shipped-adapter",
-                f"base {base.name!r} comes with no adapter; give --adapter PATH or none",
-            )
+            raise InputError("no-shipped-adapter", base=base.name)
         return shipped
     return adapter_file(Path(adapter))
 
@@ -34,9 +31,5 @@ def own_text_encoder(adapter: Path) -> str:
     """
     folder = Path(adapter).with_name(TEXT_ENCODER_DIR)
     if not folder.is_dir():
-        raise InputError(
-            "text-encoder-missing",
-            f"adapter {adapter} was trained with a tuned text encoder, which is not beside it as "
-            f"{TEXT_ENCODER_DIR}/; put it there, or give its CLIP with --text-encoder DIR",
-        )
+        raise InputError("text-encoder-missing", adapter=adapter, text_encoder_dir=TEXT_ENCODER_DIR)
     return str(folder)

@@ -201,15 +201,9 @@ def read_adapter(path: Path) -> Adapter:
     metadata = read_metadata(path)
     tensors = load_file(path)
     if not tensors:
-        raise InputError(
-            "adapter-damaged", f"adapter {path} is empty: it holds no tensors; train it anew"
-        )
+        raise InputError("adapter-damaged.empty", path=path)
     if "tvhelpers" in metadata and not _is_as_written(path, metadata):
-        raise InputError(
-            "adapter-damaged",
-            f"adapter {path} is damaged: its weights are not those that were written; "
-            "train it anew, or copy it again",
-        )
+        raise InputError("adapter-damaged.changed", path=path)
     if any(key.startswith(XL_KEYS) for key in tensors):
         raise _is_xl(path)
     is_kohya = any(key.startswith(tuple(KOHYA_PREFIXES)) for key in tensors)
@@ -221,15 +215,9 @@ def read_adapter(path: Path) -> Adapter:
     for key, tensor in renamed.items():
         name, kind = _split(key)
         if not kind or name.partition(".")[0] not in PARTS:
-            raise InputError(
-                "adapter-kind",
-                f"adapter {path} holds {key}, which is no weight of a LoRA or DoRA for Stable "
-                "Diffusion; other kinds of adapters are not read, a damaged file is to be replaced",
-            )
+            raise InputError("adapter-kind.foreign-weight", path=path, key=key)
         if not tensor.isfinite().all():
-            raise InputError(
-                "not-finite", f"adapter {path} holds NaN or infinity in {key}; train it anew"
-            )
+            raise InputError("not-finite.adapter", path=path, key=key)
         layers.setdefault(name, {})[kind] = tensor.float()
     alphas = {} if is_kohya else json.loads(metadata.get("lora_adapter_metadata", "{}"))
     whole = {name: _layer(path, name, layers[name], alphas) for name in sorted(layers)}
@@ -259,20 +247,14 @@ def read_metadata(path: Path) -> dict[str, str]:
     from safetensors import SafetensorError, safe_open
 
     if not Path(path).is_file():
-        raise InputError(
-            "file-missing",
-            f"adapter {path} does not exist; give a .safetensors file, a run's folder, or "
-            "'shipped'",
-        )
+        raise InputError("file-missing.adapter", path=path)
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
         for key in ("tvhelpers", "lora_adapter_metadata"):
             json.loads(metadata.get(key, "{}"))
     except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(
-            "adapter-damaged", f"adapter {path} is not a whole safetensors file ({error})"
-        ) from None
+        raise InputError("adapter-damaged.not-whole", path=path, error=error) from None
     return metadata
 
 
@@ -284,10 +266,7 @@ def _is_as_written(path: Path, metadata: dict) -> bool:
 
 
 def _is_xl(path: Path) -> InputError:
-    return InputError(
-        "unknown-family",
-        f"adapter {path} was made for Stable Diffusion XL; give one for the 1.x or 2.x family",
-    )
+    return InputError("unknown-family.adapter", path=path)
 
 
 def _split(key: str) -> tuple[str, str | None]:
@@ -337,16 +316,11 @@ def _layer(path: Path, name: str, fields: dict, config: dict) -> Layer:
     """Return one layer; raises InputError where it is not whole."""
     down, up = fields.get("down"), fields.get("up")
     if down is None or up is None or down.ndim < 2 or up.ndim < 2 or len(down) != up.shape[1]:
-        raise InputError(
-            "adapter-damaged", f"adapter {path} is damaged: {name} is not whole; copy it again"
-        )
+        raise InputError("adapter-damaged.layer", path=path, name=name)
     rank, magnitude = len(down), fields.get("dora_scale", fields.get("magnitude"))
     by_input = "dora_scale" in fields and len(magnitude) != len(up)
     if magnitude is not None and (by_input or magnitude.numel() != len(up)):
-        raise InputError(
-            "adapter-kind",
-            f"adapter {path} weighs inputs, not outputs, in {name}; this is not read",
-        )
+        raise InputError("adapter-kind.by-input", path=path, name=name)
     if "alpha" in fields:
         alpha = fields["alpha"].item() or rank  # kohya's scripts take 0 for the rank
     else:

@@ -77,15 +77,9 @@ def blend(
     adapter is scaled.  Raises InputError for adapters of two bases and for DoRA, which is no sum.
     """
     if len(adapters) != len(weights):
-        raise InputError(
-            "count-differs", f"{len(adapters)} adapters need as many weights, not {len(weights)}"
-        )
+        raise InputError("count-differs", num_adapters=len(adapters), num_weights=len(weights))
     if any(adapter.is_dora for adapter in adapters):
-        raise InputError(
-            "adapter-kind",
-            "a DoRA cannot be scaled or added up: its rows are normalised together with the base's "
-            "weights; fold it into the base with `adapter merge`",
-        )
+        raise InputError("adapter-kind.dora-sum")
     layers: dict[str, Layer] = {}
     for adapter, weight in zip(adapters, weights, strict=True):
         for name, layer in adapter.layers.items():
@@ -103,11 +97,7 @@ def blend(
 def _beside(name: str, first: Layer, second: Layer) -> Layer:
     """Return the sum of two layers, their ranks side by side."""
     if first.down.shape[1:] != second.down.shape[1:] or len(first.up) != len(second.up):
-        raise InputError(
-            "another-base",
-            f"{name} has other sizes in one adapter than in another: they were made for different "
-            "bases; blend adapters of one base",
-        )
+        raise InputError("another-base.sizes", name=name)
     down = torch.cat([first.down, second.down])
     return Layer(down, torch.cat([first.scaled_up, second.scaled_up], 1), float(len(down)))
 
@@ -122,16 +112,10 @@ def _blended_about(adapters: Sequence[Adapter], weights: Sequence[float]) -> dic
             f"{made_for[digests]!r} (UNet {digests[0]}, text encoder {digests[1]})"
             for digests in sorted(made_for)
         )
-        raise InputError(
-            "another-base", f"the adapters were made for {names}; blend adapters of one base"
-        )
+        raise InputError("another-base.blend", names=names)
     schedules = [about.get("scheduler", {}) for about in known]
     if any(schedule != schedules[0] for schedule in schedules):
-        raise InputError(
-            "another-schedule",
-            "the adapters were trained with different prediction or zero_terminal_snr; blend "
-            "adapters of one kind",
-        )
+        raise InputError("another-schedule")
     licences = {}
     for about in known:
         for key, licence in about.get("licences", {}).items():
@@ -189,7 +173,7 @@ def save_as(adapter: Adapter, out: Path, names: str = "diffusers", half: bool = 
 
 def _check_new(out: Path) -> None:
     if out.exists():
-        raise InputError("file-exists", f"{out} is there already; give another name")
+        raise InputError("file-exists", out=out)
 
 
 def merge(
@@ -213,9 +197,7 @@ def merge(
         models = [getattr(pipe, part) for part in PARTS]
         for name, weight in (pair for model in models for pair in model.named_parameters()):
             if not weight.isfinite().all():
-                raise InputError(
-                    "not-finite", f"{name} is too large for fp16; merge without --half"
-                )
+                raise InputError("not-finite.half", name=name)
     scheduler = load_part(base, "scheduler")
     scheduler = type(scheduler).from_config(scheduler.config, **about.get("scheduler", {}))
     write_pipeline(pipe, base, out, scheduler, adapter=about, strength=strength)

@@ -102,9 +102,7 @@ def find_architecture(path: str, revision: str | None = None) -> Architecture:
         if kind in family.pipelines:
             return family
     known = ", ".join(family.name for family in FAMILIES)
-    raise InputError(
-        "unknown-family", f"{path} is a {kind}, which is not known here; give a base of {known}"
-    )
+    raise InputError("unknown-family.base", path=path, kind=kind, known=known)
 
 
 @cache

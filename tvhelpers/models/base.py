@@ -60,10 +60,7 @@ def find_base(name: str) -> BaseLocation:
     folder = Path(name)
     if folder.is_dir():
         if not (folder / "model_index.json").is_file():
-            raise InputError(
-                "not-a-pipeline",
-                f"{name} is not a diffusers pipeline folder: it has no model_index.json",
-            )
+            raise InputError("not-a-pipeline", name=name)
         about = folder / ABOUT_FILE
         told = read_record(about, "pipeline") if about.exists() else {}
         guidance = told.get("guidance", BaseLocation.guidance)
@@ -71,10 +68,7 @@ def find_base(name: str) -> BaseLocation:
     if name.count("/") == 1 and not folder.is_absolute() and not name.startswith("."):
         return BaseLocation(name, name)
     bases = ", ".join(key for key, row in manifest.entries().items() if row["kind"] == "base")
-    raise InputError(
-        "unknown-base",
-        f"unknown base {name!r}; give one of {bases}, a pipeline folder, or a hub id (owner/model)",
-    )
+    raise InputError("unknown-base", name=name, bases=bases)
 
 
 def with_text_encoder(base: BaseLocation, name: str) -> BaseLocation:
@@ -90,15 +84,19 @@ def with_text_encoder(base: BaseLocation, name: str) -> BaseLocation:
     takes, tokens = _config_of(base, "unet")["cross_attention_dim"], load_part(base, "tokenizer")
     if config.hidden_size != takes:
         raise InputError(
-            "text-encoder-unfit",
-            f"the text encoder of {name} gives {config.hidden_size} numbers a token, but the "
-            f"cross-attention of base {base.name!r} takes {takes}; give one of that hidden size",
+            "text-encoder-unfit.width",
+            name=name,
+            hidden_size=config.hidden_size,
+            base=base.name,
+            takes=takes,
         )
     if config.vocab_size < len(tokens):
         raise InputError(
-            "text-encoder-unfit",
-            f"the text encoder of {name} knows {config.vocab_size} tokens, but the tokenizer of "
-            f"base {base.name!r} gives {len(tokens)}; give one that was tuned from the base's own",
+            "text-encoder-unfit.vocabulary",
+            name=name,
+            vocab_size=config.vocab_size,
+            base=base.name,
+            num_tokens=len(tokens),
         )
     return base
 
@@ -234,6 +232,5 @@ def _readable(base: BaseLocation, part: str):
         reason = one_line(error)
         path = (part == "text_encoder" and base.text_encoder) or base.path
         raise InputError(
-            "base-unreadable",
-            f"the {part} of base {base.name!r} ({path}) cannot be loaded: {reason}",
+            "base-unreadable", part=part, base=base.name, path=path, reason=reason
         ) from error

@@ -49,8 +49,9 @@ class Classes:
         if word not in self.words or len(pairs) != len(self.attributes):
             raise InputError(
                 "unknown-class",
-                f"this base knows no language, only classes, and {prompt!r} is none; give "
-                f"{','.join(f'{name}=WORD' for name in self.attributes)} with {self._known()}",
+                prompt=prompt,
+                names=",".join(f"{name}=WORD" for name in self.attributes),
+                known=self._known(),
             )
         return self.words.index(word) + 1
 
@@ -79,11 +80,7 @@ def find_classes(attributes: str, rows: Sequence[dict[str, str]]) -> Classes:
     words = sorted({_word_of(row, names) for row in rows} - {None})
     if not words:
         known = sorted({name for row in rows for name in row})
-        raise InputError(
-            "not-stated",
-            f"no item states {attributes!r}; the items state {', '.join(known) or 'nothing'}; "
-            "label them, or choose other classes",
-        )
+        raise InputError("not-stated", attributes=attributes, value=", ".join(known) or "nothing")
     return Classes(names, tuple(words))
 
 

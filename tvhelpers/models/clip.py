@@ -38,20 +38,14 @@ class Clip:
             self.mean, self.std = _normalisation(path)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             reason = one_line(error)
-            raise InputError(
-                "clip-unreadable", f"CLIP {name!r} cannot be loaded from {path}: {reason}"
-            ) from None
+            raise InputError("clip-unreadable", name=name, path=path, reason=reason) from None
         self.model = self.model.eval().to(self.device)
         self.size = self.model.config.vision_config.image_size
         # SigLIP reads the last place: it was trained on padded texts, without a mask.
         self.padded = self.model.config.model_type.startswith("siglip")
         widths = [side.shape[1] for side in (self.images([_BLANK]), self.texts(["a"]))]
         if widths[0] != widths[1]:
-            raise InputError(
-                "clip-unfit",
-                f"CLIP {name!r} gives pictures {widths[0]} numbers and texts {widths[1]}: its "
-                "projections do not fit together; give another",
-            )
+            raise InputError("clip-unfit", name=name, first=widths[0], widths=widths[1])
 
     @torch.no_grad()
     def images(self, pixels: Sequence[np.ndarray], batch_size: int = 64) -> torch.Tensor:

@@ -42,32 +42,23 @@ class Request:
         for name in ("width", "height"):
             object.__setattr__(self, name, size or getattr(self, name))
         if not self.prompts:
-            raise InputError("no-prompt", f"no prompt was given; {EXAMPLE}")
+            raise InputError("no-prompt.none", example=EXAMPLE)
         if not all(prompt.strip() for prompt in self.prompts):
-            raise InputError("no-prompt", f"a prompt is empty; {EXAMPLE}")
+            raise InputError("no-prompt.blank", example=EXAMPLE)
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
             if value is not None and not low <= value <= high:  # false for NaN too
-                raise InputError(
-                    "out-of-range", f"{name} is {value}; give a number from {low} to {high}"
-                )
+                raise InputError("out-of-range.request", name=name, value=value, low=low, high=high)
         self._check_seeds()
         if self.width % 8 or self.height % 8:
-            raise InputError(
-                "out-of-range",
-                f"size is {self.width}x{self.height}; give multiples of 8, or 0 for the base's own",
-            )
+            raise InputError("out-of-range.image-size", width=self.width, height=self.height)
 
     def _check_seeds(self) -> None:
         if self.seed + self.count > 2**32:  # torch's generator keeps 32 bits
-            raise InputError(
-                "out-of-range", f"seed {self.seed} and {self.count - 1} more go past 2**32"
-            )
+            raise InputError("out-of-range.last-seed", seed=self.seed, value=self.count - 1)
         fewest = min(map(len, self.seeds), default=self.count)
         if self.count > fewest:
-            raise InputError(
-                "out-of-range", f"count is {self.count}; the suite has {fewest} seeds a prompt"
-            )
+            raise InputError("out-of-range.suite-seeds", count=self.count, fewest=fewest)
 
     def record(self) -> dict:
         """Return the request as request.json holds it: a square's `size`, else width and height."""

@@ -65,9 +65,7 @@ class Sampler:
         self._text_digest = text_digest(self.base) if text_encoder else ""
         if self._text_digest and heard not in (None, self._text_digest):
             raise InputError(
-                "another-text-encoder",
-                f"adapter {self.adapter} was trained with another text encoder than "
-                f"{text_encoder}; give --text-encoder the one of its training",
+                "another-text-encoder", adapter=self.adapter, text_encoder=text_encoder
             )
         self.device = choose_device(device)
         self.dtype, self.dtype_reason = choose_dtype(dtype, self.device)
