@@ -103,7 +103,7 @@ def _read_zip(archive: Path, raw, limit: int, max_files: int, take: Callable) ->
         _check_bounds(archive, total, limit, len(members), max_files)
         for one in members:
             if stat.S_IFMT(one.external_attr >> 16) not in (0, stat.S_IFREG):
-                raise _unsafe(archive, f"{one.filename!r} is a link or a device")
+                raise _unsafe(archive, f"{one.filename[:100]!r} is a link or a device")
         password = zip_password(archive) if any(one.flag_bits & 1 for one in members) else None
         with progress_bar(f"unpacking {archive.name}", total, unit="B") as bar:
             for one in members:
@@ -115,6 +115,7 @@ def _read_zip(archive: Path, raw, limit: int, max_files: int, take: Callable) ->
 @contextlib.contextmanager
 def zip_member(archive: Path, member: zipfile.ZipInfo):
     """Say of a member that is damaged or encrypted what is wrong, and never the password."""
+    where = f"{archive}: {member.filename[:100]!r}"
     try:
         yield
     except (InputError, FileExistsError):
@@ -122,13 +123,12 @@ def zip_member(archive: Path, member: zipfile.ZipInfo):
     except NotImplementedError as error:
         raise InputError(
             "zip-method",
-            f"{archive}: {member.filename!r} is packed or encrypted in a way that Python cannot "
-            f"open ({one_line(error)}); unpack it with 7-Zip and give the folder",
+            f"{where} is packed or encrypted in a way that Python cannot open "
+            f"({one_line(error)}); unpack it with 7-Zip and give the folder",
         ) from None
     except Exception as error:  # a damaged zip raises nearly anything
         if getattr(error, "errno", None) in DISK_FAULTS:
             raise
-        where = f"{archive}: {member.filename!r}"
         if member.flag_bits & 1:  # a wrong password passes for the right one 1 time in 256
             said = f"{where}: the password does not open it; try another"
             raise InputError("wrong-password", said) from None
@@ -169,7 +169,7 @@ def _read_tar(archive: Path, raw, limit: int, max_files: int, take: Callable) ->
             if one.isdir():
                 continue
             if not one.isreg() or one.issparse():
-                raise _unsafe(archive, f"{one.name!r} is a link or a device")
+                raise _unsafe(archive, f"{one.name[:100]!r} is a link or a device")
             count += 1
             _check_bounds(archive, one.size, limit, count, max_files)
             take(one.name, file.extractfile(one))
@@ -217,7 +217,7 @@ def _check_bounds(archive: Path, size: int, limit: int, count: int = 0, max_file
 def _safe_parts(archive: Path, name: str) -> tuple[str, ...]:
     path = PureWindowsPath(name)  # knows drives and both slashes
     if path.anchor or not path.parts or ".." in path.parts or min(name) < " ":
-        raise _unsafe(archive, f"the name {name!r} leads out of the folder")
+        raise _unsafe(archive, f"the name {name[:100]!r} leads out of the folder")
     return path.parts
 
 
@@ -228,6 +228,6 @@ def _note_name(archive: Path, parts: tuple, seen: dict[tuple, bool]) -> None:
     """
     above = [parts[:depth] for depth in range(1, len(parts))]
     if parts in seen or any(seen.get(folder) for folder in above):
-        name = "/".join(parts)
+        name = "/".join(parts)[:100]
         raise _unsafe(archive, f"{name!r} is there twice, or is a file and a folder")
     seen |= {**dict.fromkeys(above, False), parts: True}
