@@ -5,7 +5,7 @@ coarse label files together become columns in seconds.
 python benchmarks/attribute_stream.py WORK_DIR      writes results/attribute_stream.json
 
 The files are synthetic, in the published layout (names padded, values 2 wide), deleted afterwards.
-Each reader runs in a process of its own, in turn; the naive one on the file's first tenth.
+Each reader runs in a process of its own, in turn; the naive one and pandas, by chunks, on a tenth.
 """
 
 import json
@@ -20,7 +20,7 @@ import numpy as np
 from common import write_result
 
 ROWS, ATTRIBUTES, POSITIVE, REPEATS = 289_222, 1_000, 3.3, 5
-READERS = ("stream", "stream_part", "naive_part", "all_coarse_files")
+READERS = ("stream", "stream_part", "naive_part", "pandas_part", "all_coarse_files")
 
 
 def write_file(path: Path, rows: int) -> None:
@@ -66,6 +66,16 @@ def read_naive(path: Path) -> int:
     return positives
 
 
+def read_pandas(path: Path) -> int:
+    """Return the number of positives, by pandas in chunks; it names no line and takes "+1"."""
+    import pandas
+
+    columns = {0: str} | dict.fromkeys(range(1, ATTRIBUTES + 1), np.int8)
+    options = {"sep": r"\s+", "header": None, "skiprows": 2, "chunksize": 4096, "dtype": columns}
+    chunks = pandas.read_csv(path, **options)
+    return sum(int((chunk.iloc[:, 1:].to_numpy() == 1).sum()) for chunk in chunks)
+
+
 def read_stream(path: Path) -> int:
     """Return the number of positives, by the reader of the package."""
     from tvhelpers.data.list_files import stream_attributes
@@ -82,7 +92,8 @@ def read_all(path: Path) -> int:
 
 def measure(reader: str, path: Path) -> None:
     """Print seconds, positives and peak RSS of one read; runs in a process of its own."""
-    read = {"naive_part": read_naive, "all_coarse_files": read_all}.get(reader, read_stream)
+    others = {"naive_part": read_naive, "pandas_part": read_pandas, "all_coarse_files": read_all}
+    read = others.get(reader, read_stream)
     import tvhelpers.data.attributes  # noqa: F401  its import is not timed
 
     began = time.monotonic()
@@ -107,7 +118,7 @@ def main(work: Path) -> None:
         write_file(whole, ROWS)
         write_file(part, ROWS // 10)
         write_tables(work)
-        parts = {"stream_part": part, "naive_part": part}
+        parts = dict.fromkeys(("stream_part", "naive_part", "pandas_part"), part)
         paths = {reader: parts.get(reader, whole) for reader in READERS}
         runs = {reader: [] for reader in READERS}
         for _ in range(REPEATS):
@@ -137,7 +148,8 @@ def report(runs: dict, sizes: dict) -> None:
     )
     found = {reader: some[0]["positives"] for reader, some in runs.items()}
     result["equal_positives"] = (
-        found["stream_part"] == found["naive_part"] and found["stream"] == found["all_coarse_files"]
+        found["stream_part"] == found["naive_part"] == found["pandas_part"]
+        and found["stream"] == found["all_coarse_files"]
     )
     write_result("attribute_stream", result)
 
