@@ -20,5 +20,5 @@ def test_a_suite_goes_with_no_prompts_or_seeds_of_ones_own(refuse, tmp_path):
     refuse("not-with-suite", *suite, "--seed", 3)
     refuse("not-with-suite", *suite, "a dress")
     refuse("out-of-range", *suite, "--count", 5)
-    refuse("unknown-suite", "generate", "--prompts", "fb99", "--out", tmp_path / "out")
+    refuse("unknown-choice", "generate", "--prompts", "fb99", "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()

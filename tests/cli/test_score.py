@@ -32,7 +32,7 @@ def test_a_suite_is_written_drawn_and_scored(run, refuse, tiny_base, tmp_path, m
 
 
 def test_prompts_and_score_refuse_what_is_not_there(refuse, tmp_path):
-    refuse("unknown-suite", "prompts", "fb99")
+    refuse("unknown-choice", "prompts", "fb99")
     out = ["--out", tmp_path / "metrics.json"]
     refuse("usage", "score", *out)
     refuse("folder-missing", "score", tmp_path / "none", *out)
