@@ -51,6 +51,7 @@ from tvhelpers.config import build_config
 from tvhelpers.data.sources import open_source
 from tvhelpers.models.base import find_base, load_part
 from tvhelpers.train import diffusion
+from tvhelpers.train.batches import Data
 from tvhelpers.train.latents import LatentCache, open_cache
 from tvhelpers.train.step import Trainer
 
@@ -160,10 +161,10 @@ def our_losses(case: Case, record: dict) -> list[float]:
         max_grad_norm=1e9,
     )  # fmt: skip
     base, cache = find_base(str(case.base)), fed_cache(case, record)
-    unet, scheduler = load_part(base, "unet"), load_part(base, "scheduler")
+    parts = {part: load_part(base, part) for part in ("unet", "scheduler")}
     items = np.arange(cache.num_items)
-    trainer = Trainer(config, unet, scheduler, cache, items, items[:1], "cpu", torch.float32)
-    named = dict(trainer.unet.named_parameters())
+    trainer = Trainer(config, parts, Data(cache, items, items[:1]), "cpu")
+    named = dict(trainer.model.unet.named_parameters())
     for name, weight in record["adapter"].items():
         named[name].data.copy_(weight)
     noises = list(zip(record["posterior"], record["noise"], record["timesteps"], strict=True))

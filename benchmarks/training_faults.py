@@ -30,7 +30,7 @@ from transformers import CLIPTextModel, CLIPTokenizer  # noqa: F401
 from tvhelpers import cli
 from tvhelpers.config import build_config
 from tvhelpers.files import file_sha256
-from tvhelpers.train.log import RunLog
+from tvhelpers.train.log import read_events, read_steps
 from tvhelpers.train.step import Trainer
 from tvhelpers.train.trainer import train
 
@@ -120,7 +120,7 @@ def kill_at_random(folder: Path, kills: int, longest: float, **options) -> dict:
 def kill_after_step(step: int, run: Path, **options) -> None:
     """Start a training and kill it when it has logged a step, and has a checkpoint."""
     pid = start(command(run, **options))
-    while not (list(run.glob("checkpoints/*.pt")) and len(RunLog.read_steps(run)) >= step):
+    while not (list(run.glob("checkpoints/*.pt")) and len(read_steps(run)) >= step):
         assert not ended(pid, 0.02), "ended before it could be killed"
     kill(pid)
 
@@ -128,10 +128,10 @@ def kill_after_step(step: int, run: Path, **options) -> None:
 def train_with_fault(kind: str, run: Path, **changes) -> None:
     """Train with a disk that is full from step 10 to 30, memory for one sample alone from step 20
     on, or one loss that is not a number."""
-    honest, room = Trainer._losses, resource.getrlimit(resource.RLIMIT_FSIZE)
+    honest, room = Trainer.losses, resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    def losses(self, *batch, min_snr_gamma=None):
-        found = honest(self, *batch, min_snr_gamma=min_snr_gamma)
+    def losses(self, batch, min_snr_gamma=None):
+        found = honest(self, batch, min_snr_gamma)
         if min_snr_gamma == 0:  # an evaluation
             return found
         if kind == "memory" and self.step >= 20 and len(found) > 1:
@@ -142,14 +142,14 @@ def train_with_fault(kind: str, run: Path, **changes) -> None:
         if kind == "disk" and step in (10, 30):
             resource.setrlimit(resource.RLIMIT_FSIZE, (1 if step == 10 else room[0], room[1]))
 
-    Trainer._losses = losses
+    Trainer.losses = losses
     config = build_config(method="lora", data="flats-new-season", **{**SETTINGS, **changes})
     train(config, run, preview=preview)
 
 
 def largest_difference(one: Path, other: Path) -> float:
     """Return the largest difference between the losses of a step in two runs."""
-    pairs = zip(RunLog.read_steps(one), RunLog.read_steps(other), strict=True)
+    pairs = zip(read_steps(one), read_steps(other), strict=True)
     return max(abs(a["loss"] - b["loss"]) for a, b in pairs)
 
 
@@ -196,13 +196,13 @@ def faults(work: Path) -> dict:
     for kind in ("disk", "memory", "nan"):
         more = {"eval_steps": 10} if kind == "disk" else {}
         finish(partial(train_with_fault, kind, work / kind, **more))
-    events = {kind: RunLog.read_events(work / kind) for kind in ("memory", "nan")}
+    events = {kind: read_events(work / kind) for kind in ("memory", "nan")}
     return {
         "damaged_newest_checkpoint": {"same_bytes": damaged_checkpoint(work)},
         "unwritable_mirror": {"same_bytes": same(whole, work / "mirrored")},
         "full_disk": {
             "same_bytes": same(whole, work / "disk"),
-            "steps_logged": len(RunLog.read_steps(work / "disk")),
+            "steps_logged": len(read_steps(work / "disk")),
         },
         "memory": {
             "events": [event["event"] for event in events["memory"]],
@@ -210,14 +210,14 @@ def faults(work: Path) -> dict:
         },
         "nan": {
             "events": [event["event"] for event in events["nan"]],
-            "steps_logged": len(RunLog.read_steps(work / "nan")),
+            "steps_logged": len(read_steps(work / "nan")),
         },
     }
 
 
 def clipping(work: Path) -> dict:
     """Return how far the gradients of all runs' steps were clipped."""
-    rows = [row for log in work.glob("*/log.jsonl") for row in RunLog.read_steps(log.parent)]
+    rows = [row for log in work.glob("*/log.jsonl") for row in read_steps(log.parent)]
     return {
         "steps": len(rows),
         "limit": LIMIT,

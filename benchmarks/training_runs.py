@@ -13,12 +13,14 @@ import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from unittest import mock
 
 import torch
 from common import REPO
 from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from recipes.mini.build import build_tokenizer
@@ -27,6 +29,7 @@ from tvhelpers.data.sources import open_source
 from tvhelpers.lora.adapter import add_lora
 from tvhelpers.models.base import find_base
 from tvhelpers.models.mini import WEIGHTS_DIR
+from tvhelpers.train import encoding
 from tvhelpers.train.latents import open_cache
 
 HERE = Path(__file__).parent
@@ -76,11 +79,16 @@ class Case:
         """Build the latent cache that our trainer then finds; return its cost for an image."""
         marks = []
 
-        def mark(done: int, total: int) -> None:
-            marks.append((done, time.perf_counter(), time.process_time()))
+        class Bar(tqdm):
+            def update(self, n: int = 1):
+                super().update(n)
+                marks.append((self.n, time.perf_counter(), time.process_time()))
 
         source, base = open_source(self.data), find_base(str(self.base))
-        open_cache(source, base, self.resolution, False, self.work, device=DEVICE, progress=mark)
+        with mock.patch.object(
+            encoding, "progress_bar", lambda what, total, done: Bar(total=total)
+        ):
+            open_cache(source, base, self.resolution, False, self.work, device=DEVICE)
         torch.cuda.empty_cache()  # the other processes need the room
         if len(marks) < 2:
             sys.exit(

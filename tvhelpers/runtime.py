@@ -186,14 +186,16 @@ def progress_bar(what: str, total: int | None, *, done: int = 0, unit: str = "it
     """Return a tqdm bar on standard error; call `update(count)`, and use it as a context.
 
     It moves in a terminal and in a notebook, and is a line a minute elsewhere.  `unit` "B" counts
-    bytes; `total` is None where it is not known; `done` is what an earlier run has done.
+    bytes; `total` is None where it is not known; `done` is what an earlier run has done.  Where the
+    log is silent, so is the bar.
     """
     from tqdm.auto import tqdm
 
     live = sys.stderr.isatty() or "ipykernel" in sys.modules
     how = {} if live else {"mininterval": 60, "file": _Lines(sys.stderr)}
     scaled = {"unit_scale": True, "unit_divisor": 1000} if unit == "B" else {}
-    return tqdm(desc=what, total=total, initial=done, unit=unit, **how, **scaled)
+    silent = not logging.getLogger("tvhelpers").isEnabledFor(logging.INFO)
+    return tqdm(desc=what, total=total, initial=done, unit=unit, disable=silent, **how, **scaled)
 
 
 class _Lines:

@@ -12,7 +12,7 @@ from torch import nn
 
 from tvhelpers.runtime import computes_bfloat16, progress_bar, seed_for
 from tvhelpers.train.checkpoint import load_checkpoint, save_checkpoint
-from tvhelpers.train.schedule import rate_factor
+from tvhelpers.train.optim import rate_factor
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def test_a_baseline_is_trained_drawn_and_refuses_sentences(tiny_base, tmp_path):
         method="baseline", classes="category", base=str(tiny_base), data=str(data), steps=6,
         batch_size=4, eval_items=4, checkpoint_steps=0, learning_rate=1e-2, device="cpu",
     )  # fmt: skip
-    train(config, tmp_path / "run", root=tmp_path, say=lambda text: None)
+    train(config, tmp_path / "run", root=tmp_path)
     folder = tmp_path / "run" / "pipeline"
     assert read_classes(folder) == CLASSES and read_classes(tiny_base) is None
     sampler = Sampler(str(folder), "none", device="cpu")
@@ -100,7 +100,7 @@ def test_the_empty_baseline_hears_nothing(tiny_base, photo_folder, tmp_path):
         method="baseline", base=str(tiny_base), data=str(photo_folder), steps=1, batch_size=4,
         eval_items=4, checkpoint_steps=0, device="cpu",
     )  # fmt: skip
-    train(config, tmp_path / "run", root=tmp_path, say=str)
+    train(config, tmp_path / "run", root=tmp_path)
     sampler = Sampler(str(tmp_path / "run" / "pipeline"), "none", device="cpu")
     jobs = [(0, "a red dress", 1), (1, "a blue skirt", 1)]
     pictures = [np.asarray(p) for *_, p in sampler.sample(REQUEST, jobs)]
@@ -129,9 +129,7 @@ def test_a_start_forgets_all_or_what_was_read(tiny_base, photo_folder, tmp_path)
             method="full", start=start, base=str(tiny_base), data=str(photo_folder), steps=1,
             batch_size=4, eval_items=4, checkpoint_steps=0, device="cpu",
         )  # fmt: skip
-        losses[start] = train(config, tmp_path / start, root=tmp_path, say=str)[
-            "held_out_loss_base"
-        ]
+        losses[start] = train(config, tmp_path / start, root=tmp_path)["held_out_loss_base"]
     assert losses["deaf"] != losses["base"]
     with refused("not-for-method"):
         build_config(method="lora", start="scratch")

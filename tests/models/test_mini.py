@@ -15,6 +15,8 @@ from tvhelpers.runtime import root_dir
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler
 from tvhelpers.score.attributes import CORE, AttributeJudge, agreement
+from tvhelpers.train.batches import Data
+from tvhelpers.train.evaluation import held_out_loss
 from tvhelpers.train.latents import open_cache
 from tvhelpers.train.step import Trainer
 
@@ -62,14 +64,12 @@ def test_the_shipped_adapter_is_the_default_and_fits_the_new_season_better(mini)
     source = FlatsSource(80, 32, season="new")
     cache = open_cache(source, find_base("mini"), 128, False, root_dir())
     config = TrainConfig(data="new season", eval_items=32)
-    scheduler, items = load_part(find_base("mini"), "scheduler"), np.arange(32)
+    data, config = Data(cache, np.arange(32), np.arange(32)), replace(config, method="full")
+    parts = {"scheduler": load_part(find_base("mini"), "scheduler")}
     bases = (load_part(find_base("mini"), "unet"), mini.pipe.unet)
-    base, adapted = (
-        # method "full" leaves the UNet as it is; only the held-out loss is asked for
-        Trainer(replace(config, method="full"), unet, scheduler, cache, items, items, "cpu",
-                torch.float32).held_out_loss()
-        for unet in bases
-    )  # fmt: skip
+    base, adapted = (  # method "full" leaves the UNet as it is; only the held-out loss is asked for
+        held_out_loss(Trainer(config, {**parts, "unet": unet}, data, "cpu")) for unet in bases
+    )
     assert adapted < 0.9 * base
 
 

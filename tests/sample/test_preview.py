@@ -17,8 +17,8 @@ def test_they_show_the_model_in_training_and_change_nothing(tiny_base, photo_fol
     )  # fmt: skip
     prompts = ["a red dress", "a blue skirt"]
     previews = Previews(str(tiny_base), prompts, tmp_path / "shots", steps=2)
-    train(config, tmp_path / "seen", preview=previews, say=str)
-    train(config, tmp_path / "unseen", say=str)
+    train(config, tmp_path / "seen", preview=previews)
+    train(config, tmp_path / "unseen")
     adapters = [(tmp_path / run / "adapter.safetensors").read_bytes() for run in ("seen", "unseen")]
     assert adapters[0] == adapters[1]
     shots = sorted((tmp_path / "shots").glob("*.png"))

@@ -131,9 +131,7 @@ def _draw_decodings(images, path: Path) -> None:
 def run_convert(options) -> dict:
     """Convert, and return what was written."""
     if options.to == "latents":
-        from tvhelpers.runtime import spoken_progress
-
-        return _encode_latents(options, spoken_progress(print, "latents"))
+        return _encode_latents(options)
     if options.out is None:
         raise InputError("usage", "where to write is not said; give --out DIR")
     from tvhelpers.data.convert import convert
@@ -148,7 +146,7 @@ def run_convert(options) -> dict:
     )
 
 
-def _encode_latents(options, progress) -> dict:
+def _encode_latents(options) -> dict:
     """Make the latent cache that a training with this base, data and size opens."""
     from tvhelpers.data.sources import open_source
     from tvhelpers.models.base import find_base, own_resolution
@@ -158,8 +156,7 @@ def _encode_latents(options, progress) -> dict:
     source = open_source(options.path, photos=options.photos, **_reading(options))
     base = find_base(options.base)
     size = options.size or own_resolution(base)
-    device = choose_device("auto")
-    cache = open_cache(source, base, size, True, root_dir(), device=device, progress=progress)
+    cache = open_cache(source, base, size, True, root_dir(), device=choose_device("auto"))
     print(f"{cache.folder}: {cache.num_items} items, and mirrored, at {size} pixels")
     return {"out": str(cache.folder), "items": cache.num_items, "size": size}
 

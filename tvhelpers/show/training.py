@@ -13,7 +13,7 @@ from PIL import Image
 from tvhelpers.files import atomic_path
 from tvhelpers.records import read_jsonl
 from tvhelpers.show.figures import ACCENT, COLOURS, SOFT, plain, render, wrapped
-from tvhelpers.train.log import RunLog
+from tvhelpers.train.log import read_evaluations, read_events, read_steps
 
 
 def loss_curves(runs: dict[str, Path]) -> Image.Image:
@@ -21,10 +21,10 @@ def loss_curves(runs: dict[str, Path]) -> Image.Image:
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     left, right = (plain(ax) for ax in figure.subplots(1, 2))
     for colour, (name, folder) in zip(COLOURS, runs.items()):
-        rows = RunLog.read_steps(folder)
+        rows = read_steps(folder)
         steps = [row["step"] for row in rows]
         left.plot(steps, _smoothed([row["loss"] for row in rows]), color=colour, label=name)
-        held_out = [(row["step"], row["held_out_loss"]) for row in RunLog.read_held_out(folder)]
+        held_out = [(row["step"], row["held_out_loss"]) for row in read_evaluations(folder)]
         right.plot(*zip(*held_out), "o-", color=colour, label=name, ms=4)
     left.set_title("training loss (running mean)", fontsize=10)
     right.set_title("held-out items, the same noise every time", fontsize=10)
@@ -46,10 +46,10 @@ def training_curves(run_dir: Path) -> Image.Image:
     run_dir = Path(run_dir)
     figure = Figure(figsize=(11, 5.6), layout="constrained")
     axes = [plain(ax) for ax in figure.subplots(2, 3).ravel()]
-    steps, speeds = RunLog.read_steps(run_dir), read_jsonl(run_dir / "speed.jsonl")
+    steps, speeds = read_steps(run_dir), read_jsonl(run_dir / "speed.jsonl")
     _noisy(axes[0], steps, {"loss": COLOURS[1]}, "training loss")
-    _slices(axes[1], RunLog.read_held_out(run_dir))
-    _by_timestep(axes[2], RunLog.read_held_out(run_dir))
+    _slices(axes[1], read_evaluations(run_dir))
+    _by_timestep(axes[2], read_evaluations(run_dir))
     norms = {"grad_norm": SOFT, "grad_norm_clipped": COLOURS[1]}
     _noisy(axes[3], steps, norms, "gradient norm before and after clipping")
     for ax, name, title in (
@@ -59,7 +59,7 @@ def training_curves(run_dir: Path) -> Image.Image:
         ax.plot([row["step"] for row in speeds], [row[name] for row in speeds], color=COLOURS[1])
         ax.set_ylim(bottom=0)
         ax.set_title(title, fontsize=10)
-    _events(figure, axes, RunLog.read_events(run_dir))
+    _events(figure, axes, read_events(run_dir))
     return _kept(render(figure), run_dir / "figures" / "training.png")
 
 

@@ -1,16 +1,27 @@
-"""Checkpoints: one checksummed file each, visible only when whole, the newest readable one wins."""
+"""Where is a training's state kept?  In checkpoints, and in a mirror of its folder, as on a Drive.
+
+A checkpoint is one checksummed file, visible only when whole; the newest sound one wins.
+"""
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import shutil
 import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from tvhelpers.files import file_sha256, make_dir
+from tvhelpers.config import InputError
+from tvhelpers.files import atomic_path, file_sha256, make_dir
+from tvhelpers.models.base import TEXT_ENCODER_DIR
+
+log = logging.getLogger(__name__)
+TREES = ("pipeline", TEXT_ENCODER_DIR)  # folders that belong to a result
 
 
 def save_checkpoint(folder: Path, step: int, state: dict, keep: int = 2) -> Path:
@@ -27,9 +38,8 @@ def save_checkpoint(folder: Path, step: int, state: dict, keep: int = 2) -> Path
         _write(whole, state)
         path = folder / f"step-{step:07d}-{file_sha256(whole)[:12]}.pt"
         os.replace(whole, path)
-    others = [old for old in newest_first(folder) if old != path]
-    for old in others:
-        if step_of(old) == step:
+    for old in newest_first(folder):
+        if step_of(old) == step and old != path:
             old.unlink()
     for old in newest_first(folder)[keep:]:
         old.unlink()
@@ -57,8 +67,7 @@ def find_checkpoint(folder: Path) -> Path | None:
 
 
 def load_checkpoint(folder: Path) -> dict | None:
-    """Return the newest checkpoint's state whose checksum is right, on the CPU; None if there is
-    none."""
+    """Return the state of the newest sound checkpoint, on the CPU; None if there is none."""
     path = find_checkpoint(folder)
     return path and read_checkpoint(path)
 
@@ -76,3 +85,87 @@ def step_of(path: Path) -> int:
 def newest_first(folder: Path) -> list[Path]:
     """Return the checkpoint files of a folder."""
     return sorted(Path(folder).glob("step-*.pt"), reverse=True)
+
+
+class Mirror:
+    """Copies of a run's files and of its newest checkpoint in a second folder.
+
+    One that is gone or full never ends a training: it is said, and tried again next time.
+    """
+
+    def __init__(self, folder: str | Path, run_dir: Path):
+        self.folder, self.run_dir, self.failing = Path(folder) / run_dir.name, run_dir, False
+        if self.folder.resolve() == run_dir.resolve():
+            raise InputError(
+                "folder-taken", f"mirror {folder} is where the run itself is; give another folder"
+            )
+
+    def restore(self, check: Callable[[Path], object]) -> None:
+        """Bring back what is there into a run folder that is empty.
+
+        `check(folder)` raises where it is another run's, which is passed on.
+        """
+        begun = self.run_dir / ".bringing-back"
+        try:
+            check(self.folder)
+            empty = all(map(_is_hidden, self.run_dir.iterdir()))
+            if not (self.folder / "config.json").exists() or not (empty or begun.exists()):
+                return
+            begun.touch()
+            files = _files_of(self.folder.rglob("*"))
+            for path in files:
+                copy_checked(path, self.run_dir / path.relative_to(self.folder))
+            begun.unlink()
+            log.info(f"brought back from {self.folder}: {len(files)} files")
+        except OSError as error:
+            log.warning(f"nothing could be brought back from {self.folder} ({error})")
+
+    def update(self, finished: bool = False) -> None:
+        """Copy what is new: logs first, then the checkpoint, so that they never lag behind it."""
+        failed, self.failing = self.failing, True
+        try:
+            self._copy(finished)
+            self.failing = False
+            if failed:
+                log.info(f"{self.folder} takes copies again")
+        except (OSError, InputError) as error:
+            if not failed:
+                log.warning(
+                    f"no copy in {self.folder} ({error}); training goes on without, and tries "
+                    "again at each checkpoint"
+                )
+
+    def _copy(self, finished: bool) -> None:
+        files = _files_of(self.run_dir.iterdir())
+        if finished:  # result.json, which marks the run as done, after what was trained
+            trees = [self.run_dir / name for name in TREES]
+            files = [path for tree in trees for path in tree.rglob("*") if path.is_file()] + files
+        newest = [] if finished else newest_first(self.run_dir / "checkpoints")[:1]
+        for path in [*files, *newest]:
+            copy_checked(path, self.folder / path.relative_to(self.run_dir))
+        for old in newest_first(self.folder / "checkpoints"):
+            if old.name not in [path.name for path in newest]:
+                old.unlink()
+
+
+def copy_checked(source: Path, target: Path) -> None:
+    """Copy a file, visible under its name only when the copy's checksum is right.
+
+    Raises OSError where it is not, or the disk refuses.
+    """
+    make_dir(target.parent)
+    digest = file_sha256(source)
+    if target.exists() and file_sha256(target) == digest:
+        return
+    with atomic_path(target) as aside:
+        shutil.copyfile(source, aside)
+        if file_sha256(aside) != digest:
+            raise OSError(errno.EIO, "the copy differs from the file", str(target))
+
+
+def _files_of(paths) -> list[Path]:
+    return [path for path in paths if path.is_file() and not _is_hidden(path)]
+
+
+def _is_hidden(path: Path) -> bool:
+    return path.name.startswith(".")

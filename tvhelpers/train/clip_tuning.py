@@ -26,7 +26,7 @@ from tvhelpers.records import claim_dir, write_json
 from tvhelpers.runtime import seed_for
 from tvhelpers.train.checkpoint import load_checkpoint, save_checkpoint
 from tvhelpers.train.clip_pairs import Pairs, halves_of, pairs_of
-from tvhelpers.train.schedule import rate_factor
+from tvhelpers.train.optim import rate_factor
 
 LORA_TARGETS = r".*(q_proj|k_proj|v_proj|out_proj|fc1|fc2|visual_projection|text_projection)"
 MAX_SCALE = 100.0  # of the logits, as CLIP was trained

@@ -1,4 +1,4 @@
-"""The processes of one training: this one alone, or those that `accelerate launch` started.
+"""Who trains together?  This process alone, or those that `accelerate launch` started.
 
 Each computes its share of a step's samples; their gradients are added, so all hold the same weights
 throughout.  Only the main one writes.
@@ -6,6 +6,7 @@ throughout.  Only the main one writes.
 
 from __future__ import annotations
 
+import logging
 import os
 
 import torch
@@ -26,6 +27,8 @@ class Processes:
             state = PartialState(cpu=device == "cpu")
             self.index, self.count = state.process_index, state.num_processes
             self._hosts = distributed.new_group(backend="gloo")  # words of the hosts, not tensors
+        if not self.main:  # one of them speaks for all
+            logging.getLogger("tvhelpers").setLevel(logging.WARNING)
 
     @property
     def main(self) -> bool:

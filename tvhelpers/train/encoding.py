@@ -1,4 +1,4 @@
-"""Fill a latent cache: images and masks by chunks, read ahead by threads; captions once.
+"""How is a latent cache filled?  Images and masks by chunks, read ahead by threads; captions once.
 
 A chunk is always the same items in one forward pass, whoever encodes it: neither threads nor
 processes nor a stop in the middle change a byte.
@@ -10,9 +10,8 @@ import os
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,7 @@ from tvhelpers.data.items import REGIONS, Source
 from tvhelpers.files import atomic_path
 from tvhelpers.image import resize
 from tvhelpers.models.base import BaseLocation, load_part
+from tvhelpers.runtime import progress_bar
 
 CHUNK_PIXELS = 16 * 256 * 256  # encoded at once: 4 images of 512 px, which a T4 holds
 THREADS = min(16, os.cpu_count() or 1)
@@ -31,7 +31,7 @@ KEEP_SECONDS = 5.0  # of work that a kill may cost
 SMALL_EMBEDS = 2**28  # bytes of text states that are kept even where the text encoder is smaller
 
 
-def encode_images(vae, source: Source, about: dict, folder: Path, processes, progress) -> None:
+def encode_images(vae, source: Source, about: dict, folder: Path, processes) -> None:
     """Fill moments.npy, regions.npy where there are masks, and done.npy (a byte a chunk); each
     process does its share of what is not done."""
     count = about["num_items"]
@@ -43,14 +43,14 @@ def encode_images(vae, source: Source, about: dict, folder: Path, processes, pro
     store = _Store(folder, about)
     left = processes.share(np.flatnonzero(store.done == 0).tolist())
     mine = [left[i] for i in processes.part(len(left))]
-    encoded, before = 0, count - sum(len(chunks[number]) for number in left)
-    try:
-        for number, pixels, regions in _read_ahead(source, chunks, mine, about):
-            store.put(number, chunks[number], partial(encode, vae), pixels, regions)
-            encoded += len(pixels)
-            progress(min(count, before + encoded * processes.count), count)
-    finally:
-        store.keep()
+    before = count - sum(len(chunks[number]) for number in left)
+    with progress_bar("latent cache", count, done=before) as bar:
+        try:
+            for number, pixels, regions in _read_ahead(source, chunks, mine, about):
+                store.put(number, chunks[number], vae, pixels, regions)
+                bar.update(min(len(pixels) * processes.count, count - bar.n))
+        finally:
+            store.keep()
     processes.any(False)  # which all wait for: all chunks are there
 
 
@@ -73,16 +73,15 @@ class _Store:
         self.moments, self.done = _opened(folder, "moments"), _opened(folder, "done")
         self.regions = _opened(folder, "regions") if about["masks"] else None
         self.copies, self.num_items = 1 + about["flip"], about["num_items"]
-        self.pending: list[int] = []
-        self.kept = time.monotonic()
+        self.pending, self.kept = [], time.monotonic()
 
-    def put(self, number: int, rows: range, encode: Callable, pixels, regions) -> None:
+    def put(self, number: int, rows: range, vae, pixels, regions) -> None:
         """Encode a chunk and its mirror image, and write both."""
         for copy in range(self.copies):
-            turn = -1 if copy else 1
-            place = slice(copy * self.num_items + rows.start, copy * self.num_items + rows.stop)
+            turn, shift = (-1 if copy else 1), copy * self.num_items
+            place = slice(shift + rows.start, shift + rows.stop)
             what = f"items {rows.start} to {rows.stop - 1}"
-            self.moments[place] = encode(pixels[:, :, ::turn], what)
+            self.moments[place] = encode(vae, pixels[:, :, ::turn], what)
             if self.regions is not None:
                 self.regions[place] = regions[:, :, ::turn]
         self.pending.append(number)
@@ -101,11 +100,6 @@ class _Store:
 
 def _opened(folder: Path, name: str) -> np.ndarray:
     return np.load(folder / f"{name}.npy", mmap_mode="r+")
-
-
-def latent_side(vae, resolution: int) -> int:
-    """Return the side of the latents of images with `resolution` pixels a side."""
-    return resolution // 2 ** (len(vae.config.block_out_channels) - 1)
 
 
 def _read_ahead(
@@ -162,8 +156,9 @@ def encode(vae, pixels: np.ndarray, what: str) -> np.ndarray:
         moments = _moments(vae, images, half=False)
     if not _fits_half(moments):
         raise InputError(
+            "not-finite",
             f"the autoencoder gives NaN or infinite latents for {what}; "
-            "look at these images, or at the base"
+            "look at these images, or at the base",
         )
     return moments.astype(np.float16)
 

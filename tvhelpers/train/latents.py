@@ -1,4 +1,4 @@
-"""The latent cache: what training reads of images and captions, computed once.
+"""What does training read of images and captions?  The latent cache, computed once.
 
 artifacts/cache-<key>/ holds
   moments.npy        fp16 (E, 2c, h/8, w/8): VAE mean, then log variance; entry i is item i,
@@ -13,7 +13,7 @@ artifacts/cache-<key>/ holds
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,11 +26,12 @@ from tvhelpers.files import content_key, locked, make_dir, replace_dir
 from tvhelpers.models.base import BaseLocation, load_part
 from tvhelpers.records import read_json, write_json
 from tvhelpers.train.distributed import Processes
-from tvhelpers.train.encoding import encode_captions, encode_images, latent_side
+from tvhelpers.train.encoding import encode_captions, encode_images
 
 FORMAT = 2  # raise it when a change of this or of `encoding` changes what a cache holds
 RESIDENT_SHARE = 0.25  # of the GPU's free memory that a cache may take
 COPY_ROWS = 1024  # copied to the GPU at once
+ARRAYS = ("moments", "regions", "embeds", "token_ids")
 
 Rows = np.ndarray | torch.Tensor
 
@@ -66,8 +67,8 @@ class LatentCache:
         """Return the cache with its arrays on `device` where they take at most a quarter of its
         free bytes, otherwise as it is; what is read is the same."""
         free = torch.cuda.mem_get_info()[0] if free is None else free
-        names = ("moments", "regions", "embeds", "token_ids")
-        arrays = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        arrays = {name: getattr(self, name) for name in ARRAYS}
+        arrays = {name: array for name, array in arrays.items() if array is not None}
         if sum(array.nbytes for array in arrays.values()) > RESIDENT_SHARE * free:
             return self
         return replace(self, **{name: _copied(array, device) for name, array in arrays.items()})
@@ -106,7 +107,6 @@ def open_cache(
     *,
     limit: int = 0,
     device: str = "cpu",
-    progress: Callable[[int, int], None] = lambda done, total: None,
     processes: Processes | None = None,
 ) -> LatentCache:
     """Return the cache of (source, base, resolution, flip) under root/artifacts, building what is
@@ -116,18 +116,16 @@ def open_cache(
     takes a folder that all of them see; of two launches one builds and the other waits.  Images are
     made square by padding, never cut.
     """
-    count = min(limit, len(source)) if limit else len(source)
-    processes = processes or Processes(device)
-    vae = load_part(base, "vae")
+    processes, vae = processes or Processes(device), load_part(base, "vae")
     about = {
         "format": FORMAT,
         "source": source.fingerprint,
         "vae": module_digest(vae),
         "resolution": resolution,
-        "side": latent_side(vae, resolution),
+        "side": resolution // base.architecture.downsampling(vae.config),
         "flip": flip,
         "masks": source.regions(0) is not None,
-        "num_items": count,
+        "num_items": min(limit, len(source)) if limit else len(source),
         "scaling_factor": vae.config.scaling_factor,
         **_text_identity(base),
     }
@@ -138,20 +136,20 @@ def open_cache(
     lock = locked(folder.with_name(f".{folder.name}.lock"), wait=True)
     with lock if processes.main else contextlib.nullcontext():
         if not processes.share(folder.is_dir()):  # no other launch was first
-            _build(folder, about, source, base, vae.to(device), processes, progress)
+            _build(folder, about, source, base, vae.to(device), processes)
     del vae
     if torch.device(device).type == "cuda":
         torch.cuda.empty_cache()
     return _open(folder)
 
 
-def _build(folder: Path, about: dict, source, base, vae, processes, progress) -> None:
+def _build(folder: Path, about: dict, source, base, vae, processes) -> None:
     """Fill a folder beside `folder`, and give it that name."""
     aside = folder.with_name(f"{folder.name}.partial")
     if processes.main:
         make_dir(aside)
     processes.share(None)
-    encode_images(vae, source, about, aside, processes, progress)
+    encode_images(vae, source, about, aside, processes)
     device = vae.device
     vae.to("cpu")
     if processes.main:
@@ -165,23 +163,18 @@ def _build(folder: Path, about: dict, source, base, vae, processes, progress) ->
 def _open(folder: Path) -> LatentCache:
     if not folder.is_dir():
         raise InputError(
+            "folder-not-shared",
             f"this process does not see {folder}, which another one has made; give all of them the "
-            "same TV_ROOT"
+            "same TV_ROOT",
         )
-    names = ("moments", "regions", "embeds", "token_ids")
-    arrays = [_mapped(folder / f"{name}.npy") for name in names]
+    paths = [folder / f"{name}.npy" for name in ARRAYS]
+    arrays = [np.load(path, mmap_mode="r") if path.exists() else None for path in paths]
     index = np.load(folder / "caption_index.npy")
     return LatentCache(folder, *arrays, index, read_json(folder / "about.json"))
 
 
-def _mapped(path: Path) -> np.ndarray | None:
-    return np.load(path, mmap_mode="r") if path.exists() else None
-
-
 def module_digest(module: torch.nn.Module) -> str:
     """Return 16 hex digits of all weights of a module, as fp32 on the CPU."""
-    import hashlib
-
     digest = hashlib.sha256()
     for name, weight in sorted(module.state_dict().items()):
         digest.update(name.encode() + weight.detach().cpu().float().numpy().tobytes())

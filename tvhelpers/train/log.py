@@ -1,9 +1,10 @@
-"""What a training writes down: log.jsonl (a line a step, and events), eval.jsonl (fixed-noise
-losses), speed.jsonl (images a second, memory), TensorBoard, a line on the screen."""
+"""What does a training write down?  log.jsonl (a line a step, and events), eval.jsonl (fixed-noise
+losses), speed.jsonl (images a second, memory), TensorBoard, and a bar on the screen."""
 
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import socket
@@ -11,52 +12,54 @@ import time
 from pathlib import Path
 
 from tvhelpers.files import make_dir
-from tvhelpers.records import read_jsonl
-from tvhelpers.runtime import peak_memory
+from tvhelpers.records import read_jsonl, upgraded
+from tvhelpers.runtime import peak_memory, progress_bar
+
+log = logging.getLogger(__name__)
 
 
 class RunLog:
-    """The logs of one run; with no `run_dir` nothing is written."""
+    """The logs of one run that goes on from `step`; with no `run_dir` nothing is written."""
 
-    def __init__(self, run_dir: Path | None, num_steps: int, device: str, say):
-        self.num_steps, self.device, self.say = num_steps, device, say
+    def __init__(self, run_dir: Path | None, num_steps: int, device: str, step: int = 0):
+        self.num_steps, self.device, self.failing = num_steps, device, False
         names = ("log.jsonl", "eval.jsonl", "speed.jsonl")
-        files = [Lines(run_dir and run_dir / name) for name in names]
-        self.log, self.evaluations, self.speeds = files
+        self.rows, self.evaluations, self.speeds = (
+            Lines(run_dir and run_dir / name) for name in names
+        )
         self.board = Board(run_dir and make_dir(run_dir / "tensorboard"))
-        self.failing = False
+        self.bar = progress_bar("training", num_steps, done=step, unit="steps")
+        self.cut_back(step or -1)  # what is logged of step 0 comes again
         self.restart_clock()
 
     def cut_back(self, step: int) -> None:
         """Leave only what is of steps up to `step`: what came after it will be computed again."""
-        for lines in (self.log, self.speeds):
+        for lines in (self.rows, self.evaluations, self.speeds):
             lines.cut_back(step)
-        self.evaluations.cut_back(step if step else -1)  # that of step 0 is taken again
         self.board.restart(step + 1)
+        self.bar.update(max(step, 0) - self.bar.n)
 
     def steps(self, step: int, rows: list[dict[str, float]], images: int = 0) -> None:
         """Log the rows of the steps that end with `step`, which took so many images in all; an
         empty row is a step whose update was left out."""
         for number, row in enumerate(rows, step - len(rows) + 1):
             row = {name: value if math.isfinite(value) else None for name, value in row.items()}
-            self.log.add({"step": number, **(row or {"skipped": True})})
+            self.rows.add({"step": number, **(row or {"skipped": True})})
             self.board.add(number, row)
         if losses := [row["loss"] for row in rows if row]:
-            self._tell(step, sum(losses) / len(losses), len(rows), images)
+            self._speed(step, sum(losses) / len(losses), images)
+        self.bar.update(step - self.bar.n)
         self.flush()
 
-    def _tell(self, step: int, loss: float, num_steps: int, images: int) -> None:
-        """Log and say the speed since the clock was started."""
-        seconds = max(time.monotonic() - self.clock, 1e-9)
+    def _speed(self, step: int, loss: float, images: int) -> None:
+        """Log the speed since the clock was started, and put it beside the bar."""
+        rate = images / max(time.monotonic() - self.clock, 1e-9)
         memory = round((peak_memory(self.device) or 0) / 2**30, 3)
-        speed = {"images_per_second": round(images / seconds, 3), "memory_gb": memory}
+        speed = {"images_per_second": round(rate, 3), "memory_gb": memory}
         self.speeds.add({"step": step, **speed})
         self.board.add(step, speed)
-        left = (self.num_steps - step) * seconds / num_steps / 60
-        self.say(
-            f"step {step}/{self.num_steps}  loss {loss:.4f}  {images / seconds:.1f} images/s  "
-            f"{memory:.2f} GB  {left:.1f} min left"
-        )
+        told = f"loss {loss:.4f}, {rate:.1f} images/s, {memory:.2f} GB"
+        self.bar.set_postfix_str(told, refresh=False)
         self.restart_clock()
 
     def restart_clock(self) -> None:
@@ -67,40 +70,40 @@ class RunLog:
         """Log the fixed-noise losses: "held_out_loss", "training_slice_loss", "by_timestep"."""
         self.evaluations.add({"step": step, **row})
         self.board.add(step, {name: value for name, value in row.items() if name != "by_timestep"})
-        self.say(
+        log.info(
             f"step {step}/{self.num_steps}  fixed-noise loss {row['held_out_loss']:.4f} held out, "
             f"{row['training_slice_loss']:.4f} on a training slice"
         )
         self.flush()
 
     def event(self, step: int, what: str, **details) -> None:
-        """Log and say what happened after `step` steps."""
-        self.log.add({"step": step, "event": what, **details})
-        self.say(f"step {step}/{self.num_steps}  {what}")
+        """Log what happened after `step` steps."""
+        self.rows.add({"step": step, "event": what, **details})
+        log.info(f"step {step}/{self.num_steps}  {what}")
         self.flush()
 
     def flush(self) -> None:
         """Write what waits; a disk that refuses is said once and tried again."""
-        files = (self.log, self.evaluations, self.speeds, self.board.records)
+        files = (self.rows, self.evaluations, self.speeds, self.board.records)
         error = next((error for lines in files if (error := lines.flush())), None)
         if error and not self.failing:
-            self.say(f"logs wait in memory: {error.strerror or error}; training goes on")
+            log.warning(f"logs wait in memory: {error.strerror or error}; training goes on")
         self.failing = error is not None
 
-    @staticmethod
-    def read_steps(run_dir: Path) -> list[dict]:
-        """Return [{"step", "loss", "grad_norm", "grad_norm_clipped"}] of a run, in order."""
-        return [row for row in read_jsonl(Path(run_dir) / "log.jsonl") if "loss" in row]
 
-    @staticmethod
-    def read_events(run_dir: Path) -> list[dict]:
-        """Return [{"step", "event", ...}] of a run, in order."""
-        return [row for row in read_jsonl(Path(run_dir) / "log.jsonl") if "event" in row]
+def read_steps(run_dir: Path) -> list[dict]:
+    """Return [{"step", "loss", "grad_norm", "grad_norm_clipped"}] of a run, in order."""
+    return [row for row in read_jsonl(Path(run_dir) / "log.jsonl") if "loss" in row]
 
-    @staticmethod
-    def read_held_out(run_dir: Path) -> list[dict]:
-        """Return [{"step", "held_out_loss", ...}] of a run, in order."""
-        return read_jsonl(Path(run_dir) / "eval.jsonl")
+
+def read_events(run_dir: Path) -> list[dict]:
+    """Return [{"step", "event", ...}] of a run, in order."""
+    return [row for row in read_jsonl(Path(run_dir) / "log.jsonl") if "event" in row]
+
+
+def read_evaluations(run_dir: Path) -> list[dict]:
+    """Return [{"step", "held_out_loss", ...}] of a run, in order."""
+    return [upgraded(row, "evaluation") for row in read_jsonl(Path(run_dir) / "eval.jsonl")]
 
 
 class Lines:

@@ -1,8 +1,9 @@
-"""A trainer's steps from the newest checkpoint to the last step, whatever happens on the way."""
+"""What happens from the newest checkpoint to the last step, whatever goes wrong on the way?"""
 
 from __future__ import annotations
 
 import io
+import logging
 import math
 import time
 from pathlib import Path
@@ -12,16 +13,18 @@ import torch
 from tvhelpers.config import InputError
 from tvhelpers.runtime import Interrupted, peak_memory, reset_peak_memory, stop_requests
 from tvhelpers.train.checkpoint import (
+    Mirror,
     find_checkpoint,
     newest_first,
     read_checkpoint,
     save_checkpoint,
     step_of,
 )
-from tvhelpers.train.fit import GB, choose_micro_batch, memory_limit
+from tvhelpers.train.evaluation import evaluate
 from tvhelpers.train.log import RunLog
-from tvhelpers.train.mirror import Mirror
+from tvhelpers.train.memory import GB, choose_micro_batch, memory_limit
 
+log = logging.getLogger(__name__)
 FLUSH_STEPS = 25  # losses stay on the device this long: reading one waits for the GPU
 
 
@@ -31,31 +34,30 @@ class Loop:
     Losses are read, and looked at, before each checkpoint: what is saved is sound.
     """
 
-    def __init__(self, trainer, run_dir: Path, mirror: Mirror | None, preview, say):
-        self.trainer, self.mirror, self.preview, self.say = trainer, mirror, preview, say
+    def __init__(self, trainer, run_dir: Path, mirror: Mirror | None, preview):
+        self.trainer, self.mirror, self.preview = trainer, mirror, preview
         self.config, self.processes = trainer.config, trainer.processes
-        self.folder = run_dir / "checkpoints"
+        self.run_dir, self.folder = run_dir, run_dir / "checkpoints"
         self.rows: list[dict] = []  # of the steps since the last flush
-        main = self.processes.main
-        self.log = RunLog(run_dir if main else None, trainer.num_steps, trainer.device, say)
         self.saved = self.looked = time.monotonic()
         self.longest = 0.0  # seconds from one look at the clock to the next
         self.first: io.BytesIO | None = None  # the state of step 0 until there is a checkpoint
-        trainer.notice = lambda what, **more: self.log.event(trainer.step, what, **more)
 
     def run(self) -> None:
         """Train to the last step; raises Interrupted on Ctrl-C or SIGTERM."""
         trainer = self.trainer
         self._restore()
-        self.log.cut_back(trainer.step or -1)
         self._fit()
-        with stop_requests() as stop:
+        folder = self.run_dir if self.processes.main else None
+        self.log = RunLog(folder, trainer.num_steps, trainer.device, trainer.step)
+        trainer.notice = lambda what, **more: self.log.event(trainer.step, what, **more)
+        with self.log.bar, stop_requests() as stop:
             if trainer.step == 0:
                 self._evaluate()
             while trainer.step < trainer.num_steps:
                 self._step(stop)
         if peak := peak_memory(trainer.device):
-            self.say(f"measured peak of memory: {peak / GB:.2f} GB")
+            log.info(f"measured peak of memory: {peak / GB:.2f} GB")
 
     def _step(self, stop) -> None:
         """Take a step, and all that is due after it."""
@@ -90,16 +92,20 @@ class Loop:
             self.first = io.BytesIO()
             torch.save(self.trainer.state(), self.first)
         else:
-            self.trainer.restore(state, self.say)
+            self.trainer.restore(state)
 
     def _last_state(self, exploded: bool = False) -> dict | None:
         """Return the newest sound state, None before step 1; the main process says which."""
         path = self.processes.share(self._newest(exploded) if self.processes.main else None)
+        if path is None and self.first is not None:
+            self.first.seek(0)
+            return read_checkpoint(self.first)
         if path is not None and not path.exists():
-            raise InputError(f"this process does not see {path}; all need the same run folder")
-        if path is not None:
-            return read_checkpoint(path)
-        return self.first and read_checkpoint(_rewound(self.first))
+            raise InputError(
+                "folder-not-shared",
+                f"this process does not see {path}; all need the same run folder",
+            )
+        return path and read_checkpoint(path)
 
     def _newest(self, exploded: bool) -> Path | None:
         """Return the newest checkpoint.  One that a loss which has `exploded` came back to before
@@ -116,50 +122,51 @@ class Loop:
         trainer = self.trainer
         limit = memory_limit(self.config.memory_gb, trainer.device)
         if limit is not None and self.processes.any(not trainer.fitted)[0]:
-            choose_micro_batch(trainer, limit, self.say)
+            choose_micro_batch(trainer, limit)
         if self.config.compile:
-            trainer.compile(self.say)
+            trainer.compile()
         reset_peak_memory(trainer.device)
 
     def _evaluate(self) -> None:
         """Take the fixed-noise losses, and let the preview draw."""
         trainer = self.trainer
-        row = trainer.evaluation()
+        row = evaluate(trainer)
         if not math.isfinite(row["held_out_loss"]):
             self._go_back(trainer.step, f"the held-out loss at step {trainer.step} is not finite")
             return
         self.log.evaluation(trainer.step, row)
         if self.preview and self.processes.main:
-            with trainer.averaged_weights():
+            with trainer.model.averaged():
                 try:
                     self.preview(trainer.step, trainer.parts())
                 except (OSError, torch.OutOfMemoryError) as error:
-                    self.say(f"no preview at step {trainer.step} ({error}); training goes on")
+                    log.warning(f"no preview at step {trainer.step} ({error}); training goes on")
         self.log.restart_clock()
 
     def _flush(self) -> bool:
         """Read, check and log the losses since the last time; False where training went back."""
         rows, self.rows = _read(self.rows), []
-        trainer, config = self.trainer, self.config
+        trainer = self.trainer
         first = trainer.step - len(rows) + 1
         for number, row in enumerate(rows, first):
-            fault = row and trainer.health.look(number, row, trainer.scaler.is_enabled())
+            fault = row and trainer.health.look(number, row, trainer.update.scaler.is_enabled())
             if fault:
                 self._go_back(number, fault)
                 return False
         if rows:
-            images = sum(map(bool, rows)) * config.batch_size * config.accumulate
-            self.log.steps(trainer.step, rows, images)
+            self.log.steps(trainer.step, rows, sum(map(bool, rows)) * trainer.per_step)
         return True
 
     def _go_back(self, step: int, fault: str) -> None:
         """Return to the last checkpoint, and change what led to the fault."""
         trainer, state = self.trainer, self._last_state("exploded" in fault)
         if state is None or step == 0:
-            raise InputError(f"{fault}, and there is nothing before it; look at the base and data")
+            raise InputError(
+                "not-finite", f"{fault}, and there is nothing before it; look at the base and data"
+            )
         health = trainer.health
         change = health.change(step, fault, state["step"], state["health"])
-        trainer.restore(state, self.say)
+        trainer.restore(state)
         trainer.health = health
         self.log.cut_back(trainer.step)
         text = f"{fault}: back to step {trainer.step}, {change}"
@@ -178,7 +185,7 @@ class Loop:
         try:
             save_checkpoint(self.folder, step, self.trainer.state(), self.config.keep_checkpoints)
         except (OSError, InputError) as error:
-            self.say(
+            log.warning(
                 f"no checkpoint at step {step} ({error}); training goes on, and tries again at the "
                 "next one"
             )
@@ -194,13 +201,6 @@ def _due(step: int, every: int) -> bool:
 
 def _read(rows: list[dict[str, torch.Tensor]]) -> list[dict[str, float]]:
     """Return rows of numbers on the device as floats, with one wait for the device."""
-    full = [row for row in rows if row]
-    if not full:
-        return [{} for _ in rows]
-    numbers = iter(torch.stack([torch.stack([*row.values()]) for row in full]).tolist())
+    full = [torch.stack([*row.values()]) for row in rows if row]
+    numbers = iter(torch.stack(full).tolist() if full else [])
     return [dict(zip(row, next(numbers))) if row else {} for row in rows]
-
-
-def _rewound(buffer: io.BytesIO) -> io.BytesIO:
-    buffer.seek(0)
-    return buffer

@@ -1,37 +1,94 @@
-"""The optimizer of a training, by name."""
+"""What becomes of gradients?  Clipped, they move the weights, at the rate of the step."""
 
 from __future__ import annotations
 
+import importlib
+import math
+
 import torch
 
-from tvhelpers.config import InputError
-
-STATE_BYTES = {"adamw": 8, "adam": 8, "adamw8bit": 2}  # that an optimizer keeps of each weight
+from tvhelpers.config import OPTIMIZERS, InputError, TrainConfig
 
 
 def make_optimizer(
     name: str, groups: list[dict], weight_decay: float, device: str
 ) -> torch.optim.Optimizer:
-    """Return the optimizer `name` ("adamw", "adam", "adamw8bit") of the weights in `groups`.
+    """Return the optimizer `name` of OPTIMIZERS, of the weights in `groups`.
 
-    Raises InputError for 8-bit states where they cannot be had.
+    Raises InputError where it cannot be had.
     """
-    if name == "adamw8bit":
-        return _eight_bit(device)(groups, weight_decay=weight_decay)
-    kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[name]
-    # Fused: one kernel for all weights, 3 to 4 times as fast on a CPU too, and it asks no device
-    # for a number.
-    return kind(groups, weight_decay=weight_decay, fused=True)
-
-
-def _eight_bit(device: str) -> type:
-    if torch.device(device).type != "cuda":
-        raise InputError(f"optimizer adamw8bit runs on a GPU, not on {device}; use adamw")
-    try:
-        from bitsandbytes.optim import AdamW8bit
-    except ImportError:
+    entry = OPTIMIZERS[name]
+    if entry.only_on not in ("", torch.device(device).type):
         raise InputError(
-            "optimizer adamw8bit needs bitsandbytes, which is not installed: "
-            "pip install bitsandbytes, or use adamw"
+            "wrong-device", f"optimizer {name} runs on {entry.only_on}, not on {device}; use adamw"
+        )
+    package, _, kind = entry.made_by.rpartition(".")
+    try:
+        kind = getattr(importlib.import_module(package), kind)
+    except ImportError:
+        package = package.partition(".")[0]
+        raise InputError(
+            "not-installed",
+            f"optimizer {name} needs {package}, which is not installed: pip install {package}, or "
+            "use adamw",
         ) from None
-    return AdamW8bit
+    return kind(groups, weight_decay=weight_decay, **entry.options)
+
+
+def num_steps(steps: int, epochs: int, num_items: int, per_step: int) -> int:
+    """Return the optimizer steps: `steps`, or where epochs > 0 those that draw `epochs` times as
+    many samples as there are items, each as it is or flipped."""
+    return math.ceil(epochs * num_items / per_step) if epochs else steps
+
+
+def rate_factor(step: int, steps: int, warmup_steps: int, schedule: str = "cosine") -> float:
+    """Return the learning rate's factor 0..1 at a step: linear warm-up, then the schedule."""
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    if schedule == "constant":
+        return 1.0
+    progress = (step - warmup_steps) / max(1, steps - warmup_steps)
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+class Update:
+    """The optimizer of a model's weights, and the scaler of half-precision gradients."""
+
+    def __init__(self, model, config: TrainConfig, num_steps: int):
+        self.weights, self.config, self.num_steps = model.weights, config, num_steps
+        how = (config.weight_decay, model.device)
+        self.optimizer = make_optimizer(config.optimizer, model.groups, *how)
+        half = model.dtype == torch.float16
+        self.scaler = torch.amp.GradScaler(model.device, enabled=half)
+
+    def take(self, step: int, factor: float) -> dict[str, torch.Tensor]:
+        """Move the weights by their gradients, at `factor` times the rate of `step`; return the
+        gradient's norm before and after clipping, still on the device."""
+        config = self.config
+        factor *= rate_factor(step, self.num_steps, config.warmup_steps, config.schedule)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["rate"] * config.learning_rate * factor
+        self.scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(self.weights, config.max_grad_norm)
+        clipped = torch.nn.utils.get_total_norm(
+            [weight.grad for weight in self.weights if weight.grad is not None]
+        )
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad()
+        return {"grad_norm": norm, "grad_norm_clipped": clipped}
+
+    def state(self) -> dict:
+        """Return what a checkpoint holds of it."""
+        return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
+
+    def restore(self, state: dict) -> None:
+        """Be what `state` holds, in the weights' order in memory, by which a fused kernel pairs
+        them: a checkpoint may come from a training with other `channels_last`."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        for weight, row in self.optimizer.state.items():
+            for name, value in row.items():
+                if torch.is_tensor(value) and value.shape == weight.shape:
+                    row[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
+        if state["scaler"]:  # empty where nothing was scaled
+            self.scaler.load_state_dict(state["scaler"])

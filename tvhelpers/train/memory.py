@@ -1,4 +1,4 @@
-"""How many samples go through the network at once: by trial, and fewer when memory runs out.
+"""How many samples go through the network at once?  By trial, and fewer when memory runs out.
 
 A step has batch_size * accumulate samples whatever the micro-batch is; what does not fit at once is
 accumulated.
@@ -6,11 +6,14 @@ accumulated.
 
 from __future__ import annotations
 
+import logging
+
 import torch
 
-from tvhelpers.config import InputError
+from tvhelpers.config import OPTIMIZERS, InputError
 from tvhelpers.runtime import peak_memory, reset_peak_memory
 
+log = logging.getLogger(__name__)
 SPARE = 0.95  # of the memory: the rest is lost to gaps between tensors
 GB = 2**30
 
@@ -33,7 +36,7 @@ def memory_limit(memory_gb: float, device: str) -> float | None:
     return SPARE * (free + torch.cuda.memory_reserved())
 
 
-def choose_micro_batch(trainer, limit: float, say) -> None:
+def choose_micro_batch(trainer, limit: float) -> None:
     """Halve the trainer's micro-batch until a real forward and backward pass shows that it fits,
     with the optimizer's state, in `limit` bytes.
 
@@ -42,21 +45,30 @@ def choose_micro_batch(trainer, limit: float, say) -> None:
     while True:
         reset_peak_memory(trainer.device)
         fits = trainer.try_micro_batch()
-        predicted = (peak_memory(trainer.device) or 0) + trainer.optimizer_bytes()
+        predicted = (peak_memory(trainer.device) or 0) + optimizer_bytes(trainer)
         if not any(trainer.processes.any(not fits, predicted > limit)):
             break
         trainer.micro_batch = smaller(trainer.micro_batch)
-    say(
+    log.info(
         f"micro-batch {trainer.micro_batch}: {predicted / GB:.2f} GB predicted, "
         f"{limit / GB:.2f} GB at hand"
     )
+
+
+def optimizer_bytes(trainer) -> int:
+    """Return the memory that the optimizer's state is still to take."""
+    if trainer.update.optimizer.state:
+        return 0
+    bytes_each = OPTIMIZERS[trainer.config.optimizer].state_bytes
+    return bytes_each * sum(weight.numel() for weight in trainer.model.weights)
 
 
 def smaller(micro_batch: int) -> int:
     """Return the next smaller micro-batch; raises InputError after 1."""
     if micro_batch == 1:
         raise InputError(
+            "no-memory",
             "one sample does not fit in memory; give a smaller resolution, or method lora with "
-            "targets=attention"
+            "targets=attention",
         )
     return micro_batch // 2
