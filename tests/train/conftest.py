@@ -1,7 +1,6 @@
-"""What the tests of training share."""
+"""What the tests of training share: settings of seconds, one latent cache, one finished run."""
 
 import pytest
-import torch
 
 from tvhelpers.config import build_config
 from tvhelpers.data.sources import open_source
@@ -9,17 +8,38 @@ from tvhelpers.data.split import split_items
 from tvhelpers.models.base import find_base, load_part
 from tvhelpers.runtime import root_dir
 from tvhelpers.train import latents
+from tvhelpers.train.batches import Data
+from tvhelpers.train.model import noise_schedule
 from tvhelpers.train.step import Trainer
-from tvhelpers.train.trainer import noise_schedule
+from tvhelpers.train.trainer import train
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def settings(tiny_base, photo_folder):
     """Settings of a training of seconds."""
     return {
         "base": str(tiny_base), "data": str(photo_folder), "steps": 12, "batch_size": 4, "rank": 2,
         "eval_items": 4, "eval_steps": 6, "checkpoint_steps": 5, "device": "cpu", "held_out": 0.2,
     }  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def cache_root(tmp_path_factory):
+    """A folder whose artifacts/ all tests of training share: what is there is named by content."""
+    return tmp_path_factory.mktemp("trainings")
+
+
+@pytest.fixture(autouse=True)
+def shared_root(own_root, cache_root, monkeypatch):
+    """Find the latent caches of the tests before."""
+    monkeypatch.setenv("TV_ROOT", str(cache_root))
+
+
+@pytest.fixture(scope="session")
+def whole(settings, cache_root):
+    """The folder of one finished training with `settings`, to read."""
+    train(build_config(**settings), cache_root / "whole", root=cache_root)
+    return cache_root / "whole"
 
 
 @pytest.fixture
@@ -29,13 +49,25 @@ def make_trainer(settings):
     def make(change_cache=lambda cache: cache, **changes) -> Trainer:
         config = build_config(**{**settings, **changes})
         source, base = open_source(config.data), find_base(config.base)
-        cache = latents.open_cache(source, base, 64, config.flip, root_dir())
-        items, held_out = split_items(source, config)
-        unet, scheduler = load_part(base, "unet"), noise_schedule(base, config)
-        cache = change_cache(cache)
-        needs_text = config.text_rank or cache.embeds is None
-        text_encoder = load_part(base, "text_encoder") if needs_text else None
-        data, where = (cache, items, held_out), ("cpu", torch.float32, None, text_encoder)
-        return Trainer(config, unet, scheduler, *data, *where)
+        cache = change_cache(latents.open_cache(source, base, 64, config.flip, root_dir()))
+        parts = {"unet": load_part(base, "unet"), "scheduler": noise_schedule(base, config)}
+        if config.text_rank or cache.embeds is None:
+            parts["text_encoder"] = load_part(base, "text_encoder")
+        return Trainer(config, parts, Data(cache, *split_items(source, config)), "cpu")
 
     return make
+
+
+@pytest.fixture
+def spoil(monkeypatch):
+    """Return a function that lets `change(trainer, losses)` loose on each step's losses."""
+    honest = Trainer.losses
+
+    def install(change):
+        def spoilt(self, batch, min_snr_gamma=None):
+            losses = honest(self, batch, min_snr_gamma)
+            return losses if min_snr_gamma == 0 else change(self, losses)  # 0: an evaluation
+
+        monkeypatch.setattr(Trainer, "losses", spoilt)
+
+    return install

@@ -1,7 +1,17 @@
+"""Where a training's state is kept: the newest sound checkpoint wins, a mirror follows."""
+
+import shutil
+
 import pytest
 import torch
 
+from tests.helpers import refused
+from tests.train.helpers import ADAPTER, same, stop_at
+from tvhelpers.config import build_config
+from tvhelpers.runtime import Interrupted
+from tvhelpers.train import checkpoint
 from tvhelpers.train.checkpoint import load_checkpoint, save_checkpoint
+from tvhelpers.train.trainer import train
 
 
 def test_round_trip_keeps_the_newest(tmp_path):
@@ -42,3 +52,56 @@ def test_a_damaged_one_does_not_push_good_ones_out(tmp_path):
         load_checkpoint(tmp_path)
     save_checkpoint(tmp_path, 6, {"step": 6}, keep=1)
     assert load_checkpoint(tmp_path)["step"] == 6 and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_new_machine_goes_on_from_the_mirror(settings, whole, tmp_path, caplog):
+    config = build_config(**settings, mirror=str(tmp_path / "drive"))
+    run = tmp_path / "here" / "run"
+    with pytest.raises(Interrupted):
+        train(config, run, preview=stop_at(6))
+    copies = list((tmp_path / "drive" / "run" / "checkpoints").iterdir())
+    assert [path.name[:12] for path in copies] == ["step-0000006"]
+    shutil.rmtree(run)
+    train(config, run)
+    assert "brought back" in caplog.text
+    for name in (ADAPTER, "log.jsonl", "eval.jsonl"):
+        assert same(run, whole, name) and same(run, tmp_path / "drive" / "run", name)
+    with refused("another-request"):
+        other = {**settings, "rank": 3, "mirror": str(tmp_path / "drive")}
+        train(build_config(**other), tmp_path / "new" / "run")
+
+
+def test_a_mirror_that_is_gone_is_said_once_and_tried_again(settings, tmp_path, caplog):
+    drive = tmp_path / "drive"
+    drive.write_text("not a folder")
+
+    def come_back(step, unet):
+        if step == 12:
+            drive.unlink()
+
+    config = build_config(**settings, mirror=str(drive))
+    train(config, tmp_path / "run", preview=come_back)
+    assert caplog.text.count("training goes on without") == 1
+    assert "takes copies again" in caplog.text
+    assert same(drive / "run", tmp_path / "run")
+
+
+def test_a_mirror_that_came_back_too_late_gets_the_result_from_the_same_command(settings, tmp_path):
+    drive, run = tmp_path / "drive", tmp_path / "run"
+    drive.write_text("not a folder")
+    config = build_config(**{**settings, "steps": 1, "method": "full"}, mirror=str(drive))
+    train(config, run)
+    drive.unlink()
+    order, honest = [], checkpoint.copy_checked
+
+    def copy(source, target):
+        order.append(source.name)
+        honest(source, target)
+
+    with pytest.MonkeyPatch.context() as watched:
+        watched.setattr(checkpoint, "copy_checked", copy)
+        train(config, run)
+        first, order[:] = order[:], []
+        train(config, run)
+    assert first.index("model_index.json") < first.index("result.json") and order == []
+    assert (drive / "run" / "pipeline" / "unet" / "config.json").exists()

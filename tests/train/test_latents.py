@@ -79,7 +79,14 @@ def test_neither_threads_nor_shares_nor_a_kill_change_a_byte(open_tiny, monkeypa
     monkeypatch.setattr(encoding, "THREADS", 5)
     monkeypatch.setattr(encoding, "KEEP_SECONDS", 0)
     if not (child := os.fork()):
-        open_tiny(tmp_path / "cut", progress=lambda done, total: done < 12 or os._exit(9))
+        put, chunks = encoding._Store.put, []
+
+        def killed(*given):
+            chunks.append(len(chunks) < 3 or os._exit(9))
+            put(*given)
+
+        monkeypatch.setattr(encoding._Store, "put", killed)
+        open_tiny(tmp_path / "cut")
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
     encoded, encode = [], encoding.encode
     monkeypatch.setattr(encoding, "encode", lambda *a: encoded.append(a[1]) or encode(*a))

@@ -1,18 +1,18 @@
 """The step: what weighs, what is trained, and what it must not wait for."""
 
-from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
-import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tvhelpers.config import InputError, build_config
+from tests.helpers import refused
+from tvhelpers.config import build_config
 from tvhelpers.data.items import GARMENT
 from tvhelpers.lora.adapter import load_adapter
 from tvhelpers.models.base import find_base, load_part, load_pipeline, unet_digest
+from tvhelpers.train.evaluation import held_out_loss
 from tvhelpers.train.trainer import train
 
 
@@ -60,65 +60,30 @@ def test_what_is_outside_the_garment_weighs_nothing_in_a_step(make_trainer):
 
     weights = {"garment_weight": 1, "background_weight": 0, "skin_weight": 0}
     trainer = make_trainer(masked, **weights, method="full", min_snr_gamma=0)
-    batch = trainer._training_batch(range(4))
-    assert torch.equal(batch[-1], torch.from_numpy(trainer.cache.regions[:4] == GARMENT).float())
+    batch = trainer.batches.of_step(0, range(4))
+    assert torch.equal(batch.regions, torch.from_numpy(trainer.data.cache.regions[:4]))
     errors = torch.zeros(4, 4, 8, 8)
     errors[:, :, 0, 0] = 5
-    predict = trainer._prediction
+    predict = trainer.model.predict
     with torch.no_grad():
-        losses = trainer._losses(*batch)
-        trainer._prediction = lambda *rest: predict(*rest) + errors
-        assert torch.equal(trainer._losses(*batch), losses)
-        assert not torch.allclose(trainer._losses(*batch[:-1]), losses)
-    assert make_trainer()._training_batch(range(4))[-1] is None
+        losses = trainer.losses(batch)
+        trainer.model.predict = lambda *rest: predict(*rest) + errors
+        assert torch.equal(trainer.losses(batch), losses)
+        assert not torch.allclose(trainer.losses(replace(batch, regions=None)), losses)
+    assert make_trainer().batches.of_step(0, range(4)).regions is None
 
 
 def test_masks_that_the_data_has_not_are_not_made_up(settings, tmp_path):
-    with pytest.raises(InputError, match=r"has no masks.*leave these alike"):
+    with refused("no-masks"):
         train(build_config(**settings, background_weight=0.2), tmp_path)
     assert not (tmp_path / "config.json").exists()
 
 
-def test_token_ids_train_as_stored_states_do(make_trainer):
-    stored = make_trainer()
-    computed = make_trainer(lambda cache: replace(cache, embeds=None))
-    for _ in range(3):
-        a, b = stored.train_step(), computed.train_step()
-        torch.testing.assert_close(a["loss"], b["loss"], atol=1e-6, rtol=1e-6)
-    assert stored.held_out_loss() == pytest.approx(computed.held_out_loss(), abs=1e-6)
-    assert len(stored.weights) == len(computed.weights)
-
-
-def test_the_text_encoder_learns_at_its_own_rate_and_goes_on_bit_for_bit(make_trainer):
-    options = {"text_rank": 2, "text_learning_rate": 1e-4, "warmup_steps": 0}
-    trainer, plain = make_trainer(**options), make_trainer(warmup_steps=0)
-    text = trainer.text.text_encoder
-    before = {name: weight.clone() for name, weight in text.state_dict().items()}
-    held_out = trainer.held_out_loss()
-    assert held_out == pytest.approx(plain.held_out_loss(), abs=1e-4)  # it begins as it was
-    for _ in range(4):
-        trainer.train_step()
-    rates = {group["lr"] for group in trainer.optimizer.param_groups}
-    assert min(rates) / max(rates) == pytest.approx(1e-4 / 1e-3)
-    moved = {n for n, weight in text.state_dict().items() if not torch.equal(weight, before[n])}
-    assert moved and all("lora" in name for name in moved)
-    assert all(weight.dtype == torch.float32 for weight in trainer.text.weights)
-    assert len(plain.weights) == len(trainer.weights) - len(trainer.text.weights)
-    again = make_trainer(**options)
-    again.restore(deepcopy(trainer.state()), str)
-    assert again.held_out_loss() == trainer.held_out_loss() != held_out
-    for one, other in ((trainer.train_step(), again.train_step()) for _ in range(2)):
-        assert torch.equal(one["loss"], other["loss"])
-    for one, other in zip(trainer.weights, again.weights, strict=True):
-        assert torch.equal(one, other)
-
-
-def test_an_adapter_of_all_kinds_draws_as_it_was_trained(settings, tmp_path):
+def test_an_adapter_of_all_kinds_draws_as_it_was_trained(settings, tmp_path, caplog):
     changes = {"dora": True, "text_rank": 2, "gradient_checkpointing": True, "learning_rate": 0.02}
     changes |= {"prediction": "v_prediction", "zero_terminal_snr": True, "channels_last": True}
-    said = []
-    train(build_config(**settings, **changes), tmp_path, say=said.append)
-    assert any("loaded anew, predict what was trained" in text for text in said)
+    train(build_config(**settings, **changes), tmp_path)
+    assert "loaded anew, predict what was trained" in caplog.text
     pipe = load_pipeline(find_base(settings["base"]))
     load_adapter(pipe, tmp_path / "adapter.safetensors", "tiny", unet_digest(pipe.unet))
     assert pipe.scheduler.config.prediction_type == "v_prediction"
@@ -127,3 +92,21 @@ def test_an_adapter_of_all_kinds_draws_as_it_was_trained(settings, tmp_path):
     assert any("lora_magnitude_vector" in name for name in names)
     own = load_part(find_base(settings["base"]), "scheduler").config
     assert own.prediction_type == "epsilon"
+
+
+def test_accumulated_micro_batches_give_the_steps_of_one_batch(make_trainer):
+    one, many = make_trainer(batch_size=4), make_trainer(batch_size=1, accumulate=4)
+    for _ in range(3):
+        a, b = one.train_step(), many.train_step()
+        torch.testing.assert_close(a["loss"], b["loss"])
+    for a, b in zip(one.model.weights, many.model.weights, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-3)
+
+
+def test_loss_falls_when_one_picture_is_learnt_by_heart(make_trainer):
+    trainer = make_trainer(method="full", learning_rate=2e-3, warmup_steps=0, steps=60, flip=False)
+    trainer.batches.entries = trainer.data.held_out = trainer.batches.entries[:1]
+    before = held_out_loss(trainer)
+    for _ in range(60):
+        trainer.train_step()
+    assert held_out_loss(trainer) < 0.9 * before

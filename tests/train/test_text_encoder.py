@@ -7,7 +7,8 @@ import pytest
 import torch
 from transformers import CLIPTextModel
 
-from tvhelpers.config import InputError, build_config
+from tests.helpers import refused
+from tvhelpers.config import build_config
 from tvhelpers.models.base import find_base, load_part, with_text_encoder
 from tvhelpers.records import read_json
 from tvhelpers.sample.preview import Previews
@@ -31,7 +32,7 @@ def tuned(tiny_base, tmp_path_factory):
 def run(tiny_base, photo_folder, out, **changes):
     settings = dict(base=str(tiny_base), data=str(photo_folder), steps=2, batch_size=4)
     settings |= dict(eval_items=4, checkpoint_steps=0, device="cpu", **changes)
-    return train(build_config(**settings), out, root=out.parent, say=str)
+    return train(build_config(**settings), out, root=out.parent)
 
 
 def test_an_adapter_finds_the_text_encoder_that_it_was_trained_with(
@@ -43,7 +44,7 @@ def test_an_adapter_finds_the_text_encoder_that_it_was_trained_with(
     assert with_tuned["held_out_loss_base"] != plain["held_out_loss_base"]
     caches = [read_json(path) for path in (tmp_path / "artifacts").glob("cache-*/about.json")]
     assert len({row["text_encoder"] for row in caches}) == 2
-    with pytest.raises(InputError, match=r"another training \(different: text_encoder_digest"):
+    with refused("another-request"):
         run(tiny_base, photo_folder, out)
 
     wanted = CLIPTextModel.from_pretrained(tuned / "clip").state_dict()
@@ -58,13 +59,13 @@ def test_an_adapter_finds_the_text_encoder_that_it_was_trained_with(
     alone = tmp_path / "alone" / "adapter.safetensors"
     alone.parent.mkdir()
     shutil.copy(out / "adapter.safetensors", alone)
-    with pytest.raises(InputError, match="not beside it as text_encoder/; put it there, or give"):
+    with refused("text-encoder-missing"):
         Sampler(str(tiny_base), str(alone), device="cpu")
     assert Sampler(str(tiny_base), str(alone), "cpu", text_encoder=str(tuned)).identity[
         "adapter_sha256"
     ]
     other = str(tiny_base / "text_encoder")
-    with pytest.raises(InputError, match="was trained with another text encoder than"):
+    with refused("another-text-encoder"):
         Sampler(str(tiny_base), str(alone), "cpu", text_encoder=other)
 
 
@@ -91,13 +92,10 @@ def test_one_of_another_hidden_size_or_vocabulary_is_said(tiny_base, tmp_path):
     base = find_base(str(tiny_base))
     assert with_text_encoder(base, "") is base
     config = load_part(base, "text_encoder").config
-    for change, sentence in (
-        (dict(hidden_size=48, num_attention_heads=2), "gives 48 numbers a token, but the cross-a"),
-        (dict(vocab_size=7), "knows 7 tokens, but the tokenizer of base"),
-    ):
+    for change in (dict(hidden_size=48, num_attention_heads=2), dict(vocab_size=7)):
         folder = tmp_path / next(iter(change))
         CLIPTextModel(type(config)(**{**config.to_dict(), **change})).save_pretrained(folder)
-        with pytest.raises(InputError, match=sentence):
+        with refused("text-encoder-unfit"):
             with_text_encoder(base, str(folder))
-    with pytest.raises(InputError, match="cannot be loaded"):
+    with refused("base-unreadable"):
         with_text_encoder(base, str(tmp_path / "nothing"))

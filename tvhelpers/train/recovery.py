@@ -1,4 +1,4 @@
-"""Is a training sound, and what is done differently after it was not."""
+"""Is a training sound, and what is done differently after it was not?"""
 
 from __future__ import annotations
 
@@ -55,8 +55,9 @@ class Health:
         """
         if self.returns == MAX_RETURNS:
             raise InputError(
+                "not-finite",
                 f"{fault}, after {MAX_RETURNS} returns to a checkpoint; train into a new folder "
-                "with a lower learning_rate, or with dtype=float32"
+                "with a lower learning_rate, or with dtype=float32",
             )
         again = any(skipped > back_to for skipped in self.skipped)
         self.returns += 1

@@ -1,0 +1,48 @@
+"""What a step draws: items in turn or by weight, with a caption or none, no held-out ones."""
+
+import numpy as np
+import torch
+
+from tvhelpers.data.sources import open_source
+
+
+def test_caption_dropout_takes_its_share(make_trainer):
+    batches = make_trainer(caption_dropout=0.3, batch_size=100).batches
+    empty = torch.tensor(batches.texts[0])  # the empty prompt's states
+    told = [(batches.of_step(step, range(100)).text == empty).all(2).all(1) for step in range(10)]
+    assert 0.25 < torch.cat(told).float().mean() < 0.35
+
+
+def test_the_baseline_never_sees_a_caption(make_trainer):
+    silent = make_trainer(method="baseline")
+    told = make_trainer(method="full")
+    empty = torch.tensor(silent.batches.texts[0])
+    spoken, nothing = (t.batches.fixed(t.batches.entries[:4], 0) for t in (told, silent))
+    assert (nothing.text == empty).all() and not (spoken.text == empty).any(2).all(1).any()
+    assert not torch.equal(told.losses(spoken), told.losses(nothing))
+
+
+def test_the_held_out_products_are_never_trained_on(make_trainer):
+    trainer = make_trainer()
+    source = open_source(trainer.config.data)
+    products = {source.product_ids[i] for i in trainer.data.held_out}
+    entries = trainer.batches.entries % trainer.data.cache.num_items
+    trained = {source.product_ids[entry] for entry in entries}
+    assert products and trained and not products & trained
+
+
+def test_items_are_drawn_by_their_weights(make_trainer):
+    plain, weighted = make_trainer().batches, make_trainer().batches
+    num_items, num_entries = plain.data.cache.num_items, len(plain.entries)
+    weighted.data.weights = np.arange(num_items, dtype=float)
+    order = np.array([weighted._entry(i) for i in range(50 * num_entries)])
+    drawn = np.bincount(order, minlength=2 * num_items)[weighted.entries]
+    expected = weighted.data.weights[weighted.entries % num_items]
+    expected *= 50 * num_entries / expected.sum()
+    assert np.abs(drawn - expected).max() <= 50  # an epoch rounds by less than one
+    assert np.abs(drawn - expected).mean() < 5
+    assert drawn[weighted.entries % num_items == 0].sum() == 0
+    assert [weighted._entry(i) for i in (300, 7)] == [order[300], order[7]]  # of position alone
+    weighted.data.weights, weighted._epoch = np.ones(num_items), None
+    equal = [weighted._entry(i) for i in range(num_entries)]
+    assert sorted(equal) == sorted(plain._entry(i) for i in range(num_entries))

@@ -1,0 +1,66 @@
+"""Several processes train as one does."""
+
+import os
+import socket
+import subprocess
+import sys
+from functools import partial
+
+import pytest
+
+from tests.helpers import refused
+from tests.train.helpers import fork, same
+from tvhelpers.config import build_config
+from tvhelpers.train.distributed import Processes
+from tvhelpers.train.log import read_steps
+from tvhelpers.train.trainer import train
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as place:
+        place.bind(("localhost", 0))
+        return place.getsockname()[1]
+
+
+def test_two_processes_take_the_steps_of_one(settings, whole, tmp_path):
+    port, config = free_port(), build_config(**settings)
+
+    def start(rank: int) -> None:
+        os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+        os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+        train(config, tmp_path)
+
+    screens = [tmp_path.with_name(f"screen-{rank}") for rank in range(2)]
+    pids = [fork(partial(start, rank), screens[rank]) for rank in range(2)]
+    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+    assert codes == [0, 0], "\n".join(screen.read_text() for screen in screens)
+    assert "training:" in screens[0].read_text() and "training:" not in screens[1].read_text()
+    one, two = read_steps(whole), read_steps(tmp_path)
+    assert len(two) == 12
+    for a, b in zip(one, two, strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], abs=1e-5)
+    assert not same(whole, tmp_path, "log.jsonl")  # sums in another order: there were two
+
+
+@pytest.mark.slow
+def test_a_launch_trains_and_one_of_its_processes_speaks(settings, tmp_path):
+    words = ["train", "lora", "--data", settings["data"], "--out", tmp_path]
+    pairs = [f"{key}={value}" for key, value in settings.items() if key != "data"]
+    words += [word for pair in pairs for word in ("--set", pair)]
+    launch = "-m accelerate.commands.launch --multi_gpu --num_machines 1 --num_processes 2"
+    launch += " --mixed_precision no --dynamo_backend no --main_process_port 0"
+    done = subprocess.run(
+        [sys.executable, *launch.split(), "-m", "tvhelpers", *words], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("measured peak of memory") == 1
+    assert len(read_steps(tmp_path)) == 12
+
+
+def test_more_processes_than_samples_of_a_step_are_refused(settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(Processes, "count", 1 + settings["batch_size"], raising=False)
+    monkeypatch.setattr(Processes, "__init__", lambda self, device: None)
+    with refused("too-many-processes"):
+        train(build_config(**settings), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,40 @@
+"""The fixed-noise losses: the same for all trainings, in parts of any size."""
+
+import numpy as np
+import pytest
+import torch
+
+from tvhelpers.train.evaluation import evaluate, held_out_loss, slice_losses, training_slice
+
+
+def test_runs_to_compare_hold_the_same_items_out(make_trainer):
+    one, other = make_trainer(seed=0), make_trainer(seed=1)
+    assert np.array_equal(one.data.held_out, other.data.held_out)
+    assert held_out_loss(one) == pytest.approx(held_out_loss(other), rel=1e-6)
+    third = make_trainer(split_seed=1)
+    assert not np.array_equal(one.data.held_out, third.data.held_out)
+
+
+def test_an_evaluation_in_smaller_parts_is_the_same(make_trainer):
+    trainer, sizes = make_trainer(batch_size=16), []
+    items, honest = training_slice(trainer), trainer.model.predict
+    losses = slice_losses(trainer, items)
+    trainer.model.predict = lambda noisy, *rest: sizes.append(len(noisy)) or honest(noisy, *rest)
+    trainer.micro_batch = 1
+    parts = slice_losses(trainer, np.resize(items, 6))
+    assert sizes == [4, 2]
+    torch.testing.assert_close(parts[: len(losses)], losses)
+
+
+def test_an_evaluation_tells_the_gap_and_where_the_loss_is(make_trainer):
+    trainer = make_trainer(method="full", learning_rate=2e-3, warmup_steps=0, steps=40, flip=False)
+    items, held_out = training_slice(trainer), trainer.data.held_out
+    trainer.batches.entries = items
+    first = evaluate(trainer)
+    assert len(items) == len(held_out) == 4 and not {*items} & {*held_out}
+    for _ in range(40):
+        trainer.train_step()
+    last = evaluate(trainer)
+    assert last["training_slice_loss"] < first["training_slice_loss"]
+    late = slice_losses(trainer, held_out)[trainer.batches.fixed(held_out, 0).timesteps >= 750]
+    assert last["by_timestep"][3] == (pytest.approx(late.mean().item()) if len(late) else None)

@@ -1,0 +1,48 @@
+"""Fewer samples at once where memory is short; the batch stays what it is."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.helpers import refused
+from tvhelpers.config import build_config
+from tvhelpers.train import memory
+from tvhelpers.train.log import read_events, read_steps
+from tvhelpers.train.trainer import train
+
+
+def test_out_of_memory_halves_the_micro_batch_and_not_the_batch(settings, tmp_path, spoil):
+    config = build_config(**{**settings, "accumulate": 2})
+    train(config, tmp_path / "plain")
+
+    def run_out(trainer, losses):
+        if trainer.step >= 6 and len(losses) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return losses
+
+    spoil(run_out)
+    train(config, tmp_path / "short")
+    (event,) = read_events(tmp_path / "short")
+    assert event["step"] == 6 and event["micro_batch"] == 2
+    plain, short = (read_steps(tmp_path / run) for run in ("plain", "short"))
+    assert len(short) == 12
+    for a, b in zip(plain, short, strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], abs=1e-5)
+        assert a["grad_norm"] == pytest.approx(b["grad_norm"], rel=1e-3)
+
+
+def test_the_micro_batch_is_the_largest_that_fits(make_trainer, monkeypatch, caplog):
+    trainer = make_trainer(batch_size=16)
+    weights = trainer.model.weights
+    before = [weight.clone() for weight in weights]
+    monkeypatch.setattr(memory, "peak_memory", lambda device: trainer.micro_batch * memory.GB)
+    memory.choose_micro_batch(trainer, 5 * memory.GB)
+    assert trainer.micro_batch == 4 and "4.00 GB predicted, 5.00 GB at hand" in caplog.text
+    assert all(torch.equal(a, b) for a, b in zip(before, weights, strict=True))
+    assert all(weight.grad is None for weight in weights)
+    bytes_of_adamw = memory.optimizer_bytes(trainer)
+    trainer.config = replace(trainer.config, optimizer="adamw8bit")
+    assert memory.optimizer_bytes(trainer) == bytes_of_adamw / 4
+    with refused("no-memory"):
+        memory.choose_micro_batch(trainer, 0.5 * memory.GB)

@@ -1,0 +1,89 @@
+"""What becomes of gradients: clipped, taken by the optimizer of that name."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+
+from tests.helpers import refused
+from tvhelpers import config as config_module
+from tvhelpers.config import OPTIMIZERS, Optimizer
+from tvhelpers.train.optim import make_optimizer
+
+
+def test_optimizers_are_chosen_by_name(make_trainer):
+    seen = []
+    for name in ("adamw", "adam"):
+        trainer = make_trainer(optimizer=name, weight_decay=0.5, warmup_steps=0)
+        trainer.train_step()
+        seen.append([type(trainer.update.optimizer), trainer.model.weights[0].clone()])
+    assert [kind for kind, _ in seen] == [torch.optim.AdamW, torch.optim.Adam]
+    assert not torch.equal(seen[0][1], seen[1][1])
+    with refused("wrong-device"):
+        make_trainer(optimizer="adamw8bit")
+
+
+def test_an_optimizer_is_one_entry(make_trainer, monkeypatch):
+    monkeypatch.setitem(OPTIMIZERS, "sgd", Optimizer("torch.optim.SGD", 4, {"momentum": 0.9}))
+    monkeypatch.setitem(OPTIMIZERS, "none", Optimizer("no_such_package.Optimizer", 4, {}))
+    monkeypatch.setitem(config_module.CHOICES, "optimizer", tuple(OPTIMIZERS))
+    trainer = make_trainer(optimizer="sgd")
+    before = [weight.clone() for weight in trainer.model.weights]
+    trainer.train_step()
+    assert isinstance(trainer.update.optimizer, torch.optim.SGD)
+    assert not all(map(torch.equal, before, trainer.model.weights))
+    with refused("not-installed"):
+        make_optimizer("none", [], 0.0, "cpu")
+
+
+def test_only_the_adapter_moves_and_the_gradient_is_clipped(make_trainer):
+    trainer = make_trainer(max_grad_norm=1e-3, warmup_steps=0)
+    before = {name: weight.clone() for name, weight in trainer.model.unet.state_dict().items()}
+    seen = []
+    step, weights = trainer.update.optimizer.step, trainer.model.weights
+
+    def spy(*args, **kwargs):
+        seen.append(torch.stack([w.grad.norm() for w in weights]).norm().item())
+        return step(*args, **kwargs)
+
+    trainer.update.optimizer.step = spy
+    norms = [trainer.train_step()["grad_norm"].item() for _ in range(2)]
+    assert min(norms) > 1e-3 and max(seen) <= 1e-3 * 1.001
+    after = trainer.model.unet.state_dict()
+    moved = {name for name, weight in after.items() if not torch.equal(weight, before[name])}
+    assert moved and all("lora" in name for name in moved)
+    assert all(weight.dtype == torch.float32 for weight in weights)
+
+
+def test_a_checkpoint_goes_on_in_the_other_order_of_memory(make_trainer):
+    plain, other = (make_trainer(method="full", channels_last=last) for last in (False, True))
+    plain.train_step()
+    other.restore(deepcopy(plain.state()))
+    weight = other.model.unet.conv_in.weight
+    assert other.update.optimizer.state[weight]["exp_avg"].stride() == weight.stride()
+    plain.train_step(), other.train_step()
+    for one, two in zip(plain.model.weights, other.model.weights, strict=True):
+        torch.testing.assert_close(one, two, atol=2e-5, rtol=1e-4)
+
+
+def test_another_gpus_dtype_is_said_and_its_empty_scaler_left(make_trainer, caplog):
+    trainer = make_trainer()
+    trainer.train_step()
+    state = {**trainer.state(), "dtype": "torch.bfloat16"}
+    again = make_trainer()
+    again.update.scaler = torch.amp.GradScaler("cpu", enabled=True)
+    again.restore(state)
+    assert again.step == 1 and "torch.bfloat16" in caplog.text
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_entry_says_what_its_optimizer_keeps(name):
+    entry = OPTIMIZERS[name]
+    if entry.only_on:
+        pytest.skip(f"runs on {entry.only_on} alone")
+    weight = torch.nn.Parameter(torch.ones(1000))
+    optimizer = make_optimizer(name, [{"params": [weight]}], 0.0, "cpu")
+    weight.sum().backward()
+    optimizer.step()
+    kept = [value for value in optimizer.state[weight].values() if value.shape == weight.shape]
+    assert sum(value.nbytes for value in kept) == entry.state_bytes * weight.numel()
