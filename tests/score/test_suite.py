@@ -113,7 +113,7 @@ def test_what_is_no_suite_is_refused(tmp_path):
     path = tmp_path / "mine.jsonl"
     prompts.write(open_suite("paper-8"), path)
     assert open_suite(str(path)) == open_suite("paper-8")
-    with refused("file-taken"):
+    with refused("file-exists"):
         prompts.write(open_suite("paper-8")[:2], path)
     text = path.read_text()
     path.write_text(text.replace('"prompt"', '"text"', 1))

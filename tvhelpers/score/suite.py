@@ -41,9 +41,7 @@ def open_suite(name: str, seed: int | None = None, captions: Source | None = Non
     if kind in SHA256 and (not redraw or (redraw.isdecimal() and seed is None)):
         if kind == "paper-8":
             if redraw or seed:
-                raise InputError(
-                    "fixed-suite", "paper-8 is what it is; a seed draws fb138 and fb1000 anew"
-                )
+                raise InputError("fixed-suite")
             return read_rows(SUITES / "paper-8.jsonl")
         seed = int(redraw or seed or 0)
         rows = draw_suite(seed) if seed else read_rows(SUITES / "fb1000.jsonl")
@@ -51,11 +49,7 @@ def open_suite(name: str, seed: int | None = None, captions: Source | None = Non
         return with_captions(rows, captions) if captions else rows
     if Path(name).is_file():
         return _checked(Path(name), read_rows(Path(name)))
-    raise InputError(
-        "unknown-choice",
-        f"no prompt suite {name!r}; give {', '.join(SHA256)}, one with a seed (fb138:7), or a file "
-        "that `prompts` wrote",
-    )
+    raise InputError("unknown-choice.suite", name=name, known=", ".join(SHA256))
 
 
 def text_of(rows: Iterable[dict]) -> str:
@@ -71,10 +65,7 @@ def digest(rows: Iterable[dict]) -> str:
 def write(rows: list[dict], path: Path) -> None:
     """Write rows as JSON lines; raises InputError where the file holds anything else."""
     if path.exists() and path.read_text() != text_of(rows):
-        raise InputError(
-            "file-taken",
-            f"{path} holds other prompts, and nothing is overwritten; choose another",
-        )
+        raise InputError("file-exists.prompts", path=path)
     with atomic_path(path) as aside:
         aside.write_text(text_of(rows))
 
@@ -92,22 +83,17 @@ def covered(rows: list[dict], base: str) -> list[dict]:
     """
     kept = [row for row in rows if base not in VOCABULARIES or base in row["covered_by"]]
     if not kept:
-        raise InputError(
-            "nothing-left", f"none of the {len(rows)} prompts is within the vocabulary of {base}"
-        )
+        raise InputError("nothing-left", count=len(rows), base=base)
     return kept
 
 
 def _checked(path: Path, rows: list[dict]) -> list[dict]:
     """Return the rows of a file; raises InputError where they are no suite's."""
-    anew = "write it anew: python -m tvhelpers prompts"
     for number, row in enumerate(rows, 1):
         wrong = [key for key, kind in KEYS.items() if type(row.get(key)) is not kind]
         if wrong or not row["prompt"].strip() or {*map(type, row["seeds"])} - {int}:
-            what = ", ".join(wrong) or "prompt"
-            raise InputError(
-                "not-a-suite", f"row {number} of {path} is no row of a suite ({what}); {anew}"
-            )
+            keys = ", ".join(wrong) or "prompt"
+            raise InputError("not-a-suite.row", number=number, path=path, keys=keys)
     if len({row["id"] for row in rows}) < len(rows):
-        raise InputError("not-a-suite", f"{path} has an id twice; {anew}")
+        raise InputError("not-a-suite.ids", path=path)
     return rows
