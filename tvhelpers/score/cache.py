@@ -48,10 +48,8 @@ class RowCache:
             with np.load(self.path) as file:
                 return dict(zip(file["digests"].tolist(), file["rows"], strict=True))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(
-                "file-damaged",
-                f"{self.path} is damaged ({type(error).__name__}); delete it, and it is made anew",
-            ) from None
+            kind = type(error).__name__
+            raise InputError("file-damaged.rows", path=self.path, kind=kind) from None
 
     def _store(self) -> None:
         if self.path is None:

@@ -123,10 +123,7 @@ class CopyCheck:
             return
         self.held_out = open_source(held_out) if isinstance(held_out, str) else held_out
         if self.train.fingerprint == self.held_out.fingerprint:
-            raise InputError(
-                "same-source",
-                f"{self.train.name} cannot be held out from itself; leave the held-out source away",
-            )
+            raise InputError("same-source", name=self.train.name)
         self.items = [i for i, s in enumerate(self.train.splits) if s in ("", "train")]
         self.held_items = [*range(0, len(self.held_out), -(-len(self.held_out) // MOST_HELD_OUT))]
 

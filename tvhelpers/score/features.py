@@ -43,11 +43,7 @@ class JudgeClassifier:
         try:
             judge, self.digest = load_judge()
         except FileNotFoundError as error:
-            raise InputError(
-                "file-missing",
-                f"mini's judge is not there ({error}); install the package with its weights, or "
-                "train them: python -m tvhelpers mini train",
-            ) from None
+            raise InputError("file-missing.judge", error=error) from None
         self.judge, self.device, self.size = judge.to(device).eval(), device, RESOLUTION
         self.heads, self.name = heads, f"mini judge ({' x '.join(heads)})"
         words = itertools.product(*(judge.heads[head] for head in heads))
@@ -94,19 +90,12 @@ class InceptionClassifier:
     def __init__(self, device: str = "cpu"):
         path = inception_at_hand()
         if path is None:
-            raise InputError(
-                "file-missing",
-                f"Inception-v3's weights are not at hand: put {INCEPTION_FILE} into "
-                f"{_inception_places()[0].parent} (data_manifest.yaml, inception, says from where) "
-                "and pip install torchmetrics torch-fidelity; or use --classifier judge",
-            )
+            place = _inception_places()[0]
+            raise InputError("file-missing.inception", file=place.name, folder=place.parent)
         self.digest, self.device = file_sha256(path), device
         if not self.digest.startswith(INCEPTION_DIGEST):
-            raise InputError(
-                "file-damaged",
-                f"{path} is not the file it claims to be: its SHA-256 starts with "
-                f"{self.digest[:8]}, not {INCEPTION_DIGEST}; get it anew",
-            )
+            seen = self.digest[: len(INCEPTION_DIGEST)]
+            raise InputError("file-damaged.digest", path=path, seen=seen, right=INCEPTION_DIGEST)
         self.network = _inception_network(path).to(device).eval()
 
     def probs(self, pixels: np.ndarray) -> np.ndarray:
@@ -135,9 +124,8 @@ class VisionExtractor:
             self.prepare = AutoImageProcessor.from_pretrained(name, backend="pil", **here)
             model = AutoModel.from_pretrained(name, dtype=torch.float32, **here)
         except (OSError, ValueError, KeyError) as error:
-            raise InputError(
-                "model-unreadable", f"vision model {name!r} cannot be loaded: {one_line(error)}"
-            ) from None
+            reason = one_line(error)
+            raise InputError("model-unreadable", name=name, reason=reason) from None
         self.name, self.device = name, device
         self.model = model.eval().to(device)
         self.digest = content_key([unet_digest(model), self.prepare.to_dict()])
@@ -215,11 +203,7 @@ def _inception_network(path: Path):
 
         network = NoTrainInceptionV3("inception-v3-compat", ["logits_unbiased"], str(path))
     except ImportError as error:
-        raise InputError(
-            "package-missing",
-            f"Inception-v3 needs torchmetrics and torch-fidelity ({error}); pip install them, or "
-            "use --classifier judge",
-        ) from None
+        raise InputError("package-missing.inception", error=error) from None
     # torchmetrics smooths when it resizes since 1.8; published scores resize as TensorFlow 1 did.
     # An attribute, since earlier versions know no such argument.
     network.use_antialias = False

@@ -190,7 +190,4 @@ def refuse_own_clip(clip: Clip, base: str) -> None:
     mine = next(weight for key, weight in own.items() if key.endswith(name))
     other = clip.model.text_model.state_dict()[name]
     if mine.shape == other.shape and torch.allclose(mine.float(), other.float(), atol=1e-3):
-        raise InputError(
-            "own-clip",
-            f"{clip.name} is the CLIP that {base} draws with, and would flatter it; give another",
-        )
+        raise InputError("own-clip", clip=clip.name, base=base)

@@ -54,19 +54,14 @@ def open_folder(path: Path) -> PictureFolder:
     """
     path = Path(path)
     if not path.is_dir():
-        raise InputError(
-            "folder-missing",
-            f"{path} is not a folder; give one that `generate` wrote, or of pictures",
-        )
+        raise InputError("folder-missing.images", path=path)
     if (path / "records.jsonl").exists():
         records = _records(path)
         files = [path / record["file"] for record in records]
         return _sorted(path, files, records, _suite_rows(path, records))
     files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_ENDINGS)
     if not files:
-        raise InputError(
-            "no-images", f"{path} holds no pictures; give a folder that `generate` wrote"
-        )
+        raise InputError("no-images.folder", path=path)
     return _sorted(path, files, [{} for _ in files], {})
 
 
@@ -77,18 +72,15 @@ def _records(path: Path) -> list[dict]:
         records = [{**record, "prompt": str(record["prompt"])} for record in records]
         files = [path / record["file"] for record in records]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InputError(
-            "records-broken",
-            f"{path}/records.jsonl is broken ({type(error).__name__}: {error}); draw it anew",
-        ) from None
+        kind = type(error).__name__
+        raise InputError("records-broken", path=path, kind=kind, error=error) from None
     missing = [file.name for file in files if not file.is_file()]
-    for code, amiss, what in (
-        ("no-images", not files, "names no picture; run `generate` to its end"),
-        ("file-missing", missing, f"names {missing[:1]}, which is not there; draw it anew"),
-        ("records-broken", len({*files}) < len(files), "names a picture twice; draw it anew"),
-    ):
-        if amiss:
-            raise InputError(code, f"{path}/records.jsonl {what}")
+    if not files:
+        raise InputError("no-images.records", path=path)
+    if missing:
+        raise InputError("file-missing.record", path=path, file=missing[0])
+    if len(set(files)) < len(files):
+        raise InputError("records-broken.twice", path=path)
     return records
 
 
@@ -100,9 +92,7 @@ def _suite_rows(path: Path, records: list[dict]) -> dict[str, dict]:
     rows = {row["id"]: row for row in open_suite(str(path / SUITE_FILE))}
     unknown = sorted(named - set(rows))
     if unknown:
-        raise InputError(
-            "records-broken", f"{path}: prompt {unknown[0]} is not in {SUITE_FILE}; draw it anew"
-        )
+        raise InputError("records-broken.suite", path=path, id=unknown[0], file=SUITE_FILE)
     return rows
 
 

@@ -102,7 +102,4 @@ def _write_once(path: Path, result: dict) -> None:
     if not path.exists():
         write_json(path, result)
     elif read_record(path, "metrics") != result:
-        raise TakenError(
-            "another-result",
-            f"{path} holds other results, and nothing is overwritten; choose another name",
-        )
+        raise TakenError("another-result", path=path)

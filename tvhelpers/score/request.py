@@ -40,10 +40,6 @@ class ScoreRequest:
         if isinstance(self.classifier, str):
             check_choice("classifier", self.classifier, CLASSIFIERS)
         if self.reader == "clip" and not (self.clip and self.known):
-            raise InputError(
-                "not-enough-given", "reader 'clip' needs --clip and --known: give both, or judge"
-            )
+            raise InputError("not-enough-given.reader")
         if Path(self.out_path).exists() and not Path(self.out_path).is_file():
-            raise InputError(
-                "not-a-file", f"{self.out_path} is no regular file; give one for the metrics"
-            )
+            raise InputError("not-a-file", path=self.out_path)
