@@ -167,7 +167,7 @@ def test_nothing_to_open(tmp_path):
     for name, code in [
         (tmp_path / "none", "file-missing"),
         (tmp_path, "no-images"),
-        ("sd15", "no-images"),
+        ("sd15", "unknown-choice"),
         ("", "no-images"),
     ]:
         with refused(code):

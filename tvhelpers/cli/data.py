@@ -106,7 +106,7 @@ def run_inspect(options) -> dict:
     from tvhelpers.data.detect import format_report
     from tvhelpers.data.h5 import check_choices, inspect_images, open_images
 
-    check_choices(options.decode, options.axes, options.channels)
+    check_choices(decode=options.decode, axes=options.axes, channels=options.channels)
     report = inspect_images(options.path, options.all)
     print(format_report(report))
     if options.picture:

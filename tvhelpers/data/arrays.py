@@ -21,30 +21,22 @@ LARGEST_ROW = 256 << 20  # bytes of one image
 class NpzArray:
     """One array of an .npz file: shape and type from its header, values read when asked for."""
 
-    chunks = None
-
     def __init__(self, path: Path, name: str):
         self.path, self.name, self._values = path, name, None
         with zipfile.ZipFile(path) as archive, archive.open(name + ".npy") as file:
-            version = np.lib.format.read_magic(file)
-            read = {
-                (1, 0): np.lib.format.read_array_header_1_0,
-                (2, 0): np.lib.format.read_array_header_2_0,
-            }[version]
+            version, _ = np.lib.format.read_magic(file)
+            read = getattr(np.lib.format, f"read_array_header_{version}_0")
             self.shape, _, self.dtype = read(file)
-        self.ndim, self.size = len(self.shape), int(np.prod(self.shape, dtype=object))
+        self.size = int(np.prod(self.shape, dtype=object))
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, rows) -> np.ndarray:
         if self._values is None:
-            if self.size * self.dtype.itemsize > LARGEST_NPZ:
-                raise InputError(
-                    "too-large",
-                    f"{self.path}: {self.name} is {self.size * self.dtype.itemsize >> 30} GiB, "
-                    "which an .npz keeps in memory whole; save it as .npy or .h5",
-                )
+            if (size := self.size * self.dtype.itemsize) > LARGEST_NPZ:
+                seen = f"{self.path}: {self.name} takes {size >> 30} GiB of memory"
+                raise InputError("too-large", f"{seen}; save it as .npy or .h5")
             self._values = np.load(self.path, allow_pickle=False)[self.name]
         return self._values[rows]
 
@@ -84,16 +76,12 @@ def _open_h5(path: Path) -> h5py.File:
 def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
     """Return the datasets of a file; links to other files are not followed."""
     found = {}
-    file.visititems(
-        lambda name, item: found.update({name: item} if isinstance(item, h5py.Dataset) else {})
-    )
+    file.visititems(found.__setitem__)
+    found = {name: item for name, item in found.items() if isinstance(item, h5py.Dataset)}
     for name, data in found.items():
         if data.external or data.is_virtual:
-            raise InputError(
-                "outside-folder",
-                f"{file.filename}: {name} is stored in another file, which is not read; give one "
-                "file with everything in it",
-            )
+            seen = f"{file.filename}: {name} is stored in another file, which is not read"
+            raise InputError("outside-folder", f"{seen}; give one file with everything in it")
     return found
 
 
@@ -122,11 +110,8 @@ def find_store(path: Path) -> Path:
         if (path / inside).is_file():
             return path / inside
     if path.is_dir():
-        raise InputError(
-            "no-images",
-            f"{path} holds no Img/G2.h5 and no pixels.h5; give a folder or file that does (photos "
-            "need no inspection: data convert takes them as they are)",
-        )
+        seen = f"{path} holds no Img/G2.h5 and no pixels.h5; photos need no inspection"
+        raise InputError("no-images", f"{seen}: data convert takes them as they are")
     return path
 
 
@@ -139,17 +124,12 @@ def image_key(path: Path, arrays: dict, given: str = "") -> str:
     names = (given,) if given else (*DOCUMENTED, *sorted(images, key=images.get, reverse=True))
     key = next((name for name in names if name in images), None)
     if key is None:
-        seen = ", ".join(f"{name} {data.shape}" for name, data in arrays.items()) or "nothing"
-        raise InputError(
-            "no-images",
-            f"{path} holds no images{given and f' in {given}'}: it has {seen}; needed is a numeric "
-            "dataset (N, 3, ., .) or (N, ., ., 3)",
-        )
+        held = ", ".join(f"{name} {data.shape}" for name, data in arrays.items()) or "nothing"
+        seen = f"{path} holds no images{given and f' in {given}'}: it has {held}"
+        raise InputError("no-images", f"{seen}; needed are numbers (N, 3, ., .) or (N, ., ., 3)")
     row = images[key] // arrays[key].shape[0] * arrays[key].dtype.itemsize
     if row > LARGEST_ROW:
-        raise InputError(
-            "too-large", f"{path}: one image of {key} takes {row >> 20} MB; get it anew"
-        )
+        raise InputError("too-large", f"{path}: an image of {key} takes {row >> 20} MB")
     return key
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -199,14 +200,10 @@ def seams_and_roughness(levels: np.ndarray) -> tuple[float, float]:
 def _stretched_shares(levels: np.ndarray) -> tuple[float, float, float]:
     """Return the shares of images that reach over 0..255, that were stretched to do so, and that
     do so in a way that tells nothing."""
-    kinds = [_stretch(image) for image in levels if np.ptp(image) > 0]
-    count = max(1, len(kinds))
-    full = [kind for kind in kinds if kind != "inside"]
-    return (
-        len(full) / count,
-        sum(kind == "stretched" for kind in full) / count,
-        sum(kind == "odd" for kind in full) / count,
-    )
+    kinds = Counter(_stretch(image) for image in levels if np.ptp(image) > 0)
+    count = max(1, kinds.total())
+    full = kinds.total() - kinds["inside"]
+    return full / count, kinds["stretched"] / count, kinds["odd"] / count
 
 
 def _stretch(image: np.ndarray) -> str:

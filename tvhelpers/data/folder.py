@@ -7,7 +7,8 @@ import warnings
 from pathlib import Path
 
 from tvhelpers.config import InputError
-from tvhelpers.data.readers import PhotoSource, open_rows, open_table
+from tvhelpers.data.items import Source
+from tvhelpers.data.readers import open_rows, open_table
 from tvhelpers.data.rows import SPLITS
 from tvhelpers.data.tables import ENDINGS
 from tvhelpers.image import IMAGE_ENDINGS, is_photo
@@ -18,7 +19,7 @@ CAMERA_WORDS = (
 )  # fmt: skip
 
 
-def open_photos(name: str, folder: Path, options: dict) -> PhotoSource:
+def open_photos(name: str, folder: Path, options: dict) -> Source:
     """Open a folder of photos; `sources.open_source` says what it may hold.
 
     `bare` of the options: a photo that has neither caption nor category is "a garment" until it is
@@ -81,11 +82,7 @@ def _check_captions(folder: Path, rows: list[dict]) -> None:
     key = "caption" if any("caption" in row for row in rows) else "category"
     bare = [row["file_name"] for row in rows if not row.get(key)]
     if bare:
+        seen = f"{folder}: {len(bare)} of {len(rows)} images have no caption, {bare[0]} the first"
         tables = [path.name for path in folder.iterdir() if path.suffix.lower() in ENDINGS]
-        other = f", or say what is in {tables[0]} with --columns" if tables else ""
-        raise InputError(
-            "no-caption",
-            f"{folder}: {len(bare)} of {len(rows)} images have no caption, {bare[0]} the first; "
-            f"write a metadata.csv (file_name,caption), or a .txt beside each image{other}, or let "
-            "a model write captions: data captions --captioner",
-        )
+        how = f"explain {tables[0]} with --columns" if tables else "write a .txt beside each"
+        raise InputError("no-caption", f"{seen}; {how}, or use data captions --captioner")

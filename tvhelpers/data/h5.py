@@ -19,7 +19,7 @@ from tvhelpers.data.mat import read_mat
 from tvhelpers.data.quality import format_issues, image_issues
 
 DECODES = {"mean": "mean_subtracted", "affine": "affine", "unit": "unit", "uint8": "uint8"}
-CHANNELS = ("RGB", "BGR")
+CHOICES = {"decode": (*DECODES,), "axes": (*AXES,), "channels": ("RGB", "BGR")}
 CLIP_SHARE = 0.01  # of a row's values that the mean decode may clip by more than one level
 
 
@@ -35,6 +35,7 @@ class StoredImages(Images):
         arrays = open_arrays(self.path)
         with readable(self.path):
             self.data, self.labels = arrays[self.key], arrays.get("b_")
+        self.count = len(self.data)
         self.mean = self._find_mean(arrays, mean) if self.encoding == "mean_subtracted" else None
         if self.labels is not None:
             self._check_labels()
@@ -46,11 +47,8 @@ class StoredImages(Images):
         mean, faults = own_mean(self.path, arrays, shape)
         if mean is None:
             why = faults[0] if faults else "ih_mean, the mean image, is missing"
-            raise InputError(
-                "mean-missing",
-                f"{self.path}: the images are stored minus a mean image, but {why}; add ih_mean to "
-                "the file, or give --mean FILE",
-            )
+            seen = f"{self.path}: the images are stored minus a mean image, but {why}"
+            raise InputError("mean-missing", f"{seen}; add ih_mean to it, or give --mean FILE")
         return mean
 
     def _check_labels(self) -> None:
@@ -58,17 +56,10 @@ class StoredImages(Images):
         turned = np.array(self.data.shape)[list(AXES[self.axes])]
         wanted = (len(self.data), 1, int(turned[2]), int(turned[1]))
         if self.labels.shape != wanted or self.labels.dtype.kind not in "uif":
-            raise InputError(
-                "wrong-shape",
-                f"{self.path}: b_ is {self.labels.dtype} {self.labels.shape}; for these images it "
-                f"must be numbers {wanted}",
-            )
+            seen = f"{self.path}: b_ is {self.labels.dtype} {self.labels.shape}"
+            raise InputError("wrong-shape", f"{seen}; for these images give numbers {wanted}")
 
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        index = range(len(self))[index]
+    def get(self, index: int) -> np.ndarray:
         return self.read(index, index + 1)[0]
 
     def reading(self) -> list:
@@ -85,9 +76,7 @@ class StoredImages(Images):
         if values.dtype != np.uint8:
             values = self._levels(values.astype(np.float32), start)
         elif self.encoding not in ("uint8", "minmax"):
-            raise InputError(
-                "wrong-decode", f"{self.path}: the images are uint8 already; use --decode uint8"
-            )
+            raise InputError("wrong-decode", f"{self.path} holds uint8; use --decode uint8")
         pixels = values.transpose(AXES[self.axes])
         return np.ascontiguousarray(pixels[..., ::-1] if self.reversed else pixels)
 
@@ -96,10 +85,9 @@ class StoredImages(Images):
             values += self.mean
         elif self.encoding == "affine":
             values += 1
-        in_levels = self.encoding == "uint8" or (
-            self.encoding == "minmax" and values.max(initial=0) > 2
-        )
-        values *= 127.5 if self.encoding == "affine" else 1 if in_levels else 255
+        levels = self.encoding == "minmax" and values.max(initial=0) > 2
+        scales = {"affine": 127.5, "uint8": 1}
+        values *= 1 if levels else scales.get(self.encoding, 255)
         if not -0.5 <= values.min() <= values.max() < 255.5:  # also where there is NaN
             self._check(values, start)
             np.clip(values, 0, 255, out=values)
@@ -109,16 +97,11 @@ class StoredImages(Images):
         allowed = CLIP_SHARE if self.encoding == "mean_subtracted" else 0
         for row, one in enumerate(levels, start):
             if not np.isfinite(one).all():
-                raise InputError(
-                    "damaged", f"{self.path}: row {row} holds NaN or infinity; get it anew"
-                )
+                raise InputError("damaged", f"{self.path}: row {row} holds NaN or infinity")
             if outside_range(one, 1 if allowed else 0.5, 255).mean() > allowed:
-                raise InputError(
-                    "wrong-decode",
-                    f"{self.path}: decoded as {self.encoding}, row {row} goes from "
-                    f"{one.min():.0f} to {one.max():.0f} instead of 0..255; use --decode auto, "
-                    "or see data inspect",
-                )
+                seen = f"{one.min():.0f} to {one.max():.0f} instead of 0..255"
+                seen = f"{self.path}: decoded as {self.encoding}, row {row} goes from {seen}"
+                raise InputError("wrong-decode", f"{seen}; use --decode auto, or data inspect")
 
     def regions(self, index: int) -> np.ndarray | None:
         """Return the regions of `items.REGIONS`, uint8 (H, W), by segmentation labels; None without
@@ -146,7 +129,7 @@ def open_images(
     `key`: which array, where it is not the largest that can be images.  Raises InputError where
     they cannot be told, or need a mean image that is missing.
     """
-    check_choices(decode, axes, channels)
+    check_choices(decode=decode, axes=axes, channels=channels)
     report, _ = judge(path, key)
     if mean is not None and decode == "auto":
         decode = "mean"
@@ -159,35 +142,24 @@ def open_images(
     return opened
 
 
-def check_choices(decode: str, axes: str = "auto", channels: str = "auto") -> None:
+def check_choices(**given: str) -> None:
     """Raise InputError for a decode, axes or channels that there are not."""
-    for name, value, choices in (
-        ("decode", decode, DECODES),
-        ("axes", axes, AXES),
-        ("channels", channels, CHANNELS),
-    ):
-        if value not in ("auto", *choices):
-            known = ", ".join(choices)
-            raise InputError("unknown-choice", f"unknown {name} {value!r}; choose auto, {known}")
+    for what, value in given.items():
+        if value not in ("auto", *CHOICES[what]):
+            known = ", ".join(CHOICES[what])
+            raise InputError("unknown-choice", f"unknown {what} {value!r}; choose auto, {known}")
 
 
 def _check_told(path: str, images: dict) -> None:
     """Raise InputError where something must be said by hand."""
-    low, high = images["range"]
-    if images["encoding"] == "unknown":
-        raise InputError(
-            "undecided",
-            f"{path}: how the images are encoded cannot be told (values from {low:.3g} to "
-            f"{high:.3g}); give --decode {', '.join(DECODES)}",
-        )
     if images["encoding"] == "wrapped":
         how = "or give --decode uint8 to take them as they are"
         raise InputError("damaged", f"{path}: {LOST['wrapped']}, {how}")
-    if images["axes"] == "unknown":
-        known = ", ".join(AXES)
-        raise InputError(
-            "undecided", f"{path}: the order of the axes cannot be told; give --axes {known}"
-        )
+    for what, flag in (("encoding", "decode"), ("axes", "axes")):
+        if images[what] == "unknown":
+            low, high = images["range"]
+            seen = f"{path}: the {what} of values from {low:.3g} to {high:.3g} cannot be told"
+            raise InputError("undecided", f"{seen}; give --{flag} {', '.join(CHOICES[flag])}")
 
 
 def read_mean_image(path: Path, shape: tuple, axes: str) -> np.ndarray:
@@ -200,11 +172,8 @@ def read_mean_image(path: Path, shape: tuple, axes: str) -> np.ndarray:
     if values.shape != shape and values.ndim == 3 and values.shape[2] == 3:
         values = values.transpose(np.argsort(np.array(AXES[axes][1:]) - 1))
     if values.shape != shape or not 0 <= values.min() <= values.max() <= 1:
-        raise InputError(
-            "wrong-shape",
-            f"{path}: a mean image for images of {shape} must have that shape, or (H, W, 3), and "
-            f"values within 0..1; it has {values.shape}",
-        )
+        seen = f"{path} is no mean image for images {shape}: it has {values.shape}"
+        raise InputError("wrong-shape", f"{seen}; give that shape, or (H, W, 3), within 0..1")
     return values
 
 

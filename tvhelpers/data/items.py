@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,8 +80,21 @@ class Source:
         )
 
 
+@dataclass(eq=False)
 class Images:
-    """Pixels by number, uint8 (H, W, 3) RGB; a kind of images adds `__len__` and `__getitem__`."""
+    """Pixels by number, uint8 (H, W, 3) RGB: `get(i)` of `count`.
+
+    A kind of images that can adds `read` of many at once, and `regions`.
+    """
+
+    count: int
+    get: Callable[[int], np.ndarray]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.get(range(self.count)[index])
 
     def read(self, start: int, stop: int) -> Iterable[np.ndarray]:
         """Return the pixels of start..stop - 1."""
@@ -94,7 +107,7 @@ class Images:
 
 @dataclass
 class StoredSource(Source):
-    """Items whose pixels are in files of many: HDF5, .npz, .npy, cells of a table."""
+    """Items whose pixels are stored: in image files, HDF5, .npz, .npy, or cells of a table."""
 
     images: Images = field(kw_only=True)
 

@@ -7,7 +7,6 @@ import hashlib
 import io
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -65,11 +64,8 @@ def open_table(name: str, path: Path, options: dict) -> Source:
         rows += tables.rename(path, part, options["columns"], split)
     rows, missing = _find_images(folder, rows, spec)
     if missing and (not rows or not options.get("missing_images")):
-        raise InputError(
-            "file-missing",
-            f"{folder}: {len(missing)} of {len(missing) + len(rows)} images are not there, "
-            f"{missing[0]} the first; is `images` right?",
-        )
+        seen = f"{folder}: {len(missing)} of {len(missing) + len(rows)} images are not there"
+        raise InputError("file-missing", f"{seen}, {missing[0]} the first; is `images` right?")
     if missing:
         seen = f"{len(missing)} rows are left out, their images are not there"
         warnings.warn(f"{folder}: {seen}, {missing[0]} the first", stacklevel=4)
@@ -105,17 +101,7 @@ def _find_many_images(folder: Path, rows: list[dict], spec: str) -> tuple[list[d
     return found, missing
 
 
-@dataclass
-class PhotoSource(Source):
-    """Items whose pixels are image files."""
-
-    paths: list[Path] = field(kw_only=True)
-
-    def pixels(self, index: int) -> np.ndarray:
-        return read_photo(self.paths[index])
-
-
-def open_rows(name: str, folder: Path, rows: list[dict], bare: bool) -> PhotoSource:
+def open_rows(name: str, folder: Path, rows: list[dict], bare: bool) -> Source:
     """Open photos by rows with file_name and a caption or category, product, split ....
 
     Raises InputError where a photo is missing, or outside the folder, or a row says nothing.
@@ -126,7 +112,8 @@ def open_rows(name: str, folder: Path, rows: list[dict], bare: bool) -> PhotoSou
     columns = item_columns(folder, rows, ids, bare)
     _warn_of_others(folder, paths)
     key = content_key([[file_digest(path) for path in paths], *columns])
-    return PhotoSource(name, key, *columns, paths=paths)
+    images = Images(len(paths), lambda index: read_photo(paths[index]))
+    return StoredSource(name, key, *columns, images=images)
 
 
 def _warn_of_others(folder: Path, paths: list[Path]) -> None:
@@ -143,38 +130,18 @@ def _warn_of_others(folder: Path, paths: list[Path]) -> None:
 # ----------------------------------------------------------------- files that hold images and words
 
 
-@dataclass
-class Cells(Images):
-    """Images that are files inside the cells of a column, as bytes or {"bytes": ...}."""
+def _cells(where: Path | str, count: int, cell: Callable[[int], bytes | dict]) -> Images:
+    """Return images that are files inside the cells of a column, as bytes or {"bytes": ...}."""
 
-    where: Path | str
-    count: int
-    cell: Callable[[int], bytes | dict]
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        data, name = self.cell(index), f"{self.where}: the image of row {index}"
+    def pixels(row: int) -> np.ndarray:
+        data, name = cell(row), f"{where}: the image of row {row}"
         data = data.get("bytes") if isinstance(data, dict) else data
         if not isinstance(data, bytes):
             kind = type(data).__name__
             raise InputError("not-an-image", f"{name} is {kind}, not bytes; see `pixels`")
         return read_photo(io.BytesIO(data), name)
 
-
-class Joined(Images):
-    """The images of several files, one after the other."""
-
-    def __init__(self, files: list[Images]):
-        self.places = [(images, row) for images in files for row in range(len(images))]
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        images, row = self.places[index]
-        return images[row]
+    return Images(count, pixels)
 
 
 def open_columns(name: str, folder: Path, options: dict, open_file: Callable) -> StoredSource:
@@ -195,15 +162,18 @@ def open_columns(name: str, folder: Path, options: dict, open_file: Callable) ->
 
 
 def _joined(name: str, where: Path | str, files: list[Images], rows: list, digest) -> StoredSource:
+    """Return the images of several files as one source, one after the other."""
     ids = [f"{i:06d}" for i in range(len(rows))]
     columns = item_columns(where, rows, ids)
     key = content_key([digest, [columns[0], *columns[2:]]])
-    return StoredSource(name, key, *columns, images=files[0] if len(files) == 1 else Joined(files))
+    places = [(images, row) for images in files for row in range(len(images))]
+    joined = Images(len(places), lambda index: places[index][0][places[index][1]])
+    return StoredSource(name, key, *columns, images=files[0] if len(files) == 1 else joined)
 
 
 def _parquet_file(path: Path, pixels: str, options: dict) -> tuple[Images, list[dict], str]:
     rows = tables.read_table(path, without=pixels)
-    return Cells(path, *tables.parquet_cells(path, pixels)), rows, file_digest(path)
+    return _cells(path, *tables.parquet_cells(path, pixels)), rows, file_digest(path)
 
 
 def open_hub(name: str, path: Path, options: dict) -> StoredSource:
@@ -217,7 +187,7 @@ def open_hub(name: str, path: Path, options: dict) -> StoredSource:
         tables.check_columns(hub, "pixels", pixels, data.column_names)
         own = SPLITS.get(split, "") if len(splits) > 1 else ""
         rows += tables.rename(hub, list(data.remove_columns(pixels)) or [{}], columns, own)
-        files.append(Cells(hub, len(data), lambda row, data=data: data[row][pixels]))
+        files.append(_cells(hub, len(data), lambda row, data=data: data[row][pixels]))
         for row in range(len(data)):
             digest.update(data[row][pixels]["bytes"] or b"")
     return _joined(name, hub, files, rows, digest.hexdigest())

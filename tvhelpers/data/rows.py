@@ -48,11 +48,8 @@ def _caption(row: dict, attributes: dict[str, str], place: str, bare: bool) -> s
     if caption or "category" in attributes:
         return caption or describe(attributes)
     if not bare:
-        raise InputError(
-            "no-caption",
-            f"{place} has no caption, text or category; add one, or name it: "
-            f"data convert --columns caption=COLUMN (it has {some(row)})",
-        )
+        seen = f"{place} has no caption, text or category (it has {some(row)})"
+        raise InputError("no-caption", f"{seen}; add one, or give --columns caption=COLUMN")
     return "a garment"
 
 

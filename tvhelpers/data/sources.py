@@ -87,25 +87,19 @@ def _named_reader(name: str, row: dict) -> Reader | None:
     """Return the reader that a row of the manifest names, None where its path is to tell."""
     kind = row.get("kind", "images")
     wanted = row.get("reader", "photos") if kind == "images" else kind
-    if wanted == "photos":
-        return None
     known = {reader.name: reader for reader in READERS}
-    if kind not in ("images", *known):
-        raise InputError("no-images", f"{name} is no source of images but {kind}; name a data set")
     if wanted not in known:
-        raise InputError(
-            "unknown-choice", f"{name} is of reader {wanted!r}; choose {', '.join(known)}"
-        )
-    return known[wanted]
+        seen = f"{name} is {wanted!r}, which no reader opens"
+        raise InputError("unknown-choice", f"{seen}; those that there are: {', '.join(known)}")
+    return None if wanted == "photos" else known[wanted]
 
 
 def _existing(path: Path) -> Path:
     if not path.exists():
         rows = manifest.entries().items()
         names = ", ".join(name for name, row in rows if row["kind"] in ("images", "flats"))
-        raise InputError(
-            "file-missing", f"{path} does not exist; give a folder, a file, or one of {names}"
-        )
+        seen = f"{path} does not exist"
+        raise InputError("file-missing", f"{seen}; give a folder, a file, or one of {names}")
     return path
 
 

@@ -61,10 +61,7 @@ def split_items(source: Source, config: TrainConfig) -> tuple[np.ndarray, np.nda
         own &= thin_by_attributes(source, config.at_most, config.split_seed)[:count]
     train_items, held_out = np.flatnonzero(~held & own), np.flatnonzero(held)
     if not len(train_items) or not len(held_out):
-        raise InputError(
-            "too-few-items",
-            f"{source.name} gives {len(train_items)} training and {len(held_out)} held-out items; "
-            "both are needed: give more items, of two products at least",
-        )
+        seen = f"{source.name} gives {len(train_items)} training, {len(held_out)} held-out items"
+        raise InputError("too-few-items", f"{seen}; give more items, of two products at least")
     order = sorted(held_out, key=lambda item: seed_for(config.split_seed, source.item_ids[item]))
     return train_items, np.sort(order[: config.eval_items])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import glob
+import io
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -44,53 +46,33 @@ def _read_csv(path: Path, bad_lines: str) -> list[dict]:
     pandas.read_csv would rename equal columns, move or cut the cells of a line that has too many,
     and take zero bytes and stray quotes for text.
     """
-    rows, bad = [], []
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            header = file.readline()
-            file.seek(0)
-            delimiter = max(",;\t", key=header.count)
-            reader = csv.DictReader(_sound_lines(path, file), delimiter=delimiter, strict=True)
-            _check_header(path, reader.fieldnames or [])
-            for row in reader:
-                (bad if None in row else rows).append(row)  # None: more cells than columns
-                if bad and not bad_lines:
-                    raise InputError(
-                        "ragged-row",
-                        f"line {reader.line_num} of {path} has more cells than the header; put a "
-                        'caption with a comma in double quotes: "a red dress, striped"',
-                    )
+            text = file.read()
+        header = re.split("[\r\n]", text, maxsplit=1)[0]
+        delimiter = max(",;\t", key=header.count)
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        rows = [(reader.line_num, row) for row in reader]
     except (csv.Error, UnicodeDecodeError) as error:
         raise InputError("damaged", f"{path} cannot be read ({error}); save as UTF-8 CSV") from None
+    if "\0" in text:
+        raise InputError("damaged", f"{path} is damaged: it holds zero bytes; get it anew")
+    names = reader.fieldnames or []
+    if twice := [name for name in names if name and names.count(name) > 1]:
+        raise InputError("given-twice", f"{path} has two columns {twice[0]!r}; rename one")
+    bad = [line for line, row in rows if None in row]  # more cells than columns
+    if bad and not bad_lines:
+        seen = f"line {bad[0]} of {path} has more cells than the header"
+        raise InputError("ragged-row", f'{seen}; put a caption with a comma into quotes: "a, b"')
     if bad:
         seen = f"{len(bad)} lines have more cells than the header and are left out"
         warnings.warn(f"{path}: {seen}", stacklevel=3)
-    return rows
+    return [row for _, row in rows if None not in row]
 
 
-def _sound_lines(path: Path, file) -> Iterator[str]:
-    for line in file:
-        if "\0" in line:
-            raise InputError("damaged", f"{path} is damaged: it holds zero bytes; get it anew")
-        yield line
-
-
-def _check_header(path: Path, names: list[str]) -> None:
-    twice = [name for name in names if name and names.count(name) > 1]
-    if twice:
-        raise InputError("given-twice", f"{path} has two columns {twice[0]!r}; rename one")
-
-
-def _read_parquet(path: Path, without: str) -> list[dict]:
-    def rows(file):
-        names = [name for name in file.schema_arrow.names if name != without]
-        return file.read(columns=names).to_pylist()
-
-    return _from_parquet(path, rows)
-
-
-def _from_parquet(path: Path, read: Callable):
-    """Return read(ParquetFile); raises InputError without pyarrow, or where the file is damaged."""
+@contextlib.contextmanager
+def _parquet(path: Path) -> Iterator:
+    """Yield a ParquetFile; raises InputError without pyarrow, or where the file is damaged."""
     try:
         import pyarrow.parquet
     except ImportError:
@@ -98,35 +80,37 @@ def _from_parquet(path: Path, read: Callable):
         raise InputError("library-missing", f"{path} is a Parquet file, which {how}") from None
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            return read(file)
+            yield file
     except Exception as error:  # a damaged file raises nearly anything
         seen = f"{path} cannot be read as Parquet ({one_line(error)})"
         raise InputError("damaged", f"{seen}; get it anew") from None
 
 
+def _read_parquet(path: Path, without: str) -> list[dict]:
+    with _parquet(path) as file:
+        names = [name for name in file.schema_arrow.names if name != without]
+        return file.read(columns=names).to_pylist()
+
+
 def parquet_cells(path: Path, column: str) -> tuple[int, Callable[[int], object]]:
     """Return (number of rows, a function of a row that returns its cell of `column`)."""
-
-    def places(file):
+    with _parquet(path) as file:
         groups = range(file.num_row_groups)
         sizes = [file.metadata.row_group(group).num_rows for group in groups]
-        return [(group, row) for group in groups for row in range(sizes[group])]
-
-    found = _from_parquet(path, places)
+    places = [(group, row) for group in groups for row in range(sizes[group])]
 
     def cell(index: int):
-        group, row = found[index]
+        group, row = places[index]
         return _parquet_group(path, column, group)[row]
 
-    return len(found), cell
+    return len(places), cell
 
 
 @lru_cache(maxsize=2)
 def _parquet_group(path: Path, column: str, group: int) -> list:
     """Return the cells of one group of rows, which is kept for the next cell."""
-    return _from_parquet(
-        path, lambda file: file.read_row_group(group, columns=[column]).column(0).to_pylist()
-    )
+    with _parquet(path) as file:
+        return file.read_row_group(group, columns=[column]).column(0).to_pylist()
 
 
 def find_tables(folder: Path, table: str | dict[str, str]) -> list[tuple[Path, str]]:
@@ -171,11 +155,8 @@ def check_columns(where: Path | str, ours: str, theirs: str, known: list[str]) -
     names = [match[0] for match in BRACES.findall(theirs)] if "{" in theirs else [theirs]
     for name in names:
         if name not in known:
-            raise InputError(
-                "column-missing",
-                f"{where} has no column {name!r} for {ours}; give --columns {ours}=COLUMN, or mend "
-                f"the manifest (it has {some(known)})",
-            )
+            seen = f"{where} has no column {name!r} for {ours} (it has {some(known)})"
+            raise InputError("column-missing", f"{seen}; give --columns {ours}=COLUMN")
 
 
 def fill(theirs: str, row: dict, quote: Callable[[str], str] = str) -> str:
