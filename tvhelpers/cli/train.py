@@ -7,7 +7,15 @@ from pathlib import Path
 
 from tvhelpers.cli.options import REQUIRED, SET, add_options, one_of, option
 from tvhelpers.cli.settings import settings_help
-from tvhelpers.config import CHOICES, PRESETS, InputError, TrainConfig, parse_settings
+from tvhelpers.config import (
+    CHOICES,
+    PRESETS,
+    InputError,
+    TrainConfig,
+    check_choice,
+    parse_settings,
+    typed_settings,
+)
 
 OPTIONS = (
     option("method METHOD", text=one_of(CHOICES["method"])),
@@ -26,13 +34,15 @@ def declare(parser) -> None:
 
 def run(options) -> dict:
     """Train, and return the result."""
-    from tvhelpers.train.resume import run_config
-
     settings = parse_settings(options.set)
     for key in ("data", "method", "preset"):
         if key in settings:
             raise InputError("given-twice", f"{key} has an argument of its own, apart from --set")
+    check_choice("method", options.method, CHOICES["method"])
     given = {"method": options.method, "data": options.data, **settings}
+    given = typed_settings(TrainConfig, given)  # refuses a typo before anything is loaded
+    from tvhelpers.train.resume import run_config
+
     config = run_config(options.out, options.preset, **given)
     from tvhelpers.train.trainer import train  # loads torch, which takes seconds
 
