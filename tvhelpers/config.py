@@ -157,21 +157,16 @@ class TrainConfig:
     def __post_init__(self):
         _check(self, CHOICES, {**RANGES, "steps": (0 if self.epochs else 1, 2**31)})
         if not any(self.region_weights):
-            names = ", ".join(REGION_WEIGHTS)
-            raise InputError("out-of-range.all-zero", names=names)
+            raise InputError("out-of-range.all-zero", names=", ".join(REGION_WEIGHTS))
         for key, method in (("classes", "baseline"), ("dora", "lora"), ("text_rank", "lora")):
             if getattr(self, key) and self.method != method:
-                seen = f"{key} can be given for method {method}"
-                raise InputError("not-for-method.setting", seen=seen, method=self.method)
+                raise InputError("not-for-method.setting", key=key, of=method, method=self.method)
         if self.text_learning_rate and not self.text_rank:
-            seen = "text_learning_rate is for text_rank above 0"
-            raise InputError("not-for-method.text-rank", seen=seen)
+            raise InputError("not-for-method.text-rank")
         if self.start != "base" and self.method == "lora":
-            seen = f"start {self.start!r} is for baseline and full"
-            raise InputError("not-for-method.start", seen=seen)
+            raise InputError("not-for-method.start", start=self.start)
         if self.resolution % 8:
-            seen = f"resolution is {self.resolution}; give a multiple of 8"
-            raise InputError("out-of-range.resolution", seen=seen)
+            raise InputError("out-of-range.resolution", resolution=self.resolution)
 
     @property
     def region_weights(self) -> tuple[float, ...]:
@@ -278,8 +273,7 @@ def typed_settings(kind: type, row: dict) -> dict:
     types = {field.name: field.type for field in dataclasses.fields(kind)}
     unknown = sorted(set(row) - set(types))
     if unknown:
-        keys = ", ".join(types)
-        raise InputError("unknown-key.setting", first=unknown[0], keys=keys)
+        raise InputError("unknown-key.setting", first=unknown[0], keys=", ".join(types))
     return {key: _convert(key, value, types[key]) for key, value in row.items()}
 
 
@@ -292,7 +286,7 @@ def parse_settings(pairs: list[str]) -> dict[str, str]:
     for pair in pairs:
         key, sign, value = pair.partition("=")
         if not sign or not key:
-            raise InputError("usage", pair=pair)
+            raise InputError("usage.set", pair=pair)
         if key in settings:
             raise InputError("given-twice.setting", key=key)
         settings[key] = value
@@ -330,12 +324,10 @@ def _check(settings, choices: dict[str, tuple], ranges: dict[str, tuple]) -> Non
 def check_range(name: str, value: float, low: float, high: float) -> None:
     """Raise InputError where a value is not in low..high; NaN is not."""
     if not low <= value <= high:
-        seen = f"{name} is {value:g}"
-        raise InputError("out-of-range.setting", seen=seen, low=low, high=high)
+        raise InputError("out-of-range.setting", name=name, value=value, low=low, high=high)
 
 
 def check_choice(name: str, value: str, choices) -> None:
     """Raise InputError that lists the choices where a value is none of them."""
     if value not in choices:
-        words = ", ".join(choices)
-        raise InputError("unknown-choice.setting", name=name, value=value, words=words)
+        raise InputError("unknown-choice", name=name, value=value, words=", ".join(choices))

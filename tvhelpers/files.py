@@ -55,8 +55,7 @@ def make_dir(path: Path) -> Path:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         file = next(place for place in (path, *path.parents) if place.exists())
-        seen = f"{file} cannot be a folder: a file has that name"
-        raise InputError("not-a-folder", seen=seen) from None
+        raise InputError("not-a-folder", file=file) from None
     except PermissionError:
         pass
     if not os.access(path, os.W_OK):  # so too where it could not be made

@@ -7,7 +7,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-from tvhelpers.config import InputError, one_line
+from tvhelpers.config import InputError, check_choice, one_line
 
 TOP_DIR = Path(__file__).resolve().parent.parent  # rows' `path` is relative to it
 FILE_NAME = "data_manifest.yaml"
@@ -108,19 +108,14 @@ def _check_keys(where: str, row: dict, allowed: dict) -> None:
     """Raise InputError for a key that is not allowed, of another type, or of no known value."""
     for key, value in row.items():
         if key not in allowed:
-            keys = ", ".join(allowed)
-            seen = f"{where} has an unknown key {key!r}"
-            raise InputError("unknown-key.manifest", seen=seen, keys=keys)
+            raise InputError("unknown-key.manifest", where=where, key=key, keys=", ".join(allowed))
         kinds = allowed[key] if isinstance(allowed[key], tuple) else (allowed[key],)
         if type(value) not in kinds:
             names = " or ".join("null" if kind is NOTHING else kind.__name__ for kind in kinds)
-            seen = f"{key} is of type {type(value).__name__}, but {names} is needed"
-            raise InputError("wrong-type.manifest", where=where, seen=seen)
-        if key in CHOICES and value not in CHOICES[key]:
-            choose = f"choose {', '.join(CHOICES[key])}"
-            raise InputError(
-                "unknown-choice.manifest", where=where, key=key, value=value, choose=choose
-            )
+            seen = type(value).__name__
+            raise InputError("wrong-type.manifest", where=where, key=key, seen=seen, names=names)
+        if key in CHOICES:
+            check_choice(f"{key} of {where}", value, CHOICES[key])
 
 
 def _check_file(where: str, file) -> None:
@@ -128,8 +123,7 @@ def _check_file(where: str, file) -> None:
         raise InputError("missing-key.url", where=where)
     _check_keys(where, file, FILE)
     if not re.match(r"https?://[^/]+/.*[^/]$", file["url"]):
-        seen = f"{where}: url is {file['url']!r}"
-        raise InputError("not-a-url", seen=seen)
+        raise InputError("not-a-url", where=where, url=file["url"])
     if (file.get("size") or 0) < 0 or file.get("strip", 0) < 0:
         raise InputError("out-of-range.file", where=where)
     _check_digest(where, file.get("sha256"))
@@ -137,16 +131,14 @@ def _check_file(where: str, file) -> None:
 
 def _check_digest(where: str, digest: str | None) -> None:
     if digest is not None and not re.fullmatch(r"[0-9a-f]{8,64}", digest):
-        seen = f"{where}: sha256 is {digest!r}"
-        raise InputError("not-a-digest", seen=seen)
+        raise InputError("not-a-digest", where=where, digest=digest)
 
 
 def entry(name: str) -> dict:
     """Return the row of `name`; raises InputError that lists the names."""
     rows = entries()
     if name not in rows:
-        names = ", ".join(rows)
-        raise InputError("unknown-name", name=name, names=names)
+        raise InputError("unknown-name", name=name, names=", ".join(rows))
     return rows[name]
 
 

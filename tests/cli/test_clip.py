@@ -8,6 +8,6 @@ def test_clip_tune_refuses_what_cannot_be_tuned(refuse, photo_folder, tmp_path):
     refuse("out-of-range", *start, "--set", "share=2")
     refuse("out-of-range", *start, "--set", "steps=0")
     refuse("given-twice", *start, "--set", "steps=1", "--set", "steps=2")
-    refuse("unknown-name", "clip", "tune", "--data", "no-such", *start[4:])
+    refuse("file-missing", "clip", "tune", "--data", "no-such", *start[4:])
     refuse("unknown-choice", *start, "--device", "tpu")
     assert not (tmp_path / "clip").exists()

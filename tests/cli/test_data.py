@@ -20,7 +20,7 @@ def test_data_refuses_files_that_are_no_images(refuse, g2, tmp_path, verb):
         file["prices"] = np.arange(10)
     for name in ("none", "empty", "text", "cut"):
         assert f"{name}.h5" in refuse(
-            "file-missing not-hdf5 cut-off", "data", verb, tmp_path / f"{name}.h5", *end
+            "file-missing damaged another-format", "data", verb, tmp_path / f"{name}.h5", *end
         )
     assert "prices" in refuse("no-images", "data", verb, tmp_path / "tables.h5", *end)
 
@@ -47,7 +47,7 @@ def test_a_missing_mean_image_is_reported_and_refused(run, refuse, g2, tmp_path)
     assert code == 0 and report["images"]["encoding"] == "mean_subtracted"
     assert any("ih_mean" in fault for fault in report["faults"])
     assert "ih_mean" in refuse(
-        "no-mean", "data", "convert", tmp_path / "bare.h5", "--out", tmp_path / "out"
+        "mean-missing", "data", "convert", tmp_path / "bare.h5", "--out", tmp_path / "out"
     )
 
 
@@ -57,7 +57,7 @@ def test_annotations_of_another_length_are_refused(run, refuse, g2, tmp_path):
         rows = file["ih"][:20]
         del file["ih"], file["b_"]
         file["ih"] = rows
-    said = refuse("count-differs", "data", "convert", tmp_path / "g2", "--out", tmp_path / "out")
+    said = refuse("other-length", "data", "convert", tmp_path / "g2", "--out", tmp_path / "out")
     assert "24" in said and "20" in said
 
 
@@ -69,6 +69,6 @@ def test_data_refuses_options_that_cannot_be_used(refuse, g2, photo_folder, tmp_
     refuse("usage", "data", "convert", table, "--columns", "caption", *out)
     refuse("unknown-choice", "data", "convert", photo_folder, "--to", "gif", *out)
     refuse("unknown-name", "data", "get", "no-such-set")
-    refuse("unknown-name", "data", "split", "no-such-set")
-    refuse("unknown-name", "data", "captions", "no-such-set", "--out", tmp_path / "new.jsonl")
+    refuse("file-missing", "data", "split", "no-such-set")
+    refuse("file-missing", "data", "captions", "no-such-set", "--out", tmp_path / "new.jsonl")
     refuse("not-stated", "data", "coverage", "flats-new-season", "--by", "fabric")

@@ -19,7 +19,7 @@ def test_train_refuses_what_cannot_be_trained(refuse, photo_folder, tmp_path):
     refuse("unknown-base", *start, "--set", "base=sd99")
     for key in ("data=flats", "method=full", "preset=cpu"):
         refuse("given-twice", *start, "--set", key)
-    assert "no-such" in refuse("unknown-name", "train", "lora", "--data", "no-such", *start[4:])
+    assert "no-such" in refuse("file-missing", "train", "lora", "--data", "no-such", *start[4:])
     refuse("not-at-hand", "train", "lora", "--data", "fashion-synthesis", *start[4:])
     assert not (tmp_path / "run").exists()
 

@@ -73,8 +73,7 @@ def run_blend(options) -> dict:
     try:
         weights = [_finite(float(text)) for text in options.weights.split(",")]
     except ValueError as error:
-        seen = f"weights are {options.weights!r}"
-        raise InputError("wrong-type", f"{seen}; give numbers as in 0.6,0.4") from error
+        raise InputError("wrong-type.weights", weights=options.weights) from error
     check_range("rank", options.rank, 0, 2**31)
     adapter, lost = blend([_read(file) for file in options.files], weights, options.rank)
     save_as(adapter, options.out)

@@ -90,7 +90,7 @@ def _reading(options) -> dict:
 def _pairs(text: str) -> dict[str, str]:
     pairs = [pair.partition("=") for pair in text.split(",")]
     if not all(ours.strip() and theirs.strip() for ours, _, theirs in pairs):
-        raise InputError("usage", f"--columns is {text!r}; give OURS=THEIRS, parted by commas")
+        raise InputError("usage.columns", text=text)
     return {ours.strip(): theirs.strip() for ours, _, theirs in pairs}
 
 
@@ -133,7 +133,7 @@ def run_convert(options) -> dict:
     if options.to == "latents":
         return _encode_latents(options)
     if options.out is None:
-        raise InputError("usage", "where to write is not said; give --out DIR")
+        raise InputError("usage.out")
     from tvhelpers.data.convert import convert
 
     return convert(

@@ -44,9 +44,7 @@ def run(options) -> list[dict]:
         from tvhelpers.score import suite as suites
 
         if prompts or options.seed is not None:
-            raise InputError(
-                "not-with-suite", "a suite has prompts and seeds of its own; leave others out"
-            )
+            raise InputError("not-with-suite")
         rows = suites.covered(suites.open_suite(options.suite), options.base)
         prompts, suite = tuple(row["prompt"] for row in rows), suites.request_of(rows)
     how = {name: getattr(options, name) for name in ("steps", "guidance", "size", "strength")}

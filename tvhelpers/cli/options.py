@@ -21,7 +21,7 @@ class Parser(argparse.ArgumentParser):
     appendix: Callable[[], str] | None = None
 
     def error(self, message):
-        raise InputError("usage", f"{message}; see {self.prog} --help")
+        raise InputError("usage.words", message=message, prog=self.prog)
 
     def parse_known_args(self, args=None, namespace=None):
         declare, self.declare = self.declare, None

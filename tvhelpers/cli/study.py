@@ -50,7 +50,7 @@ def run_make(options) -> dict:
     for text in options.systems:
         name, sign, folder = text.partition("=")
         if not (name and sign and folder) or name in systems:
-            raise InputError("usage", f"{text!r} is no NAME=DIR with a name of its own")
+            raise InputError("usage.systems", text=text)
         systems[name] = Path(folder)
     tasks = options.tasks.split(",")
     for task in tasks:

@@ -37,7 +37,7 @@ def run(options) -> dict:
     settings = parse_settings(options.set)
     for key in ("data", "method", "preset"):
         if key in settings:
-            raise InputError("given-twice", f"{key} has an argument of its own, apart from --set")
+            raise InputError("given-twice.argument", key=key)
     check_choice("method", options.method, CHOICES["method"])
     given = {"method": options.method, "data": options.data, **settings}
     given = typed_settings(TrainConfig, given)  # refuses a typo before anything is loaded
