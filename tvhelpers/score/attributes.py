@@ -130,9 +130,8 @@ class ZeroShotReader:
         wanted = torch.tensor([self.words.index(word) for word in true])
         log_scale = torch.tensor(math.log(20.0), requires_grad=True)
         offsets = torch.zeros(len(self.words), requires_grad=True)
-        optimizer = torch.optim.LBFGS(
-            [log_scale, offsets], max_iter=200, line_search_fn="strong_wolfe"
-        )
+        how = {"max_iter": 200, "line_search_fn": "strong_wolfe"}
+        optimizer = torch.optim.LBFGS([log_scale, offsets], **how)
 
         def loss():
             optimizer.zero_grad()
@@ -181,11 +180,9 @@ def corrected_rate(name: str, wanted, seen, real_true, real_seen, groups=None) -
     parts = (right - false) / (hit - false)
     groups = None if groups is None else [groups[i] for i in kept]
     plain = mean_score(name, parts, groups, "Rogan-Gladen, errors of reading from real pictures")
-    plain.details.update(
-        plain_rate=float(right.mean()),
-        ceiling=float(np.mean([s == t for s, t in zip(real_seen, real_true, strict=True)])),
-        left_out=len(wanted) - len(kept),
-    )
+    ceiling = float(np.mean([s == t for s, t in zip(real_seen, real_true, strict=True)]))
+    left_out = len(wanted) - len(kept)
+    plain.details.update(plain_rate=float(right.mean()), ceiling=ceiling, left_out=left_out)
     if plain.se is None:
         return plain
     # What the rates of reading add, by the delta method: d(part)/d(hit), d(part)/d(false).

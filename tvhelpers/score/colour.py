@@ -19,10 +19,8 @@ from tvhelpers.image import resize
 from tvhelpers.score.metrics import Result, mean_score
 
 SIDE = 128  # pixels that a picture is looked at with
-# {name: examples (L, a, b)}, light and dark, dull and vivid
-EXAMPLES: dict[str, list[list[float]]] = yaml.safe_load(
-    Path(__file__).with_name("colours.yaml").read_text()
-)
+# {name: examples (L, a, b)}
+EXAMPLES = yaml.safe_load(Path(__file__).with_name("colours.yaml").read_text())
 MIN_SHARE = 0.03  # of the picture; less garment than this is none
 MIN_LEAD = 0.17  # over the second name, of all garment pixels
 MIN_TOP = 0.4  # of all garment pixels

@@ -68,15 +68,14 @@ def copying(drawn: np.ndarray, held_out: np.ndarray, groups=None) -> Result:
         raise ValueError(
             f"{len(held_out)} held-out pictures are too few to tell copies by; give {MIN_HELD_OUT}"
         )
-    shares = [_share_within(drawn, held_out, limit) for limit in LIMITS]
+    (low, value, high), (_, wider, _) = (_share_within(drawn, held_out, part) for part in LIMITS)
     count = len(blocks_of(groups, len(drawn))[1])  # of independent ones
-    low, value, high = shares[0]
     ci = (wilson_interval(low * count, count)[0], wilson_interval(high * count, count)[1])
     ranks = np.searchsorted(held_out, drawn, "left") + np.searchsorted(held_out, drawn, "right")
     details = {
         "limit": float(np.quantile(held_out, LIMITS[0])),
         "expected": LIMITS[0],
-        "share_at_5_percent": shares[1][1],
+        "share_at_5_percent": wider,
         "median_drawn": float(np.median(drawn)),
         "median_held_out": float(np.median(held_out)),
         "nearer_than_held_out": float(1 - ranks.mean() / (2 * len(held_out))),
@@ -96,12 +95,8 @@ def _share_within(drawn: np.ndarray, held_out: np.ndarray, limit: float) -> tupl
 
     count = len(held_out)
     ranks = binom.ppf([0.025, 0.975], count, limit).astype(int)
-    below, above = ranks[0] - 1, ranks[1]  # held-out pictures in order, from 0
-    ends = [
-        held_out[below] if below >= 0 else -np.inf,
-        np.quantile(held_out, limit),
-        held_out[min(above, count - 1)],
-    ]
+    low = held_out[ranks[0] - 1] if ranks[0] else -np.inf  # in order, from 0
+    ends = (low, np.quantile(held_out, limit), held_out[min(ranks[1], count - 1)])
     return tuple(float((drawn < end).mean()) for end in ends)
 
 
@@ -135,11 +130,7 @@ class CopyCheck:
         """
         held_out = self._features(self.held_out, self.held_items)
         sides = [self._compared(features) for features, _ in folders]
-        *found, (limits, _) = nearest(
-            [*sides, held_out],
-            len(self.items),
-            lambda numbers: self._features(self.train, [self.items[i] for i in numbers]),
-        )
+        *found, (limits, _) = nearest([*sides, held_out], len(self.items), self._training)
         limits.sort()
         results = []
         for (distances, which), (_, groups) in zip(found, folders, strict=True):
@@ -157,6 +148,9 @@ class CopyCheck:
             "distance": float(distance),
             "held_out_as_near": float(np.mean(limits <= distance)),
         }
+
+    def _training(self, numbers: range) -> np.ndarray:
+        return self._features(self.train, [self.items[number] for number in numbers])
 
     def rows_of(self, *what) -> RowCache:
         """Return the features that are kept of some pictures."""

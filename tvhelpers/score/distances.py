@@ -1,4 +1,4 @@
-"""How far two sets of pictures are apart in the features of a network, and how varied each is.
+"""How far apart are two sets of pictures in a network's features, and how varied is each?
 
 Features are (N, D) arrays, finite, of one extractor; every figure has the same digits whatever the
 order of the images.
@@ -32,9 +32,8 @@ def kernel_distance(x: np.ndarray, y: np.ndarray, permutations: int = 500, seed:
     ci = (value - Z95 * se, value + Z95 * se)
     p = _permutation_p(gram, len(x), permutations, seed)
     warnings = () if len(x) == len(y) else ("the two sets have different numbers of images",)
-    method = (
-        f"U-statistic over all pairs, cubic kernel, jackknife; p by {permutations} permutations"
-    )
+    method = "U-statistic over all pairs, cubic kernel, jackknife; "
+    method += f"p by {permutations} permutations"
     details = {"p": p, "n_other": len(y)}
     return Result("kernel_distance", value, se, ci, len(x), method, warnings, details=details)
 
@@ -61,10 +60,8 @@ def frechet_distance(x: np.ndarray, y: np.ndarray, few: bool = False) -> Result:
     mean_gap = np.square(x.mean(0) - y.mean(0)).sum()
     value = float(mean_gap + spread - 2 * overlap)
     bias = (f"{least} images: the figure is mostly its own bias",) if few else ()
-    return Result(
-        "frechet_distance", value, None, None, len(x), "Gaussian fit, nuclear norm", bias,
-        details={"n_other": len(y)},
-    )  # fmt: skip
+    method, details = "Gaussian fit, nuclear norm", {"n_other": len(y)}
+    return Result("frechet_distance", value, None, None, len(x), method, bias, details=details)
 
 
 def neighbour_scores(real: np.ndarray, drawn: np.ndarray, k: int = 5) -> dict[str, Result]:

@@ -1,4 +1,4 @@
-"""What language adds: systems on the same prompts and seeds, side by side and in pairs.
+"""What does language add?  Systems on the same prompts and seeds, side by side and in pairs.
 
 The rows of the paper's Table 2, defined: "pretrained" is a base that is told nothing (the empty
 prompt) or a class; "+ CLIP" the base with the CLIP cross-attention that it was trained with;
@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from tvhelpers import flats
+from tvhelpers.image import read_photo
 from tvhelpers.score.attributes import CORE, AttributeJudge, agreement
 from tvhelpers.score.metrics import Result, compare, inception_score, mean_score
 
@@ -46,31 +46,22 @@ def figures_of(
 
 
 def compare_systems(
-    pictures: dict[str, Sequence],
-    wanted: Sequence[dict[str, str]],
-    groups: Sequence,
-    classifier,
-    judge=None,
+    pictures: dict[str, Sequence], wanted: Sequence[dict[str, str]], groups: Sequence, classifier
 ) -> tuple[dict[str, dict[str, Result]], dict[str, dict[str, Result]]]:
     """Return ({system: figures}, {"B against A": paired differences}), each system against the one
     before it.
 
-    Picture i of every system, an array uint8 (H, W, 3) or a path, has the same prompt and seed.
+    Picture i of every system, an array uint8 (H, W, 3) or a path, has the same prompt and seed;
+    other arguments as in `figures_of`.
     """
-    judge = judge or AttributeJudge()
-    rows = {
-        name: figures_of(_pixels(shown), wanted, groups, judge, classifier)
-        for name, shown in pictures.items()
-    }
-    pairs = {
-        f"{after} against {before}": paired(rows[after], rows[before])
-        for before, after in itertools.pairwise(list(rows))
-    }
+    sides = (wanted, groups, AttributeJudge(), classifier)
+    rows = {name: figures_of(_pixels(shown), *sides) for name, shown in pictures.items()}
+    pairs = {f"{b} against {a}": paired(rows[b], rows[a]) for a, b in itertools.pairwise(rows)}
     return rows, pairs
 
 
 def _pixels(pictures: Sequence) -> np.ndarray:
-    return np.stack([np.asarray(Image.open(p) if isinstance(p, Path) else p) for p in pictures])
+    return np.stack([read_photo(p) if isinstance(p, Path) else np.asarray(p) for p in pictures])
 
 
 def paired(a: dict[str, Result], b: dict[str, Result]) -> dict[str, Result]:

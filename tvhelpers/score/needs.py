@@ -107,8 +107,10 @@ class Networks:
             net = choose_extractor(request.features or "judge", device)
             self.card |= {"extractor": net.name, "extractor_digest": net.digest}
             self.rows["features"] = cache(net.features, "features", net.name, net.digest)
-        self.clip = open_clip(request.clip, folders, device) if request.clip else None
+        self.clip = Clip(request.clip, device) if request.clip else None
         if self.clip:
+            for base in sorted(set().union(*(folder.bases for folder in folders))):
+                refuse_own_clip(self.clip, base)
             key = "clip, padded", self.clip.name, unet_digest(self.clip.model)
             self.rows["image_embeds"] = cache(self._embedded, *key)
         self.reader, self.known = open_reader(request, self.clip, folders, device)
@@ -162,14 +164,6 @@ def open_reader(request: ScoreRequest, clip, folders: list[PictureFolder], devic
         return ClipReader(clip, known), known
     reader = AttributeJudge(device) if name else None
     return reader, known if known or not reader else reader.known()
-
-
-def open_clip(name: str, folders: list[PictureFolder], device: str) -> Clip:
-    """Return the CLIP `name`, which is not the one that the folders' bases draw with."""
-    clip = Clip(name, device)
-    for base in sorted({base for folder in folders for base in folder.bases}):
-        refuse_own_clip(clip, base)
-    return clip
 
 
 def refuse_own_clip(clip: Clip, base: str) -> None:

@@ -1,4 +1,4 @@
-"""Figures of other libraries on our inputs, to be set beside ours.
+"""What do other libraries make of our inputs?  Their figures are set beside ours.
 
 What torchmetrics 1.9.0, the tested version, does otherwise in its Inception Score:
 

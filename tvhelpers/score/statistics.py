@@ -1,4 +1,4 @@
-"""What metrics share: jackknife, intervals and an order of rows that no caller's order changes."""
+"""What do metrics share?  Jackknife, intervals, and an order of rows that is no caller's."""
 
 from __future__ import annotations
 
