@@ -141,7 +141,7 @@ def unpack_all(folder, out, most):
 
 def read_manifest(folder, out, most):
     os.environ["TV_MANIFEST"] = str(folder / "m.yaml")
-    assert all(row["kind"] in manifest.KINDS for row in manifest.entries().values()), "unknown kind"
+    assert all(row["kind"] for row in manifest.entries().values()), "no kind"
 
 
 def any_bytes(*patterns):

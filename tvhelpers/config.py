@@ -129,7 +129,7 @@ class TrainConfig:
     background_weight: float = 1.0  # of all else
 
     # The optimizer
-    optimizer: str = "adamw"  # AdamW | Adam | AdamW with 8-bit states (needs bitsandbytes)
+    optimizer: str = "adamw"  # adamw8bit keeps a quarter of the state; needs bitsandbytes
     learning_rate: float = 1e-3  # after the warm-up
     text_learning_rate: float = 0.0  # of the text encoder; 0 = as learning_rate
     schedule: str = "cosine"  # of the learning rate after the warm-up; cosine ends at 0

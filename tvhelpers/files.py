@@ -95,9 +95,14 @@ def replace_dir(aside: Path, path: Path) -> None:
         shutil.rmtree(aside)  # another process finished the same work first
 
 
-def read_tables(module: str, name: str) -> dict:
-    """Return the tables of a YAML file that lies beside a module, given by its `__file__`."""
+def read_yaml(path: Path):
+    """Return what a YAML file of ours holds."""
     import yaml
 
-    text = (Path(module).parent / name).read_text(encoding="utf-8")
+    text = Path(path).read_text(encoding="utf-8")
     return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+def read_tables(module: str, name: str) -> dict:
+    """Return the tables of a YAML file that lies beside a module, given by its `__file__`."""
+    return read_yaml(Path(module).with_name(name))

@@ -8,37 +8,11 @@ from functools import cache
 from pathlib import Path
 
 from tvhelpers.config import InputError, check_choice, one_line
+from tvhelpers.files import read_tables, read_yaml
 
 TOP_DIR = Path(__file__).resolve().parent.parent  # rows' `path` is relative to it
 FILE_NAME = "data_manifest.yaml"
 REQUIRED = ("kind", "licence", "obtain")
-NOTHING = type(None)
-
-# Keys that a row may have, with their types; the manifest's head says what they mean.
-ANY_KIND = {
-    "kind": str, "licence": str, "obtain": str, "size": (str, NOTHING), "sha256": (dict, NOTHING),
-    "gate": (bool, str), "url": str, "files": list,
-}  # fmt: skip
-KINDS = {
-    "images": {
-        "keys": (dict, str), "reader": str, "table": (str, dict), "images": str, "columns": dict,
-        "bad_lines": str, "missing_images": str, "decode": str, "axes": str, "hub": str,
-        "revision": (str, NOTHING),
-    },
-    "flats": {"params": dict},
-    "base": {
-        "path": str, "hub": str, "revision": (str, NOTHING), "clip": dict, "guidance": (int, float),
-    },
-    "weights": {},
-}  # fmt: skip
-FILE = {
-    "url": str, "sha256": (str, NOTHING), "size": (int, NOTHING), "unpack": bool, "strip": int,
-}  # fmt: skip
-CHOICES = {
-    "kind": tuple(KINDS),
-    "bad_lines": ("skip",),
-    "missing_images": ("skip",),
-}
 
 
 def manifest_path() -> Path:
@@ -71,29 +45,34 @@ def _read(path: Path, changed: int) -> dict[str, dict]:
     import yaml  # here, because `import tvhelpers.manifest` is on the way to every command
 
     try:
-        rows = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if path == manifest_path():
+            rows = read_yaml(path)
+        else:  # somebody's own: the quick reader dies of brackets that are nested too deeply
+            rows = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError("not-yaml", path=path, error=one_line(error)) from None
     if not isinstance(rows, dict):
         raise InputError("wrong-type.manifest-rows", path=path)
+    allowed = read_tables(__file__, "manifest_keys.yaml")
     for name, row in rows.items():
-        _check_row(path, name, row)
+        _check_row(f"{path}: row {name!r}", name, row, allowed)
     return rows
 
 
-def _check_row(path: Path, name, row) -> None:
-    """Raise InputError that says what is not right in a row."""
-    where = f"{path}: row {name!r}"
+def _check_row(where: str, name, row, allowed: dict[str, dict]) -> None:
+    """Raise InputError that says what is not right in a row; `allowed` is in manifest_keys.yaml."""
     if not isinstance(name, str):
         raise InputError("wrong-type.row-name", where=where)
     missing = [key for key in REQUIRED if not isinstance(row, dict) or not row.get(key)]
     if missing:
         raise InputError("missing-key.row", where=where, missing=", ".join(missing))
-    _check_keys(where, {"kind": row["kind"]}, ANY_KIND)
-    _check_keys(where, row, {**ANY_KIND, **KINDS[row["kind"]]})
+    for key, words in allowed["choices"].items():
+        if key in row:
+            check_choice(f"{key} of {where}", row[key], words)
+    _check_keys(where, row, allowed["any kind"] | allowed[row["kind"]])
     files = row.get("files", ())
     for number, file in enumerate(files):
-        _check_file(f"{where}: files[{number}]", file)
+        _check_file(f"{where}: files[{number}]", file, allowed["file of a row"])
     if len({file["url"].rpartition("/")[2] for file in files}) < len(files):
         raise InputError("given-twice.file", where=where)
     for key in ("sha256", "columns"):
@@ -104,24 +83,21 @@ def _check_row(path: Path, name, row) -> None:
         _check_digest(where, digest)
 
 
-def _check_keys(where: str, row: dict, allowed: dict) -> None:
-    """Raise InputError for a key that is not allowed, of another type, or of no known value."""
+def _check_keys(where: str, row: dict, allowed: dict[str, str]) -> None:
+    """Raise InputError for a key that is not allowed, or of another type."""
     for key, value in row.items():
         if key not in allowed:
             raise InputError("unknown-key.manifest", where=where, key=key, keys=", ".join(allowed))
-        kinds = allowed[key] if isinstance(allowed[key], tuple) else (allowed[key],)
-        if type(value) not in kinds:
-            names = " or ".join("null" if kind is NOTHING else kind.__name__ for kind in kinds)
-            seen = type(value).__name__
-            raise InputError("wrong-type.manifest", where=where, key=key, seen=seen, names=names)
-        if key in CHOICES:
-            check_choice(f"{key} of {where}", value, CHOICES[key])
+        seen = "null" if value is None else type(value).__name__
+        if seen not in allowed[key].split(" or "):
+            wanted = allowed[key]
+            raise InputError("wrong-type.manifest", where=where, key=key, seen=seen, names=wanted)
 
 
-def _check_file(where: str, file) -> None:
+def _check_file(where: str, file, allowed: dict[str, str]) -> None:
     if not isinstance(file, dict) or not file.get("url"):
         raise InputError("missing-key.url", where=where)
-    _check_keys(where, file, FILE)
+    _check_keys(where, file, allowed)
     if not re.match(r"https?://[^/]+/.*[^/]$", file["url"]):
         raise InputError("not-a-url", where=where, url=file["url"])
     if (file.get("size") or 0) < 0 or file.get("strip", 0) < 0:
