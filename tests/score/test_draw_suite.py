@@ -3,7 +3,7 @@
 from collections import Counter
 
 from tvhelpers import flats
-from tvhelpers.data.folder import open_photos
+from tvhelpers.data.sources import open_source
 from tvhelpers.data.split import split_by_product
 from tvhelpers.score.suite import open_suite
 
@@ -21,17 +21,17 @@ def test_another_seed_draws_another_suite():
 
 
 def test_captions_of_a_source_are_held_out_ones(photo_folder):
-    source = open_photos("photos", photo_folder, {})
+    source = open_source(photo_folder)
     source.attributes = [flats.random_spec(3, i).attributes() for i in range(len(source))]
     rows = captions_of(source)
     held = split_by_product(source.product_ids, 0.1, 0)
     said = {caption for caption, out in zip(source.captions, held, strict=True) if out}
     assert rows and {row["prompt"] for row in rows} <= said
-    assert rows[0]["unseen_by"] == ["photos"] and rows[0]["covered_by"] == ["sd15"]
+    assert rows[0]["unseen_by"] == [source.name] and rows[0]["covered_by"] == ["sd15"]
     assert rows[0]["atoms"]
 
 
 def test_captions_of_items_without_a_category_ask_for_nothing(photo_folder):
-    rows = captions_of(open_photos("photos", photo_folder, {}))
+    rows = captions_of(open_source(photo_folder))
     assert rows and not any(row["atoms"] for row in rows)
     assert rows[0]["covered_by"] == ["sd15"]
