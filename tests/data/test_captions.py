@@ -181,7 +181,7 @@ def test_report_counts():
     assert report["words_of"]["pattern"] == report["words_of"]["any"] == 0.25
     assert report["tokens"] == {"mean": (3 * 5 + 100) / 4, "max": 100, "over_77_share": 0.25}
     json.dumps(report)
-    with refused("nothing-there"):
+    with refused("no-caption"):
         caption_report([])
 
 
@@ -301,7 +301,7 @@ def test_pictures_are_captioned_and_a_stopped_run_goes_on(tiny_blip, tmp_path, m
     assert read == [2, 3, 4] and part.read_text() == whole.read_text()
     with refused("another-request"):
         caption_images(FlatsSource(2, 5, size=32), tiny_blip, whole, **options)
-    with refused("model-unreadable"):
+    with refused("captioner-unreadable"):
         caption_images(source, str(tmp_path / "none"), tmp_path / "new.jsonl", **options)
 
 

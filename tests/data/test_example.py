@@ -186,7 +186,7 @@ def test_writer_refuses(g2, pixels, tmp_path):
         write_g2(g2.parents[1], pixels[:2], *ok)
     with refused("unknown-choice"):
         write_g2(tmp_path, pixels[:2], ["a", "b"], ["tee", "trousers"], [1, 2])
-    with refused("unequal-lengths"):
+    with refused("count-differs"):
         write_g2(tmp_path, pixels[:1], *ok)
     with refused("wrong-type"):
         write_g2(tmp_path, pixels[:3], *ok)

@@ -208,7 +208,7 @@ def test_password_is_asked_for_or_from_the_environment_and_never_said(
     tmp_path, monkeypatch, capsys, caplog
 ):
     archive = make_encrypted_zip(tmp_path / "a.zip")
-    with refused_as("password-missing"):
+    with refused_as("no-password"):
         unpack(archive, tmp_path / "a")
     for number in (1, 768):  # the second passes the check of one byte, and fails at the end
         monkeypatch.setenv("TV_ZIP_PASSWORD", f"wrong horse {number}")

@@ -19,21 +19,10 @@ import numpy as np
 from PIL import Image
 
 from tvhelpers.config import InputError
+from tvhelpers.data import list_files as lists
 from tvhelpers.data.caption_parsing import stated_sleeve
 from tvhelpers.data.items import Source
 from tvhelpers.data.lexicon import VOCABULARY
-from tvhelpers.data.list_files import (
-    boxes_of,
-    cells_of,
-    damaged,
-    integers_of,
-    lines_of,
-    order_of,
-    reordered,
-    sparse_rows,
-    stream_attributes,
-    table_of,
-)
 from tvhelpers.files import content_key, read_tables
 from tvhelpers.image import read_photo
 from tvhelpers.words import describe
@@ -123,8 +112,7 @@ def _find(folder: Path, file: str) -> Path | None:
 def _annotations(folder: Path, file: str) -> Path:
     if place := _find(folder, file):
         return place
-    said = f"{folder} has no {PLACES[file][0]}/{file}; give the benchmark's folder"
-    raise InputError("file-missing", said)
+    raise InputError("file-missing.labels", folder=folder, file=f"{PLACES[file][0]}/{file}")
 
 
 def read_coarse(folder: Path) -> AttributeLabels:
@@ -134,10 +122,10 @@ def read_coarse(folder: Path) -> AttributeLabels:
     for files that are missing, of unequal rows, cut off, or with values out of range.
     """
     anno = _annotations(folder, COARSE)
-    kinds = [kind.lower() for kind, _ in table_of(anno / "list_category_cloth.txt", 2)]
+    kinds = [kind.lower() for kind, _ in lists.table_of(anno / "list_category_cloth.txt", 2)]
     first = anno / "list_category_img.txt"
-    rows = table_of(first, 2)
-    labels = integers_of(first, [label for _, label in rows], 1, len(kinds))
+    rows = lists.table_of(first, 2)
+    labels = lists.integers_of(first, [label for _, label in rows], 1, len(kinds))
     names = [name for name, _ in rows]
     beside = anno / "list_eval_partition.txt"
     partition = beside if beside.is_file() else anno.parent / "Eval" / beside.name
@@ -151,17 +139,17 @@ def read_coarse(folder: Path) -> AttributeLabels:
 
 
 def _coarse_boxes(path: Path, names: list[str], first: Path) -> np.ndarray:
-    rows = table_of(path, 5)
-    order = order_of(path, [row[0] for row in rows], names, first)
-    return boxes_of(path, [row[1:] for row in rows])[order]
+    rows = lists.table_of(path, 5)
+    order = lists.order_of(path, [row[0] for row in rows], names, first)
+    return lists.boxes_of(path, [row[1:] for row in rows])[order]
 
 
 def _coarse_splits(path: Path, names: list[str], first: Path) -> list[str]:
-    rows = table_of(path, 2)
+    rows = lists.table_of(path, 2)
     for number, (_, split) in enumerate(rows, 3):
         if split not in SPLITS:
-            raise damaged(path, f"holds {split[:40]!r}, none of {', '.join(SPLITS)}", number)
-    order = order_of(path, [name for name, _ in rows], names, first)
+            raise lists.damaged(path, f"holds {split[:40]!r}, none of {', '.join(SPLITS)}", number)
+    order = lists.order_of(path, [name for name, _ in rows], names, first)
     return [rows[at][1] for at in order.tolist()]
 
 
@@ -171,18 +159,18 @@ def _coarse_attributes(anno: Path, names: list[str], first: Path) -> tuple:
     attributes, types = _attribute_list(anno / "list_attr_cloth.txt", COARSE_TYPES)
 
     def blocks():
-        for some, values in stream_attributes(path, len(attributes)):
+        for some, values in lists.stream_attributes(path, len(attributes)):
             seen.extend(some)
             yield values
 
-    starts, positives = sparse_rows(blocks())
-    order = order_of(path, seen, names, first)
-    return *reordered(starts, positives, order), attributes, types
+    starts, positives = lists.sparse_rows(blocks())
+    order = lists.order_of(path, seen, names, first)
+    return *lists.reordered(starts, positives, order), attributes, types
 
 
 def _attribute_list(path: Path, types: list[str]) -> tuple[list[str], list[str]]:
-    rows = table_of(path, 2)
-    codes = integers_of(path, [code for _, code in rows], 1, len(types))
+    rows = lists.table_of(path, 2)
+    codes = lists.integers_of(path, [code for _, code in rows], 1, len(types))
     return [name for name, _ in rows], [types[code - 1] for code in codes.tolist()]
 
 
@@ -205,7 +193,7 @@ def read_fine(folder: Path) -> AttributeLabels:
         [CATEGORIES[label - 1] for label in np.concatenate(labels).tolist()],
         np.concatenate(boxes),
         [split for split, some in zip(SPLITS, names, strict=True) for _ in some],
-        *sparse_rows(iter(values)),
+        *lists.sparse_rows(iter(values)),
         attributes,
         types,
     )
@@ -213,17 +201,17 @@ def read_fine(folder: Path) -> AttributeLabels:
 
 def _fine_split(anno: Path, split: str, width: int) -> tuple:
     """Return (names, category codes, boxes, values) of one split."""
-    names = [line.strip() for line in lines_of(anno / f"{split}.txt")]
+    names = [line.strip() for line in lists.lines_of(anno / f"{split}.txt")]
     paths = [anno / f"{split}_{part}.txt" for part in ("cate", "bbox", "attr")]
     columns = []
     for path, count in zip(paths, (1, 4, width), strict=True):
-        columns.append(cells_of(path, lines_of(path), count))
+        columns.append(lists.cells_of(path, lists.lines_of(path), count))
         if len(columns[-1]) != len(names):
-            said = f"{path} has {len(columns[-1])} rows, but {split}.txt has {len(names)}"
-            raise InputError("file-differs", f"{said}; give files of one set")
-    labels = integers_of(paths[0], columns[0], 1, len(CATEGORIES), 1)[:, 0]
-    boxes = boxes_of(paths[1], columns[1], 1)
-    return names, labels, boxes, integers_of(paths[2], columns[2], 0, 1, 1)
+            fault = f"{path} has {len(columns[-1])} rows, but {split}.txt has {len(names)}"
+            raise InputError("file-differs.list", fault=fault)
+    labels = lists.integers_of(paths[0], columns[0], 1, len(CATEGORIES), 1)[:, 0]
+    boxes = lists.boxes_of(paths[1], columns[1], 1)
+    return names, labels, boxes, lists.integers_of(paths[2], columns[2], 0, 1, 1)
 
 
 # -------------------------------------------------------------------------------------- the source
@@ -277,32 +265,27 @@ def _image_folder(root: Path) -> Path:
     places = ("Img/img", "Img/img1", "img", "Img")
     found = next((root / place for place in places if (root / place).is_dir()), None)
     if found is None:
-        said = f"{root} has no Img/img; unpack the benchmark's img.zip there"
-        raise InputError("file-missing", said)
+        raise InputError("file-missing.image-folder", root=root)
     return found
 
 
 def _examine(root: Path, paths: list[Path], labels: AttributeLabels) -> tuple[list[int], str]:
     """Return the rows whose image can be read, and a digest of their bytes; warn of the rest."""
-    faults, kept, digest, clipped = Counter(), [], hashlib.sha256(), 0
-    first = ""
-    for row, path in enumerate(paths):
-        left, top, right, bottom = labels.boxes[row].tolist()
-        fault, size = _look(path, digest) if ".." not in path.parts else ("missing", (0, 0))
-        if not fault and (left >= size[0] or top >= size[1]):
-            fault = "outside their box"
-        if fault:
-            faults[fault] += 1
-            first = first or labels.names[row]
-            continue
-        kept.append(row)
-        clipped += right > size[0] or bottom > size[1]
-    _warn(root, faults, first, len(paths), clipped)
-    return kept, digest.hexdigest()
+    faults, clipped, digest = {}, 0, hashlib.sha256()
+    for row, (left, top, right, bottom) in enumerate(labels.boxes.tolist()):
+        fault, (width, height) = _look(paths[row], digest)
+        if fault or left >= width or top >= height:
+            faults[row] = fault or "outside their box"
+        else:
+            clipped += right > width or bottom > height
+    _warn(root, labels.names, faults, clipped)
+    return [row for row in range(len(paths)) if row not in faults], digest.hexdigest()
 
 
 def _look(path: Path, digest) -> tuple[str, tuple[int, int]]:
     """Return what is wrong with an image file, or "", and its (width, height)."""
+    if ".." in path.parts:
+        return "missing", (0, 0)
     try:
         data = path.read_bytes()
     except (OSError, ValueError):  # ValueError: a name with a zero byte
@@ -318,12 +301,12 @@ def _look(path: Path, digest) -> tuple[str, tuple[int, int]]:
     return "", size
 
 
-def _warn(root: Path, faults: Counter, first: str, total: int, clipped: int) -> None:
-    num_faults = faults.total()
-    kinds = ", ".join(f"{count:,} {kind}" for kind, count in faults.items())
-    said = f"{num_faults:,} of {total:,} images are left out ({kinds}), {first} the first"
-    if num_faults == total:
-        raise InputError("file-missing", f"{root}: {said}; put the images into Img/img")
+def _warn(root: Path, names: list[str], faults: dict[int, str], clipped: int) -> None:
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in Counter(faults.values()).items())
+    first = next((names[row] for row in faults), "")
+    said = f"{len(faults):,} of {len(names):,} images are left out ({kinds}), {first} the first"
+    if len(faults) == len(names):
+        raise InputError("file-missing.images", root=root, faults=said)
     parts = [said] if faults else []
     parts += [f"boxes beyond their image, clipped to it: {clipped:,}"] if clipped else []
     if parts:

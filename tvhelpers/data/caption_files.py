@@ -44,10 +44,8 @@ def write_captions(
 
         old = caption_images(source, captioner, out.with_name(f"{out.stem}.images.jsonl"))
     new = [_new_captions(source, old[i], i, seed, variants) for i in range(len(source))]
-    rows = [
-        {"index": i, "item": item, "captions": texts}
-        for i, (item, texts) in enumerate(zip(source.item_ids, new, strict=True))
-    ]
+    numbered = zip(range(len(new)), source.item_ids, new, strict=True)
+    rows = [{"index": i, "item": item, "captions": texts} for i, item, texts in numbered]
     _write_once(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     before = caption_report(old, tokenizer)
     after = caption_report(_chosen(source.item_ids, new), tokenizer)
@@ -67,8 +65,7 @@ def _new_captions(source: Source, old: str, index: int, seed: int, variants: int
 
 def _write_once(path: Path, text: str) -> None:
     if path.exists() and path.read_text(encoding="utf-8") != text:
-        said = f"{path} holds something else; choose another name, or remove it"
-        raise InputError("file-exists", said)
+        raise InputError("file-exists.captions", path=path)
     with atomic_path(path) as aside:
         aside.write_text(text, encoding="utf-8")
 
@@ -87,16 +84,12 @@ def with_captions(source: Source, path: Path) -> Source:
     """
     rows = read_rows(Path(path))
     if [row.get("item") for row in rows] != source.item_ids:
-        raise InputError(
-            "file-differs",
-            f"{path} has captions of {len(rows)} items that are not the {len(source)} of "
-            f"{source.name}, in their order; write it anew from that source",
-        )
+        wanted = f"{len(source)} of {source.name}"
+        raise InputError("file-differs.captions", path=path, num_rows=len(rows), wanted=wanted)
     captions = [row.get("captions") for row in rows]
     for i, texts in enumerate(captions):
         if not (isinstance(texts, list) and texts and all(isinstance(x, str) for x in texts)):
-            said = f"{path}: row {i} has no list of captions; write the file anew"
-            raise InputError("file-damaged", said)
+            raise InputError("file-damaged.captions", path=path, row=i)
     new = copy.copy(source)
     new.captions = _chosen(source.item_ids, captions)
     new.fingerprint = content_key([source.fingerprint, new.captions])
@@ -113,7 +106,7 @@ def caption_report(captions: Sequence[str], tokenizer=None) -> dict:
     says in how many there is a word of pattern, fabric or cut.  Raises InputError for no captions.
     """
     if not captions:
-        raise InputError("nothing-there", "there are no captions to report on; give at least one")
+        raise InputError("no-caption.report")
     counts = Counter(captions)
     total, common = len(captions), [count for _, count in counts.most_common(50)]
     words = {text: re.findall(r"[\w'-]+", text.lower()) for text in counts}

@@ -7,6 +7,7 @@ long sleeve", "a tee with black letters and letters".
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import cache, lru_cache
 
 from tvhelpers.data.fashion_synthesis import CATEGORIES, COLOURS, UNSTATED_COLOURS
@@ -56,55 +57,21 @@ def _garment_with_thing(match: re.Match) -> str:
     return _garment(match, with_article(thing) if match["one"] else thing)
 
 
-_ODDITIES = [
-    (re.compile(pattern, re.IGNORECASE), mend)
-    for pattern, mend in (
-        (r"^\d+\.\s+", ""),
-        (r"\s*\?+\s*|_", " "),
-        (r"^ms\. (?=wearing|in)", "a lady "),
-        (r"\b(long|short|half)(?: - |, )sleeved?\b", r"\1-sleeved"),
-        (r"\btopless ", ""),  # a top, mistranslated
-        (r"\ba pair of (?=(?:long|short)-sleeved)", "a "),
-        # "a cardigan long-sleeved cardigan"
-        (rf"\ban? (?P<noun>{NOUN}) (?P<arms>{_ARMS}) (?P=noun)\b", _garment),
-        # "a blouse with a multicolor long sleeve", "a romper with a multicolor sleeveless look"
-        (
-            rf"\ban? (?P<noun>{NOUN}) (?:with|of) (?:an? )?(?P<hue>{HUE}) (?P<arms>"
-            r"(?:long|short) sleeves?|sleeveless(?: look| sleeves?)?)(?=\W*$)",
-            _garment,
-        ),
-        (
-            rf"\ban? (?P<noun>{NOUN}) (?:with|of) an? (?P<arms>sleeveless look|"
-            rf"(?:long|short)[- ]sleeved(?= \w))(?: (?P<hue>{HUE}))?(?=\W*$)",
-            _garment,
-        ),
-        # "a tank with white letters and sleeveless letters", "a tee with long letters and letters"
-        (
-            rf"\ban? (?P<noun>{NOUN}) (?:with|of) (?:(?P<hue>{HUE}) )?(?:long |short )?letters "
-            r"(?:and|in) (?:(?P<arms>sleeveless|long|short) )(?:letters|sleeves)(?=\W*$)",
-            lambda match: _garment(match, "letters"),
-        ),
-        (r"\bletters and letters\b", "letters"),
-        # "a tee with a black short-sleeved owl"
-        (
-            rf"\ban? (?P<noun>{NOUN}) (?:with|of) (?P<one>an? )?(?:(?P<hue>{HUE}) )?"
-            rf"(?P<arms>{_ARMS}) (?P<thing>(?!sleeve|look)[a-z][a-z' -]*[a-z])(?=\W*$)",
-            _garment_with_thing,
-        ),
-        # "a printed letters of pink short-sleeved tee"
-        (
-            rf"\ban? printed (\w+) of (?:the |an? )?((?:[\w-]+ )*?(?:{NOUN}))\b",
-            lambda match: f"{with_article(match[2])} printed with {match[1]}",
-        ),
-        # "a blouse of olives", "a long-sleeved coat of beige", "a long-sleeved blazer khaki"
-        (rf"\ban? (?P<arms>{_ARMS} )?(?P<noun>{NOUN}) of (?P<hue>{HUE})(?=\W*$)", _garment),
-        (
-            rf"\b(an?) long (?P<noun>{NOUN}) of (?P<hue>{HUE})(?=\W*$)",
-            r"\1 long \g<hue> \g<noun>",
-        ),
-        (rf"\ban? (?P<arms>{_ARMS}) (?P<noun>{NOUN}) (?P<hue>wine red|{HUE})(?=\W*$)", _garment),
-    )
-]
+_MENDS = {  # what `say` of an oddity may name; anything else is said as it is
+    "GARMENT": _garment,
+    "GARMENT WITH LETTERS": lambda match: _garment(match, "letters"),
+    "GARMENT WITH THING": _garment_with_thing,
+    "GARMENT PRINTED": lambda match: f"{with_article(match[2])} printed with {match[1]}",
+}
+
+
+def _oddity(find: str, say: str) -> tuple[re.Pattern, str | Callable[[re.Match], str]]:
+    for name, words in (("NOUN", NOUN), ("HUE", HUE), ("ARMS", _ARMS)):
+        find = find.replace(name, words)
+    return re.compile(find, re.IGNORECASE), _MENDS.get(say, say)
+
+
+_ODDITIES = [_oddity(**row) for row in WORDS["oddities"]]
 # what all of these have: most captions have it not, and are not looked at further
 _SUSPECT = re.compile(
     rf"[?_]|^\d|^ms\.|topless|pair of|letters|printed|(?: - |, )sleeve|"
@@ -144,38 +111,40 @@ def _mend_typos(text: str) -> str:
     return text
 
 
-@lru_cache(1 << 12)
 def _nearest_category(token: str) -> str | None:
     """Return the category of 5 letters or more that one slip of the fingers made into `token`."""
-    if token in WORDS["no_typos"] or len(token) < 4:
-        return None
-    return next((word for word in _slips() if token in _slips()[word]), None)
+    is_word = token in WORDS["no_typos"] or len(token) < 4
+    return None if is_word else _slips().get(token)
 
 
 @cache
-def _slips() -> dict[str, set[str]]:
-    """Return {category: what one letter too many, too few, wrong or swapped makes of it}."""
+def _slips() -> dict[str, str]:
+    """Return {what one letter too many, too few, wrong or swapped makes of it: category}."""
     letters = "abcdefghijklmnopqrstuvwxyz"
-    slips = {}
+    slips: dict[str, str] = {}
     for word in (word for word in CATEGORIES.values() if len(word) >= 5):
         cuts = [(word[:i], word[i:]) for i in range(len(word) + 1)]
-        slips[word] = {a + b[1:] for a, b in cuts if b}
-        slips[word] |= {a + b[1] + b[0] + b[2:] for a, b in cuts if len(b) > 1}
-        slips[word] |= {a + x + b[1:] for a, b in cuts if b for x in letters}
-        slips[word] |= {a + x + b for a, b in cuts for x in letters}
+        found = {a + b[1:] for a, b in cuts if b}
+        found |= {a + b[1] + b[0] + b[2:] for a, b in cuts if len(b) > 1}
+        found |= {a + x + b[1:] for a, b in cuts if b for x in letters}
+        found |= {a + x + b for a, b in cuts for x in letters}
+        slips = dict.fromkeys(found, word) | slips
     return slips
 
 
 _STOP = ("with", "in", "of", "featuring", "printed", "and", "worn", "bearing", "that")
 _VERBS = ("wearing", "wears", "wear", "wore", "worn", "dressed", "in", "of")
+
+
+def _with_sleeves(arms: str) -> re.Pattern:
+    between = rf"(?:(?!(?:with|and|long|short|{NOUN})\b)[\w]+[\s,-]+){{0,3}}"
+    return re.compile(rf"\b{arms}[\s,-]+{between}sleeve")
+
+
 _SLEEVES = {
     "sleeveless": re.compile(r"\b(?:sleeveless|(?:no|without) sleeves?)\b"),
-    **{
-        arms: re.compile(
-            rf"\b{arms}[\s,-]+(?:(?!(?:with|and|long|short|{NOUN})\b)[\w]+[\s,-]+){{0,3}}sleeve"
-        )
-        for arms in ("long", "short")
-    },
+    "long": _with_sleeves("long"),
+    "short": _with_sleeves("short"),
 }
 _COMPOUND_NOUNS = re.compile(r"\b(?:(tank)|(bomber)|(cami)|(henley)) (?:tops?|jackets?|shirts?)\b")
 _IN_COLOUR = re.compile(rf"(?:(?<!printed) in|,) ({HUE})(?=\W*$| (?:with|and)\b|,)")

@@ -50,8 +50,7 @@ def _resume(out: Path, request: dict) -> list[str]:
     """Return the captions of `out` so far; half a line at its end is cut off."""
     rows = read_jsonl(out)
     if rows and rows[0] != request:
-        said = f"{out} holds the captions of another source or model; choose another name"
-        raise InputError("another-request", said)
+        raise InputError("another-request.captioner", out=out)
     with atomic_path(out) as aside:
         aside.write_text("".join(json.dumps(row) + "\n" for row in rows or [request]))
     return [row["caption"] for row in rows[1:]]
@@ -67,11 +66,8 @@ def _load_captioner(model: str, device: str, max_new_tokens: int) -> Callable[[l
         processor = AutoProcessor.from_pretrained(model)
         network = AutoModelForImageTextToText.from_pretrained(model).to(device).eval()
     except (OSError, ValueError) as error:
-        raise InputError(
-            "model-unreadable",
-            f"{model} cannot be loaded as an image captioner ({one_line(error)[:200]}); give a "
-            "folder or hub id such as Salesforce/blip-image-captioning-base",
-        ) from None
+        reason = one_line(error)[:200]
+        raise InputError("captioner-unreadable", model=model, reason=reason) from None
 
     @torch.inference_mode()
     def caption(pixels: list) -> list[str]:

@@ -10,16 +10,7 @@ import re
 from functools import lru_cache
 
 from tvhelpers.config import InputError
-from tvhelpers.data.caption_parsing import (
-    CATEGORY_WORDS,
-    HUE,
-    MULTICOLOUR,
-    NOUN,
-    SHADE,
-    parse_caption,
-    repair_caption,
-    stated_sleeve,
-)
+from tvhelpers.data import caption_parsing as parsing
 from tvhelpers.data.lexicon import SLOTS, VOCABULARY, WORDS, facts_of
 from tvhelpers.runtime import seed_for
 from tvhelpers.words import describe, listed, with_article
@@ -30,7 +21,7 @@ MAX_VARIANTS = 5
 _EMPTY_WORDS = frozenset(("a", "an", "the", "at", "print", "trim", "and"))
 _THINGS, _OTHER_COLOURS = "|".join(WORDS["things"]), "|".join(WORDS["other_colours"])
 _THING = re.compile(
-    rf"\b(?:{NOUN})(?: printed| with| of| bearing)+(?: (?!her\b|his\b)[\w,-]+){{0,3}}? "
+    rf"\b(?:{parsing.NOUN})(?: printed| with| of| bearing)+(?: (?!her\b|his\b)[\w,-]+){{0,3}}? "
     rf"({_THINGS})s?\b"
 )
 
@@ -52,12 +43,12 @@ def recaption(
     is known there are fewer than `variants`.
     """
     if not 1 <= variants <= MAX_VARIANTS:
-        raise InputError("out-of-range", f"variants is {variants}; give 1 to {MAX_VARIANTS}")
+        raise InputError("out-of-range.variants", variants=variants, most=MAX_VARIANTS)
     parts = _parts(tuple(sorted(attributes.items())), product, caption)
     if parts is None:
-        return [repair_caption(caption)]
+        return [parsing.repair_caption(caption)]
     rng = random.Random(seed_for("recaption", seed, index))
-    texts = {} if attributes else {repair_caption(caption): None}
+    texts = {} if attributes else {parsing.repair_caption(caption): None}
     for frame in rng.sample(FRAMES, len(FRAMES)):
         if len(texts) == variants:
             break
@@ -68,14 +59,14 @@ def recaption(
 @lru_cache(1 << 15)
 def _parts(labels: tuple[tuple[str, str], ...], product: str, caption: str) -> dict | None:
     """Return what is to be said: {slot: words, "nouns", "colour", "arms", "gender"}."""
-    name, old = product.replace("_", " "), repair_caption(caption)
-    from_name = {key: word for key, word in parse_caption(name).items() if key == "sleeve"}
-    known = {**from_name, **parse_caption(old), **dict(labels)}
+    name, old = product.replace("_", " "), parsing.repair_caption(caption)
+    from_name = {key: word for key, word in parsing.parse_caption(name).items() if key == "sleeve"}
+    known = {**from_name, **parsing.parse_caption(old), **dict(labels)}
     if "category" not in known:
         return None
-    category = CATEGORY_WORDS.get(known["category"], "")
+    category = parsing.CATEGORY_WORDS.get(known["category"], "")
     nouns = WORDS["nouns"].get(category or known["category"], [known["category"]])
-    arms = stated_sleeve(f"{known.get('sleeve', '')} sleeve")
+    arms = parsing.stated_sleeve(f"{known.get('sleeve', '')} sleeve")
     colour = _colour_as_said(dict(labels).get("colour"), old)
     facts = [*_label_facts(known), *facts_of(name)]
     facts += [*facts_of(old.replace("printed with", "with")), *_thing(old)]
@@ -87,13 +78,13 @@ def _parts(labels: tuple[tuple[str, str], ...], product: str, caption: str) -> d
 def _colour_as_said(label: str | None, old: str) -> str:
     """Return the label's colour, with the shade that the old caption gives it, or the colour of
     the old caption where there is no label."""
-    stated, old = parse_caption(old).get("colour"), old.lower()
+    stated, old = parsing.parse_caption(old).get("colour"), old.lower()
     if label:
-        shade = re.search(rf"\b({SHADE}) {label}\b", old)
+        shade = re.search(rf"\b({parsing.SHADE}) {label}\b", old)
         return shade[0] if shade and stated == label else label
-    if stated and stated != MULTICOLOUR:
+    if stated and stated != parsing.MULTICOLOUR:
         return stated
-    pair = re.search(rf"\b({HUE}) and ({HUE})\b", old)
+    pair = re.search(rf"\b({parsing.HUE}) and ({parsing.HUE})\b", old)
     if stated and pair and pair[1] != pair[2]:
         return pair[0]
     other = re.search(rf"\b({_OTHER_COLOURS})(?:-colou?red)? ", old)
@@ -141,9 +132,8 @@ def _contents(said: str) -> set[str]:
 
 def _fits(slot: str, said: str, category: str, arms: str | None) -> bool:
     """Say whether a word goes with the garment and does not contradict its sleeves."""
-    if category not in WORDS["only_for"].get(said, (category,)):
-        return False
-    if said in WORDS["redundant"].get(category, ()):
+    is_for = category in WORDS["only_for"].get(said, (category,))
+    if not is_for or said in WORDS["redundant"].get(category, ()):
         return False
     if said in WORDS["sleeved"] and arms == "sleeveless":
         return False
@@ -248,7 +238,6 @@ def template_captions(
     Raises InputError where the labels lack a category.
     """
     if "category" not in attributes:
-        said = f"labels {attributes or 'are empty'} have no category; a caption needs one"
-        raise InputError("not-stated", said)
+        raise InputError("not-stated.category", labels=attributes or "are empty and")
     others = recaption(attributes, "", "", seed=seed, index=index, variants=variants)
     return list(dict.fromkeys([describe(attributes), *others]))[:variants]

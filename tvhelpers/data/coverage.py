@@ -24,9 +24,8 @@ def coverage(attributes: Sequence[dict[str, str]], names: Sequence[str]) -> dict
     states a name.
     """
     if missing := [name for name in names if not any(name in row for row in attributes)]:
-        known = sorted({name for row in attributes for name in row})
-        said = f"no item states {missing[0]!r}; the items state {', '.join(known) or 'nothing'}"
-        raise InputError("not-stated", said)
+        known = ", ".join(sorted({name for row in attributes for name in row})) or "nothing"
+        raise InputError("not-stated.coverage", missing=missing[0], known=known)
     counts = {
         name: dict(Counter(row.get(name, NOT_STATED) for row in attributes).most_common())
         for name in names
@@ -57,14 +56,9 @@ def _gaps(attributes: Sequence[dict[str, str]], first: str, second: str) -> list
     if not table.size:
         return []
     expected = _expected(table)
-    return [
-        {
-            "words": [rows[i], columns[j]],
-            "count": int(table[i, j]),
-            "expected": round(float(expected[i, j]), 1),
-        }
-        for i, j in zip(*np.nonzero(is_gap(table)), strict=True)
-    ]
+    gaps = zip(*np.nonzero(is_gap(table)), strict=True)
+    found = [([rows[i], columns[j]], int(table[i, j]), float(expected[i, j])) for i, j in gaps]
+    return [{"words": words, "count": n, "expected": round(x, 1)} for words, n, x in found]
 
 
 def is_gap(table: np.ndarray) -> np.ndarray:
@@ -108,8 +102,7 @@ def demand_weights(values: Sequence[float], power: float = 1.0, floor: float = 0
     """
     values = np.asarray(values, float)
     if not len(values) or not np.isfinite(values).all() or values.min() < 0 or not values.any():
-        said = "weights must be numbers of 0 or more, one an item, and not all zero"
-        raise InputError("out-of-range", said)
+        raise InputError("out-of-range.weights")
     weights = values**power
     weights = np.maximum(weights / weights.mean(), floor)
     return weights / weights.mean()
@@ -125,13 +118,11 @@ def item_weights(attributes: Sequence[dict[str, str]], balance: str) -> np.ndarr
     if names != ["weight"]:
         return inverse_frequency_weights(attributes, names)
     if not any("weight" in row for row in attributes):
-        said = 'no item has a weight; give a column "weight", or balance by attributes'
-        raise InputError("not-stated", said)
+        raise InputError("not-stated.weight")
     try:
         return demand_weights([float(row.get("weight", 0)) for row in attributes])
     except ValueError as error:
-        said = f"a weight is no number of 0 or more ({error}); mend the column"
-        raise InputError("out-of-range", said) from None
+        raise InputError("out-of-range.weight", error=error) from None
 
 
 def effective_sample_size(weights: np.ndarray) -> float:
@@ -143,10 +134,8 @@ def format_coverage(report: dict, most: int = 12) -> str:
     """Return a coverage report as text to read."""
     lines = [f"{report['items']:,} items"]
     for name, counts in report["counts"].items():
-        lines.append(
-            f"  {name}: {len(counts)} words, as good as {report['effective_words'][name]:.1f} "
-            "equally frequent ones"
-        )
+        alike = f"{report['effective_words'][name]:.1f} equally frequent ones"
+        lines.append(f"  {name}: {len(counts)} words, as good as {alike}")
         for word, count in list(counts.items())[:most]:
             lines.append(f"    {word:20} {count:7,}  {count / report['items']:6.1%}")
         if len(counts) > most:

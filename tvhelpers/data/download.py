@@ -24,7 +24,6 @@ from tvhelpers.records import read_json, write_json
 from tvhelpers.runtime import progress_bar
 
 log = logging.getLogger(__name__)
-AGAIN = "run the same command to go on"
 MARKER = ".obtained.json"
 TIMEOUT = 30  # seconds without a byte
 ATTEMPTS = 4  # in a row that bring nothing new
@@ -47,8 +46,7 @@ def obtain(name: str, archives: Sequence[Path | str] = ()) -> Path:
     if row.get("path"):
         return manifest.local_path(name)
     if row.get("hub") or row["kind"] == "flats":
-        said = f"{name} needs no download: {' '.join(row['obtain'].split())}"
-        raise InputError("no-download", said)
+        raise InputError("no-download", name=name, obtain=" ".join(row["obtain"].split()))
     place = manifest.data_dir() / name
     make_dir(place.parent)
     with locked(place.parent / f".{name}.lock"):
@@ -80,8 +78,7 @@ def _get_files(row: dict, place: Path) -> None:
 def _add_archive(archive: Path, place: Path) -> None:
     """Unpack a file that was got by hand into `place`, beside what is there; never over it."""
     if not archive.is_file():
-        said = f"{archive} does not exist or is no file; give a zip or tar file"
-        raise InputError("file-missing", said)
+        raise InputError("file-missing.archive", archive=archive)
     marker = place / MARKER
     done = read_json(marker) if marker.exists() else {}
     mark = f"{archive.name}, {archive.stat().st_size} bytes"
@@ -102,8 +99,7 @@ def _move_in(aside: Path, place: Path) -> None:
     targets = [place / path.relative_to(aside) for path in paths]
     for path, target in zip(paths, targets, strict=True):
         if target.exists() and file_sha256(path) != file_sha256(target):
-            said = f"{target} is there already and is another; move it, then {AGAIN}"
-            raise InputError("file-exists", said)
+            raise InputError("file-exists.another", target=target)
     for path, target in zip(paths, targets, strict=True):
         make_dir(target.parent)
         os.replace(path, target)
@@ -112,19 +108,14 @@ def _move_in(aside: Path, place: Path) -> None:
 def _check_digests(place: Path, row: dict) -> None:
     for file, digest in (row.get("sha256") or {}).items():
         if not (place / file).is_file():
-            said = f"{place / file} is missing; see how to obtain it: {row['obtain']}"
-            raise InputError("file-missing", said)
+            raise InputError("file-missing.dataset", path=place / file, obtain=row["obtain"])
         _verify(place / file, digest)
 
 
 def _verify(path: Path, digest: str) -> None:
     seen = file_sha256(path)
     if not seen.startswith(digest):
-        raise InputError(
-            "wrong-digest",
-            f"{path} is not the file it should be: its SHA-256 is {seen}, not {digest}; remove it "
-            "and get it anew",
-        )
+        raise InputError("wrong-digest", path=path, seen=seen, digest=digest)
 
 
 def fetch(file: dict, folder: Path) -> Path:
@@ -179,8 +170,7 @@ def _download(file: dict, partial: Path) -> None:
             problem = f"broke off ({getattr(error, 'reason', None) or error})"
         failures = 0 if _size(partial) > before else failures + 1
         if failures >= ATTEMPTS:
-            said = f"{url} {problem}; {AGAIN}, or see the manifest's `obtain`"
-            raise InputError("download-failed", said)
+            raise InputError("download-failed.broken", url=url, problem=problem)
         time.sleep(pause)
         pause = PAUSE if not failures else 2 * pause
 
@@ -191,11 +181,9 @@ def _size(path: Path) -> int:
 
 def _raise_disk_full(error: Exception, path: Path) -> None:
     if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-        said = f"the disk of {path.parent} is full; make room, then {AGAIN}"
-        raise InputError("disk-full", said) from None
+        raise InputError("disk-full.download", folder=path.parent) from None
     if isinstance(error, PermissionError):
-        said = f"no permission to write {path}; mend that, then {AGAIN}"
-        raise InputError("no-permission", said) from None
+        raise InputError("no-permission.download", path=path) from None
 
 
 def _ask(url: str, partial: Path, size: int | None) -> None:
@@ -222,8 +210,7 @@ def _ask(url: str, partial: Path, size: int | None) -> None:
 
 def _receive(response, url: str, partial: Path, start: int, size: int | None) -> None:
     if response.headers.get_content_type() == "text/html":
-        said = f"{url} gives a web page, not a file: it may ask for a login; get it by hand"
-        raise InputError("download-failed", said)
+        raise InputError("download-failed.page", url=url)
     start = start if response.status == 206 else 0
     length = response.headers.get("Content-Length", "")
     total = start + int(length) if length.isdigit() else None
@@ -231,8 +218,7 @@ def _receive(response, url: str, partial: Path, start: int, size: int | None) ->
         _forget(partial)
         raise ConnectionError("the server gave another part of the file than it was asked for")
     if None not in (size, total) and total != size:
-        said = f"{url} has {total} bytes, but the manifest says {size}; it is another file now"
-        raise InputError("wrong-size", said)
+        raise InputError("wrong-size", url=url, total=total, size=size)
     _check_room(partial, (total or size or start) - start)
     tag = response.headers.get("ETag") or ""
     version = tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
@@ -241,13 +227,10 @@ def _receive(response, url: str, partial: Path, start: int, size: int | None) ->
 
 
 def _check_room(path: Path, needed: int) -> None:
-    free = shutil.disk_usage(path.parent).free
+    name, folder, needed = path.name, path.parent, needed / 1e9
+    free = shutil.disk_usage(folder).free / 1e9
     if needed > free:
-        raise InputError(
-            "disk-full",
-            f"{path.name} needs {needed / 1e9:.1f} GB more, but the disk of {path.parent} has "
-            f"{free / 1e9:.1f} GB free; make room, then {AGAIN}",
-        )
+        raise InputError("disk-full.room", name=name, needed=needed, folder=folder, free=free)
 
 
 def _copy(response, partial: Path, start: int, total: int | None) -> None:

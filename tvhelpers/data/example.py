@@ -23,12 +23,6 @@ from tvhelpers.data.h5 import StoredImages
 from tvhelpers.files import atomic_path
 
 SIZE = 128
-# Words of the flats -> words of the benchmark's codebook; the other garments are not in it.
-CODEBOOK_WORDS = {
-    "t-shirt": "tee", "tank top": "tank", "shirt": "blouse", "sweater": "sweater",
-    "cardigan": "cardigan", "hoodie": "hoodie", "jacket": "jacket", "bomber jacket": "bomber",
-    "coat": "coat", "dress": "dress", "jumpsuit": "jumpsuit",
-}  # fmt: skip
 SEED = 21
 # Decodings that give the right values, or nearly; those of "unit" hold for the rest too.
 HARMLESS = {"mean_subtracted": (), "affine": ("moved",), "unit": ("as stored", "wrapped")}
@@ -49,12 +43,12 @@ def find_or_write_g2(root: Path, count: int = 300) -> Path:
     path = folder / "Img" / "G2.h5"
     if path.is_file():
         return path
-    specs = [flats.random_spec(SEED, i, categories=tuple(CODEBOOK_WORDS)) for i in range(count)]
+    specs = [flats.random_spec(SEED, i, categories=tuple(codebook.FLATS)) for i in range(count)]
     return write_g2(
         folder,
         (flats.render(spec, SEED, i) for i, spec in enumerate(specs)),
         [flats.caption(spec, SEED, i) for i, spec in enumerate(specs)],
-        [CODEBOOK_WORDS[spec.category] for spec in specs],
+        [codebook.FLATS[spec.category] for spec in specs],
         [spec.colour for spec in specs],
         products=[f"Flat_{i // 3:05d}" for i in range(count)],
         seed=SEED,
@@ -68,25 +62,23 @@ def write_g2(
     categories,
     colours,
     *,
-    sleeves=None,
-    genders=None,
-    products=None,
     masks=None,
     test_share: float = 0.1,
     seed: int = 0,
+    **more,
 ) -> Path:
     """Write Img/G2.h5, Anno/language_original.mat and Eval/ind.mat in the benchmark's layout.
 
-    `pixels`: iterable of uint8 (128, 128, 3) RGB, as many as captions, read once; categories,
-    colours, sleeves and genders: words or codes of the codebook; `products`: a folder name a row;
-    `masks`: garments, bool (128, 128), otherwise what differs from the border.  Returns the path of
-    G2.h5.  Raises InputError where it exists already, or where something does not fit.
+    `pixels`: iterable of uint8 (128, 128, 3) RGB, as many as captions, read once; `masks`:
+    garments, bool (128, 128), otherwise what differs from the border; categories, colours, and in
+    `more` sleeves, genders (words or codes) and products (a folder a row): columns of `encode`.
+    Returns the path of G2.h5.  Raises InputError where it exists already, or where something does
+    not fit.
     """
     path, count = Path(out_dir) / "Img" / "G2.h5", len(captions)
     if path.exists():
-        said = f"{path} exists already, and nothing is overwritten; choose another folder"
-        raise InputError("file-exists", said)
-    columns = codebook.encode(count, captions, categories, colours, sleeves, genders, products)
+        raise InputError("file-exists.g2", path=path)
+    columns = codebook.encode(count, captions, categories, colours, **more)
     labels = np.where(np.isin(columns["cate_new"], codebook.LOWER_LABEL_CATEGORIES), 4, 3)
     with atomic_path(path) as aside:
         with h5py.File(aside, "w") as file:
@@ -104,17 +96,14 @@ def _write_images(file: h5py.File, pixels, masks, labels: np.ndarray) -> None:
     total, number = np.zeros((SIZE, SIZE, 3)), 0
     for number, one in enumerate(pixels, 1):
         if np.shape(one) != (SIZE, SIZE, 3) or one.dtype != np.uint8 or number > count:
-            seen = f"image {number - 1} is {one.dtype} {np.shape(one)}"
-            raise InputError("wrong-type", f"{seen}; give {count} of uint8 (128, 128, 3)")
-        garment = (
-            _differs_from_border(one) if masks is None else np.asarray(masks[number - 1], bool)
-        )
+            seen = f"{one.dtype} {np.shape(one)}"
+            raise InputError("wrong-type.image", number=number - 1, seen=seen, count=count)
+        garment = _differs_from_border(one) if masks is None else masks[number - 1]
         ih[number - 1] = (one.astype(np.float32) / 255).T
-        b_[number - 1, 0] = garment.T * labels[number - 1]
+        b_[number - 1, 0] = np.asarray(garment, bool).T * labels[number - 1]
         total += one
     if number != count:
-        said = f"there are {number} images, but {count} captions; give one caption an image"
-        raise InputError("unequal-lengths", said)
+        raise InputError("count-differs.images", number=number, count=count)
     mean = (total / count / 255).astype(np.float32).T
     file["ih_mean"] = mean
     for row in range(count):

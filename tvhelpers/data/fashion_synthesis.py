@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from tvhelpers.config import InputError
+from tvhelpers.data.list_files import damaged
 from tvhelpers.data.mat import read_mat
 from tvhelpers.files import atomic_path, read_tables
 from tvhelpers.runtime import seed_for
@@ -22,6 +23,7 @@ COLOURS: dict[int, str] = _BOOK["colours"]
 SLEEVES: dict[int, str] = _BOOK["sleeves"]
 GENDERS: dict[int, str] = _BOOK["genders"]
 SEGMENTS: list[str] = _BOOK["segments"]  # of b_ in G2.h5
+FLATS: dict[str, str] = _BOOK["flats"]  # {drawn garment: category}
 UNSTATED_COLOURS = (14, 17)
 UNSTATED_SLEEVES = (4,)
 SEGMENT_REGIONS = (0, 1, 1, 2, 2, 1, 1)  # of each in `items.REGIONS`: background, skin, garment
@@ -75,7 +77,7 @@ def read_language(path: Path) -> Annotations:
     columns = read_mat(path, ("engJ", "nameList", *CODES))
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
-        raise _damaged(path, f"the columns are of unequal length ({lengths})")
+        raise damaged(path, f"has columns of unequal length ({lengths})")
     codes = [_codes(path, name, columns[name], book) for name, book in CODES.items()]
     return Annotations(_texts(path, columns["engJ"]), _texts(path, columns["nameList"]), *codes)
 
@@ -89,30 +91,22 @@ def read_partition(path: Path, num_rows: int) -> list[str]:
     columns = read_mat(path, ("train_ind", "test_ind"))
     rows = {name: _integers(path, name, column) for name, column in columns.items()}
     every = np.concatenate(list(rows.values()))
-    if len(every) and not 1 <= every.min() <= every.max() <= num_rows:
-        raise InputError(
-            "file-differs",
-            f"{path}: its indices go from {every.min()} to {every.max()}, but there are rows 1 to "
-            f"{num_rows}; give the ind.mat of the same set",
-        )
+    low, high = (every.min(), every.max()) if len(every) else (1, num_rows)
+    if not 1 <= low <= high <= num_rows:
+        raise InputError("file-differs.indices", path=path, low=low, high=high, num_rows=num_rows)
     if len(np.unique(every)) != len(every):
-        raise _damaged(path, "a row is named twice in train_ind and test_ind")
+        raise damaged(path, "names a row twice in train_ind and test_ind")
     if len(every) != num_rows:
-        said = f"{path}: it names {len(every)} of {num_rows} rows; give the file of the same set"
-        raise InputError("file-differs", said)
+        raise InputError("file-differs.partition", path=path, count=len(every), num_rows=num_rows)
     splits = np.full(num_rows, "train", object)
     splits[rows["test_ind"] - 1] = "test"
     return splits.tolist()
 
 
-def _damaged(path: Path, fault: str) -> InputError:
-    return InputError("file-damaged", f"{path}: {fault}; get the file anew")
-
-
 def _texts(path: Path, cells: np.ndarray) -> list[str]:
     """Return the strings of a cell array; each cell holds an array of no or one string."""
     if cells.dtype != object:
-        raise _damaged(path, f"a text column holds {cells.dtype}, not cells")
+        raise damaged(path, f"holds {cells.dtype} where cells of text should be")
     texts = [str(cell.item()) if np.size(cell) == 1 else "" for cell in map(np.asarray, cells)]
     return [text.strip() for text in texts]
 
@@ -121,7 +115,7 @@ def _integers(path: Path, name: str, column: np.ndarray) -> np.ndarray:
     is_finite = column.dtype.kind in "iuf" and np.isfinite(column).all()
     values = column.astype(np.int64) if is_finite else None
     if values is None or (values != column).any():
-        raise _damaged(path, f"{name} holds something other than whole numbers")
+        raise damaged(path, f"holds something other than whole numbers in {name}")
     return values
 
 
@@ -129,8 +123,8 @@ def _codes(path: Path, name: str, column: np.ndarray, book: dict[int, str]) -> n
     values = _integers(path, name, column)
     wrong = np.flatnonzero(~np.isin(values, list(book)))
     if len(wrong):
-        seen, limits = f"{values[wrong[0]]} in row {wrong[0]}", f"{min(book)}..{max(book)}"
-        raise _damaged(path, f"{name} holds {seen}, outside {limits}")
+        seen = f"{values[wrong[0]]} in row {wrong[0]} of {name}"
+        raise damaged(path, f"holds {seen}, outside {min(book)}..{max(book)}")
     return values
 
 
@@ -153,14 +147,13 @@ def encode(
         columns[name] = np.array([words.get(value, value) for value in given], object)
         wrong = [value for value in columns[name] if value not in CODES[name]]
         if wrong:
-            said = f"{name} has no {wrong[0]!r}; choose one of {', '.join(words)}"
-            raise InputError("unknown-choice", said)
+            known = ", ".join(words)
+            raise InputError("unknown-choice.codebook", name=name, wrong=wrong[0], words=known)
     products = [f"Product_{i:06d}" for i in range(count)] if products is None else list(products)
     columns["nameList"] = _number_images(products)
     for name, values in columns.items():
         if len(values) != count:
-            said = f"{name} has {len(values)} rows, but there are {count} captions"
-            raise InputError("unequal-lengths", said)
+            raise InputError("count-differs.column", name=name, num_rows=len(values), count=count)
     return columns
 
 

@@ -16,9 +16,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from tvhelpers.config import InputError, one_line
-from tvhelpers.data.items import Source
-from tvhelpers.data.unpack import zip_member, zip_password
+from tvhelpers.config import InputError
+from tvhelpers.data.items import COLUMNS, Source
+from tvhelpers.data.unpack import sound, zip_password
 from tvhelpers.files import content_key
 from tvhelpers.image import IMAGE_ENDINGS, read_photo
 
@@ -50,25 +50,20 @@ def open_highres(source: Source, archive: Path) -> Source:
     """
     archive = Path(archive)
     if not archive.exists():
-        said = f"{archive} does not exist; give img_highres.zip, or its folder"
-        raise InputError("file-missing", said)
+        raise InputError("file-missing.photos", archive=archive)
     photos = FolderPhotos(archive) if archive.is_dir() else ZipPhotos(archive)
     keys = [_key(name) for name in source.item_ids]
     kept = [row for row, key in enumerate(keys) if key in photos.places]
     if not kept:
+        name, wanted = source.name, "/".join(keys[0])
         some = "/".join(next(iter(photos.places), ("nothing",)))
-        raise InputError(
-            "file-differs",
-            f"{archive} has no photo of {source.name}: it holds {some}, looked for was "
-            f"{'/'.join(keys[0])}; give the photos of the same set",
-        )
+        raise InputError("file-differs.photos", path=archive, name=name, some=some, wanted=wanted)
     log.info(f"{archive}: photos matched {len(kept):,} of {len(source):,} items")
     photos.read(keys[kept[0]])  # asks for a password, and tries it
-    columns = [source.captions, source.item_ids, source.product_ids, source.attributes]
-    columns = [[column[row] for row in kept] for column in (*columns, source.splits)]
+    columns = {name: [getattr(source, name)[row] for row in kept] for name in COLUMNS}
     sums = [photos.checksum(keys[row]) for row in kept]
-    key = content_key([source.fingerprint, columns[1], sums])
-    return HighresSource(source.name, key, *columns, archive=photos)
+    key = content_key([source.fingerprint, columns["item_ids"], sums])
+    return HighresSource(source.name, key, **columns, archive=photos)
 
 
 def _key(name: str) -> Key:
@@ -83,11 +78,7 @@ def _places(path: Path, pairs: list) -> dict:
             continue
         key = _key(name)
         if key in places:
-            raise InputError(
-                "ambiguous",
-                f"{path} holds both {names[key]} and {name}, and either could be meant; give the "
-                "photos alone, as img_highres.zip or its folder",
-            )
+            raise InputError("ambiguous", path=path, first=names[key], second=name)
         places[key], names[key] = place, name
     return places
 
@@ -131,19 +122,16 @@ class ZipPhotos:
         if member.flag_bits & 1 and self._password is None:
             self._password = zip_password(self.path)
         if member.file_size > MAX_BYTES:
-            said = f"{self.path}: {member.filename} claims {member.file_size} bytes"
-            raise InputError("file-damaged", f"{said}; get the zip anew")
-        with zip_member(self.path, member):
+            name, size = member.filename, member.file_size
+            raise InputError("file-damaged.photo", path=self.path, name=name, size=size)
+        with sound(self.path, member):
             return self._file().read(member, self._password)
 
     def _file(self) -> zipfile.ZipFile:
         """Return the open zip: a fork that shared it would share its place in the file."""
         process, file = self._opened
         if process != os.getpid():
-            try:
+            with sound(self.path):
                 file = zipfile.ZipFile(self.path)
-            except Exception as error:  # a damaged zip raises nearly anything
-                said = f"{self.path} is no zip ({one_line(error)}); get it anew"
-                raise InputError("file-damaged", said) from None
             self._opened = os.getpid(), file
         return file

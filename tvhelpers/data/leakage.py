@@ -87,10 +87,8 @@ def leakage(source: Source, held_out: np.ndarray, pairs: np.ndarray | None = Non
     """
     held_out = np.asarray(held_out, bool)
     if held_out.shape != (len(source),) or held_out.all() or not held_out.any():
-        count = f"{int(held_out.sum())} of {len(source)} items are held out"
-        raise InputError(
-            "too-few-items", f"{source.name}: {count}; a split needs some on each side"
-        )
+        name, count, held = source.name, len(source), int(held_out.sum())
+        raise InputError("too-few-items.sides", name=name, held_out=held, count=count)
     crossing = None if pairs is None else held_out[pairs[:, 0]] != held_out[pairs[:, 1]]
     tuples = [tuple(sorted(row.items())) for row in source.attributes]
     return {
@@ -119,11 +117,9 @@ def format_leakage(reports: dict[str, dict]) -> str:
     for name, row in reports.items():
         lines.append(f"{name}: {row['held_out']:,} of {row['items']:,} items held out")
         for what in ("products", "captions", "attribute_tuples"):
-            one = row[what]
-            lines.append(
-                f"  {what.replace('_', ' ')}: {one['shared']:,} of {one['different']:,} are in "
-                f"training too ({one['items_share']:.1%} of the held-out items)"
-            )
+            one, label = row[what], what.replace("_", " ")
+            seen = f"{one['shared']:,} of {one['different']:,} are in training too"
+            lines.append(f"  {label}: {seen} ({one['items_share']:.1%} of the held-out items)")
         if row["near_duplicates"] is not None:
             lines.append(f"  near-duplicate images across the sides: {row['near_duplicates']:,}")
     return "\n".join(lines)

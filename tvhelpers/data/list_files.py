@@ -19,7 +19,7 @@ from tvhelpers.config import InputError
 def damaged(path: Path, fault: str, line: int = 0) -> InputError:
     """Return the error that says what is wrong with a file, or with one of its lines."""
     where = f"line {line} of {path}" if line else str(path)
-    return InputError("file-damaged", f"{where} {fault}; get the file anew")
+    return InputError("file-damaged.list", where=where, fault=fault)
 
 
 def lines_of(path: Path) -> list[str]:
@@ -33,7 +33,7 @@ def lines_of(path: Path) -> list[str]:
 
 def _check_there(path: Path) -> None:
     if not path.is_file():
-        raise InputError("file-missing", f"{path} does not exist; put the benchmark's file there")
+        raise InputError("file-missing.benchmark", path=path)
 
 
 def _check_count(path: Path, line: str, rows: int) -> None:
@@ -95,7 +95,7 @@ def order_of(path: Path, names: list[str], wanted: list[str], first: Path) -> np
         name = wanted[missing[0]][:200]
         fault = f"line {missing[0] + 3} of {first} names {name}, which {path} has not"
     if fault:
-        raise InputError("file-differs", f"{fault}; give files of one set")
+        raise InputError("file-differs.list", fault=fault)
     return np.array([places[name] for name in wanted])
 
 

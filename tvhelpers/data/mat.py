@@ -31,17 +31,15 @@ def read_mat(path: Path, names: tuple[str, ...], ravel: bool = True) -> dict[str
     from scipy.io import loadmat
 
     if not Path(path).is_file():
-        raise InputError("file-missing", f"{path} does not exist; put the benchmark's file there")
+        raise InputError("file-missing.benchmark", path=path)
     try:
         _check(Path(path).read_bytes(), names)
         found = loadmat(path, variable_names=names)
     except Exception as error:  # a damaged .mat raises nearly anything, struct and zlib errors too
-        said = f"{path} cannot be read as a MATLAB file ({error}); get it anew"
-        raise InputError("file-damaged", said) from None
+        raise InputError("file-damaged.matlab", path=path, error=error) from None
     missing = [name for name in names if name not in found]
     if missing:
-        said = f"{path} has no variable {missing[0]}; is it the right .mat file?"
-        raise InputError("file-differs", said)
+        raise InputError("file-differs.variable", path=path, name=missing[0])
     return {name: np.ravel(found[name]) if ravel else found[name] for name in names}
 
 

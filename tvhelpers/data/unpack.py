@@ -66,30 +66,36 @@ def unpack(
         with open(folder.joinpath(*parts), "xb") as out:
             shutil.copyfileobj(stream, out, PIECE)
 
-    with _sound(archive), open(archive, "rb") as raw:
+    with sound(archive), open(archive, "rb") as raw:
         is_zip = raw.read(4) == b"PK\x03\x04" or zipfile.is_zipfile(raw)
         raw.seek(0)
         (_read_zip if is_zip else _read_tar)(archive, raw, limit, max_files, take)
     if not any(seen.values()):
-        raise InputError("file-damaged", f"{archive} holds no files; get it anew")
+        raise InputError("file-damaged.empty-archive", archive=archive)
     return folder
 
 
 @contextlib.contextmanager
-def _sound(archive: Path):
-    """Turn what the libraries raise on a damaged archive, nearly anything, into one sentence."""
+def sound(archive: Path, member: zipfile.ZipInfo | None = None):
+    """Turn what the libraries raise on a damaged archive, nearly anything, into one sentence.
+
+    It names the archive, or a `member` of a zip, and never the password.
+    """
+    where = f"{archive}: {member.filename[:100]!r}" if member else archive
     try:
         yield
     except InputError:
         raise
     except FileExistsError as error:
-        said = f"{error.filename} is there already; choose another folder"
-        raise InputError("file-exists", said) from None
+        raise InputError("file-exists.unpacked", path=error.filename) from None
+    except NotImplementedError as error:
+        raise InputError("zip-method", where=where, error=error) from None
     except Exception as error:
         if getattr(error, "errno", None) in DISK_FAULTS:
             raise
-        said = f"{archive} cannot be unpacked as zip or tar ({one_line(error)}); get it anew"
-        raise InputError("file-damaged", said) from None
+        if member and member.flag_bits & 1:  # a wrong one passes for the right one 1 time in 256
+            raise InputError("wrong-password", where=where) from None
+        raise InputError("file-damaged.archive", where=where, reason=one_line(error)) from None
 
 
 def _read_zip(archive: Path, raw, limit: int, max_files: int, take: Callable) -> None:
@@ -107,33 +113,9 @@ def _read_zip(archive: Path, raw, limit: int, max_files: int, take: Callable) ->
         password = zip_password(archive) if any(one.flag_bits & 1 for one in members) else None
         with progress_bar(f"unpacking {archive.name}", total, unit="B") as bar:
             for one in members:
-                with zip_member(archive, one), file.open(one, pwd=password) as stream:
+                with sound(archive, one), file.open(one, pwd=password) as stream:
                     take(one.orig_filename, stream)
                 bar.update(one.file_size)
-
-
-@contextlib.contextmanager
-def zip_member(archive: Path, member: zipfile.ZipInfo):
-    """Say of a member that is damaged or encrypted what is wrong, and never the password."""
-    where = f"{archive}: {member.filename[:100]!r}"
-    try:
-        yield
-    except (InputError, FileExistsError):
-        raise
-    except NotImplementedError as error:
-        raise InputError(
-            "zip-method",
-            f"{where} is packed or encrypted in a way that Python cannot open "
-            f"({one_line(error)}); unpack it with 7-Zip and give the folder",
-        ) from None
-    except Exception as error:  # a damaged zip raises nearly anything
-        if getattr(error, "errno", None) in DISK_FAULTS:
-            raise
-        if member.flag_bits & 1:  # a wrong password passes for the right one 1 time in 256
-            said = f"{where}: the password does not open it; try another"
-            raise InputError("wrong-password", said) from None
-        said = f"{where} cannot be unpacked ({one_line(error)}); get the zip anew"
-        raise InputError("file-damaged", said) from None
 
 
 def zip_password(archive: Path) -> bytes:
@@ -141,11 +123,7 @@ def zip_password(archive: Path) -> bytes:
     given = os.environ.get("TV_ZIP_PASSWORD")
     if not given:
         if not (sys.stdin and sys.stdin.isatty()) and not _in_notebook():
-            raise InputError(
-                "password-missing",
-                f"{archive} is encrypted; run this where you can type its password, or set "
-                "TV_ZIP_PASSWORD",
-            )
+            raise InputError("no-password", archive=archive)
         given = getpass.getpass(f"password of {archive.name}: ")
     return given.encode()
 
@@ -203,7 +181,7 @@ class _Bounded:
 
 
 def _unsafe(archive: Path, fault: str) -> InputError:
-    return InputError("unsafe-archive", f"{archive}: {fault}; refused")
+    return InputError("unsafe-archive", archive=archive, fault=fault)
 
 
 def _check_bounds(archive: Path, size: int, limit: int, count: int = 0, max_files: int = 0) -> None:
