@@ -46,8 +46,7 @@ def test_flags_stay_as_they_were_at_first():
         parser = cli.build_parser()
         for word in verb.split():
             parser = next(a for a in parser._actions if a.choices).choices[word]
-            if parser.declare:
-                parser.declare(parser)
+            parser.load()
         flags = {flag: action for action in parser._actions for flag in action.option_strings}
         flags |= {action.dest: action for action in parser._actions if not action.option_strings}
         for flag, (metavar, nargs, kind, required, default) in options.items():

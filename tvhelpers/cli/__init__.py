@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import sys
 import warnings
-from functools import partial
-from importlib import import_module
 
 import tvhelpers
 from tvhelpers.cli.options import Parser, add_verbs
@@ -74,12 +72,8 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"tvhelpers {tvhelpers.__version__}")
     add = add_verbs(parser)
     for verb, text in VERBS.items():
-        add(verb, None, text).declare = partial(_declare, verb)
+        add(verb, None, text).module = f"tvhelpers.cli.{verb}"
     return parser
-
-
-def _declare(verb: str, parser: Parser) -> None:
-    import_module(f"tvhelpers.cli.{verb}").declare(parser)
 
 
 def _sentence(error: Exception) -> str:

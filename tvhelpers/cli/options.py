@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from importlib import import_module
 
 from tvhelpers.config import CHOICES, InputError
 
@@ -13,20 +14,24 @@ REQUIRED = object()  # as a default: there is none
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser whose complaints are InputErrors: one sentence, no usage block.
 
-    `declare(parser)` adds its options when they are needed first; `appendix()` returns what --help
+    Its `module` declares its options when they are needed first; `appendix()` returns what --help
     says after them.
     """
 
-    declare: Callable[[Parser], None] | None = None
+    module: str = ""
     appendix: Callable[[], str] | None = None
 
     def error(self, message):
         raise InputError("usage.words", message=message, prog=self.prog)
 
+    def load(self) -> None:
+        """Have the module declare the options, if it has not."""
+        module, self.module = self.module, ""
+        if module:
+            import_module(module).declare(self)
+
     def parse_known_args(self, args=None, namespace=None):
-        declare, self.declare = self.declare, None
-        if declare:
-            declare(self)
+        self.load()
         return super().parse_known_args(args, namespace)
 
     def format_help(self):
@@ -77,13 +82,7 @@ def add_verbs(parser: Parser) -> Callable[..., Parser]:
     return add
 
 
-def one_of(words) -> str:
-    """Return "a, b or c"."""
-    *rest, last = words
-    return f"{', '.join(rest)} or {last}"
-
-
 JSON = option("--json", bool, False, "print JSON alone on stdout")
-DEVICE = option("--device", str, "auto", one_of(CHOICES["device"]))
+DEVICE = option("--device", str, "auto", ", ".join(CHOICES["device"]))
 BASE = option("--base", str, "mini", "mini, sd15, a pipeline folder, or a hub id")
 SET = option("--set KEY=VALUE", str, [], "any of the settings below", action="append")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 
-from tvhelpers.cli.options import DEVICE, REQUIRED, add_options, one_of, option
+from tvhelpers.cli.options import DEVICE, REQUIRED, add_options, option
 from tvhelpers.score.request import CLASSIFIERS, ScoreRequest
 
 OPTIONS = (
     option("dirs DIR", Path, nargs="+"),
     option("--out METRICS.JSON", Path, REQUIRED, "file for the figures; pictures go beside it"),
-    option("--classifier", str, "auto", one_of(CLASSIFIERS)),
+    option("--classifier", str, "auto", ", ".join(CLASSIFIERS)),
     option("--real DIR", Path, None, "real pictures to measure distances from"),
     option(
         "--features NAME", str, "", "judge, or a vision model of transformers: DINOv2, CLIP, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tvhelpers.cli.options import REQUIRED, SET, add_options, one_of, option
+from tvhelpers.cli.options import REQUIRED, SET, add_options, option
 from tvhelpers.cli.settings import settings_help
 from tvhelpers.config import (
     CHOICES,
@@ -18,10 +18,10 @@ from tvhelpers.config import (
 )
 
 OPTIONS = (
-    option("method METHOD", text=one_of(CHOICES["method"])),
+    option("method METHOD", text=", ".join(CHOICES["method"])),
     option("--data SOURCE", str, REQUIRED, "a name in data_manifest.yaml, or a folder"),
     option("--out RUN", Path, REQUIRED, "folder of the run"),
-    option("--preset", str, "", one_of(PRESETS), "default"),
+    option("--preset", str, "", ", ".join(PRESETS), "default"),
     SET,
 )
 
