@@ -1,7 +1,5 @@
 """How is a file or folder written whole, locked, and named by its content?"""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """How are image files read, and how are pixels made square and resized?"""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import BinaryIO
 

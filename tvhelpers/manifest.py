@@ -1,7 +1,5 @@
 """What does data_manifest.yaml say of a name: where do its bytes come from, and where are they?"""
 
-from __future__ import annotations
-
 import os
 import re
 from functools import cache

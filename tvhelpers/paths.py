@@ -1,7 +1,5 @@
 """Is a path that a file names there, and inside its folder?"""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from tvhelpers.config import InputError

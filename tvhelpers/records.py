@@ -4,8 +4,6 @@ A record of an older version is upgraded as it is read: a renamed key or value i
 name, and a missing key means what it meant when the file was made.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Device, dtype, seeds, versions, quiet libraries, spoken progress, and requests to stop."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import importlib

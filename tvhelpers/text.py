@@ -1,7 +1,5 @@
 """How is a value from outside made into text?"""
 
-from __future__ import annotations
-
 import math
 
 

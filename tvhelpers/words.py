@@ -1,7 +1,5 @@
 """How are labels and lists put into English?"""
 
-from __future__ import annotations
-
 NO_ARTICLE = ("outwear", "outerwear", "knitwear", "underwear", "swimwear")
 
 

@@ -4,8 +4,6 @@ Each verb, or group of verbs, is a module of the same name, which declares its o
 over one function of the package.
 """
 
-from __future__ import annotations
-
 import contextlib
 import sys
 import warnings

@@ -1,7 +1,5 @@
 """The verbs of `adapter`: what an adapter's file holds, and which others are made of it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from tvhelpers.cli.options import BASE, REQUIRED, add_verbs, option

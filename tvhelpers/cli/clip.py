@@ -1,7 +1,5 @@
 """The verb `clip tune`: which CLIP is tuned, and on what."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from tvhelpers.cli.options import DEVICE, REQUIRED, SET, add_verbs, option

@@ -1,7 +1,5 @@
 """The verbs of `data`: how a data set is obtained, looked at, converted, described and split."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from tvhelpers.cli.options import REQUIRED, add_verbs, option

@@ -1,7 +1,5 @@
 """The verb `generate`: which pictures are drawn, and how."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from tvhelpers.cli.options import BASE, DEVICE, REQUIRED, add_options, option

@@ -1,7 +1,5 @@
 """The verb `mini train`: how the embedded base is made anew."""
 
-from __future__ import annotations
-
 import sys
 from importlib import import_module
 from pathlib import Path

@@ -1,7 +1,5 @@
 """How is a verb of the command line declared, with its options and what --help says of them?"""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Callable
 from importlib import import_module

@@ -1,7 +1,5 @@
 """The verb `prompts`: which prompts are in a suite."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The verb `score`: how good folders of pictures are."""
 
-from __future__ import annotations
-
 from dataclasses import fields
 from pathlib import Path
 

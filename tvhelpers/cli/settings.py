@@ -1,7 +1,5 @@
 """What does --help say of the settings that --set reaches?"""
 
-from __future__ import annotations
-
 import argparse
 import inspect
 import re

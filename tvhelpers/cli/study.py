@@ -1,7 +1,5 @@
 """The verbs of `study`: how people are asked, and what they said."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from tvhelpers.cli.options import REQUIRED, add_verbs, option

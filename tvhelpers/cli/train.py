@@ -1,7 +1,5 @@
 """The verb `train`: what is trained, on what, and with which settings."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

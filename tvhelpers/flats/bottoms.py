@@ -3,8 +3,6 @@
 Each function takes (sketch, spec, rng) and adds a garment about 100 units long to the sketch.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from tvhelpers.flats.parts import WAISTS, skirt_folds, trapezium, waistband

@@ -1,7 +1,5 @@
 """How does a spec become pixels?"""
 
-from __future__ import annotations
-
 import re
 
 import numpy as np

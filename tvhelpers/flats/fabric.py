@@ -1,7 +1,5 @@
 """How does cloth look: its patterns and colours?"""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What garments are put together from: measures, bodies, sleeves, necks, bands, closures, folds."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from tvhelpers.flats.sketch import Points, Sketch, mirror, smooth

@@ -1,7 +1,5 @@
 """How is a flat described in English?"""
 
-from __future__ import annotations
-
 from tvhelpers.flats.spec import ATTRIBUTES, Spec, cloth_of, is_pair, options, pick, rng_for
 
 STYLES = ("elegant", "casual", "classic", "modern", "formal", "simple", "stylish", "everyday")

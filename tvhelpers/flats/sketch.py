@@ -4,8 +4,6 @@ A sketch is drawn in units of its own (x = 0 is its middle, x to the right, y do
 it into the image.  The pattern keeps its size on the image whatever the garment's.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Which garments do flats show, and what does a Spec say of one?"""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

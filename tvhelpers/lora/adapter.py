@@ -1,7 +1,5 @@
 """How is LoRA added to a model, saved, checked in a stock pipeline, and loaded to draw with?"""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import logging

@@ -1,7 +1,5 @@
 """Where is the adapter that somebody named, and the text encoder that belongs to it?"""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from tvhelpers.config import InputError

@@ -5,8 +5,6 @@ kohya:     lora_unet_mid_block_attentions_0_..._attn2_to_q.lora_down.weight, wit
            read by A1111, Forge, ComfyUI, kohya's scripts and, without DoRA, by diffusers.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

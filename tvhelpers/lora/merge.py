@@ -1,7 +1,5 @@
 """How are adapters shown, scaled, blended, converted, or merged into a pipeline?"""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from pathlib import Path

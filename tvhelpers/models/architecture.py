@@ -3,8 +3,6 @@
 Nothing else asks which family a base is of: a new one is one more `Architecture` in FAMILIES.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Where is a base, how are its parts loaded, and what identifies its weights?"""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import warnings

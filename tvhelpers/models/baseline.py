@@ -4,8 +4,6 @@ A class embedding joins the time embedding (Dhariwal & Nichol 2021, section 4); 
 empty prompt.  Label 0 is "no class": what classifier-free guidance starts from.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """CLIP as a pair of encoders: any model of transformers with a picture and a text side."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -4,8 +4,6 @@ Most give one answer an item, so that `score.metrics.mean_score` has its interva
 one caption, as these share their answers.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Sequence

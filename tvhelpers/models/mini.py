@@ -4,8 +4,6 @@ Its parts have the classes of Stable Diffusion 1.x, so that nothing needs to kno
 one: 128 px, 8x down-sampling, 8 latent channels.  `recipes/mini` of a checkout makes them.
 """
 
-from __future__ import annotations
-
 import json
 from itertools import pairwise
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A contact sheet: pictures in rows, each with its prompt below."""
 
-from __future__ import annotations
-
 import math
 import textwrap
 from pathlib import Path

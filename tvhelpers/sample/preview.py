@@ -1,7 +1,5 @@
 """What does a model draw while it is trained?"""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

@@ -1,7 +1,5 @@
 """What is to be drawn: prompts, seeds, size and settings, checked before anything is loaded."""
 
-from __future__ import annotations
-
 from dataclasses import InitVar, asdict, dataclass
 
 from tvhelpers.config import InputError

@@ -1,7 +1,5 @@
 """How are images drawn from prompts: one seed an image, a record an image, none drawn twice?"""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import logging
