@@ -30,6 +30,7 @@ from tvhelpers.lora.adapter import add_lora
 from tvhelpers.models.base import find_base
 from tvhelpers.models.mini import WEIGHTS_DIR
 from tvhelpers.train import encoding
+from tvhelpers.train.distributed import Processes
 from tvhelpers.train.latents import open_cache
 
 HERE = Path(__file__).parent
@@ -88,7 +89,8 @@ class Case:
         with mock.patch.object(
             encoding, "progress_bar", lambda what, total, done: Bar(total=total)
         ):
-            open_cache(source, base, self.resolution, False, self.work, device=DEVICE)
+            processes = Processes(DEVICE)
+            open_cache(source, base, self.resolution, False, self.work, processes=processes)
         torch.cuda.empty_cache()  # the other processes need the room
         if len(marks) < 2:
             sys.exit(

@@ -68,7 +68,7 @@ def test_the_shipped_adapter_is_the_default_and_fits_the_new_season_better(mini)
     parts = {"scheduler": load_part(find_base("mini"), "scheduler")}
     bases = (load_part(find_base("mini"), "unet"), mini.pipe.unet)
     base, adapted = (  # method "full" leaves the UNet as it is; only the held-out loss is asked for
-        held_out_loss(Trainer(config, {**parts, "unet": unet}, data, "cpu")) for unet in bases
+        held_out_loss(Trainer(config, {**parts, "unet": unet}, data)) for unet in bases
     )
     assert adapted < 0.9 * base
 

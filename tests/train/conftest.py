@@ -53,7 +53,7 @@ def make_trainer(settings):
         parts = {"unet": load_part(base, "unet"), "scheduler": noise_schedule(base, config)}
         if config.text_rank or cache.embeds is None:
             parts["text_encoder"] = load_part(base, "text_encoder")
-        return Trainer(config, parts, Data(cache, *split_items(source, config)), "cpu")
+        return Trainer(config, parts, Data(cache, *split_items(source, config)))
 
     return make
 

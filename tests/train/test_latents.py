@@ -15,6 +15,7 @@ from tvhelpers.data.items import GARMENT
 from tvhelpers.data.sources import open_source
 from tvhelpers.models.base import find_base, load_part
 from tvhelpers.train import encoding, latents
+from tvhelpers.train.distributed import Processes
 
 
 @pytest.fixture
@@ -51,15 +52,12 @@ def test_every_latent_belongs_to_its_caption(open_tiny, tiny_base, photo_folder,
             torch.testing.assert_close(stored, text(ids)[0], atol=2e-3, rtol=2e-3)
 
 
-class Share:
+class Share(Processes):
     """One of several threads that build a cache as the processes of a launch do."""
 
     def __init__(self, index: int, count: int, barrier: threading.Barrier, box: dict):
-        self.index, self.count, self.main = index, count, index == 0
+        self.index, self.count, self.device = index, count, "cpu"
         self.barrier, self.box = barrier, box
-
-    def part(self, count: int) -> range:
-        return range(count * self.index // self.count, count * (self.index + 1) // self.count)
 
     def share(self, value):
         if self.main:

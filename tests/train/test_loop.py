@@ -12,7 +12,7 @@ from tvhelpers.config import build_config
 from tvhelpers.data.sources import open_source
 from tvhelpers.records import read_json, read_jsonl
 from tvhelpers.runtime import Interrupted
-from tvhelpers.train import loop
+from tvhelpers.train import checkpoint, loop
 from tvhelpers.train.checkpoint import save_checkpoint
 from tvhelpers.train.log import read_events, read_steps
 from tvhelpers.train.recovery import MAX_RETURNS
@@ -73,14 +73,14 @@ def test_a_preview_without_memory_is_left_out(settings, tmp_path, caplog):
 
 
 def test_a_full_disk_costs_nothing_but_checkpoints(settings, whole, tmp_path, monkeypatch, caplog):
-    honest = loop.save_checkpoint
+    honest = checkpoint.save_checkpoint
 
     def full_until_10(folder, step, *rest):
         if step < 10:
             raise OSError(28, "No space left on device")
         return honest(folder, step, *rest)
 
-    monkeypatch.setattr(loop, "save_checkpoint", full_until_10)
+    monkeypatch.setattr(checkpoint, "save_checkpoint", full_until_10)
     train(build_config(**settings), tmp_path)
     assert caplog.text.count("no checkpoint at step 5 ([Errno 28] No space") == 1
     assert same(whole, tmp_path)
@@ -103,7 +103,7 @@ def test_no_more_minutes_are_at_stake_than_configured(settings, tmp_path, monkey
 
     monkeypatch.setattr(Trainer, "train_step", let_pass(10, Trainer.train_step))
     monkeypatch.setattr(loop, "evaluate", let_pass(15, loop.evaluate))
-    monkeypatch.setattr(loop, "save_checkpoint", note)
+    monkeypatch.setattr(checkpoint, "save_checkpoint", note)
     config = build_config(**{**settings, "checkpoint_steps": 0, "checkpoint_minutes": 0.75})
     train(config, tmp_path / "run")
     assert np.diff(saved).max() <= 45 and len(saved) < 12

@@ -70,7 +70,7 @@ def test_the_text_encoder_learns_at_its_own_rate_and_goes_on_bit_for_bit(make_tr
 def test_pure_noise_is_not_learnt_by_predicting_the_noise(settings, make_trainer):
     config = make_trainer().config
     base = find_base(settings["base"])
-    with refused("unknown-objective"):
+    with refused("unfit-objective"):
         noise_schedule(base, replace(config, zero_terminal_snr=True))
     changed = replace(config, zero_terminal_snr=True, prediction="v_prediction")
     assert noise_schedule(base, changed).alphas_cumprod[-1] == 0

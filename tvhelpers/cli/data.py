@@ -149,12 +149,13 @@ def _encode_latents(options) -> dict:
     from tvhelpers.data.sources import open_source
     from tvhelpers.models.base import find_base, own_resolution
     from tvhelpers.runtime import choose_device, root_dir
+    from tvhelpers.train.distributed import Processes
     from tvhelpers.train.latents import open_cache
 
     source = open_source(options.path, photos=options.photos, **_reading(options))
     base = find_base(options.base)
     size = options.size or own_resolution(base)
-    cache = open_cache(source, base, size, True, root_dir(), device=choose_device("auto"))
+    cache = open_cache(source, base, size, True, root_dir(), processes=Processes(choose_device()))
     print(f"{cache.folder}: {cache.num_items} items, and mirrored, at {size} pixels")
     return {"out": str(cache.folder), "items": cache.num_items, "size": size}
 

@@ -3,9 +3,8 @@ choice is a function of (seed, step, index): a training that was killed and run 
 bytes of an unbroken one (on a CPU; on a GPU up to its own rounding).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
@@ -39,7 +38,7 @@ class Batch:
     labels: torch.Tensor | None  # int64 (B,); None where there are no classes
     regions: torch.Tensor | None  # uint8 (B, h, w); None where all pixels weigh alike
 
-    def to(self, device) -> Batch:
+    def to(self, device) -> Self:
         """Return the batch on `device`; nothing waits for the GPU."""
         parts = vars(self).items()
         return Batch(**{name: part if part is None else send(part, device) for name, part in parts})

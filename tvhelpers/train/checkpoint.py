@@ -3,8 +3,6 @@
 A checkpoint is one checksummed file, visible only when whole; the newest sound one wins.
 """
 
-from __future__ import annotations
-
 import errno
 import logging
 import os
@@ -96,9 +94,7 @@ class Mirror:
     def __init__(self, folder: str | Path, run_dir: Path):
         self.folder, self.run_dir, self.failing = Path(folder) / run_dir.name, run_dir, False
         if self.folder.resolve() == run_dir.resolve():
-            raise InputError(
-                "folder-taken", f"mirror {folder} is where the run itself is; give another folder"
-            )
+            raise InputError("folder-taken.mirror", folder=folder)
 
     def restore(self, check: Callable[[Path], object]) -> None:
         """Bring back what is there into a run folder that is empty.

@@ -1,6 +1,4 @@
-"""Pictures and their captions, as a CLIP is tuned on them."""
-
-from __future__ import annotations
+"""Which pictures and captions is a CLIP tuned on, and which caption is true of which picture?"""
 
 import hashlib
 import tempfile
@@ -26,23 +24,15 @@ class Pairs:
     InputError for captions that are empty, or all the same.
     """
 
-    def __init__(
-        self,
-        pixels: Iterable[np.ndarray],
-        captions: Sequence[str],
-        attributes: Sequence[dict[str, str]],
-        size: int,
-    ):
+    def __init__(self, pixels: Iterable[np.ndarray], captions, attributes, size: int):
         empty = sum(not caption.strip() for caption in captions)
         if empty:
-            raise InputError(
-                f"{empty} of {len(captions)} captions are empty; give each picture one"
-            )
+            raise InputError("empty-captions", empty=empty, count=len(captions))
         if len(set(captions)) < 2:
-            raise InputError("all captions are the same: there is nothing to tell apart")
+            raise InputError("all-alike.captions")
         self.pixels, digest = _on_disk(pixels, size)
         if all(np.array_equal(one, self.pixels[0]) for one in self.pixels):
-            raise InputError("all pictures are the same: there is nothing to tell apart")
+            raise InputError("all-alike.images")
         self.captions, self.attributes = list(captions), list(attributes)
         self.fingerprint = content_key([digest, self.captions, self.attributes])
         self.codes = attribute_codes(captions, attributes)
@@ -65,15 +55,10 @@ def pairs_of(size: int, *parts: tuple[Source, Sequence[int]]) -> Pairs:
     """Return some items of sources; what a caption states is true of its own source alone, or
     drawings and photos of one kind would be drawn together."""
     items = [(place, source, int(i)) for place, (source, rows) in enumerate(parts) for i in rows]
-    return Pairs(
-        (source.pixels(i) for _, source, i in items),
-        [source.captions[i] for _, source, i in items],
-        [
-            source.attributes[i] and {**source.attributes[i], "source": str(p)}
-            for p, source, i in items
-        ],
-        size,
-    )
+    pixels = (source.pixels(i) for _, source, i in items)
+    captions = [source.captions[i] for _, source, i in items]
+    rows = [(source.attributes[i], {"source": str(place)}) for place, source, i in items]
+    return Pairs(pixels, captions, [row and row | own for row, own in rows], size)
 
 
 def _on_disk(pixels: Iterable[np.ndarray], size: int) -> tuple[np.ndarray, str]:

@@ -1,11 +1,9 @@
-"""Fine-tune a CLIP on captioned pictures so that it gains there and keeps what it knew.
+"""How does a CLIP learn captioned pictures and keep what it knew?
 
 Every caption that is true of a picture is its positive (UniCL, Yang et al. 2022); a large batch is
 computed in small pieces (GradCache, Gao et al. 2021); LoRA, early stop on held-out pictures, and
 afterwards a way back towards the pretrained weights (WiSE-FT, Wortsman et al. 2022).
 """
-
-from __future__ import annotations
 
 import hashlib
 import math
@@ -31,12 +29,13 @@ from tvhelpers.train.optim import rate_factor
 LORA_TARGETS = r".*(q_proj|k_proj|v_proj|out_proj|fc1|fc2|visual_projection|text_projection)"
 MAX_SCALE = 100.0  # of the logits, as CLIP was trained
 SHARES = [tenth / 10 for tenth in range(11)]  # of the way from before, that `trade_off` tries
-EVAL_BATCH = 64
+
+Weights = dict[str, torch.Tensor]
 
 
 def tune_clip(
     clip: Clip, train: Pairs, held_out: Pairs, config: ClipTuning, out: Path
-) -> tuple[dict, dict[str, torch.Tensor]]:
+) -> tuple[dict, Weights]:
     """Tune `clip` in place and return (result, its weights before).
 
     The weights with the least held-out loss are kept.  `out` holds checkpoints: the same call goes
@@ -68,7 +67,7 @@ def tune_clip(
         optimizer.zero_grad()
         loss = _step(clip, model, train, config, step)
         if not math.isfinite(loss):
-            raise InputError(f"the loss is {loss} at step {step}; give a lower learning rate")
+            raise InputError("not-finite.clip", loss=loss, step=step)
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         with torch.no_grad():
@@ -77,11 +76,8 @@ def tune_clip(
     if config.method == "lora":
         clip.model = model.merge_and_unload()
     clip.model.eval()
-    result = {
-        "steps": state["curve"][-1]["step"],
-        "kept_step": state["kept"]["step"],
-        "curve": state["curve"],
-    }
+    curve, kept = state["curve"], state["kept"]["step"]
+    result = {"steps": curve[-1]["step"], "kept_step": kept, "curve": curve}
     write_json(out / "result.json", result)
     return result, before
 
@@ -102,10 +98,7 @@ def tune_on_source(
     replayed, kept = halves_of(keep, config.seed) if keep else ([], [])
     kept = [i for i in kept if "category" in keep.attributes[i]]
     if keep and len({keep.attributes[i]["category"] for i in kept}) < 2:
-        raise InputError(
-            f"the held-out pictures of {keep.name} show fewer than two categories, and naming "
-            "these tells what is kept; give another source to keep"
-        )
+        raise InputError("too-few-categories", name=keep.name)
     both = pairs_of(clip.size, (source, train), (keep, replayed))
     held_out = pairs_of(clip.size, (source, held_out))
     result, before = tune_clip(clip, both, held_out, config, out)
@@ -120,23 +113,16 @@ def tune_on_source(
     return {**result, "clip": str(folder)}
 
 
-def interpolate(
-    clip: Clip, before: dict[str, torch.Tensor], share: float
-) -> dict[str, torch.Tensor]:
+def interpolate(clip: Clip, before: Weights, share: float) -> Weights:
     """Return weights that lie `share` (0..1) of the way from `before` to those of `clip`."""
-    after = clip.model.state_dict()
     return {
         name: torch.lerp(before[name], weight, share) if weight.is_floating_point() else weight
-        for name, weight in after.items()
+        for name, weight in clip.model.state_dict().items()
     }
 
 
 def trade_off(
-    clip: Clip,
-    before: dict[str, torch.Tensor],
-    held_out: Pairs,
-    kept: Pairs | None = None,
-    forgotten: float = 0.0,
+    clip: Clip, before: Weights, held_out: Pairs, kept: Pairs | None = None, forgotten: float = 0.0
 ) -> tuple[float, list[dict]]:
     """Return (the share of the way from `before` with the least held-out loss, the curve).
 
@@ -150,9 +136,8 @@ def trade_off(
     for share in SHARES:
         clip.model.load_state_dict(after)
         clip.model.load_state_dict(interpolate(clip, before, share))
-        images, texts = embeddings(clip, held_out)
+        loss, images = _loss_of(clip, held_out)
         first = images if first is None else first
-        loss = _loss_of(clip, images, texts, held_out)
         nearness = float((images * first).sum(1).mean())
         curve.append({"share": share, "held_out_loss": loss, "nearness": nearness})
         if kept:
@@ -171,31 +156,18 @@ def _named(clip: Clip, pairs: Pairs) -> float:
 
 
 @torch.no_grad()
-def embeddings(clip: Clip, pairs: Pairs) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the unit embeddings (N, d) of all pictures and of all captions."""
-    starts = range(0, len(pairs.captions), EVAL_BATCH)
-    images = [clip.embed_images(torch.from_numpy(pairs.pixels[s : s + EVAL_BATCH])) for s in starts]
-    return torch.cat(images), torch.cat(
-        [clip.embed_texts(pairs.captions[s : s + EVAL_BATCH]) for s in starts]
-    )
+def _loss_of(clip: Clip, pairs: Pairs) -> tuple[float, torch.Tensor]:
+    """Return the loss of all pairs at once, and the unit embeddings (N, d) of the pictures."""
+    images, texts = clip.images(pairs.pixels), clip.texts(pairs.captions, batch_size=64)
+    scale, fits = clip_scale(clip.model).exp().cpu(), pairs.fits(torch.arange(len(images)))
+    return contrastive_loss(images, texts, scale, fits).item(), images
 
 
-@torch.no_grad()
-def _loss_of(clip: Clip, images: torch.Tensor, texts: torch.Tensor, pairs: Pairs) -> float:
-    fits = pairs.fits(torch.arange(len(pairs.captions))).to(images.device)
-    return contrastive_loss(images, texts, clip_scale(clip.model).exp(), fits).item()
-
-
-def backward_in_pieces(
-    encode: Callable[[slice], tuple[torch.Tensor, torch.Tensor]],
-    loss_of: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    count: int,
-    size: int,
-) -> float:
+def backward_in_pieces(encode: Callable, loss_of: Callable, count: int, size: int) -> float:
     """Add the gradients of a loss over `count` pairs, holding the graph of `size` pairs at a time.
 
-    `encode(rows)` gives the embeddings (n, d) of pictures and texts of some rows, `loss_of` the
-    loss of all.  First all are embedded without a graph; then comes the loss's gradient by
+    `encode(slice)` gives the embeddings (n, d) of pictures and of texts, `loss_of(images, texts)`
+    the loss of all.  First all are embedded without a graph; then comes the loss's gradient by
     embedding; then each piece again, with its graph, is led backward from that gradient.  Returns
     the loss.
     """
@@ -274,7 +246,7 @@ def _evaluate(state: dict, clip, model, weights, held_out: Pairs, step: int, pat
     """Add the held-out loss to the curve; keep the weights where it is the least, and always the
     newest without `patience`."""
     model.eval()
-    loss = _loss_of(clip, *embeddings(clip, held_out), held_out)
+    loss, _ = _loss_of(clip, held_out)
     model.train()
     least = min((row["held_out_loss"] for row in state["curve"]), default=math.inf)
     if loss < least or not patience:

@@ -3,8 +3,6 @@
 Shapes: latents, noise (N, c, h, w); timesteps int64 (N,); alphas_cumprod float (T,).
 """
 
-from __future__ import annotations
-
 import torch
 
 PREDICTION_TYPES = ("epsilon", "v_prediction")

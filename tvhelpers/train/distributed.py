@@ -4,23 +4,25 @@ Each computes its share of a step's samples; their gradients are added, so all h
 throughout.  Only the main one writes.
 """
 
-from __future__ import annotations
-
+import contextlib
 import logging
 import os
+from pathlib import Path
 
 import torch
 from torch import distributed
+
+from tvhelpers.files import locked
 
 SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE")  # set by torch's launcher, by MPI's
 BUCKET = 2**25  # numbers sent at once
 
 
 class Processes:
-    """Who we are among how many, and what we say to each other."""
+    """Who we are among how many, and what we say to each other; each computes on its `device`."""
 
-    def __init__(self, device: str):
-        self.index, self.count, self._hosts = 0, 1, None
+    def __init__(self, device: str = "cpu"):
+        self.device, self.index, self.count, self._hosts = device, 0, 1, None
         if any(int(os.environ.get(name, 1)) > 1 for name in SIZES):
             from accelerate import PartialState
 
@@ -54,6 +56,10 @@ class Processes:
         box = [value]
         distributed.broadcast_object_list(box, src=0, group=self._hosts)
         return box[0]
+
+    def locked(self, path: Path, wait: bool = False) -> contextlib.AbstractContextManager:
+        """Hold the lock file of a folder within the block, where this is the main process."""
+        return locked(path, wait) if self.main else contextlib.nullcontext()
 
     def add(self, tensors: list[torch.Tensor]) -> None:
         """Put in place of each tensor its sum over the processes."""

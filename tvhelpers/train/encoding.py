@@ -4,8 +4,6 @@ A chunk is always the same items in one forward pass, whoever encodes it: neithe
 processes nor a stop in the middle change a byte.
 """
 
-from __future__ import annotations
-
 import os
 import time
 import warnings
@@ -22,7 +20,6 @@ from tvhelpers.config import InputError
 from tvhelpers.data.items import REGIONS, Source
 from tvhelpers.files import atomic_path
 from tvhelpers.image import resize
-from tvhelpers.models.base import BaseLocation, load_part
 from tvhelpers.runtime import progress_bar
 
 CHUNK_PIXELS = 16 * 256 * 256  # encoded at once: 4 images of 512 px, which a T4 holds
@@ -37,11 +34,8 @@ def encode_images(vae, source: Source, about: dict, folder: Path, processes) -> 
     count = about["num_items"]
     chunk_size = max(1, CHUNK_PIXELS // about["resolution"] ** 2)
     chunks = [range(i, min(i + chunk_size, count)) for i in range(0, count, chunk_size)]
-    if processes.main:
-        _allocate_all(vae, about, folder, len(chunks))
-    processes.share(None)  # the files are there
-    store = _Store(folder, about)
-    left = processes.share(np.flatnonzero(store.done == 0).tolist())
+    store = _Store(_arrays(vae, about, folder, len(chunks), processes), about)
+    left = processes.share(np.flatnonzero(store.arrays["done"] == 0).tolist())
     mine = [left[i] for i in processes.part(len(left))]
     before = count - sum(len(chunks[number]) for number in left)
     with progress_bar("latent cache", count, done=before) as bar:
@@ -54,25 +48,25 @@ def encode_images(vae, source: Source, about: dict, folder: Path, processes) -> 
     processes.any(False)  # which all wait for: all chunks are there
 
 
-def _allocate_all(vae, about: dict, folder: Path, num_chunks: int) -> None:
-    """Make the arrays, unless they are there with as many chunks."""
-    if (folder / "done.npy").exists() and len(_opened(folder, "done")) == num_chunks:
-        return
+def _arrays(vae, about: dict, folder: Path, num_chunks: int, processes) -> dict[str, np.ndarray]:
+    """Return the arrays to fill, made anew unless they are there with as many chunks."""
     entries, side = about["num_items"] * (1 + about["flip"]), about["side"]
-    shape = (entries, 2 * vae.config.latent_channels, side, side)
-    allocate(folder / "moments.npy", np.float16, shape)
+    kinds = {"moments": (np.float16, (entries, 2 * vae.config.latent_channels, side, side))}
     if about["masks"]:
-        allocate(folder / "regions.npy", np.uint8, (entries, side, side))
-    allocate(folder / "done.npy", np.uint8, (num_chunks,))
+        kinds["regions"] = (np.uint8, (entries, side, side))
+    kinds["done"], done = (np.uint8, (num_chunks,)), folder / "done.npy"
+    if processes.main and not (done.exists() and len(np.load(done)) == num_chunks):
+        for name, (dtype, shape) in kinds.items():
+            allocate(folder / f"{name}.npy", dtype, shape)
+    processes.share(None)  # the files are there
+    return {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name in kinds}
 
 
 class _Store:
     """The arrays that chunks are written to, and which chunks are on the disk."""
 
-    def __init__(self, folder: Path, about: dict):
-        self.moments, self.done = _opened(folder, "moments"), _opened(folder, "done")
-        self.regions = _opened(folder, "regions") if about["masks"] else None
-        self.copies, self.num_items = 1 + about["flip"], about["num_items"]
+    def __init__(self, arrays: dict[str, np.ndarray], about: dict):
+        self.arrays, self.copies, self.num_items = arrays, 1 + about["flip"], about["num_items"]
         self.pending, self.kept = [], time.monotonic()
 
     def put(self, number: int, rows: range, vae, pixels, regions) -> None:
@@ -81,25 +75,20 @@ class _Store:
             turn, shift = (-1 if copy else 1), copy * self.num_items
             place = slice(shift + rows.start, shift + rows.stop)
             what = f"items {rows.start} to {rows.stop - 1}"
-            self.moments[place] = encode(vae, pixels[:, :, ::turn], what)
-            if self.regions is not None:
-                self.regions[place] = regions[:, :, ::turn]
+            self.arrays["moments"][place] = encode(vae, pixels[:, :, ::turn], what)
+            if regions is not None:
+                self.arrays["regions"][place] = regions[:, :, ::turn]
         self.pending.append(number)
         if time.monotonic() - self.kept > KEEP_SECONDS:
             self.keep()
 
     def keep(self) -> None:
         """Bring the chunks to the disk, and then the marks that say so."""
-        for array in (self.moments, self.regions):
-            if array is not None:
-                array.flush()
-        self.done[self.pending] = 1
-        self.done.flush()
+        for array in self.arrays.values():
+            array.flush()
+        self.arrays["done"][self.pending] = 1
+        self.arrays["done"].flush()
         self.pending, self.kept = [], time.monotonic()
-
-
-def _opened(folder: Path, name: str) -> np.ndarray:
-    return np.load(folder / f"{name}.npy", mmap_mode="r+")
 
 
 def _read_ahead(
@@ -151,35 +140,21 @@ def encode(vae, pixels: np.ndarray, what: str) -> np.ndarray:
     """Return the moments fp16 of pixels; raises InputError where those of `what` are not finite."""
     images = torch.from_numpy(pixels.copy()).to(vae.device)
     images = images.permute(0, 3, 1, 2).float() / 127.5 - 1
-    moments = _moments(vae, images, half=vae.device.type == "cuda")
-    if not _fits_half(moments):  # too coarse for this autoencoder
-        moments = _moments(vae, images, half=False)
-    if not _fits_half(moments):
-        raise InputError(
-            "not-finite",
-            f"the autoencoder gives NaN or infinite latents for {what}; "
-            "look at these images, or at the base",
-        )
-    return moments.astype(np.float16)
+    for half in (vae.device.type == "cuda", False):  # too coarse for some autoencoders
+        with torch.autocast(vae.device.type, torch.float16, enabled=half):
+            posterior = vae.encode(images).latent_dist
+        moments = torch.cat([posterior.mean, posterior.logvar], 1).float().cpu().numpy()
+        if np.isfinite(moments).all() and np.abs(moments).max() <= np.finfo(np.float16).max:
+            return moments.astype(np.float16)
+    raise InputError("not-finite.latents", what=what)
 
 
-def _moments(vae, images: torch.Tensor, half: bool) -> np.ndarray:
-    with torch.autocast(vae.device.type, torch.float16, enabled=half):
-        posterior = vae.encode(images).latent_dist
-    return torch.cat([posterior.mean, posterior.logvar], 1).float().cpu().numpy()
-
-
-def _fits_half(values: np.ndarray) -> bool:
-    return bool(np.isfinite(values).all() and np.abs(values).max() <= np.finfo(np.float16).max)
-
-
-def encode_captions(captions: list[str], base: BaseLocation, folder: Path, device: str) -> None:
+def encode_captions(captions: list[str], tokenizer, text_encoder, folder: Path, device) -> None:
     """Write token_ids.npy and caption_index.npy, and embeds.npy where the text states of all
     captions are smaller than the text encoder; warn of captions that are cut off."""
     if (folder / "caption_index.npy").exists():  # written last
         return
     unique = list(dict.fromkeys(["", *captions]))
-    tokenizer, text_encoder = (load_part(base, part) for part in ("tokenizer", "text_encoder"))
     limit = tokenizer.model_max_length
     lengths = [len(ids) for ids in tokenizer(unique, truncation=False, verbose=False).input_ids]
     if long := sum(length > limit for length in lengths):
@@ -192,20 +167,17 @@ def encode_captions(captions: list[str], base: BaseLocation, folder: Path, devic
     size = 2 * len(unique) * limit * text_encoder.config.hidden_size
     weights = 2 * sum(weight.numel() for weight in text_encoder.parameters())
     if size <= max(weights, SMALL_EMBEDS):
-        _encode_texts(text_encoder.to(device), ids, folder / "embeds.npy")
+        _save(folder / "embeds.npy", _text_states(text_encoder.to(device), ids))
     rows = {caption: row for row, caption in enumerate(unique)}
     index = np.array([rows[caption] for caption in captions], np.int64)
     _save(folder / "caption_index.npy", index)
 
 
 @torch.no_grad()
-def _encode_texts(text_encoder, ids: torch.Tensor, path: Path, batch_size: int = 64) -> None:
-    allocate(path, np.float16, (*ids.shape, text_encoder.config.hidden_size))
-    embeds = np.load(path, mmap_mode="r+")
-    for start in range(0, len(ids), batch_size):
-        part = ids[start : start + batch_size].to(text_encoder.device)
-        embeds[start : start + len(part)] = text_encoder(part)[0].cpu().numpy()
-    embeds.flush()
+def _text_states(text_encoder, ids: torch.Tensor, batch_size: int = 64) -> np.ndarray:
+    parts = (ids[start : start + batch_size] for start in range(0, len(ids), batch_size))
+    states = [text_encoder(part.to(text_encoder.device))[0].half().cpu() for part in parts]
+    return torch.cat(states).numpy()
 
 
 def tokenize(tokenizer, texts: list[str]) -> torch.Tensor:

@@ -1,7 +1,5 @@
 """How good is what is trained by now?  Losses on held-out items, at noises that stay the same."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

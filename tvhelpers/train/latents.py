@@ -10,19 +10,17 @@ artifacts/cache-<key>/ holds
   about.json         what it was made from, and sizes
 """
 
-from __future__ import annotations
-
-import contextlib
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
 
 from tvhelpers.config import InputError
 from tvhelpers.data.items import Source
-from tvhelpers.files import content_key, locked, make_dir, replace_dir
+from tvhelpers.files import content_key, make_dir, replace_dir
 from tvhelpers.models.base import BaseLocation, load_part
 from tvhelpers.records import read_json, write_json
 from tvhelpers.train.distributed import Processes
@@ -63,7 +61,7 @@ class LatentCache:
         captions = self.caption_index[entries % self.num_items]
         return take(self.moments, entries).float(), torch.from_numpy(captions)
 
-    def on_gpu(self, device: str, free: int | None = None) -> LatentCache:
+    def on_gpu(self, device: str, free: int | None = None) -> Self:
         """Return the cache with its arrays on `device` where they take at most a quarter of its
         free bytes, otherwise as it is; what is read is the same."""
         free = torch.cuda.mem_get_info()[0] if free is None else free
@@ -99,16 +97,9 @@ def _copied(array: np.ndarray, device: str) -> torch.Tensor:
 
 
 def open_cache(
-    source: Source,
-    base: BaseLocation,
-    resolution: int,
-    flip: bool,
-    root: Path,
-    *,
-    limit: int = 0,
-    device: str = "cpu",
-    processes: Processes | None = None,
-) -> LatentCache:
+    source: Source, base: BaseLocation, resolution: int, flip: bool, root: Path,
+    limit: int = 0, processes: Processes | None = None,
+) -> LatentCache:  # fmt: skip
     """Return the cache of (source, base, resolution, flip) under root/artifacts, building what is
     missing.
 
@@ -116,7 +107,8 @@ def open_cache(
     takes a folder that all of them see; of two launches one builds and the other waits.  Images are
     made square by padding, never cut.
     """
-    processes, vae = processes or Processes(device), load_part(base, "vae")
+    processes, vae = processes or Processes(), load_part(base, "vae")
+    tokenizer, text_encoder = load_part(base, "tokenizer"), load_part(base, "text_encoder")
     about = {
         "format": FORMAT,
         "source": source.fingerprint,
@@ -127,33 +119,33 @@ def open_cache(
         "masks": source.regions(0) is not None,
         "num_items": min(limit, len(source)) if limit else len(source),
         "scaling_factor": vae.config.scaling_factor,
-        **_text_identity(base),
+        "text_encoder": module_digest(text_encoder),
+        "vocabulary": len(tokenizer),
+        "probe": tokenizer(["A red dress, striped"]).input_ids,
     }
     folder = Path(root) / "artifacts" / f"cache-{content_key(about)}"
     if processes.share(folder.is_dir()):
         return _open(folder)
-    make_dir(folder.parent)
-    lock = locked(folder.with_name(f".{folder.name}.lock"), wait=True)
-    with lock if processes.main else contextlib.nullcontext():
+    lock = make_dir(folder.parent) / f".{folder.name}.lock"
+    with processes.locked(lock, wait=True):
         if not processes.share(folder.is_dir()):  # no other launch was first
-            _build(folder, about, source, base, vae.to(device), processes)
-    del vae
-    if torch.device(device).type == "cuda":
-        torch.cuda.empty_cache()
+            _build(folder, about, source, (vae, tokenizer, text_encoder), processes)
+    del vae, text_encoder
+    torch.cuda.empty_cache()
     return _open(folder)
 
 
-def _build(folder: Path, about: dict, source, base, vae, processes) -> None:
+def _build(folder: Path, about: dict, source: Source, models, processes) -> None:
     """Fill a folder beside `folder`, and give it that name."""
+    (vae, *texts), device = models, processes.device
     aside = folder.with_name(f"{folder.name}.partial")
     if processes.main:
         make_dir(aside)
     processes.share(None)
-    encode_images(vae, source, about, aside, processes)
-    device = vae.device
+    encode_images(vae.to(device), source, about, aside, processes)
     vae.to("cpu")
     if processes.main:
-        encode_captions(source.captions[: about["num_items"]], base, aside, device)
+        encode_captions(source.captions[: about["num_items"]], *texts, aside, device)
         write_json(aside / "about.json", about)
         (aside / "done.npy").unlink(missing_ok=True)
         replace_dir(aside, folder)
@@ -162,11 +154,7 @@ def _build(folder: Path, about: dict, source, base, vae, processes) -> None:
 
 def _open(folder: Path) -> LatentCache:
     if not folder.is_dir():
-        raise InputError(
-            "folder-not-shared",
-            f"this process does not see {folder}, which another one has made; give all of them the "
-            "same TV_ROOT",
-        )
+        raise InputError("folder-not-shared.cache", folder=folder)
     paths = [folder / f"{name}.npy" for name in ARRAYS]
     arrays = [np.load(path, mmap_mode="r") if path.exists() else None for path in paths]
     index = np.load(folder / "caption_index.npy")
@@ -179,13 +167,3 @@ def module_digest(module: torch.nn.Module) -> str:
     for name, weight in sorted(module.state_dict().items()):
         digest.update(name.encode() + weight.detach().cpu().float().numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def _text_identity(base: BaseLocation) -> dict:
-    tokenizer = load_part(base, "tokenizer")
-    probe = tokenizer(["A red dress, striped"]).input_ids
-    return {
-        "text_encoder": module_digest(load_part(base, "text_encoder")),
-        "vocabulary": len(tokenizer),
-        "probe": probe,
-    }

@@ -1,8 +1,6 @@
 """What does a training write down?  log.jsonl (a line a step, and events), eval.jsonl (fixed-noise
 losses), speed.jsonl (images a second, memory), TensorBoard, and a bar on the screen."""
 
-from __future__ import annotations
-
 import json
 import logging
 import math
@@ -24,9 +22,8 @@ class RunLog:
     def __init__(self, run_dir: Path | None, num_steps: int, device: str, step: int = 0):
         self.num_steps, self.device, self.failing = num_steps, device, False
         names = ("log.jsonl", "eval.jsonl", "speed.jsonl")
-        self.rows, self.evaluations, self.speeds = (
-            Lines(run_dir and run_dir / name) for name in names
-        )
+        files = [Lines(run_dir and run_dir / name) for name in names]
+        self.rows, self.evaluations, self.speeds = files
         self.board = Board(run_dir and make_dir(run_dir / "tensorboard"))
         self.bar = progress_bar("training", num_steps, done=step, unit="steps")
         self.cut_back(step or -1)  # what is logged of step 0 comes again
@@ -126,12 +123,11 @@ class Lines:
         if not self.waiting:
             return None
         try:
-            size = self.path.stat().st_size if self.path.exists() else 0
             with open(self.path, "ab", buffering=0) as file:
-                whole = file.write(self.waiting) == len(self.waiting)
-            if not whole:
-                os.truncate(self.path, size)
-                raise OSError(28, "No space left on device")
+                size = file.tell()
+                if file.write(self.waiting) < len(self.waiting):
+                    file.truncate(size)
+                    raise OSError(28, "No space left on device")
         except OSError as error:
             return error
         self.waiting = b""
@@ -180,11 +176,8 @@ class Board:
         """Add a point to the curve of each value that there is."""
         from tensorboard.compat.proto.summary_pb2 import Summary
 
-        points = [
-            Summary.Value(tag=name, simple_value=value)
-            for name, value in values.items()
-            if value is not None
-        ]
+        there = {name: value for name, value in values.items() if value is not None}
+        points = [Summary.Value(tag=name, simple_value=value) for name, value in there.items()]
         self._event(step=step, summary=Summary(value=points))
 
     def _event(self, **content) -> None:

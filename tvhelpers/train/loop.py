@@ -1,7 +1,5 @@
 """What happens from the newest checkpoint to the last step, whatever goes wrong on the way?"""
 
-from __future__ import annotations
-
 import io
 import logging
 import math
@@ -12,14 +10,7 @@ import torch
 
 from tvhelpers.config import InputError
 from tvhelpers.runtime import Interrupted, peak_memory, reset_peak_memory, stop_requests
-from tvhelpers.train.checkpoint import (
-    Mirror,
-    find_checkpoint,
-    newest_first,
-    read_checkpoint,
-    save_checkpoint,
-    step_of,
-)
+from tvhelpers.train import checkpoint
 from tvhelpers.train.evaluation import evaluate
 from tvhelpers.train.log import RunLog
 from tvhelpers.train.memory import GB, choose_micro_batch, memory_limit
@@ -34,7 +25,7 @@ class Loop:
     Losses are read, and looked at, before each checkpoint: what is saved is sound.
     """
 
-    def __init__(self, trainer, run_dir: Path, mirror: Mirror | None, preview):
+    def __init__(self, trainer, run_dir: Path, mirror: checkpoint.Mirror | None, preview):
         self.trainer, self.mirror, self.preview = trainer, mirror, preview
         self.config, self.processes = trainer.config, trainer.processes
         self.run_dir, self.folder = run_dir, run_dir / "checkpoints"
@@ -99,23 +90,20 @@ class Loop:
         path = self.processes.share(self._newest(exploded) if self.processes.main else None)
         if path is None and self.first is not None:
             self.first.seek(0)
-            return read_checkpoint(self.first)
+            return checkpoint.read_checkpoint(self.first)
         if path is not None and not path.exists():
-            raise InputError(
-                "folder-not-shared",
-                f"this process does not see {path}; all need the same run folder",
-            )
-        return path and read_checkpoint(path)
+            raise InputError("folder-not-shared.run", path=path)
+        return path and checkpoint.read_checkpoint(path)
 
     def _newest(self, exploded: bool) -> Path | None:
         """Return the newest checkpoint.  One that a loss which has `exploded` came back to before
         is left out where there is an older one: it may have been written when it began."""
-        newest = find_checkpoint(self.folder)
-        again = exploded and newest and step_of(newest) in self.trainer.health.halved
-        if not again or len(newest_first(self.folder)) == 1:
+        newest = checkpoint.find_checkpoint(self.folder)
+        again = exploded and newest and checkpoint.step_of(newest) in self.trainer.health.halved
+        if not again or len(checkpoint.newest_first(self.folder)) == 1:
             return newest
         newest.unlink()
-        return find_checkpoint(self.folder)
+        return checkpoint.find_checkpoint(self.folder)
 
     def _fit(self) -> None:
         """Choose the micro-batch, unless the checkpoint has one that was found on this device."""
@@ -161,9 +149,7 @@ class Loop:
         """Return to the last checkpoint, and change what led to the fault."""
         trainer, state = self.trainer, self._last_state("exploded" in fault)
         if state is None or step == 0:
-            raise InputError(
-                "not-finite", f"{fault}, and there is nothing before it; look at the base and data"
-            )
+            raise InputError("not-finite.at-first", fault=fault)
         health = trainer.health
         change = health.change(step, fault, state["step"], state["health"])
         trainer.restore(state)
@@ -181,9 +167,9 @@ class Loop:
         return written
 
     def _write(self) -> bool:
-        step = self.trainer.step
+        step, keep = self.trainer.step, self.config.keep_checkpoints
         try:
-            save_checkpoint(self.folder, step, self.trainer.state(), self.config.keep_checkpoints)
+            checkpoint.save_checkpoint(self.folder, step, self.trainer.state(), keep)
         except (OSError, InputError) as error:
             log.warning(
                 f"no checkpoint at step {step} ({error}); training goes on, and tries again at the "

@@ -4,8 +4,6 @@ A step has batch_size * accumulate samples whatever the micro-batch is; what doe
 accumulated.
 """
 
-from __future__ import annotations
-
 import logging
 
 import torch
@@ -66,9 +64,5 @@ def optimizer_bytes(trainer) -> int:
 def smaller(micro_batch: int) -> int:
     """Return the next smaller micro-batch; raises InputError after 1."""
     if micro_batch == 1:
-        raise InputError(
-            "no-memory",
-            "one sample does not fit in memory; give a smaller resolution, or method lora with "
-            "targets=attention",
-        )
+        raise InputError("no-memory")
     return micro_batch // 2

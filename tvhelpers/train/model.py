@@ -1,7 +1,5 @@
 """What is trained, and what does it predict?  The UNet, and a text encoder where it learns too."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 
@@ -37,8 +35,7 @@ class Model:
         """Make the UNet ready and return its trained weights."""
         config, unet = self.config, self.unet
         if config.method == "lora":
-            alpha, options = config.alpha or config.rank, (config.targets, config.dora)
-            weights = add_lora(unet.to(self.dtype), config.rank, alpha, config.seed, *options)
+            weights = self._add_lora(unet.to(self.dtype), config.rank, config.targets)
         else:
             weights = list(unet.requires_grad_(True).parameters())
         if config.channels_last:
@@ -54,14 +51,17 @@ class Model:
         encoder.to(self.device, self.dtype).requires_grad_(False)
         if not config.text_rank:
             return []
-        alpha, options = config.alpha or config.text_rank, ("text encoder", config.dora)
-        weights = add_lora(encoder, config.text_rank, alpha, config.seed, *options)
+        weights = self._add_lora(encoder, config.text_rank, "text encoder")
         if config.gradient_checkpointing:
             # transformers 5.15 has the second name alone
             enable = getattr(encoder, "activation_checkpointing_enable", None)
             (enable or encoder.gradient_checkpointing_enable)({"use_reentrant": False})
         encoder.train()
         return weights
+
+    def _add_lora(self, network, rank: int, targets: str) -> list[torch.nn.Parameter]:
+        config = self.config
+        return add_lora(network, rank, config.alpha or rank, config.seed, targets, config.dora)
 
     def _rate_groups(self) -> list[dict]:
         """Return the optimizer's groups, each with its multiple of the learning rate.
@@ -127,16 +127,9 @@ def noise_schedule(base: BaseLocation, config: TrainConfig):
     kind = scheduler.config.prediction_type
     if kind not in diffusion.PREDICTION_TYPES:
         known = " and ".join(diffusion.PREDICTION_TYPES)
-        raise InputError(
-            "unknown-objective",
-            f"base {base.name!r} predicts {kind!r}; only {known} can be trained",
-        )
+        raise InputError("unfit-objective.base", name=base.name, kind=kind, known=known)
     if kind == "epsilon" and scheduler.config.rescale_betas_zero_snr:
-        raise InputError(
-            "unknown-objective",
-            "with zero_terminal_snr the last timestep is noise alone, which says nothing of the "
-            "picture; give prediction=v_prediction too",
-        )
+        raise InputError("unfit-objective.noise-alone")
     return scheduler
 
 

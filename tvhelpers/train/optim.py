@@ -1,7 +1,5 @@
 """What becomes of gradients?  Clipped, they move the weights, at the rate of the step."""
 
-from __future__ import annotations
-
 import importlib
 import math
 
@@ -19,19 +17,13 @@ def make_optimizer(
     """
     entry = OPTIMIZERS[name]
     if entry.only_on not in ("", torch.device(device).type):
-        raise InputError(
-            "wrong-device", f"optimizer {name} runs on {entry.only_on}, not on {device}; use adamw"
-        )
+        raise InputError("unfit-device", name=name, wanted=entry.only_on, device=device)
     package, _, kind = entry.made_by.rpartition(".")
     try:
         kind = getattr(importlib.import_module(package), kind)
     except ImportError:
         package = package.partition(".")[0]
-        raise InputError(
-            "not-installed",
-            f"optimizer {name} needs {package}, which is not installed: pip install {package}, or "
-            "use adamw",
-        ) from None
+        raise InputError("not-installed.optimizer", name=name, package=package) from None
     return kind(groups, weight_decay=weight_decay, **entry.options)
 
 

@@ -1,7 +1,5 @@
 """Is a training sound, and what is done differently after it was not?"""
 
-from __future__ import annotations
-
 import math
 from dataclasses import asdict, dataclass, field
 
@@ -54,11 +52,7 @@ class Health:
         that was not enough, or the loss has exploded.  Raises InputError after MAX_RETURNS.
         """
         if self.returns == MAX_RETURNS:
-            raise InputError(
-                "not-finite",
-                f"{fault}, after {MAX_RETURNS} returns to a checkpoint; train into a new folder "
-                "with a lower learning_rate, or with dtype=float32",
-            )
+            raise InputError("not-finite.again", fault=fault, returns=MAX_RETURNS)
         again = any(skipped > back_to for skipped in self.skipped)
         self.returns += 1
         self.recent, self.lowest, self.overflows = before["recent"], before["lowest"], 0

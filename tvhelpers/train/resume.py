@@ -3,8 +3,6 @@
 Loads no torch: the command line asks before anything else.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 
@@ -13,14 +11,8 @@ from tvhelpers.records import read_record
 
 HERE = ("device", "mirror", "memory_gb")  # of the machine and the call, not of the training
 BY_DIGEST = ("data", "base", "captions", "text_encoder")  # paths: digests tell what they hold
-COST = (  # what it costs, not what is trained
-    "gradient_checkpointing",
-    "channels_last",
-    "compile",
-    "checkpoint_minutes",
-    "checkpoint_steps",
-    "keep_checkpoints",
-)
+COST = ("gradient_checkpointing", "channels_last", "compile")  # not what is trained
+COST += ("checkpoint_minutes", "checkpoint_steps", "keep_checkpoints")
 MAY_DIFFER = ("preset", *HERE, *BY_DIGEST, *COST)  # between two calls of one training
 
 

@@ -3,8 +3,6 @@
 `Batches` draws, `losses` and `backward` compute, `Update` takes: a step waits for the GPU nowhere.
 """
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable
@@ -28,17 +26,14 @@ class Trainer:
     """One training in memory: the model, what it learns from, and the step that it is at."""
 
     def __init__(
-        self,
-        config: TrainConfig,
-        parts: dict,
-        data: Data,
-        device: str,
-        dtype: torch.dtype = torch.float32,
-        processes: Processes | None = None,
-    ):
+        self, config: TrainConfig, parts: dict, data: Data,
+        dtype: torch.dtype = torch.float32, processes: Processes | None = None,
+    ):  # fmt: skip
         """Make a base's `parts` ready: "unet", "scheduler", and a "text_encoder" where the cache
         has no text states, or where it is trained too."""
-        self.config, self.device, self.dtype = config, device, dtype
+        self.processes, self.health = processes or Processes(), Health()
+        self.config, self.device, self.dtype = config, self.processes.device, dtype
+        device = self.device
         self.scheduler, text_encoder = parts["scheduler"], parts.get("text_encoder")
         self.alphas_cumprod = self.scheduler.alphas_cumprod.to(device)
         self.region_weights = torch.tensor(config.region_weights, device=device)
@@ -52,7 +47,6 @@ class Trainer:
             config.steps, config.epochs, len(data.train_items), self.per_step
         )
         self.update = Update(self.model, config, self.num_steps)
-        self.processes, self.health = processes or Processes(device), Health()
         self.micro_batch, self.fitted = config.batch_size, False  # samples in one forward pass
         self.notice: Callable = lambda what, **details: None  # is told of what happens in a step
 
@@ -139,8 +133,7 @@ class Trainer:
     def _let_go(self) -> None:
         """Free the gradients, and what the GPU's allocator keeps."""
         self.update.optimizer.zero_grad()
-        if self.device != "cpu":
-            torch.cuda.empty_cache()
+        torch.cuda.empty_cache()
 
     def compile(self) -> None:
         """Compile the UNet for training, which takes minutes; the weights stay as they are.
@@ -151,10 +144,7 @@ class Trainer:
         try:
             self.try_micro_batch()
         except Exception as error:  # of the compiler, or of the one that it calls
-            reason = one_line(error)
-            raise InputError(
-                "not-compiled", f"the UNet cannot be compiled ({reason}); give compile=false"
-            ) from None
+            raise InputError("not-compiled", reason=one_line(error)) from None
         log.info(f"compiled in {time.monotonic() - began:.0f} s")
 
     def state(self) -> dict:

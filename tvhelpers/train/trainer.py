@@ -1,8 +1,5 @@
 """How is a whole training done?  From data and a base to an adapter, or to a whole pipeline."""
 
-from __future__ import annotations
-
-import contextlib
 import logging
 import shutil
 from collections.abc import Callable
@@ -19,7 +16,7 @@ from tvhelpers.data.coverage import effective_sample_size, item_weights
 from tvhelpers.data.items import Source
 from tvhelpers.data.sources import open_source
 from tvhelpers.data.split import split_items
-from tvhelpers.files import locked, make_dir
+from tvhelpers.files import make_dir
 from tvhelpers.lora.adapter import check_adapter, kohya_path, save_adapter
 from tvhelpers.models import base as bases
 from tvhelpers.models.base import BaseLocation, load_part
@@ -79,19 +76,17 @@ def train(
         parts = {"unet": load_part(base, "unet"), "scheduler": noise_schedule(base, config)}
     split = split_items(source, config)
     classes = find_classes(config.classes, source.attributes) if config.classes else Classes()
-    origin, processes = (
-        Origin(config, source, base, classes, _digests(source, base)),
-        Processes(device),
-    )
+    origin = Origin(config, source, base, classes, _digests(source, base))
+    processes = Processes(device)
     _check_share(processes, config)
     mirror = Mirror(config.mirror, run_dir) if config.mirror and processes.main else None
-    with locked(make_dir(run_dir) / ".lock") if processes.main else contextlib.nullcontext():
+    with processes.locked(make_dir(run_dir) / ".lock"):
         if processes.main:
             _claim(run_dir, {**to_dict(config), **origin.digests}, mirror)
         if processes.share(processes.main and is_finished(run_dir, config.method)):
             return _open_finished(run_dir, config.method, mirror)
         log.info(f"device {device}, {str(dtype).removeprefix('torch.')}: {reason}")
-        data = _read_data(origin, split, root or root_dir(), device, processes)
+        data = _read_data(origin, split, root or root_dir(), processes)
         if config.text_rank or data.cache.embeds is None:  # else its states are enough
             parts["text_encoder"] = load_part(base, "text_encoder")
         if processes.main:
@@ -99,7 +94,7 @@ def train(
         parts["unet"] = forgetful(parts["unet"], config.start, seed_for(config.seed, "unet"))
         if classes.words:
             add_classes(parts["unet"], classes)
-        trainer = Trainer(config, parts, data, device, dtype, processes)
+        trainer = Trainer(config, parts, data, dtype, processes)
         Loop(trainer, run_dir, mirror, preview).run()
         result = _finish(trainer, run_dir, origin) if processes.main else None
         if processes.main:
@@ -113,11 +108,7 @@ def _open_data(config: TrainConfig) -> Source:
     if config.captions:
         source = with_captions(source, Path(config.captions))
     if config.is_masked and source.regions(0) is None:
-        raise InputError(
-            "no-masks",
-            f"{source.name} has no masks, by which garment_weight, skin_weight and "
-            "background_weight could be told apart; leave these alike",
-        )
+        raise InputError("no-masks", name=source.name)
     return source
 
 
@@ -134,11 +125,7 @@ def _check_share(processes: Processes, config: TrainConfig) -> None:
     """Raise InputError where a process would have no sample of a step."""
     samples = config.batch_size * config.accumulate
     if processes.count > samples:
-        raise InputError(
-            "too-many-processes",
-            f"{processes.count} processes share {samples} samples a step; start {samples} at most, "
-            "or raise batch_size",
-        )
+        raise InputError("too-many-processes", count=processes.count, samples=samples)
 
 
 def _claim(run_dir: Path, request: dict, mirror: Mirror | None) -> None:
@@ -164,19 +151,12 @@ def _open_finished(run_dir: Path, method: str, mirror: Mirror | None) -> dict:
     return read_record(run_dir / "result.json", "result")
 
 
-def _read_data(origin: Origin, split, root: Path, device: str, processes: Processes) -> Data:
+def _read_data(origin: Origin, split, root: Path, processes: Processes) -> Data:
     """Return the latent cache, made where it is missing, and what is done with its items."""
     config, attributes = origin.config, origin.source.attributes
-    cache = open_cache(
-        origin.source,
-        origin.base,
-        config.resolution or bases.own_resolution(origin.base),
-        config.flip,
-        root,
-        limit=config.limit,
-        device=device,
-        processes=processes,
-    )
+    resolution = config.resolution or bases.own_resolution(origin.base)
+    what = (origin.source, origin.base, resolution, config.flip)
+    cache = open_cache(*what, root, config.limit, processes)
     data = Data(cache, *split)
     if origin.classes.words:
         data.labels = np.array(origin.classes.labels(attributes[: cache.num_items]))
