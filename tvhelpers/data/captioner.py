@@ -9,7 +9,7 @@ from pathlib import Path
 from tvhelpers.config import InputError, one_line
 from tvhelpers.data.items import Source
 from tvhelpers.files import atomic_path
-from tvhelpers.records import read_jsonl
+from tvhelpers.records import read_records
 from tvhelpers.runtime import choose_device, progress_bar, quiet_libraries
 
 
@@ -48,7 +48,7 @@ def caption_images(
 
 def _resume(out: Path, request: dict) -> list[str]:
     """Return the captions of `out` so far; half a line at its end is cut off."""
-    rows = read_jsonl(out)
+    rows = read_records(out, "captions")
     if rows and rows[0] != request:
         raise InputError("another-request.captioner", out=out)
     with atomic_path(out) as aside:

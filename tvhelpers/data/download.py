@@ -20,7 +20,7 @@ from tvhelpers import manifest
 from tvhelpers.config import InputError
 from tvhelpers.data.unpack import unpack
 from tvhelpers.files import file_sha256, locked, make_dir
-from tvhelpers.records import read_json, write_json
+from tvhelpers.records import read_record, write_json
 from tvhelpers.runtime import progress_bar
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ def _add_archive(archive: Path, place: Path) -> None:
     if not archive.is_file():
         raise InputError("file-missing.archive", archive=archive)
     marker = place / MARKER
-    done = read_json(marker) if marker.exists() else {}
+    done = read_record(marker, "download") if marker.exists() else {}
     mark = f"{archive.name}, {archive.stat().st_size} bytes"
     if mark in done.get("archives", []):
         return log.info(f"{archive} is unpacked already")
@@ -189,7 +189,8 @@ def _raise_disk_full(error: Exception, path: Path) -> None:
 def _ask(url: str, partial: Path, size: int | None) -> None:
     """Append what is missing to the partial file, or begin anew where the server has another."""
     start = _size(partial)
-    note = read_json(_note(partial)) if start and _note(partial).exists() else {}
+    noted = start and _note(partial).exists()
+    note = read_record(_note(partial), "partial download") if noted else {}
     headers = {"User-Agent": "tvhelpers", "Accept-Encoding": "identity"}
     if start and note.get("url") == url:
         headers |= {"Range": f"bytes={start}-"}
