@@ -17,14 +17,7 @@ from tvhelpers.lora.formats import (
     read_metadata,
     write_adapter,
 )
-from tvhelpers.models.base import (
-    BaseLocation,
-    load_part,
-    load_pipeline,
-    unet_digest,
-    with_text_encoder,
-    write_pipeline,
-)
+from tvhelpers.models import base as bases
 
 DIGESTS = ("base_digest", "text_encoder_digest")  # what an adapter was made for
 
@@ -175,7 +168,7 @@ def _check_new(out: Path) -> None:
 
 
 def merge(
-    path: Path, base: BaseLocation, out: Path, strength: float = 1.0, half: bool = False
+    path: Path, base: bases.BaseLocation, out: Path, strength: float = 1.0, half: bool = False
 ) -> None:
     """Write the base's pipeline with an adapter in its weights as a folder for stock diffusers.
 
@@ -185,9 +178,9 @@ def merge(
     _check_new(out)
     about = read_adapter(path).about
     if "text_encoder_digest" in about:  # a tuned one, which is beside the adapter
-        base = with_text_encoder(base, own_text_encoder(path))
-    pipe = load_pipeline(base)
-    load_adapter(pipe, path, base.name, unet_digest(pipe.unet))
+        base = bases.with_text_encoder(base, own_text_encoder(path))
+    pipe = bases.load_pipeline(base)
+    load_adapter(pipe, path, base.name, bases.unet_digest(pipe.unet))
     fold_adapter(pipe, strength)
     pipe.unload_lora_weights()
     if half:
@@ -196,6 +189,6 @@ def merge(
         for name, weight in (pair for model in models for pair in model.named_parameters()):
             if not weight.isfinite().all():
                 raise InputError("not-finite.half", name=name)
-    scheduler = load_part(base, "scheduler")
+    scheduler = bases.load_part(base, "scheduler")
     scheduler = type(scheduler).from_config(scheduler.config, **about.get("scheduler", {}))
-    write_pipeline(pipe, base, out, scheduler, adapter=about, strength=strength)
+    bases.write_pipeline(pipe, base, out, scheduler, adapter=about, strength=strength)

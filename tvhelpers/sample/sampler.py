@@ -18,15 +18,7 @@ from tvhelpers.files import atomic_path, file_sha256, locked, make_dir
 from tvhelpers.lora.adapter import fold_adapter, load_adapter
 from tvhelpers.lora.find import find_adapter, own_text_encoder
 from tvhelpers.lora.formats import read_about, read_adapter
-from tvhelpers.models.base import (
-    DRAWING_SCHEDULER,
-    base_digest,
-    find_base,
-    load_pipeline,
-    text_digest,
-    unet_digest,
-    with_text_encoder,
-)
+from tvhelpers.models import base as bases
 from tvhelpers.models.baseline import Classes, read_classes, told
 from tvhelpers.models.clip import cut_off
 from tvhelpers.records import claim_dir, read_records
@@ -55,12 +47,12 @@ class Sampler:
 
         Raises InputError for what is not there.
         """
-        self.name, self.base = base, find_base(base)
+        self.name, self.base = base, bases.find_base(base)
         self.adapter = find_adapter(self.base, adapter)
         heard = read_about(self.adapter).get("text_encoder_digest") if self.adapter else None
         text_encoder = text_encoder or (own_text_encoder(self.adapter) if heard else "")
-        self.base = with_text_encoder(self.base, text_encoder)
-        self._text_digest = text_digest(self.base) if text_encoder else ""
+        self.base = bases.with_text_encoder(self.base, text_encoder)
+        self._text_digest = bases.text_digest(self.base) if text_encoder else ""
         if self._text_digest and heard not in (None, self._text_digest):
             raise InputError(
                 "another-text-encoder", adapter=self.adapter, text_encoder=text_encoder
@@ -78,9 +70,9 @@ class Sampler:
         """What a picture depends on beside its request: JSON; the pipeline is not loaded for it."""
         who = {
             "base": self.name,
-            "base_revision": self.base.revision or base_digest(self.base),
+            "base_revision": self.base.revision or bases.base_digest(self.base),
             "adapter_sha256": self.adapter and file_sha256(self.adapter),
-            "scheduler": DRAWING_SCHEDULER,
+            "scheduler": bases.DRAWING_SCHEDULER,
         }
         who |= {"text_encoder": self._text_digest} if self._text_digest else {}
         return who if self.language else {**who, "language": False}
@@ -104,8 +96,8 @@ class Sampler:
     def _load(self):
         if self.adapter:  # a broken one is said before the long loading
             read_adapter(self.adapter)
-        pipe = load_pipeline(self.base)
-        digest = unet_digest(pipe.unet)  # of the weights as they are stored
+        pipe = bases.load_pipeline(self.base)
+        digest = bases.unet_digest(pipe.unet)  # of the weights as they are stored
         pipe.to(self.device, self.dtype)
         if self.adapter:
             load_adapter(pipe, self.adapter, self.name, digest)
