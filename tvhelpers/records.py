@@ -29,8 +29,11 @@ KINDS: dict[str, Kind] = {
     "result": Kind(),  # result.json of a run
     "adapter": Kind(),  # what an adapter's file says of its making
     "pipeline": Kind(),  # base.json of a trained pipeline
+    "latent cache": Kind(),  # about.json of cached latents
     "classes": Kind(),  # classes.json of a trained pipeline
     "request": Kind(),  # request.json of drawn images
+    "captions": Kind(),  # a line of what a captioner wrote, and its request
+    "download": Kind(),  # what is said of a data set that was downloaded or unpacked
     "image": Kind(),  # a line of records.jsonl, a studio's too
     "metrics": Kind(),  # what `score` writes
     "study": Kind(),  # study.json

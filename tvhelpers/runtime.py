@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from tvhelpers.config import CHOICES, InputError, check_choice
@@ -211,29 +211,3 @@ class _Lines:
     def flush(self) -> None:
         """Pass what is written on."""
         self.stream.flush()
-
-
-SECONDS_BETWEEN_LINES = 5.0
-
-
-def spoken_progress(
-    say: Callable[[str], None], what: str, seconds: float = SECONDS_BETWEEN_LINES
-) -> Callable[[int, int], None]:
-    """Return a progress(done, total) that speaks every so many seconds: rate and time left."""
-    began = spoken = time.monotonic()
-    first = None
-
-    def progress(done: int, total: int) -> None:
-        """Speak if it is time, and at the end."""
-        nonlocal spoken, first
-        now = time.monotonic()
-        first = done if first is None else first  # what a run before had done is not its rate
-        if now - spoken < seconds and done < total:
-            return
-        spoken = now
-        rate = (done - first) / max(now - began, 1e-6)
-        left = f"{(total - done) / rate / 60:.1f} min left" if rate else ""
-        text = f"{rate:.0f}/s, {left}" if done < total else f"{now - began:.0f} s"
-        say(f"{what}: {done}/{total} items, {text}")
-
-    return progress

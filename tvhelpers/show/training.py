@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from tvhelpers.files import atomic_path
-from tvhelpers.records import read_jsonl
+from tvhelpers.records import read_records
 from tvhelpers.show.figures import ACCENT, COLOURS, SOFT, plain, render, wrapped
 from tvhelpers.train.log import read_evaluations, read_events, read_steps
 
@@ -46,7 +46,7 @@ def training_curves(run_dir: Path) -> Image.Image:
     run_dir = Path(run_dir)
     figure = Figure(figsize=(11, 5.6), layout="constrained")
     axes = [plain(ax) for ax in figure.subplots(2, 3).ravel()]
-    steps, speeds = read_steps(run_dir), read_jsonl(run_dir / "speed.jsonl")
+    steps, speeds = read_steps(run_dir), read_records(run_dir / "speed.jsonl", "log")
     _noisy(axes[0], steps, {"loss": COLOURS[1]}, "training loss")
     _slices(axes[1], read_evaluations(run_dir))
     _by_timestep(axes[2], read_evaluations(run_dir))

@@ -22,7 +22,7 @@ from tvhelpers.config import InputError
 from tvhelpers.data.items import Source
 from tvhelpers.files import content_key, make_dir, replace_dir
 from tvhelpers.models.base import BaseLocation, load_part
-from tvhelpers.records import read_json, write_json
+from tvhelpers.records import read_record, write_json
 from tvhelpers.train.distributed import Processes
 from tvhelpers.train.encoding import encode_captions, encode_images
 
@@ -158,7 +158,7 @@ def _open(folder: Path) -> LatentCache:
     paths = [folder / f"{name}.npy" for name in ARRAYS]
     arrays = [np.load(path, mmap_mode="r") if path.exists() else None for path in paths]
     index = np.load(folder / "caption_index.npy")
-    return LatentCache(folder, *arrays, index, read_json(folder / "about.json"))
+    return LatentCache(folder, *arrays, index, read_record(folder / "about.json", "latent cache"))
 
 
 def module_digest(module: torch.nn.Module) -> str:

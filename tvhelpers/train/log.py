@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from tvhelpers.files import make_dir
-from tvhelpers.records import read_jsonl, upgraded
+from tvhelpers.records import read_records
 from tvhelpers.runtime import peak_memory, progress_bar
 
 log = logging.getLogger(__name__)
@@ -90,17 +90,17 @@ class RunLog:
 
 def read_steps(run_dir: Path) -> list[dict]:
     """Return [{"step", "loss", "grad_norm", "grad_norm_clipped"}] of a run, in order."""
-    return [row for row in read_jsonl(Path(run_dir) / "log.jsonl") if "loss" in row]
+    return [row for row in read_records(Path(run_dir) / "log.jsonl", "log") if "loss" in row]
 
 
 def read_events(run_dir: Path) -> list[dict]:
     """Return [{"step", "event", ...}] of a run, in order."""
-    return [row for row in read_jsonl(Path(run_dir) / "log.jsonl") if "event" in row]
+    return [row for row in read_records(Path(run_dir) / "log.jsonl", "log") if "event" in row]
 
 
 def read_evaluations(run_dir: Path) -> list[dict]:
     """Return [{"step", "held_out_loss", ...}] of a run, in order."""
-    return [upgraded(row, "evaluation") for row in read_jsonl(Path(run_dir) / "eval.jsonl")]
+    return read_records(Path(run_dir) / "eval.jsonl", "evaluation")
 
 
 class Lines:
