@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from tvhelpers.runtime import computes_bfloat16, progress_bar, seed_for
+from tvhelpers.progress import progress_bar
+from tvhelpers.runtime import computes_bfloat16, seed_for
 from tvhelpers.train.checkpoint import load_checkpoint, save_checkpoint
 from tvhelpers.train.optim import rate_factor
 

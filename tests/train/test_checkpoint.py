@@ -8,7 +8,7 @@ import torch
 from tests.helpers import refused
 from tests.train.helpers import ADAPTER, same, stop_at
 from tvhelpers.config import build_config
-from tvhelpers.runtime import Interrupted
+from tvhelpers.progress import Interrupted
 from tvhelpers.train import checkpoint
 from tvhelpers.train.checkpoint import load_checkpoint, save_checkpoint
 from tvhelpers.train.trainer import train

@@ -10,8 +10,8 @@ from tests.helpers import refused
 from tests.train.helpers import ADAPTER, same, stop_at
 from tvhelpers.config import build_config
 from tvhelpers.data.sources import open_source
+from tvhelpers.progress import Interrupted
 from tvhelpers.records import read_json, read_jsonl
-from tvhelpers.runtime import Interrupted
 from tvhelpers.train import checkpoint, loop
 from tvhelpers.train.checkpoint import save_checkpoint
 from tvhelpers.train.log import read_events, read_steps

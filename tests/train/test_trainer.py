@@ -18,8 +18,8 @@ from tvhelpers.data.sources import open_source
 from tvhelpers.files import locked
 from tvhelpers.lora import formats
 from tvhelpers.models.base import find_base, load_part, save_pipeline
+from tvhelpers.progress import Interrupted
 from tvhelpers.records import read_json, read_jsonl
-from tvhelpers.runtime import Interrupted
 from tvhelpers.train.log import read_steps
 from tvhelpers.train.trainer import train
 

@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
 def run_command(arguments: list[str]) -> None:
     """Do what the words of a command line ask for, and print its result where they have --json."""
     options = build_parser().parse_args(arguments)
-    from tvhelpers.runtime import show_log  # here: what is refused above is refused at once
+    from tvhelpers.progress import show_log  # here: what is refused above is refused at once
 
     show_log()
     with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():

@@ -9,8 +9,9 @@ from pathlib import Path
 from tvhelpers.config import InputError, one_line
 from tvhelpers.data.items import Source
 from tvhelpers.files import atomic_path
+from tvhelpers.progress import progress_bar
 from tvhelpers.records import read_records
-from tvhelpers.runtime import choose_device, progress_bar, quiet_libraries
+from tvhelpers.runtime import choose_device, quiet_libraries
 
 
 def caption_images(

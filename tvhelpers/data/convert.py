@@ -21,8 +21,8 @@ from tvhelpers.data.items import Part, Source
 from tvhelpers.data.sources import open_source
 from tvhelpers.files import atomic_path
 from tvhelpers.image import resize
+from tvhelpers.progress import progress_bar
 from tvhelpers.records import claim_dir, read_json, write_json
-from tvhelpers.runtime import progress_bar
 
 FORMAT = 1  # raise it when a change of this module changes what is written
 ROWS_AT_ONCE = 64

@@ -20,8 +20,8 @@ from tvhelpers import manifest
 from tvhelpers.config import InputError
 from tvhelpers.data.unpack import unpack
 from tvhelpers.files import file_sha256, locked, make_dir
+from tvhelpers.progress import progress_bar
 from tvhelpers.records import read_record, write_json
-from tvhelpers.runtime import progress_bar
 
 log = logging.getLogger(__name__)
 MARKER = ".obtained.json"

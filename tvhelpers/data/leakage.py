@@ -8,7 +8,7 @@ import numpy as np
 
 from tvhelpers.config import InputError
 from tvhelpers.data.items import Source
-from tvhelpers.runtime import progress_bar
+from tvhelpers.progress import progress_bar
 
 HASH_BITS = 6  # two photos of one scene differ in fewer of 64 bits
 THUMB_LEVELS = 5  # and by less on average in their thumbnails; other garments, posed alike: 9

@@ -23,7 +23,7 @@ from pathlib import Path, PureWindowsPath
 
 from tvhelpers.config import InputError, one_line
 from tvhelpers.files import make_dir
-from tvhelpers.runtime import progress_bar
+from tvhelpers.progress import progress_bar
 
 MAX_BYTES = 1 << 40
 MAX_FILES = 1_000_000

@@ -21,8 +21,9 @@ from tvhelpers.lora.formats import read_about, read_adapter
 from tvhelpers.models import base as bases
 from tvhelpers.models.baseline import Classes, read_classes, told
 from tvhelpers.models.clip import cut_off
+from tvhelpers.progress import progress_bar
 from tvhelpers.records import claim_dir, read_records
-from tvhelpers.runtime import choose_device, choose_dtype, progress_bar, versions
+from tvhelpers.runtime import choose_device, choose_dtype, versions
 from tvhelpers.sample.grid import save_grid
 from tvhelpers.sample.request import Request, sized
 

@@ -13,13 +13,13 @@ from tvhelpers import manifest
 from tvhelpers.config import InputError
 from tvhelpers.files import atomic_path, content_key, make_dir
 from tvhelpers.models.base import find_base
+from tvhelpers.progress import show_log
 from tvhelpers.runtime import (
     choose_device,
     choose_dtype,
     computes_bfloat16,
     device_name,
     quiet_imports,
-    show_log,
     versions,
 )
 from tvhelpers.show.settings import Settings

@@ -20,7 +20,7 @@ from tvhelpers.config import InputError
 from tvhelpers.data.items import REGIONS, Source
 from tvhelpers.files import atomic_path
 from tvhelpers.image import resize
-from tvhelpers.runtime import progress_bar
+from tvhelpers.progress import progress_bar
 
 CHUNK_PIXELS = 16 * 256 * 256  # encoded at once: 4 images of 512 px, which a T4 holds
 THREADS = min(16, os.cpu_count() or 1)

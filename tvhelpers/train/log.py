@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 
 from tvhelpers.files import make_dir
+from tvhelpers.progress import progress_bar
 from tvhelpers.records import read_records
-from tvhelpers.runtime import peak_memory, progress_bar
+from tvhelpers.runtime import peak_memory
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 
 from tvhelpers.config import InputError
-from tvhelpers.runtime import Interrupted, peak_memory, reset_peak_memory, stop_requests
+from tvhelpers.progress import Interrupted, stop_requests
+from tvhelpers.runtime import peak_memory, reset_peak_memory
 from tvhelpers.train import checkpoint
 from tvhelpers.train.evaluation import evaluate
 from tvhelpers.train.log import RunLog

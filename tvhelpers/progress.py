@@ -1,0 +1,95 @@
+"""How is long work shown, logged, and stopped?"""
+
+import contextlib
+import logging
+import signal
+import sys
+import time
+from collections.abc import Iterator
+
+
+class Interrupted(KeyboardInterrupt):
+    """The work was asked to stop, and has written down how far it came."""
+
+
+class _StopFlag:
+    """True once a stop was asked for."""
+
+    asked = 0.0  # when
+
+    def __bool__(self) -> bool:
+        return self.asked > 0
+
+
+@contextlib.contextmanager
+def stop_requests() -> Iterator[_StopFlag]:
+    """Turn Ctrl-C and SIGTERM into a flag, so that a step is never cut in half; one that
+    comes a second later ends at once."""
+    flag, previous = _StopFlag(), {}
+
+    def ask(number, frame):
+        now = time.monotonic()
+        if flag and now - flag.asked > 1:  # a launcher repeats at once what its processes got too
+            raise KeyboardInterrupt
+        flag.asked = flag.asked or now
+
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            previous[number] = signal.signal(number, ask)
+    except ValueError:  # not in the main thread: signals go elsewhere
+        pass
+    try:
+        yield flag
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+class _Printer(logging.Handler):
+    """Print each message alone, on what standard output is then, above a bar that is drawn."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        bars = sys.modules.get("tqdm")
+        (bars.tqdm.write if bars else print)(self.format(record))
+
+
+def show_log() -> None:
+    """Print what the package logs; the command line and the notebooks call it once."""
+    package = logging.getLogger("tvhelpers")
+    if not any(isinstance(handler, _Printer) for handler in package.handlers):
+        package.addHandler(_Printer())
+    package.setLevel(logging.INFO)
+    package.propagate = False
+
+
+def progress_bar(what: str, total: int | None, *, done: int = 0, unit: str = "items"):
+    """Return a tqdm bar on standard error; call `update(count)`, and use it as a context.
+
+    It moves in a terminal and in a notebook, and is a line a minute elsewhere.  `unit` "B" counts
+    bytes; `total` is None where it is not known; `done` is what an earlier run has done.  Where the
+    log is silent, so is the bar.
+    """
+    from tqdm.auto import tqdm
+
+    live = sys.stderr.isatty() or "ipykernel" in sys.modules
+    how = {} if live else {"mininterval": 60, "file": _Lines(sys.stderr)}
+    scaled = {"unit_scale": True, "unit_divisor": 1000} if unit == "B" else {}
+    silent = not logging.getLogger("tvhelpers").isEnabledFor(logging.INFO)
+    return tqdm(desc=what, total=total, initial=done, unit=unit, disable=silent, **how, **scaled)
+
+
+class _Lines:
+    """A stream on which a bar that is drawn anew begins a line instead of moving back."""
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def write(self, text: str) -> None:
+        """Write the bar as a line; what only erases it is left out."""
+        text = text.strip("\r\n ")
+        if text:
+            self.stream.write(text + "\n")
+
+    def flush(self) -> None:
+        """Pass what is written on."""
+        self.stream.flush()
