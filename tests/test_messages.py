@@ -12,6 +12,7 @@ from tvhelpers.config import InputError
 
 PACKAGE = Path(__file__).resolve().parents[1] / "tvhelpers"
 LINES = (PACKAGE / "messages.txt").read_text().splitlines()
+KEY = r"[a-z0-9]+(-[a-z0-9]+)*(\.[a-z0-9]+(-[a-z0-9]+)*)?"
 MESSAGES = dict(line.split(": ", 1) for line in LINES)
 
 
@@ -34,17 +35,23 @@ def fields(message):
     return {re.split(r"[.\[]", name)[0] for name in names}
 
 
-def test_every_refusal_fills_its_message():
+def test_every_refusal_names_its_kind_and_fills_its_message():
+    passes_on = []
     for place, key, names in refusals():
-        if names is not None and key and " " not in key:
+        if key is None:
+            passes_on.append(place.partition(":")[0])
+            continue
+        assert re.fullmatch(KEY, key), f"{place}: {key!r} is no kind of fault"
+        if names is not None:
             assert key in MESSAGES, f"{place}: messages.txt has no {key!r}"
             assert fields(MESSAGES[key]) == names, f"{place}: {key}"
+    assert passes_on == ["score/report.py"]  # the code of another error
 
 
 def test_messages_are_sorted_and_each_is_used():
     assert sorted(LINES) == LINES and len(MESSAGES) == len(LINES)
     assert set(MESSAGES) <= {key for _, key, _ in refusals()}
-    assert all(re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)?", key) for key in MESSAGES)
+    assert all(re.fullmatch(KEY, key) for key in MESSAGES)
 
 
 def test_a_refusal_says_its_message_and_survives_a_process():

@@ -1,12 +1,17 @@
 """Files that outlive a process: written whole, claimed, and read after the program has changed."""
 
+import ast
 import json
+from pathlib import Path
 
 import pytest
 
 from tests.helpers import refused
 from tvhelpers import records
 from tvhelpers.records import Kind, claim_dir, read_json, read_jsonl, read_record, read_records
+
+PACKAGE = Path(records.__file__).parent
+READERS = {"read_json", "read_jsonl"}
 
 
 @pytest.fixture
@@ -74,3 +79,20 @@ def test_what_is_no_record_is_refused(tmp_path):
     with refused("not-json") as caught:
         read_jsonl(path)
     assert "line 1" in str(caught.value)
+
+
+def test_what_outlives_a_process_is_read_as_a_kind_of_record():
+    """A plain reader is for a number, and for a study, whose hash is of the file as it is."""
+    plain = set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module == "tvhelpers.records":
+                names = {alias.name for alias in node.names}
+                plain |= {path.relative_to(PACKAGE).as_posix()} if names & READERS else set()
+    assert plain == {"data/convert.py", "study/model.py"}
+
+
+def test_each_kind_is_read_somewhere():
+    text = "".join(path.read_text() for path in PACKAGE.rglob("*.py") if path.stem != "records")
+    for kind in records.KINDS:
+        assert f'"{kind}"' in text, kind

@@ -10,14 +10,14 @@ from pathlib import Path
 class InputError(ValueError):
     """What was given cannot be used; the message says what was seen and what to do.
 
-    `key` is a line of messages.txt, and `seen` what its braces are filled with.  `code`, the key up
-    to its dot, names the kind of fault, such as "out-of-range": tests match on it.  The command
-    line prints the message alone and exits with status 2; a notebook shows it alone.
+    `key` is a line of messages.txt, and `seen` what its braces are filled with; or the `message` is
+    given.  `code`, the key up to its dot, names the kind of fault, such as "out-of-range": tests
+    match on it.  The command line prints the message alone and exits with status 2; a notebook
+    shows it alone.
     """
 
     def __init__(self, key: str, message: str | None = None, /, **seen):
-        message = message or (_messages()[key].format(**seen) if " " not in key else key)
-        super().__init__(message)
+        super().__init__(message or _messages()[key].format(**seen))
         self.code = key.partition(".")[0]
 
     def __reduce__(self):
