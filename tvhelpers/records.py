@@ -33,6 +33,7 @@ KINDS: dict[str, Kind] = {
     "classes": Kind(),  # classes.json of a trained pipeline
     "request": Kind(),  # request.json of drawn images
     "captions": Kind(),  # a line of what a captioner wrote, and its request
+    "item": Kind(),  # a line of items.jsonl, beside converted pixels
     "download": Kind(),  # what is said of a data set that was downloaded or unpacked
     "image": Kind(),  # a line of records.jsonl, a studio's too
     "metrics": Kind(),  # what `score` writes

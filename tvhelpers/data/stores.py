@@ -12,6 +12,7 @@ from tvhelpers.data.h5 import StoredImages, open_images
 from tvhelpers.data.items import Source, StoredSource, file_digest, read_rows
 from tvhelpers.data.readers import open_columns, own_table
 from tvhelpers.files import content_key
+from tvhelpers.records import upgraded
 from tvhelpers.text import as_text
 
 ROW_KINDS = {"caption": str, "attributes": dict, "product": str, "split": str}  # of items.jsonl
@@ -109,7 +110,8 @@ def is_converted(path: Path) -> bool:
 
 def open_converted(name: str, path: Path, options: dict) -> StoredSource:
     """Open pixels.h5 and items.jsonl; raises InputError where they are not of one conversion."""
-    rows = read_rows(path / "items.jsonl")
+    written = read_rows(path / "items.jsonl")
+    rows = [upgraded(row, "item") for row in written]
     images = open_images(path / "pixels.h5", "uint8", "HWC", "RGB")
     if len(rows) != len(images):
         seen = f"{path}: items.jsonl has {len(rows)} rows, pixels.h5 {len(images)}"
@@ -122,5 +124,5 @@ def open_converted(name: str, path: Path, options: dict) -> StoredSource:
             raise InputError("missing-key", f"{seen}; convert anew")
     ids = [str(row.get("item", i)) for i, row in enumerate(rows)]
     columns = [[row[key] for row in rows] for key in ("caption", "product", "attributes", "split")]
-    key = content_key([file_digest(path / "pixels.h5"), rows])
+    key = content_key([file_digest(path / "pixels.h5"), written])
     return StoredSource(name, key, columns[0], ids, *columns[1:], images=images)
