@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from tvhelpers.config import InputError
+from tvhelpers.files import atomic_path
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 MAX_SIDE = 16_384  # pixels; a square of it takes 0.8 GB
@@ -65,3 +66,9 @@ def pad_square(pixels: np.ndarray) -> np.ndarray:
     y, x = (side - height) // 2, (side - width) // 2
     square[y : y + height, x : x + width] = pixels
     return square
+
+
+def save_png(picture: Image.Image, path: Path) -> None:
+    """Write a PIL image as PNG, atomically."""
+    with atomic_path(path) as aside:
+        picture.save(aside, "PNG")

@@ -115,14 +115,13 @@ def run_inspect(options) -> dict:
 def _draw_decodings(images, path: Path) -> None:
     """Write a picture of three rows: decoded right, and as other decodings would give them."""
     from tvhelpers.data.example import decodings
-    from tvhelpers.files import atomic_path
+    from tvhelpers.image import save_png
     from tvhelpers.show.figures import gallery
 
     rows = [decodings(images, i) for i in sorted({0, len(images) // 2, len(images) - 1})]
     names = [name for row in rows for name in row]
     picture = gallery([one for row in rows for one in row.values()], names, columns=len(rows[0]))
-    with atomic_path(path) as aside:
-        picture.save(aside, "PNG")
+    save_png(picture, path)
     print(f"see {path}")
 
 
@@ -216,10 +215,9 @@ def run_coverage(options) -> dict:
     report = coverage(rows, names)
     print(format_coverage(report))
     if options.picture:
-        from tvhelpers.files import atomic_path
+        from tvhelpers.image import save_png
         from tvhelpers.show.figures import coverage_figure
 
-        with atomic_path(options.picture) as aside:
-            coverage_figure(rows, names).save(aside, "PNG")
+        save_png(coverage_figure(rows, names), options.picture)
         print(f"see {options.picture}")
     return report

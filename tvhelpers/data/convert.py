@@ -20,7 +20,7 @@ from tvhelpers.config import InputError
 from tvhelpers.data.items import Part, Source
 from tvhelpers.data.sources import open_source
 from tvhelpers.files import atomic_path
-from tvhelpers.image import resize
+from tvhelpers.image import resize, save_png
 from tvhelpers.progress import progress_bar
 from tvhelpers.records import claim_dir, read_json, write_json
 
@@ -97,8 +97,7 @@ def _write_images(out_dir: Path, source: Source, shape: tuple, size: int | None)
     with progress_bar("converted", len(names), done=len(names) - len(todo)) as bar:
         for index in todo:
             pixels = _sized(source.pixels(index), size)
-            with atomic_path(out_dir / names[index]) as aside:
-                Image.fromarray(pixels).save(aside, "PNG")
+            save_png(Image.fromarray(pixels), out_dir / names[index])
             bar.update(1)
     rows = (
         {"file_name": name, "caption": row["caption"], **row["attributes"]}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from tvhelpers.files import atomic_path
+from tvhelpers.image import save_png
 
 GAP = 12  # pixels
 MIN_SIDE = 192  # small pictures are enlarged to this, so that a caption fits below
@@ -43,8 +43,7 @@ def save_grid(pictures: list[tuple[Path, str]], path: Path, columns: int = 0) ->
                 font,
                 anchor="ma",
             )
-    with atomic_path(path) as aside:
-        sheet.save(aside, "PNG")
+    save_png(sheet, path)
 
 
 def _columns(count: int) -> int:

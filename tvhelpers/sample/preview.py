@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from tvhelpers.files import atomic_path
+from tvhelpers.image import save_png
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler
 
@@ -51,8 +51,7 @@ class Previews:
         with torch.autocast(unet.device.type, dtype, enabled=dtype != torch.float32):
             drawn = list(self.sampler.sample(request))
         unet.train(was_training)
-        with atomic_path(path) as aside:
-            _side_by_side([picture for *_, picture in drawn]).save(aside, "PNG")
+        save_png(_side_by_side([picture for *_, picture in drawn]), path)
 
 
 def _side_by_side(pictures: list[Image.Image]) -> Image.Image:

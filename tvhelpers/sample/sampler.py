@@ -15,6 +15,7 @@ from PIL import Image
 
 from tvhelpers.config import InputError
 from tvhelpers.files import atomic_path, file_sha256, locked, make_dir
+from tvhelpers.image import save_png
 from tvhelpers.lora.adapter import fold_adapter, load_adapter
 from tvhelpers.lora.find import find_adapter, own_text_encoder
 from tvhelpers.lora.formats import read_about, read_adapter
@@ -247,8 +248,7 @@ def _draw(
     with open(out_dir / "records.jsonl", "a") as file:
         for index, prompt, seed, picture in sampler.sample(request, jobs, batch_size=batch_size):
             name = f"{index:04d}_{seed}.png"
-            with atomic_path(out_dir / name) as aside:
-                picture.save(aside, "PNG")
+            save_png(picture, out_dir / name)
             record = {"index": index, "file": name, "prompt": prompt, "seed": seed, **fixed}
             record |= {"prompt_id": ids[index]} if ids else {}
             file.write(json.dumps(record) + "\n")

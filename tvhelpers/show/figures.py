@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import itertools
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,20 +22,21 @@ COLOURS = ("#b3261e", "#1f6f8b", "#c98a1b", "#4a7c59", "#6b4c9a")
 def gallery(pictures: Sequence, titles: Sequence[str] = (), columns: int = 0) -> Image.Image:
     """Return pictures (arrays uint8 (H, W, 3), PIL images or paths) side by side with titles."""
     titles = [wrapped(title, 24) for title in titles]
-    pictures = [Image.open(p) if isinstance(p, str | Path) else p for p in pictures]
+    pictures = [_opened(picture) for picture in pictures]
     columns = columns or min(len(pictures), 4)
     rows = -(-len(pictures) // columns)
     high, wide = np.asarray(pictures[0]).shape[:2]
     width = min(2.3 * max(1.0, wide / high), 9.2 / columns if wide > high else 2.3)
     lines = max((title.count("\n") + 1 for title in titles), default=0)
-    figure, axes = _axes(rows, columns, width, width * high / wide + 0.18 * lines)
+    figure = Figure(figsize=(width * columns, (width * high / wide + 0.18 * lines) * rows))
+    figure.set_layout_engine("constrained", h_pad=0.04, w_pad=0.04)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax in axes:
         ax.axis("off")
         ax.set(xticks=[], yticks=[])  # unseen ones too are measured, for half of the time
-    for i, picture in enumerate(pictures):
-        axes[i].imshow(picture)
-        if titles:
-            axes[i].set_title(titles[i], fontsize=9, color=INK)
+    for ax, picture, title in zip(axes, pictures, titles or itertools.repeat("")):
+        ax.imshow(picture)
+        ax.set_title(title, fontsize=9, color=INK)
     return render(figure)
 
 
@@ -45,54 +48,33 @@ def matrix(
     cell = 0.62 if values.size <= 400 else 0.3
     figure = Figure(figsize=(cell * len(columns) + 2.6, cell * len(rows) + 1.6))
     ax = figure.add_subplot()
-    ax.imshow(values, cmap="YlOrRd", aspect="auto")
-    ax.set_xticks(range(len(columns)), columns, rotation=45, ha="right", fontsize=8)
-    ax.set_yticks(range(len(rows)), rows, fontsize=8)
+    # a table of counts reads better with its zeros blank
+    texts = {at: format(x, form) for at, x in np.ndenumerate(values) if x or form != "d"}
     middle = (values.min() + values.max()) / 2
-    for i, j in np.ndindex(values.shape) if values.size <= 400 else ():
-        if form == "d" and not values[i, j]:
-            continue  # a table of counts reads better with its zeros blank
-        colour = "white" if values[i, j] > middle else INK
-        ax.text(
-            j, i, format(values[i, j], form), ha="center", va="center", fontsize=8, color=colour
-        )
+    _heat_map(ax, values, rows, columns, texts if values.size <= 400 else {}, middle, "YlOrRd", 8)
     ax.set_title(title, fontsize=10)
     return render(figure)
 
 
+def _heat_map(ax, shades, rows, columns, texts, middle: float, colours: str, size: int) -> None:
+    """Draw shades (N, M) with {(row, column): text}, white where the shade is above `middle`."""
+    ax.imshow(shades, cmap=colours, aspect="auto")
+    ax.set_xticks(range(len(columns)), columns, rotation=45, ha="right", fontsize=8)
+    ax.set_yticks(range(len(rows)), rows, fontsize=8)
+    for (i, j), text in texts.items():
+        colour = "white" if shades[i, j] > middle else INK
+        ax.text(j, i, text, ha="center", va="center", fontsize=size, color=colour)
+
+
 def histogram(values: Sequence[float], label: str, mark: float | None = None, note: str = ""):
     """Return a histogram, with a vertical line at `mark`."""
-    figure = Figure(figsize=(6, 2.8))
-    ax = plain(figure.add_subplot())
+    figure, ax = _chart(6, 2.8)
     ax.hist(values, bins="auto", color=COLOURS[1])
     if mark is not None:
         ax.axvline(mark, color=ACCENT, lw=1.5)
-        ax.annotate(
-            f"{note} ",
-            (mark, 0.95),
-            xycoords=("data", "axes fraction"),
-            color=ACCENT,
-            fontsize=9,
-            ha="right",
-        )
-    ax.set_xlabel(label)
-    ax.set_ylabel("count")
-    return render(figure)
-
-
-def bars(rows: dict[str, tuple[float, float, float]], label: str) -> Image.Image:
-    """Return horizontal bars of {name: (value, low, high)}, with intervals that have a width."""
-    figure = Figure(figsize=(6.4, 0.5 * len(rows) + 1.2))
-    ax = plain(figure.add_subplot())
-    for i, (value, low, high) in enumerate(rows.values()):
-        ax.barh(i, value, color=COLOURS[1], height=0.6)
-        if low < high:
-            ax.plot([low, high], [i, i], color=INK, lw=1.6, marker="|")
-        ax.text(max(value, high), i, f"  {value:.3g}", va="center", fontsize=9)
-    ax.set_yticks(range(len(rows)), list(rows), fontsize=9)
-    ax.invert_yaxis()
-    ax.set_xlim(right=1.15 * max(max(row) for row in rows.values()))
-    ax.set_xlabel(label)
+        place = ax.get_xaxis_transform()  # data across, a share of the axes up
+        ax.text(mark, 0.95, f"{note} ", transform=place, color=ACCENT, fontsize=9, ha="right")
+    ax.set(xlabel=label, ylabel="count")
     return render(figure)
 
 
@@ -129,7 +111,7 @@ def systems(pictures: dict[str, Sequence], prompts: Sequence[str]) -> Image.Imag
     for row, (name, shown) in zip(axes, pictures.items(), strict=True):
         row[0].set_ylabel(wrapped(name, 12), fontsize=9, rotation=0, ha="right", va="center")
         for ax, picture in zip(row, shown, strict=False):
-            ax.imshow(Image.open(picture) if isinstance(picture, str | Path) else picture)
+            ax.imshow(_opened(picture))
             ax.set(xticks=[], yticks=[])
             ax.spines[:].set_visible(False)
     for ax, prompt in zip(axes[0], prompts, strict=True):
@@ -141,8 +123,7 @@ def points(groups: dict[str, dict], label: str, mark: float | None = None) -> Im
     """Return points with intervals of {row: {series: (value, low, high)}}, one colour a series; a
     dashed line at `mark`."""
     series = list(dict.fromkeys(name for rows in groups.values() for name in rows))
-    figure = Figure(figsize=(6.8, 1.1 + (0.16 + 0.27 * len(series)) * len(groups)))
-    ax = plain(figure.add_subplot())
+    figure, ax = _chart(6.8, 1.1 + (0.16 + 0.27 * len(series)) * len(groups))
     for number, name in enumerate(series):
         colour = COLOURS[(number + 1) % len(COLOURS)]
         shift = 0.7 * ((number + 0.5) / len(series) - 0.5)
@@ -156,8 +137,7 @@ def points(groups: dict[str, dict], label: str, mark: float | None = None) -> Im
                             bbox={"fc": "white", "ec": "none", "pad": 0.5})  # fmt: skip
     if mark is not None:
         ax.axvline(mark, color=SOFT, lw=1, ls="--", zorder=0)
-    ax.set_yticks(range(len(groups)), list(groups), fontsize=9)
-    ax.set_ylim(len(groups) - 0.4, -0.6)
+    _name_rows(ax, list(groups))
     ax.tick_params(axis="y", length=0)
     ax.set_xlabel(label, fontsize=9)
     if len(series) > 1:
@@ -172,14 +152,12 @@ def metric_card(rows: dict[str, dict]) -> Image.Image:
     A ring is what the reader's errors, taken out, would make of it; a line its ceiling.
     """
     first = next(iter(rows.values()))
-    figure = Figure(figsize=(6.4, 0.42 * len(rows) + 0.5))
-    ax = plain(figure.add_subplot())
+    figure, ax = _chart(6.4, 0.42 * len(rows) + 0.5)
     folders = [*dict.fromkeys(label.split(" · ")[-1] for label in rows)]
     for i, (label, row) in enumerate(rows.items()):
         place = folders.index(label.split(" · ")[-1]) if len(folders) < len(COLOURS) else 0
         _metric_bar(ax, i, row, COLOURS[1:][place])
-    ax.set_yticks(range(len(rows)), list(rows), fontsize=9)
-    ax.set_ylim(len(rows) - 0.4, -0.6)
+    _name_rows(ax, list(rows))
     ends = [end for row in rows.values() for end in (*(row["ci"] or ()), row["value"], 0)]
     ax.set_xlim(min(ends) * 1.05, max(ends) * 1.18 or 1)
     ax.set_title(first["name"].partition(":")[0].replace("_", " "), fontsize=11, loc="left")
@@ -209,11 +187,9 @@ def _metric_bar(ax, place: int, row: dict, colour: str) -> None:
 
 def rarefaction_curve(rows: Sequence[dict], label: str) -> Image.Image:
     """Return the score at growing numbers of images: rows of `score.metrics.rarefaction`."""
-    figure = Figure(figsize=(6.4, 3))
-    ax = plain(figure.add_subplot())
-    numbers = [row["n"] for row in rows]
-    ax.plot(numbers, [row["corrected"] for row in rows], "o-", markersize=3, label="corrected")
-    ax.plot(numbers, [row["plug_in"] for row in rows], "o--", markersize=3, label="plain")
+    figure, ax = _chart(6.4, 3)
+    ax.plot(*columns_of(rows, "n", "corrected"), "o-", markersize=3, label="corrected")
+    ax.plot(*columns_of(rows, "n", "plug_in"), "o--", markersize=3, label="plain")
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set_xlabel(f"images ({label})", fontsize=9)
     ax.set_ylabel("Inception Score", fontsize=9)
@@ -246,23 +222,27 @@ def coverage_figure(attributes: Sequence[dict[str, str]], names: Sequence[str]) 
 
 def _meetings(ax, table: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> None:
     """Draw counts of pairs as a heat map on a log scale, gaps ringed."""
-    ax.imshow(np.log1p(table), cmap="YlGnBu", aspect="auto")
-    ax.set_xticks(range(len(columns)), columns, rotation=45, ha="right", fontsize=8)
-    ax.set_yticks(range(len(rows)), rows, fontsize=8)
-    middle = np.log1p(table).max() * 0.6
-    for i, j in np.ndindex(table.shape):
-        colour = "white" if np.log1p(table[i, j]) > middle else INK
-        ax.text(j, i, f"{table[i, j]:,}", ha="center", va="center", fontsize=7, color=colour)
+    shades, texts = np.log1p(table), {at: f"{n:,}" for at, n in np.ndenumerate(table)}
+    _heat_map(ax, shades, rows, columns, texts, shades.max() * 0.6, "YlGnBu", 7)
     for i, j in np.argwhere(is_gap(table)):
         ax.plot(j, i, "o", ms=17, mfc="none", mec=ACCENT, mew=1.5)
     note = "; ringed: hardly ever, where chance gives 20 or more" if is_gap(table).any() else ""
     ax.set_title(f"how often they meet{note}", fontsize=10)
 
 
-def _axes(rows: int, columns: int, width: float, height: float):
-    figure = Figure(figsize=(width * columns, height * rows))
-    figure.set_layout_engine("constrained", h_pad=0.04, w_pad=0.04)
-    return figure, np.atleast_1d(figure.subplots(rows, columns)).ravel()
+def _opened(picture):
+    return Image.open(picture) if isinstance(picture, str | Path) else picture
+
+
+def _chart(width: float, height: float):
+    figure = Figure(figsize=(width, height))
+    return figure, plain(figure.add_subplot())
+
+
+def _name_rows(ax, names: Sequence[str]) -> None:
+    """Name the rows 0, 1, ... of a chart, from its top."""
+    ax.set_yticks(range(len(names)), names, fontsize=9)
+    ax.set_ylim(len(names) - 0.4, -0.6)
 
 
 def plain(ax):
@@ -272,10 +252,14 @@ def plain(ax):
     return ax
 
 
+def columns_of(rows: Sequence[dict], *names: str) -> list[list]:
+    """Return the values that `names` have in the rows, of those rows that have all of them."""
+    whole = [row for row in rows if all(row[name] is not None for name in names)]
+    return [[row[name] for row in whole] for name in names]
+
+
 def wrapped(text: str, width: int, lines: int = 3) -> str:
     """Return a text in lines of `width` letters, the first `lines` of them."""
-    import textwrap
-
     return "\n".join(textwrap.wrap(str(text), width)[:lines])
 
 

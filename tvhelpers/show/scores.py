@@ -11,8 +11,8 @@ from PIL import Image
 
 from tvhelpers.data.items import Source
 from tvhelpers.data.sources import open_source
-from tvhelpers.files import atomic_path, make_dir
-from tvhelpers.image import read_photo, resize
+from tvhelpers.files import make_dir
+from tvhelpers.image import read_photo, resize, save_png
 from tvhelpers.score.attributes import corrected_rate
 from tvhelpers.score.colour import name_colour
 from tvhelpers.show.figures import gallery, metric_card
@@ -23,14 +23,12 @@ def write_figures(result: dict, folder: Path, train: Source | None = None) -> li
     pictures; `train` is their source where the result names none that can be opened."""
     pictures = {name: metric_card(rows) for name, rows in by_figure(result).items()}
     for number, scored in enumerate(result["folders"], 1):
-        for row in scored["metrics"]:
-            if "top" in row["details"]:
-                source = train or open_source(scored["train"])
-                pictures[f"copies-{number}"] = nearest_pairs(scored, row, source)
+        for row in (row for row in scored["metrics"] if "top" in row["details"]):
+            source = train or open_source(scored["train"])
+            pictures[f"copies-{number}"] = nearest_pairs(scored, row, source)
     paths = {make_dir(Path(folder)) / f"{name}.png": picture for name, picture in pictures.items()}
     for path, picture in paths.items():
-        with atomic_path(path) as aside:
-            picture.save(aside, "PNG")
+        save_png(picture, path)
     return [*paths]
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tvhelpers.files import atomic_path
 from tvhelpers.records import read_records
-from tvhelpers.show.figures import ACCENT, COLOURS, SOFT, plain, render, wrapped
+from tvhelpers.show.figures import ACCENT, COLOURS, SOFT, columns_of, plain, render, wrapped
 from tvhelpers.train.log import read_evaluations, read_events, read_steps
 
 
@@ -21,16 +21,14 @@ def loss_curves(runs: dict[str, Path]) -> Image.Image:
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     left, right = (plain(ax) for ax in figure.subplots(1, 2))
     for colour, (name, folder) in zip(COLOURS, runs.items()):
-        rows = read_steps(folder)
-        steps = [row["step"] for row in rows]
-        left.plot(steps, _smoothed([row["loss"] for row in rows]), color=colour, label=name)
-        held_out = [(row["step"], row["held_out_loss"]) for row in read_evaluations(folder)]
-        right.plot(*zip(*held_out), "o-", color=colour, label=name, ms=4)
-    left.set_title("training loss (running mean)", fontsize=10)
-    right.set_title("held-out items, the same noise every time", fontsize=10)
+        steps, losses = columns_of(read_steps(folder), "step", "loss")
+        left.plot(steps, _smoothed(losses), color=colour, label=name)
+        held_out = columns_of(read_evaluations(folder), "step", "held_out_loss")
+        right.plot(*held_out, "o-", color=colour, label=name, ms=4)
+    _entitle(left, "training loss (running mean)", legend=True)
+    _entitle(right, "held-out items, the same noise every time", legend=True)
     for ax in (left, right):
         ax.set_xlabel("step")
-        ax.legend(fontsize=8, frameon=False)
     return render(figure)
 
 
@@ -47,20 +45,25 @@ def training_curves(run_dir: Path) -> Image.Image:
     figure = Figure(figsize=(11, 5.6), layout="constrained")
     axes = [plain(ax) for ax in figure.subplots(2, 3).ravel()]
     steps, speeds = read_steps(run_dir), read_records(run_dir / "speed.jsonl", "log")
+    held_out = read_evaluations(run_dir)
     _noisy(axes[0], steps, {"loss": COLOURS[1]}, "training loss")
-    _slices(axes[1], read_evaluations(run_dir))
-    _by_timestep(axes[2], read_evaluations(run_dir))
+    _slices(axes[1], held_out)
+    _by_timestep(axes[2], held_out)
     norms = {"grad_norm": SOFT, "grad_norm_clipped": COLOURS[1]}
     _noisy(axes[3], steps, norms, "gradient norm before and after clipping")
-    for ax, name, title in (
-        (axes[4], "images_per_second", "images a second"),
-        (axes[5], "memory_gb", "peak memory so far, GB"),
-    ):
-        ax.plot([row["step"] for row in speeds], [row[name] for row in speeds], color=COLOURS[1])
+    titles = {"images_per_second": "images a second", "memory_gb": "peak memory so far, GB"}
+    for ax, (name, title) in zip(axes[4:], titles.items(), strict=True):
+        ax.plot(*columns_of(speeds, "step", name), color=COLOURS[1])
         ax.set_ylim(bottom=0)
-        ax.set_title(title, fontsize=10)
+        _entitle(ax, title)
     _events(figure, axes, read_events(run_dir))
     return _kept(render(figure), run_dir / "figures" / "training.png")
+
+
+def _entitle(ax, title: str, legend: bool = False) -> None:
+    ax.set_title(title, fontsize=10)
+    if legend:
+        ax.legend(fontsize=8, frameon=False)
 
 
 def _kept(picture: Image.Image, path: Path) -> Image.Image:
@@ -76,36 +79,30 @@ def _kept(picture: Image.Image, path: Path) -> Image.Image:
 def _noisy(ax, rows: Sequence[dict], names: dict[str, str], title: str) -> None:
     """Draw each step's value faintly, and its running mean."""
     for name, colour in names.items():
-        steps = [row["step"] for row in rows if row[name] is not None]
-        values = [row[name] for row in rows if row[name] is not None]
+        steps, values = columns_of(rows, "step", name)
         ax.plot(steps, values, color=colour, lw=0.6, alpha=0.35)
         ax.plot(steps, _smoothed(values), color=colour, lw=1.6)
-    ax.set_title(title, fontsize=10)
+    _entitle(ax, title)
 
 
 def _slices(ax, rows: Sequence[dict]) -> None:
     """Draw the fixed-noise losses of held-out and of training items, and the gap between them."""
-    steps = [row["step"] for row in rows]
-    held_out = [row["held_out_loss"] for row in rows]
-    training = [row["training_slice_loss"] for row in rows]
+    steps, held_out, training = columns_of(rows, "step", "held_out_loss", "training_slice_loss")
     ax.fill_between(steps, training, held_out, color=SOFT, alpha=0.35, lw=0)
     ax.plot(steps, held_out, "o-", ms=3, color=COLOURS[0], label="held out")
     ax.plot(steps, training, "o-", ms=3, color=COLOURS[1], label="training items")
     gaps = [a - b for a, b in zip(held_out, training)]
-    ax.set_title(f"fixed noise; gap {gaps[0]:+.4f} to {gaps[-1]:+.4f}", fontsize=10)
-    ax.legend(fontsize=8, frameon=False)
+    _entitle(ax, f"fixed noise; gap {gaps[0]:+.4f} to {gaps[-1]:+.4f}", legend=True)
 
 
 def _by_timestep(ax, rows: Sequence[dict]) -> None:
     """Draw each quarter's held-out loss as a share of what it was before the first step."""
-    parts = zip(*(row["by_timestep"] for row in rows))
-    for part, colour, label in zip(parts, COLOURS, QUARTERS):
+    steps, parts = columns_of(rows, "step", "by_timestep")
+    for part, colour, label in zip(zip(*parts), COLOURS, QUARTERS):
         if part[0] is not None:
-            steps = [row["step"] for row in rows]
             ax.plot(steps, [v / part[0] for v in part], "o-", ms=3, color=colour, label=label)
     ax.set_ylim(0, 1.1 * ax.get_ylim()[1])
-    ax.set_title("held out, by noise; 1 = before training", fontsize=10)
-    ax.legend(fontsize=8, frameon=False)
+    _entitle(ax, "held out, by noise; 1 = before training", legend=True)
 
 
 def _events(figure: Figure, axes: Sequence, events: Sequence[dict]) -> None:
