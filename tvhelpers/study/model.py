@@ -14,31 +14,19 @@ import random
 import re
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from tvhelpers.config import InputError
-from tvhelpers.files import content_key
+from tvhelpers.files import content_key, read_tables
 from tvhelpers.records import read_json, upgraded
 from tvhelpers.runtime import seed_for
 
 KINDS = ("pair", "rating", "real")
-SCALES = {"style": "Style consistency", "detail": "Detail accuracy", "appeal": "Visual appeal"}
-QUESTIONS = {
-    "pair": "Which is the better design for this sentence?",
-    "rating": "How does the large picture compare with the real ones beside it?",
-    "real": "Is this a picture of a real garment, or was it generated?",
-}
-CONSENT = (
-    "You will see pictures of garments and be asked about them. There are no right answers, and "
-    "you may stop at any time. Stored are your answers, how long each took, and a code that stands "
-    "for you; no name, no address, nothing else about you. The answers serve to compare programs "
-    "that draw garments, and may be published."
-)
-RULES = {  # who is left out, fixed before the first vote
-    "attention_right": 0.7,  # at least this share of the attention checks
-    "median_seconds": 1.0,  # at least this long, in the median
-    "share_done": 0.5,  # at least this share of the rater's own trials
-}
+SIDES = ("left", "right")
+TEXTS = read_tables(__file__, "model.yaml")
+SCALES, QUESTIONS, CONSENT = TEXTS["scales"], TEXTS["questions"], TEXTS["consent"]
+RULES = TEXTS["rules"]  # who is left out
 CHECKS, REPEATS = 0.10, 0.07  # as shares of a rater's trials, and of its pairs
 REFERENCES = 3  # real pictures beside one that is rated
 REAL = "real pictures"  # what stands for a system where the picture is real
@@ -59,8 +47,7 @@ class Trial:
     def answers(self) -> tuple[str, ...]:
         """Return the answers that can be given; those of a rating are three digits."""
         if self.kind == "rating":
-            grades = "12345"
-            return tuple(a + b + c for a in grades for b in grades for c in grades)
+            return tuple(map("".join, product("12345", repeat=len(SCALES))))
         return ("left", "same", "right") if self.kind == "pair" else ("real", "generated")
 
 
@@ -113,11 +100,11 @@ class Study:
         chosen.sort(key=lambda name: self.items[name]["kind"] != "real")
         flips = self._flips(rng, chosen)
         half = (len(chosen) + sum(self.items[name]["kind"] == "real" for name in chosen)) // 2
-        early = [n for n in chosen[:half] if n not in self.key["expected"]]
-        early = [name for name in early if self.items[name]["kind"] == "pair"]
-        pairs = sum(self.items[name]["kind"] == "pair" for name in chosen)
+        pairs = [name for name in chosen if self.items[name]["kind"] == "pair"]
+        early = {*chosen[:half]} - {*self.key["expected"]}
+        early = [name for name in pairs if name in early]
         order = [(name, flips[name]) for name in chosen]
-        for name in rng.sample(early, min(len(early), max(1, round(REPEATS * pairs)))):
+        for name in rng.sample(early, min(len(early), max(1, round(REPEATS * len(pairs))))):
             order.insert(rng.randint(half + 1, len(order)), (name, not flips[name]))
         return [self._trial(number, *row) for number, row in enumerate(order)]
 
@@ -139,14 +126,8 @@ class Study:
     def _trial(self, number: int, name: str, flip: bool) -> Trial:
         item = self.items[name]
         shown = item["pictures"][::-1] if flip else item["pictures"]
-        return Trial(
-            number,
-            name,
-            item["kind"],
-            item["prompt"],
-            tuple(shown),
-            tuple(item.get("references", ())),
-        )
+        references = tuple(item.get("references", ()))
+        return Trial(number, name, item["kind"], item["prompt"], tuple(shown), references)
 
 
 def check_code(rater: str) -> str:

@@ -7,20 +7,16 @@ from __future__ import annotations
 
 import html
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import ipywidgets as W
 
 from tvhelpers.config import InputError
-from tvhelpers.study.model import SCALES, Study, Trial, check_code
+from tvhelpers.study.model import SCALES, TEXTS, Study, Trial, check_code
 from tvhelpers.study.votes import VoteBox, vote_of
 
 LARGE, MIDDLE, SMALL = 380, 280, 150  # pixels
 SOFT = "#6b7075"
-LABELS = {
-    "left": "Left", "same": "No difference", "right": "Right",
-    "real": "A real garment", "generated": "Generated",
-}  # fmt: skip
 
 
 class StudyApp:
@@ -43,8 +39,8 @@ class StudyApp:
         about = self.study.about
         text = f"<h2>{html.escape(about['title'])}</h2><p>{html.escape(about['consent'])}</p>"
         style = "max-width:620px;line-height:1.5;font-size:15px"
-        row = W.HBox([self.code, self.begin], layout=_centre())
-        self.stage.children = [W.HTML(f"<div style='{style}'>{text}</div>"), row]
+        text = W.HTML(f"<div style='{style}'>{text}</div>")
+        self.stage.children = [text, _row([self.code, self.begin])]
 
     def _enter(self) -> None:
         """Take the rater's code, and show the first trial that has no answer."""
@@ -63,36 +59,27 @@ class StudyApp:
             self.stage.children = [self.progress, W.HTML(text)]
             return
         trial, number = self.todo[0], self.progress.value + 1
-        heading = _text(self.study.about["questions"][trial.kind], 17)
         count = _text(f"{number} of {self.progress.max}", 13, SOFT)
-        shown = [self.progress, count, heading]
-        if trial.prompt:
-            shown.append(_text(f"“{trial.prompt}”", 22))
+        heading = _text(self.study.about["questions"][trial.kind], 17)
+        prompt = [_text(f"“{trial.prompt}”", 22)] if trial.prompt else []
         pictures = self._pictures(trial.shown, MIDDLE if trial.references else LARGE)
         if trial.references:
-            real = self._pictures(trial.references, SMALL)
             note = _text("real pictures to compare with", 13, SOFT)
-            pictures = W.HBox([*pictures.children, W.VBox([note, real])], layout=_centre())
-        shown.append(pictures)
-        self.stage.children = [*shown, self._buttons(trial)]
+            pictures.append(W.VBox([note, _row(self._pictures(trial.references, SMALL))]))
+        answers = self._grades(trial) if trial.kind == "rating" else self._choices(trial)
+        self.stage.children = [self.progress, count, heading, *prompt, _row(pictures), answers]
         self.began = time.monotonic()
 
-    def _pictures(self, names, side: int) -> W.HBox:
-        images = [
-            W.Image(value=self.study.picture(name), format="png", width=side) for name in names
-        ]
-        for image in images:
-            image.layout.margin, image.layout.border = "8px", "1px solid #e4e1dc"
-        return W.HBox(images, layout=_centre())
+    def _pictures(self, names: Sequence[str], side: int) -> list[W.Image]:
+        look = {"width": side, "layout": {"margin": "8px", "border": "1px solid #e4e1dc"}}
+        return [W.Image(value=self.study.picture(name), format="png", **look) for name in names]
 
-    def _buttons(self, trial: Trial) -> W.Box:
-        if trial.kind == "rating":
-            return self._grades(trial)
+    def _choices(self, trial: Trial) -> W.Box:
         buttons = [
-            _button(LABELS[answer], "", lambda answer=answer: self._answer(trial, answer))
+            _button(TEXTS["labels"][answer], "", lambda answer=answer: self._answer(trial, answer))
             for answer in trial.answers
         ]
-        return W.HBox(buttons, layout=_centre())
+        return _row(buttons)
 
     def _grades(self, trial: Trial) -> W.Box:
         """Return rows of 1 to 5, and a button that waits until each has one."""
@@ -102,9 +89,7 @@ class StudyApp:
             W.HBox([W.HTML(f"<div style='width:150px;text-align:right'>{name}</div>"), row])
             for name, row in zip(SCALES.values(), rows, strict=True)
         ]
-        go = _button(
-            "Next", "primary", lambda: self._answer(trial, "".join(row.value for row in rows))
-        )
+        go = _button("Next", "primary", lambda: self._answer(trial, "".join(r.value for r in rows)))
         go.disabled = True
         for row in rows:
             row.observe(lambda _: setattr(go, "disabled", not all(r.value for r in rows)), "value")
@@ -127,10 +112,9 @@ class StudyApp:
     def _guarded(self, work: Callable) -> None:
         try:
             work()
-        except InputError as error:
-            self._say(str(error), True)
         except Exception as error:  # shown where the rater looks, instead of being lost in a log
-            self._say(f"{type(error).__name__}: {error}", True)
+            kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+            self._say(f"{kind}{error}", True)
 
     def _say(self, text: str, wrong: bool = False) -> None:
         colour = "#b00020" if wrong else SOFT
@@ -139,6 +123,10 @@ class StudyApp:
 
 def _centre() -> W.Layout:
     return W.Layout(align_items="center", justify_content="center", width="100%")
+
+
+def _row(widgets: Sequence[W.Widget]) -> W.HBox:
+    return W.HBox(widgets, layout=_centre())
 
 
 def _button(label: str, style: str, work: Callable) -> W.Button:
