@@ -6,28 +6,19 @@ and prompts.
 
 from __future__ import annotations
 
-import csv
 import math
-import statistics
-from collections import Counter, defaultdict
-from dataclasses import dataclass
-from itertools import combinations
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations, groupby
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from tvhelpers.config import InputError
 from tvhelpers.files import atomic_path
-from tvhelpers.study.model import REAL, RULES, SCALES, Study, Trial
-from tvhelpers.study.statistics import (
-    bootstrap_p,
-    davidson,
-    holm,
-    interval,
-    krippendorff_alpha,
-    resampled_weights,
-    weighted_mean,
-)
+from tvhelpers.study import statistics
+from tvhelpers.study.model import REAL, RULES, SCALES, SIDES, Study, Trial
 from tvhelpers.study.votes import Vote
 
 FEW_RATERS = 3  # with fewer, the interval says little about other raters
@@ -43,18 +34,15 @@ class Answer:
     expected: str | None
     repeat: bool
 
-    @property
-    def choice(self) -> str:
-        """Return the picture that was chosen of a pair, or "same"."""
-        sides = {"left": 0, "right": 1}
-        return self.trial.shown[sides[self.vote.answer]] if self.vote.answer in sides else "same"
+    def picked(self, two: Sequence[str]) -> str:
+        """Return the one of two, from left to right, that a pair's answer is for, or "same"."""
+        return two[SIDES.index(self.vote.answer)] if self.vote.answer in SIDES else "same"
 
     @property
     def right(self) -> bool:
         """Return whether an attention check was answered as a reader of the sentence would."""
-        if self.expected == "same" or self.vote.answer == "same":
-            return self.vote.answer == self.expected
-        return self.systems[("left", "right").index(self.vote.answer)] == self.expected
+        given = self.vote.answer if self.expected == "same" else self.picked(self.systems)
+        return given == self.expected
 
 
 def answers_of(study: Study, votes: list[Vote]) -> list[Answer]:
@@ -83,7 +71,7 @@ def analyse(study: Study, votes: list[Vote]) -> dict:
     Raises InputError where no votes are left.
     """
     answers = answers_of(study, votes)
-    raters = [_about_rater(study, name, rows) for name, rows in sorted(_by_rater(answers).items())]
+    raters = [_about_rater(study, name, rows) for name, rows in _by_rater(answers).items()]
     kept = {row["rater"] for row in raters if not row["excluded"]}
     if not kept:
         raise InputError(
@@ -92,34 +80,28 @@ def analyse(study: Study, votes: list[Vote]) -> dict:
     answers = [a for a in answers if a.vote.rater in kept]
     first = [a for a in answers if a.expected is None and not a.repeat]
     pairs = [a for a in first if a.trial.kind == "pair"]
-    result = {
-        "study": study.hash,
-        "title": study.about["title"],
-        "systems": study.systems,
-        "simulated": any(vote.source == "simulated" for vote in votes),
-        "votes": len(votes),
-        "raters": raters,
-        "raters_kept": len(kept),
-        "rules": study.about["rules"],
-        "warnings": _doubts(len(kept), pairs),
-    }
+    result = {"study": study.hash, "title": study.about["title"], "systems": study.systems}
+    result["simulated"] = any(vote.source == "simulated" for vote in votes)
+    result |= {"votes": len(votes), "raters": raters, "raters_kept": len(kept)}
+    result |= {"rules": study.about["rules"], "warnings": _doubts(len(kept), pairs)}
     if pairs:
         result |= {"contrasts": _contrasts(study, pairs), "strengths": _strengths(study, pairs)}
         result["sides"] = _sides(pairs)
         if any(row["ci"][0] == row["ci"][1] for row in result["contrasts"]):
             result["warnings"].append("all votes agree: an interval without width says too little")
-    result["repeats"] = _repeats(answers)
-    result["agreement"] = _agreement(first)
+    result |= {"repeats": _repeats(answers), "agreement": _agreement(first)}
     result["ratings"] = _ratings(study, [a for a in first if a.trial.kind == "rating"])
     result["real"] = _real(study, [a for a in first if a.trial.kind == "real"])
     return result
 
 
+def _grouped(answers: list[Answer], key: Callable[[Answer], str]) -> dict[str, list[Answer]]:
+    """Return the answers by key, the keys sorted."""
+    return {name: list(group) for name, group in groupby(sorted(answers, key=key), key)}
+
+
 def _by_rater(answers: list[Answer]) -> dict[str, list[Answer]]:
-    rows = defaultdict(list)
-    for answer in answers:
-        rows[answer.vote.rater].append(answer)
-    return rows
+    return _grouped(answers, lambda answer: answer.vote.rater)
 
 
 def _about_rater(study: Study, rater: str, answers: list[Answer]) -> dict:
@@ -129,11 +111,11 @@ def _about_rater(study: Study, rater: str, answers: list[Answer]) -> dict:
         "rater": rater,
         "votes": len(answers),
         "attention_right": sum(checks) / len(checks) if checks else None,
-        "median_seconds": statistics.median(a.vote.seconds for a in answers),
+        "median_seconds": float(np.median([a.vote.seconds for a in answers])),
         "share_done": len(answers) / len(study.trials(rater)),
     }
-    rules = {name: study.about["rules"][name] for name in RULES}
-    broken = [name for name, least in rules.items() if row[name] is not None and row[name] < least]
+    rules = study.about["rules"]
+    broken = [name for name in RULES if row[name] is not None and row[name] < rules[name]]
     return row | {"excluded": ", ".join(broken)}
 
 
@@ -151,14 +133,14 @@ def _weights(answers: list[Answer]) -> np.ndarray:
     """Return bootstrap weights (draws, N) of answers; a picture without a prompt is its own."""
     raters = np.unique([a.vote.rater for a in answers], return_inverse=True)[1]
     prompts = [a.trial.prompt or a.trial.item for a in answers]
-    return resampled_weights(raters, np.unique(prompts, return_inverse=True)[1])
+    return statistics.resampled_weights(raters, np.unique(prompts, return_inverse=True)[1])
 
 
 def _mean(values, answers: list[Answer]) -> dict:
     """Return a mean with its interval over raters and prompts."""
     values = np.asarray(values, float)
-    low, high = interval(weighted_mean(values, _weights(answers)))
-    return {"value": float(values.mean()), "ci": [low, high], "n": len(values)}
+    ci = statistics.interval(statistics.weighted_mean(values, _weights(answers)))
+    return {"value": float(values.mean()), "ci": ci, "n": len(values)}
 
 
 def _contrasts(study: Study, pairs: list[Answer]) -> list[dict]:
@@ -173,43 +155,47 @@ def _contrasts(study: Study, pairs: list[Answer]) -> list[dict]:
             continue
         if {*two} == primary:
             two = tuple(study.key["primary"])
-        counts = Counter(_outcome(a, two) for a in members)
-        wins = np.array([1 - _outcome(a, two) / 2 for a in members])
-        draws = weighted_mean(wins, _weights(members))
+        outcomes = np.array([_outcome(a, two) for a in members])
+        shares = 1 - outcomes / 2
+        draws = statistics.weighted_mean(shares, _weights(members))
         row = {"first": two[0], "second": two[1], "primary": {*two} == primary}
-        row |= {"wins": counts[0], "ties": counts[1], "losses": counts[2], "n": len(members)}
-        row |= {"share": float(wins.mean()), "ci": list(interval(draws))}
-        rows.append(row | {"p": bootstrap_p(draws, 0.5)})
-    others = [row for row in rows if not row["primary"]]
-    for row, p in zip(others, holm([row["p"] for row in others]), strict=True):
-        row["p_holm"] = p
+        row |= zip(("wins", "ties", "losses"), np.bincount(outcomes, minlength=3).tolist())
+        row |= {"n": len(members), "share": float(shares.mean()), "ci": statistics.interval(draws)}
+        rows.append(row | {"p": statistics.bootstrap_p(draws, 0.5)})
+    _adjust([row for row in rows if not row["primary"]])
     return sorted(rows, key=lambda row: not row["primary"])
+
+
+def _adjust(rows: Collection[dict]) -> None:
+    """Add to each row its p-value adjusted for the number of rows."""
+    for row, p in zip(rows, statistics.holm([row["p"] for row in rows]), strict=True):
+        row["p_holm"] = p
 
 
 def _outcome(answer: Answer, two: tuple[str, str]) -> int:
     """Return 0 for a vote for the first, 1 for a tie, 2 for the second."""
-    if answer.vote.answer == "same":
-        return 1
-    chosen = answer.systems[("left", "right").index(answer.vote.answer)]
-    return 2 * two.index(chosen)
+    return 1 if answer.vote.answer == "same" else 2 * two.index(answer.picked(answer.systems))
 
 
 def _strengths(study: Study, pairs: list[Answer]) -> dict:
     """Return Bradley-Terry strengths with ties, as log odds against the average system."""
-    index = {name: i for i, name in enumerate(study.systems)}
-    twos = list(combinations(study.systems, 2))
+    names, twos = study.systems, list(combinations(study.systems, 2))
     cells = np.zeros((len(pairs), len(twos), 3))
     for row, answer in zip(cells, pairs, strict=True):
         number = next(i for i, two in enumerate(twos) if {*two} == {*answer.systems})
         row[number, _outcome(answer, twos[number])] = 1
-    numbers = [(index[a], index[b]) for a, b in twos]
+    numbers = list(combinations(range(len(names)), 2))
     counts = np.einsum("bn,npo->bpo", _weights(pairs), cells, optimize=True)
     counts = counts[counts.sum((1, 2)) > 0]
-    values, ties = davidson(cells.sum(0)[None], numbers, len(index))
-    draws, _ = davidson(counts, numbers, len(index))
+    values, ties = statistics.davidson(cells.sum(0)[None], numbers, len(names))
+    draws, _ = statistics.davidson(counts, numbers, len(names))
     rows = [
-        {"system": name, "log_strength": float(values[0, i]), "ci": list(interval(draws[:, i]))}
-        for name, i in index.items()
+        {
+            "system": name,
+            "log_strength": float(values[0, i]),
+            "ci": statistics.interval(draws[:, i]),
+        }
+        for i, name in enumerate(names)
     ]
     rows.sort(key=lambda row: -row["log_strength"])
     return {"systems": rows, "log_tie_factor": float(ties[0]), "n": len(pairs)}
@@ -229,73 +215,63 @@ def _sides(pairs: list[Answer]) -> dict:
         p = float(binomtest(left, decided).pvalue) if decided else 1.0
         return {"left": left, "decided": decided, "p": p}
 
-    raters = {name: row(members) for name, members in sorted(_by_rater(pairs).items())}
-    for (_, own), p in zip(raters.items(), holm([r["p"] for r in raters.values()]), strict=True):
-        own["p_holm"] = p
+    raters = {name: row(members) for name, members in _by_rater(pairs).items()}
+    _adjust(raters.values())
     return {"all": row(pairs), "raters": raters}
 
 
 def _repeats(answers: list[Answer]) -> dict | None:
     """Return how often a pair that came again, sides exchanged, got the same answer."""
-    before = {(a.vote.rater, a.vote.item): a.choice for a in answers if not a.repeat}
-    again = [a for a in answers if a.repeat]
+    before = {(a.vote.rater, a.vote.item): a for a in answers if not a.repeat}
+    again = [(a, before[a.vote.rater, a.vote.item]) for a in answers if a.repeat]
     if not again:
         return None
-    same = [a.choice == before[a.vote.rater, a.vote.item] for a in again]
-    return {"same": sum(same), **_mean(same, again)}
+    same = [a.picked(a.trial.shown) == b.picked(b.trial.shown) for a, b in again]
+    return {"same": sum(same), **_mean(same, [a for a, _ in again])}
 
 
 def _agreement(answers: list[Answer]) -> dict:
     """Return Krippendorff's alpha between raters, for each thing asked; None where it has none."""
-    values = defaultdict(dict)  # of (rater, item), by what was asked
-    for a in answers:
-        at = a.vote.rater, a.vote.item
-        if a.trial.kind == "rating":
-            for scale, grade in zip(SCALES, a.vote.answer, strict=True):
-                values[scale][at] = int(grade)
-        elif a.trial.kind == "pair":  # which of the item's two pictures: their names sort alike
-            names = ["same", *sorted(a.trial.shown)]
-            values["pair"][at] = names.index(a.choice)
-        else:
-            values["real"][at] = int(a.vote.answer == "real")
-    return {what: _alpha(cells, what) for what, cells in values.items()}
+    index = [[a.vote.rater for a in answers], [a.vote.item for a in answers]]
+    table, found = pd.DataFrame([_numbers(a) for a in answers], index), {}
+    for what in table:
+        cells = table[what].dropna().unstack().sort_index(axis=1)  # raters down, items across
+        level = "ordinal" if what in SCALES else "nominal"
+        alpha = statistics.krippendorff_alpha(cells, level)
+        alpha = None if math.isnan(alpha) else alpha
+        found[what] = {"alpha": alpha, "level": level, "items": cells.shape[1]}
+    return found
 
 
-def _alpha(cells: dict[tuple[str, str], int], what: str) -> dict:
-    raters, items = ({name: i for i, name in enumerate(sorted(set(n)))} for n in zip(*cells))
-    table = np.full((len(raters), len(items)), np.nan)
-    for (rater, item), value in cells.items():
-        table[raters[rater], items[item]] = value
-    level = "ordinal" if what in SCALES else "nominal"
-    alpha = krippendorff_alpha(table, level)
-    return {"alpha": None if math.isnan(alpha) else alpha, "level": level, "items": len(items)}
+def _numbers(answer: Answer) -> dict[str, int]:
+    """Return the answer as numbers, by what was asked."""
+    if answer.trial.kind == "rating":
+        return dict(zip(SCALES, map(int, answer.vote.answer), strict=True))
+    if answer.trial.kind == "real":
+        return {"real": int(answer.vote.answer == "real")}
+    names = ["same", *sorted(answer.trial.shown)]  # the item's two pictures, whatever their sides
+    return {"pair": names.index(answer.picked(answer.trial.shown))}
 
 
 def _ratings(study: Study, answers: list[Answer]) -> list[dict]:
     """Return the mean grade of each scale and system, and its difference from the real pictures."""
-    rows = []
     if not answers:
-        return rows
+        return []
     weights, who = _weights(answers), np.array([a.systems[0] for a in answers])
+    of = {name: who == name for name in (*study.systems, REAL) if name in who}
+    rows = []
     for number, scale in enumerate(SCALES):
         grades = np.array([float(a.vote.answer[number]) for a in answers])
-        draws, means = {}, {}
-        for name in (*study.systems, REAL):
-            members = who == name
-            if members.any():
-                draws[name] = weighted_mean(grades[members], weights[:, members])
-                means[name] = float(grades[members].mean())
-        for name in means:
-            row = {
-                "scale": scale,
-                "system": name,
-                "mean": means[name],
-                "n": int((who == name).sum()),
-            }
-            row["ci"] = list(interval(draws[name]))
-            if name != REAL and REAL in means:
+        means = {name: float(grades[own].mean()) for name, own in of.items()}
+        draws = {
+            name: statistics.weighted_mean(grades[own], weights[:, own]) for name, own in of.items()
+        }
+        for name, own in of.items():
+            row = {"scale": scale, "system": name, "mean": means[name], "n": int(own.sum())}
+            row["ci"] = statistics.interval(draws[name])
+            if name != REAL and REAL in of:
                 row["less_real"] = means[name] - means[REAL]
-                row["less_real_ci"] = list(interval(draws[name] - draws[REAL]))
+                row["less_real_ci"] = statistics.interval(draws[name] - draws[REAL])
             rows.append(row)
     return rows
 
@@ -305,32 +281,28 @@ def _real(study: Study, answers: list[Answer]) -> dict | None:
     often each system's pictures were taken for real."""
     if not answers:
         return None
-    generated = np.array([a.systems[0] != REAL for a in answers])
-    said_real = np.array([a.vote.answer == "real" for a in answers])
-    taken = {}
-    for name in (*study.systems, REAL):
-        members = [a for a in answers if a.systems[0] == name]
-        if members:
-            taken[name] = _mean([a.vote.answer == "real" for a in members], members)
-    return {"error_rate": _mean(generated == said_real, answers), "taken_for_real": taken}
+    mistaken = [(a.systems[0] != REAL) == (a.vote.answer == "real") for a in answers]
+    of = _grouped(answers, lambda a: a.systems[0])
+    taken = {
+        name: _mean([a.vote.answer == "real" for a in of[name]], of[name])
+        for name in (*study.systems, REAL)
+        if name in of
+    }
+    return {"error_rate": _mean(mistaken, answers), "taken_for_real": taken}
 
 
 def write_csv(study: Study, votes: list[Vote], path: Path) -> None:
     """Write one row a vote, with what its trial was, for any other program."""
-    heads = ["rater", "trial", "item", "task", "prompt", "left", "right", "answer", "chosen"]
-    heads += [*SCALES, "expected", "repeat", "seconds", "at", "source"]
-    with atomic_path(path) as aside, open(aside, "w", newline="") as file:
-        rows = csv.DictWriter(file, heads, restval="")
-        rows.writeheader()
-        for a in answers_of(study, votes):
-            row = {name: getattr(a.vote, name) for name in
-                   ("rater", "trial", "item", "answer", "seconds", "at", "source")}  # fmt: skip
-            row |= {"task": a.trial.kind, "prompt": a.trial.prompt, "left": a.systems[0]}
-            row |= {"expected": a.expected or "", "repeat": int(a.repeat)}
-            if a.trial.kind == "pair":
-                row["right"] = a.systems[1]
-                sides = {"left": a.systems[0], "right": a.systems[1]}
-                row["chosen"] = sides.get(a.vote.answer, "same")
-            if a.trial.kind == "rating":
-                row |= dict(zip(SCALES, a.vote.answer, strict=True))
-            rows.writerow(row)
+    rows = []
+    for a in answers_of(study, votes):
+        row = asdict(a.vote) | {"task": a.trial.kind, "prompt": a.trial.prompt}
+        row |= {"left": a.systems[0], "expected": a.expected, "repeat": int(a.repeat)}
+        if a.trial.kind == "pair":
+            row |= {"right": a.systems[1], "chosen": a.picked(a.systems)}
+        if a.trial.kind == "rating":
+            row |= zip(SCALES, a.vote.answer, strict=True)
+        rows.append(row)
+    heads = "rater trial item task prompt left right answer chosen".split()
+    heads += [*SCALES, *"expected repeat seconds at source".split()]
+    with atomic_path(path) as aside:
+        pd.DataFrame(rows, columns=heads).to_csv(aside, index=False, lineterminator="\r\n")

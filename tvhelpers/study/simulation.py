@@ -9,12 +9,11 @@ import numpy as np
 
 from tvhelpers.runtime import seed_for
 from tvhelpers.study.analysis import Answer, answers_of
-from tvhelpers.study.model import REAL, Study, Trial
+from tvhelpers.study.model import REAL, SIDES, Study, Trial
 from tvhelpers.study.statistics import interval, resampled_weights, weighted_mean
 from tvhelpers.study.votes import Vote, VoteBox, vote_of
 
 REAL_GRADE = 4.3  # mean grade of a real picture
-SIDES = ("left", "right")
 
 
 def simulate_rater(

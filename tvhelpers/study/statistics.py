@@ -31,10 +31,9 @@ def weighted_mean(values, weights) -> np.ndarray:
     return np.divide(weights @ values, total, np.full(len(weights), np.nan), where=total > 0)
 
 
-def interval(draws) -> tuple[float, float]:
+def interval(draws) -> list[float]:
     """Return the 95 % percentile interval of bootstrap draws; NaN among them are left out."""
-    low, high = np.nanquantile(draws, (0.025, 0.975))
-    return float(low), float(high)
+    return np.nanquantile(draws, (0.025, 0.975)).tolist()
 
 
 def bootstrap_p(draws, null: float) -> float:
@@ -46,11 +45,9 @@ def bootstrap_p(draws, null: float) -> float:
 
 def holm(p_values) -> list[float]:
     """Return p-values adjusted for their number (Holm 1979), in the order given."""
-    adjusted, least = [0.0] * len(p_values), 0.0
-    for rank, i in enumerate(np.argsort(p_values)):
-        least = max(least, min(1.0, (len(p_values) - rank) * p_values[i]))
-        adjusted[i] = least
-    return adjusted
+    order, count = np.argsort(p_values), len(p_values)
+    scaled = np.minimum(1.0, (count - np.arange(count)) * np.asarray(p_values)[order])
+    return np.maximum.accumulate(scaled)[np.argsort(order)].tolist()
 
 
 def davidson(counts, pairs, num_systems: int) -> tuple[np.ndarray, np.ndarray]:
