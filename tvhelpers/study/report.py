@@ -5,56 +5,40 @@ from __future__ import annotations
 import base64
 import html
 import io
+from collections.abc import Iterable
 from pathlib import Path
+from string import Template
 
 from PIL import Image
 
-from tvhelpers.files import atomic_path
+from tvhelpers.files import atomic_path, read_tables
 from tvhelpers.show.figures import points
 from tvhelpers.study.model import REAL, SCALES
 
-STYLE = """body{max-width:860px;margin:40px auto;padding:0 24px;color:#1e1e1e;background:#fff;
-font:16px/1.55 system-ui,sans-serif}h1{font:500 32px/1.2 Georgia,serif}
-h2{font:500 22px Georgia,serif;margin-top:40px}
-table{border-collapse:collapse;font-size:14px}td,th{padding:5px 14px 5px 0;
-border-bottom:1px solid #e4e1dc;text-align:left}.note{background:#fff3d6;padding:12px 16px;
-border-radius:6px}img{max-width:100%;height:auto}small{color:#6b7075}"""
-METHOD = """Intervals are 95 % percentile intervals of a bootstrap that draws raters and prompts
-anew, both at once (Owen 2007); p-values are of the same draws; those of contrasts that are not the
-primary one are adjusted together (Holm). Strengths are of the Bradley-Terry model with ties
-(Davidson 1970). A tie counts as half a vote for each. Of a pair that was shown twice, the first
-answer counts. Sides were drawn by lot and balanced for each rater."""
-CARDS = {
-    "contrasts": ("Which of two", "Share of votes for the first of two systems, ties as half a "
-                  "vote. An interval clear of 0.5 says that raters tell them apart."),
-    "strengths": ("All together", "Log odds of being chosen, against the average system."),
-    "ratings": ("Beside real pictures", "Mean grade, 1 to 5, of pictures shown beside real ones. "
-                "Real pictures were graded too, and are the ceiling."),
-    "real": ("Real or generated", "How often pictures were taken for real. Where nobody can tell, "
-             "generated pictures get as many votes as real ones."),
-}  # fmt: skip
+PAGE = Template(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
+TEXTS = read_tables(__file__, "report.yaml")
 
 
 def study_figures(result: dict) -> dict[str, Image.Image]:
     """Return the figures that the analysis of a study has, by name."""
-    figures = {}
+    shown, marks = {}, {"contrasts": 0.5, "strengths": 0}
     if contrasts := result.get("contrasts"):
-        rows = {_versus(row): {"": (row["share"], *row["ci"])} for row in contrasts}
-        figures["contrasts"] = points(rows, "share of votes for the first", 0.5)
+        shown["contrasts"] = {_versus(row): {"": _point(row, "share")} for row in contrasts}
         ranks = result["strengths"]["systems"]
-        rows = {row["system"]: {"": (row["log_strength"], *row["ci"])} for row in ranks}
-        if len(rows) > 2:  # of two, it says what the contrast says
-            figures["strengths"] = points(rows, "log strength", 0)
-    if result["ratings"]:
-        rows = {label: {} for label in SCALES.values()}
-        for row in result["ratings"]:
-            rows[SCALES[row["scale"]]][row["system"]] = (row["mean"], *row["ci"])
-        figures["ratings"] = points(rows, "mean grade")
+        if len(ranks) > 2:  # of two, it says what the contrast says
+            shown["strengths"] = {row["system"]: {"": _point(row, "log_strength")} for row in ranks}
+    for row in result["ratings"]:
+        scales = shown.setdefault("ratings", {label: {} for label in SCALES.values()})
+        scales[SCALES[row["scale"]]][row["system"]] = _point(row, "mean")
     if result["real"]:
         taken = result["real"]["taken_for_real"]
-        rows = {name: {"": (row["value"], *row["ci"])} for name, row in taken.items()}
-        figures["real"] = points(rows, "share taken for real", taken[REAL]["value"])
-    return figures
+        shown["real"] = {name: {"": _point(row, "value")} for name, row in taken.items()}
+        marks["real"] = taken[REAL]["value"]
+    return {n: points(rows, TEXTS["cards"][n]["axis"], marks.get(n)) for n, rows in shown.items()}
+
+
+def _point(row: dict, name: str) -> tuple[float, float, float]:
+    return (row[name], *row["ci"])
 
 
 def summary(result: dict) -> list[str]:
@@ -97,54 +81,46 @@ def quality(result: dict) -> list[str]:
 
 def write_report(result: dict, path: Path) -> Path:
     """Write the page, and return its path."""
-    parts = [f"<h1>{html.escape(result['title'])}</h1>"]
-    if result["simulated"]:
-        parts.append("<p class=note>The raters of this study were simulated: it shows how a study "
-                     "is read, and says nothing about the pictures.</p>")  # fmt: skip
-    parts.append(_listed(summary(result)))
-    for name, figure in study_figures(result).items():
-        head, note = CARDS[name]
-        parts.append(f"<h2>{head}</h2><p>{note}</p>{_embedded(figure, head)}")
-    parts.append("<h2>How far to trust it</h2>" + _listed(quality(result)) + _raters(result))
-    parts.append(f"<h2>Method</h2><p>{METHOD}</p><small>study {result['study']}</small>")
-    head = f"<meta charset=utf-8><title>{html.escape(result['title'])}</title>"
-    page = f"<!DOCTYPE html><html lang=en>{head}<style>{STYLE}</style>{''.join(parts)}</html>\n"
+    rules = [f"{name.replace('_', ' ')} at least {v:g}" for name, v in result["rules"].items()]
+    page = PAGE.substitute(
+        title=html.escape(result["title"]),
+        simulated=TEXTS["simulated"] if result["simulated"] else "",
+        summary=f"<ul>{_each('li', summary(result))}</ul>",
+        figures="".join(
+            _section(TEXTS["cards"][name], f) for name, f in study_figures(result).items()
+        ),
+        quality=f"<ul>{_each('li', quality(result))}</ul>",
+        rules=", ".join(rules),
+        raters=_raters(result["raters"]),
+        study=result["study"],
+    )
     with atomic_path(path) as aside:
         aside.write_text(page)
     return Path(path)
 
 
-def _raters(result: dict) -> str:
-    """Return the table of raters, with the rule that left one out."""
-    rules = [f"{name.replace('_', ' ')} at least {v:g}" for name, v in result["rules"].items()]
+def _raters(raters: list[dict]) -> str:
+    """Return the rows of the table of raters, with the rule that left one out."""
     heads = ("rater", "votes", "checks right", "median seconds", "left out by")
-    rows = [
-        (row["rater"], row["votes"], _share(row["attention_right"]), f"{row['median_seconds']:.1f}",
-         row["excluded"].replace("_", " "))
-        for row in result["raters"]
-    ]  # fmt: skip
-    cells = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>"
-        for row in rows
-    )
-    head = "".join(f"<th>{text}</th>" for text in heads)
-    fixed = f"<p>Fixed before the first vote: {', '.join(rules)}.</p>"
-    return f"{fixed}<table><tr>{head}</tr>{cells}</table>"
+    lines = [_each("th", heads)]
+    for row in raters:
+        right, seconds = row["attention_right"], row["median_seconds"]
+        share = "none seen" if right is None else f"{100 * right:.0f} %"
+        out = row["excluded"].replace("_", " ")
+        lines.append(_each("td", (row["rater"], row["votes"], share, f"{seconds:.1f}", out)))
+    return "".join(f"<tr>{line}</tr>" for line in lines)
 
 
-def _share(value: float | None) -> str:
-    return "none seen" if value is None else f"{100 * value:.0f} %"
+def _each(tag: str, texts: Iterable) -> str:
+    return "".join(f"<{tag}>{html.escape(str(text))}</{tag}>" for text in texts)
 
 
-def _listed(sentences: list[str]) -> str:
-    return "<ul>" + "".join(f"<li>{html.escape(text)}</li>" for text in sentences) + "</ul>"
-
-
-def _embedded(figure: Image.Image, name: str) -> str:
+def _section(card: dict[str, str], figure: Image.Image) -> str:
     data = io.BytesIO()
     figure.save(data, "PNG")
-    text = base64.b64encode(data.getvalue()).decode()
-    return f"<img alt='{html.escape(name)}' src='data:image/png;base64,{text}'>"
+    source = "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()
+    image = f"<img alt='{html.escape(card['head'])}' src='{source}'>"
+    return f"<h2>{card['head']}</h2><p>{card['note']}</p>{image}"
 
 
 def _versus(row: dict) -> str:
