@@ -20,16 +20,7 @@ from tvhelpers.study.model import Study, Trial
 
 WAIT_SECONDS = 30.0  # for others to finish writing
 TRIES = 8
-SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS study (hash TEXT NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS votes (rater TEXT NOT NULL, trial INTEGER NOT NULL, "
-    "item TEXT NOT NULL, shown TEXT NOT NULL, answer TEXT NOT NULL, seconds REAL NOT NULL, "
-    "at TEXT NOT NULL, source TEXT NOT NULL, PRIMARY KEY (rater, trial))",
-    "CREATE TRIGGER IF NOT EXISTS stay BEFORE UPDATE ON votes "
-    "BEGIN SELECT RAISE(ABORT, 'votes are never changed'); END",
-    "CREATE TRIGGER IF NOT EXISTS remain BEFORE DELETE ON votes "
-    "BEGIN SELECT RAISE(ABORT, 'votes are never removed'); END",
-)
+SCHEMA = Path(__file__).with_name("votes.sql").read_text(encoding="utf-8").split("\n\n")
 
 
 @dataclass(frozen=True)
@@ -53,10 +44,12 @@ def vote_of(rater: str, trial: Trial, answer: str, seconds: float, source: str, 
             "unknown-choice", f"trial {trial.number} cannot be answered {str(answer)[:20]!r}"
         )
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    shown = " ".join(trial.shown)
-    return Vote(
-        rater, trial.number, trial.item, shown, answer, round(seconds, 3), at or now, source
-    )
+    asked = rater, trial.number, trial.item, " ".join(trial.shown)
+    return Vote(*asked, answer, round(seconds, 3), at or now, source)
+
+
+NAMES = ", ".join(field.name for field in fields(Vote))
+MARKS = ", ".join("?" for _ in fields(Vote))
 
 
 class VoteBox:
@@ -80,19 +73,14 @@ class VoteBox:
 
         Raises InputError where a trial has another answer already.
         """
-        names = ", ".join(field.name for field in fields(Vote))
+        add = f"INSERT INTO votes ({NAMES}) VALUES ({MARKS}) ON CONFLICT DO NOTHING"
+        find = "SELECT item, answer FROM votes WHERE rater = ? AND trial = ?"
         new = 0
         with self._writing() as db:
             for vote in votes:
-                found = db.execute(
-                    "SELECT item, answer FROM votes WHERE rater = ? AND trial = ?",
-                    (vote.rater, vote.trial),
-                ).fetchone()
-                if found is None:
-                    marks = ", ".join("?" * len(fields(Vote)))
-                    db.execute(f"INSERT INTO votes ({names}) VALUES ({marks})", astuple(vote))
-                    new += 1
-                elif found != (vote.item, vote.answer):
+                new += db.execute(add, astuple(vote)).rowcount
+                kept = db.execute(find, (vote.rater, vote.trial)).fetchone()
+                if kept != (vote.item, vote.answer):
                     raise InputError(
                         "vote-differs",
                         f"rater {vote.rater} has answered trial {vote.trial} already, and not "
@@ -106,9 +94,8 @@ class VoteBox:
 
     def votes(self, where: str = "", values: tuple = ()) -> list[Vote]:
         """Return all votes, by rater and trial."""
-        names = ", ".join(field.name for field in fields(Vote))
         with self._open() as db:
-            rows = db.execute(f"SELECT {names} FROM votes {where} ORDER BY rater, trial", values)
+            rows = db.execute(f"SELECT {NAMES} FROM votes {where} ORDER BY rater, trial", values)
             return [Vote(*row) for row in rows]
 
     @contextlib.contextmanager
@@ -143,12 +130,11 @@ class VoteBox:
                 raise
 
 
-def _begin(db: sqlite3.Connection) -> None:
+def _begin(db: sqlite3.Connection) -> sqlite3.Cursor:
     """Take the lock for writing; tried again where a mounted drive refuses for a moment."""
     for attempt in range(TRIES):
         try:
-            db.execute("BEGIN IMMEDIATE")
-            return
+            return db.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError:
             if attempt == TRIES - 1:
                 raise
@@ -169,14 +155,10 @@ def import_votes(study: Study, file: Path) -> dict:
                 "another-study", f"{file} holds votes of another study ({content['study']!r})"
             )
         trials = {trial.number: trial for trial in study.trials(rater)}
-        votes = [
-            _checked(rater, trials.get(row["trial"]), row["item"], row["answer"],
-                     float(row["seconds"]), str(row["at"])[:32])
-            for row in rows
-        ]  # fmt: skip
+        votes = [_checked(rater, trials, row) for row in rows]
+    except InputError:
+        raise
     except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
         raise InputError(
             "not-votes", f"{file} is no file of votes ({type(error).__name__}: {error})"
         ) from None
@@ -188,7 +170,9 @@ def import_votes(study: Study, file: Path) -> dict:
     return {"rater": rater, "votes": len(votes), "new": new, "trials": len(trials)}
 
 
-def _checked(rater: str, trial: Trial | None, item: str, answer: str, seconds: float, at: str):
+def _checked(rater: str, trials: dict[int, Trial], row: dict) -> Vote:
+    trial, item, answer = trials.get(row["trial"]), row["item"], row["answer"]
+    seconds, at = float(row["seconds"]), str(row["at"])[:32]
     if trial is None or trial.item != item or not 0 <= seconds < 1e7:
         raise InputError(
             "vote-unfit", f"rater {rater} was never shown item {str(item)[:20]!r} like that"
