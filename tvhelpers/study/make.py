@@ -9,7 +9,7 @@ import re
 import secrets
 from collections.abc import Sequence
 from functools import cache
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +18,8 @@ from PIL import Image
 from tvhelpers.config import InputError
 from tvhelpers.data.caption_parsing import parse_caption
 from tvhelpers.data.items import Source
-from tvhelpers.files import atomic_path, content_key, file_sha256
-from tvhelpers.image import read_photo, resize
+from tvhelpers.files import content_key, file_sha256
+from tvhelpers.image import read_photo, resize, save_png
 from tvhelpers.records import claim_dir, read_records, write_json
 from tvhelpers.score.pictures import open_folder
 from tvhelpers.study.model import CHECKS, CONSENT, KINDS, QUESTIONS, REAL, REFERENCES, RULES, Study
@@ -53,12 +53,11 @@ def make_study(
     _check_pairs(drawn)
     digests = {n: [file_sha256(file) for file in files.values()] for n, files in drawn.items()}
     request = {"systems": digests, "primary": primary, "tasks": tasks, "per_rater": per_rater,
-               "title": title, "consent": consent, "seed": seed}  # fmt: skip
-    request["real"] = real.fingerprint if real else None
+               "title": title, "consent": consent, "seed": seed,
+               "real": real.fingerprint if real else None}  # fmt: skip
     out_dir = claim_dir(Path(out_dir), request, "study", "key-request.json")
     if not (out_dir / "study.json").exists():
-        maker = _Maker(out_dir, names, drawn, real, seed)
-        maker.write(tasks, {**request, "questions": QUESTIONS, "rules": RULES})
+        _Maker(out_dir, drawn, real, seed).write(request)
     return Study(out_dir)
 
 
@@ -115,22 +114,20 @@ def _check_pairs(drawn: dict[str, dict]) -> None:
 class _Maker:
     """Builds items, writes pictures under their new names."""
 
-    def __init__(self, folder: Path, names, drawn, real, seed):
-        self.folder, self.names, self.drawn, self.real = folder, names, drawn, real
+    def __init__(self, folder: Path, drawn: dict[str, dict], real: Source | None, seed):
+        self.folder, self.names, self.drawn, self.real = folder, list(drawn), drawn, real
         self.salt = secrets.token_hex(16) if seed is None else content_key(["salt", seed])
         self.rng = random.Random(self.salt)
         self.keys = list(next(iter(drawn.values())))
-        files = [file for name in names for file in drawn[name].values()]
+        files = [file for files in drawn.values() for file in files.values()]
         self.side = min(max(read_photo(file).shape[:2]) for file in files)
         self.rows: list[tuple[dict, list[str], str | None]] = []  # item, systems, expected
 
-    def write(self, tasks: list[str], request: dict) -> None:
+    def write(self, request: dict) -> None:
         """Write key.json, then study.json: a study that has the latter is whole."""
-        self._pairs()
-        if "rating" in tasks:
-            self._ratings()
-        if "real" in tasks:
-            self._real_or_generated()
+        add = {"pair": self._pairs, "rating": self._ratings, "real": self._real_or_generated}
+        for kind in request["tasks"]:
+            add[kind]()
         self._checks()
         self.rng.shuffle(self.rows)
         for i, (item, _, _) in enumerate(self.rows):
@@ -138,11 +135,11 @@ class _Maker:
         expected = {item["id"]: answer for item, _, answer in self.rows if answer is not None}
         key = {"salt": self.salt, "systems": self.names, "primary": request["primary"]}
         key |= {"items": {item["id"]: who for item, who, _ in self.rows}, "expected": expected}
-        public = ("title", "consent", "questions", "rules", "tasks", "per_rater")
-        about = {name: request[name] for name in public} | {"key_sha256": content_key(key)}
+        about = {"title": request["title"], "consent": request["consent"]}
+        about |= {"questions": QUESTIONS, "rules": RULES, "tasks": request["tasks"]}
+        about |= {"per_rater": request["per_rater"], "key_sha256": content_key(key)}
         write_json(self.folder / "key.json", key)
-        items = [item for item, _, _ in self.rows]
-        write_json(self.folder / "study.json", {**about, "items": items})
+        write_json(self.folder / "study.json", {**about, "items": [item for item, *_ in self.rows]})
 
     def _add(self, kind, prompt, pictures, systems, expected=None, references=()) -> None:
         """Add an item, its pictures in an order that says nothing."""
@@ -158,8 +155,7 @@ class _Maker:
         name = hmac.new(self.salt.encode(), content, hashlib.sha256).hexdigest()[:24] + ".png"
         path = self.folder / "pictures" / name
         if not path.exists():
-            with atomic_path(path) as aside:
-                Image.fromarray(pixels).save(aside, "PNG")  # pixels alone: no record is inside
+            save_png(Image.fromarray(pixels), path)  # pixels alone: no record is inside
         return name
 
     def _drawn(self, name: str, key) -> str:
@@ -169,9 +165,8 @@ class _Maker:
         return self._picture(resize(self.real.pixels(index), self.side))
 
     def _pairs(self) -> None:
-        for key in self.keys:
-            for two in combinations(self.names, 2):
-                self._add("pair", key[0], [self._drawn(name, key) for name in two], two)
+        for key, two in product(self.keys, combinations(self.names, 2)):
+            self._add("pair", key[0], [self._drawn(name, key) for name in two], two)
 
     def _checks(self) -> None:
         """Add pairs whose answer is known: one picture twice, and one beside that of a prompt that
@@ -188,20 +183,15 @@ class _Maker:
             two = [picture, self._drawn(name, foil)]
             self._add("pair", key[0], two, ("right", "foil"), "right")
 
-    def _similar(self, prompt: str) -> list[int]:
-        """Return the real pictures whose captions are most like the prompt, of its category if
-        there are any, likest first."""
-        captions = self.real.captions
-        order = sorted(range(len(captions)), key=lambda i: (-_likeness(prompt, captions[i]), i))
-        return order[: REFERENCES + 1]
-
     def _ratings(self) -> None:
-        """Add each drawn picture, and as many real ones, beside real pictures of its kind."""
+        """Add each drawn picture, and a real one, beside the real pictures whose captions are
+        likest to the prompt: of its category, if there are any."""
         for key in self.keys:
-            own, *others = self._similar(key[0])
-            references = [self._real(index) for index in others]
+            likeness = [_likeness(key[0], caption) for caption in self.real.captions]
+            order = sorted(range(len(likeness)), key=lambda i: (-likeness[i], i))
+            own, *references = map(self._real, order[: REFERENCES + 1])
             pictures = {name: self._drawn(name, key) for name in self.names}
-            for name, picture in {**pictures, REAL: self._real(own)}.items():
+            for name, picture in {**pictures, REAL: own}.items():
                 self._add("rating", key[0], [picture], [name], references=references)
 
     def _real_or_generated(self) -> None:

@@ -25,17 +25,13 @@ def write_pages(study: Study, out_dir: Path, raters: Sequence[str]) -> list[Path
         trials = [asdict(trial) for trial in study.trials(rater)]
         content = {"study": study.hash, "rater": rater, "scales": SCALES, "trials": trials}
         content |= {name: study.about[name] for name in ("title", "consent", "questions")}
-        for trial in trials:
-            for name in (*trial["shown"], *trial["references"]):
-                _copy(study.folder / "pictures" / name, Path(out_dir) / "pictures" / name)
+        for name in {n for trial in trials for n in (*trial["shown"], *trial["references"])}:
+            path = Path(out_dir) / "pictures" / name
+            if not path.exists():
+                with atomic_path(path) as aside:
+                    shutil.copyfile(study.folder / "pictures" / name, aside)
         pages.append(Path(out_dir) / f"{rater}.html")
         text = json.dumps(content).replace("<", "\\u003c")  # no sentence can end the script
         with atomic_path(pages[-1]) as aside:
             aside.write_text(TEMPLATE.read_text().replace("STUDY</script>", text + "</script>"))
     return pages
-
-
-def _copy(source: Path, path: Path) -> None:
-    if not path.exists():
-        with atomic_path(path) as aside:
-            shutil.copyfile(source, aside)
