@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,9 +33,9 @@ def gallery(pictures: Sequence, titles: Sequence[str] = (), columns: int = 0) ->
     for ax in axes:
         ax.axis("off")
         ax.set(xticks=[], yticks=[])  # unseen ones too are measured, for half of the time
-    for ax, picture, title in zip(axes, pictures, titles or itertools.repeat("")):
-        ax.imshow(picture)
-        ax.set_title(title, fontsize=9, color=INK)
+    for i, picture in enumerate(pictures):
+        axes[i].imshow(picture)
+        axes[i].set_title(titles[i] if titles else "", fontsize=9, color=INK)
     return render(figure)
 
 
@@ -266,8 +265,7 @@ def wrapped(text: str, width: int, lines: int = 3) -> str:
 def render(figure: Figure) -> Image.Image:
     """Return a figure as a picture."""
     data = io.BytesIO()
+    look = {"dpi": 110, "facecolor": "white", "bbox_inches": "tight"}
     fast = {"compress_level": 1}  # the notebook compresses it again
-    figure.savefig(
-        data, format="png", dpi=110, facecolor="white", bbox_inches="tight", pil_kwargs=fast
-    )
+    figure.savefig(data, format="png", pil_kwargs=fast, **look)
     return Image.open(data)

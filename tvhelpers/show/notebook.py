@@ -9,19 +9,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from tvhelpers import manifest
+import torch
+
+from tvhelpers import manifest, runtime
 from tvhelpers.config import InputError
 from tvhelpers.files import atomic_path, content_key, make_dir
 from tvhelpers.models.base import find_base
 from tvhelpers.progress import show_log
-from tvhelpers.runtime import (
-    choose_device,
-    choose_dtype,
-    computes_bfloat16,
-    device_name,
-    quiet_imports,
-    versions,
-)
 from tvhelpers.show.settings import Settings
 
 _OURS: dict[str, str] = {}  # environment variables that we set ourselves
@@ -32,22 +26,20 @@ FOLDER_ON_DRIVE = Path("MyDrive", "textile-vision")
 def start() -> None:
     """Print versions, device, dtype and why; raise InputError where a library would break later."""
     show_log()
-    quiet_imports()
+    runtime.quiet_imports()
     _check_torchao()
-    device = choose_device()
-    dtype, reason = choose_dtype("auto", device)
-    found = "  ".join(f"{name} {number}" for name, number in versions().items())
+    device = runtime.choose_device()
+    dtype, reason = runtime.choose_dtype("auto", device)
+    found = "  ".join(f"{name} {number}" for name, number in runtime.versions().items())
     print(f"python {platform.python_version()}  {found}")
-    print(f"device {_machine(device)}, {str(dtype).removeprefix('torch.')}: {reason}")
+    machine = f"cpu ({os.cpu_count()} cores)"
+    if device != "cpu":
+        machine = f"{runtime.device_name(device)} ({_gpu_memory():.0f} GB)"
+    print(f"device {machine}, {str(dtype).removeprefix('torch.')}: {reason}")
 
 
 def settings(
-    base: str = "auto",
-    preset: str = "auto",
-    data: str = "",
-    use_drive: bool = False,
-    run: str = "",
-    gpu_gb: float = 0,
+    base="auto", preset="auto", data="", use_drive=False, run: str = "", gpu_gb: float = 0
 ) -> Settings:
     """Return the settings of the form; TV_BASE, TV_PRESET, TV_DATA and TV_ROOT override it.
 
@@ -61,9 +53,8 @@ def settings(
     data = os.environ.get("TV_DATA") or data
     root = make_dir(_root(use_drive).resolve())
     drive = root.is_relative_to(DRIVE)
-    if drive:
-        data = _bring_data(data)
-    data = data if data != "auto" else _data()
+    data = _bring_data(data) if drive else data
+    data = _data() if data == "auto" else data
     if not _given_root():
         _OURS["TV_ROOT"] = str(root)
     os.environ["TV_ROOT"] = str(root)
@@ -90,7 +81,7 @@ def on_colab() -> bool:
 
 
 def _base(gpu_gb: float) -> str:
-    if choose_device() != "cuda":
+    if runtime.choose_device() != "cuda":
         return "mini"
     memory = _gpu_memory()
     if memory < 0.9 * gpu_gb:  # a card of 24 GB shows 22
@@ -100,8 +91,6 @@ def _base(gpu_gb: float) -> str:
 
 
 def _gpu_memory() -> float:
-    import torch
-
     return torch.cuda.get_device_properties(0).total_memory / 2**30
 
 
@@ -118,11 +107,9 @@ def _preset(chosen: Settings, run: str) -> str:
 
 
 def _preset_of_machine(base: str) -> str:
-    import torch
-
     if base == "mini" or not torch.cuda.is_available():
         return "cpu"
-    if not computes_bfloat16("cuda"):
+    if not runtime.computes_bfloat16("cuda"):
         return "t4"
     memory = _gpu_memory()
     if memory < 30:
@@ -170,10 +157,8 @@ def _given_root() -> str:
 
 
 def _root(use_drive: bool) -> Path:
-    if given := _given_root():
-        return Path(given)
-    if not on_colab():
-        return Path("work")
+    if _given_root() or not on_colab():
+        return Path(_given_root() or "work")
     return _mount_drive() / FOLDER_ON_DRIVE if use_drive else COLAB_ROOT
 
 
@@ -201,12 +186,6 @@ def _take_token() -> None:
         os.environ["HF_TOKEN"] = userdata.get("HF_TOKEN")
     except Exception as error:  # no such secret, no access, no answer: open models need none
         print(f"no HF_TOKEN among the secrets ({type(error).__name__}); open models need none")
-
-
-def _machine(device: str) -> str:
-    if device == "cpu":
-        return f"cpu ({os.cpu_count()} cores)"
-    return f"{device_name(device)} ({_gpu_memory():.0f} GB)"
 
 
 def _check_torchao() -> None:

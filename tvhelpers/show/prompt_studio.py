@@ -21,7 +21,8 @@ import ipywidgets as W
 from PIL import Image
 
 from tvhelpers.config import InputError
-from tvhelpers.files import atomic_path, make_dir
+from tvhelpers.files import make_dir
+from tvhelpers.image import save_png
 from tvhelpers.records import read_records
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler
@@ -34,33 +35,33 @@ STYLE = {"description_width": "76px"}
 
 @dataclass(frozen=True)
 class Control:
-    """One row of the form: its widget for a sampler, and what its value changes in a `Request`."""
+    """One row of the form: its widget for a sampler, and what its value changes in a `Request`, by
+    default the field of that name."""
 
     name: str
     widget: Callable[[Sampler], W.Widget]
-    changes: Callable[[Any], dict]
+    changes: Callable[[Any], dict] | None = None
+
+    def changed(self, widget: W.Widget) -> dict:
+        """Return the fields of a `Request` that the widget sets."""
+        return self.changes(widget.value) if self.changes else {self.name: widget.value}
 
 
-def _guidance(sampler: Sampler) -> W.Widget:
-    own = sampler.base.guidance
-    return W.FloatSlider(own, min=1, max=15, step=0.5, description="Guidance", style=STYLE)
+def _slider(label: str, value: float, low: float, high: float, step: float) -> W.FloatSlider:
+    return W.FloatSlider(value, min=low, max=high, step=step, description=label, style=STYLE)
 
 
 def _strength(sampler: Sampler) -> W.Widget:
-    slider = W.FloatSlider(1.0, min=0, max=1.5, step=0.1, description="Adapter", style=STYLE)
+    slider = _slider("Adapter", 1.0, 0, 1.5, 0.1)
     slider.disabled = sampler.adapter is None
     return slider
 
 
 # A new control is one more row.
 CONTROLS = [
-    Control(
-        "steps",
-        lambda sampler: W.IntSlider(20, 1, 50, description="Steps", style=STYLE),
-        lambda value: {"steps": value},
-    ),
-    Control("guidance", _guidance, lambda value: {"guidance": value}),
-    Control("strength", _strength, lambda value: {"strength": value}),
+    Control("steps", lambda sampler: W.IntSlider(20, 1, 50, description="Steps", style=STYLE)),
+    Control("guidance", lambda sampler: _slider("Guidance", sampler.base.guidance, 1, 15, 0.5)),
+    Control("strength", _strength),
 ]
 
 
@@ -84,11 +85,8 @@ def with_word(prompt: str, words: Sequence[str], word: str, *, first: bool) -> s
     else:
         prompt = f"{prompt} {word}"
     prompt = " ".join(prompt.split())
-    return re.sub(r"\b([Aa])n? (?=([a-z]))", _article, prompt)
-
-
-def _article(match: re.Match) -> str:
-    return match[1] + ("n " if match[2] in "aeiou" else " ")
+    prompt = re.sub(r"\b([Aa])n? (?=[a-z])", r"\1 ", prompt)
+    return re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", prompt)
 
 
 class PromptStudio:
@@ -119,14 +117,11 @@ class PromptStudio:
     def _controls(self, prompt: str) -> None:
         wide, narrow = W.Layout(width="98%"), W.Layout(width="190px")
         self.prompt = W.Text(prompt, description="Prompt", layout=wide, style=STYLE)
-        self.menus = {
-            name: W.Dropdown(
-                options=[(f"any {name}", ""), *((word, word) for word in words)],
-                description=name.capitalize(),
-                style=STYLE,
-            )
-            for name, words in self.words.items()
-        }
+        self.menus = {}
+        for name, words in self.words.items():
+            options = [(f"any {name}", ""), *zip(words, words)]
+            menu = W.Dropdown(options=options, description=name.capitalize(), style=STYLE)
+            self.menus[name] = menu
         self.seed = W.IntText(1, description="Seed", style=STYLE, layout=narrow)
         self.lock = W.Checkbox(False, description="keep the seed", indent=False)
         self.controls = {control.name: control.widget(self.sampler) for control in CONTROLS}
@@ -138,13 +133,9 @@ class PromptStudio:
         self.image = W.Image(format="png", layout=W.Layout(width="320px", height="320px"))
         self.image.layout.display = "none"
         self.gallery = W.HBox(layout=W.Layout(flex_flow="row wrap", width="98%"))
-        rows = [
-            W.HBox([*self.menus.values()]),
-            W.HBox([self.seed, self.lock]),
-            *self.controls.values(),
-            W.HBox([self.go, self.stop, self.keep]),
-            W.HBox([self.progress, self.status]),
-        ]
+        above = [W.HBox([*self.menus.values()]), W.HBox([self.seed, self.lock])]
+        below = [W.HBox([self.go, self.stop, self.keep]), W.HBox([self.progress, self.status])]
+        rows = [*above, *self.controls.values(), *below]
         beside = W.Layout(margin="0 0 0 16px", flex="0 0 330px")
         shown = W.VBox([self.image, self.caption], layout=beside)
         self.box = W.VBox([self.prompt, W.HBox([W.VBox(rows), shown]), self.gallery])
@@ -157,9 +148,8 @@ class PromptStudio:
         self.keep.on_click(lambda _: self._guarded(self.save))
 
     def _pick(self, name: str, word: str) -> None:
-        self.prompt.value = with_word(
-            self.prompt.value, self.words[name], word, first=name == "colour"
-        )
+        words, first = self.words[name], name == "colour"
+        self.prompt.value = with_word(self.prompt.value, words, word, first=first)
 
     def start(self) -> None:
         """Draw in a thread; does nothing while a drawing is under way."""
@@ -190,7 +180,7 @@ class PromptStudio:
         seed = self.seed.value if self.lock.value or typed else random.randrange(2**31)
         changes = {}
         for control in CONTROLS:
-            changes |= control.changes(self.controls[control.name].value)
+            changes |= control.changed(self.controls[control.name])
         return Request((self.prompt.value,), seed=seed, **changes)
 
     def draw(self) -> Image.Image:
@@ -216,8 +206,7 @@ class PromptStudio:
         numbers = [name.partition("_")[0] for name in names]  # what was deleted frees no number
         number = 1 + max((int(number) for number in numbers if number.isdecimal()), default=-1)
         path = folder / f"{number:04d}_{newest['record']['seed']}.png"
-        with atomic_path(path) as aside:
-            newest["picture"].save(aside, "PNG")
+        save_png(newest["picture"], path)
         with open(folder / "records.jsonl", "a") as file:
             file.write(json.dumps({"file": path.name, **newest["record"]}) + "\n")
         self._say(f"Saved as {path}")
@@ -233,10 +222,9 @@ class PromptStudio:
             work()
         except Cancelled:
             self._say("Cancelled.")
-        except InputError as error:
-            self._say(str(error), True)
         except Exception as error:  # shown where the user looks, instead of being lost in a log
-            self._say(f"{type(error).__name__}: {error}", True)
+            kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+            self._say(f"{kind}{error}", True)
         finally:
             self._busy(False)
 
@@ -260,11 +248,9 @@ class PromptStudio:
 
 
 def _caption(record: dict, width: int) -> str:
-    text = html.escape(record["prompt"])
-    return (
-        f"<div style='width:{width}px;line-height:1.25;overflow-wrap:anywhere'>{text}"
-        f"<br><small>seed {record['seed']}</small></div>"
-    )
+    style = f"width:{width}px;line-height:1.25;overflow-wrap:anywhere"
+    text = f"{html.escape(record['prompt'])}<br><small>seed {record['seed']}</small>"
+    return f"<div style='{style}'>{text}</div>"
 
 
 def _png(picture: Image.Image, least: int) -> bytes:

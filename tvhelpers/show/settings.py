@@ -77,12 +77,11 @@ class Settings:
     def presets_of(self, name: str, *markers: str) -> list[str]:
         """Return the presets with which runs NAME of this base hold all files `markers`; the newest
         first."""
-        folders = {preset: self.run_dir(name, preset) for preset in PRESETS}
-        times = {
-            preset: (folder / markers[0]).stat().st_mtime
-            for preset, folder in folders.items()
-            if all((folder / marker).exists() for marker in markers)
-        }
+        times = {}
+        for preset in PRESETS:
+            files = [self.run_dir(name, preset) / marker for marker in markers]
+            if all(file.exists() for file in files):
+                times[preset] = files[0].stat().st_mtime
         return sorted(times, key=times.__getitem__, reverse=True)
 
     def adapter(self, given: str = "", or_none: bool = False) -> str:
@@ -138,20 +137,17 @@ class Settings:
             print(f"what {adapter} was trained on is not at hand; {self.data} stands in for it")
             data = self.data
         _, held_out = split_items(open_source(data), TrainConfig(eval_items=MIN_HELD_OUT))
-        if len(held_out) == MIN_HELD_OUT:
-            print(f"trained on {data}")
-            return data
-        print(f"trained on {data}, whose {len(held_out)} held-out pictures are too few for copies")
-        return ""
+        enough = len(held_out) == MIN_HELD_OUT
+        few = "" if enough else f", whose {len(held_out)} held-out pictures are too few for copies"
+        print(f"trained on {data}{few}")
+        return data if enough else ""
 
     @property
     def drawn(self) -> bool:
         """Whether the data are drawings, on which the judge can be asked."""
         return manifest.entries().get(self.data, {}).get("kind") == "flats"
 
-    def examples(
-        self, seed: int, count: int, season: str = "all", stating: str = "category"
-    ) -> Source:
+    def examples(self, seed: int, count: int, season="all", stating="category") -> Source:
         """Return pictures to test with that no training saw: of drawings, others drawn anew; else
         held-out items that have a caption and state an attribute, by their labels or, where the
         data have none of that kind, by their captions; a colour only if it can be measured.
@@ -162,23 +158,20 @@ class Settings:
         if self.drawn:
             return FlatsSource(seed, count, season=season)
         source = open_source(self.data)
-        labelled = {name for row in source.attributes for name in row}
-        said = [
-            {name: word for name, word in parse_caption(text).items() if name not in labelled}
-            for text in source.captions
-        ]
-        source.attributes = [{**a, **b} for a, b in zip(said, source.attributes, strict=True)]
+        labelled, rows = {name for row in source.attributes for name in row}, []
+        for text, stated in zip(source.captions, source.attributes, strict=True):
+            said = parse_caption(text).items()
+            rows.append({**{k: word for k, word in said if k not in labelled}, **stated})
+        source.attributes = rows
         if stating == "colour":
             source.attributes = [_measurable(row) for row in source.attributes]
-        usable = [i for i, row in enumerate(source.attributes) if stating in row]
-        usable = [i for i in usable if source.captions[i].strip()]
+        told = zip(source.captions, source.attributes, strict=True)
+        usable = [i for i, (text, row) in enumerate(told) if stating in row and text.strip()]
         held = {*split_items(source, TrainConfig(eval_items=len(source)))[1].tolist()}
         found = [i for i in usable if i in held]
         if len(found) < min(count, MIN_HELD_OUT) and found != usable:
-            print(
-                f"{self.data} holds out {len(found)} pictures with a caption and a {stating} that "
-                "can be used: trained ones stand in too"
-            )
+            few = f"{self.data} holds out {len(found)} pictures with a caption and a {stating}"
+            print(f"{few} that can be used: trained ones stand in too")
             found = usable
         if not found:
             raise InputError(
@@ -188,11 +181,9 @@ class Settings:
             )
         return Part(source, found[:: max(1, len(found) // count)][:count])
 
-    def requests(
-        self, seed: int, count: int, season: str = "base"
-    ) -> tuple[list[str], list[str], list[dict[str, str]]]:
-        """Return (sentences, their classes as prompts, what the judge can look for): of drawings
-        category, colour and pattern; of photographs nothing.
+    def requests(self, seed: int, count: int, season="base") -> tuple[list, list, list]:
+        """Return (sentences, their classes as prompts, {attribute: word} that the judge can look
+        for in each): of drawings category, colour and pattern; of photographs nothing.
 
         Raises InputError where no item of the data states a category.
         """
