@@ -7,8 +7,8 @@ import torch
 
 from tests.helpers import refused
 from tvhelpers import config as config_module
-from tvhelpers.config import OPTIMIZERS, Optimizer
-from tvhelpers.train.optim import make_optimizer
+from tvhelpers.config import OPTIMIZERS, Optimizer, build_config
+from tvhelpers.train.optim import make_optimizer, num_steps
 
 
 def test_optimizers_are_chosen_by_name(make_trainer):
@@ -34,6 +34,12 @@ def test_an_optimizer_is_one_entry(make_trainer, monkeypatch):
     assert not all(map(torch.equal, before, trainer.model.weights))
     with refused("not-installed"):
         make_optimizer("none", [], 0.0, "cpu")
+
+
+def test_steps_are_counted_or_drawn_from_epochs():
+    assert num_steps(build_config(steps=7), 100) == 7
+    config = build_config(steps=7, epochs=3, batch_size=4, accumulate=2)
+    assert [num_steps(config, items) for items in (8, 100, 101)] == [3, 38, 38]
 
 
 def test_only_the_adapter_moves_and_the_gradient_is_clipped(make_trainer):

@@ -126,10 +126,8 @@ class Mirror:
                 log.info(f"{self.folder} takes copies again")
         except (OSError, InputError) as error:
             if not failed:
-                log.warning(
-                    f"no copy in {self.folder} ({error}); training goes on without, and tries "
-                    "again at each checkpoint"
-                )
+                what = "training goes on without, and tries again at each checkpoint"
+                log.warning(f"no copy in {self.folder} ({error}); {what}")
 
     def _copy(self, finished: bool) -> None:
         files = _files_of(self.run_dir.iterdir())

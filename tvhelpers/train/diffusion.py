@@ -27,9 +27,8 @@ def sample_noise(
 def sample_latents(moments, posterior_noise, scaling_factor: float):
     """Return scaled latents (N, c, h, w) of VAE moments (N, 2c, h, w): mean, then log variance."""
     mean, logvar = moments.chunk(2, 1)
-    std = torch.exp(
-        0.5 * logvar.clamp(-30, 20)
-    )  # the bounds of diffusers' DiagonalGaussianDistribution
+    # the bounds of diffusers' DiagonalGaussianDistribution
+    std = torch.exp(0.5 * logvar.clamp(-30, 20))
     return (mean + std * posterior_noise) * scaling_factor
 
 

@@ -4,9 +4,9 @@ A chunk is always the same items in one forward pass, whoever encodes it: neithe
 processes nor a stop in the middle change a byte.
 """
 
+import logging
 import os
 import time
-import warnings
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +22,7 @@ from tvhelpers.files import atomic_path
 from tvhelpers.image import resize
 from tvhelpers.progress import progress_bar
 
+log = logging.getLogger(__name__)
 CHUNK_PIXELS = 16 * 256 * 256  # encoded at once: 4 images of 512 px, which a T4 holds
 THREADS = min(16, os.cpu_count() or 1)
 KEEP_SECONDS = 5.0  # of work that a kill may cost
@@ -34,17 +35,22 @@ def encode_images(vae, source: Source, about: dict, folder: Path, processes) -> 
     count = about["num_items"]
     chunk_size = max(1, CHUNK_PIXELS // about["resolution"] ** 2)
     chunks = [range(i, min(i + chunk_size, count)) for i in range(0, count, chunk_size)]
-    store = _Store(_arrays(vae, about, folder, len(chunks), processes), about)
-    left = processes.share(np.flatnonzero(store.arrays["done"] == 0).tolist())
+    arrays = _arrays(vae, about, folder, len(chunks), processes)
+    left = processes.share(np.flatnonzero(arrays["done"] == 0).tolist())
     mine = [left[i] for i in processes.part(len(left))]
     before = count - sum(len(chunks[number]) for number in left)
+    waiting, kept = [], time.monotonic()
     with progress_bar("latent cache", count, done=before) as bar:
         try:
             for number, pixels, regions in _read_ahead(source, chunks, mine, about):
-                store.put(number, chunks[number], vae, pixels, regions)
+                _put(arrays, chunks[number], about, vae, pixels, regions)
+                waiting.append(number)
+                if time.monotonic() - kept > KEEP_SECONDS:
+                    _keep(arrays, waiting)
+                    kept = time.monotonic()
                 bar.update(min(len(pixels) * processes.count, count - bar.n))
         finally:
-            store.keep()
+            _keep(arrays, waiting)
     processes.any(False)  # which all wait for: all chunks are there
 
 
@@ -62,33 +68,24 @@ def _arrays(vae, about: dict, folder: Path, num_chunks: int, processes) -> dict[
     return {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name in kinds}
 
 
-class _Store:
-    """The arrays that chunks are written to, and which chunks are on the disk."""
+def _put(arrays: dict, rows: range, about: dict, vae, pixels, regions) -> None:
+    """Encode a chunk and its mirror image, and write both."""
+    what = f"items {rows.start} to {rows.stop - 1}"
+    for copy in range(1 + about["flip"]):
+        turn, shift = (-1 if copy else 1), copy * about["num_items"]
+        place = slice(shift + rows.start, shift + rows.stop)
+        arrays["moments"][place] = encode(vae, pixels[:, :, ::turn], what)
+        if regions is not None:
+            arrays["regions"][place] = regions[:, :, ::turn]
 
-    def __init__(self, arrays: dict[str, np.ndarray], about: dict):
-        self.arrays, self.copies, self.num_items = arrays, 1 + about["flip"], about["num_items"]
-        self.pending, self.kept = [], time.monotonic()
 
-    def put(self, number: int, rows: range, vae, pixels, regions) -> None:
-        """Encode a chunk and its mirror image, and write both."""
-        for copy in range(self.copies):
-            turn, shift = (-1 if copy else 1), copy * self.num_items
-            place = slice(shift + rows.start, shift + rows.stop)
-            what = f"items {rows.start} to {rows.stop - 1}"
-            self.arrays["moments"][place] = encode(vae, pixels[:, :, ::turn], what)
-            if regions is not None:
-                self.arrays["regions"][place] = regions[:, :, ::turn]
-        self.pending.append(number)
-        if time.monotonic() - self.kept > KEEP_SECONDS:
-            self.keep()
-
-    def keep(self) -> None:
-        """Bring the chunks to the disk, and then the marks that say so."""
-        for array in self.arrays.values():
-            array.flush()
-        self.arrays["done"][self.pending] = 1
-        self.arrays["done"].flush()
-        self.pending, self.kept = [], time.monotonic()
+def _keep(arrays: dict, waiting: list[int]) -> None:
+    """Bring chunks to the disk, and then the marks that say so."""
+    for array in arrays.values():
+        array.flush()
+    arrays["done"][waiting] = 1
+    arrays["done"].flush()
+    waiting.clear()
 
 
 def _read_ahead(
@@ -124,11 +121,8 @@ def latent_regions(regions: np.ndarray, side: int) -> np.ndarray:
 
     `regions` uint8 (H, W), codes of `items.REGIONS`, is padded to a square as its image is.
     """
-    height, width = regions.shape
-    edge = max(height, width)
-    square = np.zeros((edge, edge), np.uint8)
-    y, x = (edge - height) // 2, (edge - width) // 2
-    square[y : y + height, x : x + width] = regions
+    missing = [max(regions.shape) - side for side in regions.shape]
+    square = np.pad(regions, [(count // 2, count - count // 2) for count in missing])
     codes = range(len(REGIONS))[::-1]  # of two that have as many pixels, the garment
     masks = [Image.fromarray(np.where(square == code, 255, 0).astype(np.uint8)) for code in codes]
     shares = [np.asarray(mask.resize((side, side), Image.Resampling.BOX)) for mask in masks]
@@ -158,10 +152,7 @@ def encode_captions(captions: list[str], tokenizer, text_encoder, folder: Path, 
     limit = tokenizer.model_max_length
     lengths = [len(ids) for ids in tokenizer(unique, truncation=False, verbose=False).input_ids]
     if long := sum(length > limit for length in lengths):
-        warnings.warn(
-            f"{long} of {len(unique)} captions are over {limit} tokens and are cut off there",
-            stacklevel=2,
-        )
+        log.warning(f"{long} of {len(unique)} captions are over {limit} tokens, and cut off there")
     ids = tokenize(tokenizer, unique)
     _save(folder / "token_ids.npy", ids.int().numpy())
     size = 2 * len(unique) * limit * text_encoder.config.hidden_size

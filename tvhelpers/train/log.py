@@ -68,10 +68,9 @@ class RunLog:
         """Log the fixed-noise losses: "held_out_loss", "training_slice_loss", "by_timestep"."""
         self.evaluations.add({"step": step, **row})
         self.board.add(step, {name: value for name, value in row.items() if name != "by_timestep"})
-        log.info(
-            f"step {step}/{self.num_steps}  fixed-noise loss {row['held_out_loss']:.4f} held out, "
-            f"{row['training_slice_loss']:.4f} on a training slice"
-        )
+        losses = (row["held_out_loss"], row["training_slice_loss"])
+        what = "fixed-noise loss {:.4f} held out, {:.4f} on a training slice".format(*losses)
+        log.info(f"step {step}/{self.num_steps}  {what}")
         self.flush()
 
     def event(self, step: int, what: str, **details) -> None:

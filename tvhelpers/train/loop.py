@@ -173,8 +173,7 @@ class Loop:
             checkpoint.save_checkpoint(self.folder, step, self.trainer.state(), keep)
         except (OSError, InputError) as error:
             log.warning(
-                f"no checkpoint at step {step} ({error}); training goes on, and tries again at the "
-                "next one"
+                f"no checkpoint at step {step} ({error}); training goes on, and tries again"
             )
             return False
         if self.mirror:

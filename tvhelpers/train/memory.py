@@ -47,10 +47,8 @@ def choose_micro_batch(trainer, limit: float) -> None:
         if not any(trainer.processes.any(not fits, predicted > limit)):
             break
         trainer.micro_batch = smaller(trainer.micro_batch)
-    log.info(
-        f"micro-batch {trainer.micro_batch}: {predicted / GB:.2f} GB predicted, "
-        f"{limit / GB:.2f} GB at hand"
-    )
+    what = f"{predicted / GB:.2f} GB predicted, {limit / GB:.2f} GB at hand"
+    log.info(f"micro-batch {trainer.micro_batch}: {what}")
 
 
 def optimizer_bytes(trainer) -> int:

@@ -27,10 +27,11 @@ def make_optimizer(
     return kind(groups, weight_decay=weight_decay, **entry.options)
 
 
-def num_steps(steps: int, epochs: int, num_items: int, per_step: int) -> int:
+def num_steps(config: TrainConfig, num_items: int) -> int:
     """Return the optimizer steps: `steps`, or where epochs > 0 those that draw `epochs` times as
     many samples as there are items, each as it is or flipped."""
-    return math.ceil(epochs * num_items / per_step) if epochs else steps
+    samples = config.epochs * num_items
+    return math.ceil(samples / (config.batch_size * config.accumulate)) if samples else config.steps
 
 
 def rate_factor(step: int, steps: int, warmup_steps: int, schedule: str = "cosine") -> float:
@@ -48,10 +49,10 @@ class Update:
 
     def __init__(self, model, config: TrainConfig, num_steps: int):
         self.weights, self.config, self.num_steps = model.weights, config, num_steps
-        how = (config.weight_decay, model.device)
-        self.optimizer = make_optimizer(config.optimizer, model.groups, *how)
-        half = model.dtype == torch.float16
-        self.scaler = torch.amp.GradScaler(model.device, enabled=half)
+        self.optimizer = make_optimizer(
+            config.optimizer, model.groups, config.weight_decay, model.device
+        )
+        self.scaler = torch.amp.GradScaler(model.device, enabled=model.dtype == torch.float16)
 
     def take(self, step: int, factor: float) -> dict[str, torch.Tensor]:
         """Move the weights by their gradients, at `factor` times the rate of `step`; return the
@@ -62,9 +63,8 @@ class Update:
             group["lr"] = group["rate"] * config.learning_rate * factor
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.weights, config.max_grad_norm)
-        clipped = torch.nn.utils.get_total_norm(
-            [weight.grad for weight in self.weights if weight.grad is not None]
-        )
+        grads = [weight.grad for weight in self.weights if weight.grad is not None]
+        clipped = torch.nn.utils.get_total_norm(grads)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()

@@ -6,6 +6,7 @@
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
@@ -32,20 +33,18 @@ class Trainer:
         """Make a base's `parts` ready: "unet", "scheduler", and a "text_encoder" where the cache
         has no text states, or where it is trained too."""
         self.processes, self.health = processes or Processes(), Health()
-        self.config, self.device, self.dtype = config, self.processes.device, dtype
-        device = self.device
+        device = self.device = self.processes.device
+        self.config, self.dtype = config, dtype
         self.scheduler, text_encoder = parts["scheduler"], parts.get("text_encoder")
         self.alphas_cumprod = self.scheduler.alphas_cumprod.to(device)
         self.region_weights = torch.tensor(config.region_weights, device=device)
         self.scaling_factor = data.cache.about["scaling_factor"]
         self.model = Model(parts["unet"], text_encoder, config, device, dtype)
-        data.cache = data.cache if device == "cpu" else data.cache.on_gpu(device)
-        stored = text_encoder is None
-        self.data, self.batches = data, Batches(data, config, len(self.alphas_cumprod), stored)
+        cache, stored = data.cache, text_encoder is None
+        self.data = replace(data, cache=cache if device == "cpu" else cache.on_gpu(device))
+        self.batches = Batches(self.data, config, len(self.alphas_cumprod), stored)
         self.per_step, self.step = config.batch_size * config.accumulate, 0
-        self.num_steps = num_steps(
-            config.steps, config.epochs, len(data.train_items), self.per_step
-        )
+        self.num_steps = num_steps(config, len(data.train_items))
         self.update = Update(self.model, config, self.num_steps)
         self.micro_batch, self.fitted = config.batch_size, False  # samples in one forward pass
         self.notice: Callable = lambda what, **details: None  # is told of what happens in a step
@@ -77,10 +76,8 @@ class Trainer:
         while self.processes.any((total := self._backward(share)) is None)[0]:
             self._let_go()
             self.micro_batch = smaller(self.micro_batch)
-            self.notice(
-                f"out of memory: goes on with micro-batch {self.micro_batch}, the same batch",
-                micro_batch=self.micro_batch,
-            )
+            what = f"out of memory: goes on with micro-batch {self.micro_batch}, the same batch"
+            self.notice(what, micro_batch=self.micro_batch)
         if self.processes.count > 1:
             for weight in self.model.weights:
                 weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
@@ -166,9 +163,7 @@ class Trainer:
     def restore(self, state: dict) -> None:
         """Be what `state` holds."""
         if state["dtype"] != str(self.dtype):  # another GPU than before
-            log.info(
-                f"goes on in {self.dtype} what began in {state['dtype']}: results differ slightly"
-            )
+            log.info(f"{state['dtype']} goes on in {self.dtype}: results differ slightly")
         self.step, self.health = state["step"], Health(**state["health"])
         self.fitted = state["micro_batch"]["fits"] == self._room()
         if self.fitted:

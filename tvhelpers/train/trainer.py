@@ -164,10 +164,8 @@ def _read_data(origin: Origin, split, root: Path, processes: Processes) -> Data:
         data.weights = np.zeros(len(attributes))
         weights = item_weights([attributes[item] for item in data.train_items], config.balance)
         data.weights[data.train_items] = weights
-        log.info(
-            f"items drawn by {config.balance}: effective sample size "
-            f"{effective_sample_size(weights):.0f} of {len(weights)}"
-        )
+        size = f"effective sample size {effective_sample_size(weights):.0f} of {len(weights)}"
+        log.info(f"items drawn by {config.balance}: {size}")
     return data
 
 
