@@ -10,14 +10,11 @@ TUNE = (
     option("--data SOURCE", str, REQUIRED, "a name in data_manifest.yaml, or a folder"),
     option("--out DIR", Path, REQUIRED, "folder of the tuned CLIP"),
     option("--clip", str, "mini", "mini, a folder or a hub id"),
-    option(
-        "--keep SOURCE",
-        text="pictures that must not be forgotten: trained on too, and forgotten=0.01 is how much "
-        "worse they may be named afterwards",
-    ),
+    option("--keep SOURCE", text="pictures that must not be forgotten: trained on too, and "
+           "forgotten=0.01 is how much worse they may be named afterwards"),
     SET,
     DEVICE,
-)
+)  # fmt: skip
 
 
 def declare(parser) -> None:

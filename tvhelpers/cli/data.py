@@ -15,10 +15,8 @@ SOURCE = option("source SOURCE", text="a data set's name or folder, or a languag
 SEED = option("--seed", int, 0, "another seed, other words or products")
 GET = (
     option("name NAME"),
-    option(
-        "--archive FILE", Path, [], "a zip or tar that you got by hand, to be unpacked into the "
-        "data set's folder", action="append",
-    ),
+    option("--archive FILE", Path, [], "a zip or tar that you got by hand, to be unpacked into the "
+           "data set's folder", action="append"),
 )  # fmt: skip
 INSPECT = (
     option("path", Path),
@@ -29,20 +27,14 @@ INSPECT = (
 CONVERT = (
     option("path", Path),
     option("--out DIR", Path, None, "needed but for latents"),
-    option(
-        "--to", str, "h5", "h5 (pixels.h5, items.jsonl), images (PNG, metadata.jsonl), or latents: "
-        "what training on --base encodes first, in $TV_ROOT/artifacts",
-    ),
+    option("--to", str, "h5", "h5 (pixels.h5, items.jsonl), images (PNG, metadata.jsonl), or "
+           "latents: what training on --base encodes first, in $TV_ROOT/artifacts"),
     option("--base", str, "mini", "whose latents"),
     option("--size", int, None, "rescale to this many pixels a side"),
-    option(
-        "--photos ARCHIVE", Path, None, "take the original photos instead, from img_highres.zip or "
-        "its folder; items without one are left out",
-    ),
-    option(
-        "--columns OURS=THEIRS,...",
-        text="of a table: caption=name,images=photos/{sku}.jpg,category=type,product=sku",
-    ),
+    option("--photos ARCHIVE", Path, None, "take the original photos instead, from img_highres.zip "
+           "or its folder; items without one are left out"),
+    option("--columns OURS=THEIRS,...", text="of a table: caption=name,images=photos/{sku}.jpg,"
+           "category=type,product=sku"),
     *READING,
 )  # fmt: skip
 CAPTIONS = (

@@ -7,12 +7,8 @@ from tvhelpers.config import InputError, check_range
 
 OPTIONS = (
     option("prompts PROMPT", nargs="*"),
-    option(
-        "--prompts SUITE",
-        text="instead: fb138, fb1000, paper-8, fb138:SEED, or a file of `prompts`; what the base "
-        "has words for, each prompt on its own seeds",
-        dest="suite",
-    ),
+    option("--prompts SUITE", dest="suite", text="instead: fb138, fb1000, paper-8, fb138:SEED, or "
+           "a file of `prompts`; what the base has words for, each prompt on its own seeds"),
     option("--out DIR", Path, REQUIRED, "folder for the pictures and their records"),
     BASE,
     option("--adapter", str, None, "shipped, none, or a file", "shipped where the base has one"),
@@ -25,7 +21,7 @@ OPTIONS = (
     option("--strength", float, 1.0, "times the adapter"),
     DEVICE,
     option("--batch-size", int, 8, "pictures drawn at once"),
-)
+)  # fmt: skip
 
 
 def declare(parser) -> None:

@@ -11,25 +11,17 @@ OPTIONS = (
     option("--out METRICS.JSON", Path, REQUIRED, "file for the figures; pictures go beside it"),
     option("--classifier", str, "auto", ", ".join(CLASSIFIERS)),
     option("--real DIR", Path, None, "real pictures to measure distances from"),
-    option(
-        "--features NAME", str, "", "judge, or a vision model of transformers: DINOv2, CLIP, "
-        "SigLIP, by folder or hub id", "judge with --real, else none",
-    ),
+    option("--features NAME", str, "", "judge, or a vision model of transformers: DINOv2, CLIP, "
+           "SigLIP, by folder or hub id", "judge with --real, else none"),
     option("--clip NAME", str, "", "CLIPScore by this CLIP, not the drawing one"),
     option("--cache DIR", Path, None, "keep what the networks gave"),
-    option(
-        "--reader NAME", str, "", "of pictures from a suite: judge, or clip for zero-shot by "
-        "--clip, which --known calibrates", "judge for what mini drew",
-    ),
-    option(
-        "--known SOURCE", str, "", "pictures with attributes, to tell how often the reader errs",
-        "flats",
-    ),
+    option("--reader NAME", str, "", "of pictures from a suite: judge, or clip for zero-shot by "
+           "--clip, which --known calibrates", "judge for what mini drew"),
+    option("--known SOURCE", str, "", "pictures with attributes, to tell how often the reader errs",
+           "flats"),
     option("--train SOURCE", str, "", "look for copies of its training pictures"),
-    option(
-        "--held-out SOURCE", str, "", "real pictures that no training saw", "what a training "
-        "holds out of --train",
-    ),
+    option("--held-out SOURCE", str, "", "real pictures that no training saw", "what a training "
+           "holds out of --train"),
     option("--copies NAME", str, "pixels", "what copies are found in: pixels, or as --features"),
     DEVICE,
 )  # fmt: skip

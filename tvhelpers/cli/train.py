@@ -5,15 +5,7 @@ from pathlib import Path
 
 from tvhelpers.cli.options import REQUIRED, SET, add_options, option
 from tvhelpers.cli.settings import settings_help
-from tvhelpers.config import (
-    CHOICES,
-    PRESETS,
-    InputError,
-    TrainConfig,
-    check_choice,
-    parse_settings,
-    typed_settings,
-)
+from tvhelpers.config import CHOICES, PRESETS, InputError, TrainConfig, parse_settings
 
 OPTIONS = (
     option("method METHOD", text=", ".join(CHOICES["method"])),
@@ -36,11 +28,9 @@ def run(options) -> dict:
     for key in ("data", "method", "preset"):
         if key in settings:
             raise InputError("given-twice.argument", key=key)
-    check_choice("method", options.method, CHOICES["method"])
-    given = {"method": options.method, "data": options.data, **settings}
-    given = typed_settings(TrainConfig, given)  # refuses a typo before anything is loaded
     from tvhelpers.train.resume import run_config
 
+    given = {"method": options.method, "data": options.data, **settings}
     config = run_config(options.out, options.preset, **given)
     from tvhelpers.train.trainer import train  # loads torch, which takes seconds
 
