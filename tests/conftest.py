@@ -32,15 +32,17 @@ def own_root(tmp_path_factory, monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def on_the_cpu(request, monkeypatch):
+def on_the_cpu(request):
     """Hide a GPU from all tests but those marked `gpu`, which are skipped without one."""
     import torch
 
-    if not request.node.get_closest_marker("gpu"):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # for the processes that a test starts
-    elif not torch.cuda.is_available():
-        pytest.skip("no CUDA GPU")
+    with pytest.MonkeyPatch.context() as patch:  # its own: a test may undo the common one
+        if not request.node.get_closest_marker("gpu"):
+            patch.setattr(torch.cuda, "is_available", lambda: False)
+            patch.setenv("CUDA_VISIBLE_DEVICES", "")  # for the processes that a test starts
+        elif not torch.cuda.is_available():
+            pytest.skip("no CUDA GPU")
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -28,7 +28,7 @@ def test_a_suite_is_written_drawn_and_scored(run, refuse, tiny_base, tmp_path, m
     assert code == 0 and "atom:category" in said
     figures = {path.stem for path in (tmp_path / "metrics-figures").iterdir()}
     assert {"atom", "inception_score", "stratum"} <= figures
-    refuse("file-taken", "prompts", "paper-8", "--base", "mini", "--out", suite)
+    refuse("file-exists", "prompts", "paper-8", "--base", "mini", "--out", suite)
 
 
 def test_prompts_and_score_refuse_what_is_not_there(refuse, tmp_path):
