@@ -6,14 +6,15 @@ and prompts.
 
 from __future__ import annotations
 
+import csv
 import math
+from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations, groupby
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from tvhelpers.config import InputError
 from tvhelpers.files import atomic_path
@@ -232,14 +233,20 @@ def _repeats(answers: list[Answer]) -> dict | None:
 
 def _agreement(answers: list[Answer]) -> dict:
     """Return Krippendorff's alpha between raters, for each thing asked; None where it has none."""
-    index = [[a.vote.rater for a in answers], [a.vote.item for a in answers]]
-    table, found = pd.DataFrame([_numbers(a) for a in answers], index), {}
-    for what in table:
-        cells = table[what].dropna().unstack().sort_index(axis=1)  # raters down, items across
+    cells = defaultdict(dict)  # {(rater, item): number}, by what was asked
+    for answer in answers:
+        for what, number in _numbers(answer).items():
+            cells[what][answer.vote.rater, answer.vote.item] = number
+    found = {}
+    for what, numbers in cells.items():
+        named = [np.unique(names, return_inverse=True) for names in zip(*numbers)]
+        (raters, rows), (items, columns) = named
+        table = np.full((len(raters), len(items)), np.nan)
+        table[rows, columns] = list(numbers.values())
         level = "ordinal" if what in SCALES else "nominal"
-        alpha = statistics.krippendorff_alpha(cells, level)
+        alpha = statistics.krippendorff_alpha(table, level)
         alpha = None if math.isnan(alpha) else alpha
-        found[what] = {"alpha": alpha, "level": level, "items": cells.shape[1]}
+        found[what] = {"alpha": alpha, "level": level, "items": len(items)}
     return found
 
 
@@ -304,5 +311,7 @@ def write_csv(study: Study, votes: list[Vote], path: Path) -> None:
         rows.append(row)
     heads = "rater trial item task prompt left right answer chosen".split()
     heads += [*SCALES, *"expected repeat seconds at source".split()]
-    with atomic_path(path) as aside:
-        pd.DataFrame(rows, columns=heads).to_csv(aside, index=False, lineterminator="\r\n")
+    with atomic_path(path) as aside, open(aside, "w", newline="") as file:
+        table = csv.DictWriter(file, heads, extrasaction="ignore")
+        table.writeheader()
+        table.writerows(rows)
