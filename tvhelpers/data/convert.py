@@ -141,14 +141,11 @@ def _write_h5(out_dir: Path, source: Source, shape: tuple, size: int | None) -> 
 
 def _lay_out(path: Path, shape: tuple) -> None:
     """Write the HDF5 file with the place of every row, and no row."""
-    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    plist.set_chunk((1, *shape[1:]))
-    plist.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    plist.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    plist.set_obj_track_times(False)
+    how = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    how.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    row = (1, *shape[1:])
     with h5py.File(path, "w") as file:
-        space = h5py.h5s.create_simple(shape)
-        h5py.h5d.create(file.id, b"pixels", h5py.h5t.STD_U8LE, space, plist)
+        file.create_dataset("pixels", shape, "u1", chunks=row, dcpl=how, fill_time="never")
     with open(path, "rb+") as file:
         os.fsync(file.fileno())
 

@@ -16,7 +16,7 @@ from tvhelpers.data.arrays import open_arrays, own_mean, readable, rows_of
 from tvhelpers.data.detect import AXES, LOST, judge, outside_range
 from tvhelpers.data.items import Images
 from tvhelpers.data.mat import read_mat
-from tvhelpers.data.quality import format_issues, image_issues
+from tvhelpers.data.quality import image_issues
 
 DECODES = {"mean": "mean_subtracted", "affine": "affine", "unit": "unit", "uint8": "uint8"}
 CHOICES = {"decode": (*DECODES,), "axes": (*AXES,), "channels": ("RGB", "BGR")}
@@ -204,7 +204,7 @@ def inspect_images(path: Path, all_rows: bool = False) -> dict:
     if not lost and not images["needs"]:
         stored = StoredImages(report)
         numbers = range(len(stored)) if all_rows else numbers.tolist()
-        report["faults"] += format_issues(image_issues(_decoded(stored, numbers)), len(numbers))
+        report["faults"] += image_issues(_decoded(stored, numbers), len(numbers))
     return report
 
 

@@ -24,11 +24,11 @@ class Item:
     """One garment: pixels uint8 (H, W, 3) RGB; mask bool (H, W) of the garment, or None."""
 
     pixels: np.ndarray
-    caption: str
-    attributes: dict[str, str]
     mask: np.ndarray | None
+    caption: str
     item_id: str
     product_id: str
+    attributes: dict[str, str]
     split: str  # "train", "test", "val", or "" where the source has no split of its own
 
 
@@ -69,15 +69,8 @@ class Source:
 
     def __getitem__(self, index: int) -> Item:
         index = range(len(self))[index]
-        return Item(
-            self.pixels(index),
-            self.captions[index],
-            self.attributes[index],
-            self.mask(index),
-            self.item_ids[index],
-            self.product_ids[index],
-            self.splits[index],
-        )
+        words = [getattr(self, name)[index] for name in COLUMNS]
+        return Item(self.pixels(index), self.mask(index), *words)
 
 
 @dataclass(eq=False)

@@ -19,10 +19,10 @@ ISSUES = {
 }
 
 
-def image_issues(numbered: Iterable[tuple[int, np.ndarray]]) -> dict[str, list[int]]:
-    """Return {one of `ISSUES`: numbers of the images that have it}, in one pass.
+def image_issues(numbered: Iterable[tuple[int, np.ndarray]], scanned: int) -> list[str]:
+    """Return a sentence for each of `ISSUES` that images have, with the first of their numbers.
 
-    `numbered`: (number, pixels uint8 (H, W, 3)).
+    `numbered`: (number, pixels uint8 (H, W, 3)), looked at in one pass; `scanned`: how many.
     """
     found: dict[str, list[int]] = {issue: [] for issue in ISSUES}
     numbers, thumbs = [], []
@@ -36,7 +36,7 @@ def image_issues(numbered: Iterable[tuple[int, np.ndarray]]) -> dict[str, list[i
     if thumbs:
         later = sorted(set(near_duplicates(np.stack(thumbs))[:, 1].tolist()))
         found["near-duplicate"] = [numbers[i] for i in later]
-    return {issue: numbers for issue, numbers in found.items() if numbers}
+    return [_sentence(issue, having, scanned) for issue, having in found.items() if having]
 
 
 def _issues_of(pixels: np.ndarray) -> list[str]:
@@ -53,10 +53,6 @@ def _issues_of(pixels: np.ndarray) -> list[str]:
     return issues
 
 
-def format_issues(found: dict[str, list[int]], scanned: int) -> list[str]:
-    """Return a sentence for each issue, with the first numbers."""
-    sentences = []
-    for issue, numbers in found.items():
-        first = ", ".join(map(str, numbers[:8])) + (", ..." if len(numbers) > 8 else "")
-        sentences.append(f"{len(numbers)} of {scanned} images {ISSUES[issue]} ({issue}): {first}")
-    return sentences
+def _sentence(issue: str, numbers: list[int], scanned: int) -> str:
+    first = ", ".join(map(str, numbers[:8])) + (", ..." if len(numbers) > 8 else "")
+    return f"{len(numbers)} of {scanned} images {ISSUES[issue]} ({issue}): {first}"

@@ -29,13 +29,15 @@ class Reader:
     open: Callable[[str, Path, dict], Source]
 
 
-READERS = [  # the first that matches a path opens it; a new format is a line here
+READERS = [  # of several that match a path, the first opens it; a new format is a line here
     Reader("flats", None, drawn.open_flats),
     Reader("huggingface", None, readers.open_hub),
-    Reader("table", readers.is_table, readers.open_table),  # a file, or a row's `table`
-    Reader("converted", stores.is_converted, stores.open_converted),
-    Reader("language", stores.is_language, stores.open_language),  # captions without images
-    Reader("h5", stores.is_store, stores.open_store),  # the benchmark's folder, or any other file
+    Reader("table", readers.is_table, readers.open_table),
+    Reader("converted", lambda path: (path / "items.jsonl").is_file(), stores.open_converted),
+    # a language_original.mat alone: captions without images
+    Reader("language", lambda path: path.suffix == ".mat", stores.open_language),
+    # the benchmark's folder, or any other file
+    Reader("h5", stores.is_store, stores.open_store),
     Reader("attributes", is_attribute_prediction, open_attribute_prediction),
     Reader("photos", Path.exists, folder.open_photos),
 ]

@@ -87,11 +87,6 @@ def _beside(path: Path, folder: str, file: str) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def is_language(path: Path) -> bool:
-    """Return whether a path is a .mat file."""
-    return path.suffix == ".mat"
-
-
 def open_language(name: str, path: Path, options: dict) -> Source:
     """Open a language_original.mat alone: a source without pixels."""
     notes = codebook.read_language(path)
@@ -101,11 +96,6 @@ def open_language(name: str, path: Path, options: dict) -> Source:
 
 
 # ------------------------------------------------------------------------------ a converted folder
-
-
-def is_converted(path: Path) -> bool:
-    """Return whether a folder was written by `data.convert`."""
-    return (path / "items.jsonl").is_file()
 
 
 def open_converted(name: str, path: Path, options: dict) -> StoredSource:
