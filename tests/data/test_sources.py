@@ -127,6 +127,7 @@ def test_photos_with_text_files_or_in_class_folders(tmp_path):
         ("file_name,caption\n", "no-rows", "metadata.csv"),
         ("name,caption\n0.png,x\n", "column-missing", "file_name"),
         ("file_name,caption\n9.png,x\n", "file-missing", "9.png"),
+        (f"file_name,caption\n{'a' * 5000},x\n", "file-missing", "^.{,400}$"),
         ("file_name,caption\n../x.png,x\n", "outside-folder", "row 0 .*x.png"),
         ("file_name,caption\n0.png,\n", "no-caption", "row 0"),
         ("file_name,caption\n0.png,a, b\n", "ragged-row", "line 2"),

@@ -79,7 +79,7 @@ def _find_images(folder: Path, rows: list[dict], spec: str) -> tuple[list[dict],
     names = [tables.fill(spec, row) for row in rows]
     there = [bool(name) and is_there(folder / name) for name in names]
     found = [{**row, "file_name": name} for row, name, ok in zip(rows, names, there) if ok]
-    return found, [name or "(empty)" for name, ok in zip(names, there) if not ok]
+    return found, [name[:200] or "(empty)" for name, ok in zip(names, there) if not ok]
 
 
 def _find_many_images(folder: Path, rows: list[dict], spec: str) -> tuple[list[dict], list[str]]:
@@ -90,7 +90,7 @@ def _find_many_images(folder: Path, rows: list[dict], spec: str) -> tuple[list[d
         product = as_text(row.get("product")) or pattern
         names = sorted(glob.glob(pattern, root_dir=folder))
         names = [name for name in names if is_photo(folder / name)]
-        missing += [] if names else [pattern]
+        missing += [] if names else [pattern[:200]]
         for name in names:
             if owner.get(name, product) != product:
                 seen = f"{name} is of {owner[name]} and of {product}"
