@@ -6,6 +6,10 @@ import sys
 import traceback
 from pathlib import Path
 
+import torch
+
+from tvhelpers import cli
+
 ADAPTER = "adapter.safetensors"
 
 
@@ -24,16 +28,33 @@ def stop_at(step: int):
     return press
 
 
-def fork(action, stderr=os.devnull) -> int:
-    """Let `action` run in a fork, which has the libraries loaded; return its process id."""
+def command(settings, out) -> list[str]:
+    """Return the words of the command line that trains with these settings."""
+    pairs = [f"{key}={value}" for key, value in settings.items() if key != "data"]
+    words = ["train", "lora", "--data", settings["data"], "--out", str(out)]
+    return words + [word for pair in pairs for word in ("--set", pair)]
+
+
+def start(words: list[str], screen=os.devnull, **environment: str) -> int:
+    """Run a command in another process whose messages go to the file `screen`; return its id.
+
+    A fork has the libraries loaded; but no fork survives the threads of a CUDA build's autograd.
+    """
+    if torch.backends.cuda.is_built():
+        program = [sys.executable, "-m", "tvhelpers", *words]
+        out = (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)
+        error = (os.POSIX_SPAWN_OPEN, 2, os.fspath(screen), os.O_WRONLY | os.O_CREAT, 0o644)
+        everything = {**os.environ, **environment}
+        return os.posix_spawn(sys.executable, program, everything, file_actions=[out, error])
     if pid := os.fork():
         return pid
     code = 1
     try:
+        os.environ |= environment
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        os.dup2(os.open(stderr, os.O_WRONLY | os.O_CREAT), 2)
+        os.dup2(os.open(screen, os.O_WRONLY | os.O_CREAT), 2)
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-        code = action() or 0
+        code = cli.main(words)
         sys.stderr.flush()
     except BaseException:
         traceback.print_exc()

@@ -4,12 +4,11 @@ import os
 import socket
 import subprocess
 import sys
-from functools import partial
 
 import pytest
 
 from tests.helpers import refused
-from tests.train.helpers import fork, same
+from tests.train.helpers import command, same, start
 from tvhelpers.config import build_config
 from tvhelpers.train.distributed import Processes
 from tvhelpers.train.log import read_steps
@@ -24,15 +23,13 @@ def free_port() -> int:
 
 
 def test_two_processes_take_the_steps_of_one(settings, whole, tmp_path):
-    port, config = free_port(), build_config(**settings)
-
-    def start(rank: int) -> None:
-        os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
-        os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
-        train(config, tmp_path)
-
+    words = command(settings, tmp_path)
+    both = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port())}
     screens = [tmp_path.with_name(f"screen-{rank}") for rank in range(2)]
-    pids = [fork(partial(start, rank), screens[rank]) for rank in range(2)]
+    pids = [
+        start(words, screen, RANK=str(rank), LOCAL_RANK=str(rank), **both)
+        for rank, screen in enumerate(screens)
+    ]
     codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
     assert codes == [0, 0], "\n".join(screen.read_text() for screen in screens)
     assert "training:" in screens[0].read_text() and "training:" not in screens[1].read_text()
@@ -45,9 +42,7 @@ def test_two_processes_take_the_steps_of_one(settings, whole, tmp_path):
 
 @pytest.mark.slow
 def test_a_launch_trains_and_one_of_its_processes_speaks(settings, tmp_path):
-    words = ["train", "lora", "--data", settings["data"], "--out", tmp_path]
-    pairs = [f"{key}={value}" for key, value in settings.items() if key != "data"]
-    words += [word for pair in pairs for word in ("--set", pair)]
+    words = command(settings, tmp_path)
     launch = "-m accelerate.commands.launch --multi_gpu --num_machines 1 --num_processes 2"
     launch += " --mixed_precision no --dynamo_backend no --main_process_port 0"
     done = subprocess.run(

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.helpers import refused
-from tests.train.helpers import ADAPTER, fork, same, stop_at
+from tests.train.helpers import ADAPTER, command, same, start, stop_at
 from tvhelpers import cli
 from tvhelpers.config import build_config
 from tvhelpers.data.caption_files import write_captions
@@ -24,13 +24,6 @@ from tvhelpers.train.log import read_steps
 from tvhelpers.train.trainer import train
 
 
-def command(settings, out) -> list[str]:
-    """Return the words of the command line that trains with these settings."""
-    pairs = [f"{key}={value}" for key, value in settings.items() if key != "data"]
-    words = ["train", "lora", "--data", settings["data"], "--out", str(out)]
-    return words + [word for pair in pairs for word in ("--set", pair)]
-
-
 def wait_for(found, pid: int) -> None:
     """Wait until `found()`, while the process lives."""
     while not found():
@@ -41,7 +34,7 @@ def wait_for(found, pid: int) -> None:
 def test_killed_and_run_again_gives_the_same_bytes(settings, whole, tmp_path):
     run = tmp_path / "elsewhere" / "broken"
     words = command({**settings, "checkpoint_minutes": 0}, run)
-    pid = fork(lambda: cli.main(words))
+    pid = start(words)
     wait_for(lambda: list(run.glob("checkpoints/step-*.pt")), pid)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
@@ -54,7 +47,7 @@ def test_killed_and_run_again_gives_the_same_bytes(settings, whole, tmp_path):
 def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(settings, tmp_path):
     run, screen = tmp_path / "run", tmp_path / "screen"
     words = command({**settings, "steps": 100_000, "eval_steps": 0, "checkpoint_steps": 0}, run)
-    pid = fork(lambda: cli.main(words), screen)
+    pid = start(words, screen)
     wait_for(lambda: read_steps(run), pid)
     os.kill(pid, signal.SIGINT)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
