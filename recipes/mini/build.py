@@ -1,7 +1,5 @@
 """What are mini's parts before training, and how are its words split into tokens?"""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

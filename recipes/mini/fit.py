@@ -1,7 +1,5 @@
 """How is one part of mini trained, so that it goes on where it stopped?"""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Which arrays does an HDF5, .npz or .npy file hold, and which of them are images?"""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import zipfile

@@ -5,8 +5,6 @@ attributes of 1, -1 or 0 (unknown).  Fine: files without a header, 26 attributes
 Boxes are of the 300-pixel images of Img/img, not of the original photos.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import warnings

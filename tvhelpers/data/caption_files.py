@@ -1,7 +1,5 @@
 """How are new captions written to a file, reported on, and taken in place of a source's own?"""
 
-from __future__ import annotations
-
 import copy
 import json
 import logging

@@ -4,8 +4,6 @@ The benchmark's captions are Chinese templates in machine English: "a blouse wit
 long sleeve", "a tee with black letters and letters".
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from functools import cache, lru_cache

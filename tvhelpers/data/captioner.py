@@ -1,7 +1,5 @@
 """How does an image-to-text model of transformers, such as BLIP, caption images?"""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

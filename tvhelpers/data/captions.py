@@ -3,8 +3,6 @@
 Labels come first, then words of the product's name, then what the old caption says beyond them.
 """
 
-from __future__ import annotations
-
 import random
 import re
 from functools import lru_cache

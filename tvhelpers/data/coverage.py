@@ -1,7 +1,5 @@
 """What does a data set show often, seldom, never, and which weights even that out?"""
 
-from __future__ import annotations
-
 import itertools
 from collections import Counter
 from collections.abc import Sequence

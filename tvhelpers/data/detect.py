@@ -1,7 +1,5 @@
 """How are stored images encoded, and in which order are axes and channels?  Told by evidence."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path

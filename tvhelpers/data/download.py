@@ -1,7 +1,5 @@
 """How is what the manifest names obtained?  Downloaded with resume, verified, unpacked."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import http.client

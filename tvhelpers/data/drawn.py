@@ -1,7 +1,5 @@
 """How do drawn garments become a source?"""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 

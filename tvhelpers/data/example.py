@@ -7,8 +7,6 @@ Right is clip(ih + ih_mean, 0, 1) with the axes turned to (H, W, C) (zhusz/ICCV1
 demo_full.lua); `tvhelpers.data.h5` reads it.
 """
 
-from __future__ import annotations
-
 import contextlib
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 language_original.mat: captions, product folders and codes of each row; ind.mat: its split.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath

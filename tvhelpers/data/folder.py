@@ -1,7 +1,5 @@
 """How does a folder of photos become a source, and what are their captions?"""
 
-from __future__ import annotations
-
 import re
 import warnings
 from pathlib import Path

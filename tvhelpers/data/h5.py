@@ -1,7 +1,5 @@
 """How are the images of an HDF5, .npz or .npy file decoded to pixels?"""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import warnings

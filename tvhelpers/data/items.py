@@ -1,7 +1,5 @@
 """What is a source of items, and what does a reader of a format return?"""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Iterable

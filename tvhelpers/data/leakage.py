@@ -1,7 +1,5 @@
 """What do the sides of a split share: products, captions, near-duplicate images?"""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Which words of fashion does a text hold?  They are listed in lexicon.yaml, beside this module."""
 
-from __future__ import annotations
-
 import re
 from functools import lru_cache
 

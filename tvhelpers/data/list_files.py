@@ -4,8 +4,6 @@ A list has a count, a header and a row an image.  That of the coarse attributes,
 1,000 values and 0.87 GB, is streamed.
 """
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections.abc import Iterator

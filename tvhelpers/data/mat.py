@@ -4,8 +4,6 @@ scipy.io looks up the type of a numeric element in a table with holes, and follo
 so a file is checked first.  Format: "MAT-File Format", MathWorks, level 5.
 """
 
-from __future__ import annotations
-
 import math
 import struct
 import zlib

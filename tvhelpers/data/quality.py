@@ -1,7 +1,5 @@
 """What is wrong with single images: one colour, dull, clipped, there twice?"""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """How do tables become sources: rows that name image files, or files with the images in them?"""
 
-from __future__ import annotations
-
 import glob
 import hashlib
 import io

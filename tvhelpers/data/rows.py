@@ -1,7 +1,5 @@
 """How do rows under our names become captions, labels, products and splits of items?"""
 
-from __future__ import annotations
-
 import re
 import warnings
 from pathlib import Path

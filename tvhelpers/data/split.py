@@ -1,7 +1,5 @@
 """Which items are trained on and which are held out?  Whole products, never single images."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from tvhelpers.config import InputError, TrainConfig

@@ -1,7 +1,5 @@
 """How does a file of images become a source: the benchmark's, a converted one, or any other?"""
 
-from __future__ import annotations
-
 import warnings
 from pathlib import Path
 

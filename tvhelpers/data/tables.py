@@ -1,7 +1,5 @@
 """How is a table (csv, tsv, jsonl, json, Parquet) read as rows under our names?"""
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import glob

@@ -4,8 +4,6 @@ Links, devices and odd names are refused here: tarfile's filter "data" takes the
 and lets through links, and names such as "C:/x", which a zip may hold as well.
 """
 
-from __future__ import annotations
-
 import bz2
 import contextlib
 import errno

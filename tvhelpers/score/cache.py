@@ -1,7 +1,5 @@
 """What did a network give for each picture?  Rows are kept by content, and computed once."""
 
-from __future__ import annotations
-
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path

@@ -3,8 +3,6 @@
 A suite is a function of its seed alone: choices are hashes, never a library's random numbers.
 """
 
-from __future__ import annotations
-
 import collections
 import itertools
 import json

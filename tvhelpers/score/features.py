@@ -6,8 +6,6 @@ share `name`, `digest`, `classes` (K labels) and `probs(pixels uint8 (N, H, W, 3
 the same digits whatever pictures come with it: every batch is filled up to BATCH_SIZE.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import itertools
 import os

@@ -1,7 +1,5 @@
 """How do a suite's prompts say garments, and what can be asked of a picture of one?"""
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections.abc import Iterable

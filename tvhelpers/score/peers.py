@@ -13,8 +13,6 @@ What torchmetrics 1.9.0, the tested version, does otherwise in its Inception Sco
   weights.
 """
 
-from __future__ import annotations
-
 import warnings
 
 import numpy as np

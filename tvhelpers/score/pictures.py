@@ -1,7 +1,5 @@
 """Which pictures does a folder hold to be scored, with which prompts, in an order of their own?"""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

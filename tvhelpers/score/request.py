@@ -1,7 +1,5 @@
 """What is scored, and with what?  A request is checked before anything is loaded."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

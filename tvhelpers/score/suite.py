@@ -4,8 +4,6 @@ FB-138 is the head of FB-1000; beside them are the paper's eight prompts.  They 
 files in suites/ do not change.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterable

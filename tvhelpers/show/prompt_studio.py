@@ -4,8 +4,6 @@ What is typed is shown escaped, errors are shown in the widget, drawing runs in 
 can be cancelled.
 """
 
-from __future__ import annotations
-
 import html
 import io
 import json

@@ -4,8 +4,6 @@ Raters are left out by the rules that were fixed before; every figure has an int
 and prompts.
 """
 
-from __future__ import annotations
-
 import csv
 import math
 from collections import defaultdict

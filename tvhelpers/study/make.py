@@ -1,7 +1,5 @@
 """How is a study made: which images are paired, checked, and shown under new names?"""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import random

@@ -8,8 +8,6 @@ pictures/    the pictures, pixels alone, named by a salted digest
 votes.sqlite the votes (`study.votes`)
 """
 
-from __future__ import annotations
-
 import random
 import re
 from collections import defaultdict

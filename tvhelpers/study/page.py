@@ -1,7 +1,5 @@
 """How does a rater without Jupyter take part?  By pages that open from a disk."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Sequence

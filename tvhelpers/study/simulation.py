@@ -1,7 +1,5 @@
 """How would a study go, with raters that are made up, before people are asked?"""
 
-from __future__ import annotations
-
 import math
 import random
 

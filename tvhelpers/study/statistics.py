@@ -4,8 +4,6 @@ A vote is one of outcomes 0 (the first system), 1 (no difference), 2 (the second
 rater are alike, and so are votes on one prompt; every interval here redraws both.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 DRAWS = 2000  # of a bootstrap

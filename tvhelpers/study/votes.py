@@ -3,8 +3,6 @@
 Votes are only ever added.  A rater answers a trial once; the first answer stays.
 """
 
-from __future__ import annotations
-
 import contextlib
 import datetime
 import random

@@ -3,8 +3,6 @@
 What the page holds are pictures, sentences and buttons: no name of a system or of a file.
 """
 
-from __future__ import annotations
-
 import html
 import time
 from collections.abc import Callable, Sequence
