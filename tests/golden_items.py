@@ -475,10 +475,10 @@ def scores(side):
     """Two galleries beside real pictures, with copies, a cache, features and a CLIP."""
     side.once(_galleries)
     two = "out/plain", "out/adapted"
-    words = "--real inputs/photos --train inputs/photos --held-out inputs/rows --cache made/cache"
+    words = "--real inputs/photos --train few-flats --held-out inputs/rows --cache made/cache"
     first = score(side, "plain", *two, "--classifier", "judge", *words.split())
     second = score(side, "clip", *two, "--clip", "mini", "--features", "judge", "--copies", "judge",
-                   "--train", "inputs/texts", "--held-out", "inputs/rows")  # fmt: skip
+                   "--train", "tiny-flats", "--held-out", "inputs/rows")  # fmt: skip
     return {"plain": first, "clip": second, "photos": score(side, "photos", "inputs/photos")}
 
 

@@ -1,6 +1,7 @@
 """The verbs `prompts` and `score`: a suite is written, drawn and scored."""
 
 import json
+import shutil
 
 from tvhelpers.data.drawn import FlatsSource
 
@@ -29,6 +30,17 @@ def test_a_suite_is_written_drawn_and_scored(run, refuse, tiny_base, tmp_path, m
     figures = {path.stem for path in (tmp_path / "metrics-figures").iterdir()}
     assert {"atom", "inception_score", "stratum"} <= figures
     refuse("file-exists", "prompts", "paper-8", "--base", "mini", "--out", suite)
+
+
+def test_the_nearest_training_pictures_are_shown_of_any_folder(run, photo_folder, tmp_path):
+    held_out = shutil.copytree(photo_folder, tmp_path / "held out")
+    table = held_out / "metadata.csv"
+    table.write_text(table.read_text().replace("product-", "other-"))
+    sides = ["--train", photo_folder, "--held-out", held_out]
+    words = ["--out", tmp_path / "m.json", "--classifier", "judge", *sides]
+    code, said, err = run("score", photo_folder, *words)
+    assert code == 0 and "copying" in said, err
+    assert (tmp_path / "m-figures" / "copies-1.png").exists()
 
 
 def test_prompts_and_score_refuse_what_is_not_there(refuse, tmp_path):

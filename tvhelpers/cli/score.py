@@ -41,8 +41,10 @@ def run(options) -> dict:
 
     result = score_folders(request)
     print(format_table(result))
+    from tvhelpers.data.sources import open_source
     from tvhelpers.show.scores import write_figures
 
     folder = options.out.with_name(f"{options.out.stem}-figures")
-    print(f"{len(write_figures(result, folder))} figures in {folder}")
+    train = open_source(options.train) if options.train else None
+    print(f"{len(write_figures(result, folder, train))} figures in {folder}")
     return result
