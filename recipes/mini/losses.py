@@ -4,8 +4,6 @@ A loss is a function (data..., model, indices int64 (B,), generator, progress 0.
 bound, by `functools.partial`, it is what `fit` minimises.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -4,8 +4,6 @@ Base: flats of the season "base". Shipped adapter: LoRA on the new season, by th
 like any user's.  settings.yaml says for how long.
 """
 
-from __future__ import annotations
-
 import copy
 import json
 import logging

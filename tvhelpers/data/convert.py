@@ -4,8 +4,6 @@ pixels.h5 is laid out in full first, each row at its final place; rows are then 
 HDF5 library, so that a process killed at any moment leaves a file that can be gone on with.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import os

@@ -1,7 +1,5 @@
 """Which formats of data are read, and which reader opens a name or path?"""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from dataclasses import dataclass

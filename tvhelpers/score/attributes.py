@@ -4,8 +4,6 @@ What a prompt of a suite asks for is in its atoms; readers say what a picture sh
 or a CLIP by calibrated zero-shot.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ Cheap and offline, and not circular: no model that is scored takes part.  Where 
 pattern or the background leave it open, it abstains.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass

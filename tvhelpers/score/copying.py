@@ -4,8 +4,6 @@ Real pictures that no training saw are the measure: garments on white resemble e
 no distance says by itself what a copy is.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 

@@ -4,8 +4,6 @@ Features are (N, D) arrays, finite, of one extractor; every figure has the same 
 order of the images.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

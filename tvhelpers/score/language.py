@@ -5,8 +5,6 @@ prompt) or a class; "+ CLIP" the base with the CLIP cross-attention that it was 
 "fine-tuned" that and an adapter.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What do arrays say of a set of images?  Pure functions, a Result with its interval out."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise

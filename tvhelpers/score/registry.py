@@ -5,8 +5,6 @@ in metrics.json, in the table, in the figures and, where its Result can be left 
 the comparisons.  What a metric may need is in `needs.NEEDS`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from operator import itemgetter

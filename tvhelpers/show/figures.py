@@ -1,7 +1,5 @@
 """Figures for notebooks: each function returns a PIL image, which a notebook shows by itself."""
 
-from __future__ import annotations
-
 import io
 import textwrap
 from collections.abc import Sequence

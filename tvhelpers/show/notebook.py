@@ -1,7 +1,5 @@
 """What every notebook does first: say what machine it is on, and settle its settings."""
 
-from __future__ import annotations
-
 import os
 import platform
 import shutil

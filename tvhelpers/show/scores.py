@@ -1,7 +1,5 @@
 """Figures of `score`, beside its JSON: each with the card that says what it counts."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a notebook works with: settings, and what is done with them in a line of a cell."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """Figures of trainings, from what their runs wrote: each function returns a PIL image."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Sequence
 from pathlib import Path

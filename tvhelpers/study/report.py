@@ -1,7 +1,5 @@
 """How is the result of a study shown, as figures and as one HTML page that needs nothing else?"""
 
-from __future__ import annotations
-
 import base64
 import html
 import io
