@@ -78,7 +78,7 @@ def test_what_is_lost_is_said_and_not_passed_on(kind, request, tmp_path):
             report = inspect_images(path)
             assert (report["images"]["encoding"], report["images"]["axes"]) == (encoding, axes)
             assert any("lost" in fault for fault in report["faults"])
-    with refused("damaged"):
+    with refused("file-damaged"):
         open_images(path)
     assert np.array_equal(open_images(path, "uint8")[0], wrapped(pixels)[0])
     as_bytes = np.rint(stretched(pixels) * 255).astype(np.uint8)
@@ -144,7 +144,7 @@ def test_npz_that_lies(tmp_path):
     (tmp_path / "header.npy").write_bytes(header)  # numpy raises tokenize.TokenError
     np.save(tmp_path / "objects.npy", np.array([{}, 3], object), allow_pickle=True)
     for name in ("text.npz", "objects.npy"):
-        with refused("damaged"):
+        with refused("file-damaged"):
             inspect_images(tmp_path / name)
 
 
@@ -270,7 +270,7 @@ def test_rows_with_nan_are_named(g2, tmp_path):
     assert any("7" in fault and "NaN" in fault for fault in inspect_images(path)["faults"])
     with pytest.warns(UserWarning, match="NaN"):
         images = open_images(path)
-    with refused("damaged") as caught:
+    with refused("file-damaged") as caught:
         images.read(0, 16)
     assert "row 7" in str(caught.value)
 
@@ -279,8 +279,8 @@ def test_bad_files(g2, tmp_path):
     whole = g2.read_bytes()
     cases = {
         "missing.h5": (None, "file-missing"),
-        "empty.h5": (b"", "damaged"),
-        "cut.h5": (whole[: len(whole) // 2], "damaged"),
+        "empty.h5": (b"", "file-damaged"),
+        "cut.h5": (whole[: len(whole) // 2], "file-damaged"),
         "text.h5": (b"file_name,caption\n" * 99, "another-format"),
     }
     for name, (content, code) in cases.items():

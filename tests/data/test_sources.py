@@ -131,9 +131,9 @@ def test_photos_with_text_files_or_in_class_folders(tmp_path):
         ("file_name,caption\n../x.png,x\n", "outside-folder", "row 0 .*x.png"),
         ("file_name,caption\n0.png,\n", "no-caption", "row 0"),
         ("file_name,caption\n0.png,a, b\n", "ragged-row", "line 2"),
-        ('file_name,caption\n0.png,"a\n1.png,b\n', "damaged", ""),  # one row, it would seem
+        ('file_name,caption\n0.png,"a\n1.png,b\n', "file-damaged", ""),  # one row, it would seem
         ("file_name,caption,caption\n0.png,a,b\n", "given-twice", "caption"),
-        ("file_name,caption\n0.png,a\0b\n", "damaged", "zero bytes"),
+        ("file_name,caption\n0.png,a\0b\n", "file-damaged", "zero bytes"),
         ("file_name,caption,split\n0.png,a,dev\n", "unknown-choice", r"row 0 \(0.png\) .*'dev'"),
         ("file_name,caption,weight\n0.png,a,-1\n", "out-of-range", "'-1'"),
     ],

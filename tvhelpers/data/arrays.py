@@ -34,7 +34,7 @@ class NpzArray:
         if self._values is None:
             if (size := self.size * self.dtype.itemsize) > LARGEST_NPZ:
                 seen = f"{self.path}: {self.name} takes {size >> 30} GiB of memory"
-                raise InputError("too-large", f"{seen}; save it as .npy or .h5")
+                raise InputError("too-large.getitem", seen=seen)
             self._values = np.load(self.path, allow_pickle=False)[self.name]
         return self._values[rows]
 
@@ -46,11 +46,11 @@ def open_arrays(path: Path) -> dict:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError("file-missing", f"{path} is no file; give an .h5, .npz or .npy file")
+        raise InputError("file-missing.open-arrays", path=path)
     if not path.stat().st_size:
-        raise InputError("damaged", f"{path} is empty (0 bytes); get the file anew")
+        raise InputError("file-damaged.empty", path=path)
     if not os.access(path, os.R_OK):
-        raise InputError("no-permission", f"no permission to read {path}; change its mode")
+        raise InputError("no-permission.open-arrays", path=path)
     with readable(path):
         if path.suffix == ".npy":
             return {"array": np.load(path, mmap_mode="r", allow_pickle=False)}
@@ -64,11 +64,11 @@ def open_arrays(path: Path) -> dict:
 def _open_h5(path: Path) -> h5py.File:
     try:
         if not h5py.is_hdf5(path):
-            raise InputError("another-format", f"{path} is not an HDF5 file; give one, as G2.h5")
+            raise InputError("another-format", path=path)
         return h5py.File(path, "r")
     except OSError as error:
         cut = "is cut off" if "truncated" in str(error) else "cannot be read"
-        raise InputError("damaged", f"{path} {cut} ({one_line(error)}); get it anew") from None
+        raise InputError("file-damaged.h5", path=path, cut=cut, error=one_line(error)) from None
 
 
 def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
@@ -79,7 +79,7 @@ def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
     for name, data in found.items():
         if data.external or data.is_virtual:
             seen = f"{file.filename}: {name} is stored in another file, which is not read"
-            raise InputError("outside-folder", f"{seen}; give one file with everything in it")
+            raise InputError("outside-folder.datasets", seen=seen)
     return found
 
 
@@ -92,7 +92,7 @@ def readable(path: Path, what: str = "it") -> Iterator[None]:
         raise
     except Exception as error:
         reason = f"{what} cannot be read: {one_line(error)}"
-        raise InputError("damaged", f"{path} is damaged ({reason}); get it anew") from None
+        raise InputError("file-damaged.array", path=path, reason=reason) from None
 
 
 def rows_of(path: Path, key: str, data, start: int, stop: int) -> np.ndarray:
@@ -109,7 +109,7 @@ def find_store(path: Path) -> Path:
             return path / inside
     if path.is_dir():
         seen = f"{path} holds no Img/G2.h5 and no pixels.h5; photos need no inspection"
-        raise InputError("no-images", f"{seen}: data convert takes them as they are")
+        raise InputError("no-images.find-store", seen=seen)
     return path
 
 
@@ -124,10 +124,10 @@ def image_key(path: Path, arrays: dict, given: str = "") -> str:
     if key is None:
         held = ", ".join(f"{name} {data.shape}" for name, data in arrays.items()) or "nothing"
         seen = f"{path} holds no images{given and f' in {given}'}: it has {held}"
-        raise InputError("no-images", f"{seen}; needed are numbers (N, 3, ., .) or (N, ., ., 3)")
+        raise InputError("no-images.image-key", seen=seen)
     row = images[key] // arrays[key].shape[0] * arrays[key].dtype.itemsize
     if row > LARGEST_ROW:
-        raise InputError("too-large", f"{path}: an image of {key} takes {row >> 20} MB")
+        raise InputError("too-large.image-key", path=path, key=key, value=row >> 20)
     return key
 
 

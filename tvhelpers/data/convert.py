@@ -49,13 +49,13 @@ def convert(
     Raises InputError where the input cannot be read, or OUT holds other results.
     """
     if size is not None and not 1 <= size <= MAX_SIZE:
-        raise InputError("out-of-range", f"size is {size}; give 1 to {MAX_SIZE} pixels")
+        raise InputError("out-of-range.convert-size", size=size, max_size=MAX_SIZE)
     if to not in WRITERS:
         known = ", ".join(WRITERS)
-        raise InputError("unknown-choice", f"unknown output {to!r}; choose {known}, latents")
+        raise InputError("unknown-choice.convert", to=to, known=known)
     source = open_source(path, columns, **(reading or {}))
     if limit < 0:
-        raise InputError("out-of-range", f"limit is {limit}; give a number of items, 0 for all")
+        raise InputError("out-of-range.convert-limit", limit=limit)
     source = Part(source, [*range(limit)]) if 0 < limit < len(source) else source
     shape = (len(source), *_sized(source.pixels(0), size).shape)
     request = {"format": FORMAT, "source": source.fingerprint, "size": size, "to": to}
@@ -158,7 +158,7 @@ def _offsets(path: Path, count: int) -> np.ndarray:
     with h5py.File(path, "r") as file:
         file["pixels"].id.chunk_iter(note)
     if not offsets.all():
-        raise InputError("damaged", f"{path} is damaged; remove it and run the command again")
+        raise InputError("file-damaged.offsets", path=path)
     return offsets
 
 
@@ -169,7 +169,7 @@ def _rows(source: Source, start: int, stop: int, size: int | None, shape: tuple)
         if pixels.shape != shape[1:]:
             seen = f"{source.name}: image {index} is {pixels.shape[1]} x {pixels.shape[0]} pixels"
             how = f"the first {shape[2]} x {shape[1]}; give --size to make them equal"
-            raise InputError("unequal-images", f"{seen}, {how}")
+            raise InputError("unequal-images", seen=seen, how=how)
         yield np.ascontiguousarray(pixels)
 
 

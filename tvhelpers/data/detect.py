@@ -80,7 +80,7 @@ def _sample(path: Path, key: str, data) -> tuple[np.ndarray, np.ndarray, list[in
     rows = np.stack([rows_of(path, key, data, i, i + 1)[0] for i in numbers])
     finite = np.isfinite(rows).all((1, 2, 3))
     if not finite.any():
-        raise InputError("damaged", f"{path}: all sampled rows hold NaN or infinity; get it anew")
+        raise InputError("file-damaged.all-not-finite", path=path)
     return numbers[finite], rows[finite], numbers[~finite].tolist()
 
 

@@ -29,7 +29,7 @@ def open_photos(name: str, folder: Path, options: dict) -> Source:
     rows = [_row_of_photo(folder, path) for path in sorted(folder.rglob("*")) if is_photo(path)]
     if not rows:
         seen = f"{folder} holds no images ({', '.join(IMAGE_ENDINGS)}), no G2.h5 and no pixels.h5"
-        raise InputError("no-images", f"{seen}; give another")
+        raise InputError("no-images.open-photos", seen=seen)
     rows = _captions_of_names(folder, rows)
     if not options["bare"]:
         _check_captions(folder, rows)
@@ -83,4 +83,4 @@ def _check_captions(folder: Path, rows: list[dict]) -> None:
         seen = f"{folder}: {len(bare)} of {len(rows)} images have no caption, {bare[0]} the first"
         tables = [path.name for path in folder.iterdir() if path.suffix.lower() in ENDINGS]
         how = f"explain {tables[0]} with --columns" if tables else "write a .txt beside each"
-        raise InputError("no-caption", f"{seen}; {how}, or use data captions --captioner")
+        raise InputError("no-caption.check-captions", seen=seen, how=how)

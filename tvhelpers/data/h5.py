@@ -46,7 +46,7 @@ class StoredImages(Images):
         if mean is None:
             why = faults[0] if faults else "ih_mean, the mean image, is missing"
             seen = f"{self.path}: the images are stored minus a mean image, but {why}"
-            raise InputError("mean-missing", f"{seen}; add ih_mean to it, or give --mean FILE")
+            raise InputError("mean-missing", seen=seen)
         return mean
 
     def _check_labels(self) -> None:
@@ -55,7 +55,7 @@ class StoredImages(Images):
         wanted = (len(self.data), 1, int(turned[2]), int(turned[1]))
         if self.labels.shape != wanted or self.labels.dtype.kind not in "uif":
             seen = f"{self.path}: b_ is {self.labels.dtype} {self.labels.shape}"
-            raise InputError("wrong-shape", f"{seen}; for these images give numbers {wanted}")
+            raise InputError("wrong-shape.check-labels", seen=seen, wanted=wanted)
 
     def get(self, index: int) -> np.ndarray:
         return self.read(index, index + 1)[0]
@@ -74,7 +74,7 @@ class StoredImages(Images):
         if values.dtype != np.uint8:
             values = self._levels(values.astype(np.float32), start)
         elif self.encoding not in ("uint8", "minmax"):
-            raise InputError("wrong-decode", f"{self.path} holds uint8; use --decode uint8")
+            raise InputError("wrong-decode.read", path=self.path)
         pixels = values.transpose(AXES[self.axes])
         return np.ascontiguousarray(pixels[..., ::-1] if self.reversed else pixels)
 
@@ -95,11 +95,11 @@ class StoredImages(Images):
         allowed = CLIP_SHARE if self.encoding == "mean_subtracted" else 0
         for row, one in enumerate(levels, start):
             if not np.isfinite(one).all():
-                raise InputError("damaged", f"{self.path}: row {row} holds NaN or infinity")
+                raise InputError("file-damaged.not-finite", path=self.path, row=row)
             if outside_range(one, 1 if allowed else 0.5, 255).mean() > allowed:
                 seen = f"{one.min():.0f} to {one.max():.0f} instead of 0..255"
                 seen = f"{self.path}: decoded as {self.encoding}, row {row} goes from {seen}"
-                raise InputError("wrong-decode", f"{seen}; use --decode auto, or data inspect")
+                raise InputError("wrong-decode.check", seen=seen)
 
     def regions(self, index: int) -> np.ndarray | None:
         """Return the regions of `items.REGIONS`, uint8 (H, W), by segmentation labels; None without
@@ -108,7 +108,7 @@ class StoredImages(Images):
             return None
         labels = rows_of(self.path, "b_", self.labels, index, index + 1)[0, 0]
         if not np.isin(labels, range(len(codebook.SEGMENTS))).all():
-            raise InputError("damaged", f"{self.path}: b_ of row {index} holds labels outside 0..6")
+            raise InputError("file-damaged.labels", path=self.path, index=index)
         return np.array(codebook.SEGMENT_REGIONS, np.uint8)[labels.T.astype(int)]
 
 
@@ -145,19 +145,19 @@ def check_choices(**given: str) -> None:
     for what, value in given.items():
         if value not in ("auto", *CHOICES[what]):
             known = ", ".join(CHOICES[what])
-            raise InputError("unknown-choice", f"unknown {what} {value!r}; choose auto, {known}")
+            raise InputError("unknown-choice.check-choices", what=what, value=value, known=known)
 
 
 def _check_told(path: str, images: dict) -> None:
     """Raise InputError where something must be said by hand."""
     if images["encoding"] == "wrapped":
         how = "or give --decode uint8 to take them as they are"
-        raise InputError("damaged", f"{path}: {LOST['wrapped']}, {how}")
+        raise InputError("file-damaged.wrapped", path=path, wrapped=LOST["wrapped"], how=how)
     for what, flag in (("encoding", "decode"), ("axes", "axes")):
         if images[what] == "unknown":
             low, high = images["range"]
             seen = f"{path}: the {what} of values from {low:.3g} to {high:.3g} cannot be told"
-            raise InputError("undecided", f"{seen}; give --{flag} {', '.join(CHOICES[flag])}")
+            raise InputError("undecided", seen=seen, flag=flag, names=", ".join(CHOICES[flag]))
 
 
 def read_mean_image(path: Path, shape: tuple, axes: str) -> np.ndarray:
@@ -171,7 +171,7 @@ def read_mean_image(path: Path, shape: tuple, axes: str) -> np.ndarray:
         values = values.transpose(np.argsort(np.array(AXES[axes][1:]) - 1))
     if values.shape != shape or not 0 <= values.min() <= values.max() <= 1:
         seen = f"{path} is no mean image for images {shape}: it has {values.shape}"
-        raise InputError("wrong-shape", f"{seen}; give that shape, or (H, W, 3), within 0..1")
+        raise InputError("wrong-shape.read-mean-image", seen=seen)
     return values
 
 
@@ -181,7 +181,7 @@ def _mean_values(path: Path) -> np.ndarray:
     arrays = open_arrays(path)
     key = "ih_mean" if "ih_mean" in arrays else next(iter(arrays), "")
     if not key:
-        raise InputError("no-images", f"{path} holds no array; give a mean image")
+        raise InputError("no-images.mean-values", path=path)
     with readable(path, key):
         return np.asarray(arrays[key][()])
 

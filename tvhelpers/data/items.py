@@ -50,7 +50,7 @@ class Source:
 
     def pixels(self, index: int) -> np.ndarray:
         """Return pixels uint8 (H, W, 3) RGB of item `index`."""
-        raise InputError("no-images", f"{self.name} has captions alone; give the images' folder")
+        raise InputError("no-images.pixels", name=self.name)
 
     def read(self, start: int, stop: int) -> Iterable[np.ndarray]:
         """Return pixels of items start..stop - 1; a store reads them at once."""
@@ -155,7 +155,7 @@ def read_rows(path: Path, whole: bool = False) -> list[dict]:
         rows = json.loads(text) if whole else [json.loads(line) for line in lines]
     except (ValueError, RecursionError) as error:
         kind = "JSON" if whole else "JSON lines"
-        raise InputError("not-json", f"{path} is not {kind} ({error}); mend it") from None
+        raise InputError("not-json.rows", path=path, kind=kind, error=error) from None
     if not rows or not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise InputError("not-json", f"{path} holds no rows, or some that are no objects; mend it")
+        raise InputError("not-json.no-rows", path=path)
     return rows

@@ -31,7 +31,7 @@ def only_table(path: Path) -> Path:
     found = [one for one in sorted(path.iterdir()) if is_table(one)]
     if len(found) != 1:
         seen = ", ".join(one.name for one in found) or "none"
-        raise InputError("which-table", f"{path} has not one table but {seen}; give a table's path")
+        raise InputError("which-table", path=path, seen=seen)
     return found[0]
 
 
@@ -39,7 +39,7 @@ def own_table(name: str, path: Path, options: dict) -> tuple[Path, dict]:
     """Return (folder, options with `table` and `images`): a row's, or of a table at `path`."""
     if path.is_dir():
         if not options.get("table"):
-            raise InputError("missing-key", f"row {name!r} of the manifest lacks table; add it")
+            raise InputError("missing-key.own-table", name=name)
         return path, options
     columns = dict(options["columns"])
     images = columns.pop("images", "file_name")
@@ -63,7 +63,7 @@ def open_table(name: str, path: Path, options: dict) -> Source:
     rows, missing = _find_images(folder, rows, spec)
     if missing and (not rows or not options.get("missing_images")):
         seen = f"{folder}: {len(missing)} of {len(missing) + len(rows)} images are not there"
-        raise InputError("file-missing", f"{seen}, {missing[0]} the first; is `images` right?")
+        raise InputError("file-missing.open-table", seen=seen, first=missing[0])
     if missing:
         seen = f"{len(missing)} rows are left out, their images are not there"
         warnings.warn(f"{folder}: {seen}, {missing[0]} the first", stacklevel=4)
@@ -92,7 +92,7 @@ def _find_many_images(folder: Path, rows: list[dict], spec: str) -> tuple[list[d
         for name in names:
             if owner.get(name, product) != product:
                 seen = f"{name} is of {owner[name]} and of {product}"
-                raise InputError("two-products", f"{folder}: {seen}; mend `images`")
+                raise InputError("two-products", folder=folder, seen=seen)
             if name not in owner:
                 found.append({**row, "file_name": name, "product": product})
             owner[name] = product
@@ -136,7 +136,7 @@ def _cells(where: Path | str, count: int, cell: Callable[[int], bytes | dict]) -
         data = data.get("bytes") if isinstance(data, dict) else data
         if not isinstance(data, bytes):
             kind = type(data).__name__
-            raise InputError("not-an-image", f"{name} is {kind}, not bytes; see `pixels`")
+            raise InputError("not-an-image.pixels", name=name, kind=kind)
         return read_photo(io.BytesIO(data), name)
 
     return Images(count, pixels)
@@ -149,7 +149,7 @@ def open_columns(name: str, folder: Path, options: dict, open_file: Callable) ->
     """
     columns = dict(options["columns"])
     if "pixels" not in columns:
-        raise InputError("missing-key", f"{name}: columns lacks pixels, the column of images")
+        raise InputError("missing-key.open-columns", name=name)
     pixels, files, rows, digests = columns.pop("pixels"), [], [], []
     for path, split in tables.find_tables(folder, options["table"]):
         images, part, digest = open_file(path, pixels, options)
@@ -178,7 +178,7 @@ def open_hub(name: str, path: Path, options: dict) -> StoredSource:
     """Open a data set of the Hugging Face hub (a row's `hub`) through the datasets library."""
     columns, hub = dict(options["columns"]), options.get("hub")
     if "pixels" not in columns or not hub:
-        raise InputError("missing-key", f"row {name!r} lacks hub, or pixels in columns; add it")
+        raise InputError("missing-key.open-hub", name=name)
     pixels, rows, files, digest = columns.pop("pixels"), [], [], hashlib.sha256()
     splits = _load_hub(name, options, pixels)
     for split, data in splits.items():
@@ -197,10 +197,10 @@ def _load_hub(name: str, row: dict, pixels: str) -> dict:
         from datasets import Image, load_dataset
     except ImportError:
         how = "is read by the datasets library: pip install datasets"
-        raise InputError("library-missing", f"{name} {how}") from None
+        raise InputError("library-missing.load-hub", name=name, how=how) from None
     try:
         splits = load_dataset(row["hub"], revision=row.get("revision"))
         return {key: data.cast_column(pixels, Image(decode=False)) for key, data in splits.items()}
     except Exception as error:  # no network, no such set, a gate: each another library's exception
         seen = f"{row['hub']} cannot be loaded ({one_line(error)})"
-        raise InputError("not-loaded", f"{seen}; {row['obtain']}") from None
+        raise InputError("not-loaded", seen=seen, obtain=row["obtain"]) from None

@@ -37,7 +37,7 @@ def _attributes(row: dict, place: str) -> dict[str, str]:
     found = {key: as_text(row.get(key)) for key in (*ATTRIBUTES, "weight")}
     weight = found["weight"]
     if weight and not NUMBER.fullmatch(weight):
-        raise InputError("out-of-range", f"{place} has weight {weight!r}; give a number from 0 on")
+        raise InputError("out-of-range.attributes", place=place, weight=weight)
     return {key: value for key, value in found.items() if value}
 
 
@@ -47,7 +47,7 @@ def _caption(row: dict, attributes: dict[str, str], place: str, bare: bool) -> s
         return caption or describe(attributes)
     if not bare:
         seen = f"{place} has no caption, text or category (it has {some(row)})"
-        raise InputError("no-caption", f"{seen}; add one, or give --columns caption=COLUMN")
+        raise InputError("no-caption.caption", seen=seen)
     return "a garment"
 
 
@@ -55,7 +55,7 @@ def _split(row: dict, place: str) -> str:
     word = as_text(row.get("split")).lower()
     if word and word not in SPLITS:
         known = ", ".join(SPLITS)
-        raise InputError("unknown-choice", f"{place} is of split {word!r}; give {known}")
+        raise InputError("unknown-choice.split", place=place, word=word, known=known)
     return SPLITS.get(word, "")
 
 

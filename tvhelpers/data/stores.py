@@ -69,7 +69,7 @@ def _benchmark_columns(h5: Path, count: int) -> list[list]:
     notes = codebook.read_language(language)
     if len(notes) != count:
         seen = f"{language} has {len(notes)} rows, but {h5} has {count} images"
-        raise InputError("other-length", f"{seen}; give files of one set")
+        raise InputError("other-length.benchmark-columns", seen=seen)
     return [notes.captions, notes.names, notes.products, notes.attributes(), _splits(h5, count)]
 
 
@@ -103,13 +103,13 @@ def open_converted(name: str, path: Path, options: dict) -> StoredSource:
     images = open_images(path / "pixels.h5", "uint8", "HWC", "RGB")
     if len(rows) != len(images):
         seen = f"{path}: items.jsonl has {len(rows)} rows, pixels.h5 {len(images)}"
-        raise InputError("other-length", f"{seen}; convert anew")
+        raise InputError("other-length.open-converted", seen=seen)
     for number, row in enumerate(rows):
         lacking = [key for key, kind in ROW_KINDS.items() if type(row.get(key)) is not kind]
         if lacking or row["split"] not in ("", "train", "test", "val"):
             what = lacking[0] if lacking else "split"
             seen = f"{path}/items.jsonl: row {number} has no {what} that can be used"
-            raise InputError("missing-key", f"{seen}; convert anew")
+            raise InputError("missing-key.open-converted", seen=seen)
     ids = [str(row.get("item", i)) for i, row in enumerate(rows)]
     columns = [[row[key] for row in rows] for key in ("caption", "product", "attributes", "split")]
     key = content_key([file_digest(path / "pixels.h5"), written])

@@ -28,13 +28,13 @@ def read_table(path: Path, bad_lines: str = "", without: str = "") -> list[dict]
     has no rows.
     """
     if not path.is_file():
-        raise InputError("file-missing", f"{path} does not exist or is no file; give a table")
+        raise InputError("file-missing.read-table", path=path)
     ending = path.suffix.lower()
     if ending in (".json", ".jsonl"):
         return read_rows(path, whole=ending == ".json")
     rows = _read_parquet(path, without) if ending == ".parquet" else _read_csv(path, bad_lines)
     if not rows:
-        raise InputError("no-rows", f"{path} has no rows: each needs a caption or category")
+        raise InputError("no-rows", path=path)
     return rows
 
 
@@ -52,16 +52,16 @@ def _read_csv(path: Path, bad_lines: str) -> list[dict]:
         reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         rows = [(reader.line_num, row) for row in reader]
     except (csv.Error, UnicodeDecodeError) as error:
-        raise InputError("damaged", f"{path} cannot be read ({error}); save as UTF-8 CSV") from None
+        raise InputError("file-damaged.encoding", path=path, error=error) from None
     if "\0" in text:
-        raise InputError("damaged", f"{path} is damaged: it holds zero bytes; get it anew")
+        raise InputError("file-damaged.zero-bytes", path=path)
     names = reader.fieldnames or []
     if twice := [name for name in names if name and names.count(name) > 1]:
-        raise InputError("given-twice", f"{path} has two columns {twice[0]!r}; rename one")
+        raise InputError("given-twice.read-csv", path=path, first=twice[0])
     bad = [line for line, row in rows if None in row]  # more cells than columns
     if bad and not bad_lines:
         seen = f"line {bad[0]} of {path} has more cells than the header"
-        raise InputError("ragged-row", f'{seen}; put a caption with a comma into quotes: "a, b"')
+        raise InputError("ragged-row", seen=seen)
     if bad:
         seen = f"{len(bad)} lines have more cells than the header and are left out"
         warnings.warn(f"{path}: {seen}", stacklevel=3)
@@ -75,13 +75,13 @@ def _parquet(path: Path) -> Iterator:
         import pyarrow.parquet
     except ImportError:
         how = "is read by pyarrow: pip install pyarrow"
-        raise InputError("library-missing", f"{path} is a Parquet file, which {how}") from None
+        raise InputError("library-missing.parquet", path=path, how=how) from None
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             yield file
     except Exception as error:  # a damaged file raises nearly anything
         seen = f"{path} cannot be read as Parquet ({one_line(error)})"
-        raise InputError("damaged", f"{seen}; get it anew") from None
+        raise InputError("file-damaged.parquet", seen=seen) from None
 
 
 def _read_parquet(path: Path, without: str) -> list[dict]:
@@ -124,7 +124,7 @@ def find_tables(folder: Path, table: str | dict[str, str]) -> list[tuple[Path, s
         missing += [] if matches else [name]
     if not found:
         seen = f"{folder} has no {' and no '.join(missing)}"
-        raise InputError("file-missing", f"{seen}; see how to obtain it")
+        raise InputError("file-missing.find-tables", seen=seen)
     if missing:
         warnings.warn(f"{folder} has no {', '.join(missing)}; read without", stacklevel=3)
     return found
@@ -140,7 +140,7 @@ def rename(where: Path | str, rows: list[dict], columns: dict[str, str], split: 
     for ours, theirs in columns.items():
         if ours not in OURS:
             seen = f"{where}: {ours!r} is no column of ours"
-            raise InputError("unknown-choice", f"{seen}; choose {', '.join(OURS)}")
+            raise InputError("unknown-choice.rename", seen=seen, ours=", ".join(OURS))
         check_columns(where, ours, theirs, known)
     added = {"split": split} if split else {}
     return [
@@ -154,7 +154,7 @@ def check_columns(where: Path | str, ours: str, theirs: str, known: list[str]) -
     for name in names:
         if name not in known:
             seen = f"{where} has no column {name!r} for {ours} (it has {some(known)})"
-            raise InputError("column-missing", f"{seen}; give --columns {ours}=COLUMN")
+            raise InputError("column-missing", seen=seen, ours=ours)
 
 
 def fill(theirs: str, row: dict, quote: Callable[[str], str] = str) -> str:

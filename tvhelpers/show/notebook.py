@@ -60,10 +60,7 @@ def settings(
         _take_token()
     find_base(base)  # what is not there is said here, and not cells later
     if data and data not in manifest.entries() and not Path(data).exists():
-        raise InputError(
-            "source-missing",
-            f"DATA is {data!r}, which is not there; give a folder, or a name of data_manifest.yaml",
-        )
+        raise InputError("source-missing", data=data)
     chosen = Settings(base, preset, data, root, COLAB_ROOT if drive else None)
     if preset == "auto":
         chosen = replace(chosen, preset=_preset(chosen, run))
@@ -166,11 +163,7 @@ def _mount_drive() -> Path:
     try:
         drive.mount(str(DRIVE))
     except Exception as error:  # ValueError, NotImplementedError, MessageError, as it likes
-        raise InputError(
-            "drive-not-mounted",
-            f"Google Drive was not mounted ({error}); allow it, or untick USE_DRIVE: results then "
-            "stay on this machine and go with it",
-        ) from None
+        raise InputError("drive-not-mounted", error=error) from None
     return DRIVE
 
 
@@ -195,7 +188,4 @@ def _check_torchao() -> None:
     except PackageNotFoundError:
         return
     if tuple(int(part) for part in found.split(".")[:2]) < (0, 16):
-        raise InputError(
-            "library-version",
-            f"torchao {found} breaks peft; run: pip uninstall -y torchao, and restart the session",
-        )
+        raise InputError("library-version", found=found)

@@ -62,9 +62,7 @@ class Settings:
         Raises InputError for a name that is no name of a folder.
         """
         if name != Path(name).name:
-            raise InputError(
-                "bad-name", f"NAME is {name!r}; give one that a folder can have, without a /"
-            )
+            raise InputError("bad-name.run-dir", name=name)
         return self.root / "runs" / f"{name}-{self.base.replace('/', '-')}-{preset or self.preset}"
 
     def train_dir(self, name: str) -> Path:
@@ -95,11 +93,7 @@ class Settings:
             return str(own)
         if given:
             if given not in ("none", "shipped") and not adapter_file(Path(given)).is_file():
-                raise InputError(
-                    "no-adapter",
-                    f"ADAPTER is {given!r}: no such run is finished in {self.root / 'runs'}, and "
-                    "no such file exists; leave it empty, or give another",
-                )
+                raise InputError("no-adapter.given", given=given, value=self.root / "runs")
             print(f"adapter {given}, as given")
             return given
         missing = f'no run "{name}" of it is finished in {self.root / "runs"}'
@@ -110,9 +104,7 @@ class Settings:
         if or_none:
             print(f"no adapter: {missing}, with USE_DRIVE there and here where it is on Colab")
             return "none"
-        raise InputError(
-            "no-adapter", f"{missing}, or give ADAPTER the name of a run, a path, or none"
-        )
+        raise InputError("no-adapter.none", missing=missing)
 
     def first_adapter(self) -> str:
         """Return the adapter that the base comes with, else notebook 04's, else "none": what a
@@ -172,11 +164,7 @@ class Settings:
             print(f"{few} that can be used: trained ones stand in too")
             found = usable
         if not found:
-            raise InputError(
-                "not-stated",
-                f"no item of {self.data} has a caption and states its {stating}; label some, or "
-                "choose other DATA in the form",
-            )
+            raise InputError("not-stated.examples", data=self.data, stating=stating)
         return Part(source, found[:: max(1, len(found) // count)][:count])
 
     def requests(self, seed: int, count: int, season="base") -> tuple[list, list, list]:

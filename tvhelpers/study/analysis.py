@@ -51,9 +51,7 @@ def answers_of(study: Study, votes: list[Vote]) -> list[Answer]:
     for vote in votes:
         plan = trials[vote.rater]
         if not vote.trial < len(plan) or plan[vote.trial].item != vote.item:
-            raise InputError(
-                "vote-unfit", f"a vote of rater {vote.rater} fits no trial of this study"
-            )
+            raise InputError("vote-unfit.answers-of", rater=vote.rater)
         trial = plan[vote.trial]
         systems = tuple(study.key["items"][vote.item])
         if list(trial.shown) != study.items[vote.item]["pictures"]:
@@ -73,9 +71,7 @@ def analyse(study: Study, votes: list[Vote]) -> dict:
     raters = [_about_rater(study, name, rows) for name, rows in _by_rater(answers).items()]
     kept = {row["rater"] for row in raters if not row["excluded"]}
     if not kept:
-        raise InputError(
-            "no-raters", "no rater is left by the rules of the study; collect more votes"
-        )
+        raise InputError("no-raters")
     answers = [a for a in answers if a.vote.rater in kept]
     first = [a for a in answers if a.expected is None and not a.repeat]
     pairs = [a for a in first if a.trial.kind == "pair"]

@@ -61,35 +61,25 @@ def make_study(
 
 def _check_request(names, primary, tasks, per_rater, real) -> None:
     if len(names) < 2:
-        raise InputError(
-            "too-few-systems", "a study compares systems; give two folders of pictures or more"
-        )
+        raise InputError("too-few-systems")
     if REAL in names:
-        raise InputError("bad-name", f"a system cannot be called {REAL!r}; give another name")
+        raise InputError("bad-name.check-request", real=REAL)
     if len(set(primary)) != 2 or not {*primary} <= {*names}:
-        raise InputError("unknown-choice", f"the primary contrast is of two of {', '.join(names)}")
+        raise InputError("unknown-choice.check-request", names=", ".join(names))
     if per_rater < 0:
-        raise InputError(
-            "out-of-range", f"per_rater is {per_rater}; give 0 for all, or a number of trials"
-        )
+        raise InputError("out-of-range.check-request", per_rater=per_rater)
     if len(tasks) > 1 and (real is None or len(real) < REFERENCES + 1):
-        raise InputError(
-            "too-few-images", f"task {tasks[1]!r} needs {REFERENCES + 1} real pictures or more"
-        )
+        raise InputError("too-few-images", tasks=tasks[1], value=REFERENCES + 1)
 
 
 def _pictures_by_key(folder: Path) -> dict[tuple[str, int], Path]:
     """Return {(prompt, seed): picture} of a folder, sorted."""
     if open_folder(folder).prompts is None:
-        raise InputError(
-            "not-a-gallery", f"{folder} has no records.jsonl; give a folder that `generate` wrote"
-        )
+        raise InputError("not-a-gallery", folder=folder)
     records = read_records(folder / "records.jsonl", "image")
     rows = {(str(r["prompt"]), r.get("seed", 0)): folder / r["file"] for r in records}
     if len(rows) < len(records):
-        raise InputError(
-            "duplicate-image", f"{folder} has two pictures of one prompt and seed; draw it anew"
-        )
+        raise InputError("duplicate-image", folder=folder)
     return dict(sorted(rows.items()))
 
 
@@ -98,15 +88,9 @@ def _check_pairs(drawn: dict[str, dict]) -> None:
     different = set.union(*keys.values()) - set.intersection(*keys.values())
     if different:
         prompt, seed = min(different)
-        raise InputError(
-            "unpaired-images",
-            f"{len(different)} pictures have no partner, {prompt!r} with seed {seed} for one; draw "
-            "all systems from the same prompts and seeds",
-        )
+        raise InputError("unpaired-images", num_different=len(different), prompt=prompt, seed=seed)
     if len({prompt for prompt, _ in next(iter(keys.values()))}) < 2:
-        raise InputError(
-            "too-few-prompts", "all pictures are of one prompt; a study needs two or more"
-        )
+        raise InputError("too-few-prompts")
 
 
 class _Maker:

@@ -55,18 +55,12 @@ class Study:
     def __init__(self, folder: Path):
         self.folder = Path(folder)
         if not (self.folder / "study.json").is_file():
-            raise InputError(
-                "not-a-study", f"{folder} is no study; give a folder that `study make` wrote"
-            )
+            raise InputError("not-a-study.folder", folder=folder)
         about, key = (read_json(self.folder / name) for name in ("study.json", "key.json"))
         if not isinstance(about, dict) or "key_sha256" not in about:
-            raise InputError(
-                "not-a-study", f"{folder}/study.json is no study; make one with `study make`"
-            )
+            raise InputError("not-a-study.file", folder=folder)
         if about["key_sha256"] != content_key(key):
-            raise InputError(
-                "another-key", f"{folder}/key.json is not the key of study.json; restore both"
-            )
+            raise InputError("another-key", folder=folder)
         self.hash = content_key(about)  # of the file as it is
         self.about, self.key = upgraded(about, "study"), upgraded(key, "study key")
         self.items = {item["id"]: item for item in self.about["items"]}
@@ -131,8 +125,5 @@ class Study:
 def check_code(rater: str) -> str:
     """Return a rater's code; raises InputError for what is none."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", rater):
-        raise InputError(
-            "bad-name",
-            f"{rater[:40]!r} is no code for a rater; use up to 32 letters, digits, - and _",
-        )
+        raise InputError("bad-name.check-code", rater=rater[:40])
     return rater

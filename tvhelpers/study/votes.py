@@ -38,9 +38,7 @@ class Vote:
 def vote_of(rater: str, trial: Trial, answer: str, seconds: float, source: str, at="") -> Vote:
     """Return the vote; raises InputError for an answer that the trial does not have."""
     if answer not in trial.answers:
-        raise InputError(
-            "unknown-choice", f"trial {trial.number} cannot be answered {str(answer)[:20]!r}"
-        )
+        raise InputError("unknown-choice.vote-of", number=trial.number, answer=str(answer)[:20])
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     asked = rater, trial.number, trial.item, " ".join(trial.shown)
     return Vote(*asked, answer, round(seconds, 3), at or now, source)
@@ -62,9 +60,7 @@ class VoteBox:
             if not known:
                 db.execute("INSERT INTO study VALUES (?)", (self.hash,))
             elif known != [self.hash]:
-                raise InputError(
-                    "another-study", f"{self.path} holds votes of another study; restore study.json"
-                )
+                raise InputError("another-study.votes", path=self.path)
 
     def cast(self, votes: Sequence[Vote]) -> int:
         """Add votes, all or none, and return how many were new; one that is there already is not.
@@ -80,9 +76,7 @@ class VoteBox:
                 kept = db.execute(find, (vote.rater, vote.trial)).fetchone()
                 if kept != (vote.item, vote.answer):
                     raise InputError(
-                        "vote-differs",
-                        f"rater {vote.rater} has answered trial {vote.trial} already, and not "
-                        f"{vote.answer!r}; the first answer stays",
+                        "vote-differs", rater=vote.rater, trial=vote.trial, answer=vote.answer
                     )
         return new
 
@@ -109,11 +103,7 @@ class VoteBox:
                 db.execute("PRAGMA synchronous = FULL")
                 yield db
         except sqlite3.Error as error:
-            raise InputError(
-                "votes-unreadable",
-                f"the votes in {self.path} cannot be used ({error}); try again, or restore "
-                "the file",
-            ) from None
+            raise InputError("votes-unreadable", path=self.path, error=error) from None
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -149,21 +139,15 @@ def import_votes(study: Study, file: Path) -> dict:
     try:
         rater, rows = str(content["rater"]), list(content["votes"])
         if content["study"] != study.hash:
-            raise InputError(
-                "another-study", f"{file} holds votes of another study ({content['study']!r})"
-            )
+            raise InputError("another-study.votes-file", file=file, study=content["study"])
         trials = {trial.number: trial for trial in study.trials(rater)}
         votes = [_checked(rater, trials, row) for row in rows]
     except InputError:
         raise
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            "not-votes", f"{file} is no file of votes ({type(error).__name__}: {error})"
-        ) from None
+        raise InputError("not-votes", file=file, name=type(error).__name__, error=error) from None
     if len({vote.trial for vote in votes}) < len(votes):
-        raise InputError(
-            "duplicate-vote", f"{file} answers a trial twice; ask the rater for the file again"
-        )
+        raise InputError("duplicate-vote", file=file)
     new = VoteBox(study).cast(votes)
     return {"rater": rater, "votes": len(votes), "new": new, "trials": len(trials)}
 
@@ -172,7 +156,5 @@ def _checked(rater: str, trials: dict[int, Trial], row: dict) -> Vote:
     trial, item, answer = trials.get(row["trial"]), row["item"], row["answer"]
     seconds, at = float(row["seconds"]), str(row["at"])[:32]
     if trial is None or trial.item != item or not 0 <= seconds < 1e7:
-        raise InputError(
-            "vote-unfit", f"rater {rater} was never shown item {str(item)[:20]!r} like that"
-        )
+        raise InputError("vote-unfit.checked", rater=rater, item=str(item)[:20])
     return vote_of(rater, trial, answer, seconds, "page", at)
