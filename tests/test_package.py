@@ -9,6 +9,9 @@ PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())
 
 def test_every_file_beside_the_modules_is_packaged():
     package = REPO / "tvhelpers"
+    assert PROJECT["tool"]["setuptools"]["packages"]["find"]["include"] == [
+        "tvhelpers*"
+    ]  # no recipe
     rooms = [package, *(path.parent for path in package.rglob("__init__.py"))]
     found = set()
     for name, patterns in PROJECT["tool"]["setuptools"]["package-data"].items():
