@@ -46,7 +46,7 @@ class Optimizer:
 
     made_by: str  # its full name, imported when it is asked for
     state_bytes: int  # that it keeps of each weight
-    options: dict[str, object]
+    options: dict[str, object] = dataclasses.field(default_factory=dict)
     only_on: str = ""  # the device that it needs
 
 
@@ -55,7 +55,7 @@ class Optimizer:
 OPTIMIZERS = {
     "adamw": Optimizer("torch.optim.AdamW", 8, {"fused": True}),
     "adam": Optimizer("torch.optim.Adam", 8, {"fused": True}),
-    "adamw8bit": Optimizer("bitsandbytes.optim.AdamW8bit", 2, {}, only_on="cuda"),
+    "adamw8bit": Optimizer("bitsandbytes.optim.AdamW8bit", 2, only_on="cuda"),
 }
 # What a setting may be; a comment with | below says in the same order what each means.
 CHOICES = {

@@ -12,20 +12,17 @@ from tvhelpers.train.log import read_events, read_steps
 from tvhelpers.train.trainer import train
 
 
-def test_out_of_memory_halves_the_micro_batch_and_not_the_batch(settings, tmp_path, spoil):
-    config = build_config(**{**settings, "accumulate": 2})
-    train(config, tmp_path / "plain")
-
+def test_out_of_memory_halves_the_micro_batch_and_not_the_batch(settings, whole, tmp_path, spoil):
     def run_out(trainer, losses):
         if trainer.step >= 6 and len(losses) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return losses
 
     spoil(run_out)
-    train(config, tmp_path / "short")
-    (event,) = read_events(tmp_path / "short")
+    train(build_config(**settings), tmp_path)
+    (event,) = read_events(tmp_path)
     assert event["step"] == 6 and event["micro_batch"] == 2
-    plain, short = (read_steps(tmp_path / run) for run in ("plain", "short"))
+    plain, short = read_steps(whole), read_steps(tmp_path)
     assert len(short) == 12
     for a, b in zip(plain, short, strict=True):
         assert a["loss"] == pytest.approx(b["loss"], abs=1e-5)

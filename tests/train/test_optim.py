@@ -25,7 +25,7 @@ def test_optimizers_are_chosen_by_name(make_trainer):
 
 def test_an_optimizer_is_one_entry(make_trainer, monkeypatch):
     monkeypatch.setitem(OPTIMIZERS, "sgd", Optimizer("torch.optim.SGD", 4, {"momentum": 0.9}))
-    monkeypatch.setitem(OPTIMIZERS, "none", Optimizer("no_such_package.Optimizer", 4, {}))
+    monkeypatch.setitem(OPTIMIZERS, "none", Optimizer("no_such_package.Optimizer", 4))
     monkeypatch.setitem(config_module.CHOICES, "optimizer", tuple(OPTIMIZERS))
     trainer = make_trainer(optimizer="sgd")
     before = [weight.clone() for weight in trainer.model.weights]

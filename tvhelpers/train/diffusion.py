@@ -1,4 +1,4 @@
-"""The objective, as pure functions: timesteps, noise, noisy latents, target, weight, loss.
+"""What does a step learn?  Pure functions: timesteps, noise, noisy latents, target, weight, loss.
 
 Shapes: latents, noise (N, c, h, w); timesteps int64 (N,); alphas_cumprod float (T,).
 """

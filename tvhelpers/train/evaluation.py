@@ -45,7 +45,7 @@ def slice_losses(trainer, items: np.ndarray) -> torch.Tensor:
     with trainer.model.averaged():
         for start in range(share.start, share.stop, size):
             part = items[start : min(start + size, share.stop)]
-            batch = trainer.batches.fixed(part, start)
+            batch = trainer.batches.fixed(part, start).to(trainer.device)
             losses[start : start + len(part)] = trainer.losses(batch, min_snr_gamma=0.0).double()
     trainer.processes.add([losses])
     return losses.cpu()

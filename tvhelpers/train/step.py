@@ -1,6 +1,6 @@
 """What is one step of a training?  Drawn on the host, computed on the device, taken by the weights.
 
-`Batches` draws, `losses` and `backward` compute, `Update` takes: a step waits for the GPU nowhere.
+`Batches` draws, `Trainer._compute` computes, `Update` takes: a step waits for the GPU nowhere.
 """
 
 import logging
@@ -91,7 +91,8 @@ class Trainer:
         try:
             for start in range(samples.start, samples.stop, self.micro_batch):
                 indices = range(start, min(start + self.micro_batch, samples.stop))
-                total += self._compute(self.batches.of_step(self.step, indices))
+                batch = self.batches.of_step(self.step, indices)
+                total += self._compute(batch.to(self.device))
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -99,15 +100,17 @@ class Trainer:
         return total
 
     def _compute(self, batch: Batch) -> torch.Tensor:
-        """Add a batch's gradients and return its part of the step's loss."""
+        """Add the gradients of a batch on the device, and return its part of the step's loss.
+
+        Nothing here depends on the host: not on the step, nor on what was drawn.
+        """
         loss = self.losses(batch).sum() / self.per_step
         self.update.scaler.scale(loss).backward()
         return loss.detach()
 
     def losses(self, batch: Batch, min_snr_gamma: float | None = None) -> torch.Tensor:
-        """Return the weighted loss (B,) of each sample."""
-        batch, config = batch.to(self.device), self.config
-        gamma = config.min_snr_gamma if min_snr_gamma is None else min_snr_gamma
+        """Return the weighted loss (B,) of each sample of a batch on the device."""
+        gamma = self.config.min_snr_gamma if min_snr_gamma is None else min_snr_gamma
         kind = self.scheduler.config.prediction_type
         noise, at = batch.noise, (batch.timesteps, self.alphas_cumprod)
         latents = diffusion.sample_latents(batch.moments, batch.posterior, self.scaling_factor)
