@@ -16,6 +16,7 @@ from PIL import Image
 COUNT, SIDE = 24, 64
 MANIFEST = """
 tiny-flats: {kind: flats, licence: ours, obtain: drawn, params: {seed: 5, count: 40, season: base}}
+many-flats: {kind: flats, licence: ours, obtain: drawn, params: {seed: 7, count: 240}}
 few-flats: {kind: flats, licence: ours, obtain: drawn, params: {seed: 6, count: 30, season: all}}
 shop:
   kind: images
@@ -178,38 +179,42 @@ def benchmark(folder: Path) -> None:
 
 
 def stores(folder: Path) -> None:
-    """Write the same pictures in each encoding, order of axes and of channels, and damaged."""
-    own = Garments(8, 32, SIDE)
-    levels = np.stack(own.pixels)
+    """Write the same pictures in each encoding, as HDF5, .npz and .npy, and damaged ones."""
+    levels = np.stack(Garments(8, 32, SIDE).pixels)
     unit = levels.astype(np.float32) / 255
-    mean = unit.mean(0)
-    low, span = unit.min((1, 2, 3), keepdims=True), np.ptp(unit, (1, 2, 3), keepdims=True)
-    turned = lambda rows, order: np.ascontiguousarray(rows.transpose(0, *order))  # noqa: E731
-    files = {
-        "mean": {"ih": turned(unit - mean, (3, 2, 1)), "ih_mean": mean.transpose(2, 1, 0)},
-        "no-mean": {"ih": turned(unit - mean, (3, 2, 1))},
-        "affine": {"images": turned(unit * 2 - 1, (3, 1, 2))},
-        "unit": {"images": unit},
-        "bytes-bgr": {"images": levels[..., ::-1]},
-        "bytes-chw": {"pixels": turned(levels, (3, 1, 2))},
-        "lying": {"images": turned(unit, (2, 1, 3))[:, :, :48]},
-        "minmax": {"images": (unit - low) / np.maximum(span, 1e-6)},
-        "wrapped": {"images": ((unit - mean) * 255).astype(np.int64).astype(np.uint8)},
-        "nan": {"images": np.where(np.arange(32)[:, None, None, None] == 7, np.nan, unit)},
-        "blank": {"images": np.where(np.arange(32)[:, None, None, None] % 9 == 4, 255, levels)},
-    }
-    (folder / "stores").mkdir()
-    for name, arrays in files.items():
-        with h5py.File(folder / "stores" / f"{name}.h5", "w") as file:
+    place = folder / "stores"
+    place.mkdir()
+    for name, arrays in encodings(levels, unit).items():
+        with h5py.File(place / f"{name}.h5", "w") as file:
             for key, values in arrays.items():
                 file[key] = values.astype(np.float32 if values.dtype.kind == "f" else np.uint8)
-    np.savez(folder / "stores" / "bytes.npz", images=levels)
-    np.save(folder / "stores" / "unit.npy", unit)
-    np.save(folder / "stores" / "mean.npy", mean)
-    whole = (folder / "stores" / "unit.h5").read_bytes()
-    (folder / "stores" / "cut.h5").write_bytes(whole[: len(whole) // 2])
-    (folder / "stores" / "text.h5").write_text("hello " * 1000)
-    (folder / "stores" / "empty.h5").touch()
+    np.savez(place / "bytes.npz", images=levels)
+    np.save(place / "unit.npy", unit)
+    np.save(place / "mean.npy", unit.mean(0))
+    whole = (place / "unit.h5").read_bytes()
+    (place / "cut.h5").write_bytes(whole[: len(whole) // 2])
+    (place / "text.h5").write_text("hello " * 1000)
+    (place / "empty.h5").touch()
+
+
+def encodings(levels: np.ndarray, unit: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+    """Return {file: {key: rows}} of pictures uint8 (N, H, W, 3), which are 0..1 in `unit`."""
+    mean, odd = unit.mean(0), np.arange(len(unit))[:, None, None, None]
+    low, span = unit.min((1, 2, 3), keepdims=True), np.ptp(unit, (1, 2, 3), keepdims=True)
+    cwh = (unit - mean).transpose(0, 3, 2, 1)
+    return {
+        "mean": {"ih": cwh, "ih_mean": mean.transpose(2, 1, 0)},
+        "no-mean": {"ih": cwh},
+        "affine": {"images": (unit * 2 - 1).transpose(0, 3, 1, 2)},
+        "unit": {"images": unit},
+        "bytes-bgr": {"images": levels[..., ::-1]},
+        "bytes-chw": {"pixels": levels.transpose(0, 3, 1, 2)},
+        "lying": {"images": unit.transpose(0, 2, 1, 3)[:, :, :48]},
+        "minmax": {"images": (unit - low) / np.maximum(span, 1e-6)},
+        "wrapped": {"images": ((unit - mean) * 255).astype(np.int64).astype(np.uint8)},
+        "nan": {"images": np.where(odd == 7, np.nan, unit)},
+        "blank": {"images": np.where(odd % 9 == 4, 255, levels)},
+    }
 
 
 def prediction(folder: Path, garments: Garments) -> None:

@@ -19,7 +19,9 @@ LEFT_OUT = {"versions", "images_per_second", "memory_gb", "seconds_a_step"}
 FILES_LEFT_OUT = ("tensorboard/*", "speed.jsonl", "figures/*", ".lock", "*/.*.lock")
 METADATA = (  # of an adapter, compared by key: a new tree may say more
     "base base_digest data_digest text_encoder_digest steps rank alpha targets resolution "
-    "prediction_type scheduler licences format format_version"
+    "prediction_type scheduler licences format format_version lora_adapter_metadata "
+    "sshs_model_hash ss_network_module ss_network_dim ss_network_alpha ss_network_args "
+    "ss_base_model_version"
 ).split()
 SMALL = "base=inputs/base batch_size=4 rank=4 eval_items=4 eval_steps=10 checkpoint_steps=10"
 PROMPTS = "a red dress", "a blue striped skirt", "a black hoodie"
@@ -475,10 +477,10 @@ def scores(side):
     """Two galleries beside real pictures, with copies, a cache, features and a CLIP."""
     side.once(_galleries)
     two = "out/plain", "out/adapted"
-    words = "--real inputs/photos --train few-flats --held-out inputs/rows --cache made/cache"
-    first = score(side, "plain", *two, "--classifier", "judge", *words.split())
+    first = score(side, "plain", *two, "--classifier", "judge", "--real", "inputs/photos",
+                  "--train", "many-flats", "--cache", "made/cache")  # fmt: skip
     second = score(side, "clip", *two, "--clip", "mini", "--features", "judge", "--copies", "judge",
-                   "--train", "tiny-flats", "--held-out", "inputs/rows")  # fmt: skip
+                   "--train", "tiny-flats", "--held-out", "few-flats")  # fmt: skip
     return {"plain": first, "clip": second, "photos": score(side, "photos", "inputs/photos")}
 
 
