@@ -57,7 +57,7 @@ def test_annotations_of_another_length_are_refused(run, refuse, g2, tmp_path):
         rows = file["ih"][:20]
         del file["ih"], file["b_"]
         file["ih"] = rows
-    said = refuse("other-length", "data", "convert", tmp_path / "g2", "--out", tmp_path / "out")
+    said = refuse("count-differs", "data", "convert", tmp_path / "g2", "--out", tmp_path / "out")
     assert "24" in said and "20" in said
 
 

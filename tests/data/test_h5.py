@@ -196,7 +196,7 @@ def test_inspect_from_the_command_line(drawn, tmp_path, capsys):
     with Image.open(tmp_path / "look.png") as picture:
         assert picture.width > picture.height
     assert cli.main(["data", "inspect", str(path), "--axes", "sideways"]) == 2
-    assert "choose auto, CWH" in capsys.readouterr().err
+    assert "auto, CWH" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------ the benchmark's own layout

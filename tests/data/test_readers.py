@@ -124,7 +124,7 @@ def test_one_image_of_two_products_is_refused(own_row, place):
     save(folder, "10.jpg")
     (folder / "t.csv").write_text("sku,caption\n1,a\n10,b\n")
     own_row(reader="table", table="t.csv", images="{sku}*.jpg", columns={"product": "sku"})
-    with refused("two-products"):
+    with refused("ambiguous"):
         open_source("mine")
 
 
@@ -273,9 +273,9 @@ def test_missing_libraries_are_named(own_row, place, monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
     (place("mine") / "a.parquet").write_bytes(b"PAR1")
     own_row(reader="table", table="a.parquet", columns={"caption": "x"})
-    with refused("library-missing"):
+    with refused("not-installed"):
         open_source("mine")
-    with refused("library-missing"):
+    with refused("not-installed"):
         open_source("fashion-product-images-small")
 
 
@@ -322,7 +322,7 @@ def test_a_hub_set_through_the_datasets_library(monkeypatch):
     assert source.product_ids == ["15970", "15971", "15972"]
     assert np.array_equal(source.pixels(2), picture(2))
     fake.load_dataset = lambda *args, **options: 1 / 0
-    with refused("not-loaded"):
+    with refused("not-at-hand"):
         open_source("fashion-product-images-small")
 
 

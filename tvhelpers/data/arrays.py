@@ -10,8 +10,10 @@ import h5py
 import numpy as np
 
 from tvhelpers.config import InputError, one_line
+from tvhelpers.files import read_tables
 
 DOCUMENTED = {"ih": "CWH", "pixels": "HWC"}  # the benchmark's key and our own: their axes, both RGB
+FAULTS = read_tables(__file__, "faults.yaml")
 LARGEST_NPZ = 8 << 30  # bytes of one array, which is read into memory whole
 LARGEST_ROW = 256 << 20  # bytes of one image
 
@@ -33,8 +35,7 @@ class NpzArray:
     def __getitem__(self, rows) -> np.ndarray:
         if self._values is None:
             if (size := self.size * self.dtype.itemsize) > LARGEST_NPZ:
-                seen = f"{self.path}: {self.name} takes {size >> 30} GiB of memory"
-                raise InputError("too-large.getitem", seen=seen)
+                raise InputError("too-large.npz", path=self.path, name=self.name, size=size >> 30)
             self._values = np.load(self.path, allow_pickle=False)[self.name]
         return self._values[rows]
 
@@ -46,11 +47,11 @@ def open_arrays(path: Path) -> dict:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError("file-missing.open-arrays", path=path)
+        raise InputError("file-missing.arrays", path=path)
     if not path.stat().st_size:
         raise InputError("file-damaged.empty", path=path)
     if not os.access(path, os.R_OK):
-        raise InputError("no-permission.open-arrays", path=path)
+        raise InputError("no-permission.read", path=path)
     with readable(path):
         if path.suffix == ".npy":
             return {"array": np.load(path, mmap_mode="r", allow_pickle=False)}
@@ -67,8 +68,7 @@ def _open_h5(path: Path) -> h5py.File:
             raise InputError("another-format", path=path)
         return h5py.File(path, "r")
     except OSError as error:
-        cut = "is cut off" if "truncated" in str(error) else "cannot be read"
-        raise InputError("file-damaged.h5", path=path, cut=cut, error=one_line(error)) from None
+        raise InputError("file-damaged.reason", path=path, reason=one_line(error)) from None
 
 
 def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
@@ -78,8 +78,7 @@ def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
     found = {name: item for name, item in found.items() if isinstance(item, h5py.Dataset)}
     for name, data in found.items():
         if data.external or data.is_virtual:
-            seen = f"{file.filename}: {name} is stored in another file, which is not read"
-            raise InputError("outside-folder.datasets", seen=seen)
+            raise InputError("outside-folder.dataset", path=file.filename, name=name)
     return found
 
 
@@ -92,7 +91,7 @@ def readable(path: Path, what: str = "it") -> Iterator[None]:
         raise
     except Exception as error:
         reason = f"{what} cannot be read: {one_line(error)}"
-        raise InputError("file-damaged.array", path=path, reason=reason) from None
+        raise InputError("file-damaged.reason", path=path, reason=reason) from None
 
 
 def rows_of(path: Path, key: str, data, start: int, stop: int) -> np.ndarray:
@@ -108,8 +107,7 @@ def find_store(path: Path) -> Path:
         if (path / inside).is_file():
             return path / inside
     if path.is_dir():
-        seen = f"{path} holds no Img/G2.h5 and no pixels.h5; photos need no inspection"
-        raise InputError("no-images.find-store", seen=seen)
+        raise InputError("no-images.store", path=path)
     return path
 
 
@@ -123,11 +121,10 @@ def image_key(path: Path, arrays: dict, given: str = "") -> str:
     key = next((name for name in names if name in images), None)
     if key is None:
         held = ", ".join(f"{name} {data.shape}" for name, data in arrays.items()) or "nothing"
-        seen = f"{path} holds no images{given and f' in {given}'}: it has {held}"
-        raise InputError("no-images.image-key", seen=seen)
+        raise InputError("no-images.arrays", path=path, place=given and f" in {given}", held=held)
     row = images[key] // arrays[key].shape[0] * arrays[key].dtype.itemsize
     if row > LARGEST_ROW:
-        raise InputError("too-large.image-key", path=path, key=key, value=row >> 20)
+        raise InputError("too-large.row", path=path, key=key, size=row >> 20)
     return key
 
 
@@ -143,13 +140,10 @@ def own_mean(path: Path, arrays: dict, shape: tuple) -> tuple[np.ndarray | None,
     if mean is None:
         return None, []
     if tuple(mean.shape or ()) not in (shape, (1, *shape)) or mean.dtype.kind not in "uif":
-        return None, [
-            f"ih_mean is {mean.dtype} {mean.shape}, but the images are numbers {shape}; it is of "
-            "no use"
-        ]
+        about = {"dtype": mean.dtype, "shape": mean.shape, "wanted": shape}
+        return None, [FAULTS["mean_type"].format(**about)]
     values = rows_of(path, "ih_mean", mean, 0, len(mean)).astype(np.float32)
-    if not (values.min() >= 0 and values.max() <= 1):  # also where it holds NaN
-        return None, [
-            f"ih_mean goes from {values.min():.3g} to {values.max():.3g}, not within 0..1"
-        ]
+    low, high = values.min(), values.max()
+    if not (low >= 0 and high <= 1):  # also where it holds NaN
+        return None, [FAULTS["mean_range"].format(low=low, high=high)]
     return values.reshape(shape), []

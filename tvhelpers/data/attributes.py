@@ -9,8 +9,8 @@ import hashlib
 import io
 import warnings
 from collections import Counter
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -19,7 +19,7 @@ from PIL import Image
 from tvhelpers.config import InputError
 from tvhelpers.data import list_files as lists
 from tvhelpers.data.caption_parsing import stated_sleeve
-from tvhelpers.data.items import Source
+from tvhelpers.data.items import Images, Source
 from tvhelpers.data.lexicon import VOCABULARY
 from tvhelpers.files import content_key, read_tables
 from tvhelpers.image import read_photo
@@ -215,24 +215,12 @@ def _fine_split(anno: Path, split: str, width: int) -> tuple:
 # -------------------------------------------------------------------------------------- the source
 
 
-@dataclass
-class BoxedPhotos(Source):
-    """Items whose pixels are image files, cropped to boxes int (N, 4): left, top, right, bottom."""
-
-    paths: list[Path] = field(kw_only=True)
-    boxes: np.ndarray = field(kw_only=True)
-
-    def pixels(self, index: int) -> np.ndarray:
-        left, top, right, bottom = self.boxes[index]
-        return np.ascontiguousarray(read_photo(self.paths[index])[top:bottom, left:right])
-
-
 def is_attribute_prediction(path: Path) -> bool:
     """Return whether a folder is the benchmark's, or one of its Anno folders."""
     return any(_find(path, file) for file in PLACES)
 
 
-def open_attribute_prediction(name: str, folder: Path, options: dict) -> BoxedPhotos:
+def open_attribute_prediction(name: str, folder: Path, options: dict) -> Source:
     """Open the benchmark: its folder, with coarse labels where it has them, or an Anno folder.
 
     Pixels are cropped to the box; captions are made from the labels (`describe`); a product is a
@@ -255,7 +243,13 @@ def open_attribute_prediction(name: str, folder: Path, options: dict) -> BoxedPh
     boxes = labels.boxes[kept]
     columns = [captions, ids, products, attributes, splits]
     key = content_key([digest, boxes.tolist(), *columns])
-    return BoxedPhotos(name, key, *columns, paths=[paths[row] for row in kept], boxes=boxes)
+    paths = [paths[row] for row in kept]
+    return Source(name, key, *columns, Images(len(kept), partial(_crop, paths, boxes)))
+
+
+def _crop(paths: list[Path], boxes: np.ndarray, index: int) -> np.ndarray:
+    left, top, right, bottom = boxes[index]
+    return np.ascontiguousarray(read_photo(paths[index])[top:bottom, left:right])
 
 
 def _image_folder(root: Path) -> Path:

@@ -49,13 +49,12 @@ def convert(
     Raises InputError where the input cannot be read, or OUT holds other results.
     """
     if size is not None and not 1 <= size <= MAX_SIZE:
-        raise InputError("out-of-range.convert-size", size=size, max_size=MAX_SIZE)
+        raise InputError("out-of-range.size", size=size, most=MAX_SIZE)
     if to not in WRITERS:
-        known = ", ".join(WRITERS)
-        raise InputError("unknown-choice.convert", to=to, known=known)
+        raise InputError("unknown-choice", name="output", value=to, words="h5, images, latents")
     source = open_source(path, columns, **(reading or {}))
     if limit < 0:
-        raise InputError("out-of-range.convert-limit", limit=limit)
+        raise InputError("out-of-range.limit", limit=limit)
     source = Part(source, [*range(limit)]) if 0 < limit < len(source) else source
     shape = (len(source), *_sized(source.pixels(0), size).shape)
     request = {"format": FORMAT, "source": source.fingerprint, "size": size, "to": to}
@@ -158,7 +157,7 @@ def _offsets(path: Path, count: int) -> np.ndarray:
     with h5py.File(path, "r") as file:
         file["pixels"].id.chunk_iter(note)
     if not offsets.all():
-        raise InputError("file-damaged.offsets", path=path)
+        raise InputError("file-damaged.conversion", path=path)
     return offsets
 
 
@@ -167,9 +166,9 @@ def _rows(source: Source, start: int, stop: int, size: int | None, shape: tuple)
     for index, pixels in enumerate(source.read(start, stop), start):
         pixels = _sized(pixels, size)
         if pixels.shape != shape[1:]:
-            seen = f"{source.name}: image {index} is {pixels.shape[1]} x {pixels.shape[0]} pixels"
-            how = f"the first {shape[2]} x {shape[1]}; give --size to make them equal"
-            raise InputError("unequal-images", seen=seen, how=how)
+            seen = f"{pixels.shape[1]} x {pixels.shape[0]}"
+            first = f"{shape[2]} x {shape[1]}"
+            raise InputError("unequal-images", name=source.name, row=index, seen=seen, first=first)
         yield np.ascontiguousarray(pixels)
 
 

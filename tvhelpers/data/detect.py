@@ -7,15 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tvhelpers.config import InputError
-from tvhelpers.data.arrays import (
-    DOCUMENTED,
-    find_store,
-    image_key,
-    open_arrays,
-    own_mean,
-    readable,
-    rows_of,
-)
+from tvhelpers.data import arrays
 
 # Axes after N -> the order that turns them to (N, H, W, C)
 AXES = {"CWH": (0, 3, 2, 1), "CHW": (0, 2, 3, 1), "HWC": (0, 1, 2, 3), "WHC": (0, 2, 1, 3)}
@@ -24,12 +16,6 @@ SURE = 4  # standard deviations of a fair coin
 ROUGH = 45  # levels between neighbours; photos have about 2, those of noise alone 64
 DOUBTFUL = 0.5  # the confidence of what the name says and the images do not
 MANY_LEVELS = 24  # distinct values in an image, for their spacing to mean anything
-LOST = {  # what cannot be undone
-    "wrapped": "the values were wrapped modulo 256 when they were written, and which of them is "
-    "lost: beyond repair; get the original file",
-    "minmax": "each image was stretched to the whole range by itself: colours and brightness are "
-    "not comparable, and what they were is lost; get the original file",
-}
 
 
 @dataclass(frozen=True)
@@ -50,17 +36,17 @@ def judge(path: Path, key: str = "") -> tuple[dict, np.ndarray]:
     `key`: which array, where it is not to be found out.  Raises InputError where the file cannot
     be read, or has no images.
     """
-    path = find_store(path)
-    arrays = open_arrays(path)
-    with readable(path):
-        key = image_key(path, arrays, key)
-        keys = {name: _about(data) for name, data in arrays.items()}
-    mean, faults = own_mean(path, arrays, arrays[key].shape[1:])
-    numbers, rows, bad = _sample(path, key, arrays[key])
+    path = arrays.find_store(path)
+    found = arrays.open_arrays(path)
+    with arrays.readable(path):
+        key = arrays.image_key(path, found, key)
+        keys = {name: _about(data) for name, data in found.items()}
+    mean, faults = arrays.own_mean(path, found, found[key].shape[1:])
+    numbers, rows, bad = _sample(path, key, found[key])
     images = {"key": key, **judge_rows(rows, mean, key)}
     faults += _faults_of_all(images, rows, mean)
     if bad:
-        faults.append(f"rows with NaN or infinity among those sampled: {', '.join(map(str, bad))}")
+        faults.append(arrays.FAULTS["not_finite"].format(rows=", ".join(map(str, bad))))
     return {"path": str(path), "keys": keys, "images": images, "faults": faults}, numbers
 
 
@@ -77,34 +63,26 @@ def _sample(path: Path, key: str, data) -> tuple[np.ndarray, np.ndarray, list[in
     """Return (numbers and values of finite rows spread over the data, numbers of the others)."""
     count = min(SAMPLE_ROWS, max(8, 2**24 // int(np.prod(data.shape[1:]))))  # large images: fewer
     numbers = np.unique(np.linspace(0, len(data) - 1, count).astype(int))
-    rows = np.stack([rows_of(path, key, data, i, i + 1)[0] for i in numbers])
+    rows = np.stack([arrays.rows_of(path, key, data, i, i + 1)[0] for i in numbers])
     finite = np.isfinite(rows).all((1, 2, 3))
     if not finite.any():
-        raise InputError("file-damaged.all-not-finite", path=path)
+        raise InputError("file-damaged.not-finite", path=path, rows="all sampled rows")
     return numbers[finite], rows[finite], numbers[~finite].tolist()
 
 
 def _faults_of_all(images: dict, rows: np.ndarray, mean: np.ndarray | None) -> list[str]:
     """Return what is wrong with all of the images alike."""
     if images["needs"]:
-        return [
-            "the images are stored minus a mean image, and ih_mean, the mean image, is missing; "
-            "add the dataset ih_mean to the file, or give --mean FILE"
-        ]
-    if images["encoding"] in LOST:
-        return [LOST[images["encoding"]]]
-    faults = []
+        return [arrays.FAULTS["no_mean"]]
+    if images["encoding"] in ("wrapped", "minmax"):
+        return [arrays.FAULTS[images["encoding"]]]
+    faults, clipped = [], 0
     if images["encoding"] == "mean_subtracted":
         clipped = int(outside_range(rows.astype(np.float32) + mean, 1 / 255).sum())
-        if clipped:
-            faults.append(
-                f"{clipped} values of {rows.size} sampled are clipped by more than 1 level"
-            )
+    if clipped:
+        faults.append(arrays.FAULTS["clipped"].format(clipped=clipped, size=rows.size))
     if images["doubtful"]:
-        faults.append(
-            f"{images['key']} should be {images['axes']}, but the images look as if they lay on "
-            "their side; look at a few"
-        )
+        faults.append(arrays.FAULTS["sideways"].format(**images))
     return faults
 
 
@@ -268,7 +246,7 @@ def tell_axes(levels: np.ndarray, key: str) -> Verdict:
     share, deviations = _vote((b - a)[a != b])  # for the first axis to be W; flat images: no vote
     seen = names[0] if share > 0.5 else names[1]
     why = f"{max(share, 1 - share):.0%} of the rows are more alike left to right with axes {seen}"
-    documented = DOCUMENTED.get(key)
+    documented = arrays.DOCUMENTED.get(key)
     if documented in names:
         agrees = deviations <= SURE or seen == documented
         return Verdict(
@@ -282,7 +260,7 @@ def tell_channels(levels: np.ndarray, key: str, encoding: str, has_mean: bool) -
 
     White backgrounds have no vote, nor has what cannot be decoded.
     """
-    if key in DOCUMENTED:
+    if key in arrays.DOCUMENTED:
         return Verdict("RGB", 0.99, (f"{key} is RGB by name",))
     if encoding in (UNKNOWN, "wrapped") or (encoding == "mean_subtracted" and not has_mean):
         return Verdict(UNKNOWN, 0.0)

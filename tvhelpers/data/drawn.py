@@ -33,7 +33,7 @@ class FlatsSource(Source):
         size: int = 128,
     ):
         if count < 1:
-            raise InputError("out-of-range.init", name=name, count=count)
+            raise InputError("out-of-range.flats", name=name, count=count)
         words = {"categories": categories, "colours": colours, "patterns": patterns}
         words = {key: tuple(values) for key, values in words.items() if values}
         words["season"] = season
@@ -43,7 +43,7 @@ class FlatsSource(Source):
             self.specs = [self._spec(i, words, triples) for i in range(count)]
             probe = flats.render(self.specs[0], seed, 0, size)
         except (ValueError, KeyError) as error:
-            raise InputError("unknown-choice.init", name=name, error=error) from None
+            raise InputError("unknown-choice.flats", name=name, error=error) from None
         ids = [f"{name}-{seed}-{i:06d}" for i in range(count)]
         captions = [flats.caption(spec, seed, i) for i, spec in enumerate(self.specs)]
         attributes = [spec.attributes() for spec in self.specs]

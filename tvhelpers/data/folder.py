@@ -28,8 +28,7 @@ def open_photos(name: str, folder: Path, options: dict) -> Source:
             return open_table(name, folder / table, options)
     rows = [_row_of_photo(folder, path) for path in sorted(folder.rglob("*")) if is_photo(path)]
     if not rows:
-        seen = f"{folder} holds no images ({', '.join(IMAGE_ENDINGS)}), no G2.h5 and no pixels.h5"
-        raise InputError("no-images.open-photos", seen=seen)
+        raise InputError("no-images.photos", folder=folder, endings=", ".join(IMAGE_ENDINGS))
     rows = _captions_of_names(folder, rows)
     if not options["bare"]:
         _check_captions(folder, rows)
@@ -80,7 +79,7 @@ def _check_captions(folder: Path, rows: list[dict]) -> None:
     key = "caption" if any("caption" in row for row in rows) else "category"
     bare = [row["file_name"] for row in rows if not row.get(key)]
     if bare:
-        seen = f"{folder}: {len(bare)} of {len(rows)} images have no caption, {bare[0]} the first"
         tables = [path.name for path in folder.iterdir() if path.suffix.lower() in ENDINGS]
-        how = f"explain {tables[0]} with --columns" if tables else "write a .txt beside each"
-        raise InputError("no-caption.check-captions", seen=seen, how=how)
+        other = f", or say what is in {tables[0]} with --columns" if tables else ""
+        seen = f"{len(bare)} of {len(rows)} images have no caption, {bare[0]} the first"
+        raise InputError("no-caption.photos", folder=folder, seen=seen, other=other)

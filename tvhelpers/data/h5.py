@@ -10,8 +10,8 @@ import numpy as np
 
 from tvhelpers.config import InputError
 from tvhelpers.data import fashion_synthesis as codebook
-from tvhelpers.data.arrays import open_arrays, own_mean, readable, rows_of
-from tvhelpers.data.detect import AXES, LOST, judge, outside_range
+from tvhelpers.data.arrays import FAULTS, open_arrays, own_mean, readable, rows_of
+from tvhelpers.data.detect import AXES, judge, outside_range
 from tvhelpers.data.items import Images
 from tvhelpers.data.mat import read_mat
 from tvhelpers.data.quality import image_issues
@@ -45,8 +45,7 @@ class StoredImages(Images):
         mean, faults = own_mean(self.path, arrays, shape)
         if mean is None:
             why = faults[0] if faults else "ih_mean, the mean image, is missing"
-            seen = f"{self.path}: the images are stored minus a mean image, but {why}"
-            raise InputError("mean-missing", seen=seen)
+            raise InputError("mean-missing", path=self.path, why=why)
         return mean
 
     def _check_labels(self) -> None:
@@ -54,8 +53,8 @@ class StoredImages(Images):
         turned = np.array(self.data.shape)[list(AXES[self.axes])]
         wanted = (len(self.data), 1, int(turned[2]), int(turned[1]))
         if self.labels.shape != wanted or self.labels.dtype.kind not in "uif":
-            seen = f"{self.path}: b_ is {self.labels.dtype} {self.labels.shape}"
-            raise InputError("wrong-shape.check-labels", seen=seen, wanted=wanted)
+            seen = f"{self.labels.dtype} {self.labels.shape}"
+            raise InputError("wrong-shape.labels", path=self.path, seen=seen, wanted=wanted)
 
     def get(self, index: int) -> np.ndarray:
         return self.read(index, index + 1)[0]
@@ -74,7 +73,7 @@ class StoredImages(Images):
         if values.dtype != np.uint8:
             values = self._levels(values.astype(np.float32), start)
         elif self.encoding not in ("uint8", "minmax"):
-            raise InputError("wrong-decode.read", path=self.path)
+            raise InputError("wrong-decode.uint8", path=self.path)
         pixels = values.transpose(AXES[self.axes])
         return np.ascontiguousarray(pixels[..., ::-1] if self.reversed else pixels)
 
@@ -95,11 +94,12 @@ class StoredImages(Images):
         allowed = CLIP_SHARE if self.encoding == "mean_subtracted" else 0
         for row, one in enumerate(levels, start):
             if not np.isfinite(one).all():
-                raise InputError("file-damaged.not-finite", path=self.path, row=row)
+                raise InputError(
+                    "file-damaged.not-finite", path=self.path, rows=f"values of row {row}"
+                )
             if outside_range(one, 1 if allowed else 0.5, 255).mean() > allowed:
-                seen = f"{one.min():.0f} to {one.max():.0f} instead of 0..255"
-                seen = f"{self.path}: decoded as {self.encoding}, row {row} goes from {seen}"
-                raise InputError("wrong-decode.check", seen=seen)
+                seen = f"row {row} goes from {one.min():.0f} to {one.max():.0f}"
+                raise InputError("wrong-decode", path=self.path, how=self.encoding, seen=seen)
 
     def regions(self, index: int) -> np.ndarray | None:
         """Return the regions of `items.REGIONS`, uint8 (H, W), by segmentation labels; None without
@@ -144,20 +144,20 @@ def check_choices(**given: str) -> None:
     """Raise InputError for a decode, axes or channels that there are not."""
     for what, value in given.items():
         if value not in ("auto", *CHOICES[what]):
-            known = ", ".join(CHOICES[what])
-            raise InputError("unknown-choice.check-choices", what=what, value=value, known=known)
+            words = ", ".join(("auto", *CHOICES[what]))
+            raise InputError("unknown-choice", name=what, value=value, words=words)
 
 
 def _check_told(path: str, images: dict) -> None:
     """Raise InputError where something must be said by hand."""
     if images["encoding"] == "wrapped":
-        how = "or give --decode uint8 to take them as they are"
-        raise InputError("file-damaged.wrapped", path=path, wrapped=LOST["wrapped"], how=how)
+        raise InputError("file-damaged.wrapped", path=path, lost=FAULTS["wrapped"])
     for what, flag in (("encoding", "decode"), ("axes", "axes")):
         if images[what] == "unknown":
             low, high = images["range"]
-            seen = f"{path}: the {what} of values from {low:.3g} to {high:.3g} cannot be told"
-            raise InputError("undecided", seen=seen, flag=flag, names=", ".join(CHOICES[flag]))
+            seen = f"values from {low:.3g} to {high:.3g}"
+            words = f"{flag} {', '.join(CHOICES[flag])}"
+            raise InputError("undecided", path=path, what=what, seen=seen, words=words)
 
 
 def read_mean_image(path: Path, shape: tuple, axes: str) -> np.ndarray:
@@ -170,8 +170,7 @@ def read_mean_image(path: Path, shape: tuple, axes: str) -> np.ndarray:
     if values.shape != shape and values.ndim == 3 and values.shape[2] == 3:
         values = values.transpose(np.argsort(np.array(AXES[axes][1:]) - 1))
     if values.shape != shape or not 0 <= values.min() <= values.max() <= 1:
-        seen = f"{path} is no mean image for images {shape}: it has {values.shape}"
-        raise InputError("wrong-shape.read-mean-image", seen=seen)
+        raise InputError("wrong-shape.mean", path=path, shape=shape, seen=values.shape)
     return values
 
 
@@ -181,7 +180,7 @@ def _mean_values(path: Path) -> np.ndarray:
     arrays = open_arrays(path)
     key = "ih_mean" if "ih_mean" in arrays else next(iter(arrays), "")
     if not key:
-        raise InputError("no-images.mean-values", path=path)
+        raise InputError("no-images.mean", path=path)
     with readable(path, key):
         return np.asarray(arrays[key][()])
 

@@ -11,13 +11,13 @@ import logging
 import os
 import zipfile
 import zlib
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from tvhelpers.config import InputError
-from tvhelpers.data.items import COLUMNS, Source
+from tvhelpers.data.items import COLUMNS, Images, Source
 from tvhelpers.data.unpack import sound, zip_password
 from tvhelpers.files import content_key
 from tvhelpers.image import IMAGE_ENDINGS, read_photo
@@ -26,18 +26,6 @@ log = logging.getLogger(__name__)
 MAX_BYTES = 1 << 28  # of one photo; a zip that claims more is damaged, or a bomb
 
 Key = tuple[str, ...]  # the last two parts of a path, case and all
-
-
-@dataclass
-class HighresSource(Source):
-    """Items whose pixels are photos of an archive: a zip, read in place, or a folder."""
-
-    archive: ZipPhotos | FolderPhotos = field(kw_only=True)
-
-    def pixels(self, index: int) -> np.ndarray:
-        name = self.item_ids[index]
-        data = self.archive.read(_key(name))
-        return read_photo(io.BytesIO(data), f"{self.archive.path}: {name}")
 
 
 def open_highres(source: Source, archive: Path) -> Source:
@@ -63,7 +51,13 @@ def open_highres(source: Source, archive: Path) -> Source:
     columns = {name: [getattr(source, name)[row] for row in kept] for name in COLUMNS}
     sums = [photos.checksum(keys[row]) for row in kept]
     key = content_key([source.fingerprint, columns["item_ids"], sums])
-    return HighresSource(source.name, key, **columns, archive=photos)
+    images = Images(len(kept), partial(_photo, photos, columns["item_ids"]))
+    return Source(source.name, key, **columns, images=images)
+
+
+def _photo(photos: ZipPhotos | FolderPhotos, names: list[str], index: int) -> np.ndarray:
+    data = photos.read(_key(names[index]))
+    return read_photo(io.BytesIO(data), f"{photos.path}: {names[index]}")
 
 
 def _key(name: str) -> Key:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,47 +30,6 @@ class Item:
     split: str  # "train", "test", "val", or "" where the source has no split of its own
 
 
-@dataclass
-class Source:
-    """What all sources have; a kind of source adds `pixels(i)`, and `regions(i)` where it can.
-
-    `fingerprint` stands for everything that a result computed from the source depends on.
-    """
-
-    name: str
-    fingerprint: str
-    captions: list[str]
-    item_ids: list[str]
-    product_ids: list[str]
-    attributes: list[dict[str, str]]
-    splits: list[str]
-
-    def __len__(self) -> int:
-        return len(self.captions)
-
-    def pixels(self, index: int) -> np.ndarray:
-        """Return pixels uint8 (H, W, 3) RGB of item `index`."""
-        raise InputError("no-images.pixels", name=self.name)
-
-    def read(self, start: int, stop: int) -> Iterable[np.ndarray]:
-        """Return pixels of items start..stop - 1; a store reads them at once."""
-        return (self.pixels(index) for index in range(start, stop))
-
-    def regions(self, index: int) -> np.ndarray | None:
-        """Return each pixel's place in REGIONS, uint8 (H, W), or None where it is not known."""
-        return None
-
-    def mask(self, index: int) -> np.ndarray | None:
-        """Return the garment, bool (H, W), or None where it is not known."""
-        regions = self.regions(index)
-        return None if regions is None else regions == GARMENT
-
-    def __getitem__(self, index: int) -> Item:
-        index = range(len(self))[index]
-        words = [getattr(self, name)[index] for name in COLUMNS]
-        return Item(self.pixels(index), self.mask(index), *words)
-
-
 @dataclass(eq=False)
 class Images:
     """Pixels by number, uint8 (H, W, 3) RGB: `get(i)` of `count`.
@@ -92,24 +51,54 @@ class Images:
         return (self[index] for index in range(start, stop))
 
     def regions(self, index: int) -> np.ndarray | None:
-        """Return as `Source.regions`."""
+        """Return each pixel's place in REGIONS, uint8 (H, W), or None where it is not known."""
         return None
 
 
 @dataclass
-class StoredSource(Source):
-    """Items whose pixels are stored: in image files, HDF5, .npz, .npy, or cells of a table."""
+class Source:
+    """Captions, labels, products and splits of items, and their images where it has them.
 
-    images: Images = field(kw_only=True)
+    `fingerprint` stands for everything that a result computed from the source depends on.
+    """
+
+    name: str
+    fingerprint: str
+    captions: list[str]
+    item_ids: list[str]
+    product_ids: list[str]
+    attributes: list[dict[str, str]]
+    splits: list[str]
+    images: Images | None = None
+
+    def __len__(self) -> int:
+        return len(self.captions)
 
     def pixels(self, index: int) -> np.ndarray:
+        """Return pixels uint8 (H, W, 3) RGB of item `index`."""
+        if self.images is None:
+            raise InputError("no-images.captions-alone", name=self.name)
         return self.images[index]
 
     def read(self, start: int, stop: int) -> Iterable[np.ndarray]:
-        return self.images.read(start, stop)
+        """Return pixels of items start..stop - 1; a store reads them at once."""
+        if self.images:
+            return self.images.read(start, stop)
+        return (self.pixels(index) for index in range(start, stop))
 
     def regions(self, index: int) -> np.ndarray | None:
-        return self.images.regions(index)
+        """Return as `Images.regions`."""
+        return self.images.regions(index) if self.images else None
+
+    def mask(self, index: int) -> np.ndarray | None:
+        """Return the garment, bool (H, W), or None where it is not known."""
+        regions = self.regions(index)
+        return None if regions is None else regions == GARMENT
+
+    def __getitem__(self, index: int) -> Item:
+        index = range(len(self))[index]
+        words = [getattr(self, name)[index] for name in COLUMNS]
+        return Item(self.pixels(index), self.mask(index), *words)
 
 
 class Part(Source):
@@ -154,8 +143,7 @@ def read_rows(path: Path, whole: bool = False) -> list[dict]:
         lines = [line for line in text.splitlines() if line.strip()]
         rows = json.loads(text) if whole else [json.loads(line) for line in lines]
     except (ValueError, RecursionError) as error:
-        kind = "JSON" if whole else "JSON lines"
-        raise InputError("not-json.rows", path=path, kind=kind, error=error) from None
+        raise InputError("not-json.file", path=path, error=error) from None
     if not rows or not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise InputError("not-json.no-rows", path=path)
+        raise InputError("not-json.rows", path=path)
     return rows

@@ -5,13 +5,14 @@ import hashlib
 import io
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from tvhelpers.config import InputError, one_line
 from tvhelpers.data import tables
-from tvhelpers.data.items import Images, Source, StoredSource, file_digest
+from tvhelpers.data.items import Images, Source, file_digest
 from tvhelpers.data.rows import SPLITS, item_columns
 from tvhelpers.files import content_key
 from tvhelpers.image import IMAGE_ENDINGS, is_photo, read_photo
@@ -31,7 +32,7 @@ def only_table(path: Path) -> Path:
     found = [one for one in sorted(path.iterdir()) if is_table(one)]
     if len(found) != 1:
         seen = ", ".join(one.name for one in found) or "none"
-        raise InputError("which-table", path=path, seen=seen)
+        raise InputError("ambiguous.table", path=path, seen=seen)
     return found[0]
 
 
@@ -39,7 +40,7 @@ def own_table(name: str, path: Path, options: dict) -> tuple[Path, dict]:
     """Return (folder, options with `table` and `images`): a row's, or of a table at `path`."""
     if path.is_dir():
         if not options.get("table"):
-            raise InputError("missing-key.own-table", name=name)
+            raise InputError("missing-key.row", where=f"row {name!r}", missing="table")
         return path, options
     columns = dict(options["columns"])
     images = columns.pop("images", "file_name")
@@ -62,8 +63,8 @@ def open_table(name: str, path: Path, options: dict) -> Source:
         rows += tables.rename(path, part, options["columns"], split)
     rows, missing = _find_images(folder, rows, spec)
     if missing and (not rows or not options.get("missing_images")):
-        seen = f"{folder}: {len(missing)} of {len(missing) + len(rows)} images are not there"
-        raise InputError("file-missing.open-table", seen=seen, first=missing[0])
+        seen = f"{len(missing)} of {len(missing) + len(rows)}"
+        raise InputError("file-missing.of-rows", folder=folder, seen=seen, first=missing[0])
     if missing:
         seen = f"{len(missing)} rows are left out, their images are not there"
         warnings.warn(f"{folder}: {seen}, {missing[0]} the first", stacklevel=4)
@@ -91,8 +92,8 @@ def _find_many_images(folder: Path, rows: list[dict], spec: str) -> tuple[list[d
         missing += [] if names else [pattern[:200]]
         for name in names:
             if owner.get(name, product) != product:
-                seen = f"{name} is of {owner[name]} and of {product}"
-                raise InputError("two-products", folder=folder, seen=seen)
+                both = f"{owner[name]} and of {product}"
+                raise InputError("ambiguous.product", folder=folder, name=name, both=both)
             if name not in owner:
                 found.append({**row, "file_name": name, "product": product})
             owner[name] = product
@@ -110,8 +111,11 @@ def open_rows(name: str, folder: Path, rows: list[dict], bare: bool) -> Source:
     columns = item_columns(folder, rows, ids, bare)
     _warn_of_others(folder, paths)
     key = content_key([[file_digest(path) for path in paths], *columns])
-    images = Images(len(paths), lambda index: read_photo(paths[index]))
-    return StoredSource(name, key, *columns, images=images)
+    return Source(name, key, *columns, Images(len(paths), partial(_photo, paths)))
+
+
+def _photo(paths: list[Path], index: int) -> np.ndarray:
+    return read_photo(paths[index])
 
 
 def _warn_of_others(folder: Path, paths: list[Path]) -> None:
@@ -135,21 +139,20 @@ def _cells(where: Path | str, count: int, cell: Callable[[int], bytes | dict]) -
         data, name = cell(row), f"{where}: the image of row {row}"
         data = data.get("bytes") if isinstance(data, dict) else data
         if not isinstance(data, bytes):
-            kind = type(data).__name__
-            raise InputError("not-an-image.pixels", name=name, kind=kind)
+            raise InputError("not-an-image.cell", name=name, seen=type(data).__name__)
         return read_photo(io.BytesIO(data), name)
 
     return Images(count, pixels)
 
 
-def open_columns(name: str, folder: Path, options: dict, open_file: Callable) -> StoredSource:
+def open_columns(name: str, folder: Path, options: dict, open_file: Callable) -> Source:
     """Open files with a column `pixels` of images and columns of words, a row an image.
 
     `open_file(path, pixels, options)` returns (images, rows of words, what they depend on).
     """
     columns = dict(options["columns"])
     if "pixels" not in columns:
-        raise InputError("missing-key.open-columns", name=name)
+        raise InputError("missing-key.row", where=f"{name}: columns", missing="pixels")
     pixels, files, rows, digests = columns.pop("pixels"), [], [], []
     for path, split in tables.find_tables(folder, options["table"]):
         images, part, digest = open_file(path, pixels, options)
@@ -159,14 +162,14 @@ def open_columns(name: str, folder: Path, options: dict, open_file: Callable) ->
     return _joined(name, folder, files, rows, digests)
 
 
-def _joined(name: str, where: Path | str, files: list[Images], rows: list, digest) -> StoredSource:
+def _joined(name: str, where: Path | str, files: list[Images], rows: list, digest) -> Source:
     """Return the images of several files as one source, one after the other."""
     ids = [f"{i:06d}" for i in range(len(rows))]
     columns = item_columns(where, rows, ids)
     key = content_key([digest, [columns[0], *columns[2:]]])
     places = [(images, row) for images in files for row in range(len(images))]
     joined = Images(len(places), lambda index: places[index][0][places[index][1]])
-    return StoredSource(name, key, *columns, images=files[0] if len(files) == 1 else joined)
+    return Source(name, key, *columns, files[0] if len(files) == 1 else joined)
 
 
 def _parquet_file(path: Path, pixels: str, options: dict) -> tuple[Images, list[dict], str]:
@@ -174,11 +177,11 @@ def _parquet_file(path: Path, pixels: str, options: dict) -> tuple[Images, list[
     return _cells(path, *tables.parquet_cells(path, pixels)), rows, file_digest(path)
 
 
-def open_hub(name: str, path: Path, options: dict) -> StoredSource:
+def open_hub(name: str, path: Path, options: dict) -> Source:
     """Open a data set of the Hugging Face hub (a row's `hub`) through the datasets library."""
     columns, hub = dict(options["columns"]), options.get("hub")
     if "pixels" not in columns or not hub:
-        raise InputError("missing-key.open-hub", name=name)
+        raise InputError("missing-key.row", where=f"row {name!r}", missing="hub, or pixels")
     pixels, rows, files, digest = columns.pop("pixels"), [], [], hashlib.sha256()
     splits = _load_hub(name, options, pixels)
     for split, data in splits.items():
@@ -196,11 +199,10 @@ def _load_hub(name: str, row: dict, pixels: str) -> dict:
     try:
         from datasets import Image, load_dataset
     except ImportError:
-        how = "is read by the datasets library: pip install datasets"
-        raise InputError("library-missing.load-hub", name=name, how=how) from None
+        raise InputError("not-installed.reader", path=name, package="datasets") from None
     try:
         splits = load_dataset(row["hub"], revision=row.get("revision"))
         return {key: data.cast_column(pixels, Image(decode=False)) for key, data in splits.items()}
     except Exception as error:  # no network, no such set, a gate: each another library's exception
-        seen = f"{row['hub']} cannot be loaded ({one_line(error)})"
-        raise InputError("not-loaded", seen=seen, obtain=row["obtain"]) from None
+        reason, how = one_line(error), row["obtain"]
+        raise InputError("not-at-hand.hub", hub=row["hub"], reason=reason, obtain=how) from None

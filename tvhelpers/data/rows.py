@@ -37,7 +37,7 @@ def _attributes(row: dict, place: str) -> dict[str, str]:
     found = {key: as_text(row.get(key)) for key in (*ATTRIBUTES, "weight")}
     weight = found["weight"]
     if weight and not NUMBER.fullmatch(weight):
-        raise InputError("out-of-range.attributes", place=place, weight=weight)
+        raise InputError("out-of-range.row-weight", place=place, weight=weight)
     return {key: value for key, value in found.items() if value}
 
 
@@ -46,16 +46,14 @@ def _caption(row: dict, attributes: dict[str, str], place: str, bare: bool) -> s
     if caption or "category" in attributes:
         return caption or describe(attributes)
     if not bare:
-        seen = f"{place} has no caption, text or category (it has {some(row)})"
-        raise InputError("no-caption.caption", seen=seen)
+        raise InputError("no-caption.row", place=place, columns=some(row))
     return "a garment"
 
 
 def _split(row: dict, place: str) -> str:
     word = as_text(row.get("split")).lower()
     if word and word not in SPLITS:
-        known = ", ".join(SPLITS)
-        raise InputError("unknown-choice.split", place=place, word=word, known=known)
+        raise InputError("unknown-choice.split", place=place, word=word, words=", ".join(SPLITS))
     return SPLITS.get(word, "")
 
 

@@ -66,13 +66,13 @@ def open_source(
         return open_highres(open_source(name_or_path, columns, **reading), photos)
     name = str(name_or_path)
     if not name:
-        raise InputError("no-images.open-source")
+        raise InputError("no-images.unnamed")
     row = manifest.entries().get(name, {})
     said = {key: value for key, value in reading.items() if value not in ("auto", None)}
     options = {"columns": {}, **row, **said, "bare": bare}
     reader = _named_reader(name, row)
     if columns and row.get("kind") == "images":
-        raise InputError("in-the-manifest", name=name)
+        raise InputError("given-twice.columns", name=name)
     if reader and not reader.matches:
         return reader.open(name, Path(name), options)
     path = manifest.local_path(name) if row else _existing(Path(name_or_path))
@@ -89,8 +89,8 @@ def _named_reader(name: str, row: dict) -> Reader | None:
     wanted = row.get("reader", "photos") if kind == "images" else kind
     known = {reader.name: reader for reader in READERS}
     if wanted not in known:
-        seen = f"{name} is {wanted!r}, which no reader opens"
-        raise InputError("unknown-choice.named-reader", seen=seen, known=", ".join(known))
+        words = ", ".join(known)
+        raise InputError("unknown-choice.reader", name=name, wanted=wanted, words=words)
     return None if wanted == "photos" else known[wanted]
 
 
@@ -98,8 +98,7 @@ def _existing(path: Path) -> Path:
     if not path.exists():
         rows = manifest.entries().items()
         names = ", ".join(name for name, row in rows if row["kind"] in ("images", "flats"))
-        seen = f"{path} does not exist"
-        raise InputError("file-missing.existing", seen=seen, names=names)
+        raise InputError("file-missing.source", path=path, names=names)
     return path
 
 

@@ -14,7 +14,7 @@ def split_by_product(product_ids: list[str], held_out: float, seed: int) -> np.n
     more, each side gets at least one.  The order of the rows does not matter.
     """
     if not 0 < held_out < 1:
-        raise InputError("out-of-range.split-by-product", held_out=held_out)
+        raise InputError("out-of-range.share", held_out=held_out)
     products, rows = np.unique(np.asarray(product_ids, object).astype(str), return_inverse=True)
     sizes = np.bincount(rows, minlength=len(products))
     order = sorted(range(len(products)), key=lambda p: seed_for(seed, str(products[p])))
@@ -36,7 +36,7 @@ def thin_by_attributes(source: Source, limit: int, seed: int) -> np.ndarray:
     Which are kept is a function of (seed, item id).
     """
     if limit < 1:
-        raise InputError("out-of-range.thin-by-attributes", limit=limit)
+        raise InputError("out-of-range.thinning", limit=limit)
     order = sorted(range(len(source)), key=lambda i: seed_for(seed, "thin", source.item_ids[i]))
     keep, seen = np.zeros(len(source), bool), {}
     for index in order:
@@ -59,7 +59,7 @@ def split_items(source: Source, config: TrainConfig) -> tuple[np.ndarray, np.nda
         own &= thin_by_attributes(source, config.at_most, config.split_seed)[:count]
     train_items, held_out = np.flatnonzero(~held & own), np.flatnonzero(held)
     if not len(train_items) or not len(held_out):
-        seen = f"{source.name} gives {len(train_items)} training, {len(held_out)} held-out items"
-        raise InputError("too-few-items.split-items", seen=seen)
+        seen = f"{len(train_items)} training and {len(held_out)} held-out items"
+        raise InputError("too-few-items.split", name=source.name, seen=seen)
     order = sorted(held_out, key=lambda item: seed_for(config.split_seed, source.item_ids[item]))
     return train_items, np.sort(order[: config.eval_items])

@@ -7,7 +7,7 @@ from tvhelpers.config import InputError
 from tvhelpers.data import fashion_synthesis as codebook
 from tvhelpers.data.arrays import find_store, open_arrays, readable
 from tvhelpers.data.h5 import StoredImages, open_images
-from tvhelpers.data.items import Source, StoredSource, file_digest, read_rows
+from tvhelpers.data.items import Source, file_digest, read_rows
 from tvhelpers.data.readers import open_columns, own_table
 from tvhelpers.files import content_key
 from tvhelpers.records import upgraded
@@ -21,7 +21,7 @@ def is_store(path: Path) -> bool:
     return path.is_file() or any((path / name).is_file() for name in ("Img/G2.h5", "G2.h5"))
 
 
-def open_store(name: str, path: Path, options: dict) -> StoredSource:
+def open_store(name: str, path: Path, options: dict) -> Source:
     """Open HDF5, .npz or .npy: by `columns` of pixels and words, or in the benchmark's layout.
 
     Raises InputError where the images cannot be told, or the benchmark's files are not of one set.
@@ -33,7 +33,7 @@ def open_store(name: str, path: Path, options: dict) -> StoredSource:
     images = open_images(h5, **_reading(options))
     columns = _benchmark_columns(h5, len(images))
     key = content_key([file_digest(h5), images.reading(), *columns])
-    return StoredSource(name, key, *columns, images=images)
+    return Source(name, key, *columns, images)
 
 
 def _reading(options: dict) -> dict:
@@ -68,8 +68,8 @@ def _benchmark_columns(h5: Path, count: int) -> list[list]:
         return [[""] * count, ids, ids, [{} for _ in ids], _splits(h5, count)]
     notes = codebook.read_language(language)
     if len(notes) != count:
-        seen = f"{language} has {len(notes)} rows, but {h5} has {count} images"
-        raise InputError("other-length.benchmark-columns", seen=seen)
+        counts = f"{len(notes)} rows, but {h5} has {count} images"
+        raise InputError("count-differs.language", path=language, counts=counts)
     return [notes.captions, notes.names, notes.products, notes.attributes(), _splits(h5, count)]
 
 
@@ -96,21 +96,20 @@ def open_language(name: str, path: Path, options: dict) -> Source:
 # ------------------------------------------------------------------------------ a converted folder
 
 
-def open_converted(name: str, path: Path, options: dict) -> StoredSource:
+def open_converted(name: str, path: Path, options: dict) -> Source:
     """Open pixels.h5 and items.jsonl; raises InputError where they are not of one conversion."""
     written = read_rows(path / "items.jsonl")
     rows = [upgraded(row, "item") for row in written]
     images = open_images(path / "pixels.h5", "uint8", "HWC", "RGB")
     if len(rows) != len(images):
-        seen = f"{path}: items.jsonl has {len(rows)} rows, pixels.h5 {len(images)}"
-        raise InputError("other-length.open-converted", seen=seen)
+        counts = f"items.jsonl has {len(rows)} rows, pixels.h5 {len(images)}"
+        raise InputError("count-differs.converted", path=path, counts=counts)
     for number, row in enumerate(rows):
         lacking = [key for key, kind in ROW_KINDS.items() if type(row.get(key)) is not kind]
         if lacking or row["split"] not in ("", "train", "test", "val"):
             what = lacking[0] if lacking else "split"
-            seen = f"{path}/items.jsonl: row {number} has no {what} that can be used"
-            raise InputError("missing-key.open-converted", seen=seen)
+            raise InputError("missing-key.item", path=path, number=number, what=what)
     ids = [str(row.get("item", i)) for i, row in enumerate(rows)]
     columns = [[row[key] for row in rows] for key in ("caption", "product", "attributes", "split")]
     key = content_key([file_digest(path / "pixels.h5"), written])
-    return StoredSource(name, key, columns[0], ids, *columns[1:], images=images)
+    return Source(name, key, columns[0], ids, *columns[1:], images)

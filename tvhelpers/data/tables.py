@@ -28,7 +28,7 @@ def read_table(path: Path, bad_lines: str = "", without: str = "") -> list[dict]
     has no rows.
     """
     if not path.is_file():
-        raise InputError("file-missing.read-table", path=path)
+        raise InputError("file-missing.table", path=path)
     ending = path.suffix.lower()
     if ending in (".json", ".jsonl"):
         return read_rows(path, whole=ending == ".json")
@@ -52,16 +52,15 @@ def _read_csv(path: Path, bad_lines: str) -> list[dict]:
         reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         rows = [(reader.line_num, row) for row in reader]
     except (csv.Error, UnicodeDecodeError) as error:
-        raise InputError("file-damaged.encoding", path=path, error=error) from None
+        raise InputError("file-damaged.csv", path=path, error=error) from None
     if "\0" in text:
-        raise InputError("file-damaged.zero-bytes", path=path)
+        raise InputError("file-damaged.reason", path=path, reason="it holds zero bytes")
     names = reader.fieldnames or []
     if twice := [name for name in names if name and names.count(name) > 1]:
-        raise InputError("given-twice.read-csv", path=path, first=twice[0])
+        raise InputError("given-twice.column", path=path, name=twice[0])
     bad = [line for line, row in rows if None in row]  # more cells than columns
     if bad and not bad_lines:
-        seen = f"line {bad[0]} of {path} has more cells than the header"
-        raise InputError("ragged-row", seen=seen)
+        raise InputError("ragged-row", line=bad[0], path=path)
     if bad:
         seen = f"{len(bad)} lines have more cells than the header and are left out"
         warnings.warn(f"{path}: {seen}", stacklevel=3)
@@ -74,14 +73,12 @@ def _parquet(path: Path) -> Iterator:
     try:
         import pyarrow.parquet
     except ImportError:
-        how = "is read by pyarrow: pip install pyarrow"
-        raise InputError("library-missing.parquet", path=path, how=how) from None
+        raise InputError("not-installed.reader", path=path, package="pyarrow") from None
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             yield file
     except Exception as error:  # a damaged file raises nearly anything
-        seen = f"{path} cannot be read as Parquet ({one_line(error)})"
-        raise InputError("file-damaged.parquet", seen=seen) from None
+        raise InputError("file-damaged.reason", path=path, reason=one_line(error)) from None
 
 
 def _read_parquet(path: Path, without: str) -> list[dict]:
@@ -123,8 +120,7 @@ def find_tables(folder: Path, table: str | dict[str, str]) -> list[tuple[Path, s
         found += [(folder / match, split) for match in matches]
         missing += [] if matches else [name]
     if not found:
-        seen = f"{folder} has no {' and no '.join(missing)}"
-        raise InputError("file-missing.find-tables", seen=seen)
+        raise InputError("file-missing.tables", folder=folder, names=" and no ".join(missing))
     if missing:
         warnings.warn(f"{folder} has no {', '.join(missing)}; read without", stacklevel=3)
     return found
@@ -139,8 +135,8 @@ def rename(where: Path | str, rows: list[dict], columns: dict[str, str], split: 
     known = list(dict.fromkeys(key for row in rows for key in row))
     for ours, theirs in columns.items():
         if ours not in OURS:
-            seen = f"{where}: {ours!r} is no column of ours"
-            raise InputError("unknown-choice.rename", seen=seen, ours=", ".join(OURS))
+            words = ", ".join(OURS)
+            raise InputError("unknown-choice.column", where=where, name=ours, words=words)
         check_columns(where, ours, theirs, known)
     added = {"split": split} if split else {}
     return [
@@ -153,8 +149,8 @@ def check_columns(where: Path | str, ours: str, theirs: str, known: list[str]) -
     names = [match[0] for match in BRACES.findall(theirs)] if "{" in theirs else [theirs]
     for name in names:
         if name not in known:
-            seen = f"{where} has no column {name!r} for {ours} (it has {some(known)})"
-            raise InputError("column-missing", seen=seen, ours=ours)
+            seen = some(known)
+            raise InputError("column-missing", where=where, name=name, ours=ours, known=seen)
 
 
 def fill(theirs: str, row: dict, quote: Callable[[str], str] = str) -> str:
