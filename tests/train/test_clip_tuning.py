@@ -186,7 +186,7 @@ def test_a_way_that_forgets_what_is_kept_is_not_taken(tmp_path):
     def exchanged(spec):
         return f"a {spec.colour} {words[words.index(spec.category) - 1]}"
 
-    source, keep = photos(4, 60, exchanged), photos(5, 60)
+    source, keep = photos(4, 42, exchanged), photos(5, 42)
     config = ClipTuning(
         method="full", steps=8, batch_size=32, eval_steps=4, learning_rate=1e-3, patience=0
     )

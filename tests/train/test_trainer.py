@@ -70,11 +70,12 @@ def test_ctrl_c_in_a_preview_stops_where_it_says(settings, whole, tmp_path):
 
 
 def test_balanced_training_says_its_sample_size_and_goes_on_alike(settings, tmp_path, caplog):
-    config = {**settings, "data": "flats", "limit": 60, "balance": "category", "resolution": 64}
+    config = {**settings, "data": "flats", "limit": 40, "balance": "category", "resolution": 64}
+    config |= {"steps": 8, "eval_steps": 4}
     train(build_config(**config), tmp_path / "plain")
     assert "effective sample size" in caplog.text
     with pytest.raises(Interrupted):
-        train(build_config(**config), tmp_path / "cut", preview=stop_at(6))
+        train(build_config(**config), tmp_path / "cut", preview=stop_at(4))
     train(build_config(**config), tmp_path / "cut")
     assert same(tmp_path / "plain", tmp_path / "cut")
     with refused("not-stated"):
