@@ -1,62 +1,16 @@
 """Sources that need no code: tables, HDF5 and hub sets in the layouts of their documentation."""
 
-import io
 import json
 import sys
 import types
 
-import h5py
 import numpy as np
 import pytest
-from PIL import Image
 
+from tests.data.helpers import converted, picture, png, save
 from tests.helpers import refused
 from tvhelpers import cli
-from tvhelpers.data import tables
 from tvhelpers.data.sources import open_source
-
-
-def picture(seed, size=(12, 16)):
-    return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
-
-
-def png(seed):
-    out = io.BytesIO()
-    Image.fromarray(picture(seed)).save(out, "png")
-    return out.getvalue()
-
-
-def save(folder, *names):
-    for seed, name in enumerate(names):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(png(seed))
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    """Return a function of a packaged name: the folder where its data is to lie."""
-    monkeypatch.setenv("TV_DATA_DIR", str(tmp_path / "data"))
-
-    def make(name):
-        folder = tmp_path / "data" / name
-        folder.mkdir(parents=True)
-        return folder
-
-    return make
-
-
-@pytest.fixture
-def own_row(tmp_path, monkeypatch):
-    """Return a function that puts the row `mine` into a manifest of its own."""
-
-    def write(**row):
-        row = {"kind": "images", "licence": "mine", "obtain": "by hand", **row}
-        (tmp_path / "tv.yaml").write_text(json.dumps({"mine": row}))
-        monkeypatch.setenv("TV_MANIFEST", str(tmp_path / "tv.yaml"))
-        tables._parquet_group.cache_clear()
-
-    return write
-
 
 STYLES = """id,gender,masterCategory,subCategory,articleType,baseColour,season,year,usage,\
 productDisplayName
@@ -126,58 +80,6 @@ def test_one_image_of_two_products_is_refused(own_row, place):
     own_row(reader="table", table="t.csv", images="{sku}*.jpg", columns={"product": "sku"})
     with refused("ambiguous"):
         open_source("mine")
-
-
-def fashion_gen(path, numbers, encoding="latin-1"):
-    """A file as Fashion-Gen's: byte strings in arrays (N, 1), images (N, 256, 256, 3) uint8."""
-    words = {
-        "input_description": [f"Robe décolletée {i}." for i in numbers],
-        "input_category": ["DRESSES" for _ in numbers],
-        "input_gender": ["Women" for _ in numbers],
-        "input_name": ["name" for _ in numbers],
-    }
-    with h5py.File(path, "w") as file:
-        file["input_image"] = np.stack([picture(i, (256, 256)) for i in numbers])
-        file["input_productID"] = np.array(numbers, np.int32)[:, None] // 2
-        file["index"] = np.array(numbers)[:, None]
-        for key, texts in words.items():
-            file[key] = np.array([text.encode(encoding) for text in texts], "S64")[:, None]
-
-
-def test_fashion_gen(place):
-    folder = place("fashion-gen")
-    fashion_gen(folder / "fashiongen_256_256_validation.h5", range(10, 13), "utf-8")
-    with pytest.warns(UserWarning, match="has no fashiongen_256_256_train.h5"):
-        assert open_source("fashion-gen").splits == ["val"] * 3
-    fashion_gen(folder / "fashiongen_256_256_train.h5", range(4))
-    source = open_source("fashion-gen")
-    assert source.splits == ["train"] * 4 + ["val"] * 3
-    assert source.captions == [f"Robe décolletée {i}." for i in [0, 1, 2, 3, 10, 11, 12]]
-    assert source.product_ids == ["0", "0", "1", "1", "5", "5", "6"]
-    assert source.attributes[5] == {"category": "DRESSES", "gender": "Women"}
-    for index, number in enumerate([0, 1, 2, 3, 10, 11, 12]):
-        assert np.array_equal(source[index].pixels, picture(number, (256, 256)))
-    code = cli.main(["data", "convert", "fashion-gen", "--out", str(folder / "out")])
-    assert code == 0
-    again = open_source(folder / "out")
-    assert np.array_equal(again.pixels(6), source.pixels(6)) and again.captions == source.captions
-
-
-def test_h5_columns_that_are_not_there(own_row, place):
-    folder = place("mine")
-    fashion_gen(folder / "a.h5", range(3))
-    row = {"reader": "h5", "decode": "uint8", "table": "a.h5", "axes": "HWC"}
-    own_row(**row, columns={"pixels": "input_image", "caption": "words"})
-    with refused("column-missing") as caught:
-        open_source("mine")
-    assert "input_name" in str(caught.value)
-    own_row(**row, columns={"caption": "input_name"})
-    with refused("missing-key"):
-        open_source("mine")
-    own_row(**row, columns={"pixels": "index", "caption": "input_name"})
-    with refused("no-images") as caught:
-        open_source("mine")
-    assert "input_image" in str(caught.value)
 
 
 def first_value(row):
@@ -326,31 +228,6 @@ def test_a_hub_set_through_the_datasets_library(monkeypatch):
         open_source("fashion-product-images-small")
 
 
-def converted(tmp_path, *words):
-    code = cli.main(["data", "convert", *map(str, words), "--out", str(tmp_path / "out")])
-    assert code == 0
-    lines = (tmp_path / "out" / "items.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines]
-
-
-def test_a_folder_of_product_photos_in_one_command(tmp_path, capsys):
-    names = [f"green bomber jacket {i}.jpg" for i in range(1, 5)]
-    names += [f"V-neck_t-shirt_{i}.png" for i in range(8)]
-    names += [f"red-dress-{i}.JPG" for i in range(7)] + ["linen-trousers (2).webp"]
-    save(tmp_path / "my photos", *names)
-    rows = converted(tmp_path, tmp_path / "my photos")
-    assert len(rows) == 20
-    assert (
-        "captions are the names of the files, such as 'V-neck t-shirt'" in capsys.readouterr().err
-    )
-    said = {row["caption"] for row in rows}
-    assert said == {"green bomber jacket", "V-neck t-shirt", "red dress", "linen trousers"}
-    assert all(row["product"] == row["caption"] for row in rows)
-    save(tmp_path / "my photos", "IMG_0042.jpg")
-    with refused("no-caption"):
-        open_source(tmp_path / "my photos")
-
-
 def test_a_table_with_other_column_names_in_one_command(tmp_path):
     save(tmp_path / "shop", "pics/a-01.jpg", "pics/a-02.jpg")
     table = tmp_path / "shop" / "stock.csv"
@@ -397,9 +274,3 @@ def test_images_outside_the_folder_or_impossible(tmp_path, name):
     (tmp_path / "in" / "t.jsonl").write_text(json.dumps({"file_name": name, "caption": "a"}))
     with refused("outside-folder", "file-missing"):
         open_source(tmp_path / "in" / "t.jsonl")
-
-
-def test_a_reader_that_there_is_not(own_row):
-    own_row(reader="excel")
-    with refused("unknown-choice"):
-        open_source("mine")

@@ -64,4 +64,7 @@ class FlatsSource(Source):
 
 def open_flats(name: str, path: Path, options: dict) -> FlatsSource:
     """Open a row of the manifest of kind flats, by its `params`."""
-    return FlatsSource(name=name, **options.get("params", {}))
+    try:
+        return FlatsSource(name=name, **options.get("params", {}))
+    except TypeError as error:  # a parameter that lacks, or that there is not
+        raise InputError("unknown-choice.flats", name=name, error=error) from None

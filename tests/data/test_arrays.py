@@ -1,0 +1,68 @@
+"""Files of arrays that lie, or are damaged, are named."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+
+from tests.data.helpers import save_h5
+from tests.helpers import refused
+from tvhelpers.config import InputError
+from tvhelpers.data.h5 import inspect_images, open_images
+
+
+def test_npz_that_lies(tmp_path):
+    header = io.BytesIO()
+    about = {"descr": "<f4", "fortran_order": False, "shape": (10**6, 3, 512, 512)}
+    np.lib.format.write_array_header_1_0(header, about)
+    with zipfile.ZipFile(tmp_path / "huge.npz", "w") as archive:
+        archive.writestr("x.npy", header.getvalue())
+    with refused("too-large"):
+        inspect_images(tmp_path / "huge.npz")
+    (tmp_path / "text.npz").write_bytes(b"no archive")
+    np.save(tmp_path / "header.npy", np.zeros((4, 8, 8, 3), np.uint8))
+    header = (tmp_path / "header.npy").read_bytes().replace(b"3), }", b"3 (  ")
+    (tmp_path / "header.npy").write_bytes(header)  # numpy raises tokenize.TokenError
+    np.save(tmp_path / "objects.npy", np.array([{}, 3], object), allow_pickle=True)
+    for name in ("text.npz", "objects.npy"):
+        with refused("file-damaged"):
+            inspect_images(tmp_path / name)
+
+
+def test_bad_files(g2, tmp_path):
+    whole = g2.read_bytes()
+    cases = {
+        "missing.h5": (None, "file-missing"),
+        "empty.h5": (b"", "file-damaged"),
+        "cut.h5": (whole[: len(whole) // 2], "file-damaged"),
+        "text.h5": (b"file_name,caption\n" * 99, "another-format"),
+    }
+    for name, (content, code) in cases.items():
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        with refused(code):
+            inspect_images(tmp_path / name)
+    labels = save_h5(tmp_path / "labels.h5", b_=np.zeros((4, 1, 8, 8)), names=np.arange(3))
+    with refused("no-images"):
+        inspect_images(labels)
+    with refused("no-images"):
+        inspect_images(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore")  # of faults that a flip makes
+def test_damaged_headers_are_named_or_harmless(g2, tmp_path):
+    whole = np.frombuffer(g2.read_bytes(), np.uint8)
+    rng, num_refused = np.random.default_rng(0), 0
+    for k in range(60):
+        broken = whole.copy()
+        broken[rng.integers(0, 2048, 8)] = rng.integers(0, 256, 8)
+        path = tmp_path / f"{k}.h5"
+        broken.tofile(path)
+        try:
+            images = open_images(path)
+            assert images[0].dtype == np.uint8 and images[0].ndim == 3
+        except InputError:
+            num_refused += 1
+        path.unlink()
+    assert num_refused > 10
