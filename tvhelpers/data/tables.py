@@ -6,6 +6,7 @@ import glob
 import io
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -55,8 +56,8 @@ def _read_csv(path: Path, bad_lines: str) -> list[dict]:
         raise InputError("file-damaged.csv", path=path, error=error) from None
     if "\0" in text:
         raise InputError("file-damaged.reason", path=path, reason="it holds zero bytes")
-    names = reader.fieldnames or []
-    if twice := [name for name in names if name and names.count(name) > 1]:
+    names = Counter(reader.fieldnames or [])
+    if twice := [name for name, count in names.items() if name and count > 1]:
         raise InputError("given-twice.column", path=path, name=twice[0])
     bad = [line for line, row in rows if None in row]  # more cells than columns
     if bad and not bad_lines:
