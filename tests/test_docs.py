@@ -40,5 +40,7 @@ def test_paths_and_names_in_backticks_are_there():
 
 
 def test_the_makefile_and_ci_call_the_same_tests():
-    assert "make test" in (REPO / ".ci" / "run").read_text()
-    assert re.search(r"^make test", README, re.MULTILINE)
+    targets = re.findall(r"^([\w-]+):", (REPO / "Makefile").read_text(), re.MULTILINE)
+    assert (REPO / ".ci" / "run").read_text().splitlines()[-1] == "make test-all"
+    assert {"demo", "test", "test-all"} <= {*targets}
+    assert re.search(r"^make test .*make test-all", README, re.MULTILINE)

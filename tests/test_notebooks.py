@@ -162,7 +162,7 @@ def test_all_run_in_order_and_again_without_repeating(tmp_path, monkeypatch):
         assert not re.search(work, said), f"the second run did {work} again"
 
 
-def test_a_notebook_opened_alone_builds_what_it_needs():
+def test_what_notebooks_import_needs_no_notebook_before():
     """Importing what the notebooks import needs no notebook before them."""
     program = "import tvhelpers.show.notebook, tvhelpers.show.figures"
     subprocess.run(

@@ -33,5 +33,5 @@ def test_the_peak_of_memory_is_looked_for_anew():
     before = runtime.peak_memory("cpu")
     if before is None:
         pytest.skip("nothing tells here")
-    taken = b"x" * 80_000_000
-    assert runtime.peak_memory("cpu") - before > 40_000_000 and taken
+    taken = b"x" * int(1.5 * before)  # more than what was freed before and may be taken again
+    assert runtime.peak_memory("cpu") - before > 0.2 * before and taken

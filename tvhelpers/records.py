@@ -34,10 +34,14 @@ KINDS: dict[str, Kind] = {
     "request": Kind(),  # request.json of drawn images
     "captions": Kind(),  # a line of what a captioner wrote, and its request
     "item": Kind(),  # a line of items.jsonl, beside converted pixels
+    "partial download": Kind(),  # what a part of a file is of
     "download": Kind(),  # what is said of a data set that was downloaded or unpacked
     "image": Kind(),  # a line of records.jsonl, a studio's too
     "metrics": Kind(),  # what `score` writes
     "study": Kind(),  # study.json
+    "study request": Kind(),  # what a study was asked to be made of
+    "conversion": Kind(),  # request.json of converted data
+    "CLIP tuning": Kind(),  # tuning.json
     "study key": Kind(),  # key.json of a study
     "votes": Kind(),  # a file of votes that a page for raters gave
 }
@@ -45,7 +49,7 @@ KINDS: dict[str, Kind] = {
 
 def upgraded(record: dict, kind: str) -> dict:
     """Return the record as this version would have written it; an unknown kind has not changed."""
-    changes = KINDS.get(kind, Kind())
+    changes = KINDS[kind]
     record = {changes.renamed.get(key, key): value for key, value in record.items()}
     for key, names in changes.values.items():
         if isinstance(record.get(key), str):

@@ -109,7 +109,7 @@ def train_mini(
     """
     if not 0 < scale <= 100:  # also where it is NaN
         raise InputError("out-of-range", f"scale is {scale:g}; give a number over 0, up to 100")
-    claim_dir(Path(work_dir), {"scale": scale, "photos": photos}, "training of mini")
+    claim_dir(Path(work_dir), {"scale": scale, "photos": photos}, "training")
     shop = Workshop(Path(work_dir), scale, choose_device(device), photos)
     make_dir(shop.weights_dir)
     path = shop.work_dir / "minutes.json"

@@ -20,7 +20,7 @@ def test_data_refuses_files_that_are_no_images(refuse, g2, tmp_path, verb):
         file["prices"] = np.arange(10)
     for name in ("none", "empty", "text", "cut"):
         assert f"{name}.h5" in refuse(
-            "file-missing damaged another-format", "data", verb, tmp_path / f"{name}.h5", *end
+            "file-missing file-damaged another-format", "data", verb, tmp_path / f"{name}.h5", *end
         )
     assert "prices" in refuse("no-images", "data", verb, tmp_path / "tables.h5", *end)
 

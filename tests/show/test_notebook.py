@@ -170,7 +170,7 @@ def test_other_settings_get_a_folder_of_their_own(tmp_path):
 
 
 def _claimed(folder, request):
-    claim_dir(folder, request, "work")
+    claim_dir(folder, request, "request")
     (folder / "done").write_text(str(request["number"]))
     return folder
 

@@ -83,12 +83,12 @@ def test_a_locked_seed_draws_the_same_and_a_free_one_another(studio):
 def test_a_control_of_ones_own_is_one_row(tiny_base, tmp_path, monkeypatch):
     import ipywidgets as W
 
-    sides = Control("size", lambda sampler: W.IntText(96), lambda value: {"size": value})
-    monkeypatch.setattr("tvhelpers.show.prompt_studio.CONTROLS", [*CONTROLS, sides])
+    tall = Control("height", lambda sampler: W.IntText(96))
+    monkeypatch.setattr("tvhelpers.show.prompt_studio.CONTROLS", [*CONTROLS, tall])
     sampler = Sampler(str(tiny_base), "none", device="cpu")
     studio = PromptStudio(sampler, tmp_path, categories=CATEGORIES, colours=COLOURS)
     studio.controls["steps"].value = 1
-    assert studio.draw().size == (96, 96)
+    assert studio.draw().size == (64, 96) and studio.made[0]["record"]["height"] == 96
 
 
 def test_cancel_ends_the_drawing_and_leaves_the_studio_usable(studio):

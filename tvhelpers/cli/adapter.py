@@ -1,4 +1,4 @@
-"""The verbs of `adapter`: what an adapter's file holds, and which others are made of it."""
+"""What do the verbs of `adapter` do with an adapter's file?"""
 
 from pathlib import Path
 

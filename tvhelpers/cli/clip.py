@@ -1,4 +1,4 @@
-"""The verb `clip tune`: which CLIP is tuned, and on what."""
+"""What does the verb `clip tune` tune, and on what?"""
 
 from pathlib import Path
 

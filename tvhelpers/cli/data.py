@@ -1,4 +1,4 @@
-"""The verbs of `data`: how a data set is obtained, looked at, converted, described and split."""
+"""What do the verbs of `data` do: get, inspect, convert, caption, split, count?"""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The verb `generate`: which pictures are drawn, and how."""
+"""What does the verb `generate` draw, and how?"""
 
 from pathlib import Path
 

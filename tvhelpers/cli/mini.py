@@ -1,4 +1,4 @@
-"""The verb `mini train`: how the embedded base is made anew."""
+"""How does the verb `mini train` make the embedded base anew?"""
 
 import sys
 from importlib import import_module

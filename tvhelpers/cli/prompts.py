@@ -1,4 +1,4 @@
-"""The verb `prompts`: which prompts are in a suite."""
+"""Which prompts does the verb `prompts` write?"""
 
 import sys
 from pathlib import Path

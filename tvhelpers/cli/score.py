@@ -1,4 +1,4 @@
-"""The verb `score`: how good folders of pictures are."""
+"""What does the verb `score` measure?"""
 
 from dataclasses import fields
 from pathlib import Path

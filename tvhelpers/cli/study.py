@@ -1,4 +1,4 @@
-"""The verbs of `study`: how people are asked, and what they said."""
+"""How do the verbs of `study` ask people, and what did they say?"""
 
 from pathlib import Path
 

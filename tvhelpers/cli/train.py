@@ -1,4 +1,4 @@
-"""The verb `train`: what is trained, on what, and with which settings."""
+"""What does the verb `train` train, on what, and with which settings?"""
 
 import os
 from pathlib import Path

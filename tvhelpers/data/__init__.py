@@ -1,0 +1,1 @@
+"""How is any data set read, checked, split and converted?"""

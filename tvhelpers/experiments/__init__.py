@@ -1,0 +1,1 @@
+"""Which settings are compared?  (empty so far)"""

@@ -1,5 +1,4 @@
-"""Flats: drawn garments whose category, colour, pattern, sleeve, neckline, length and waist are
-known exactly.
+"""Which garments can be drawn, with category, colour, pattern and cut known exactly?
 
 An image is a function of (spec, seed, index), and a spec one of (seed, index).
 """

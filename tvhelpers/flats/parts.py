@@ -1,4 +1,4 @@
-"""What garments are put together from: measures, bodies, sleeves, necks, bands, closures, folds."""
+"""What are garments put together from?  Bodies, sleeves, necks, bands, closures, folds."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""How tops and garments in one piece are drawn, hanging from a neck at y = 0.
+"""How are tops and garments in one piece drawn?  They hang from a neck at y = 0.
 
 Each function takes (sketch, spec, rng) and adds a garment about 100 units long to the sketch.
 """

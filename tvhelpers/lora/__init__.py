@@ -1,0 +1,1 @@
+"""How is an adapter's file read, written, checked, blended and merged?"""

@@ -42,10 +42,6 @@ class Architecture:
         takes nothing of the pooled text and the images' sizes."""
         return {}
 
-    def vae_dtype(self, dtype):
-        """Return the dtype in which the VAE computes where the base computes in `dtype`."""
-        return dtype
-
     def downsampling(self, vae_config: Mapping) -> int:
         """Return how many pixels a side one latent stands for."""
         return 2 ** (len(vae_config["block_out_channels"]) - 1)

@@ -1,4 +1,4 @@
-"""The baseline without language: a UNet that is told a class instead of a sentence.
+"""How is a UNet told a class instead of a sentence?
 
 A class embedding joins the time embedding (Dhariwal & Nichol 2021, section 4); the text is the
 empty prompt.  Label 0 is "no class": what classifier-free guidance starts from.

@@ -1,4 +1,4 @@
-"""CLIP as a pair of encoders: any model of transformers with a picture and a text side."""
+"""How are images and texts embedded by a CLIP, of whatever kind?"""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a CLIP can tell apart: pure functions over unit embeddings, captions and attributes.
+"""What can a CLIP tell apart?  Pure functions over unit embeddings, captions and attributes.
 
 Most give one answer an item, so that `score.metrics.mean_score` has its interval: over groups of
 one caption, as these share their answers.

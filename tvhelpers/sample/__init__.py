@@ -1,0 +1,1 @@
+"""How are images drawn from a `Request`?"""

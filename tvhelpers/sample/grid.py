@@ -1,4 +1,4 @@
-"""A contact sheet: pictures in rows, each with its prompt below."""
+"""How are images laid out in rows, each with its prompt below?"""
 
 import math
 import textwrap

@@ -1,4 +1,4 @@
-"""What is to be drawn: prompts, seeds, size and settings, checked before anything is loaded."""
+"""What is to be drawn?  Prompts, seeds, size, settings, checked before anything is loaded."""
 
 from dataclasses import InitVar, asdict, dataclass
 

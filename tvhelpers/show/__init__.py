@@ -1,0 +1,1 @@
+"""How are figures, notebooks' settings and the prompt studio shown?"""

@@ -1,4 +1,4 @@
-"""Figures for notebooks: each function returns a PIL image, which a notebook shows by itself."""
+"""Which figures do notebooks show?  Each function returns a PIL image."""
 
 import io
 import textwrap

@@ -1,4 +1,4 @@
-"""What every notebook does first: say what machine it is on, and settle its settings."""
+"""What does every notebook do first?  It says what machine it is on, and settles its settings."""
 
 import os
 import platform

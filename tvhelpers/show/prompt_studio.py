@@ -25,6 +25,7 @@ from tvhelpers.records import read_records
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler
 
+NOT_SHOWN = ("prompts", "count")  # of a request: the record has its one prompt
 MAX_GALLERY = 24  # pictures kept on the page
 
 
@@ -188,9 +189,9 @@ class PromptStudio:
         self.progress.max, self.progress.value = request.steps, 0
         self._say("Drawing…" if self.sampler.loaded else "Loading the model, then drawing…")
         _, prompt, seed, picture = next(self.sampler.sample(request, on_step=self._after_step))
-        record = {"prompt": prompt, "seed": seed}
-        record |= {key: getattr(request, key) for key in ("steps", "guidance", "strength")}
-        self._show({"record": record | self.sampler.identity, "picture": picture})
+        asked = {key: value for key, value in request.record().items() if key not in NOT_SHOWN}
+        record = {"prompt": prompt, "seed": seed, **asked, **self.sampler.identity}
+        self._show({"record": record, "picture": picture})
         cut = self.sampler.cut_off(prompt)
         self._say(f"Not read, over the text encoder's limit: {cut}" if cut else "Done.", cut)
         return picture
@@ -252,9 +253,11 @@ def _caption(record: dict, width: int) -> str:
 
 
 def _png(picture: Image.Image, least: int) -> bytes:
-    """Return PNG bytes of a picture, enlarged to `least` pixels if it is smaller."""
-    if picture.width < least:
-        picture = picture.resize((least, least), Image.Resampling.LANCZOS)
+    """Return PNG bytes of a picture, enlarged until its longer side has `least` pixels."""
+    longer = max(picture.size)
+    if longer < least:
+        sides = [round(side * least / longer) for side in picture.size]
+        picture = picture.resize(sides, Image.Resampling.LANCZOS)
     out = io.BytesIO()
     picture.save(out, "PNG")
     return out.getvalue()

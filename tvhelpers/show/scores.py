@@ -1,4 +1,4 @@
-"""Figures of `score`, beside its JSON: each with the card that says what it counts."""
+"""Which figures does `score` write beside its JSON?"""
 
 import os
 from collections.abc import Iterable

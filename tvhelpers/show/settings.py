@@ -1,4 +1,4 @@
-"""What a notebook works with: settings, and what is done with them in a line of a cell."""
+"""What does a notebook work with, and what does a line of a cell do with it?"""
 
 import contextlib
 import itertools

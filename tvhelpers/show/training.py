@@ -1,4 +1,4 @@
-"""Figures of trainings, from what their runs wrote: each function returns a PIL image."""
+"""How did a training go, as curves?"""
 
 import io
 from collections.abc import Sequence

@@ -53,7 +53,7 @@ def make_study(
     request = {"systems": digests, "primary": primary, "tasks": tasks, "per_rater": per_rater,
                "title": title, "consent": consent, "seed": seed,
                "real": real.fingerprint if real else None}  # fmt: skip
-    out_dir = claim_dir(Path(out_dir), request, "study", "key-request.json")
+    out_dir = claim_dir(Path(out_dir), request, "study request", "key-request.json")
     if not (out_dir / "study.json").exists():
         _Maker(out_dir, drawn, real, seed).write(request)
     return Study(out_dir)

@@ -1,4 +1,7 @@
-"""Is a folder this training's own, and with which settings does it go on there?
+"""With which settings does a training go on in a folder that it was begun in?
+
+Whether the folder is this training's own is told by `records.check_claim`; MAY_DIFFER names what
+that passes over.
 
 Loads no torch: the command line asks before anything else.
 """
