@@ -330,4 +330,5 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
 def check_choice(name: str, value: str, choices) -> None:
     """Raise InputError that lists the choices where a value is none of them."""
     if value not in choices:
-        raise InputError("unknown-choice", name=name, value=value, words=", ".join(choices))
+        words = ", ".join(choice or '""' for choice in choices)
+        raise InputError("unknown-choice", name=name, value=value, words=words)

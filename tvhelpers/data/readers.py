@@ -63,8 +63,9 @@ def open_table(name: str, path: Path, options: dict) -> Source:
         rows += tables.rename(path, part, options["columns"], split)
     rows, missing = _find_images(folder, rows, spec)
     if missing and (not rows or not options.get("missing_images")):
-        seen = f"{len(missing)} of {len(missing) + len(rows)}"
-        raise InputError("file-missing.of-rows", folder=folder, seen=seen, first=missing[0])
+        seen = f"{len(missing)} of the {len(missing) + len(rows)}"
+        first = missing[0]
+        raise InputError("file-missing.of-rows", folder=folder, seen=seen, column=spec, first=first)
     if missing:
         seen = f"{len(missing)} rows are left out, their images are not there"
         warnings.warn(f"{folder}: {seen}, {missing[0]} the first", stacklevel=4)
