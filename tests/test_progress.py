@@ -46,6 +46,13 @@ def test_a_bar_is_lines_where_the_output_is_a_file(monkeypatch):
     assert first.startswith("drawing:") and "1/4" in first and "4/4" in last
 
 
+def test_a_bar_below_another_is_lines_too(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with progress.progress_bar("outer", 2), progress.progress_bar("inner", 2) as bar:
+        bar.update(2)
+    assert all(line.startswith(("outer", "inner")) for line in sys.stderr.getvalue().splitlines())
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 def test_ctrl_c_leaves_a_clean_line_under_a_bar():
     import pty

@@ -86,7 +86,7 @@ class _Lines:
 
     def write(self, text: str) -> None:
         """Write the bar as a line; what only erases it is left out."""
-        text = text.strip("\r\n ")
+        text = text.replace("\x1b[A", "").strip("\r\n ")  # a bar moves up where another stands
         if text:
             self.stream.write(text + "\n")
 
