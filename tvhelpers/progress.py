@@ -71,11 +71,17 @@ def progress_bar(what: str, total: int | None, *, done: int = 0, unit: str = "it
     """
     from tqdm.auto import tqdm
 
-    live = sys.stderr.isatty() or "ipykernel" in sys.modules
+    live = sys.stderr.isatty() or in_notebook()
     how = {} if live else {"mininterval": 60, "file": _Lines(sys.stderr)}
     scaled = {"unit_scale": True, "unit_divisor": 1000} if unit == "B" else {}
     silent = not logging.getLogger("tvhelpers").isEnabledFor(logging.INFO)
     return tqdm(desc=what, total=total, initial=done, unit=unit, disable=silent, **how, **scaled)
+
+
+def in_notebook() -> bool:
+    """Return whether IPython runs this; a loaded ipykernel alone does not say so."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)
+    return shell() is not None
 
 
 class _Lines:

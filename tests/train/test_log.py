@@ -22,6 +22,7 @@ def test_lines_wait_until_the_disk_takes_them(tmp_path):
 
 def test_the_screen_shows_a_bar_that_stays_readable_in_a_file(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)  # as ipywidgets 7 loads it anywhere
     log = RunLog(tmp_path, 100, "cpu")
     with log.bar:
         for step in range(1, 101):

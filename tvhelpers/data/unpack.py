@@ -21,7 +21,7 @@ from pathlib import Path, PureWindowsPath
 
 from tvhelpers.config import InputError, one_line
 from tvhelpers.files import make_dir
-from tvhelpers.progress import progress_bar
+from tvhelpers.progress import in_notebook, progress_bar
 
 MAX_BYTES = 1 << 40
 MAX_FILES = 1_000_000
@@ -120,16 +120,10 @@ def zip_password(archive: Path) -> bytes:
     """Return the password from $TV_ZIP_PASSWORD or a prompt; raises InputError without either."""
     given = os.environ.get("TV_ZIP_PASSWORD")
     if not given:
-        if not (sys.stdin and sys.stdin.isatty()) and not _in_notebook():
+        if not (sys.stdin and sys.stdin.isatty()) and not in_notebook():
             raise InputError("no-password", archive=archive)
         given = getpass.getpass(f"password of {archive.name}: ")
     return given.encode()
-
-
-def _in_notebook() -> bool:
-    """Return whether IPython runs this; ipywidgets 7 loads ipykernel without it."""
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)
-    return shell() is not None
 
 
 def _read_tar(archive: Path, raw, limit: int, max_files: int, take: Callable) -> None:
