@@ -13,6 +13,7 @@ import signal
 from pathlib import Path
 
 import numpy as np
+from golden_names import today
 
 # Dates, versions, speeds, memory and the state of the machine.  Nothing else is left out.
 LEFT_OUT = {"versions", "images_per_second", "memory_gb", "seconds_a_step"}
@@ -38,10 +39,14 @@ def item(function):
 
 
 def plain(value):
-    """Return JSON without what is left out."""
+    """Return JSON under today's names, without what is left out."""
+    return _without(today(value))
+
+
+def _without(value):
     if isinstance(value, dict):
-        return {key: plain(one) for key, one in value.items() if key not in LEFT_OUT}
-    return [plain(one) for one in value] if isinstance(value, list) else value
+        return {key: _without(one) for key, one in value.items() if key not in LEFT_OUT}
+    return [_without(one) for one in value] if isinstance(value, list) else value
 
 
 def read_json(side, name):

@@ -1,0 +1,17 @@
+"""What has another name now: goldens compare the older tree's findings under today's names."""
+
+KEYS: dict[str, str] = {  # {old key of a JSON object: key}
+}
+VALUES: dict[str, dict[str, str]] = {  # {key, by today's name: {old value: value}}
+}
+ENGLISH = set()  # keys whose values are sentences for people, which may be reworded
+
+
+def today(value, key: str = ""):
+    """Return JSON under today's names, without sentences for people."""
+    if isinstance(value, dict):
+        pairs = ((KEYS.get(key, key), one) for key, one in value.items())
+        return {key: today(one, key) for key, one in pairs if key not in ENGLISH}
+    if isinstance(value, list):
+        return [today(one, key) for one in value]
+    return VALUES.get(key, {}).get(value, value) if isinstance(value, str) else value
