@@ -41,8 +41,9 @@ def option(
 ) -> tuple[str, dict]:
     """Return what add_argument takes for an option or argument `name`, such as "--out DIR".
 
-    `kind` bool is a switch.  `absent` says in words what is done without it, where that is not the
-    default's value; `more` is for argparse.
+    A former name follows a slash: "--lora-scale/--strength NUMBER".  `kind` bool is a switch.
+    `absent` says in words what is done without it, where that is not the default's value; `more`
+    is for argparse.
     """
     flag, _, metavar = name.partition(" ")
     if kind is bool:
@@ -63,7 +64,7 @@ def add_options(parser: Parser, run: Callable, *options: tuple[str, dict]) -> No
     """Give a verb's parser its options, and --json; `run(options)` does the work."""
     parser.set_defaults(run=run)
     for flag, how in (JSON, *options):
-        parser.add_argument(flag, **how)
+        parser.add_argument(*flag.split("/"), **how)
 
 
 def add_verbs(parser: Parser) -> Callable[..., Parser]:
