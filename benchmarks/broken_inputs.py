@@ -68,11 +68,11 @@ from sound_inputs import (
 )
 
 from tvhelpers import manifest
-from tvhelpers.config import InputError
 from tvhelpers.data.convert import convert
 from tvhelpers.data.h5 import inspect_images
 from tvhelpers.data.sources import open_source
 from tvhelpers.data.unpack import unpack
+from tvhelpers.errors import InputError
 from tvhelpers.runtime import seed_for
 
 SEED, SECONDS, MEMORY, AT_ONCE = 5, 10, 3 << 30, 2

@@ -20,7 +20,7 @@ from pathlib import Path
 from common import REPO, write_result
 from PIL import Image
 
-from tvhelpers.config import InputError
+from tvhelpers.errors import InputError
 from tvhelpers.study.make import make_study
 from tvhelpers.study.model import Study
 from tvhelpers.study.votes import VoteBox, vote_of

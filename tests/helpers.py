@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 
-from tvhelpers.config import InputError
+from tvhelpers.errors import InputError
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tvhelpers.config import InputError
+from tvhelpers.errors import InputError
 
 PACKAGE = Path(__file__).resolve().parents[1] / "tvhelpers"
 LINES = (PACKAGE / "messages.txt").read_text().splitlines()

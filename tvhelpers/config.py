@@ -2,42 +2,9 @@
 
 import contextlib
 import dataclasses
-import functools
 from dataclasses import dataclass
-from pathlib import Path
 
-
-class InputError(ValueError):
-    """What was given cannot be used; the message says what was seen and what to do.
-
-    `key` is a line of messages.txt, and `seen` what its braces are filled with; or the `message` is
-    given.  `code`, the key up to its dot, names the kind of fault, such as "out-of-range": tests
-    match on it.  The command line prints the message alone and exits with status 2; a notebook
-    shows it alone.
-    """
-
-    def __init__(self, key: str, message: str | None = None, /, **seen):
-        super().__init__(message or _messages()[key].format(**seen))
-        self.code = key.partition(".")[0]
-
-    def __reduce__(self):
-        return type(self), (self.code, str(self))
-
-    def _render_traceback_(self) -> list[str]:
-        """Return what IPython shows in place of a traceback."""
-        return [f"InputError: {self}"]
-
-
-@functools.cache
-def _messages() -> dict[str, str]:
-    """Return {key: message} of messages.txt, which has a message a line, each after its key."""
-    lines = Path(__file__).with_name("messages.txt").read_text(encoding="utf-8").splitlines()
-    return dict(line.split(": ", 1) for line in lines)
-
-
-def one_line(error: Exception) -> str:
-    """Return what another library's error says, in one line of 300 letters at most."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
+from tvhelpers.errors import Choice, InputError
 
 
 @dataclass(frozen=True)
@@ -157,10 +124,12 @@ class TrainConfig:
     def __post_init__(self):
         _check(self, CHOICES, {**RANGES, "steps": (0 if self.epochs else 1, 2**31)})
         if not any(self.region_weights):
-            raise InputError("out-of-range.all-zero", names=", ".join(REGION_WEIGHTS))
+            raise InputError("out-of-range.all-zero", names=REGION_WEIGHTS)
         for key, method in (("classes", "baseline"), ("dora", "lora"), ("text_rank", "lora")):
             if getattr(self, key) and self.method != method:
-                raise InputError("not-for-method.setting", key=key, of=method, method=self.method)
+                raise InputError(
+                    "not-for-method.setting", key=key, needed=method, method=self.method
+                )
         if self.text_learning_rate and not self.text_rank:
             raise InputError("not-for-method.text-rank")
         if self.start != "base" and self.method == "lora":
@@ -271,9 +240,9 @@ def typed_settings(kind: type, row: dict) -> dict:
     Raises InputError for an unknown key, or a value of the wrong type.
     """
     types = {field.name: field.type for field in dataclasses.fields(kind)}
-    unknown = sorted(set(row) - set(types))
-    if unknown:
-        raise InputError("unknown-key.setting", first=unknown[0], keys=", ".join(types))
+    for key in row:
+        if key not in types:
+            raise InputError("unknown-key.setting", key=key, choice=Choice(key, types))
     return {key: _convert(key, value, types[key]) for key, value in row.items()}
 
 
@@ -307,8 +276,7 @@ def _convert(key: str, value, kind: type):
         with contextlib.suppress(ValueError, OverflowError):
             value = kind(value)
     if type(value) is not kind:
-        wanted = "true or false" if kind is bool else kind.__name__
-        raise InputError("wrong-type.setting", key=key, wanted=wanted, seen=seen)
+        raise InputError("wrong-type.setting", key=key, wanted=kind, seen=seen)
     return value
 
 
@@ -328,7 +296,7 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
 
 
 def check_choice(name: str, value: str, choices) -> None:
-    """Raise InputError that lists the choices where a value is none of them."""
+    """Raise InputError that suggests a choice where a value is none of them."""
     if value not in choices:
-        words = ", ".join(choice or '""' for choice in choices)
-        raise InputError("unknown-choice", name=name, value=value, words=words)
+        choice = Choice(value, choices)
+        raise InputError("unknown-choice", name=name, value=value, choice=choice)

@@ -5,7 +5,8 @@ import re
 from functools import cache
 from pathlib import Path
 
-from tvhelpers.config import InputError, check_choice, one_line
+from tvhelpers.config import check_choice
+from tvhelpers.errors import InputError, one_line
 from tvhelpers.files import read_tables, read_yaml
 
 TOP_DIR = Path(__file__).resolve().parent.parent  # rows' `path` is relative to it

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tvhelpers.config import InputError
+from tvhelpers.errors import InputError
 
 
 def inside(folder: Path, name: str, place: str) -> Path:

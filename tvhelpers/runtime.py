@@ -6,7 +6,8 @@ import importlib
 import os
 from pathlib import Path
 
-from tvhelpers.config import CHOICES, InputError, check_choice
+from tvhelpers.config import CHOICES, check_choice
+from tvhelpers.errors import InputError
 
 
 def choose_device(name: str = "auto") -> str:

@@ -23,8 +23,9 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from recipes.mini import SETTINGS, build, losses
 from recipes.mini.fit import FitConfig, fit
 from tvhelpers import flats
-from tvhelpers.config import InputError, TrainConfig
+from tvhelpers.config import TrainConfig
 from tvhelpers.data.sources import open_source
+from tvhelpers.errors import InputError
 from tvhelpers.files import atomic_path, make_dir
 from tvhelpers.image import resize
 from tvhelpers.lora.formats import read_adapter, write_adapter

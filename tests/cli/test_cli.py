@@ -10,7 +10,7 @@ import pytest
 
 import tvhelpers
 from tvhelpers import cli
-from tvhelpers.config import InputError
+from tvhelpers.errors import InputError
 
 
 def test_from_the_benchmarks_files_to_pictures_and_a_score(run, g2, tiny_base, tmp_path):

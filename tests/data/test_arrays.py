@@ -8,8 +8,8 @@ import pytest
 
 from tests.data.helpers import save_h5
 from tests.helpers import refused
-from tvhelpers.config import InputError
 from tvhelpers.data.h5 import inspect_images, open_images
+from tvhelpers.errors import InputError
 
 
 def test_npz_that_lies(tmp_path):

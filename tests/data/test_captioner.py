@@ -4,11 +4,11 @@ import pytest
 from PIL import Image
 
 from tests.helpers import refused
-from tvhelpers.config import InputError
 from tvhelpers.data.caption_files import with_captions, write_captions
 from tvhelpers.data.captioner import caption_images
 from tvhelpers.data.drawn import FlatsSource
 from tvhelpers.data.sources import open_source
+from tvhelpers.errors import InputError
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from PIL import Image
 
 from tests.helpers import refused
 from tvhelpers import flats
-from tvhelpers.config import InputError
 from tvhelpers.data.drawn import FlatsSource
+from tvhelpers.errors import InputError
 from tvhelpers.score import registry
 from tvhelpers.score.attributes import AttributeJudge
 from tvhelpers.score.colour import name_colour

@@ -10,7 +10,7 @@ import warnings
 
 import tvhelpers
 from tvhelpers.cli.options import Parser, add_verbs
-from tvhelpers.config import InputError
+from tvhelpers.errors import InputError
 
 VERBS = {
     "generate": "Draw pictures from prompts.",

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from tvhelpers.cli.options import BASE, REQUIRED, add_verbs, option
-from tvhelpers.config import InputError, check_choice, check_range
+from tvhelpers.config import check_choice, check_range
+from tvhelpers.errors import InputError
 
 FILE = option("file FILE", Path, text="adapter, its run, or shipped")
 OUT = option("--out OUT", Path, REQUIRED)

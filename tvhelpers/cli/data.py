@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tvhelpers.cli.options import REQUIRED, add_verbs, option
-from tvhelpers.config import InputError
+from tvhelpers.errors import InputError
 
 READING = (
     option("--decode", str, "auto", "auto, mean, affine, unit or uint8"),

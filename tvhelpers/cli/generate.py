@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from tvhelpers.cli.options import BASE, DEVICE, REQUIRED, add_options, option
-from tvhelpers.config import InputError, check_range
+from tvhelpers.config import check_range
+from tvhelpers.errors import InputError
 
 OPTIONS = (
     option("prompts PROMPT", nargs="*"),

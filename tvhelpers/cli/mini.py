@@ -5,7 +5,7 @@ from importlib import import_module
 from pathlib import Path
 
 from tvhelpers.cli.options import DEVICE, REQUIRED, add_verbs, option
-from tvhelpers.config import InputError
+from tvhelpers.errors import InputError
 
 TRAIN = (
     option("--work DIR", Path, REQUIRED, "folder for checkpoints and caches"),

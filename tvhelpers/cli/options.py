@@ -4,7 +4,8 @@ import argparse
 from collections.abc import Callable
 from importlib import import_module
 
-from tvhelpers.config import CHOICES, InputError
+from tvhelpers.config import CHOICES
+from tvhelpers.errors import InputError
 
 REQUIRED = object()  # as a default: there is none
 

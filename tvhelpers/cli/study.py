@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from tvhelpers.cli.options import REQUIRED, add_verbs, option
-from tvhelpers.config import InputError, check_choice, check_range
+from tvhelpers.config import check_choice, check_range
+from tvhelpers.errors import InputError
 
 STUDY = option("study STUDY", Path)
 OUT = option("--out DIR", Path, REQUIRED)

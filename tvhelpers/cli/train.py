@@ -5,7 +5,8 @@ from pathlib import Path
 
 from tvhelpers.cli.options import REQUIRED, SET, add_options, option
 from tvhelpers.cli.settings import settings_help
-from tvhelpers.config import CHOICES, PRESETS, InputError, TrainConfig, parse_settings
+from tvhelpers.config import CHOICES, PRESETS, TrainConfig, parse_settings
+from tvhelpers.errors import InputError
 
 OPTIONS = (
     option("method METHOD", text=", ".join(CHOICES["method"])),

@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from tvhelpers.config import InputError, one_line
+from tvhelpers.errors import InputError, one_line
 from tvhelpers.files import read_tables
 
 DOCUMENTED = {"ih": "CWH", "pixels": "HWC"}  # the benchmark's key and our own: their axes, both RGB

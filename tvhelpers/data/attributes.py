@@ -16,11 +16,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
-from tvhelpers.config import InputError
 from tvhelpers.data import list_files as lists
 from tvhelpers.data.caption_parsing import stated_sleeve
 from tvhelpers.data.items import Images, Source
 from tvhelpers.data.lexicon import VOCABULARY
+from tvhelpers.errors import InputError
 from tvhelpers.files import content_key, read_tables
 from tvhelpers.image import read_photo
 from tvhelpers.words import describe

@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from tvhelpers.config import InputError
 from tvhelpers.data.caption_parsing import FEATURES, parse_caption
 from tvhelpers.data.captions import recaption, template_captions
 from tvhelpers.data.items import Source, read_rows
 from tvhelpers.data.lexicon import SLOTS, facts_of
+from tvhelpers.errors import InputError
 from tvhelpers.files import atomic_path, content_key
 from tvhelpers.runtime import seed_for
 from tvhelpers.words import describe

@@ -4,8 +4,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from tvhelpers.config import InputError, one_line
 from tvhelpers.data.items import Source
+from tvhelpers.errors import InputError, one_line
 from tvhelpers.files import atomic_path
 from tvhelpers.progress import progress_bar
 from tvhelpers.records import read_records

@@ -7,9 +7,9 @@ import random
 import re
 from functools import lru_cache
 
-from tvhelpers.config import InputError
 from tvhelpers.data import caption_parsing as parsing
 from tvhelpers.data.lexicon import SLOTS, VOCABULARY, WORDS, facts_of
+from tvhelpers.errors import InputError
 from tvhelpers.runtime import seed_for
 from tvhelpers.words import describe, listed, with_article
 

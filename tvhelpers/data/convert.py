@@ -14,9 +14,10 @@ import h5py
 import numpy as np
 from PIL import Image
 
-from tvhelpers.config import InputError
+from tvhelpers.config import check_choice
 from tvhelpers.data.items import Part, Source
 from tvhelpers.data.sources import open_source
+from tvhelpers.errors import InputError
 from tvhelpers.files import atomic_path
 from tvhelpers.image import resize, save_png
 from tvhelpers.progress import progress_bar
@@ -50,8 +51,7 @@ def convert(
     """
     if size is not None and not 1 <= size <= MAX_SIZE:
         raise InputError("out-of-range.size", size=size, most=MAX_SIZE)
-    if to not in WRITERS:
-        raise InputError("unknown-choice", name="output", value=to, words="h5, images, latents")
+    check_choice("output", to, WRITERS)
     source = open_source(path, columns, **(reading or {}))
     if limit < 0:
         raise InputError("out-of-range.limit", limit=limit)

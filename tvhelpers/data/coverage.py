@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tvhelpers.config import InputError
+from tvhelpers.errors import InputError
 
 NOT_STATED = "not stated"
 EXPECTED = 20  # a pair of words that chance would show so often and nobody shows is a gap

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tvhelpers.config import InputError
 from tvhelpers.data import arrays
+from tvhelpers.errors import InputError
 
 # Axes after N -> the order that turns them to (N, H, W, C)
 AXES = {"CWH": (0, 3, 2, 1), "CHW": (0, 2, 3, 1), "HWC": (0, 1, 2, 3), "WHC": (0, 2, 1, 3)}

@@ -15,8 +15,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from tvhelpers import manifest
-from tvhelpers.config import InputError
 from tvhelpers.data.unpack import unpack
+from tvhelpers.errors import InputError
 from tvhelpers.files import file_sha256, locked, make_dir
 from tvhelpers.progress import progress_bar
 from tvhelpers.records import read_record, write_json

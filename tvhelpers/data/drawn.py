@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from tvhelpers import flats
-from tvhelpers.config import InputError
 from tvhelpers.data.items import Source
+from tvhelpers.errors import InputError
 from tvhelpers.files import content_key
 
 

@@ -14,10 +14,10 @@ import h5py
 import numpy as np
 
 from tvhelpers import flats, manifest
-from tvhelpers.config import InputError
 from tvhelpers.data import fashion_synthesis as codebook
 from tvhelpers.data.detect import AXES
 from tvhelpers.data.h5 import StoredImages
+from tvhelpers.errors import InputError
 from tvhelpers.files import atomic_path
 
 SIZE = 128

@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from tvhelpers.config import InputError
 from tvhelpers.data.list_files import damaged
 from tvhelpers.data.mat import read_mat
+from tvhelpers.errors import InputError
 from tvhelpers.files import atomic_path, read_tables
 from tvhelpers.runtime import seed_for
 

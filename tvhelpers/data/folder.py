@@ -4,11 +4,11 @@ import re
 import warnings
 from pathlib import Path
 
-from tvhelpers.config import InputError
 from tvhelpers.data.items import Source
 from tvhelpers.data.readers import open_rows, open_table
 from tvhelpers.data.rows import SPLITS
 from tvhelpers.data.tables import ENDINGS
+from tvhelpers.errors import InputError
 from tvhelpers.image import IMAGE_ENDINGS, is_photo
 
 CAMERA_WORDS = (

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from tvhelpers.config import InputError
+from tvhelpers.config import check_choice
 from tvhelpers.data import fashion_synthesis as codebook
 from tvhelpers.data.arrays import FAULTS, open_arrays, own_mean, readable, rows_of
 from tvhelpers.data.detect import AXES, judge, outside_range
 from tvhelpers.data.items import Images
 from tvhelpers.data.mat import read_mat
 from tvhelpers.data.quality import image_issues
+from tvhelpers.errors import InputError
 
 DECODES = {"mean": "mean_subtracted", "affine": "affine", "unit": "unit", "uint8": "uint8"}
 CHOICES = {"decode": (*DECODES,), "axes": (*AXES,), "channels": ("RGB", "BGR")}
@@ -143,9 +144,7 @@ def open_images(
 def check_choices(**given: str) -> None:
     """Raise InputError for a decode, axes or channels that there are not."""
     for what, value in given.items():
-        if value not in ("auto", *CHOICES[what]):
-            words = ", ".join(("auto", *CHOICES[what]))
-            raise InputError("unknown-choice", name=what, value=value, words=words)
+        check_choice(what, value, ("auto", *CHOICES[what]))
 
 
 def _check_told(path: str, images: dict) -> None:

@@ -16,9 +16,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from tvhelpers.config import InputError
 from tvhelpers.data.items import COLUMNS, Images, Source
 from tvhelpers.data.unpack import sound, zip_password
+from tvhelpers.errors import InputError
 from tvhelpers.files import content_key
 from tvhelpers.image import IMAGE_ENDINGS, read_photo
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tvhelpers.config import InputError
+from tvhelpers.errors import InputError
 from tvhelpers.files import content_key, file_sha256
 
 REGIONS = ("background", "skin", "garment")  # skin: hair, face, arms, legs; a code is a place here

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tvhelpers.config import InputError
 from tvhelpers.data.items import Source
+from tvhelpers.errors import InputError
 from tvhelpers.progress import progress_bar
 
 HASH_BITS = 6  # two photos of one scene differ in fewer of 64 bits

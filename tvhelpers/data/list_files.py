@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tvhelpers.config import InputError
+from tvhelpers.errors import InputError
 
 
 def damaged(path: Path, fault: str, line: int = 0) -> InputError:

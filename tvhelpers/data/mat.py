@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tvhelpers.config import InputError
+from tvhelpers.errors import InputError
 
 INT8, INT32, UINT32, MATRIX, COMPRESSED = 1, 5, 6, 14, 15
 NUMBERS = {1, 2, 3, 4, 5, 6, 7, 9, 12, 13}  # element types that hold numbers

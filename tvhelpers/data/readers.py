@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tvhelpers.config import InputError, one_line
 from tvhelpers.data import tables
 from tvhelpers.data.items import Images, Source, file_digest
 from tvhelpers.data.rows import SPLITS, item_columns
+from tvhelpers.errors import InputError, one_line
 from tvhelpers.files import content_key
 from tvhelpers.image import IMAGE_ENDINGS, is_photo, read_photo
 from tvhelpers.paths import inside, is_there

@@ -4,8 +4,8 @@ import re
 import warnings
 from pathlib import Path
 
-from tvhelpers.config import InputError
 from tvhelpers.data.items import ATTRIBUTES
+from tvhelpers.errors import InputError
 from tvhelpers.text import as_text
 from tvhelpers.words import describe, some
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tvhelpers import manifest
-from tvhelpers.config import InputError
 from tvhelpers.data import drawn, folder, readers, stores
 from tvhelpers.data.attributes import is_attribute_prediction, open_attribute_prediction
 from tvhelpers.data.highres import open_highres
 from tvhelpers.data.items import Source
+from tvhelpers.errors import InputError
 
 
 @dataclass(frozen=True)

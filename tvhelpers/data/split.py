@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from tvhelpers.config import InputError, TrainConfig
+from tvhelpers.config import TrainConfig
 from tvhelpers.data.items import Source
+from tvhelpers.errors import InputError
 from tvhelpers.runtime import seed_for
 
 

@@ -3,12 +3,12 @@
 import warnings
 from pathlib import Path
 
-from tvhelpers.config import InputError
 from tvhelpers.data import fashion_synthesis as codebook
 from tvhelpers.data.arrays import find_store, open_arrays, readable
 from tvhelpers.data.h5 import StoredImages, open_images
 from tvhelpers.data.items import Source, file_digest, read_rows
 from tvhelpers.data.readers import open_columns, own_table
+from tvhelpers.errors import InputError
 from tvhelpers.files import content_key
 from tvhelpers.records import upgraded
 from tvhelpers.text import as_text

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from tvhelpers.config import InputError, one_line
 from tvhelpers.data.items import ATTRIBUTES, read_rows
+from tvhelpers.errors import InputError, one_line
 from tvhelpers.text import as_text
 from tvhelpers.words import some
 

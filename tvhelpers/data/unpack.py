@@ -19,7 +19,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path, PureWindowsPath
 
-from tvhelpers.config import InputError, one_line
+from tvhelpers.errors import InputError, one_line
 from tvhelpers.files import make_dir
 from tvhelpers.progress import in_notebook, progress_bar
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from tvhelpers.config import InputError, one_line
+from tvhelpers.errors import InputError, one_line
 from tvhelpers.lora.formats import PARTS, Adapter, Layer, layer_name, read_adapter, write_adapter
 from tvhelpers.models.architecture import Architecture
 from tvhelpers.models.base import BaseLocation, load_pipeline, unet_digest

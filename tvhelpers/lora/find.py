@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tvhelpers.config import InputError
+from tvhelpers.errors import InputError
 from tvhelpers.lora.formats import adapter_file
 from tvhelpers.models.base import TEXT_ENCODER_DIR
 

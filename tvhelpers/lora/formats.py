@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 
-from tvhelpers.config import InputError
+from tvhelpers.errors import InputError
 from tvhelpers.files import atomic_path
 from tvhelpers.models.architecture import FAMILIES
 from tvhelpers.records import upgraded

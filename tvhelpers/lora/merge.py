@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from tvhelpers.config import InputError
+from tvhelpers.errors import InputError
 from tvhelpers.lora.adapter import fold_adapter, load_adapter
 from tvhelpers.lora.find import own_text_encoder
 from tvhelpers.lora.formats import (

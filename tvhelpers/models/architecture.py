@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from tvhelpers.config import InputError
+from tvhelpers.errors import InputError
 
 
 @dataclass(frozen=True)

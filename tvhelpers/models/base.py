@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from tvhelpers import manifest
-from tvhelpers.config import InputError, one_line
+from tvhelpers.errors import InputError, one_line
 from tvhelpers.files import make_dir, replace_dir
 from tvhelpers.models.architecture import Architecture, find_architecture
 from tvhelpers.models.clip import find_clip

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from tvhelpers.config import InputError
+from tvhelpers.errors import InputError
 from tvhelpers.records import read_record, write_json
 
 FILE = "classes.json"  # in the pipeline's folder

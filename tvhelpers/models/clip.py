@@ -9,7 +9,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from tvhelpers import manifest
-from tvhelpers.config import InputError, one_line
+from tvhelpers.errors import InputError, one_line
 from tvhelpers.image import pad_square
 from tvhelpers.records import write_json
 from tvhelpers.runtime import choose_device, quiet_libraries

@@ -2,7 +2,7 @@
 
 from dataclasses import InitVar, asdict, dataclass
 
-from tvhelpers.config import InputError
+from tvhelpers.errors import InputError
 
 EXAMPLE = 'say what to draw, for example: "a red dress"'
 RANGES = {  # of each number, both ends included

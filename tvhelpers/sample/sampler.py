@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from tvhelpers.config import InputError
+from tvhelpers.errors import InputError
 from tvhelpers.files import atomic_path, file_sha256, locked, make_dir
 from tvhelpers.image import save_png
 from tvhelpers.lora.adapter import fold_adapter, load_adapter

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tvhelpers.config import InputError
+from tvhelpers.errors import InputError
 from tvhelpers.files import atomic_path, content_key, make_dir
 
 TOGETHER = 32  # pictures of one size that a network is shown at a time

@@ -9,9 +9,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from tvhelpers.config import InputError, TrainConfig
+from tvhelpers.config import TrainConfig
 from tvhelpers.data.sources import open_source
 from tvhelpers.data.split import split_items
+from tvhelpers.errors import InputError
 from tvhelpers.score.cache import RowCache
 from tvhelpers.score.features import PixelExtractor
 from tvhelpers.score.metrics import Result

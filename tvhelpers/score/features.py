@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tvhelpers.config import InputError, check_choice, one_line
+from tvhelpers.config import check_choice
+from tvhelpers.errors import InputError, one_line
 from tvhelpers.files import content_key, file_sha256
 from tvhelpers.image import resize
 from tvhelpers.models.base import unet_digest

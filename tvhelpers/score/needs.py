@@ -9,9 +9,9 @@ from functools import cached_property, partial
 import numpy as np
 import torch
 
-from tvhelpers.config import InputError
 from tvhelpers.data.caption_parsing import parse_caption
 from tvhelpers.data.sources import open_source
+from tvhelpers.errors import InputError
 from tvhelpers.models.base import find_base, load_part, unet_digest
 from tvhelpers.models.clip import Clip
 from tvhelpers.runtime import choose_device

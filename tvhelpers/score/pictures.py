@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tvhelpers.config import InputError
+from tvhelpers.errors import InputError
 from tvhelpers.files import content_key, file_sha256
 from tvhelpers.image import IMAGE_ENDINGS, read_photo
 from tvhelpers.records import read_records

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tvhelpers.config import InputError
+from tvhelpers.errors import InputError
 from tvhelpers.records import TakenError, read_record, write_json
 from tvhelpers.runtime import versions
 from tvhelpers.score.metrics import Result, compare

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tvhelpers.config import CHOICES, InputError, check_choice
+from tvhelpers.config import CHOICES, check_choice
+from tvhelpers.errors import InputError
 
 CLASSIFIERS = ("auto", "inception", "judge")
 READERS = ("judge", "clip")

@@ -9,8 +9,8 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from tvhelpers.config import InputError
 from tvhelpers.data.items import Source, read_rows
+from tvhelpers.errors import InputError
 from tvhelpers.files import atomic_path
 from tvhelpers.score.draw_suite import draw_suite, with_captions
 

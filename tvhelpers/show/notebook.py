@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from tvhelpers import manifest, runtime
-from tvhelpers.config import InputError
+from tvhelpers.errors import InputError
 from tvhelpers.files import atomic_path, content_key, make_dir
 from tvhelpers.models.base import find_base
 from tvhelpers.progress import show_log

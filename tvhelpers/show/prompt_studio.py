@@ -18,7 +18,7 @@ from typing import Any
 import ipywidgets as W
 from PIL import Image
 
-from tvhelpers.config import InputError
+from tvhelpers.errors import InputError
 from tvhelpers.files import make_dir
 from tvhelpers.image import save_png
 from tvhelpers.records import read_records

@@ -10,12 +10,13 @@ from typing import TypeVar
 import numpy as np
 
 from tvhelpers import manifest
-from tvhelpers.config import PRESETS, InputError, TrainConfig
+from tvhelpers.config import PRESETS, TrainConfig
 from tvhelpers.data.caption_parsing import parse_caption
 from tvhelpers.data.drawn import FlatsSource
 from tvhelpers.data.items import Part, Source
 from tvhelpers.data.sources import open_source
 from tvhelpers.data.split import split_items
+from tvhelpers.errors import InputError
 from tvhelpers.lora.formats import adapter_file
 from tvhelpers.models.base import find_base
 from tvhelpers.models.baseline import find_classes

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tvhelpers.config import InputError
+from tvhelpers.errors import InputError
 from tvhelpers.files import atomic_path
 from tvhelpers.study import statistics
 from tvhelpers.study.model import REAL, RULES, SCALES, SIDES, Study, Trial

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tvhelpers.config import InputError
 from tvhelpers.data.caption_parsing import parse_caption
 from tvhelpers.data.items import Source
+from tvhelpers.errors import InputError
 from tvhelpers.files import content_key, file_sha256
 from tvhelpers.image import read_photo, resize, save_png
 from tvhelpers.records import claim_dir, read_records, write_json

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from tvhelpers.config import InputError
+from tvhelpers.errors import InputError
 from tvhelpers.files import content_key, read_tables
 from tvhelpers.records import read_json, upgraded
 from tvhelpers.runtime import seed_for

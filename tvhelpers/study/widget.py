@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import ipywidgets as W
 
-from tvhelpers.config import InputError
+from tvhelpers.errors import InputError
 from tvhelpers.study.model import SCALES, TEXTS, Study, Trial, check_code
 from tvhelpers.study.votes import VoteBox, vote_of
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from tvhelpers.config import InputError
+from tvhelpers.errors import InputError
 from tvhelpers.files import atomic_path, file_sha256, make_dir
 from tvhelpers.models.base import TEXT_ENCODER_DIR
 

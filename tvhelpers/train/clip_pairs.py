@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import torch
 
-from tvhelpers.config import InputError
 from tvhelpers.data.sources import Source
 from tvhelpers.data.split import split_by_product
+from tvhelpers.errors import InputError
 from tvhelpers.files import content_key
 from tvhelpers.models.clip import at_side
 from tvhelpers.models.clip_checks import attribute_codes, fitting

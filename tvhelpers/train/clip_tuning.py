@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from tvhelpers.config import ClipTuning, InputError
+from tvhelpers.config import ClipTuning
 from tvhelpers.data.sources import Source
+from tvhelpers.errors import InputError
 from tvhelpers.models.clip import Clip
 from tvhelpers.models.clip_checks import phrases, zero_shot
 from tvhelpers.records import claim_dir, write_json

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tvhelpers.config import InputError
 from tvhelpers.data.items import REGIONS, Source
+from tvhelpers.errors import InputError
 from tvhelpers.files import atomic_path
 from tvhelpers.image import resize
 from tvhelpers.progress import progress_bar

@@ -18,8 +18,8 @@ from typing import Self
 import numpy as np
 import torch
 
-from tvhelpers.config import InputError
 from tvhelpers.data.items import Source
+from tvhelpers.errors import InputError
 from tvhelpers.files import content_key, make_dir, replace_dir
 from tvhelpers.models.base import BaseLocation, load_part
 from tvhelpers.records import read_record, write_json

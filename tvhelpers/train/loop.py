@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from tvhelpers.config import InputError
+from tvhelpers.errors import InputError
 from tvhelpers.progress import Interrupted, stop_requests
 from tvhelpers.runtime import peak_memory, reset_peak_memory
 from tvhelpers.train import checkpoint

@@ -8,7 +8,8 @@ import logging
 
 import torch
 
-from tvhelpers.config import OPTIMIZERS, InputError
+from tvhelpers.config import OPTIMIZERS
+from tvhelpers.errors import InputError
 from tvhelpers.runtime import peak_memory, reset_peak_memory
 
 log = logging.getLogger(__name__)

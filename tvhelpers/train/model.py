@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import torch
 
-from tvhelpers.config import InputError, TrainConfig
+from tvhelpers.config import TrainConfig
+from tvhelpers.errors import InputError
 from tvhelpers.lora.adapter import add_lora
 from tvhelpers.models.base import BaseLocation, load_part
 from tvhelpers.train import diffusion

@@ -5,7 +5,8 @@ import math
 
 import torch
 
-from tvhelpers.config import OPTIMIZERS, InputError, TrainConfig
+from tvhelpers.config import OPTIMIZERS, TrainConfig
+from tvhelpers.errors import InputError
 
 
 def make_optimizer(

@@ -3,7 +3,7 @@
 import math
 from dataclasses import asdict, dataclass, field
 
-from tvhelpers.config import InputError
+from tvhelpers.errors import InputError
 
 WINDOW = 25  # steps whose mean loss is looked at
 EXPLODED = 10.0  # times the lowest such mean so far

@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import torch
 
-from tvhelpers.config import InputError, TrainConfig, one_line
+from tvhelpers.config import TrainConfig
+from tvhelpers.errors import InputError, one_line
 from tvhelpers.runtime import device_name
 from tvhelpers.train import diffusion
 from tvhelpers.train.batches import Batch, Batches, Data

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 
 from tvhelpers import manifest
-from tvhelpers.config import InputError, TrainConfig, to_dict
+from tvhelpers.config import TrainConfig, to_dict
 from tvhelpers.data.caption_files import with_captions
 from tvhelpers.data.coverage import effective_sample_size, item_weights
 from tvhelpers.data.items import Source
 from tvhelpers.data.sources import open_source
 from tvhelpers.data.split import split_items
+from tvhelpers.errors import InputError
 from tvhelpers.files import make_dir
 from tvhelpers.lora.adapter import check_adapter, kohya_path, save_adapter
 from tvhelpers.models import base as bases

@@ -1,0 +1,143 @@
+"""How is it said what is wrong with what was given?  Standard library only."""
+
+import difflib
+import functools
+import numbers
+import string
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+MOST_LETTERS = 80  # of a value or a list; a path stays whole
+TYPES = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    list: "a list",
+    dict: "a table of names and values",
+    type(None): "nothing",
+}
+
+
+class InputError(ValueError):
+    """What was given cannot be used; the message says what was seen and what to do.
+
+    `key` is a line of messages.txt, whose braces are filled with the words `in_words` gives for
+    `seen`; or the `message` is given.  `code`, the key up to its dot, names the kind of problem,
+    such as "out-of-range": tests match on it.  The command line prints the message alone and exits
+    with status 2; a notebook shows it alone.
+    """
+
+    def __init__(self, key: str, message: str | None = None, /, **seen):
+        super().__init__(message or _Message().format(_messages()[key], **seen))
+        self.code = key.partition(".")[0]
+
+    def __reduce__(self):
+        return type(self), (self.code, str(self))
+
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython shows in place of a traceback."""
+        return [f"InputError: {self}"]
+
+
+@functools.cache
+def _messages() -> dict[str, str]:
+    """Return {key: message} of messages.txt, which has a message a line, each after its key."""
+    lines = Path(__file__).with_name("messages.txt").read_text(encoding="utf-8").splitlines()
+    return dict(line.split(": ", 1) for line in lines)
+
+
+class _Message(string.Formatter):
+    """Fills the braces of a message.
+
+    {x} as `in_words`; {x:text} without quotes; {x:and}, {x:or} a list; {x:image|images} a count
+    with its noun; anything else as `format` does.
+    """
+
+    def format_field(self, value, spec: str) -> str:
+        if spec in ("", "and", "or"):
+            return in_words(value, spec or ",")
+        if spec == "text":
+            return value if isinstance(value, str) else in_words(value)
+        if "|" in spec:
+            return f"{value} {spec.split('|')[value != 1]}"
+        return format(value, spec)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of `known` was meant by `given`: the nearest is asked for, or else all are named."""
+
+    given: str
+    known: Iterable[str]
+
+    def __str__(self) -> str:
+        known = {str(name).lower(): str(name) for name in self.known}
+        near = difflib.get_close_matches(str(self.given).lower(), known, n=2)
+        if near:
+            return f"did you mean {in_words([known[name] for name in near], 'or')}?"
+        return f"choose {in_words(list(known.values()), 'or')}" if known else "there is none"
+
+
+def in_words(value, between: str = ",") -> str:
+    """Return a value as a message says it.
+
+    Names and paths are quoted, long ones but no paths cut; a list is joined by `between`, "," or
+    "or" or "and", and cut; a tuple of whole numbers is a shape; errors, types and `Choice` are
+    words.
+    """
+    if isinstance(value, Path):
+        return f"'{_escaped(str(value))}'"
+    if isinstance(value, str):
+        return f"'{_cut(_escaped(value))}'"
+    if isinstance(value, BaseException):
+        return one_line(value)
+    if isinstance(value, type):
+        return TYPES.get(value, value.__name__)
+    if isinstance(value, numbers.Real):
+        return _number(value)
+    if isinstance(value, tuple) and all(isinstance(size, numbers.Integral) for size in value):
+        return str(tuple(map(int, value)))
+    if isinstance(value, Iterable):
+        return _joined([in_words(part) for part in value], between)
+    return _escaped(str(value)) if value is not None else "nothing"
+
+
+def one_line(error: BaseException) -> str:
+    """Return what an error says, in one line without control characters.
+
+    What another library says is cut.
+    """
+    text = _escaped(" ".join(str(error).split())) or type(error).__name__
+    return text if isinstance(error, InputError) else _cut(text)
+
+
+def _number(value) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, numbers.Integral) or (float(value).is_integer() and abs(value) < 1e15):
+        return str(int(value))
+    return f"{float(value):.6g}"
+
+
+def _joined(parts: list[str], between: str) -> str:
+    """Return the parts of a list as text; those beyond MOST_LETTERS are counted."""
+    kept = list(parts)
+    while len(kept) > 1 and sum(map(len, kept)) + 2 * len(kept) > MOST_LETTERS:
+        kept.pop()
+    if len(kept) < len(parts):
+        return f"{', '.join(kept)}, … and {len(parts) - len(kept)} more"
+    if between == "," or len(kept) < 2:
+        return ", ".join(kept) or "nothing"
+    return f"{', '.join(kept[:-1])} {between} {kept[-1]}"
+
+
+def _escaped(text: str) -> str:
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _cut(text: str) -> str:
+    """Return a text without its middle, where it is long."""
+    half = MOST_LETTERS // 2
+    return text if len(text) <= MOST_LETTERS else f"{text[:half]}…{text[1 - half :]}"
