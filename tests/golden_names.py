@@ -1,6 +1,7 @@
 """What has another name now: goldens compare the older tree's findings under today's names."""
 
 KEYS: dict[str, str] = {  # {old key of a JSON object: key}
+    "strength": "lora_scale",
 }
 VALUES: dict[str, dict[str, str]] = {  # {key, by today's name: {old value: value}}
 }

@@ -23,7 +23,7 @@ NAMES = json.loads((SAVED / "names.json").read_text())
 
 @pytest.fixture
 def options(monkeypatch):
-    """Return a function of a verb: the options in its help."""
+    """Return a function of a verb: the options in its help, with their former names."""
 
     def options(verb):
         out = io.StringIO()
@@ -32,7 +32,8 @@ def options(monkeypatch):
         with contextlib.redirect_stdout(out), pytest.raises(SystemExit) as end:
             runpy.run_module("tvhelpers", run_name="__main__")
         assert end.value.code == 0, f"there is no verb {verb}"
-        return {*MADE["read_help"](out.getvalue())}
+        named = re.findall(r"^  -.*?(?=  |$)", out.getvalue(), re.MULTILINE)  # without what is said
+        return {*MADE["read_help"]("\n".join([out.getvalue().split("\n\n")[0], *named]))}
 
     return options
 

@@ -28,10 +28,10 @@ KINDS: dict[str, Kind] = {
     "evaluation": Kind(),  # a line of eval.jsonl
     "result": Kind(),  # result.json of a run
     "adapter": Kind(),  # what an adapter's file says of its making
-    "pipeline": Kind(),  # base.json of a trained pipeline
+    "pipeline": Kind({"strength": "lora_scale"}),  # base.json of a trained pipeline
     "latent cache": Kind(),  # about.json of cached latents
     "classes": Kind(),  # classes.json of a trained pipeline
-    "request": Kind(),  # request.json of drawn images
+    "request": Kind({"strength": "lora_scale"}),  # request.json of drawn images
     "captions": Kind(),  # a line of what a captioner wrote, and its request
     "item": Kind(),  # a line of items.jsonl, beside converted pixels
     "partial download": Kind(),  # what a part of a file is of

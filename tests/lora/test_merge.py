@@ -159,14 +159,14 @@ def test_a_merged_pipeline_is_the_base_with_its_adapter(kind, first, make, tiny_
     whole = StableDiffusionPipeline.from_pretrained(tmp_path / "whole")
     assert (predict(whole) - wanted).abs().max() <= 1e-4
     assert set(whole.unet.state_dict()) == set(plain)  # no trace of LoRA's layers
-    merge(path, base, tmp_path / "half", strength=0.5, half=True)
+    merge(path, base, tmp_path / "half", lora_scale=0.5, half=True)
     half = load_part(find_base(str(tmp_path / "half")), "unet")
     stored = StableDiffusionPipeline.from_pretrained(tmp_path / "half", torch_dtype=torch.float16)
     assert stored.unet.dtype == torch.float16
     for name, weight in half.state_dict().items():
         middle = (whole.unet.state_dict()[name] + plain[name]) / 2
         assert (weight - middle).abs().max() <= 1e-3 * middle.abs().max()
-    assert json.loads((tmp_path / "half" / "base.json").read_text())["strength"] == 0.5
+    assert json.loads((tmp_path / "half" / "base.json").read_text())["lora_scale"] == 0.5
     with refused("file-exists"):
         merge(path, base, tmp_path / "half")
 

@@ -198,7 +198,7 @@ def test_an_adapter_fits_its_base_in_bfloat16_too(tiny_base, tmp_path):
     assert np.abs(pictures[0].astype(int) - pictures[1]).mean() < 8
 
 
-def test_generate_takes_an_adapters_strength_and_kohyas_names(tiny_base, sampler, tmp_path):
+def test_generate_takes_an_adapters_lora_scale_and_kohyas_names(tiny_base, sampler, tmp_path):
     base = find_base(str(tiny_base))
     unet = load_part(base, "unet")
     digest = unet_digest(unet)
@@ -207,10 +207,10 @@ def test_generate_takes_an_adapters_strength_and_kohyas_names(tiny_base, sampler
     path = tmp_path / "adapter.safetensors"
     save_adapter({"unet": unet}, path, {"base": "tiny", "base_digest": digest})
     whole = Request(("a red dress",), steps=2)
-    none = Request(("a red dress",), steps=2, strength=0)
+    none = Request(("a red dress",), steps=2, lora_scale=0)
     kohya = Sampler(str(tiny_base), str(kohya_path(path)), device="cpu")
     (record,) = generate(kohya, none, tmp_path / "none")
-    assert record["strength"] == 0
+    assert record["strength"] == 0  # stable name
     generate(sampler, whole, tmp_path / "plain")
     generate(kohya, whole, tmp_path / "kohya")
     generate(Sampler(str(tiny_base), str(path), device="cpu"), whole, tmp_path / "ours")
@@ -239,21 +239,21 @@ def test_weights_missing_from_a_base_are_said(tiny_base, tmp_path):
 
 def test_two_that_draw_at_once_take_turns():
     sampler = Sampler("mini", "shipped", device="cpu")
-    strengths, alone, together = (1.0, 0.0, 0.5), {}, {}
+    lora_scales, alone, together = (1.0, 0.0, 0.5), {}, {}
 
-    def draw(strength, into):
-        request = Request(("green bomber jacket",), 2, steps=2, strength=strength)
+    def draw(lora_scale, into):
+        request = Request(("green bomber jacket",), 2, steps=2, lora_scale=lora_scale)
         drawn = sampler.sample(request, batch_size=1)
-        into[strength] = [np.asarray(picture) for *_, picture in drawn]
+        into[lora_scale] = [np.asarray(picture) for *_, picture in drawn]
 
-    for strength in strengths:
-        draw(strength, alone)
-    threads = [threading.Thread(target=draw, args=(one, together)) for one in strengths]
+    for lora_scale in lora_scales:
+        draw(lora_scale, alone)
+    threads = [threading.Thread(target=draw, args=(one, together)) for one in lora_scales]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert all(np.array_equal(together[one], alone[one]) for one in strengths)
+    assert all(np.array_equal(together[one], alone[one]) for one in lora_scales)
 
 
 def test_a_damaged_picture_is_drawn_again(sampler, tmp_path):
@@ -278,13 +278,13 @@ def test_seeds_that_torch_would_take_for_others_are_refused():
         Request(("a dress",), seed=2**32 - 1, count=2)
 
 
-def test_an_adapters_strength_leaves_no_trace():
+def test_an_adapters_lora_scale_leaves_no_trace():
     from diffusers import StableDiffusionPipeline
 
     from tvhelpers.models.mini import WEIGHTS_DIR
 
-    def draw(sampler, strength=1.0):
-        request = Request(("green bomber jacket",), seed=3, steps=4, strength=strength)
+    def draw(sampler, lora_scale=1.0):
+        request = Request(("green bomber jacket",), seed=3, steps=4, lora_scale=lora_scale)
         ((*_, picture),) = sampler.sample(request)
         return np.asarray(picture).astype(int)
 
@@ -297,13 +297,13 @@ def test_an_adapters_strength_leaves_no_trace():
     stock = StableDiffusionPipeline.from_pretrained(WEIGHTS_DIR, safety_checker=None)
     stock.load_lora_weights(str(WEIGHTS_DIR), weight_name="shipped_adapter.safetensors")
     stock.scheduler = type(sampler.pipe.scheduler).from_config(sampler.pipe.scheduler.config)
-    for strength, ours in ((1.0, full), (0.5, half)):
+    for lora_scale, ours in ((1.0, full), (0.5, half)):
         theirs = stock(
             "green bomber jacket",
             num_inference_steps=4,
             guidance_scale=2.5,
             generator=torch.Generator().manual_seed(3),
-            cross_attention_kwargs={"scale": strength},
+            cross_attention_kwargs={"scale": lora_scale},
             output_type="np",
         ).images[0]
         assert np.abs(theirs * 255 - ours).max() <= 1

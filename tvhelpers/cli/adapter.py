@@ -11,7 +11,9 @@ OUT = option("--out OUT", Path, REQUIRED)
 HALF = option("--half", bool, False, "store fp16: half the size")
 TO = option("--to", str, REQUIRED, "diffusers or kohya")
 BY = option("--by FACTOR", float, REQUIRED)
-STRENGTH = option("--strength", float, 1.0, "times the adapter")
+LORA_SCALE = option(
+    "--lora-scale/--strength", float, 1.0, "how much of the adapter: 0 = none, 1 = all"
+)
 BLEND = (
     option("files FILE", Path, nargs="+"),
     option("--weights W,W", str, REQUIRED, "one for each file: 0.6,0.4"),
@@ -27,7 +29,7 @@ def declare(parser) -> None:
     add("scale", run_scale, "Make an adapter stronger or weaker.", FILE, BY, OUT)
     add("blend", run_blend, "Add adapters up, each with a weight.", *BLEND, OUT)
     text = "Fold an adapter into its base: a pipeline folder."
-    add("merge", run_merge, text, FILE, BASE, STRENGTH, OUT, HALF)
+    add("merge", run_merge, text, FILE, BASE, LORA_SCALE, OUT, HALF)
 
 
 def run_show(options) -> dict:
@@ -89,8 +91,8 @@ def run_merge(options) -> dict:
     from tvhelpers.lora.merge import merge
     from tvhelpers.models.base import find_base
 
-    base, strength = find_base(options.base), _finite(options.strength)
-    merge(_path(options.file, options.base), base, options.out, strength, options.half)
+    base, lora_scale = find_base(options.base), _finite(options.lora_scale)
+    merge(_path(options.file, options.base), base, options.out, lora_scale, options.half)
     return _written(options.out)
 
 

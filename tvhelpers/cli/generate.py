@@ -19,7 +19,7 @@ OPTIONS = (
     option("--steps", int, 20, "sampler steps"),
     option("--guidance", float, None, "guidance scale; 1 = none", "what suits the base"),
     option("--size PX", int, 0, "pixels a side", "the base's own"),
-    option("--strength", float, 1.0, "times the adapter"),
+    option("--lora-scale/--strength", float, 1.0, "how much of the adapter: 0 = none, 1 = all"),
     DEVICE,
     option("--batch-size", int, 8, "pictures drawn at once"),
 )  # fmt: skip
@@ -42,7 +42,7 @@ def run(options) -> list[dict]:
             raise InputError("not-with-suite")
         rows = suites.covered(suites.open_suite(options.suite), options.base)
         prompts, suite = tuple(row["prompt"] for row in rows), suites.request_of(rows)
-    how = {name: getattr(options, name) for name in ("steps", "guidance", "size", "strength")}
+    how = {name: getattr(options, name) for name in ("steps", "guidance", "size", "lora_scale")}
     request = Request(prompts, options.count, options.seed or 0, **how, **suite)
     check_range("batch-size", options.batch_size, 1, 2**31)
     from tvhelpers.sample.sampler import Sampler, generate  # loads torch, which takes seconds

@@ -202,11 +202,11 @@ def load_adapter(pipe, path: Path, base_name: str, digest: str) -> None:
         pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, **changes)
 
 
-def fold_adapter(pipe, strength: float) -> None:
-    """Add what the loaded adapter changes, times `strength`, to the weights of a float32 pipeline.
+def fold_adapter(pipe, lora_scale: float) -> None:
+    """Add the loaded adapter's change, times `lora_scale`, to the weights of a float32 pipeline.
 
-    Drawing then costs what it costs without an adapter.  The model's own weights are kept: what was
-    folded before leaves no trace.  Half of a DoRA is half of its change, as of a LoRA.
+    Drawing then costs what it costs without an adapter.  The model's own weights are kept: an
+    earlier LoRA scale leaves no trace.  Half of a DoRA is half of its change, as of a LoRA.
     """
     from peft.tuners.tuners_utils import BaseTunerLayer
 
@@ -221,7 +221,7 @@ def fold_adapter(pipe, strength: float) -> None:
         else:
             layer.own_weight = weight.detach().clone()
         layer.merge()
-        weight.data.lerp_(layer.own_weight, 1 - strength)
+        weight.data.lerp_(layer.own_weight, 1 - lora_scale)
 
 
 @contextlib.contextmanager

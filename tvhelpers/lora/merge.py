@@ -168,7 +168,7 @@ def _check_new(out: Path) -> None:
 
 
 def merge(
-    path: Path, base: bases.BaseLocation, out: Path, strength: float = 1.0, half: bool = False
+    path: Path, base: bases.BaseLocation, out: Path, lora_scale: float = 1.0, half: bool = False
 ) -> None:
     """Write the base's pipeline with an adapter in its weights as a folder for stock diffusers.
 
@@ -181,7 +181,7 @@ def merge(
         base = bases.with_text_encoder(base, own_text_encoder(path))
     pipe = bases.load_pipeline(base)
     load_adapter(pipe, path, base.name, bases.unet_digest(pipe.unet))
-    fold_adapter(pipe, strength)
+    fold_adapter(pipe, lora_scale)
     pipe.unload_lora_weights()
     if half:
         pipe.to(dtype=torch.float16)
@@ -191,4 +191,4 @@ def merge(
                 raise InputError("not-finite.half", name=name)
     scheduler = bases.load_part(base, "scheduler")
     scheduler = type(scheduler).from_config(scheduler.config, **about.get("scheduler", {}))
-    bases.write_pipeline(pipe, base, out, scheduler, adapter=about, strength=strength)
+    bases.write_pipeline(pipe, base, out, scheduler, adapter=about, lora_scale=lora_scale)

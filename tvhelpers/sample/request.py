@@ -12,7 +12,7 @@ RANGES = {  # of each number, both ends included
     "width": (0, 4096),
     "height": (0, 4096),
     "guidance": (0, 100),
-    "strength": (-10, 10),
+    "lora_scale": (-10, 10),
 }
 
 
@@ -31,7 +31,7 @@ class Request:
     guidance: float | None = None  # classifier-free guidance scale; 1 = none, None = the base's own
     width: int = 0  # pixels, a multiple of 8; 0 = the base's own
     height: int = 0
-    strength: float = 1.0  # times the adapter
+    lora_scale: float = 1.0  # of the adapter: 0 = none, 1 = as trained
     ids: tuple[str, ...] = ()  # of the prompts, where they are a suite's
     seeds: tuple[tuple[int, ...], ...] = ()  # of each prompt, instead of `seed`
     size: InitVar[int] = 0  # of a square: stands for both width and height

@@ -65,7 +65,7 @@ class Sampler:
         self.classes = read_classes(self.base.path) if language else Classes()
         self._lock = threading.Lock()  # a pipeline draws one batch at a time
         self._pipe = None
-        self.folded: float | None = None  # the strength that the adapter was added with
+        self.folded: float | None = None  # the LoRA scale that is in the weights
 
     @cached_property
     def identity(self) -> dict:
@@ -143,7 +143,7 @@ class Sampler:
             generators = [torch.Generator("cpu").manual_seed(seed) for _, _, seed in batch]
             reading = self._told([prompt for _, prompt, _ in batch], request.guidance)
             with self._lock, reading as prompts:
-                scale = self._with_strength(request.strength)
+                scale = self._apply_lora_scale(request.lora_scale)
                 pictures = pipe(
                     prompts,
                     num_inference_steps=request.steps,
@@ -157,16 +157,16 @@ class Sampler:
             for job, picture in zip(batch, pictures, strict=True):
                 yield *job, picture
 
-    def _with_strength(self, strength: float) -> dict:
-        """Give the adapter its strength, and return what the pipeline must be told of it."""
+    def _apply_lora_scale(self, lora_scale: float) -> dict:
+        """Apply the adapter at `lora_scale`; return the pipeline's arguments for it."""
         if self.adapter is None:
             return {}
         if self.dtype != torch.float32:  # too coarse to add an adapter to
-            return {"cross_attention_kwargs": {"scale": strength}}
-        if strength != self.folded:
+            return {"cross_attention_kwargs": {"scale": lora_scale}}
+        if lora_scale != self.folded:
             self.folded = None  # unknown, should this be stopped half-way
-            fold_adapter(self._pipe, strength)
-            self.folded = strength
+            fold_adapter(self._pipe, lora_scale)
+            self.folded = lora_scale
         return {}
 
     @contextlib.contextmanager
@@ -243,7 +243,8 @@ def _draw(
     }
     request = sampler.whole(request)
     fixed = {"steps": request.steps, "guidance": request.guidance}
-    fixed = sized(fixed, request.width, request.height) | {"strength": request.strength}
+    fixed = sized(fixed, request.width, request.height)
+    fixed |= {"strength": request.lora_scale}  # stable name
     fixed |= {**sampler.identity, "versions": versions()}
     with open(out_dir / "records.jsonl", "a") as file:
         for index, prompt, seed, picture in sampler.sample(request, jobs, batch_size=batch_size):

@@ -50,7 +50,7 @@ def _slider(label: str, value: float, low: float, high: float, step: float) -> W
     return W.FloatSlider(value, min=low, max=high, step=step, description=label, style=STYLE)
 
 
-def _strength(sampler: Sampler) -> W.Widget:
+def _lora_scale(sampler: Sampler) -> W.Widget:
     slider = _slider("Adapter", 1.0, 0, 1.5, 0.1)
     slider.disabled = sampler.adapter is None
     return slider
@@ -60,7 +60,7 @@ def _strength(sampler: Sampler) -> W.Widget:
 CONTROLS = [
     Control("steps", lambda sampler: W.IntSlider(20, 1, 50, description="Steps", style=STYLE)),
     Control("guidance", lambda sampler: _slider("Guidance", sampler.base.guidance, 1, 15, 0.5)),
-    Control("strength", _strength),
+    Control("lora_scale", _lora_scale),
 ]
 
 
@@ -190,6 +190,7 @@ class PromptStudio:
         self._say("Drawing…" if self.sampler.loaded else "Loading the model, then drawing…")
         _, prompt, seed, picture = next(self.sampler.sample(request, on_step=self._after_step))
         asked = {key: value for key, value in request.record().items() if key not in NOT_SHOWN}
+        asked = {"strength" if k == "lora_scale" else k: v for k, v in asked.items()}  # stable name
         record = {"prompt": prompt, "seed": seed, **asked, **self.sampler.identity}
         self._show({"record": record, "picture": picture})
         cut = self.sampler.cut_off(prompt)
