@@ -23,7 +23,7 @@ import numpy as np
 from common import REPO, shared_folder, write_result
 
 from tvhelpers.config import ClipTuning
-from tvhelpers.data.drawn import FlatsSource
+from tvhelpers.data.flats_source import FlatsSource
 from tvhelpers.data.items import Source
 from tvhelpers.data.leakage import near_duplicates, thumbnails
 from tvhelpers.data.sources import open_source

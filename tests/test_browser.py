@@ -19,7 +19,7 @@ from tests.browser import (
     write_notebook,
 )
 from tvhelpers.cli import main
-from tvhelpers.data.drawn import FlatsSource
+from tvhelpers.data.flats_source import FlatsSource
 from tvhelpers.study.make import make_study
 from tvhelpers.study.model import KINDS, Study
 from tvhelpers.study.votes import VoteBox

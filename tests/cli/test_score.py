@@ -3,7 +3,7 @@
 import json
 import shutil
 
-from tvhelpers.data.drawn import FlatsSource
+from tvhelpers.data.flats_source import FlatsSource
 
 
 def test_a_suite_is_written_drawn_and_scored(run, refuse, tiny_base, tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ from PIL import Image
 from tests.helpers import refused
 from tvhelpers.data.caption_files import with_captions, write_captions
 from tvhelpers.data.captioner import caption_images
-from tvhelpers.data.drawn import FlatsSource
+from tvhelpers.data.flats_source import FlatsSource
 from tvhelpers.data.sources import open_source
 from tvhelpers.errors import InputError
 
@@ -68,8 +68,8 @@ def test_photos_without_captions_get_them_and_open_with_them(tiny_blip, tmp_path
         Image.fromarray(pixels).save(folder / f"IMG_{i:04d}.png")
     with pytest.raises(InputError, match="data captions --captioner"):
         open_source(folder)
-    source = open_source(folder, bare=True)
+    source = open_source(folder, captions_optional=True)
     options = {"captioner": str(tiny_blip)}
     assert write_captions(source, out, **options)["items"] == 3
-    captions = with_captions(open_source(folder, bare=True), out).captions
+    captions = with_captions(open_source(folder, captions_optional=True), out).captions
     assert len(captions) == 3 and "a garment" not in captions

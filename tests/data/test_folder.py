@@ -33,7 +33,7 @@ def test_photos_with_text_files_or_in_class_folders(tmp_path):
     (tmp_path / "a" / "1.txt").unlink()
     with refused("no-caption"):
         open_source(tmp_path / "a")
-    assert open_source(tmp_path / "a", bare=True).captions == [
+    assert open_source(tmp_path / "a", captions_optional=True).captions == [
         "caption 0",
         "a garment",
         "caption 2",

@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.helpers import refused
 from tvhelpers.data import fashion_synthesis as annotations
-from tvhelpers.data.drawn import FlatsSource
+from tvhelpers.data.flats_source import FlatsSource
 from tvhelpers.data.leakage import (
     format_leakage,
     leakage,

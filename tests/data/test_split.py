@@ -6,7 +6,7 @@ import pytest
 from tests.helpers import refused
 from tvhelpers import flats
 from tvhelpers.config import TrainConfig
-from tvhelpers.data.drawn import FlatsSource
+from tvhelpers.data.flats_source import FlatsSource
 from tvhelpers.data.sources import open_source
 from tvhelpers.data.split import split_by_product, split_items, thin_by_attributes
 

@@ -8,7 +8,7 @@ import torch
 
 from tvhelpers import flats
 from tvhelpers.config import TrainConfig
-from tvhelpers.data.drawn import FlatsSource
+from tvhelpers.data.flats_source import FlatsSource
 from tvhelpers.models.base import find_base, load_part
 from tvhelpers.models.mini import WEIGHTS_DIR
 from tvhelpers.runtime import root_dir

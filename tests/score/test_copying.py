@@ -5,7 +5,7 @@ import pytest
 
 from tests.helpers import refused
 from tvhelpers import flats
-from tvhelpers.data.drawn import FlatsSource
+from tvhelpers.data.flats_source import FlatsSource
 from tvhelpers.score import copying as module
 from tvhelpers.score.copying import CopyCheck, copying, nearest
 from tvhelpers.score.features import PixelExtractor

@@ -7,7 +7,7 @@ from PIL import Image
 
 from tests.helpers import refused
 from tvhelpers import flats
-from tvhelpers.data.drawn import FlatsSource
+from tvhelpers.data.flats_source import FlatsSource
 from tvhelpers.errors import InputError
 from tvhelpers.score import registry
 from tvhelpers.score.attributes import AttributeJudge

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from tests.helpers import refused
-from tvhelpers.data.drawn import FlatsSource
+from tvhelpers.data.flats_source import FlatsSource
 from tvhelpers.study.analysis import analyse, answers_of, write_csv
 from tvhelpers.study.make import make_study
 from tvhelpers.study.model import KINDS, REAL, Study

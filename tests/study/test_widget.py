@@ -8,7 +8,7 @@ from PIL import Image
 pytest.importorskip("ipywidgets")
 
 from tvhelpers.cli import main
-from tvhelpers.data.drawn import FlatsSource
+from tvhelpers.data.flats_source import FlatsSource
 from tvhelpers.study.analysis import analyse
 from tvhelpers.study.make import make_study
 from tvhelpers.study.model import KINDS, Study

@@ -11,7 +11,7 @@ from tests.helpers import refused
 from tvhelpers import flats
 from tvhelpers.cli import main
 from tvhelpers.config import ClipTuning
-from tvhelpers.data.drawn import FlatsSource
+from tvhelpers.data.flats_source import FlatsSource
 from tvhelpers.models.clip import Clip
 from tvhelpers.models.clip_checks import phrases, zero_shot
 from tvhelpers.records import read_json

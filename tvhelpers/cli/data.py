@@ -158,7 +158,7 @@ def run_captions(options) -> dict:
     from tvhelpers.models.base import find_base, load_part
 
     return write_captions(
-        open_source(options.source, bare=bool(options.captioner)),
+        open_source(options.source, captions_optional=bool(options.captioner)),
         options.out,
         variants=options.variants,
         seed=options.seed,

@@ -100,7 +100,7 @@ def rows_of(path: Path, key: str, data, start: int, stop: int) -> np.ndarray:
         return np.asarray(data[start:stop])
 
 
-def find_store(path: Path) -> Path:
+def find_array_file(path: Path) -> Path:
     """Return the file meant by a file, or by a folder in the benchmark's or our own layout."""
     path = Path(path)
     for inside in ("Img/G2.h5", "G2.h5", "pixels.h5"):

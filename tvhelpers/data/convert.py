@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from tvhelpers.config import check_choice
-from tvhelpers.data.items import Part, Source
+from tvhelpers.data.items import Source, Subset
 from tvhelpers.data.sources import open_source
 from tvhelpers.errors import InputError
 from tvhelpers.files import atomic_path
@@ -55,7 +55,7 @@ def convert(
     source = open_source(path, columns, **(reading or {}))
     if limit < 0:
         raise InputError("out-of-range.limit", limit=limit)
-    source = Part(source, [*range(limit)]) if 0 < limit < len(source) else source
+    source = Subset(source, [*range(limit)]) if 0 < limit < len(source) else source
     shape = (len(source), *_sized(source.pixels(0), size).shape)
     request = {"format": FORMAT, "source": source.fingerprint, "size": size, "to": to}
     out_dir = claim_dir(Path(out_dir), request, "conversion")

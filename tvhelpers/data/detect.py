@@ -36,7 +36,7 @@ def judge(path: Path, key: str = "") -> tuple[dict, np.ndarray]:
     `key`: which array, where it is not to be found out.  Raises InputError where the file cannot
     be read, or has no images.
     """
-    path = arrays.find_store(path)
+    path = arrays.find_array_file(path)
     found = arrays.open_arrays(path)
     with arrays.readable(path):
         key = arrays.image_key(path, found, key)

@@ -5,8 +5,8 @@ import warnings
 from pathlib import Path
 
 from tvhelpers.data.items import Source
-from tvhelpers.data.readers import open_rows, open_table
 from tvhelpers.data.rows import SPLITS
+from tvhelpers.data.table_sources import open_rows, open_table
 from tvhelpers.data.tables import ENDINGS
 from tvhelpers.errors import InputError
 from tvhelpers.image import IMAGE_ENDINGS, is_photo
@@ -20,8 +20,8 @@ CAMERA_WORDS = (
 def open_photos(name: str, folder: Path, options: dict) -> Source:
     """Open a folder of photos; `sources.open_source` says what it may hold.
 
-    `bare` of the options: a photo that has neither caption nor category is "a garment" until it is
-    captioned.  Raises InputError where a photo is missing, or, unless `bare`, has neither.
+    A photo that has neither caption nor category raises InputError, or, with the option
+    `captions_optional`, gets "a garment".  Raises InputError too where a photo is missing.
     """
     for table in ("metadata.jsonl", "metadata.csv"):
         if (folder / table).is_file():
@@ -30,9 +30,9 @@ def open_photos(name: str, folder: Path, options: dict) -> Source:
     if not rows:
         raise InputError("no-images.photos", folder=folder, endings=", ".join(IMAGE_ENDINGS))
     rows = _captions_of_names(folder, rows)
-    if not options["bare"]:
+    if not options["captions_optional"]:
         _check_captions(folder, rows)
-    return open_rows(name, folder, rows, options["bare"])
+    return open_rows(name, folder, rows, options["captions_optional"])
 
 
 def _row_of_photo(folder: Path, path: Path) -> dict:
@@ -49,7 +49,7 @@ def _row_of_photo(folder: Path, path: Path) -> dict:
 def _captions_of_names(folder: Path, rows: list[dict]) -> list[dict]:
     """Take captions from names such as green-bomber-jacket-2.jpg where there is nothing else.
 
-    What has the same words is one product.  The rows stay as they are where one name has no words.
+    Photos with equal words are one product.  Where one name has no words, no row is changed.
     """
     if any("caption" in row or "category" in row for row in rows):
         return rows
@@ -65,8 +65,8 @@ def _captions_of_names(folder: Path, rows: list[dict]) -> list[dict]:
 
 
 def _words(stem: str) -> str:
-    """Return the words of a file's name, "" for one that a camera gave: IMG_0042."""
-    stem = re.sub(r"\s*\(\d+\)$", "", stem)  # a copy: "red dress (2)"
+    """Return the words of a file's name; "" for a name that a camera gave, such as IMG_0042."""
+    stem = re.sub(r"\s*\(\d+\)$", "", stem)  # the second photo of it: "red dress (2)"
     parts = re.split(r"[\s_]+" if re.search(r"[\s_]", stem) else r"-+", stem)
     parts = [part.rstrip("0123456789").strip("-.,()") for part in parts]
     words = [part for part in parts if part and not re.search(r"\d", part)]
@@ -77,9 +77,9 @@ def _words(stem: str) -> str:
 def _check_captions(folder: Path, rows: list[dict]) -> None:
     """Raise InputError where a photo has no caption, nor, where none has one, a category."""
     key = "caption" if any("caption" in row for row in rows) else "category"
-    bare = [row["file_name"] for row in rows if not row.get(key)]
-    if bare:
+    without = [row["file_name"] for row in rows if not row.get(key)]
+    if without:
         tables = [path.name for path in folder.iterdir() if path.suffix.lower() in ENDINGS]
         other = f", or say what is in {tables[0]} with --columns" if tables else ""
-        seen = f"{len(bare)} of {len(rows)} images have no caption, {bare[0]} the first"
+        seen = f"{len(without)} of {len(rows)} images have no caption, {without[0]} the first"
         raise InputError("no-caption.photos", folder=folder, seen=seen, other=other)

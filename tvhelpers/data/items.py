@@ -101,7 +101,7 @@ class Source:
         return Item(self.pixels(index), self.mask(index), *words)
 
 
-class Part(Source):
+class Subset(Source):
     """Items `numbers` of a source, in that order."""
 
     def __init__(self, source: Source, numbers: list[int]):

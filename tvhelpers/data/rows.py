@@ -1,4 +1,4 @@
-"""How do rows under our names become captions, labels, products and splits of items?"""
+"""How do the rows of a table become captions, labels, products and splits of items?"""
 
 import re
 import warnings
@@ -14,17 +14,17 @@ NUMBER = re.compile(r"\d+(\.\d*)?([eE][-+]?\d+)?")  # from 0 on
 
 
 def item_columns(
-    where: Path | str, rows: list[dict], ids: list[str], bare: bool = False
+    where: Path | str, rows: list[dict], ids: list[str], captions_optional: bool = False
 ) -> list[list]:
-    """Return the columns of a source (`items.COLUMNS`) from rows under our names.
+    """Return the columns of a source (`items.COLUMNS`) from rows whose keys are `tables.NAMES`.
 
-    `bare`: what has no caption, text or category is "a garment".  Raises InputError for such a row
-    otherwise, and for one of an unknown split, or with a weight that is none.
+    A row with no caption, text or category gets "a garment" where `captions_optional`; otherwise
+    it raises InputError, as an unknown split and a weight that is no number of 0 or more do.
     """
     places = [f"{where}: row {number} ({one})" for number, one in enumerate(ids)]
     attributes = [_attributes(row, place) for row, place in zip(rows, places)]
-    captions = [_caption(*each, bare) for each in zip(rows, attributes, places)]
-    if not bare:
+    captions = [_caption(*each, captions_optional) for each in zip(rows, attributes, places)]
+    if not captions_optional:
         _warn_of_labels(where, rows, captions)
     products = [as_text(row.get("product") or row.get("product_id")) for row in rows]
     products = [product or own for product, own in zip(products, ids)]
@@ -32,7 +32,7 @@ def item_columns(
 
 
 def _attributes(row: dict, place: str) -> dict[str, str]:
-    """Return the labels of a row, and its weight: how often it is to be drawn, as text."""
+    """Return the labels of a row and its weight (how often a training draws it), as text."""
     row = {"colour": row.get("color"), **{key: value for key, value in row.items() if value}}
     found = {key: as_text(row.get(key)) for key in (*ATTRIBUTES, "weight")}
     weight = found["weight"]
@@ -41,11 +41,11 @@ def _attributes(row: dict, place: str) -> dict[str, str]:
     return {key: value for key, value in found.items() if value}
 
 
-def _caption(row: dict, attributes: dict[str, str], place: str, bare: bool) -> str:
+def _caption(row: dict, attributes: dict[str, str], place: str, captions_optional: bool) -> str:
     caption = as_text(row.get("caption") or row.get("text"))
     if caption or "category" in attributes:
         return caption or describe(attributes)
-    if not bare:
+    if not captions_optional:
         raise InputError("no-caption.row", place=place, columns=some(row))
     return "a garment"
 
@@ -58,7 +58,7 @@ def _split(row: dict, place: str) -> str:
 
 
 def _warn_of_labels(where: Path | str, rows: list[dict], captions: list[str]) -> None:
-    """Say that captions are made from labels where a column could have been meant for them."""
+    """Warn of captions made from labels where a column may hold better ones."""
     bare = [i for i, row in enumerate(rows) if not as_text(row.get("caption") or row.get("text"))]
     columns = {key for row in rows for key in row} - {"caption", "text", "file_name"}
     longer = [key for key in sorted(columns) if any(" " in as_text(row.get(key)) for row in rows)]

@@ -1,4 +1,4 @@
-"""Which formats of data are read, and which reader opens a name or path?"""
+"""Which data formats can be opened, and which reader opens a given name or path?"""
 
 import re
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tvhelpers import manifest
-from tvhelpers.data import drawn, folder, readers, stores
+from tvhelpers.data import array_sources, flats_source, folder, table_sources
 from tvhelpers.data.attributes import is_attribute_prediction, open_attribute_prediction
 from tvhelpers.data.highres import open_highres
 from tvhelpers.data.items import Source
@@ -18,24 +18,24 @@ class Reader:
     """How one format is read.
 
     `open(name, path, options)`: `options` are the keys of the source's row in the manifest, and
-    over them what the user gave: columns {ours: theirs}, bare (photos may lack captions), and
-    decode, axes, channels, mean of stored images, each where it was said.
+    over them what the user gave: columns {name: column}, captions_optional (photos may lack
+    captions), and decode, axes, channels and mean of stored images.
     """
 
-    name: str  # what a row's `reader` calls it
-    matches: Callable[[Path], bool] | None  # whether a path is of this format; None: none is
+    name: str  # as a row's `reader` gives it
+    matches: Callable[[Path], bool] | None  # whether a path is of this format; None: never
     open: Callable[[str, Path, dict], Source]
 
 
 READERS = [  # of several that match a path, the first opens it; a new format is a line here
-    Reader("flats", None, drawn.open_flats),
-    Reader("huggingface", None, readers.open_hub),
-    Reader("table", readers.is_table, readers.open_table),
-    Reader("converted", lambda path: (path / "items.jsonl").is_file(), stores.open_converted),
+    Reader("flats", None, flats_source.open_flats),
+    Reader("huggingface", None, table_sources.open_hub),
+    Reader("table", table_sources.is_table, table_sources.open_table),
+    Reader("converted", array_sources.is_converted, array_sources.open_converted),
     # a language_original.mat alone: captions without images
-    Reader("language", lambda path: path.suffix == ".mat", stores.open_language),
+    Reader("language", lambda path: path.suffix == ".mat", array_sources.open_language),
     # the benchmark's folder, or any other file
-    Reader("h5", stores.is_store, stores.open_store),
+    Reader("h5", array_sources.is_array_file, array_sources.open_array_file),
     Reader("attributes", is_attribute_prediction, open_attribute_prediction),
     Reader("photos", Path.exists, folder.open_photos),
 ]
@@ -46,21 +46,21 @@ def open_source(
     columns: dict[str, str] | None = None,
     *,
     photos: Path | None = None,
-    bare: bool = False,
+    captions_optional: bool = False,
     **reading,
 ) -> Source:
     """Open a name of data_manifest.yaml, or a folder or file.
 
-    A folder with Img/G2.h5 (and Anno, Eval), or that file; a converted folder (pixels.h5,
-    items.jsonl); photos with metadata.csv or .jsonl (file_name and a caption, text, or category);
-    photos with a .txt caption each; photos in folders that are named by category; photos named in
-    words; a table of any columns, which `columns` {ours: theirs} explains as the manifest's rows
-    do; DeepFashion's Category and Attribute Prediction (Img, and Anno_coarse or Anno_fine, or
-    either alone); what else `READERS` has.
-    `photos`: an archive of original photos to take instead (`open_highres`).
-    `bare`: photos may have no caption yet.
-    `reading`: decode, axes, channels, mean of a store (`open_images`).  Raises InputError where
-    nothing of that is found.
+    A folder holds one of: photos with metadata.csv or .jsonl (file_name and a caption, text, or
+    category); photos with a .txt caption each; photos in folders named by category; photos whose
+    names are words; Img/G2.h5 (and Anno, Eval), or that file; pixels.h5 and items.jsonl of `data
+    convert`; DeepFashion's Category and Attribute Prediction (Img, and Anno_coarse or Anno_fine,
+    or either alone).  A table of any columns is explained by `columns` {name: column}, as in
+    data_manifest.yaml.
+
+    `photos`: an archive of original photos to take instead (`open_highres`); `captions_optional`:
+    photos may have no caption yet; `reading`: decode, axes, channels, mean of stored images
+    (`open_images`).  Raises InputError where none of these formats fits.
     """
     if photos:
         return open_highres(open_source(name_or_path, columns, **reading), photos)
@@ -68,8 +68,8 @@ def open_source(
     if not name:
         raise InputError("no-images.unnamed")
     row = manifest.entries().get(name, {})
-    said = {key: value for key, value in reading.items() if value not in ("auto", None)}
-    options = {"columns": {}, **row, **said, "bare": bare}
+    given = {key: value for key, value in reading.items() if value not in ("auto", None)}
+    options = {"columns": {}, **row, **given, "captions_optional": captions_optional}
     reader = _named_reader(name, row)
     if columns and row.get("kind") == "images":
         raise InputError("given-twice.columns", name=name)
@@ -78,13 +78,13 @@ def open_source(
     path = manifest.local_path(name) if row else _existing(Path(name_or_path))
     name = name if row else _safe_name(path)
     if columns:
-        options["columns"], path = columns, readers.only_table(path)
+        options["columns"], path = columns, table_sources.only_table(path)
     reader = reader or next(one for one in READERS if one.matches and one.matches(path))
     return reader.open(name, path, options)
 
 
 def _named_reader(name: str, row: dict) -> Reader | None:
-    """Return the reader that a row of the manifest names, None where its path is to tell."""
+    """Return the reader that a row of the manifest names; None where its path decides."""
     kind = row.get("kind", "images")
     wanted = row.get("reader", "photos") if kind == "images" else kind
     known = {reader.name: reader for reader in READERS}

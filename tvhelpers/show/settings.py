@@ -12,8 +12,8 @@ import numpy as np
 from tvhelpers import manifest
 from tvhelpers.config import PRESETS, TrainConfig
 from tvhelpers.data.caption_parsing import parse_caption
-from tvhelpers.data.drawn import FlatsSource
-from tvhelpers.data.items import Part, Source
+from tvhelpers.data.flats_source import FlatsSource
+from tvhelpers.data.items import Source, Subset
 from tvhelpers.data.sources import open_source
 from tvhelpers.data.split import split_items
 from tvhelpers.errors import InputError
@@ -166,7 +166,7 @@ class Settings:
             found = usable
         if not found:
             raise InputError("not-stated.examples", data=self.data, stating=stating)
-        return Part(source, found[:: max(1, len(found) // count)][:count])
+        return Subset(source, found[:: max(1, len(found) // count)][:count])
 
     def requests(self, seed: int, count: int, season="base") -> tuple[list, list, list]:
         """Return (sentences, their classes as prompts, {attribute: word} that the judge can look
@@ -211,7 +211,7 @@ class Settings:
 
         if self.quick and options.get("train"):  # the first of them: all take their time to read
             source = open_source(options["train"])
-            options["train"] = Part(source, [*range(min(len(source), TRIAL_TRAIN))])
+            options["train"] = Subset(source, [*range(min(len(source), TRIAL_TRAIN))])
         cache = self.local / "artifacts" / "scores"
 
         def figures(folder: Path) -> dict:

@@ -105,7 +105,7 @@ def train(
 
 def _open_data(config: TrainConfig) -> Source:
     """Return the training's source with its captions; raises InputError where it lacks masks."""
-    source = open_source(config.data, bare=bool(config.captions))
+    source = open_source(config.data, captions_optional=bool(config.captions))
     if config.captions:
         source = with_captions(source, Path(config.captions))
     if config.is_masked and source.regions(0) is None:

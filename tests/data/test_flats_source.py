@@ -3,7 +3,7 @@
 import numpy as np
 
 from tests.helpers import refused
-from tvhelpers.data.drawn import FlatsSource
+from tvhelpers.data.flats_source import FlatsSource
 from tvhelpers.data.sources import open_source
 
 

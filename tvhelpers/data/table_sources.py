@@ -69,7 +69,7 @@ def open_table(name: str, path: Path, options: dict) -> Source:
     if missing:
         seen = f"{len(missing)} rows are left out, their images are not there"
         warnings.warn(f"{folder}: {seen}, {missing[0]} the first", stacklevel=4)
-    return open_rows(name, folder, rows, options["bare"])
+    return open_rows(name, folder, rows, options["captions_optional"])
 
 
 def _find_images(folder: Path, rows: list[dict], spec: str) -> tuple[list[dict], list[str]]:
@@ -101,7 +101,7 @@ def _find_many_images(folder: Path, rows: list[dict], spec: str) -> tuple[list[d
     return found, missing
 
 
-def open_rows(name: str, folder: Path, rows: list[dict], bare: bool) -> Source:
+def open_rows(name: str, folder: Path, rows: list[dict], captions_optional: bool) -> Source:
     """Open photos by rows with file_name and a caption or category, product, split ....
 
     Raises InputError where a photo is missing, or outside the folder, or a row says nothing.
@@ -109,7 +109,7 @@ def open_rows(name: str, folder: Path, rows: list[dict], bare: bool) -> Source:
     names = [as_text(row["file_name"]) for row in rows]
     paths = [inside(folder, one, f"{folder}: row {i} of the table") for i, one in enumerate(names)]
     ids = [path.relative_to(folder).as_posix() for path in paths]
-    columns = item_columns(folder, rows, ids, bare)
+    columns = item_columns(folder, rows, ids, captions_optional)
     _warn_of_others(folder, paths)
     key = content_key([[file_digest(path) for path in paths], *columns])
     return Source(name, key, *columns, Images(len(paths), partial(_photo, paths)))

@@ -4,10 +4,10 @@ import warnings
 from pathlib import Path
 
 from tvhelpers.data import fashion_synthesis as codebook
-from tvhelpers.data.arrays import find_store, open_arrays, readable
+from tvhelpers.data.arrays import find_array_file, open_arrays, readable
 from tvhelpers.data.h5 import StoredImages, open_images
 from tvhelpers.data.items import Source, file_digest, read_rows
-from tvhelpers.data.readers import open_columns, own_table
+from tvhelpers.data.table_sources import open_columns, own_table
 from tvhelpers.errors import InputError
 from tvhelpers.files import content_key
 from tvhelpers.records import upgraded
@@ -16,12 +16,12 @@ from tvhelpers.text import as_text
 ROW_KINDS = {"caption": str, "attributes": dict, "product": str, "split": str}  # of items.jsonl
 
 
-def is_store(path: Path) -> bool:
+def is_array_file(path: Path) -> bool:
     """Return whether a path is a file, or the benchmark's folder."""
     return path.is_file() or any((path / name).is_file() for name in ("Img/G2.h5", "G2.h5"))
 
 
-def open_store(name: str, path: Path, options: dict) -> Source:
+def open_array_file(name: str, path: Path, options: dict) -> Source:
     """Open HDF5, .npz or .npy: by `columns` of pixels and words, or in the benchmark's layout.
 
     Raises InputError where the images cannot be told, or the benchmark's files are not of one set.
@@ -29,7 +29,7 @@ def open_store(name: str, path: Path, options: dict) -> Source:
     if options["columns"] or options.get("table"):
         folder, options = own_table(name, path, options)
         return open_columns(name, folder, options, _file_of_columns)
-    h5 = find_store(path)
+    h5 = find_array_file(path)
     images = open_images(h5, **_reading(options))
     columns = _benchmark_columns(h5, len(images))
     key = content_key([file_digest(h5), images.reading(), *columns])
@@ -94,6 +94,11 @@ def open_language(name: str, path: Path, options: dict) -> Source:
 
 
 # ------------------------------------------------------------------------------ a converted folder
+
+
+def is_converted(path: Path) -> bool:
+    """Return whether a folder is what `data convert` writes."""
+    return (path / "items.jsonl").is_file()
 
 
 def open_converted(name: str, path: Path, options: dict) -> Source:
