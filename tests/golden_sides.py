@@ -63,17 +63,20 @@ class Side:
             **self.own,
         }  # fmt: skip
 
-    def run(self, *words, code: int | None = 0, watch: dict | None = None, env=None) -> Done:
+    def run(
+        self, *words, code: int | None = 0, watch: dict | None = None, env=None, cwd="."
+    ) -> Done:
         """Run a command and return how it ended; raises Broken for another exit code than `code`.
 
         `watch`: {"files": pattern} or {"lines": file}, "count", "signal": the command gets the
         signal when there are so many.
         """
-        return self._order([str(word) for word in words], code, watch=watch, env=env or {})
+        more = {"watch": watch, "env": env or {}, "cwd": str(cwd)}
+        return self._order([str(word) for word in words], code, **more)
 
-    def script(self, path: Path, *words) -> Done:
+    def script(self, path: Path, *words, cwd=".") -> Done:
         """Run a program of Python in the place of a command."""
-        return self._order([str(word) for word in words], 0, script=str(path))
+        return self._order([str(word) for word in words], 0, script=str(path), cwd=str(cwd))
 
     def _order(self, words: list[str], code: int | None, **more) -> Done:
         self.count += 1
@@ -173,6 +176,7 @@ def _child(order: dict) -> None:
     sys.stdin = open(os.devnull)
     sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
     os.environ.update(order["env"])
+    os.chdir(order["cwd"])
     secrets.token_hex = lambda n=32: "5a" * n  # the salt of a study, which is its hash's too
     sys.argv = ["tvhelpers", *order["words"]]
     sys.path.insert(0, os.getcwd())

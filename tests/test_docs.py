@@ -1,46 +1,132 @@
-"""The README says what is: its commands parse, its figures are those of committed results."""
+"""README and docs/ say what is: their commands run, their links and figures are true."""
 
 import re
-import shlex
+import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from tests.document_helpers import (
+    DOCUMENTS,
+    OURS,
+    REPO,
+    Side,
+    answer_pages,
+    blocks,
+    commands,
+    is_tried,
+    lines_of,
+    prepare,
+    shortened,
+    words_of,
+)
 from tvhelpers import manifest
 from tvhelpers.cli import build_parser
 
-REPO = Path(__file__).resolve().parents[1]
 README = (REPO / "README.md").read_text()
+TEXTS = [*DOCUMENTS, REPO / "CONTRIBUTING.md", *REPO.glob("SECURITY.md")]
+TARGETS = re.findall(r"^([\w-]+):", (REPO / "Makefile").read_text(), re.MULTILINE)
+by_name = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
 
 
-def test_every_command_of_the_readme_parses():
-    lines = re.findall(r"python -m tvhelpers (.*?)(?:\s{2,}#.*)?$", README, re.MULTILINE)
-    assert len(lines) >= 6
-    for line in lines:
-        build_parser().parse_args(shlex.split(line))
+def test_there_are_commands():
+    assert len(commands(DOCUMENTS[0])) >= 6
+
+
+@by_name
+def test_every_command_is_understood(document):
+    for line in commands(document):
+        words = words_of(line)
+        if words is not None:
+            build_parser().parse_args(words)
+            build_parser().parse_args(shortened(words))
+        elif not is_tried(line):
+            check_names(line.split())
+    for language, block in blocks(document):
+        if language == "python":
+            compile(block, document.name, "exec")
+
+
+def check_names(words):
+    """Hold that what a command of another program names is there."""
+    program, *rest = words
+    names = [word for word in rest if not word.startswith("-")]
+    if program == "make":
+        assert {*names} <= {*TARGETS}
+    elif program in ("python", "pip", "jupyter"):
+        paths = [name for name in names if re.search(r"/|\.(py|txt)$", name)]
+        for path in paths:
+            assert (REPO / path).exists(), f"{' '.join(words)}: no {path}"
+
+
+@pytest.fixture(scope="module")
+def side(tmp_path_factory):
+    """The package in a process that has loaded the libraries, and runs commands of users."""
+    root = tmp_path_factory.mktemp("documents")
+    side = Side("docs", REPO, root, TV_ROOT=".", TV_MANIFEST="manifest.yaml")
+    yield side
+    side.close()
+
+
+@pytest.mark.slow
+@by_name
+def test_every_command_runs(document, side, tiny_base):
+    """All blocks of a document in their order, in one folder."""
+    folder = side.root / document.stem
+    prepare(folder, tiny_base)
+    for language, block in blocks(document):
+        if language == "python":
+            script = folder / ".block.py"
+            script.write_text(block)
+            side.script(script, cwd=folder)
+        for line in lines_of(block) if language == "bash" else ():
+            if is_tried(line):
+                run(line, folder, side)
+
+
+def run(line, folder, side):
+    """Run a command line in a folder; raises Broken where it does not end with 0."""
+    if not line.startswith(OURS):
+        subprocess.run(["bash", "-c", line], cwd=folder, check=True)
+        return
+    words = shortened(words_of(line))
+    if words[:2] == ["study", "import"]:
+        answer_pages(folder, words)
+    side.run(*words, cwd=folder)
 
 
 def test_the_figures_are_those_of_the_results(monkeypatch):
     monkeypatch.syspath_prepend(REPO / "benchmarks")
     table = __import__("table").table()
     del sys.modules["table"]
-    assert table in README
+    assert any(table in path.read_text() for path in DOCUMENTS)
 
 
-@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)h][^)]*)\)", README))))
-def test_what_the_readme_links_to_is_there(link):
-    assert (REPO / link).exists()
+@pytest.mark.parametrize("document", TEXTS, ids=lambda path: path.stem)
+def test_what_is_linked_and_named_is_there(document):
+    text = document.read_text()
+    for link in re.findall(r"\]\(([^)]+)\)", text):
+        path, _, heading = link.partition("#")
+        if not link.startswith("http"):
+            target = document.parent / path if path else document
+            assert target.exists(), f"{document.name}: {link}"
+            assert not heading or heading in anchors(target), f"{document.name}: {link}"
+    rooms = "tvhelpers|benchmarks|tests|recipes|notebooks|docs"
+    for path in re.findall(rf"`((?:{rooms})/[\w/.-]+)`", text):
+        assert (REPO / path).exists(), f"{document.name}: {path}"
 
 
-def test_paths_and_names_in_backticks_are_there():
-    for path in re.findall(r"`((?:tvhelpers|benchmarks|tests)/[\w/.]+)`", README):
-        assert (REPO / path).exists(), path
+def anchors(document):
+    """Return what a link can name of a document: its headings, as GitHub makes anchors of them."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", text).lower().replace(" ", "-") for text in headings}
+
+
+def test_names_that_the_documents_give_are_in_the_manifest():
     assert {"mini", "sd15", "flats", "fashion-synthesis", "inception"} <= set(manifest.entries())
 
 
 def test_the_makefile_and_ci_call_the_same_tests():
-    targets = re.findall(r"^([\w-]+):", (REPO / "Makefile").read_text(), re.MULTILINE)
     assert (REPO / ".ci" / "run").read_text().splitlines()[-1] == "make test-all"
-    assert {"demo", "test", "test-all"} <= {*targets}
+    assert {"demo", "test", "test-all"} <= {*TARGETS}
     assert re.search(r"^make test .*make test-all", README, re.MULTILINE)
