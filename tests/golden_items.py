@@ -576,12 +576,14 @@ def study(side):
         "study", "html", "made/study", "--raters", *raters, "--out", "made/pages"
     )
     found["files"] = read_folder(side, "made/study")
-    found["pages"] = read_folder(side, "made/pages")
+    found["pages"] = read_folder(side, "made/pages", ("*.html",))
+    found["trials"] = [_page_content(side.path(f"made/pages/{rater}.html")) for rater in raters]
     files = [_answers(side, rater, number) for number, rater in enumerate(raters)]
     found["import"] = side.json("study", "import", "made/study", *files)
     found["again"] = side.json("study", "import", "made/study", files[0])
     found["analyse"] = side.json("study", "analyse", "made/study", "--out", "made/analysis")
-    found["analysis"] = read_folder(side, "made/analysis")
+    found["analysis"] = read_json(side, "made/analysis/analysis.json")
+    found["votes.csv"] = read_folder(side, "made/analysis", ("*.json", "*.html"))
     power = "--raters", 4, "--prompts", 12, "--effect", 0.7, "--ties", 0.1
     found["power"] = side.json("study", "power", *power)
     return found
@@ -597,8 +599,7 @@ def _answers(side, rater: str, number: int) -> str:
 
 def answers(study: Path, page: Path, number: int) -> dict:
     """Return what a rater's page gives at its end, attention checks answered right."""
-    text = page.read_text().split('<script type="application/json" id="study">')[1]
-    content = json.loads(text.split("</script>")[0])
+    content = _page_content(page)
     key, about = (json.loads((study / f"{name}.json").read_text()) for name in ("key", "study"))
     orders = {item["id"]: item["pictures"] for item in about["items"]}
     votes = []
@@ -607,6 +608,12 @@ def answers(study: Path, page: Path, number: int) -> dict:
         row = {"trial": trial["number"], "item": trial["item"], "answer": answer, "seconds": 2.5}
         votes.append({**row, "at": "2026-01-01T00:00:00+00:00"})
     return {"study": content["study"], "rater": content["rater"], "votes": votes}
+
+
+def _page_content(page: Path) -> dict:
+    """Return what a rater's page holds, without the words around it."""
+    text = page.read_text().split('<script type="application/json" id="study">')[1]
+    return json.loads(text.split("</script>")[0])
 
 
 def _answer(trial: dict, turn: int, key: dict, orders: dict) -> str:
@@ -644,7 +651,7 @@ def saved(side):
         found[name] = read_gallery(side, folder)
     found["import"] = side.json("study", "import", "study", "votes-r2.json")
     found["analyse"] = side.json("study", "analyse", "study", "--out", "made/saved-analysis")
-    return {**found, "analysis": read_folder(side, "made/saved-analysis")}
+    return {**found, "analysis": read_folder(side, "made/saved-analysis", ("*.json", "*.html"))}
 
 
 # ------------------------------------------------------------------------------- refusals

@@ -2,10 +2,14 @@
 
 KEYS: dict[str, str] = {  # {old key of a JSON object: key}
     "strength": "lora_scale",
+    "strengths": "preference_scores",  # analysis.json of a study
+    "log_strength": "log_odds",
+    "less_real": "difference_from_real",
+    "less_real_ci": "difference_from_real_ci",
 }
 VALUES: dict[str, dict[str, str]] = {  # {key, by today's name: {old value: value}}
 }
-ENGLISH = set()  # keys whose values are sentences for people, which may be reworded
+ENGLISH = {"warnings"}  # keys whose values are sentences for people, which may be reworded
 
 
 def today(value, key: str = ""):

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.golden_names import today
 from tests.saved_helpers import MADE, SAVED, holds, lines, ours, run, state, work  # noqa: F401
 
 COMMANDS, STEPS, TRAIN = (MADE[name] for name in ("COMMANDS", "STEPS", "TRAIN"))
-EXPECTED = json.loads((SAVED / "expected.json").read_text())
+EXPECTED = today(json.loads((SAVED / "expected.json").read_text()))
 RECORD = {
     "index", "file", "prompt", "seed", "steps", "guidance", "scheduler", "base", "base_revision",
     "adapter_sha256",

@@ -32,10 +32,10 @@ def test_alpha_is_the_published_one_and_knows_the_extremes():
 
 
 def test_davidson_is_its_closed_form_for_two_systems():
-    strengths, tie = davidson([[[60, 25, 15]], [[50, 0, 50]]], [(0, 1)], 2)
-    assert strengths[0, 0] - strengths[0, 1] == pytest.approx(np.log(60 / 15), abs=2e-3)
+    scores, tie = davidson([[[60, 25, 15]], [[50, 0, 50]]], [(0, 1)], 2)
+    assert scores[0, 0] - scores[0, 1] == pytest.approx(np.log(60 / 15), abs=2e-3)
     assert np.exp(tie[0]) == pytest.approx(25 / np.sqrt(60 * 15), rel=2e-3)
-    assert strengths[1] == pytest.approx([0, 0]) and np.exp(tie[1]) < 1e-2
+    assert scores[1] == pytest.approx([0, 0]) and np.exp(tie[1]) < 1e-2
     always, _ = davidson([[[40, 0, 0]]], [(0, 1)], 2)
     assert np.isfinite(always).all() and always[0, 0] > 2  # kept finite, in the right order
 
@@ -45,8 +45,8 @@ def test_davidson_recovers_three_systems_and_solves_its_likelihood():
     logits = [[true[a], np.log(tie) + (true[a] + true[b]) / 2, true[b]] for a, b in pairs]
     probs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     counts = probs * [[30000], [20000], [10000]]
-    strengths, log_tie = davidson(counts[None], pairs, 3)
-    assert strengths[0] == pytest.approx(true, abs=1e-4) and abs(strengths[0].sum()) < 1e-8
+    scores, log_tie = davidson(counts[None], pairs, 3)
+    assert scores[0] == pytest.approx(true, abs=1e-4) and abs(scores[0].sum()) < 1e-8
     assert log_tie[0] == pytest.approx(np.log(tie), abs=1e-4)
 
 

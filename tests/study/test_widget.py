@@ -126,7 +126,10 @@ def test_the_report_has_figures_and_says_that_raters_were_simulated(study, tmp_p
     assert set(study_figures(result)) == {"contrasts", "ratings", "real"}
     page = write_report(result, tmp_path / "report.html").read_text()
     assert "were simulated" in page and page.count("data:image/png") == 3
-    assert "secret-one over secret-two" in page and "attention right at least 0.7" in page
+    assert (
+        "&#x27;secret-one&#x27; preferred to &#x27;secret-two&#x27;" in page
+        and "at least 70% of" in page
+    )
 
 
 def test_the_command_line_from_pictures_to_a_report(study, tmp_path, capsys):
@@ -146,7 +149,7 @@ def test_the_command_line_from_pictures_to_a_report(study, tmp_path, capsys):
     for rater in ("r2", "r3", "r4"):  # the study's salt is random: one may fail its only check
         simulate_rater(made, rater, {"one": 0.0, "two": 9.0}, attentive=1.0)
     assert main(["study", "analyse", str(out), "--out", str(tmp_path / "r")]) == 0
-    assert "primary contrast: two over one: " in capsys.readouterr().out
+    assert "Primary comparison: 'two' preferred to 'one' in " in capsys.readouterr().out
     assert {p.name for p in (tmp_path / "r").iterdir()} == {
         "analysis.json",
         "report.html",

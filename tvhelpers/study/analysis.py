@@ -78,12 +78,14 @@ def analyse(study: Study, votes: list[Vote]) -> dict:
     result = {"study": study.hash, "title": study.about["title"], "systems": study.systems}
     result["simulated"] = any(vote.source == "simulated" for vote in votes)
     result |= {"votes": len(votes), "raters": raters, "raters_kept": len(kept)}
-    result |= {"rules": study.about["rules"], "warnings": _doubts(len(kept), pairs)}
+    result |= {"rules": study.about["rules"], "warnings": _warnings(len(kept), pairs)}
     if pairs:
-        result |= {"contrasts": _contrasts(study, pairs), "strengths": _strengths(study, pairs)}
-        result["sides"] = _sides(pairs)
+        result |= {"contrasts": _contrasts(study, pairs), "sides": _sides(pairs)}
+        result["preference_scores"] = _preference_scores(study, pairs)
         if any(row["ci"][0] == row["ci"][1] for row in result["contrasts"]):
-            result["warnings"].append("all votes agree: an interval without width says too little")
+            result["warnings"].append(
+                "every vote of a comparison was the same; no interval can be given"
+            )
     result |= {"repeats": _repeats(answers), "agreement": _agreement(first)}
     result["ratings"] = _ratings(study, [a for a in first if a.trial.kind == "rating"])
     result["real"] = _real(study, [a for a in first if a.trial.kind == "real"])
@@ -114,14 +116,14 @@ def _about_rater(study: Study, rater: str, answers: list[Answer]) -> dict:
     return row | {"excluded": ", ".join(broken)}
 
 
-def _doubts(num_raters: int, pairs: list[Answer]) -> list[str]:
-    doubts = []
+def _warnings(num_raters: int, pairs: list[Answer]) -> list[str]:
+    warnings = []
     if num_raters < FEW_RATERS:
-        doubts.append(f"{num_raters} rater(s): the intervals say little about what others think")
+        warnings.append(f"raters: only {num_raters}; the intervals may not hold for other people")
     prompts = len({a.trial.prompt for a in pairs})
     if pairs and prompts < 20:
-        doubts.append(f"{prompts} prompts: the intervals say little about other prompts")
-    return doubts
+        warnings.append(f"prompts: only {prompts}; the intervals may not hold for other prompts")
+    return warnings
 
 
 def _weights(answers: list[Answer]) -> np.ndarray:
@@ -172,8 +174,8 @@ def _outcome(answer: Answer, two: tuple[str, str]) -> int:
     return 1 if answer.vote.answer == "same" else 2 * two.index(answer.picked(answer.systems))
 
 
-def _strengths(study: Study, pairs: list[Answer]) -> dict:
-    """Return Bradley-Terry strengths with ties, as log odds against the average system."""
+def _preference_scores(study: Study, pairs: list[Answer]) -> dict:
+    """Return each system's log odds of being preferred to the average system (Bradley-Terry)."""
     names, twos = study.systems, list(combinations(study.systems, 2))
     cells = np.zeros((len(pairs), len(twos), 3))
     for row, answer in zip(cells, pairs, strict=True):
@@ -187,12 +189,12 @@ def _strengths(study: Study, pairs: list[Answer]) -> dict:
     rows = [
         {
             "system": name,
-            "log_strength": float(values[0, i]),
+            "log_odds": float(values[0, i]),
             "ci": statistics.interval(draws[:, i]),
         }
         for i, name in enumerate(names)
     ]
-    rows.sort(key=lambda row: -row["log_strength"])
+    rows.sort(key=lambda row: -row["log_odds"])
     return {"systems": rows, "log_tie_factor": float(ties[0]), "n": len(pairs)}
 
 
@@ -271,8 +273,8 @@ def _ratings(study: Study, answers: list[Answer]) -> list[dict]:
             row = {"scale": scale, "system": name, "mean": means[name], "n": int(own.sum())}
             row["ci"] = statistics.interval(draws[name])
             if name != REAL and REAL in of:
-                row["less_real"] = means[name] - means[REAL]
-                row["less_real_ci"] = statistics.interval(draws[name] - draws[REAL])
+                row["difference_from_real"] = means[name] - means[REAL]
+                row["difference_from_real_ci"] = statistics.interval(draws[name] - draws[REAL])
             rows.append(row)
     return rows
 

@@ -1,4 +1,4 @@
-"""How is the result of a study shown, as figures and as one HTML page that needs nothing else?"""
+"""How is the result of a study shown?  As figures, as sentences, and as one HTML page."""
 
 import base64
 import html
@@ -18,19 +18,20 @@ TEXTS = read_tables(__file__, "report.yaml")
 
 
 def study_figures(result: dict) -> dict[str, Image.Image]:
-    """Return the figures that the analysis of a study has, by name."""
-    shown, marks = {}, {"contrasts": 0.5, "strengths": 0}
+    """Return the figures of a study's analysis, by name."""
+    shown, marks = {}, {"contrasts": 0.5, "preference_scores": 0}
     if contrasts := result.get("contrasts"):
         shown["contrasts"] = {_versus(row): {"": _point(row, "share")} for row in contrasts}
-        ranks = result["strengths"]["systems"]
-        if len(ranks) > 2:  # of two, it says what the contrast says
-            shown["strengths"] = {row["system"]: {"": _point(row, "log_strength")} for row in ranks}
+        ranks = result["preference_scores"]["systems"]
+        if len(ranks) > 2:  # of two systems, the scores repeat the contrast
+            scores = {row["system"]: {"": _point(row, "log_odds")} for row in ranks}
+            shown["preference_scores"] = scores
     for row in result["ratings"]:
         scales = shown.setdefault("ratings", {label: {} for label in SCALES.values()})
-        scales[SCALES[row["scale"]]][row["system"]] = _point(row, "mean")
+        scales[SCALES[row["scale"]]][_label(row["system"])] = _point(row, "mean")
     if result["real"]:
         taken = result["real"]["taken_for_real"]
-        shown["real"] = {name: {"": _point(row, "value")} for name, row in taken.items()}
+        shown["real"] = {_label(name): {"": _point(row, "value")} for name, row in taken.items()}
         marks["real"] = taken[REAL]["value"]
     return {n: points(rows, TEXTS["cards"][n]["axis"], marks.get(n)) for n, rows in shown.items()}
 
@@ -39,47 +40,56 @@ def _point(row: dict, name: str) -> tuple[float, float, float]:
     return (row[name], *row["ci"])
 
 
+def _label(system: str) -> str:
+    return "real images" if system == REAL else system
+
+
 def summary(result: dict) -> list[str]:
-    """Return what was found, a sentence each."""
-    left_out = sum(bool(row["excluded"]) for row in result["raters"])
-    said = [f"{result['raters_kept']} raters; {left_out} left out by the rules of the study"]
+    """Return the findings, a sentence each."""
+    excluded = sum(bool(row["excluded"]) for row in result["raters"])
+    lines = [f"Raters counted: {result['raters_kept']}; excluded by the study's rules: {excluded}."]
     for row in result.get("contrasts", ()):
-        p = row.get("p_holm", row["p"])
-        kind = "primary contrast" if row["primary"] else "also"
-        said.append(f"{kind}: {_versus(row)}: {row['share']:.2f} of votes {_ends(row['ci'])}, "
-                    f"p {_p(p)}, n = {row['n']}")  # fmt: skip
+        kind = "Primary comparison" if row["primary"] else "Also compared"
+        lines.append(f"{kind}: {_versus(row)} in {100 * row['share']:.0f} % of {row['n']} votes "
+                     f"({_percent(row['ci'])}, p {_p(row.get('p_holm', row['p']))}).")  # fmt: skip
     for row in result["ratings"]:
-        if "less_real" in row:
-            said.append(f"{SCALES[row['scale']].lower()}, {row['system']} less real: "
-                        f"{row['less_real']:+.2f} {_ends(row['less_real_ci'])}")  # fmt: skip
+        if "difference_from_real" in row:
+            gap, (low, high) = row["difference_from_real"], row["difference_from_real_ci"]
+            side = "below" if gap < 0 else "above"
+            lines.append(
+                f"{SCALES[row['scale']]}: '{row['system']}' graded {abs(gap):.2f} {side} real "
+                f"images (95 % interval of the difference {low:+.2f} to {high:+.2f})."
+            )
     if result["real"]:
         row = result["real"]["error_rate"]
-        said.append(f"real and generated mistaken: {row['value']:.2f} {_ends(row['ci'])}; "
-                    "0.5 would be no telling them apart")  # fmt: skip
-    return said + [f"doubt: {text}" for text in result["warnings"]]
+        share = f"{100 * row['value']:.0f} % of {row['n']} answers ({_percent(row['ci'])})"
+        lines.append(f"Real and generated images were confused in {share}; guessing gives 50 %.")
+    return lines + [f"Caution: {text}" for text in result["warnings"]]
 
 
 def quality(result: dict) -> list[str]:
     """Return how far the answers can be trusted, a sentence each."""
-    said = []
+    lines = []
     if sides := result.get("sides"):
         row = sides["all"]
         least = min(own["p_holm"] for own in sides["raters"].values())
-        said.append(f"left chosen {row['left']} of {row['decided']} times, p {_p(row['p'])}; the "
-                    f"rater most one-sided, adjusted: p {_p(least)}")  # fmt: skip
+        lines.append(f"The left image was chosen {row['left']} of {row['decided']} times (p "
+                     f"{_p(row['p'])}); the most one-sided rater has p {_p(least)}, adjusted for "
+                     "the number of raters.")  # fmt: skip
     if row := result["repeats"]:
-        said.append(f"the same answer when a pair came again: {row['value']:.2f} "
-                    f"{_ends(row['ci'])}, n = {row['n']}")  # fmt: skip
-    for what, row in result["agreement"].items():
+        lines.append(f"Pairs shown twice got the same answer {row['same']} of {row['n']} times "
+                     f"({_percent(row['ci'])}).")  # fmt: skip
+    for task, row in result["agreement"].items():
         if row["alpha"] is not None:
-            name = SCALES.get(what, {"pair": "pairs", "real": "real or generated"}.get(what))
-            said.append(f"agreement on {name.lower()}: alpha {row['alpha']:.2f} ({row['level']})")
-    return said
+            name = SCALES.get(task, {"pair": "pairs", "real": "real or generated"}.get(task))
+            lines.append(f"Raters' agreement on {name.lower()}: Krippendorff's alpha "
+                         f"{row['alpha']:.2f} (1 is full agreement, 0 is chance).")  # fmt: skip
+    return lines
 
 
 def write_report(result: dict, path: Path) -> Path:
     """Write the page, and return its path."""
-    rules = [f"{name.replace('_', ' ')} at least {v:g}" for name, v in result["rules"].items()]
+    rules = [TEXTS["rules"][name].format(least) for name, least in result["rules"].items()]
     page = PAGE.substitute(
         title=html.escape(result["title"]),
         simulated=TEXTS["simulated"] if result["simulated"] else "",
@@ -88,7 +98,7 @@ def write_report(result: dict, path: Path) -> Path:
             _section(TEXTS["cards"][name], f) for name, f in study_figures(result).items()
         ),
         quality=f"<ul>{_each('li', quality(result))}</ul>",
-        rules=", ".join(rules),
+        rules="; ".join(rules),
         raters=_raters(result["raters"]),
         study=result["study"],
     )
@@ -98,14 +108,14 @@ def write_report(result: dict, path: Path) -> Path:
 
 
 def _raters(raters: list[dict]) -> str:
-    """Return the rows of the table of raters, with the rule that left one out."""
-    heads = ("rater", "votes", "checks right", "median seconds", "left out by")
+    """Return the rows of the table of raters, with the rules that excluded some."""
+    heads = ("rater", "votes", "checks correct", "median seconds", "excluded because")
     lines = [_each("th", heads)]
     for row in raters:
-        right, seconds = row["attention_right"], row["median_seconds"]
-        share = "none seen" if right is None else f"{100 * right:.0f} %"
-        out = row["excluded"].replace("_", " ")
-        lines.append(_each("td", (row["rater"], row["votes"], share, f"{seconds:.1f}", out)))
+        correct, seconds = row["attention_right"], row["median_seconds"]
+        share = "none seen" if correct is None else f"{100 * correct:.0f} %"
+        reasons = ", ".join(TEXTS["excluded"][name] for name in row["excluded"].split(", ") if name)
+        lines.append(_each("td", (row["rater"], row["votes"], share, f"{seconds:.1f}", reasons)))
     return "".join(f"<tr>{line}</tr>" for line in lines)
 
 
@@ -122,11 +132,13 @@ def _section(card: dict[str, str], figure: Image.Image) -> str:
 
 
 def _versus(row: dict) -> str:
-    return f"{row['first']} over {row['second']}"
+    return f"'{row['first']}' preferred to '{row['second']}'"
 
 
-def _ends(ci) -> str:
-    return f"(95 % {ci[0]:.2f} to {ci[1]:.2f})"
+def _percent(ci) -> str:
+    low, high = (100 * end for end in ci)
+    same = "every answer was the same, so no interval can be given"
+    return f"95 % interval {low:.0f} to {high:.0f} %" if low < high else same
 
 
 def _p(value: float) -> str:

@@ -1,4 +1,4 @@
-"""How are votes computed with: intervals, strengths, agreement?  Arrays in, figures out.
+"""How are votes computed with: intervals, preference scores, agreement?  Arrays in, figures out.
 
 A vote is one of outcomes 0 (the first system), 1 (no difference), 2 (the second).  Votes of one
 rater are alike, and so are votes on one prompt; every interval here redraws both.
@@ -7,7 +7,7 @@ rater are alike, and so are votes on one prompt; every interval here redraws bot
 import numpy as np
 
 DRAWS = 2000  # of a bootstrap
-RIDGE = 0.01  # keeps strengths finite where one system always won; else it moves no digit shown
+RIDGE = 0.01  # keeps scores finite where one system always won; else it moves no digit shown
 
 
 def resampled_weights(raters, prompts, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
@@ -49,7 +49,7 @@ def holm(p_values) -> list[float]:
 
 
 def davidson(counts, pairs, num_systems: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return log strengths (draws, S), which sum to 0, and the log of the tie factor (draws,).
+    """Return scores as log odds (draws, S) that sum to 0, and the log of the tie factor (draws,).
 
     Bradley-Terry with ties (Davidson 1970) by Newton's method.  counts (draws, P, 3) are outcomes
     of each of the `pairs` (P, 2) of systems; P(first) : P(tie) : P(second) =
