@@ -30,7 +30,9 @@ source = open_source(file)
 write_captions(source, work_dir / "captions.jsonl")
 own = np.array(source.splits) == "test"
 splits = {"own": own, "by_product": split_by_product(source.product_ids, float(own.mean()), 0)}
-report = {name: leakage(source, held_out) for name, held_out in splits.items()}
+report = {name: leakage(source, is_validation) for name, is_validation in splits.items()}
+for row in report.values():
+    row["held_out"] = row.pop("validation")  # stable name
 gaps = coverage(source.attributes, ("gender", "category", "colour"))["gaps"]
 write_result(
     "leakage",

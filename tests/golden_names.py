@@ -6,6 +6,8 @@ KEYS: dict[str, str] = {  # {old key of a JSON object: key}
     "log_strength": "log_odds",
     "less_real": "difference_from_real",
     "less_real_ci": "difference_from_real_ci",
+    "held_out": "validation",
+    "held_out_items": "validation_items",
 }
 VALUES: dict[str, dict[str, str]] = {  # {key, by today's name: {old value: value}}
 }

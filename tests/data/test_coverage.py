@@ -75,7 +75,7 @@ def test_split_and_coverage_from_the_command_line(tmp_path, capsys):
     report = json.loads(capsys.readouterr().out)
     assert report["by product"]["products"]["shared"] == 0
     held = json.loads(out.read_text())
-    assert len(held["held_out_items"]) == report["by product"]["held_out"] == 150
+    assert len(held["validation_items"]) == report["by product"]["validation"] == 150
     command = ["data", "coverage", "flats-new-season", "--by", "category,pattern"]
     assert cli.main([*command, "--picture", str(tmp_path / "counts.png")]) == 0
     assert "overalls" in capsys.readouterr().out

@@ -11,19 +11,19 @@ from tvhelpers.data.sources import open_source
 from tvhelpers.data.split import split_by_product, split_items, thin_by_attributes
 
 
-@pytest.mark.parametrize("held_out", [0.02, 0.1, 0.5])
-def test_split_keeps_products_whole_and_the_share(held_out):
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.5])
+def test_split_keeps_products_whole_and_the_share(share):
     rng = np.random.default_rng(0)
     products = [f"p{p}" for p in (rng.zipf(1.5, 4_000) % 400)]  # a few large, many small
-    held = split_by_product(products, held_out, 3)
+    held = split_by_product(products, share, 3)
     assert not {p for p, out in zip(products, held) if out} & {
         p for p, out in zip(products, held) if not out
     }
-    assert abs(held.mean() - held_out) < 0.01
+    assert abs(held.mean() - share) < 0.01
     order = rng.permutation(len(products))
-    again = split_by_product([products[i] for i in order], held_out, 3)
+    again = split_by_product([products[i] for i in order], share, 3)
     assert np.array_equal(again, held[order])
-    assert not np.array_equal(split_by_product(products, held_out, 4), held)
+    assert not np.array_equal(split_by_product(products, share, 4), held)
 
 
 def test_split_has_two_sides():
@@ -54,11 +54,11 @@ def test_at_most_so_many_items_of_a_kind_are_trained_on():
     source.captions = ["a garment"] * len(source)
     source.attributes = [{"category": row["category"]} for row in source.attributes]
     config = TrainConfig(at_most=3, eval_items=4, held_out=0.2)
-    items, held_out = split_items(source, config)
+    items, validation = split_items(source, config)
     kinds = [source.attributes[i]["category"] for i in items]
     assert max(kinds.count(kind) for kind in kinds) == 3 and len(items) < 60
     whole, same = split_items(source, TrainConfig(eval_items=4, held_out=0.2))
-    assert set(items) < set(whole) and np.array_equal(held_out, same)
+    assert set(items) < set(whole) and np.array_equal(validation, same)
 
 
 def test_both_sides_are_needed(photo_folder):

@@ -47,10 +47,10 @@ CAPTIONS = (
 )
 SPLIT = (
     SOURCE,
-    option("--held-out", float, 0.1, "share of items"),
+    option("--validation-share/--held-out", float, 0.1, "share of items, 0..1"),  # stable name
     SEED,
-    option("--images", bool, False, "keep near-duplicate photos on one side too"),
-    option("--out FILE.json", Path, None, "write the held-out items"),
+    option("--images", bool, False, "keep near-duplicate photos on one side, too"),
+    option("--out FILE.json", Path, None, "write the ids of the validation items"),
 )
 COVERAGE = (
     SOURCE,
@@ -181,18 +181,18 @@ def run_split(options) -> dict:
     if options.images:
         pairs = leakage.near_duplicates(leakage.thumbnails(source))
         groups = leakage.merge_groups(groups, pairs)
-    held_out = split_by_product(groups, options.held_out, options.seed)
+    validation = split_by_product(groups, options.validation_share, options.seed)
     own = np.array([split not in ("", "train") for split in source.splits])
     splits = {"its own split": own} if own.any() and not own.all() else {}
-    splits |= {"by product": held_out}
+    splits |= {"by product": validation}
     report = {name: leakage.leakage(source, held, pairs) for name, held in splits.items()}
     print(leakage.format_leakage(report))
     if options.out:
-        ids = [source.item_ids[i] for i in np.flatnonzero(held_out)]
-        asked = {"held_out": options.held_out, "seed": options.seed}
+        ids = [source.item_ids[i] for i in np.flatnonzero(validation)]
+        asked = {"validation": options.validation_share, "seed": options.seed}
         about = {"source": source.fingerprint, **asked, "report": report}
-        write_json(options.out, {**about, "held_out_items": ids})
-        print(f"{options.out}: {len(ids):,} held-out items")
+        write_json(options.out, {**about, "validation_items": ids})
+        print(f"{options.out}: {len(ids):,} validation items")
     return report
 
 

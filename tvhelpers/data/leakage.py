@@ -1,4 +1,4 @@
-"""What do the sides of a split share: products, captions, near-duplicate images?"""
+"""What do training and validation items share: products, captions, near-duplicate images?"""
 
 from collections.abc import Sequence
 
@@ -12,6 +12,11 @@ HASH_BITS = 6  # two photos of one scene differ in fewer of 64 bits
 THUMB_LEVELS = 5  # and by less on average in their thumbnails; other garments, posed alike: 9
 SIDE = 16
 BLOCK = 1024  # rows of hashes that are compared with all others at once
+LABELS = {
+    "products": "products",
+    "captions": "captions",
+    "attribute_tuples": "combinations of attributes",
+}
 
 
 def difference_hash(thumb: np.ndarray) -> np.uint64:
@@ -48,8 +53,8 @@ def near_duplicates(thumbs: np.ndarray) -> np.ndarray:
     """Return the pairs int (P, 2), i < j, of images that are nearly the same.
 
     Their hashes differ in at most 6 bits of 64, their thumbnails by less than 5 levels on average:
-    the same photo, compressed or scaled anew.  All pairs are compared; 79,000
-    images take half a minute.
+    the same photo, compressed or scaled again.  All pairs are compared; 79,000 images take half a
+    minute.
     """
     hashes = np.array([difference_hash(thumb) for thumb in thumbs], np.uint64)
     flat = thumbs.reshape(len(thumbs), -1).astype(np.int16)
@@ -77,33 +82,34 @@ def merge_groups(product_ids: Sequence[str], pairs: np.ndarray) -> list[str]:
     return [str(first[groups[product]]) for product in products]
 
 
-def leakage(source: Source, held_out: np.ndarray, pairs: np.ndarray | None = None) -> dict:
-    """Return what the held-out items share with the others; `held_out` bool (N,).
+def leakage(source: Source, validation: np.ndarray, pairs: np.ndarray | None = None) -> dict:
+    """Return what the validation items, True in `validation` bool (N,), share with the others.
 
-    {"items", "held_out", "products": {"held_out", "shared"}, "captions": {"held_out_items",
-    "verbatim_share"}, "attribute_tuples": {...}, "near_duplicates": pairs across, or None}.
+    {"items", "validation", "products", "captions", "attribute_tuples": each {"different",
+    "shared", "items_share"} as in `_shared`, "near_duplicates": of `pairs` int (P, 2) those with
+    one image on each side, None without}.  Raises InputError where a side is empty.
     """
-    held_out = np.asarray(held_out, bool)
-    if held_out.shape != (len(source),) or held_out.all() or not held_out.any():
-        name, count, held = source.name, len(source), int(held_out.sum())
+    validation = np.asarray(validation, bool)
+    if validation.shape != (len(source),) or validation.all() or not validation.any():
+        name, count, held = source.name, len(source), int(validation.sum())
         raise InputError("too-few-items.sides", name=name, held_out=held, count=count)
-    crossing = None if pairs is None else held_out[pairs[:, 0]] != held_out[pairs[:, 1]]
+    crossing = None if pairs is None else validation[pairs[:, 0]] != validation[pairs[:, 1]]
     tuples = [tuple(sorted(row.items())) for row in source.attributes]
     return {
         "items": len(source),
-        "held_out": int(held_out.sum()),
-        "products": _shared(source.product_ids, held_out),
-        "captions": _shared(source.captions, held_out),
-        "attribute_tuples": _shared(tuples, held_out),
+        "validation": int(validation.sum()),
+        "products": _shared(source.product_ids, validation),
+        "captions": _shared(source.captions, validation),
+        "attribute_tuples": _shared(tuples, validation),
         "near_duplicates": None if crossing is None else int(crossing.sum()),
     }
 
 
-def _shared(values: Sequence, held_out: np.ndarray) -> dict[str, float]:
-    """Return how many different values the held-out side has, how many of them are on the other
-    side too, and the share of held-out items that have one of these."""
-    rest = {value for value, out in zip(values, held_out, strict=True) if not out}
-    mine = [value for value, out in zip(values, held_out, strict=True) if out]
+def _shared(values: Sequence, validation: np.ndarray) -> dict[str, float]:
+    """Return how many different values the validation items have, how many of them training items
+    have too, and the share (0..1) of validation items with one of these."""
+    rest = {value for value, out in zip(values, validation, strict=True) if not out}
+    mine = [value for value, out in zip(values, validation, strict=True) if out]
     both = {value for value in mine if value in rest}
     share = sum(value in both for value in mine) / len(mine)
     return {"different": len(set(mine)), "shared": len(both), "items_share": round(share, 4)}
@@ -113,11 +119,13 @@ def format_leakage(reports: dict[str, dict]) -> str:
     """Return {name of a split: `leakage`} as text to read."""
     lines = []
     for name, row in reports.items():
-        lines.append(f"{name}: {row['held_out']:,} of {row['items']:,} items held out")
-        for what in ("products", "captions", "attribute_tuples"):
-            one, label = row[what], what.replace("_", " ")
-            seen = f"{one['shared']:,} of {one['different']:,} are in training too"
-            lines.append(f"  {label}: {seen} ({one['items_share']:.1%} of the held-out items)")
+        lines.append(f"{name}: {row['validation']:,} of {row['items']:,} items are for validation")
+        for what in LABELS:
+            one, label = row[what], LABELS[what]
+            seen = f"{one['shared']:,} of {one['different']:,} also occur in training"
+            lines.append(f"  {label}: {seen} ({one['items_share']:.1%} of the validation items)")
         if row["near_duplicates"] is not None:
-            lines.append(f"  near-duplicate images across the sides: {row['near_duplicates']:,}")
+            lines.append(
+                f"  near-duplicate images on both sides, pairs: {row['near_duplicates']:,}"
+            )
     return "\n".join(lines)

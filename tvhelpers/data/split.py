@@ -1,4 +1,4 @@
-"""Which items are trained on and which are held out?  Whole products, never single images."""
+"""Which items are for training and which for validation?  Whole products, never single images."""
 
 import numpy as np
 
@@ -8,18 +8,18 @@ from tvhelpers.errors import InputError
 from tvhelpers.runtime import seed_for
 
 
-def split_by_product(product_ids: list[str], held_out: float, seed: int) -> np.ndarray:
-    """Return bool (N,), True = held out: whole products, chosen by a hash of (seed, product).
+def split_by_product(product_ids: list[str], validation_share: float, seed: int) -> np.ndarray:
+    """Return bool (N,), True = validation: whole products, chosen by a hash of (seed, product).
 
-    The share of items is as near to `held_out` (0..1) as the products allow; of two products or
-    more, each side gets at least one.  The order of the rows does not matter.
+    The share of items is as near to `validation_share` (0..1) as the products allow; of two
+    products or more, each side gets at least one.  The order of the rows does not matter.
     """
-    if not 0 < held_out < 1:
-        raise InputError("out-of-range.share", held_out=held_out)
+    if not 0 < validation_share < 1:
+        raise InputError("out-of-range.share", held_out=validation_share)
     products, rows = np.unique(np.asarray(product_ids, object).astype(str), return_inverse=True)
     sizes = np.bincount(rows, minlength=len(products))
     order = sorted(range(len(products)), key=lambda p: seed_for(seed, str(products[p])))
-    held, taken, wanted = np.zeros(len(products), bool), 0, held_out * len(rows)
+    held, taken, wanted = np.zeros(len(products), bool), 0, validation_share * len(rows)
     for product in order:
         if taken + sizes[product] <= wanted:
             held[product] = True
@@ -34,7 +34,7 @@ def split_by_product(product_ids: list[str], held_out: float, seed: int) -> np.n
 def thin_by_attributes(source: Source, limit: int, seed: int) -> np.ndarray:
     """Return bool (N,), True = kept: at most `limit` items of equal attributes and caption.
 
-    Which are kept is a function of (seed, item id).
+    Which are kept is a function of (seed, item id).  Raises InputError for a limit below 1.
     """
     if limit < 1:
         raise InputError("out-of-range.thinning", limit=limit)
@@ -48,19 +48,20 @@ def thin_by_attributes(source: Source, limit: int, seed: int) -> np.ndarray:
 
 
 def split_items(source: Source, config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Return the numbers of (training items, held-out items) among the first `config.limit`.
+    """Return the numbers of (training items, validation items), each int, ascending.
 
-    They are split by product, and no item of a test split is trained on; of the held-out ones
-    `config.eval_items` are taken, spread over the source.  Raises InputError where a side is empty.
+    The first `config.limit` items are split by product.  Items of the source's own test or val
+    split are never trained on.  Of the validation items `config.eval_items` are taken at random.
+    Raises InputError where a side is empty.
     """
     count = config.limit or len(source)
     held = split_by_product(source.product_ids[:count], config.held_out, config.split_seed)
     own = np.array([split in ("", "train") for split in source.splits[:count]])
     if config.at_most:
         own &= thin_by_attributes(source, config.at_most, config.split_seed)[:count]
-    train_items, held_out = np.flatnonzero(~held & own), np.flatnonzero(held)
-    if not len(train_items) or not len(held_out):
-        seen = f"{len(train_items)} training and {len(held_out)} held-out items"
+    train_items, validation = np.flatnonzero(~held & own), np.flatnonzero(held)
+    if not len(train_items) or not len(validation):
+        seen = f"{len(train_items)} training and {len(validation)} validation items"
         raise InputError("too-few-items.split", name=source.name, seen=seen)
-    order = sorted(held_out, key=lambda item: seed_for(config.split_seed, source.item_ids[item]))
+    order = sorted(validation, key=lambda item: seed_for(config.split_seed, source.item_ids[item]))
     return train_items, np.sort(order[: config.eval_items])

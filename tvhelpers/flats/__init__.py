@@ -15,7 +15,7 @@ from tvhelpers.flats.spec import (
     PATTERNS,
     SEASONS,
     Spec,
-    is_held_out,
+    is_unseen,
     options,
     random_spec,
     words_of,

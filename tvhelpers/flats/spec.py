@@ -56,13 +56,14 @@ class Spec:
 
     @property
     def is_new(self) -> bool:
-        """Whether it is of the new season: a new word, or one of the triples that are held out."""
-        return self.has_new_word or is_held_out(*self.triple)
+        """Whether it is of the new season: a new word, or a triple that mini's base never saw."""
+        return self.has_new_word or is_unseen(*self.triple)
 
 
-def is_held_out(category: str, colour: str, pattern: str) -> bool:
-    """Return whether a triple is of the tenth that mini's base never sees, though its words."""
-    return seed_for(0, "held-out triple", category, colour, pattern) % 10 == 0
+def is_unseen(category: str, colour: str, pattern: str) -> bool:
+    """Return whether a triple is of the tenth that mini's base never saw; it saw each word."""
+    words = category, colour, pattern
+    return seed_for(0, "held-out triple", *words) % 10 == 0  # stable name
 
 
 def options(category: str, attribute: str) -> tuple[str, ...]:

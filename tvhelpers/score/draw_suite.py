@@ -215,7 +215,7 @@ def make_row(
 def with_captions(rows: list[dict], source: Source) -> list[dict]:
     """Return rows whose last stratum are captions of a source's held-out items, one of each tuple
     of attributes, those first that no training item has."""
-    held = split_by_product(source.product_ids, held_out=0.1, seed=0)
+    held = split_by_product(source.product_ids, validation_share=0.1, seed=0)
     held |= np.array([split not in ("", "train") for split in source.splits])
     keys = [json.dumps(row, sort_keys=True) for row in source.attributes]
     trained = {key for key, out in zip(keys, held, strict=True) if not out}
@@ -252,7 +252,7 @@ def mini_draws(garment: dict) -> bool:
 
 
 def _unseen(garment: dict) -> bool:
-    return flats.is_held_out(*(garment.get(name, "plain") for name in FACTORS[:3]))
+    return flats.is_unseen(*(garment.get(name, "plain") for name in FACTORS[:3]))
 
 
 def _pick(words, *seed):
