@@ -1,7 +1,8 @@
 """Build the notebooks from source/*.md: prose becomes Markdown cells, ```python blocks code cells.
 
-The first cell gets the badge, the second is the bootstrap that all share.  Ids are stable, so that
-a rebuilt notebook differs only where its source does.
+The first cell gets the badge and the links to help, the second is the bootstrap that all share.  A
+link to docs/ becomes one to GitHub, since Colab opens a notebook without its folder.  Ids are
+stable, so that a rebuilt notebook differs only where its source does.
 
 python notebooks/build.py
 """
@@ -15,6 +16,10 @@ REPO = "textile-vision/textile-vision"
 BADGE = (
     "[![Open In Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
     "(https://colab.research.google.com/github/{repo}/blob/main/notebooks/{name})"
+)
+HELP = (
+    "A word is new to you? The [glossary](docs/glossary.md) explains it in one line. Which GPU to choose, how to keep"
+    " results, what a disconnect costs: [Running in Colab](docs/colab.md)."
 )
 BOOTSTRAP = (HERE / "source" / "bootstrap.py").read_text().strip()
 GPU = ("03", "04", "05", "06", "08")  # notebooks that ask Colab for a GPU
@@ -36,7 +41,7 @@ def notebook(source: Path) -> dict:
     """Return the notebook (nbformat 4.5) of one source."""
     name = f"{source.stem}.ipynb"
     (kind, first), *rest = cells_of(source.read_text())
-    first = f"{BADGE.format(repo=REPO, name=name)}\n\n{first}"
+    first = f"{BADGE.format(repo=REPO, name=name)}\n\n{first}\n\n{HELP}"
     cells = [(kind, first), ("code", BOOTSTRAP.replace("REPO", REPO)), *rest]
     colab = {"name": name, "provenance": [], "toc_visible": True}
     metadata = {
@@ -56,6 +61,8 @@ def notebook(source: Path) -> dict:
 
 
 def _cell(kind: str, source: str, name: str) -> dict:
+    if kind == "markdown":
+        source = source.replace("(docs/", f"(https://github.com/{REPO}/blob/main/docs/")
     cell = {"cell_type": kind, "id": name, "metadata": {}, "source": source.splitlines(True)}
     if kind == "code":
         cell |= {"execution_count": None, "outputs": []}

@@ -53,13 +53,18 @@ def test_contract(path):
     first, bootstrap, form = ("".join(cell["source"]) for cell in cells[:3])
     assert [cell["cell_type"] for cell in cells[:3]] == ["markdown", "code", "code"]
     assert f"/blob/main/notebooks/{path.name}" in first and "**Goal:" in first
-    assert "You will learn" in first
-    assert re.search(r"\| Reads \| Writes \| Time \(T4 / CPU\) \| GPU memory \|", first)
+    assert "**What you will learn**" in first and "/blob/main/docs/glossary.md" in first
+    assert "| Reads | Writes | Time (T4 / CPU) | GPU memory | Disk |" in first
     code = [line for line in bootstrap.splitlines() if line.strip() and not line.startswith("#")]
     assert len(code) <= 10
     assert bootstrap == "".join(read(NOTEBOOKS[0])["cells"][1]["source"])
     assert form.startswith("# @title Settings") and "# @param" in form
     assert "".join(cells[-1]["source"]).startswith("## Next")
+    exercises = "".join(cells[-2]["source"])
+    assert exercises.startswith("## Exercises") and re.findall(r"^\d\.", exercises, re.M) == [
+        "1.",
+        "2.",
+    ]
     headings = [
         line for cell in cells if cell["cell_type"] == "markdown" for line in cell["source"]
     ]
