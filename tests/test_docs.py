@@ -5,7 +5,9 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
+import tvhelpers
 from tests.document_helpers import (
     DOCUMENTS,
     OURS,
@@ -24,6 +26,7 @@ from tvhelpers import manifest
 from tvhelpers.cli import build_parser
 
 README = (REPO / "README.md").read_text()
+CONTRIBUTING = (REPO / "CONTRIBUTING.md").read_text()
 TEXTS = [*DOCUMENTS, REPO / "CONTRIBUTING.md", *REPO.glob("SECURITY.md")]
 TARGETS = re.findall(r"^([\w-]+):", (REPO / "Makefile").read_text(), re.MULTILINE)
 by_name = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
@@ -124,6 +127,35 @@ def anchors(document):
 
 def test_names_that_the_documents_give_are_in_the_manifest():
     assert {"mini", "sd15", "flats", "fashion-synthesis", "inception"} <= set(manifest.entries())
+
+
+def test_contributing_lists_every_module():
+    for room in sorted(path.parent for path in (REPO / "tvhelpers").glob("*/__init__.py")):
+        (row,) = re.findall(rf"^\| `tvhelpers/{room.name}` \| .* \| (.*) \|$", CONTRIBUTING, re.M)
+        modules = {path.stem for path in room.glob("*.py")} - {"__init__"}
+        assert {*re.findall(r"`(\w+)`", row)} == modules, room.name
+    (row,) = re.findall(r"^\| `tvhelpers` \| .* \| (.*) \|$", CONTRIBUTING, re.M)
+    modules = {path.stem for path in (REPO / "tvhelpers").glob("[!_]*.py")}
+    assert {*re.findall(r"`(\w+)` \(", row)} == modules
+
+
+def test_contributing_changes_what_is_there():
+    """The lines of its examples that are not added are in the files."""
+    shown = re.findall(r"^```diff\n(.*?)^```", CONTRIBUTING, re.M | re.S)
+    for part in re.split(r"^ # ", "".join(shown), flags=re.M)[1:]:
+        name, _, lines = part.partition("\n")
+        if not name.endswith(" (new)"):
+            text = (REPO / name).read_text().splitlines()
+            kept = [line[1:] for line in lines.splitlines() if line[0] in " -"]
+            assert all(any(old.startswith(line) for old in text) for line in kept), name
+
+
+def test_the_citation_is_of_this_version():
+    citation = yaml.safe_load((REPO / "CITATION.cff").read_text())
+    assert citation["cff-version"] == "1.2.0" and citation["message"] and citation["title"]
+    assert citation["authors"] == [{"name": "Textile Vision maintainers"}]
+    assert citation["license"] == "Apache-2.0"
+    assert str(citation["version"]) == tvhelpers.__version__
 
 
 def test_the_makefile_and_ci_call_the_same_tests():

@@ -44,7 +44,7 @@ def test_verbs_keep_their_options(options, verb):
 
 
 def commands(text):
-    """Yield (verb, options) of the commands in the README's blocks and sentences."""
+    """Yield (verb, options) of the commands in a document's blocks and sentences."""
     groups = {verb.partition(".")[0] for verb in FLAGS if "." in verb}
     starts = "|".join(verb.replace(".", " ") for verb in FLAGS)
     text = text.replace("\\\n", " ")
@@ -57,8 +57,9 @@ def commands(text):
             yield verb, {word for word in rest if word.startswith("--")}
 
 
-def test_the_readmes_commands_are_understood(options):
-    seen = [*commands((REPO / "README.md").read_text())]
+def test_the_documents_commands_are_understood(options):
+    documents = [REPO / "README.md", *(REPO / "docs").glob("*.md")]
+    seen = [*commands("\n".join(path.read_text() for path in documents))]
     assert len(seen) > 20 and len({verb for verb, _ in seen}) > 10
     for verb, given in seen:
         assert given <= options(verb), f"{verb}: {given - options(verb)}"
