@@ -11,7 +11,11 @@ KEYS: dict[str, str] = {  # {old key of a JSON object: key}
 }
 VALUES: dict[str, dict[str, str]] = {  # {key, by today's name: {old value: value}}
 }
-ENGLISH = {"warnings"}  # keys whose values are sentences for people, which may be reworded
+ENGLISH = {
+    "warnings",
+    "evidence",
+    "faults",
+}  # keys whose values are sentences for people, which may be reworded
 
 
 def today(value, key: str = ""):

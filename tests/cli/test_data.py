@@ -45,7 +45,7 @@ def test_a_missing_mean_image_is_reported_and_refused(run, refuse, g2, tmp_path)
     code, out, _ = run("data", "inspect", tmp_path / "bare.h5", "--json")
     report = json.loads(out)
     assert code == 0 and report["images"]["encoding"] == "mean_subtracted"
-    assert any("ih_mean" in fault for fault in report["faults"])
+    assert any("ih_mean" in issue for issue in report["faults"])
     assert "ih_mean" in refuse(
         "mean-missing", "data", "convert", tmp_path / "bare.h5", "--out", tmp_path / "out"
     )

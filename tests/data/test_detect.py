@@ -26,7 +26,7 @@ def test_what_is_lost_is_said_and_not_passed_on(kind, request, tmp_path):
             path = save_h5(tmp_path / "x.h5", change(pixels).transpose(ORDERS[axes]))
             report = inspect_images(path)
             assert (report["images"]["encoding"], report["images"]["axes"]) == (encoding, axes)
-            assert any("lost" in fault for fault in report["faults"])
+            assert any("lost" in issue for issue in report["faults"])
     with refused("file-damaged"):
         open_images(path)
     assert np.array_equal(open_images(path, "uint8")[0], wrapped(pixels)[0])

@@ -1,4 +1,4 @@
-"""Which arrays does an HDF5, .npz or .npy file hold, and which of them are images?"""
+"""Which arrays does an HDF5, .npz or .npy file hold, and which of them holds the images?"""
 
 import contextlib
 import os
@@ -13,13 +13,13 @@ from tvhelpers.errors import InputError, one_line
 from tvhelpers.files import read_tables
 
 DOCUMENTED = {"ih": "CWH", "pixels": "HWC"}  # the benchmark's key and our own: their axes, both RGB
-FAULTS = read_tables(__file__, "faults.yaml")
+ISSUES = read_tables(__file__, "file_issues.yaml")
 LARGEST_NPZ = 8 << 30  # bytes of one array, which is read into memory whole
 LARGEST_ROW = 256 << 20  # bytes of one image
 
 
 class NpzArray:
-    """One array of an .npz file: shape and type from its header, values read when asked for."""
+    """One array of an .npz file: shape and dtype from its header, values read on access."""
 
     def __init__(self, path: Path, name: str):
         self.path, self.name, self._values = path, name, None
@@ -41,9 +41,9 @@ class NpzArray:
 
 
 def open_arrays(path: Path) -> dict:
-    """Return {key: array-like} of a file by its ending; HDF5 stays open as long as they are used.
+    """Return {key: array-like} of a file; HDF5 stays open as long as they are used.
 
-    Raises InputError where it is missing, empty, cut off, or of another format.
+    Raises InputError where the file is missing, empty, cut off, or of another format.
     """
     path = Path(path)
     if not path.is_file():
@@ -84,7 +84,7 @@ def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
 
 @contextlib.contextmanager
 def readable(path: Path, what: str = "it") -> Iterator[None]:
-    """Turn what a damaged file raises, which is nearly anything, into one sentence."""
+    """Raise an InputError for whatever a damaged file makes a library raise."""
     try:
         yield
     except InputError:
@@ -101,7 +101,7 @@ def rows_of(path: Path, key: str, data, start: int, stop: int) -> np.ndarray:
 
 
 def find_array_file(path: Path) -> Path:
-    """Return the file meant by a file, or by a folder in the benchmark's or our own layout."""
+    """Return the array file of a folder in the benchmark's or our own layout, or a file itself."""
     path = Path(path)
     for inside in ("Img/G2.h5", "G2.h5", "pixels.h5"):
         if (path / inside).is_file():
@@ -112,9 +112,9 @@ def find_array_file(path: Path) -> Path:
 
 
 def image_key(path: Path, arrays: dict, given: str = "") -> str:
-    """Return which array holds the images: `given`, a documented one, or the largest that can.
+    """Return the key of the images: `given`, a documented one, or the largest that can be images.
 
-    Raises InputError where none can, or one image would be larger than any photo.
+    Raises InputError where no array can be images, or one image would exceed LARGEST_ROW.
     """
     images = {name: data.size for name, data in arrays.items() if _can_be_images(data)}
     names = (given,) if given else (*DOCUMENTED, *sorted(images, key=images.get, reverse=True))
@@ -135,15 +135,15 @@ def _can_be_images(data) -> bool:
 
 
 def own_mean(path: Path, arrays: dict, shape: tuple) -> tuple[np.ndarray | None, list[str]]:
-    """Return (the file's mean image, of the images' own `shape`, or None; faults that it has)."""
+    """Return (mean image float32 0..1 in the images' `shape`, or None; what is wrong with it)."""
     mean = arrays.get("ih_mean")
     if mean is None:
         return None, []
     if tuple(mean.shape or ()) not in (shape, (1, *shape)) or mean.dtype.kind not in "uif":
         about = {"dtype": mean.dtype, "shape": mean.shape, "wanted": shape}
-        return None, [FAULTS["mean_type"].format(**about)]
+        return None, [ISSUES["mean_type"].format(**about)]
     values = rows_of(path, "ih_mean", mean, 0, len(mean)).astype(np.float32)
     low, high = values.min(), values.max()
     if not (low >= 0 and high <= 1):  # also where it holds NaN
-        return None, [FAULTS["mean_range"].format(low=low, high=high)]
+        return None, [ISSUES["mean_range"].format(low=low, high=high)]
     return values.reshape(shape), []

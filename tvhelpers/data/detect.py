@@ -1,4 +1,4 @@
-"""How are stored images encoded, and in which order are axes and channels?  Told by evidence."""
+"""How are stored images encoded, and in which order are their axes and channels?"""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from tvhelpers.errors import InputError
 AXES = {"CWH": (0, 3, 2, 1), "CHW": (0, 2, 3, 1), "HWC": (0, 1, 2, 3), "WHC": (0, 2, 1, 3)}
 SAMPLE_ROWS = 256
 SURE = 4  # standard deviations of a fair coin
-ROUGH = 45  # levels between neighbours; photos have about 2, those of noise alone 64
-DOUBTFUL = 0.5  # the confidence of what the name says and the images do not
-MANY_LEVELS = 24  # distinct values in an image, for their spacing to mean anything
+ROUGH = 45  # levels between neighbours; photos have about 2, pure noise 64
+DOUBTFUL = 0.5  # the confidence where the images disagree with what the name says
+MANY_LEVELS = 24  # distinct values that an image needs before their spacing means anything
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What something is, how sure that is (0..1), and the sentences it rests on."""
+    """What something is, the confidence in that (0..1), and the evidence in sentences."""
 
     name: str
     confidence: float
@@ -30,24 +30,24 @@ class Verdict:
 UNKNOWN = "unknown"
 
 
-def judge(path: Path, key: str = "") -> tuple[dict, np.ndarray]:
-    """Return (what `inspect_images` says but for single images, the numbers of the rows judged).
+def detect_format(path: Path, key: str = "") -> tuple[dict, np.ndarray]:
+    """Return (the report of `inspect_images` without single images, numbers of the rows sampled).
 
-    `key`: which array, where it is not to be found out.  Raises InputError where the file cannot
-    be read, or has no images.
+    `key`: the array of the images; "" finds it.  Raises InputError where the file cannot be read,
+    or has no images.
     """
     path = arrays.find_array_file(path)
     found = arrays.open_arrays(path)
     with arrays.readable(path):
         key = arrays.image_key(path, found, key)
         keys = {name: _about(data) for name, data in found.items()}
-    mean, faults = arrays.own_mean(path, found, found[key].shape[1:])
+    mean, issues = arrays.own_mean(path, found, found[key].shape[1:])
     numbers, rows, bad = _sample(path, key, found[key])
-    images = {"key": key, **judge_rows(rows, mean, key)}
-    faults += _faults_of_all(images, rows, mean)
+    images = {"key": key, **detect_row_format(rows, mean, key)}
+    issues += _shared_issues(images, rows, mean)
     if bad:
-        faults.append(arrays.FAULTS["not_finite"].format(rows=", ".join(map(str, bad))))
-    return {"path": str(path), "keys": keys, "images": images, "faults": faults}, numbers
+        issues.append(arrays.ISSUES["not_finite"].format(rows=", ".join(map(str, bad))))
+    return {"path": str(path), "keys": keys, "images": images, "faults": issues}, numbers
 
 
 def _about(data) -> dict:
@@ -60,7 +60,7 @@ def _about(data) -> dict:
 
 
 def _sample(path: Path, key: str, data) -> tuple[np.ndarray, np.ndarray, list[int]]:
-    """Return (numbers and values of finite rows spread over the data, numbers of the others)."""
+    """Return (numbers and values of finite rows spread over the data, numbers of other rows)."""
     count = min(SAMPLE_ROWS, max(8, 2**24 // int(np.prod(data.shape[1:]))))  # large images: fewer
     numbers = np.unique(np.linspace(0, len(data) - 1, count).astype(int))
     rows = np.stack([arrays.rows_of(path, key, data, i, i + 1)[0] for i in numbers])
@@ -70,31 +70,31 @@ def _sample(path: Path, key: str, data) -> tuple[np.ndarray, np.ndarray, list[in
     return numbers[finite], rows[finite], numbers[~finite].tolist()
 
 
-def _faults_of_all(images: dict, rows: np.ndarray, mean: np.ndarray | None) -> list[str]:
-    """Return what is wrong with all of the images alike."""
+def _shared_issues(images: dict, rows: np.ndarray, mean: np.ndarray | None) -> list[str]:
+    """Return the issues that all of the images share."""
     if images["needs"]:
-        return [arrays.FAULTS["no_mean"]]
+        return [arrays.ISSUES["no_mean"]]
     if images["encoding"] in ("wrapped", "minmax"):
-        return [arrays.FAULTS[images["encoding"]]]
-    faults, clipped = [], 0
+        return [arrays.ISSUES[images["encoding"]]]
+    issues, clipped = [], 0
     if images["encoding"] == "mean_subtracted":
         clipped = int(outside_range(rows.astype(np.float32) + mean, 1 / 255).sum())
     if clipped:
-        faults.append(arrays.FAULTS["clipped"].format(clipped=clipped, size=rows.size))
+        issues.append(arrays.ISSUES["clipped"].format(clipped=clipped, size=rows.size))
     if images["doubtful"]:
-        faults.append(arrays.FAULTS["sideways"].format(**images))
-    return faults
+        issues.append(arrays.ISSUES["sideways"].format(**images))
+    return issues
 
 
-def judge_rows(rows: np.ndarray, mean: np.ndarray | None, key: str) -> dict:
-    """Return what `inspect_images` says under "images" of rows (n, ., ., .).
+def detect_row_format(rows: np.ndarray, mean: np.ndarray | None, key: str) -> dict:
+    """Return the part "images" of `inspect_images` for rows (n, ., ., .).
 
-    `mean`: the mean image in the rows' own axes, where one is at hand.
+    `mean`: the mean image 0..1 in the rows' own axes, or None.
     """
-    encoding = tell_encoding(rows, mean)
+    encoding = detect_encoding(rows, mean)
     levels = to_levels(rows, encoding.name, mean)
-    axes = tell_axes(levels, key)
-    channels = tell_channels(levels, key, encoding.name, mean is not None)
+    axes = detect_axes(levels, key)
+    channels = detect_channels(levels, key, encoding.name, mean is not None)
     verdicts = [one for one in (encoding, axes, channels) if one.name != UNKNOWN]
     return {
         "encoding": encoding.name,
@@ -110,7 +110,7 @@ def judge_rows(rows: np.ndarray, mean: np.ndarray | None, key: str) -> dict:
 
 
 def to_levels(rows: np.ndarray, encoding: str, mean: np.ndarray | None) -> np.ndarray:
-    """Return rows as float32 levels 0..255, or as near as their encoding lets one come."""
+    """Return rows as float32 levels 0..255, as near as their encoding allows."""
     rows = rows.astype(np.float32)
     if encoding == "mean_subtracted":
         return (rows + (0.5 if mean is None else mean)) * 255
@@ -119,28 +119,28 @@ def to_levels(rows: np.ndarray, encoding: str, mean: np.ndarray | None) -> np.nd
     return rows if rows.max() > 2 else rows * 255
 
 
-def tell_encoding(rows: np.ndarray, mean: np.ndarray | None) -> Verdict:
-    """Tell how rows (n, ., ., .) are encoded, in whatever axes."""
+def detect_encoding(rows: np.ndarray, mean: np.ndarray | None) -> Verdict:
+    """Detect how rows (n, ., ., .) are encoded, in any order of axes."""
     low, high = float(rows.min()), float(rows.max())
     seen = f"values from {low:.3g} to {high:.3g}"
     if rows.dtype == np.uint8:
-        return _tell_levels(rows, Verdict("uint8", 1.0, ("the type is uint8",)))
+        return _detect_levels(rows, Verdict("uint8", 1.0, ("the type is uint8",)))
     if low >= 0 and high > 2:
         whole = bool((rows == np.rint(rows)).all())
         if high <= 255 and (whole or high > 128):
             why = "whole numbers within 0..255" if whole else "values within 0..255"
-            return _tell_levels(rows, Verdict("uint8", 0.95 if whole else 0.8, (why,)))
+            return _detect_levels(rows, Verdict("uint8", 0.95 if whole else 0.8, (why,)))
         return Verdict(UNKNOWN, 0.0, (seen,))
     if low >= 0 and high <= 1 + 1e-3:
         why = ("values within 0..1, none negative",)
-        return _tell_levels(rows, Verdict("unit", 0.95 if high > 0.5 else 0.6, why))
+        return _detect_levels(rows, Verdict("unit", 0.95 if high > 0.5 else 0.6, why))
     if low < -1.001 or high > 1.001:
         return Verdict(UNKNOWN, 0.0, (seen,))
-    return _tell_signed(rows.astype(np.float32), mean)
+    return _detect_signed(rows.astype(np.float32), mean)
 
 
-def _tell_levels(rows: np.ndarray, plain: Verdict) -> Verdict:
-    """Tell images that were wrapped modulo 256, or stretched one by one, from plain ones."""
+def _detect_levels(rows: np.ndarray, plain: Verdict) -> Verdict:
+    """Detect images that were wrapped modulo 256, or stretched one by one."""
     levels = to_levels(rows, plain.name, None)
     seams, roughness = seams_and_roughness(levels)
     why = (*plain.evidence, f"{seams:.2%} of neighbouring pixels jump by 240 levels or more in one "
@@ -158,10 +158,10 @@ def _tell_levels(rows: np.ndarray, plain: Verdict) -> Verdict:
 
 
 def seams_and_roughness(levels: np.ndarray) -> tuple[float, float]:
-    """Return the share of neighbours with a seam, and their median difference modulo 256.
+    """Return the share of neighbours with a seam (0..1), and their median difference modulo 256.
 
-    At a seam one channel jumps by 240 and another by 60 at most.  Wrapping leaves such seams in
-    smooth places; edges of things move all channels, and noise is not smooth modulo 256 either.
+    At a seam one channel jumps by 240 or more and another by 60 at most.  Wrapping leaves such
+    seams in smooth places; real edges change all channels, and noise is not smooth modulo 256.
     """
     channel = 1 if levels.shape[1] == 3 else 3
     seams, differences = [], []
@@ -174,8 +174,8 @@ def seams_and_roughness(levels: np.ndarray) -> tuple[float, float]:
 
 
 def _stretched_shares(levels: np.ndarray) -> tuple[float, float, float]:
-    """Return the shares of images that reach over 0..255, that were stretched to do so, and that
-    do so in a way that tells nothing."""
+    """Return the shares (0..1) of images that span 0..255, that were stretched to it, and of which
+    neither can be said."""
     kinds = Counter(_stretch(image) for image in levels if np.ptp(image) > 0)
     count = max(1, kinds.total())
     full = kinds.total() - kinds["inside"]
@@ -187,7 +187,7 @@ def _stretch(image: np.ndarray) -> str:
     values, counts = np.unique(image, return_counts=True)
     if values[0] > 1e-4 or values[-1] < 255 - 1e-3:
         return "inside"
-    if len(values) > 256:  # not from 8 bits; an extreme met once is what a stretch leaves
+    if len(values) > 256:  # not from 8 bits; a stretch leaves each extreme about once
         return "stretched" if min(counts[0], counts[-1]) <= 3 else "odd"
     if len(values) >= MANY_LEVELS and _on_coarser_grid(values):
         return "stretched"
@@ -204,11 +204,11 @@ def _on_coarser_grid(values: np.ndarray) -> bool:
     return bool((exact | rounded).any())
 
 
-def _tell_signed(rows: np.ndarray, mean: np.ndarray | None) -> Verdict:
-    """Tell images minus their mean from images scaled to -1..1.
+def _detect_signed(rows: np.ndarray, mean: np.ndarray | None) -> Verdict:
+    """Tell apart images minus their mean and images scaled to -1..1.
 
-    At one place of the image the former reach over 1 at most, from row to row, the latter over 2;
-    the mean of the former's rows is as near 0 as chance lets it be; the latter lie on 256 levels.
+    Minus a mean: at one place of the image values span 1 at most, and the mean over rows is 0
+    within chance.  Scaled: values span up to 2, and lie on 256 levels.
     """
     chance = float(rows.std(0).mean()) / np.sqrt(len(rows)) + 1e-4
     ghost = float(np.abs(rows.mean(0)).mean()) / chance
@@ -237,8 +237,8 @@ def outside_range(values: np.ndarray, margin: float, top: float = 1) -> np.ndarr
     return (values < -margin) | (values > top + margin)
 
 
-def tell_axes(levels: np.ndarray, key: str) -> Verdict:
-    """Tell the order of the axes: clothes are more alike left to right than top to bottom."""
+def detect_axes(levels: np.ndarray, key: str) -> Verdict:
+    """Detect the order of the axes: clothes are more symmetric left to right than top to bottom."""
     first = levels.shape[1] == 3
     names = ("CWH", "CHW") if first else ("WHC", "HWC")
     grey = levels.mean(1 if first else 3)
@@ -255,10 +255,10 @@ def tell_axes(levels: np.ndarray, key: str) -> Verdict:
     return Verdict(seen, 0.95, (why,)) if deviations > SURE else Verdict(UNKNOWN, 0.0, (why,))
 
 
-def tell_channels(levels: np.ndarray, key: str, encoding: str, has_mean: bool) -> Verdict:
-    """Tell RGB from BGR: walls, floors and tables around a garment are warm, red over blue.
+def detect_channels(levels: np.ndarray, key: str, encoding: str, has_mean: bool) -> Verdict:
+    """Detect RGB or BGR: walls, floors and tables around a garment have more red than blue.
 
-    White backgrounds have no vote, nor has what cannot be decoded.
+    White backgrounds have no vote, nor do images that cannot be decoded.
     """
     if key in arrays.DOCUMENTED:
         return Verdict("RGB", 0.99, (f"{key} is RGB by name",))
@@ -279,7 +279,8 @@ def tell_channels(levels: np.ndarray, key: str, encoding: str, has_mean: bool) -
 
 
 def _vote(votes: np.ndarray) -> tuple[float, float]:
-    """Return the share of positive votes, and how many deviations of a fair coin from one half."""
+    """Return the share of positive votes (0..1), and its distance from 0.5 in standard deviations
+    of a fair coin."""
     share = float((votes > 0).mean()) if len(votes) else 0.5
     return share, abs(share - 0.5) * 2 * float(np.sqrt(len(votes)))
 
@@ -288,7 +289,9 @@ def _corners(levels: np.ndarray) -> tuple[str, ...]:
     if levels.shape[1] == 3:
         levels = levels.transpose(0, 2, 3, 1)
     corners = levels[:, [0, 0, -1, -1], [0, -1, 0, -1]]
-    return (f"decoded so, the corners are at {np.median(corners):.0f} of 255 (a studio: 240)",)
+    return (
+        f"decoded this way, the corners are at {np.median(corners):.0f} of 255 (a studio: 240)",
+    )
 
 
 def format_report(report: dict) -> str:
@@ -306,5 +309,5 @@ def format_report(report: dict) -> str:
         f"{images['range'][0]:.3g} to {images['range'][1]:.3g} in {images['rows_sampled']} rows"
     )
     lines += [f"  because {sentence}" for sentence in images["evidence"]]
-    lines += [f"  FAULT: {sentence}" for sentence in report["faults"]]
+    lines += [f"  ISSUE: {sentence}" for sentence in report["faults"]]
     return "\n".join(lines)

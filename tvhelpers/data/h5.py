@@ -10,8 +10,8 @@ import numpy as np
 
 from tvhelpers.config import check_choice
 from tvhelpers.data import fashion_synthesis as codebook
-from tvhelpers.data.arrays import FAULTS, open_arrays, own_mean, readable, rows_of
-from tvhelpers.data.detect import AXES, judge, outside_range
+from tvhelpers.data.arrays import ISSUES, open_arrays, own_mean, readable, rows_of
+from tvhelpers.data.detect import AXES, detect_format, outside_range
 from tvhelpers.data.items import Images
 from tvhelpers.data.mat import read_mat
 from tvhelpers.data.quality import image_issues
@@ -43,14 +43,14 @@ class StoredImages(Images):
         shape = self.data.shape[1:]
         if given is not None:
             return read_mean_image(given, shape, self.axes)
-        mean, faults = own_mean(self.path, arrays, shape)
+        mean, issues = own_mean(self.path, arrays, shape)
         if mean is None:
-            why = faults[0] if faults else "ih_mean, the mean image, is missing"
+            why = issues[0] if issues else "ih_mean, the mean image, is missing"
             raise InputError("mean-missing", path=self.path, why=why)
         return mean
 
     def _check_labels(self) -> None:
-        """Raise InputError where b_ is no (N, 1, W, H) of numbers, as the images are."""
+        """Raise InputError where b_ is not numbers (N, 1, W, H) that fit the images."""
         turned = np.array(self.data.shape)[list(AXES[self.axes])]
         wanted = (len(self.data), 1, int(turned[2]), int(turned[1]))
         if self.labels.shape != wanted or self.labels.dtype.kind not in "uif":
@@ -61,14 +61,14 @@ class StoredImages(Images):
         return self.read(index, index + 1)[0]
 
     def reading(self) -> list:
-        """Return what, beside the file, the pixels depend on."""
+        """Return what the pixels depend on beside the file, JSON-able."""
         mean = None if self.mean is None else hashlib.sha256(self.mean.tobytes()).hexdigest()
         return [self.key, self.encoding, self.axes, self.reversed, mean]
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Return pixels uint8 (n, H, W, 3) of rows start..stop - 1.
 
-        Raises InputError where a row holds NaN or values that the decode takes out of 0..255.
+        Raises InputError where a row holds NaN, or decoded values outside 0..255.
         """
         values = rows_of(self.path, self.key, self.data, start, stop)
         if values.dtype != np.uint8:
@@ -121,36 +121,36 @@ def open_images(
     mean: Path | None = None,
     key: str = "",
 ) -> StoredImages:
-    """Return the images of a store as a sequence of pixels, uint8 (H, W, 3) RGB.
+    """Return the images of an array file as a sequence of pixels, uint8 (H, W, 3) RGB.
 
     `decode`: auto, mean (add the mean image), affine ((x + 1) / 2), unit (0..1) or uint8; `axes`:
     auto or CWH, CHW, HWC, WHC; `channels`: auto, RGB or BGR; `mean`: a file with the mean image;
-    `key`: which array, where it is not the largest that can be images.  Raises InputError where
-    they cannot be told, or need a mean image that is missing.
+    `key`: the array of the images; "" finds it.  Raises InputError where the encoding or axes are
+    not detected, or a mean image is needed and missing.
     """
     check_choices(decode=decode, axes=axes, channels=channels)
-    report, _ = judge(path, key)
+    report, _ = detect_format(path, key)
     if mean is not None and decode == "auto":
         decode = "mean"
-    said = {"encoding": DECODES.get(decode, "auto"), "axes": axes, "channels": channels}
-    report["images"] |= {what: given for what, given in said.items() if given != "auto"}
-    _check_told(report["path"], report["images"])
+    given = {"encoding": DECODES.get(decode, "auto"), "axes": axes, "channels": channels}
+    report["images"] |= {what: value for what, value in given.items() if value != "auto"}
+    _check_detected(report["path"], report["images"])
     opened = StoredImages(report, mean)
-    for fault in report["faults"] if decode == "auto" else ():
-        warnings.warn(f"{report['path']}: {fault}", stacklevel=2)
+    for issue in report["faults"] if decode == "auto" else ():
+        warnings.warn(f"{report['path']}: {issue}", stacklevel=2)
     return opened
 
 
 def check_choices(**given: str) -> None:
-    """Raise InputError for a decode, axes or channels that there are not."""
+    """Raise InputError for an unknown decode, axes or channels."""
     for what, value in given.items():
         check_choice(what, value, ("auto", *CHOICES[what]))
 
 
-def _check_told(path: str, images: dict) -> None:
-    """Raise InputError where something must be said by hand."""
+def _check_detected(path: str, images: dict) -> None:
+    """Raise InputError for what was not detected, so that the user must give it."""
     if images["encoding"] == "wrapped":
-        raise InputError("file-damaged.wrapped", path=path, lost=FAULTS["wrapped"])
+        raise InputError("file-damaged.wrapped", path=path, lost=ISSUES["wrapped"])
     for what, flag in (("encoding", "decode"), ("axes", "axes")):
         if images[what] == "unknown":
             low, high = images["range"]
@@ -185,16 +185,18 @@ def _mean_values(path: Path) -> np.ndarray:
 
 
 def inspect_images(path: Path, all_rows: bool = False) -> dict:
-    """Return what a file (or a folder with one) holds, judged from up to 256 spread rows.
+    """Return what a file (or a folder with one) holds, from up to 256 rows spread over it.
 
     {"path", "keys": {key: {"shape", "dtype", "chunks"}}, "images": {"key", "encoding":
     mean_subtracted | affine | unit | uint8 | minmax | wrapped | unknown, "axes": CWH | CHW | HWC |
-    WHC | unknown, "channels": RGB | BGR | unknown, "confidence": 0..1 of the least sure of these,
-    "needs": a missing key or None, "range", "rows_sampled", "evidence"}, "faults": [sentence]}.
+    WHC | unknown, "channels": RGB | BGR | unknown, "confidence": the least of these, 0..1,
+    "needs": a missing key or None, "range", "rows_sampled", "evidence"},
+    "faults": [issue in a sentence]}.
+
     `all_rows`: look for issues of single images in all rows.  Raises InputError where the file
     cannot be read or holds no images.
     """
-    report, numbers = judge(path)
+    report, numbers = detect_format(path)
     images = report["images"]
     lost = {"unknown", "wrapped"} & {images["encoding"], images["axes"]}
     if not lost and not images["needs"]:
