@@ -108,7 +108,7 @@ def hold_blind(page):
 
 
 def answer(page, number, total):
-    """Answer a trial of the page by its keys, or by a click on a picture."""
+    """Answer a trial of the page by its keys, or by a click on an image."""
     page.get_by_text(f"{number} of {total}", exact=True).wait_for()
     page.wait_for_function("() => [...document.images].every((image) => image.naturalWidth)")
     hold_blind(page)
@@ -196,7 +196,7 @@ def test_the_widget_keeps_answers_is_blind_and_resumes(study, browser, lab):
     open_and_run(page, address, "study.ipynb", "I agree, begin")
     begin(page, "r8")
     say(page, f"4 of {total}")
-    say(page, "3 answers are kept")
+    say(page, "3 answers are saved")
     context.close()
     assert VoteBox(Study(study.folder)).done("r8") == set(range(3))
 
@@ -209,8 +209,8 @@ def generate(page):
     page.get_by_role("button", name="Generate", exact=True).click()
 
 
-def picture(page):
-    """The large picture as the browser shows it."""
+def screenshot(page):
+    """The large image as the browser shows it."""
     image = page.locator("img.widget-image, .widget-image img, .jupyter-widgets img").first
     playwright.expect(image).to_be_visible(timeout=60_000)
     page.wait_for_function("() => [...document.images].every((image) => image.naturalWidth)")
@@ -224,12 +224,12 @@ def test_a_prompt_and_a_menu_become_new_pixels(page):
     playwright.expect(prompt(page)).to_have_value("a blue long dress")
     generate(page)
     say(page, "Done.")
-    first = picture(page)
+    first = screenshot(page)
     generate(page)
     say(page, "Drawing")
     say(page, "Done.")
-    assert picture(page) != first
-    assert page.get_by_text("a blue long dress").count() >= 2  # under the picture, in the gallery
+    assert screenshot(page) != first
+    assert page.get_by_text("a blue long dress").count() >= 2  # under the image, in the gallery
 
 
 def test_cancel_stops_and_an_error_is_shown(page):

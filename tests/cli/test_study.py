@@ -1,9 +1,9 @@
-"""The verbs of `study`: what is no study is refused in a sentence."""
+"""The verbs of `study`: what cannot be a study is refused with a reason."""
 
 
 def test_study_refuses_what_cannot_be_asked(refuse, tmp_path):
     out = ["--out", tmp_path / "study"]
-    refuse("usage", "study", "make", "pictures", *out)
+    refuse("usage", "study", "make", "images", *out)
     refuse("usage", "study", "make", "a=x", "a=y", *out)
     refuse("unknown-choice", "study", "make", "a=x", "b=y", "--tasks", "pair,smell", *out)
     refuse("not-a-study", "study", "analyse", tmp_path / "none", *out)

@@ -137,7 +137,7 @@ def test_a_notebook_shows_the_sentence_without_a_traceback(capsys):
     shell = pytest.importorskip("IPython.core.interactiveshell").InteractiveShell()
     shell.run_cell("from tvhelpers.config import build_config\nbuild_config('no-such')")
     shown = capsys.readouterr().out
-    assert shown.startswith("InputError: unknown preset 'no-such'") and shown.count("\n") == 1
+    assert shown.startswith("InputError: ") and "'no-such'" in shown and shown.count("\n") == 1
 
 
 def test_a_drive_that_is_refused_is_said(colab):

@@ -15,7 +15,7 @@ from tests.helpers import refused
 from tvhelpers.data.flats_source import FlatsSource
 from tvhelpers.study.analysis import analyse, answers_of, write_csv
 from tvhelpers.study.make import make_study
-from tvhelpers.study.model import KINDS, REAL, Study
+from tvhelpers.study.model import IMAGES, KINDS, REAL, Study
 from tvhelpers.study.simulation import simulate_rater
 from tvhelpers.study.votes import VoteBox, import_votes, vote_of
 
@@ -27,7 +27,7 @@ SECRETS = ("secret-base", "secret-tuned", "secret-third")
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Three systems' pictures of PROMPTS; each file says in its metadata who drew it."""
+    """Three systems' images of PROMPTS; the metadata of each file name its system."""
     root, found = tmp_path_factory.mktemp("systems"), {}
     for number, name in enumerate(SECRETS):
         folder = root / name
@@ -71,7 +71,7 @@ def test_nothing_that_a_rater_sees_names_a_system(study):
             assert not any(name.encode() in content for name in SECRETS), file
     pairs = [name for name, item in study.items.items() if item["kind"] == "pair"]
     first = [study.key["items"][name][0] for name in pairs if name not in study.key["expected"]]
-    assert 10 < first.count(SECRETS[0]) < 30  # of 40: the order of an item's pictures says nothing
+    assert 10 < first.count(SECRETS[0]) < 30  # of 40: the order of an item's images reveals nothing
 
 
 def test_a_rater_gets_balanced_sides_checks_and_repeats(study):
@@ -92,7 +92,7 @@ def test_a_rater_gets_balanced_sides_checks_and_repeats(study):
         assert first.shown == again.shown[::-1] and again.number > len(trials) // 2
     for t in pairs:
         who = study.key["items"][t.item]
-        left = who if list(t.shown) == study.items[t.item]["pictures"] else who[::-1]
+        left = who if list(t.shown) == study.items[t.item][IMAGES] else who[::-1]
         if t.item not in repeated:
             sides[left[0], left[1]] += 1
     for one in SECRETS:
@@ -104,11 +104,11 @@ def test_a_rater_gets_balanced_sides_checks_and_repeats(study):
 def test_real_and_generated_are_equally_many_and_of_one_size(study):
     who = [study.key["items"][n][0] for n, item in study.items.items() if item["kind"] == "real"]
     assert who.count(REAL) == len(who) / 2
-    sizes = {Image.open(file).size for file in (study.folder / "pictures").iterdir()}
+    sizes = {Image.open(file).size for file in (study.folder / IMAGES).iterdir()}
     assert sizes == {(24, 24)}
     rated = [item for item in study.items.values() if item["kind"] == "rating"]
     assert all(len(item["references"]) == 3 for item in rated) and len(rated) == 4 * len(PROMPTS)
-    assert not any(item["pictures"][0] in item["references"] for item in rated)
+    assert not any(item[IMAGES][0] in item["references"] for item in rated)
 
 
 def test_a_limit_opening_again_and_another_study(folders, tmp_path):
@@ -147,12 +147,12 @@ def test_what_cannot_be_a_study(folders, tmp_path):
     assert not (tmp_path / "x").exists()
 
 
-def test_the_size_of_a_picture_does_not_tell_who_drew_it(folders, tmp_path):
+def test_the_size_of_an_image_does_not_tell_which_system_made_it(folders, tmp_path):
     large = Path(shutil.copytree(folders[SECRETS[1]], tmp_path / "large"))
     for file in large.glob("*.png"):
         Image.open(file).resize((48, 48)).save(file)
     study = make_study({"a": folders[SECRETS[0]], "b": large}, tmp_path / "s")
-    sizes = {Image.open(file).size for file in (study.folder / "pictures").iterdir()}
+    sizes = {Image.open(file).size for file in (study.folder / IMAGES).iterdir()}
     assert sizes == {(24, 24)}
 
 
@@ -237,7 +237,7 @@ def test_import_checks_and_doubles_nothing(pair_study, tmp_path):
     assert len(VoteBox(pair_study).votes()) == total
 
 
-def test_the_better_system_is_found_and_the_careless_left_out(study, tmp_path):
+def test_the_better_system_is_found_and_the_careless_excluded(study, tmp_path):
     quality = dict(zip(SECRETS, (0.0, 1.5, 0.0), strict=True))
     for i in range(5):
         simulate_rater(study, f"r{i}", quality)

@@ -11,7 +11,7 @@ from tvhelpers.cli import main
 from tvhelpers.data.flats_source import FlatsSource
 from tvhelpers.study.analysis import analyse
 from tvhelpers.study.make import make_study
-from tvhelpers.study.model import KINDS, Study
+from tvhelpers.study.model import IMAGES, KINDS, Study
 from tvhelpers.study.page import write_pages
 from tvhelpers.study.report import study_figures, write_report
 from tvhelpers.study.simulation import simulate_rater
@@ -71,7 +71,7 @@ def test_a_rater_stops_resumes_and_finishes(study):
         answer(app)
     assert VoteBox(study).done("r1") == set(range(5))
     again = enter(study)
-    assert "5 answers are kept" in again.status.value and again.progress.value == 5
+    assert "5 answers are saved" in again.status.value and again.progress.value == 5
     stale = list(buttons(again).values())
     answer(again)
     [button.click() for button in stale]  # a second click on what was shown before
@@ -116,7 +116,7 @@ def test_the_page_is_blind_and_whole(study, tmp_path):
     assert [t["item"] for t in content["trials"]] == [t.item for t in study.trials("r1")]
     assert "expected" not in text and EVIL in {t["prompt"] for t in content["trials"]}
     shown = {n for t in content["trials"] for n in (*t["shown"], *t["references"])}
-    assert shown == {file.name for file in (tmp_path / "pages" / "pictures").iterdir()}
+    assert shown == {file.name for file in (tmp_path / "pages" / IMAGES).iterdir()}
 
 
 def test_the_report_has_figures_and_says_that_raters_were_simulated(study, tmp_path):
@@ -132,7 +132,7 @@ def test_the_report_has_figures_and_says_that_raters_were_simulated(study, tmp_p
     )
 
 
-def test_the_command_line_from_pictures_to_a_report(study, tmp_path, capsys):
+def test_the_command_line_from_images_to_a_report(study, tmp_path, capsys):
     out = tmp_path / "made"
     systems = [f"{name}={tmp_path / f'secret-{name}'}" for name in ("one", "two")]
     assert main(["study", "make", *systems, "--out", str(out), "--primary", "two,one"]) == 0

@@ -1,4 +1,4 @@
-"""Which figures do notebooks show?  Each function returns a PIL image."""
+"""How are images and results drawn as figures?  Each function returns a PIL image."""
 
 import io
 import textwrap
@@ -16,13 +16,13 @@ INK, SOFT, ACCENT = "#222222", "#9aa0a6", "#b3261e"
 COLOURS = ("#b3261e", "#1f6f8b", "#c98a1b", "#4a7c59", "#6b4c9a")
 
 
-def gallery(pictures: Sequence, titles: Sequence[str] = (), columns: int = 0) -> Image.Image:
-    """Return pictures (arrays uint8 (H, W, 3), PIL images or paths) side by side with titles."""
+def gallery(images: Sequence, titles: Sequence[str] = (), columns: int = 0) -> Image.Image:
+    """Return images (arrays uint8 (H, W, 3), PIL images or paths) in a grid, with titles."""
     titles = [wrapped(title, 24) for title in titles]
-    pictures = [_opened(picture) for picture in pictures]
-    columns = columns or min(len(pictures), 4)
-    rows = -(-len(pictures) // columns)
-    high, wide = np.asarray(pictures[0]).shape[:2]
+    images = [_open(image) for image in images]
+    columns = columns or min(len(images), 4)
+    rows = -(-len(images) // columns)
+    high, wide = np.asarray(images[0]).shape[:2]
     width = min(2.3 * max(1.0, wide / high), 9.2 / columns if wide > high else 2.3)
     lines = max((title.count("\n") + 1 for title in titles), default=0)
     figure = Figure(figsize=(width * columns, (width * high / wide + 0.18 * lines) * rows))
@@ -30,9 +30,9 @@ def gallery(pictures: Sequence, titles: Sequence[str] = (), columns: int = 0) ->
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax in axes:
         ax.axis("off")
-        ax.set(xticks=[], yticks=[])  # unseen ones too are measured, for half of the time
-    for i, picture in enumerate(pictures):
-        axes[i].imshow(picture)
+        ax.set(xticks=[], yticks=[])  # laying out ticks takes half of the time, even unseen
+    for i, image in enumerate(images):
+        axes[i].imshow(image)
         axes[i].set_title(titles[i] if titles else "", fontsize=9, color=INK)
     return render(figure)
 
@@ -40,7 +40,7 @@ def gallery(pictures: Sequence, titles: Sequence[str] = (), columns: int = 0) ->
 def matrix(
     values: np.ndarray, rows: Sequence[str], columns: Sequence[str], title: str = "", form=".2f"
 ) -> Image.Image:
-    """Return a table of numbers (N, M) as a heat map, with its numbers where they can be read."""
+    """Return a table of numbers (N, M) as a heat map; up to 400 numbers are written into it."""
     values = np.asarray(values)
     cell = 0.62 if values.size <= 400 else 0.3
     figure = Figure(figsize=(cell * len(columns) + 2.6, cell * len(rows) + 1.6))
@@ -64,29 +64,29 @@ def _heat_map(ax, shades, rows, columns, texts, middle: float, colours: str, siz
 
 
 def histogram(values: Sequence[float], label: str, mark: float | None = None, note: str = ""):
-    """Return a histogram, with a vertical line at `mark`."""
+    """Return a histogram, with a vertical line named `note` at `mark`."""
     figure, ax = _chart(6, 2.8)
     ax.hist(values, bins="auto", color=COLOURS[1])
     if mark is not None:
         ax.axvline(mark, color=ACCENT, lw=1.5)
-        place = ax.get_xaxis_transform()  # data across, a share of the axes up
+        place = ax.get_xaxis_transform()  # x in data units, y as a share of the axes
         ax.text(mark, 0.95, f"{note} ", transform=place, color=ACCENT, fontsize=9, ha="right")
     ax.set(xlabel=label, ylabel="count")
     return render(figure)
 
 
 def intervals(table: dict[str, dict[str, Result]], columns: int = 3) -> Image.Image:
-    """Return one panel for each figure of {row: {figure: Result}}: values with 95 % intervals, and
-    a line at the first row's value."""
-    names, figures = list(table), list(dict.fromkeys(f for row in table.values() for f in row))
-    columns = min(columns, len(figures))
-    lines = -(-len(figures) // columns)
+    """Return a panel for each metric of {row: {metric: Result}}: values with 95 % intervals, and a
+    dotted line at the first row's value."""
+    names, metrics = list(table), list(dict.fromkeys(m for row in table.values() for m in row))
+    columns = min(columns, len(metrics))
+    lines = -(-len(metrics) // columns)
     figure = Figure(figsize=(2.6 * columns + 2, lines * (0.24 * len(names) + 0.8)))
     figure.set_layout_engine("constrained")
     axes = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
-    for ax, name in zip(axes, figures, strict=False):
+    for ax, name in zip(axes, metrics, strict=False):
         rows = [(i, table[row][name]) for i, row in enumerate(names) if name in table[row]]
-        plain(ax).axvline(rows[0][1].value, color=SOFT, lw=0.8, ls=":")
+        without_frame(ax).axvline(rows[0][1].value, color=SOFT, lw=0.8, ls=":")
         for i, result in rows:
             ax.plot(result.ci or (), [i] * 2 if result.ci else (), color=INK, lw=1.4)
             ax.plot(result.value, i, "o", ms=5, color=COLOURS[1] if i else ACCENT)
@@ -95,20 +95,20 @@ def intervals(table: dict[str, dict[str, Result]], columns: int = 3) -> Image.Im
         ax.set_title(name, fontsize=9)
         ax.set_yticks(range(len(names)), names, fontsize=8)
     axes[0].invert_yaxis()
-    for ax in axes[len(figures) :]:
+    for ax in axes[len(metrics) :]:
         ax.set_visible(False)
     return render(figure)
 
 
-def systems(pictures: dict[str, Sequence], prompts: Sequence[str]) -> Image.Image:
-    """Return a grid: a row a system, a column a prompt; picture i of each has prompt and seed i."""
-    figure = Figure(figsize=(1.35 * len(prompts) + 1.1, 1.35 * len(pictures) + 0.6))
+def systems(images: dict[str, Sequence], prompts: Sequence[str]) -> Image.Image:
+    """Return a grid: a row for each system, a column for each prompt."""
+    figure = Figure(figsize=(1.35 * len(prompts) + 1.1, 1.35 * len(images) + 0.6))
     figure.set_layout_engine("constrained", h_pad=0.02, w_pad=0.02)
-    axes = figure.subplots(len(pictures), len(prompts), squeeze=False)
-    for row, (name, shown) in zip(axes, pictures.items(), strict=True):
+    axes = figure.subplots(len(images), len(prompts), squeeze=False)
+    for row, (name, shown) in zip(axes, images.items(), strict=True):
         row[0].set_ylabel(wrapped(name, 12), fontsize=9, rotation=0, ha="right", va="center")
-        for ax, picture in zip(row, shown, strict=False):
-            ax.imshow(_opened(picture))
+        for ax, image in zip(row, shown, strict=False):
+            ax.imshow(_open(image))
             ax.set(xticks=[], yticks=[])
             ax.spines[:].set_visible(False)
     for ax, prompt in zip(axes[0], prompts, strict=True):
@@ -117,8 +117,8 @@ def systems(pictures: dict[str, Sequence], prompts: Sequence[str]) -> Image.Imag
 
 
 def points(groups: dict[str, dict], label: str, mark: float | None = None) -> Image.Image:
-    """Return points with intervals of {row: {series: (value, low, high)}}, one colour a series; a
-    dashed line at `mark`."""
+    """Return points with intervals of {row: {series: (value, low, high)}}, one colour per series,
+    and a dashed line at `mark`."""
     series = list(dict.fromkeys(name for rows in groups.values() for name in rows))
     figure, ax = _chart(6.8, 1.1 + (0.16 + 0.27 * len(series)) * len(groups))
     for number, name in enumerate(series):
@@ -143,10 +143,11 @@ def points(groups: dict[str, dict], label: str, mark: float | None = None) -> Im
 
 
 def metric_card(rows: dict[str, dict]) -> Image.Image:
-    """Return bars of {label: row of a metrics file} with intervals, and below what the figure
-    counts, how, and what is amiss.
+    """Return bars of {label: row of a metrics file} with intervals, and below them what the metric
+    measures, its method and its warnings.
 
-    A ring is what the reader's errors, taken out, would make of it; a line its ceiling.
+    Of rates that an attribute classifier measured: a ring marks the rate corrected for its errors,
+    a red line the highest rate that it could report.
     """
     first = next(iter(rows.values()))
     figure, ax = _chart(6.4, 0.42 * len(rows) + 0.5)
@@ -162,7 +163,9 @@ def metric_card(rows: dict[str, dict]) -> Image.Image:
     notes = dict.fromkeys(f"{label}: {w}" for label, row in rows.items() for w in row["warnings"])
     text = [first["card"], f"n = {', '.join(map(str, numbers))}; {first['method']}", *notes]
     if any("ceiling" in row["details"] for row in rows.values()):
-        text.insert(1, "red: the reader's ceiling; ring: corrected for its errors")
+        text.insert(
+            1, "red line: the most this classifier could report; ring: corrected for its errors"
+        )
     lines = "\n".join(wrapped(part, 96, 6) for part in text)
     below = {"xytext": (-80, -26), "textcoords": "offset points", "va": "top"}
     ax.annotate(lines, (0, 0), xycoords="axes fraction", fontsize=8, color=INK, **below)
@@ -183,12 +186,17 @@ def _metric_bar(ax, place: int, row: dict, colour: str) -> None:
 
 
 def rarefaction_curve(rows: Sequence[dict], label: str) -> Image.Image:
-    """Return the score at growing numbers of images: rows of `score.metrics.rarefaction`."""
+    """Return the Inception Score for growing numbers of images (`score.metrics.rarefaction`)."""
     figure, ax = _chart(6.4, 3)
-    ax.plot(*columns_of(rows, "n", "corrected"), "o-", markersize=3, label="corrected")
-    ax.plot(*columns_of(rows, "n", "plug_in"), "o--", markersize=3, label="plain")
+    ax.plot(
+        *columns_of(rows, "n", "corrected"),
+        "o-",
+        markersize=3,
+        label="corrected for the number of images",
+    )
+    ax.plot(*columns_of(rows, "n", "plug_in"), "o--", markersize=3, label="not corrected")
     ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.set_xlabel(f"images ({label})", fontsize=9)
+    ax.set_xlabel(f"number of images ({label})", fontsize=9)
     ax.set_ylabel("Inception Score", fontsize=9)
     ax.set_ylim(bottom=0)
     ax.legend(frameon=False, fontsize=8)
@@ -196,8 +204,8 @@ def rarefaction_curve(rows: Sequence[dict], label: str) -> Image.Image:
 
 
 def coverage_figure(attributes: Sequence[dict[str, str]], names: Sequence[str]) -> Image.Image:
-    """Return how often each word of up to four attributes occurs, and below it how often the words
-    of the first two meet; a ring marks a pair that chance would give and nobody shows."""
+    """Return how often values of up to four attributes occur, and below it how often values of the
+    first two occur together; a ring marks a pair that is far rarer than chance."""
     counts = coverage(attributes, names)["counts"]
     names = list(names)[:4]
     first, second = (names * 2)[:2]
@@ -207,42 +215,42 @@ def coverage_figure(attributes: Sequence[dict[str, str]], names: Sequence[str]) 
     top, bottom = figure.subfigures(2, 1, height_ratios=(3.2, 1 + 0.32 * len(rows)))
     for ax, name in zip(np.atleast_1d(top.subplots(1, len(names))), names, strict=True):
         words = list(counts[name].items())[:14]
-        plain(ax).barh([w for w, _ in words], [n for _, n in words], color=COLOURS[1])
+        without_frame(ax).barh([w for w, _ in words], [n for _, n in words], color=COLOURS[1])
         ax.set_ylim(max(len(words), 8) - 0.5, -0.5)
         ax.locator_params(axis="x", nbins=4)
-        ax.set_title(f"{name} ({len(counts[name])} words)", fontsize=10)
+        ax.set_title(f"{name} ({len(counts[name])} values)", fontsize=10)
     top.subplots_adjust(left=0.12, right=0.98, wspace=0.55, bottom=0.1, top=0.9)
-    _meetings(bottom.subplots(), table, rows, columns)
+    _pair_counts(bottom.subplots(), table, rows, columns)
     bottom.subplots_adjust(left=0.12, right=0.98, bottom=0.22, top=0.92)
     return render(figure)
 
 
-def _meetings(ax, table: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> None:
-    """Draw counts of pairs as a heat map on a log scale, gaps ringed."""
+def _pair_counts(ax, table: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> None:
+    """Draw counts of pairs as a heat map on a log scale, and a ring around each gap."""
     shades, texts = np.log1p(table), {at: f"{n:,}" for at, n in np.ndenumerate(table)}
     _heat_map(ax, shades, rows, columns, texts, shades.max() * 0.6, "YlGnBu", 7)
     for i, j in np.argwhere(is_gap(table)):
         ax.plot(j, i, "o", ms=17, mfc="none", mec=ACCENT, mew=1.5)
-    note = "; ringed: hardly ever, where chance gives 20 or more" if is_gap(table).any() else ""
-    ax.set_title(f"how often they meet{note}", fontsize=10)
+    note = " (ringed: at most a tenth of what chance would give)" if is_gap(table).any() else ""
+    ax.set_title(f"items with both{note}", fontsize=10)
 
 
-def _opened(picture):
-    return Image.open(picture) if isinstance(picture, str | Path) else picture
+def _open(image):
+    return Image.open(image) if isinstance(image, str | Path) else image
 
 
 def _chart(width: float, height: float):
     figure = Figure(figsize=(width, height))
-    return figure, plain(figure.add_subplot())
+    return figure, without_frame(figure.add_subplot())
 
 
 def _name_rows(ax, names: Sequence[str]) -> None:
-    """Name the rows 0, 1, ... of a chart, from its top."""
+    """Label the rows of a chart, from the top."""
     ax.set_yticks(range(len(names)), names, fontsize=9)
     ax.set_ylim(len(names) - 0.4, -0.6)
 
 
-def plain(ax):
+def without_frame(ax):
     """Return axes without a frame at the top and the right, with small ticks."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.tick_params(labelsize=8)
@@ -250,18 +258,18 @@ def plain(ax):
 
 
 def columns_of(rows: Sequence[dict], *names: str) -> list[list]:
-    """Return the values that `names` have in the rows, of those rows that have all of them."""
+    """Return the values of `names` as columns, of the rows where none of them is None."""
     whole = [row for row in rows if all(row[name] is not None for name in names)]
     return [[row[name] for row in whole] for name in names]
 
 
 def wrapped(text: str, width: int, lines: int = 3) -> str:
-    """Return a text in lines of `width` letters, the first `lines` of them."""
+    """Return a text wrapped at `width` letters and cut after `lines` lines."""
     return "\n".join(textwrap.wrap(str(text), width)[:lines])
 
 
 def render(figure: Figure) -> Image.Image:
-    """Return a figure as a picture."""
+    """Return a figure as an image."""
     data = io.BytesIO()
     look = {"dpi": 110, "facecolor": "white", "bbox_inches": "tight"}
     fast = {"compress_level": 1}  # the notebook compresses it again

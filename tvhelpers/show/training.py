@@ -1,4 +1,4 @@
-"""How did a training go, as curves?"""
+"""How did a training go?  Its losses, speed and memory as curves."""
 
 import io
 from collections.abc import Sequence
@@ -10,101 +10,103 @@ from PIL import Image
 
 from tvhelpers.files import atomic_path
 from tvhelpers.records import read_records
-from tvhelpers.show.figures import ACCENT, COLOURS, SOFT, columns_of, plain, render, wrapped
+from tvhelpers.show.figures import ACCENT, COLOURS, SOFT, columns_of, render, without_frame, wrapped
 from tvhelpers.train.log import read_evaluations, read_events, read_steps
 
 
 def loss_curves(runs: dict[str, Path]) -> Image.Image:
-    """Return the training loss (smoothed) and the held-out loss of {name: run folder}."""
+    """Return the training loss (running mean) and the validation loss of {name: run folder}."""
     figure = Figure(figsize=(9, 3.2), layout="constrained")
-    left, right = (plain(ax) for ax in figure.subplots(1, 2))
+    left, right = (without_frame(ax) for ax in figure.subplots(1, 2))
     for colour, (name, folder) in zip(COLOURS, runs.items()):
         steps, losses = columns_of(read_steps(folder), "step", "loss")
         left.plot(steps, _smoothed(losses), color=colour, label=name)
-        held_out = columns_of(read_evaluations(folder), "step", "held_out_loss")
-        right.plot(*held_out, "o-", color=colour, label=name, ms=4)
-    _entitle(left, "training loss (running mean)", legend=True)
-    _entitle(right, "held-out items, the same noise every time", legend=True)
+        points = columns_of(read_evaluations(folder), "step", "held_out_loss")
+        right.plot(*points, "o-", color=colour, label=name, ms=4)
+    _set_title(left, "training loss (running mean)", legend=True)
+    _set_title(right, "validation loss (the same noise every time)", legend=True)
     for ax in (left, right):
         ax.set_xlabel("step")
     return render(figure)
 
 
-QUARTERS = ("least noise", "less", "more", "most noise")
+QUARTERS = ("least noise", "less noise", "more noise", "most noise")
 
 
 def training_curves(run_dir: Path) -> Image.Image:
-    """Return what a run's logs hold, as curves over its steps: losses, their gap, the losses by
-    noise, gradient norms, speed, memory.
+    """Return a run's logs as curves over its steps: training and validation loss, validation loss
+    by noise level, gradient norms, speed, memory.
 
-    Dotted lines are events.  Kept as run_dir/figures/training.png.
+    Dotted lines mark events.  The figure is also written to run_dir/figures/training.png.
     """
     run_dir = Path(run_dir)
     figure = Figure(figsize=(11, 5.6), layout="constrained")
-    axes = [plain(ax) for ax in figure.subplots(2, 3).ravel()]
+    axes = [without_frame(ax) for ax in figure.subplots(2, 3).ravel()]
     steps, speeds = read_steps(run_dir), read_records(run_dir / "speed.jsonl", "log")
-    held_out = read_evaluations(run_dir)
-    _noisy(axes[0], steps, {"loss": COLOURS[1]}, "training loss")
-    _slices(axes[1], held_out)
-    _by_timestep(axes[2], held_out)
+    evaluations = read_evaluations(run_dir)
+    _plot_smoothed(axes[0], steps, {"loss": COLOURS[1]}, "training loss")
+    _plot_losses(axes[1], evaluations)
+    _plot_by_timestep(axes[2], evaluations)
     norms = {"grad_norm": SOFT, "grad_norm_clipped": COLOURS[1]}
-    _noisy(axes[3], steps, norms, "gradient norm before and after clipping")
-    titles = {"images_per_second": "images a second", "memory_gb": "peak memory so far, GB"}
+    _plot_smoothed(axes[3], steps, norms, "gradient norm before and after clipping")
+    titles = {"images_per_second": "images per second", "memory_gb": "peak memory so far (GB)"}
     for ax, (name, title) in zip(axes[4:], titles.items(), strict=True):
         ax.plot(*columns_of(speeds, "step", name), color=COLOURS[1])
         ax.set_ylim(bottom=0)
-        _entitle(ax, title)
-    _events(figure, axes, read_events(run_dir))
-    return _kept(render(figure), run_dir / "figures" / "training.png")
+        _set_title(ax, title)
+    _mark_events(figure, axes, read_events(run_dir))
+    return _write(render(figure), run_dir / "figures" / "training.png")
 
 
-def _entitle(ax, title: str, legend: bool = False) -> None:
+def _set_title(ax, title: str, legend: bool = False) -> None:
     ax.set_title(title, fontsize=10)
     if legend:
         ax.legend(fontsize=8, frameon=False)
 
 
-def _kept(picture: Image.Image, path: Path) -> Image.Image:
-    """Write a picture where it is not there already, and return it."""
+def _write(image: Image.Image, path: Path) -> Image.Image:
+    """Write an image unless the file already holds it, and return it."""
     data = io.BytesIO()
-    picture.save(data, "PNG")
+    image.save(data, "PNG")
     if not path.exists() or path.read_bytes() != data.getvalue():
         with atomic_path(path) as aside:
             aside.write_bytes(data.getvalue())
-    return picture
+    return image
 
 
-def _noisy(ax, rows: Sequence[dict], names: dict[str, str], title: str) -> None:
+def _plot_smoothed(ax, rows: Sequence[dict], names: dict[str, str], title: str) -> None:
     """Draw each step's value faintly, and its running mean."""
     for name, colour in names.items():
         steps, values = columns_of(rows, "step", name)
         ax.plot(steps, values, color=colour, lw=0.6, alpha=0.35)
         ax.plot(steps, _smoothed(values), color=colour, lw=1.6)
-    _entitle(ax, title)
+    _set_title(ax, title)
 
 
-def _slices(ax, rows: Sequence[dict]) -> None:
-    """Draw the fixed-noise losses of held-out and of training items, and the gap between them."""
-    steps, held_out, training = columns_of(rows, "step", "held_out_loss", "training_slice_loss")
-    ax.fill_between(steps, training, held_out, color=SOFT, alpha=0.35, lw=0)
-    ax.plot(steps, held_out, "o-", ms=3, color=COLOURS[0], label="held out")
-    ax.plot(steps, training, "o-", ms=3, color=COLOURS[1], label="training items")
-    gaps = [a - b for a, b in zip(held_out, training)]
-    _entitle(ax, f"fixed noise; gap {gaps[0]:+.4f} to {gaps[-1]:+.4f}", legend=True)
+def _plot_losses(ax, rows: Sequence[dict]) -> None:
+    """Draw the losses of validation items and of the training slice, and the gap between them."""
+    steps, validation, training = columns_of(rows, "step", "held_out_loss", "training_slice_loss")
+    ax.fill_between(steps, training, validation, color=SOFT, alpha=0.35, lw=0)
+    ax.plot(steps, validation, "o-", ms=3, color=COLOURS[0], label="validation items")
+    ax.plot(steps, training, "o-", ms=3, color=COLOURS[1], label="training slice")
+    gaps = [a - b for a, b in zip(validation, training)]
+    _set_title(
+        ax, f"loss at fixed noise; gap {gaps[0]:+.4f}, at the end {gaps[-1]:+.4f}", legend=True
+    )
 
 
-def _by_timestep(ax, rows: Sequence[dict]) -> None:
-    """Draw each quarter's held-out loss as a share of what it was before the first step."""
+def _plot_by_timestep(ax, rows: Sequence[dict]) -> None:
+    """Draw the validation loss of each quarter of the noise levels, relative to before training."""
     steps, parts = columns_of(rows, "step", "by_timestep")
     for part, colour, label in zip(zip(*parts), COLOURS, QUARTERS):
         if part[0] is not None:
             ax.plot(steps, [v / part[0] for v in part], "o-", ms=3, color=colour, label=label)
     ax.set_ylim(0, 1.1 * ax.get_ylim()[1])
-    _entitle(ax, "held out, by noise; 1 = before training", legend=True)
+    _set_title(ax, "validation loss by noise level (1: before training)", legend=True)
 
 
-def _events(figure: Figure, axes: Sequence, events: Sequence[dict]) -> None:
-    """Mark events in all axes, and tell the last three below."""
+def _mark_events(figure: Figure, axes: Sequence, events: Sequence[dict]) -> None:
+    """Mark events in all axes, and name the last three below."""
     for ax in axes:
         ax.xaxis.get_major_locator().set_params(integer=True)
         for event in events:

@@ -1,6 +1,6 @@
-"""What do the votes of a study say?
+"""Which system do raters prefer, and how sure is that?
 
-Raters are left out by the rules that were fixed before; every figure has an interval over raters
+Raters are excluded by the rules that were fixed before; every number has an interval over raters
 and prompts.
 """
 
@@ -17,15 +17,15 @@ import numpy as np
 from tvhelpers.errors import InputError
 from tvhelpers.files import atomic_path
 from tvhelpers.study import statistics
-from tvhelpers.study.model import REAL, RULES, SCALES, SIDES, Study, Trial
+from tvhelpers.study.model import IMAGES, REAL, RULES, SCALES, SIDES, Study, Trial
 from tvhelpers.study.votes import Vote
 
-FEW_RATERS = 3  # with fewer, the interval says little about other raters
+FEW_RATERS = 3  # with fewer, the interval may not hold for other raters
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A vote with what its trial was: `systems` from left to right; expected None but in checks."""
+    """A vote with its trial: `systems` from left to right; `expected` is None but in checks."""
 
     vote: Vote
     trial: Trial
@@ -34,18 +34,18 @@ class Answer:
     repeat: bool
 
     def picked(self, two: Sequence[str]) -> str:
-        """Return the one of two, from left to right, that a pair's answer is for, or "same"."""
+        """Return the one of `two` (left, right) that the answer to a pair chose, or "same"."""
         return two[SIDES.index(self.vote.answer)] if self.vote.answer in SIDES else "same"
 
     @property
-    def right(self) -> bool:
-        """Return whether an attention check was answered as a reader of the sentence would."""
+    def correct(self) -> bool:
+        """Return whether an attention check was answered correctly."""
         given = self.vote.answer if self.expected == "same" else self.picked(self.systems)
         return given == self.expected
 
 
 def answers_of(study: Study, votes: list[Vote]) -> list[Answer]:
-    """Return the votes with their trials; raises InputError for votes that fit no trial."""
+    """Return the votes with their trials; raises InputError for votes of no trial."""
     trials = {rater: study.trials(rater) for rater in {vote.rater for vote in votes}}
     answers, seen = [], set()
     for vote in votes:
@@ -54,7 +54,7 @@ def answers_of(study: Study, votes: list[Vote]) -> list[Answer]:
             raise InputError("vote-unfit.answers-of", rater=vote.rater)
         trial = plan[vote.trial]
         systems = tuple(study.key["items"][vote.item])
-        if list(trial.shown) != study.items[vote.item]["pictures"]:
+        if list(trial.shown) != study.items[vote.item][IMAGES]:
             systems = systems[::-1]
         repeat = (vote.rater, vote.item) in seen  # votes come in the order of their trials
         seen.add((vote.rater, vote.item))
@@ -63,9 +63,9 @@ def answers_of(study: Study, votes: list[Vote]) -> list[Answer]:
 
 
 def analyse(study: Study, votes: list[Vote]) -> dict:
-    """Return all figures of a study as JSON-able values.
+    """Return all results of a study as JSON values.
 
-    Raises InputError where no votes are left.
+    Raises InputError where the rules exclude every rater.
     """
     answers = answers_of(study, votes)
     raters = [_about_rater(study, name, rows) for name, rows in _by_rater(answers).items()]
@@ -102,8 +102,8 @@ def _by_rater(answers: list[Answer]) -> dict[str, list[Answer]]:
 
 
 def _about_rater(study: Study, rater: str, answers: list[Answer]) -> dict:
-    """Return how a rater did, and by which rule of the study the rater is left out, "" if none."""
-    checks = [a.right for a in answers if a.expected is not None]
+    """Return a rater's counts, and the rules of the study that exclude the rater, "" if none."""
+    checks = [a.correct for a in answers if a.expected is not None]
     row = {
         "rater": rater,
         "votes": len(answers),
@@ -127,7 +127,7 @@ def _warnings(num_raters: int, pairs: list[Answer]) -> list[str]:
 
 
 def _weights(answers: list[Answer]) -> np.ndarray:
-    """Return bootstrap weights (draws, N) of answers; a picture without a prompt is its own."""
+    """Return bootstrap weights (draws, N) of answers; an item without a prompt is its own."""
     raters = np.unique([a.vote.rater for a in answers], return_inverse=True)[1]
     prompts = [a.trial.prompt or a.trial.item for a in answers]
     return statistics.resampled_weights(raters, np.unique(prompts, return_inverse=True)[1])
@@ -141,9 +141,9 @@ def _mean(values, answers: list[Answer]) -> dict:
 
 
 def _contrasts(study: Study, pairs: list[Answer]) -> list[dict]:
-    """Return, for each two systems, the share of votes for the first, ties as half a vote.
+    """Return, for each pair of systems, the share of votes for the first; a tie is half a vote.
 
-    The primary contrast has its own p-value; those of the others are adjusted together.
+    The p-value of the primary contrast stands alone; the others are adjusted together.
     """
     primary, rows = set(study.key["primary"]), []
     for two in combinations(study.systems, 2):
@@ -199,10 +199,10 @@ def _preference_scores(study: Study, pairs: list[Answer]) -> dict:
 
 
 def _sides(pairs: list[Answer]) -> dict:
-    """Return how often the left picture was chosen, and the p-value of the binomial test.
+    """Return how often the left image was chosen, and the p-value of the binomial test.
 
-    Sides are balanced by lot: an unbiased rater's choices spread less than tosses of a coin, so
-    that the test, if anything, accuses too seldom.
+    Sides are balanced, so an unbiased rater's choices vary less than coin tosses: the test rather
+    misses a bias than reports a false one.
     """
     from scipy.stats import binomtest
 
@@ -218,7 +218,7 @@ def _sides(pairs: list[Answer]) -> dict:
 
 
 def _repeats(answers: list[Answer]) -> dict | None:
-    """Return how often a pair that came again, sides exchanged, got the same answer."""
+    """Return how often a pair shown twice, sides exchanged, got the same answer."""
     before = {(a.vote.rater, a.vote.item): a for a in answers if not a.repeat}
     again = [(a, before[a.vote.rater, a.vote.item]) for a in answers if a.repeat]
     if not again:
@@ -228,36 +228,36 @@ def _repeats(answers: list[Answer]) -> dict | None:
 
 
 def _agreement(answers: list[Answer]) -> dict:
-    """Return Krippendorff's alpha between raters, for each thing asked; None where it has none."""
-    cells = defaultdict(dict)  # {(rater, item): number}, by what was asked
+    """Return Krippendorff's alpha between raters, for each question; None where it is undefined."""
+    cells = defaultdict(dict)  # {question: {(rater, item): number}}
     for answer in answers:
-        for what, number in _numbers(answer).items():
-            cells[what][answer.vote.rater, answer.vote.item] = number
+        for question, number in _numbers(answer).items():
+            cells[question][answer.vote.rater, answer.vote.item] = number
     found = {}
-    for what, numbers in cells.items():
+    for question, numbers in cells.items():
         named = [np.unique(names, return_inverse=True) for names in zip(*numbers)]
         (raters, rows), (items, columns) = named
         table = np.full((len(raters), len(items)), np.nan)
         table[rows, columns] = list(numbers.values())
-        level = "ordinal" if what in SCALES else "nominal"
+        level = "ordinal" if question in SCALES else "nominal"
         alpha = statistics.krippendorff_alpha(table, level)
         alpha = None if math.isnan(alpha) else alpha
-        found[what] = {"alpha": alpha, "level": level, "items": len(items)}
+        found[question] = {"alpha": alpha, "level": level, "items": len(items)}
     return found
 
 
 def _numbers(answer: Answer) -> dict[str, int]:
-    """Return the answer as numbers, by what was asked."""
+    """Return the answer as numbers, {question: number}."""
     if answer.trial.kind == "rating":
         return dict(zip(SCALES, map(int, answer.vote.answer), strict=True))
     if answer.trial.kind == "real":
         return {"real": int(answer.vote.answer == "real")}
-    names = ["same", *sorted(answer.trial.shown)]  # the item's two pictures, whatever their sides
+    names = ["same", *sorted(answer.trial.shown)]  # the item's two images, whatever their sides
     return {"pair": names.index(answer.picked(answer.trial.shown))}
 
 
 def _ratings(study: Study, answers: list[Answer]) -> list[dict]:
-    """Return the mean grade of each scale and system, and its difference from the real pictures."""
+    """Return the mean grade of each scale and system, and its difference from real images."""
     if not answers:
         return []
     weights, who = _weights(answers), np.array([a.systems[0] for a in answers])
@@ -280,22 +280,22 @@ def _ratings(study: Study, answers: list[Answer]) -> list[dict]:
 
 
 def _real(study: Study, answers: list[Answer]) -> dict | None:
-    """Return how often real and generated were mistaken (half: no telling them apart), and how
-    often each system's pictures were taken for real."""
+    """Return how often real and generated images were confused (half: guessing), and how often
+    each system's images were taken for real."""
     if not answers:
         return None
-    mistaken = [(a.systems[0] != REAL) == (a.vote.answer == "real") for a in answers]
+    confused = [(a.systems[0] != REAL) == (a.vote.answer == "real") for a in answers]
     of = _grouped(answers, lambda a: a.systems[0])
     taken = {
         name: _mean([a.vote.answer == "real" for a in of[name]], of[name])
         for name in (*study.systems, REAL)
         if name in of
     }
-    return {"error_rate": _mean(mistaken, answers), "taken_for_real": taken}
+    return {"error_rate": _mean(confused, answers), "taken_for_real": taken}
 
 
 def write_csv(study: Study, votes: list[Vote], path: Path) -> None:
-    """Write one row a vote, with what its trial was, for any other program."""
+    """Write a CSV with a row for each vote and its trial, for any other program."""
     rows = []
     for a in answers_of(study, votes):
         row = asdict(a.vote) | {"task": a.trial.kind, "prompt": a.trial.prompt}

@@ -1,4 +1,4 @@
-"""How is a study made: which images are paired, checked, and shown under new names?"""
+"""How is a study made?  Images are paired, attention checks added, files given new names."""
 
 import hashlib
 import hmac
@@ -20,7 +20,17 @@ from tvhelpers.files import content_key, file_sha256
 from tvhelpers.image import read_photo, resize, save_png
 from tvhelpers.records import claim_dir, read_records, write_json
 from tvhelpers.score.pictures import open_folder
-from tvhelpers.study.model import CHECKS, CONSENT, KINDS, QUESTIONS, REAL, REFERENCES, RULES, Study
+from tvhelpers.study.model import (
+    CHECKS,
+    CONSENT,
+    IMAGES,
+    KINDS,
+    QUESTIONS,
+    REAL,
+    REFERENCES,
+    RULES,
+    Study,
+)
 
 
 def make_study(
@@ -35,27 +45,27 @@ def make_study(
     consent: str = CONSENT,
     seed: int | None = None,
 ) -> Study:
-    """Make a study of {name: folder with records.jsonl}, paired by prompt and seed, or open it.
+    """Make a study of galleries, {system: folder with records.jsonl}, or open it if it was made.
 
-    `tasks`: "pair", "rating" and "real"; the two last need `real` pictures.  All pictures are
-    brought to the size of the smallest drawn one: their sizes would tell systems apart.
-    `primary`: the two systems of the one contrast that counts, by default the first two.
-    `per_rater`: the most trials of a task that a rater gets, 0 for all.  `seed` fixes order and
-    salt, for tests and lessons; without it they are random.  Raises InputError for fewer than two
-    systems, folders that cannot be paired, or another study there.
+    Images are paired by prompt and seed, and resized to the smallest generated one: sizes would
+    tell systems apart.  `tasks`: "pair", "rating", "real"; the last two need `real` images.
+    `primary`: the two systems of the comparison that counts, by default the first two.
+    `per_rater`: the most trials of a task for each rater, 0 for all.  `seed` fixes order and salt,
+    for tests and lessons; by default they are random.  Raises InputError for fewer than two
+    systems, galleries that cannot be paired, or where `out_dir` holds another study.
     """
     names, primary = list(systems), list(primary or list(systems)[:2])
     tasks = [kind for kind in KINDS if kind == "pair" or kind in tasks]
     _check_request(names, primary, tasks, per_rater, real)
-    drawn = {name: _pictures_by_key(Path(folder)) for name, folder in systems.items()}
-    _check_pairs(drawn)
-    digests = {n: [file_sha256(file) for file in files.values()] for n, files in drawn.items()}
+    generated = {name: _images_by_key(Path(folder)) for name, folder in systems.items()}
+    _check_pairs(generated)
+    digests = {n: [file_sha256(file) for file in files.values()] for n, files in generated.items()}
     request = {"systems": digests, "primary": primary, "tasks": tasks, "per_rater": per_rater,
                "title": title, "consent": consent, "seed": seed,
                "real": real.fingerprint if real else None}  # fmt: skip
     out_dir = claim_dir(Path(out_dir), request, "study request", "key-request.json")
     if not (out_dir / "study.json").exists():
-        _Maker(out_dir, drawn, real, seed).write(request)
+        _StudyWriter(out_dir, generated, real, seed).write(request)
     return Study(out_dir)
 
 
@@ -72,8 +82,8 @@ def _check_request(names, primary, tasks, per_rater, real) -> None:
         raise InputError("too-few-images", tasks=tasks[1], value=REFERENCES + 1)
 
 
-def _pictures_by_key(folder: Path) -> dict[tuple[str, int], Path]:
-    """Return {(prompt, seed): picture} of a folder, sorted."""
+def _images_by_key(folder: Path) -> dict[tuple[str, int], Path]:
+    """Return {(prompt, seed): file} of a gallery, sorted."""
     if open_folder(folder).prompts is None:
         raise InputError("not-a-gallery", folder=folder)
     records = read_records(folder / "records.jsonl", "image")
@@ -83,8 +93,8 @@ def _pictures_by_key(folder: Path) -> dict[tuple[str, int], Path]:
     return dict(sorted(rows.items()))
 
 
-def _check_pairs(drawn: dict[str, dict]) -> None:
-    keys = {name: set(files) for name, files in drawn.items()}
+def _check_pairs(generated: dict[str, dict]) -> None:
+    keys = {name: set(files) for name, files in generated.items()}
     different = set.union(*keys.values()) - set.intersection(*keys.values())
     if different:
         prompt, seed = min(different)
@@ -93,20 +103,21 @@ def _check_pairs(drawn: dict[str, dict]) -> None:
         raise InputError("too-few-prompts")
 
 
-class _Maker:
-    """Builds items, writes pictures under their new names."""
+class _StudyWriter:
+    """Builds the items of a study, and writes images under their new names."""
 
-    def __init__(self, folder: Path, drawn: dict[str, dict], real: Source | None, seed):
-        self.folder, self.names, self.drawn, self.real = folder, list(drawn), drawn, real
+    def __init__(self, folder: Path, generated: dict[str, dict], real: Source | None, seed):
+        self.folder, self.names, self.real = folder, list(generated), real
+        self.generated = generated
         self.salt = secrets.token_hex(16) if seed is None else content_key(["salt", seed])
         self.rng = random.Random(self.salt)
-        self.keys = list(next(iter(drawn.values())))
-        files = [file for files in drawn.values() for file in files.values()]
+        self.keys = list(next(iter(generated.values())))
+        files = [file for files in generated.values() for file in files.values()]
         self.side = min(max(read_photo(file).shape[:2]) for file in files)
         self.rows: list[tuple[dict, list[str], str | None]] = []  # item, systems, expected
 
     def write(self, request: dict) -> None:
-        """Write key.json, then study.json: a study that has the latter is whole."""
+        """Write key.json, then study.json: a study with study.json is complete."""
         add = {"pair": self._pairs, "rating": self._ratings, "real": self._real_or_generated}
         for kind in request["tasks"]:
             add[kind]()
@@ -123,72 +134,73 @@ class _Maker:
         write_json(self.folder / "key.json", key)
         write_json(self.folder / "study.json", {**about, "items": [item for item, *_ in self.rows]})
 
-    def _add(self, kind, prompt, pictures, systems, expected=None, references=()) -> None:
-        """Add an item, its pictures in an order that says nothing."""
-        order = self.rng.sample(range(len(pictures)), len(pictures))
-        item = {"kind": kind, "prompt": prompt, "pictures": [pictures[i] for i in order]}
+    def _add(self, kind, prompt, images, systems, expected=None, references=()) -> None:
+        """Add an item, its images in random order."""
+        order = self.rng.sample(range(len(images)), len(images))
+        item = {"kind": kind, "prompt": prompt, IMAGES: [images[i] for i in order]}
         if references:
             item["references"] = list(references)
         self.rows.append((item, [systems[i] for i in order], expected))
 
-    def _picture(self, pixels: np.ndarray) -> str:
-        """Write pixels, and return the file's name: a digest that nobody without the salt gets."""
+    def _image(self, pixels: np.ndarray) -> str:
+        """Write pixels, and return the file's name: a digest that cannot be made without the
+        salt."""
         content = str(pixels.shape).encode() + pixels.tobytes()
         name = hmac.new(self.salt.encode(), content, hashlib.sha256).hexdigest()[:24] + ".png"
-        path = self.folder / "pictures" / name
+        path = self.folder / IMAGES / name
         if not path.exists():
-            save_png(Image.fromarray(pixels), path)  # pixels alone: no record is inside
+            save_png(Image.fromarray(pixels), path)  # pixels alone, no metadata
         return name
 
-    def _drawn(self, name: str, key) -> str:
-        return self._picture(resize(read_photo(self.drawn[name][key]), self.side))
+    def _generated(self, name: str, key) -> str:
+        return self._image(resize(read_photo(self.generated[name][key]), self.side))
 
     def _real(self, index: int) -> str:
-        return self._picture(resize(self.real.pixels(index), self.side))
+        return self._image(resize(self.real.pixels(index), self.side))
 
     def _pairs(self) -> None:
         for key, two in product(self.keys, combinations(self.names, 2)):
-            self._add("pair", key[0], [self._drawn(name, key) for name in two], two)
+            self._add("pair", key[0], [self._generated(name, key) for name in two], two)
 
     def _checks(self) -> None:
-        """Add pairs whose answer is known: one picture twice, and one beside that of a prompt that
-        has least in common."""
+        """Add pairs whose answer is known: an image twice, or beside one of the prompt that has
+        least in common with its own."""
         count = max(2, round(CHECKS * len(self.rows)))
         for i in range(count):
             key, name = self.keys[i * len(self.keys) // count], self.names[i % len(self.names)]
-            picture = self._drawn(name, key)
+            image = self._generated(name, key)
             if i % 2:
-                self._add("pair", key[0], [picture, picture], ("same", "same"), "same")
+                self._add("pair", key[0], [image, image], ("same", "same"), "same")
                 continue
             others = [other for other in self.keys if other[0] != key[0]]
-            foil = min(others, key=lambda other: (_likeness(key[0], other[0]), other))
-            two = [picture, self._drawn(name, foil)]
+            foil = min(others, key=lambda other: (_similarity(key[0], other[0]), other))
+            two = [image, self._generated(name, foil)]
             self._add("pair", key[0], two, ("right", "foil"), "right")
 
     def _ratings(self) -> None:
-        """Add each drawn picture, and a real one, beside the real pictures whose captions are
-        likest to the prompt: of its category, if there are any."""
+        """Add each generated image, and a real one, beside the real images whose captions are most
+        similar to the prompt: of its category, if there are any."""
         for key in self.keys:
-            likeness = [_likeness(key[0], caption) for caption in self.real.captions]
-            order = sorted(range(len(likeness)), key=lambda i: (-likeness[i], i))
+            similarity = [_similarity(key[0], caption) for caption in self.real.captions]
+            order = sorted(range(len(similarity)), key=lambda i: (-similarity[i], i))
             own, *references = map(self._real, order[: REFERENCES + 1])
-            pictures = {name: self._drawn(name, key) for name in self.names}
-            for name, picture in {**pictures, REAL: own}.items():
-                self._add("rating", key[0], [picture], [name], references=references)
+            images = {name: self._generated(name, key) for name in self.names}
+            for name, image in {**images, REAL: own}.items():
+                self._add("rating", key[0], [image], [name], references=references)
 
     def _real_or_generated(self) -> None:
-        """Add equal numbers of drawn pictures, of the systems in turn, and of real ones."""
+        """Add equal numbers of real images and of generated ones, from each system in turn."""
         count = min(len(self.keys), len(self.real))
         for i, key in enumerate(self.rng.sample(self.keys, count)):
             name = self.names[i % len(self.names)]
-            self._add("real", "", [self._drawn(name, key)], [name])
+            self._add("real", "", [self._generated(name, key)], [name])
         for index in self.rng.sample(range(len(self.real)), count):
             self._add("real", "", [self._real(index)], [REAL])
 
 
-def _likeness(a: str, b: str) -> float:
-    """Return the share of words that two texts have in common (Jaccard), and 1 more for texts of
-    one category."""
+def _similarity(a: str, b: str) -> float:
+    """Return the share of words that two texts have in common (Jaccard), plus 1 if both name the
+    same category."""
     (kind, words), (other, others) = _kind_and_words(a), _kind_and_words(b)
     same_kind = kind is not None and kind == other
     return same_kind + len(words & others) / max(1, len(words | others))

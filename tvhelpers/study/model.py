@@ -1,10 +1,10 @@
-"""What is shown to a rater, in which order and on which side?  All of it is fixed before a vote.
+"""What is shown to a rater, in which order and on which side?  It is fixed before the first vote.
 
 A study is a folder:
 
-study.json   what raters may see, and the rules; its hash is the study's
-key*.json    which system drew what, and the answers of attention checks: not for raters
-pictures/    the pictures, pixels alone, named by a salted digest
+study.json   what raters may see, and the rules; the hash of this file names the study
+key*.json    which system generated which image, and the answers of attention checks: not for raters
+pictures/    the images, without metadata, named by a salted digest  # stable name
 votes.sqlite the votes (`study.votes`)
 """
 
@@ -24,15 +24,16 @@ KINDS = ("pair", "rating", "real")
 SIDES = ("left", "right")
 TEXTS = read_tables(__file__, "model.yaml")
 SCALES, QUESTIONS, CONSENT = TEXTS["scales"], TEXTS["questions"], TEXTS["consent"]
-RULES = TEXTS["rules"]  # who is left out
+RULES = TEXTS["rules"]  # which raters are excluded
 CHECKS, REPEATS = 0.10, 0.07  # as shares of a rater's trials, and of its pairs
-REFERENCES = 3  # real pictures beside one that is rated
-REAL = "real pictures"  # what stands for a system where the picture is real
+REFERENCES = 3  # real images beside one that is rated
+REAL = "real pictures"  # stable name: the "system" of a real image in key.json
+IMAGES = "pictures"  # stable name: the folder of images, and the key of an item's images
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One question as a rater sees it: `shown` are names of pictures, from left to right."""
+    """One question as a rater sees it: `shown` are file names of images, from left to right."""
 
     number: int
     item: str
@@ -43,14 +44,14 @@ class Trial:
 
     @property
     def answers(self) -> tuple[str, ...]:
-        """Return the answers that can be given; those of a rating are three digits."""
+        """Return the possible answers; those of a rating are three digits, one for each scale."""
         if self.kind == "rating":
             return tuple(map("".join, product("12345", repeat=len(SCALES))))
         return ("left", "same", "right") if self.kind == "pair" else ("real", "generated")
 
 
 class Study:
-    """A study that was made: opened from its folder, checked against its own hash."""
+    """A study opened from its folder; raises InputError where key.json is not the study's own."""
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
@@ -66,16 +67,16 @@ class Study:
         self.items = {item["id"]: item for item in self.about["items"]}
         self.systems: list[str] = self.key["systems"]
 
-    def picture(self, name: str) -> bytes:
-        """Return a picture's PNG bytes."""
-        return (self.folder / "pictures" / name).read_bytes()
+    def image(self, name: str) -> bytes:
+        """Return an image's PNG bytes."""
+        return (self.folder / IMAGES / name).read_bytes()
 
     def trials(self, rater: str) -> list[Trial]:
-        """Return all that a rater is shown, in the rater's own order.
+        """Return the trials of a rater, in the rater's own order.
 
         Each system is on the left in half of its pairs; repeats come late, with sides exchanged.
-        "Real or generated" comes first: other trials tell which pictures are which.  Raises
-        InputError for a code that is none.
+        "Real or generated" comes first: other trials reveal which images are generated.  Raises
+        InputError for an invalid code.
         """
         check_code(rater)
         rng = random.Random(seed_for(self.hash, "order", rater))
@@ -101,8 +102,8 @@ class Study:
         return [self._trial(number, *row) for number, row in enumerate(order)]
 
     def _flips(self, rng: random.Random, names: list[str]) -> dict[str, bool]:
-        """Return which items are shown the other way round, so that sides are balanced for each
-        two systems, and for the checks."""
+        """Return {item: whether its sides are exchanged}, balanced for each pair of systems and for
+        the checks."""
         groups = defaultdict(list)
         for name in names:
             groups[tuple(sorted(self.key["items"][name]))].append(name)
@@ -117,13 +118,13 @@ class Study:
 
     def _trial(self, number: int, name: str, flip: bool) -> Trial:
         item = self.items[name]
-        shown = item["pictures"][::-1] if flip else item["pictures"]
+        shown = item[IMAGES][::-1] if flip else item[IMAGES]
         references = tuple(item.get("references", ()))
         return Trial(number, name, item["kind"], item["prompt"], tuple(shown), references)
 
 
 def check_code(rater: str) -> str:
-    """Return a rater's code; raises InputError for what is none."""
+    """Return a rater's code; raises InputError where it is no code."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", rater):
         raise InputError("bad-name.check-code", rater=rater[:40])
     return rater

@@ -1,4 +1,4 @@
-"""How does a rater without Jupyter take part?  By pages that open from a disk."""
+"""How does a rater without Jupyter take part?  With a page that any browser opens from disk."""
 
 import json
 import shutil
@@ -7,16 +7,16 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tvhelpers.files import atomic_path
-from tvhelpers.study.model import SCALES, Study
+from tvhelpers.study.model import IMAGES, SCALES, Study
 
 TEMPLATE = Path(__file__).with_name("page.html")
 
 
 def write_pages(study: Study, out_dir: Path, raters: Sequence[str]) -> list[Path]:
-    """Write a page for each rater's code, and the pictures they share; return the pages.
+    """Write a page for each rater's code, and the images they share; return the pages.
 
-    A page holds what its rater is to see in the rater's own order: no system, no check is named.
-    It keeps its progress in the browser, and gives the answers as a file for `import_votes`.
+    A page holds the rater's trials in order; it names no system and marks no attention check.  It
+    keeps the answers in the browser, and offers them at its end as a file for `import_votes`.
     """
     pages = []
     for rater in raters:
@@ -24,12 +24,12 @@ def write_pages(study: Study, out_dir: Path, raters: Sequence[str]) -> list[Path
         content = {"study": study.hash, "rater": rater, "scales": SCALES, "trials": trials}
         content |= {name: study.about[name] for name in ("title", "consent", "questions")}
         for name in {n for trial in trials for n in (*trial["shown"], *trial["references"])}:
-            path = Path(out_dir) / "pictures" / name
+            path = Path(out_dir) / IMAGES / name
             if not path.exists():
                 with atomic_path(path) as aside:
-                    shutil.copyfile(study.folder / "pictures" / name, aside)
+                    shutil.copyfile(study.folder / IMAGES / name, aside)
         pages.append(Path(out_dir) / f"{rater}.html")
-        text = json.dumps(content).replace("<", "\\u003c")  # no sentence can end the script
+        text = json.dumps(content).replace("<", "\\u003c")  # no prompt can end the script
         with atomic_path(pages[-1]) as aside:
             aside.write_text(TEMPLATE.read_text().replace("STUDY</script>", text + "</script>"))
     return pages

@@ -1,4 +1,4 @@
-"""How would a study go, with raters that are made up, before people are asked?"""
+"""How would a study turn out?  Simulated raters answer, before people are asked."""
 
 import math
 import random
@@ -11,16 +11,16 @@ from tvhelpers.study.model import REAL, SIDES, Study, Trial
 from tvhelpers.study.statistics import interval, resampled_weights, weighted_mean
 from tvhelpers.study.votes import Vote, VoteBox, vote_of
 
-REAL_GRADE = 4.3  # mean grade of a real picture
+REAL_GRADE = 4.3  # mean grade of a real image
 
 
 def simulate_rater(
     study: Study, rater: str, quality: dict[str, float], *, attentive: float = 0.97, ties=0.15
 ) -> int:
-    """Cast all votes of a made-up rater, marked as simulated; return how many were new.
+    """Cast all votes of a simulated rater, marked as such; return how many were new.
 
-    `quality`: how well each system is liked; a difference of 1 is plain.  The rater answers a share
-    `attentive` with care and the rest at random.  The same study and code give the same votes.
+    `quality`: how well each system is liked; a difference of 1 is easy to see.  The rater answers a
+    share `attentive` carefully, the rest at random.  The same study and code give the same votes.
     """
     trials = study.trials(rater)
     blank = [Vote(rater, t.number, t.item, "", t.answers[0], 0.0, "", "simulated") for t in trials]
@@ -38,22 +38,22 @@ def simulate_rater(
 
 
 def _choice(study: Study, rater: str, answer: Answer, quality: dict[str, float], ties) -> str:
-    """Return the answer to a pair: what all think of it, what this rater does, and a whim."""
+    """Return the answer to a pair: common taste plus the rater's own taste plus noise."""
     item, systems = answer.trial.item, answer.systems
     if answer.expected is not None:
         return "same" if answer.expected == "same" else SIDES[systems.index(answer.expected)]
     own = random.Random(seed_for(study.hash, rater, item))
     if own.random() < ties:
         return "same"
-    liking = random.Random(seed_for(study.hash, item)).gauss(0, 1.0) + own.gauss(0, 1.2)
-    if answer.trial.shown[0] > answer.trial.shown[1]:  # of the picture, whatever its side
-        liking = -liking
-    whim = random.Random(seed_for(rater, answer.trial.number)).gauss(0, 0.6)
-    return SIDES[0] if quality[systems[0]] - quality[systems[1]] + liking + whim > 0 else SIDES[1]
+    taste = random.Random(seed_for(study.hash, item)).gauss(0, 1.0) + own.gauss(0, 1.2)
+    if answer.trial.shown[0] > answer.trial.shown[1]:  # a taste for the image, whatever its side
+        taste = -taste
+    noise = random.Random(seed_for(rater, answer.trial.number)).gauss(0, 0.6)
+    return SIDES[0] if quality[systems[0]] - quality[systems[1]] + taste + noise > 0 else SIDES[1]
 
 
 def _judgement(rng: random.Random, trial: Trial, system: str, quality: dict[str, float]) -> str:
-    """Return the answer about one picture, the worse the further its system is from the best."""
+    """Return the answer about one image: worse, the further its system is from the best."""
     worse = 0.0 if system == REAL else 0.6 + max(quality.values()) - quality[system]
     if trial.kind == "real":
         return "real" if rng.random() < 1 / (1 + math.exp(3 * worse - 2)) else "generated"
@@ -62,8 +62,8 @@ def _judgement(rng: random.Random, trial: Trial, system: str, quality: dict[str,
 
 
 def simulated_outcomes(rng, raters: int, prompts: int, effect: float, **model) -> np.ndarray:
-    """Return outcomes (raters, prompts) of two systems, the first chosen in a share `effect` of the
-    votes that are no tie.
+    """Return outcomes (raters, prompts) of two systems; the first wins a share `effect` of
+    the votes that are no tie.
 
     The log odds differ by rater and by prompt, with `rater_sd` and `prompt_sd`; a share `ties` of
     votes says no difference.
@@ -91,7 +91,7 @@ def simulated_studies(
     raters: int, prompts: int, effect: float, studies: int, *, draws: int = 500, seed=0, **model
 ) -> dict[str, float]:
     """Return shares of simulated studies of two systems: `found` (the first is better and its
-    interval is clear of 1/2), `called_different`, `covered` (the truth is in the interval) and
+    interval is clear of 1/2), `called_different`, `covered` (the true share is in the interval) and
     `order` (the better one is placed first); and the mean half width of the interval."""
     index = np.indices((raters, prompts)).reshape(2, -1)
     truth = effect * (1 - model.get("ties", 0.0)) + model.get("ties", 0.0) / 2

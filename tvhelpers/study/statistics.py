@@ -1,7 +1,7 @@
-"""How are votes computed with: intervals, preference scores, agreement?  Arrays in, figures out.
+"""How are votes turned into intervals, preference scores and agreement?  Arrays in, numbers out.
 
 A vote is one of outcomes 0 (the first system), 1 (no difference), 2 (the second).  Votes of one
-rater are alike, and so are votes on one prompt; every interval here redraws both.
+rater resemble each other, and so do votes on one prompt: every interval here resamples both.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ RIDGE = 0.01  # keeps scores finite where one system always won; else it moves n
 
 def resampled_weights(raters, prompts, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
     """Return how often each vote counts (draws, N) when raters and prompts (N,), numbers from 0,
-    are both drawn anew: the pigeonhole bootstrap (Owen 2007)."""
+    are both resampled: the pigeonhole bootstrap (Owen 2007)."""
     rng = np.random.default_rng(seed)
 
     def counts(members):
@@ -30,12 +30,12 @@ def weighted_mean(values, weights) -> np.ndarray:
 
 
 def interval(draws) -> list[float]:
-    """Return the 95 % percentile interval of bootstrap draws; NaN among them are left out."""
+    """Return the 95 % percentile interval of bootstrap draws; NaN among them are ignored."""
     return np.nanquantile(draws, (0.025, 0.975)).tolist()
 
 
 def bootstrap_p(draws, null: float) -> float:
-    """Return the two-sided p-value of `null` by how many bootstrap draws lie beyond it."""
+    """Return the two-sided p-value of `null`, from the share of bootstrap draws beyond it."""
     draws = draws[np.isfinite(draws)]
     beyond = min((draws <= null).sum(), (draws >= null).sum())
     return min(1.0, 2 * (int(beyond) + 1) / (len(draws) + 1))
@@ -76,7 +76,7 @@ def davidson(counts, pairs, num_systems: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _davidson_design(pairs, num_systems: int) -> np.ndarray:
-    """Return what each parameter adds to the log odds (P, 3, S + 1) of each outcome."""
+    """Return the weight of each parameter in the log odds (P, 3, S + 1) of each outcome."""
     design = np.zeros((len(pairs), 3, num_systems + 1))
     for row, (first, second) in zip(design, pairs, strict=True):
         row[0, first] = row[2, second] = 1
@@ -86,7 +86,7 @@ def _davidson_design(pairs, num_systems: int) -> np.ndarray:
 
 
 def krippendorff_alpha(table, level: str = "nominal") -> float:
-    """Return Krippendorff's alpha of a table (raters, units) with NaN where a rater gave nothing.
+    """Return Krippendorff's alpha of a table (raters, units) with NaN where a rater gave no answer.
 
     1 is agreement, 0 chance; NaN where there is nothing to agree on.  `level`: "nominal",
     "ordinal" or "interval" (Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability").

@@ -1,6 +1,6 @@
-"""Where are votes kept?  In SQLite with a rollback journal, which works on mounted drives too.
+"""Where are votes kept?  In an SQLite file, which works on mounted drives too.
 
-Votes are only ever added.  A rater answers a trial once; the first answer stays.
+Votes are only added, never changed.  A rater answers a trial once; the first answer stays.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ SCHEMA = Path(__file__).with_name("votes.sql").read_text(encoding="utf-8").split
 
 @dataclass(frozen=True)
 class Vote:
-    """An answer; `shown` are the pictures from left to right, `source` is where it was given."""
+    """An answer; `shown` are the images from left to right, `source` is where it was given."""
 
     rater: str
     trial: int
@@ -36,7 +36,7 @@ class Vote:
 
 
 def vote_of(rater: str, trial: Trial, answer: str, seconds: float, source: str, at="") -> Vote:
-    """Return the vote; raises InputError for an answer that the trial does not have."""
+    """Return the vote; raises InputError for an answer that the trial does not offer."""
     if answer not in trial.answers:
         raise InputError("unknown-choice.vote-of", number=trial.number, answer=str(answer)[:20])
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -49,7 +49,7 @@ MARKS = ", ".join("?" for _ in fields(Vote))
 
 
 class VoteBox:
-    """The votes of one study; many processes may hold one at once."""
+    """The votes of one study; several processes may use them at once."""
 
     def __init__(self, study: Study):
         self.path, self.hash = study.folder / "votes.sqlite", study.hash
@@ -63,9 +63,9 @@ class VoteBox:
                 raise InputError("another-study.votes", path=self.path)
 
     def cast(self, votes: Sequence[Vote]) -> int:
-        """Add votes, all or none, and return how many were new; one that is there already is not.
+        """Add votes, all or none, and return how many were new.
 
-        Raises InputError where a trial has another answer already.
+        Raises InputError where a trial already has another answer.
         """
         add = f"INSERT INTO votes ({NAMES}) VALUES ({MARKS}) ON CONFLICT DO NOTHING"
         find = "SELECT item, answer FROM votes WHERE rater = ? AND trial = ?"
@@ -92,7 +92,7 @@ class VoteBox:
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        """Yield a connection of its own: none is left open when a notebook or a drive goes away.
+        """Yield a new connection, so that none stays open when a notebook or a drive disconnects.
 
         Raises InputError where the file cannot be read or written.
         """
@@ -107,7 +107,7 @@ class VoteBox:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """Yield a connection that alone writes; what it did counts when the block ends well."""
+        """Yield a connection with the write lock; commit if the block succeeds, else undo it."""
         with self._open() as db:
             _begin(db)
             try:
@@ -119,7 +119,7 @@ class VoteBox:
 
 
 def _begin(db: sqlite3.Connection) -> sqlite3.Cursor:
-    """Take the lock for writing; tried again where a mounted drive refuses for a moment."""
+    """Take the write lock; try again where a mounted drive refuses it for a moment."""
     for attempt in range(TRIES):
         try:
             return db.execute("BEGIN IMMEDIATE")
@@ -130,10 +130,10 @@ def _begin(db: sqlite3.Connection) -> sqlite3.Cursor:
 
 
 def import_votes(study: Study, file: Path) -> dict:
-    """Add the votes of a file that the page for raters gave, and return what was new.
+    """Add the votes of a file from a rater's page, and return counts: votes, new ones, trials.
 
     Raises InputError, and adds nothing, for votes of another study, on trials that the rater was
-    not shown, or that differ from votes that are here.
+    not shown, or that differ from stored ones.
     """
     content = read_record(file, "votes")
     try:

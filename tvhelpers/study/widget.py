@@ -1,6 +1,6 @@
 """How does a rater take part in a notebook?  For Jupyter and Colab (ipywidgets 7.7 and 8).
 
-What the page holds are pictures, sentences and buttons: no name of a system or of a file.
+The page shows images, prompts and buttons; it names no system and no file.
 """
 
 import html
@@ -18,8 +18,8 @@ SOFT = "#6b7075"
 
 
 class StudyApp:
-    """The widget: `app.box` is what a notebook shows.  A rater who comes back with the same code
-    goes on where it stopped."""
+    """The widget; show `app.box` in a notebook.  A rater who returns with the same code continues
+    where they stopped."""
 
     def __init__(self, study: Study, source: str = "app"):
         self.study, self.votes, self.source = study, VoteBox(study), source
@@ -47,30 +47,30 @@ class StudyApp:
         done = self.votes.done(rater)
         self.rater, self.progress.max = rater, len(trials)
         self.todo = [trial for trial in trials if trial.number not in done]
-        self._say(f"Welcome back: {len(done)} answers are kept." if done else "")
+        self._show_message(f"Welcome back: {len(done)} answers are saved." if done else "")
         self._next()
 
     def _next(self) -> None:
         self.progress.value = self.progress.max - len(self.todo)
         if not self.todo:
-            text = "<h2>Thank you.</h2><p>That was all; every answer is kept.</p>"
+            text = "<h2>Thank you.</h2><p>That was the last question. Your answers are saved.</p>"
             self.stage.children = [self.progress, W.HTML(text)]
             return
         trial, number = self.todo[0], self.progress.value + 1
         count = _text(f"{number} of {self.progress.max}", 13, SOFT)
         heading = _text(self.study.about["questions"][trial.kind], 17)
         prompt = [_text(f"“{trial.prompt}”", 22)] if trial.prompt else []
-        pictures = self._pictures(trial.shown, MIDDLE if trial.references else LARGE)
+        images = self._images(trial.shown, MIDDLE if trial.references else LARGE)
         if trial.references:
-            note = _text("real pictures to compare with", 13, SOFT)
-            pictures.append(W.VBox([note, _row(self._pictures(trial.references, SMALL))]))
+            note = _text("real ones, for comparison", 13, SOFT)
+            images.append(W.VBox([note, _row(self._images(trial.references, SMALL))]))
         answers = self._grades(trial) if trial.kind == "rating" else self._choices(trial)
-        self.stage.children = [self.progress, count, heading, *prompt, _row(pictures), answers]
+        self.stage.children = [self.progress, count, heading, *prompt, _row(images), answers]
         self.began = time.monotonic()
 
-    def _pictures(self, names: Sequence[str], side: int) -> list[W.Image]:
+    def _images(self, names: Sequence[str], side: int) -> list[W.Image]:
         look = {"width": side, "layout": {"margin": "8px", "border": "1px solid #e4e1dc"}}
-        return [W.Image(value=self.study.picture(name), format="png", **look) for name in names]
+        return [W.Image(value=self.study.image(name), format="png", **look) for name in names]
 
     def _choices(self, trial: Trial) -> W.Box:
         buttons = [
@@ -80,7 +80,7 @@ class StudyApp:
         return _row(buttons)
 
     def _grades(self, trial: Trial) -> W.Box:
-        """Return rows of 1 to 5, and a button that waits until each has one."""
+        """Return a row of grades for each scale, and a button that waits for all of them."""
         style = {"button_width": "44px"}
         rows = [W.ToggleButtons(options=list("12345"), value=None, style=style) for _ in SCALES]
         lines = [
@@ -91,30 +91,30 @@ class StudyApp:
         go.disabled = True
         for row in rows:
             row.observe(lambda _: setattr(go, "disabled", not all(r.value for r in rows)), "value")
-        hint = _text("1: far worse than the real ones, 5: as good", 13, SOFT)
+        hint = _text("1 = far worse than the real ones, 5 = as good", 13, SOFT)
         return W.VBox([hint, *lines, go], layout=_centre())
 
     def _answer(self, trial: Trial, answer: str) -> None:
-        if not self.todo or self.todo[0] is not trial:  # a second click, while the first was kept
+        if not self.todo or self.todo[0] is not trial:  # a second click, while the first was saved
             return
         seconds = time.monotonic() - self.began
-        self._guarded(lambda: self._keep(trial, answer, seconds))
+        self._guarded(lambda: self._save(trial, answer, seconds))
 
-    def _keep(self, trial: Trial, answer: str, seconds: float) -> None:
-        """Keep the answer, then go on; where it cannot be kept, the trial stays."""
+    def _save(self, trial: Trial, answer: str, seconds: float) -> None:
+        """Save the answer and show the next trial; where saving fails, the trial stays."""
         self.votes.cast([vote_of(self.rater, trial, answer, seconds, self.source)])
         self.todo.pop(0)
-        self._say("")
+        self._show_message("")
         self._next()
 
     def _guarded(self, work: Callable) -> None:
         try:
             work()
-        except Exception as error:  # shown where the rater looks, instead of being lost in a log
+        except Exception as error:  # shown to the rater, instead of only in a log
             kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
-            self._say(f"{kind}{error}", True)
+            self._show_message(f"{kind}{error}", True)
 
-    def _say(self, text: str, wrong: bool = False) -> None:
+    def _show_message(self, text: str, wrong: bool = False) -> None:
         colour = "#b00020" if wrong else SOFT
         self.status.value = f"<span style='color:{colour}'>{html.escape(text)}</span>"
 
