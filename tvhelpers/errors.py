@@ -13,10 +13,10 @@ TYPES = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
-    str: "a text",
+    str: "text",
     list: "a list",
     dict: "a table of names and values",
-    type(None): "nothing",
+    type(None): "empty",
 }
 
 
@@ -59,7 +59,7 @@ class _Message(string.Formatter):
         if spec in ("", "and", "or"):
             return in_words(value, spec or ",")
         if spec == "text":
-            return value if isinstance(value, str) else in_words(value)
+            return _escaped(value) if isinstance(value, str) else in_words(value)
         if "|" in spec:
             return f"{value} {spec.split('|')[value != 1]}"
         return format(value, spec)
@@ -74,7 +74,7 @@ class Choice:
 
     def __str__(self) -> str:
         known = {str(name).lower(): str(name) for name in self.known}
-        near = difflib.get_close_matches(str(self.given).lower(), known, n=2)
+        near = difflib.get_close_matches(str(self.given).lower(), known, 3, 0.5)
         if near:
             return f"did you mean {in_words([known[name] for name in near], 'or')}?"
         return f"choose {in_words(list(known.values()), 'or')}" if known else "there is none"

@@ -73,7 +73,7 @@ def locked(path: Path, wait: bool = False) -> Iterator[None]:
     try:
         lock.acquire(timeout=-1 if wait else 0)
     except Timeout:
-        raise InputError("at-work", parent=path.parent) from None
+        raise InputError("at-work", folder=path.parent) from None
     except NotImplementedError:  # some mounted drives have no locks
         yield
         return

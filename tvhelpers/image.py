@@ -34,7 +34,7 @@ def read_photo(path: Path | BinaryIO, name: str = "") -> np.ndarray:
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
             return np.asarray(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError("not-an-image", value=name or path, error=error) from None
+        raise InputError("not-an-image", name=name or path, error=error) from None
 
 
 def resize(pixels: np.ndarray, size: int) -> np.ndarray:

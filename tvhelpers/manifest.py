@@ -6,12 +6,13 @@ from functools import cache
 from pathlib import Path
 
 from tvhelpers.config import check_choice
-from tvhelpers.errors import InputError, one_line
+from tvhelpers.errors import TYPES, Choice, InputError, in_words
 from tvhelpers.files import read_tables, read_yaml
 
 TOP_DIR = Path(__file__).resolve().parent.parent  # rows' `path` is relative to it
 FILE_NAME = "data_manifest.yaml"
 REQUIRED = ("kind", "licence", "obtain")
+YAML_TYPES = {kind.__name__: kind for kind in TYPES} | {"null": type(None)}
 
 
 def manifest_path() -> Path:
@@ -22,7 +23,7 @@ def manifest_path() -> Path:
     for place in (TOP_DIR / FILE_NAME, Path(__file__).parent / FILE_NAME):
         if place.is_file():
             return place
-    raise InputError("no-manifest.own", file_name=FILE_NAME)
+    raise InputError("no-manifest.own")
 
 
 def entries() -> dict[str, dict]:
@@ -33,7 +34,7 @@ def entries() -> dict[str, dict]:
     """
     given = os.environ.get("TV_MANIFEST")
     if given and not Path(given).is_file():
-        raise InputError("no-manifest.given", given=given, file_name=FILE_NAME)
+        raise InputError("no-manifest.given", path=given)
     paths = [manifest_path(), *([Path(given)] if given else [])]
     rows = [_read(path, path.stat().st_mtime_ns) for path in paths]
     return {name: row for part in rows for name, row in part.items()}
@@ -49,12 +50,12 @@ def _read(path: Path, changed: int) -> dict[str, dict]:
         else:  # somebody's own: the quick reader dies of brackets that are nested too deeply
             rows = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError("not-yaml", path=path, error=one_line(error)) from None
+        raise InputError("not-yaml", path=path, error=error) from None
     if not isinstance(rows, dict):
         raise InputError("wrong-type.manifest-rows", path=path)
     allowed = read_tables(__file__, "manifest_keys.yaml")
     for name, row in rows.items():
-        _check_row(f"{path}: row {name!r}", name, row, allowed)
+        _check_row(f"row {in_words(name)} of {in_words(path)}", name, row, allowed)
     return rows
 
 
@@ -64,14 +65,14 @@ def _check_row(where: str, name, row, allowed: dict[str, dict]) -> None:
         raise InputError("wrong-type.row-name", where=where)
     missing = [key for key in REQUIRED if not isinstance(row, dict) or not row.get(key)]
     if missing:
-        raise InputError("missing-key.row", where=where, missing=", ".join(missing))
+        raise InputError("missing-key.row", where=where, missing=missing)
     for key, words in allowed["choices"].items():
         if key in row:
-            check_choice(f"{key} of {where}", row[key], words)
+            check_choice(f"{where}: {key}", row[key], words)
     _check_keys(where, row, allowed["any kind"] | allowed[row["kind"]])
     files = row.get("files", ())
-    for number, file in enumerate(files):
-        _check_file(f"{where}: files[{number}]", file, allowed["file of a row"])
+    for number, file in enumerate(files, 1):
+        _check_file(f"file {number} of {where}", file, allowed["file of a row"])
     if len({file["url"].rpartition("/")[2] for file in files}) < len(files):
         raise InputError("given-twice.file", where=where)
     for key in ("sha256", "columns"):
@@ -86,11 +87,12 @@ def _check_keys(where: str, row: dict, allowed: dict[str, str]) -> None:
     """Raise InputError for a key that is not allowed, or of another type."""
     for key, value in row.items():
         if key not in allowed:
-            raise InputError("unknown-key.manifest", where=where, key=key, keys=", ".join(allowed))
+            choice = Choice(key, allowed)
+            raise InputError("unknown-key.manifest", where=where, key=key, choice=choice)
         seen = "null" if value is None else type(value).__name__
         if seen not in allowed[key].split(" or "):
-            wanted = allowed[key]
-            raise InputError("wrong-type.manifest", where=where, key=key, seen=seen, names=wanted)
+            wanted = [YAML_TYPES[name] for name in allowed[key].split(" or ")]
+            raise InputError("wrong-type.manifest", where=where, key=key, wanted=wanted)
 
 
 def _check_file(where: str, file, allowed: dict[str, str]) -> None:
@@ -113,7 +115,7 @@ def entry(name: str) -> dict:
     """Return the row of `name`; raises InputError that lists the names."""
     rows = entries()
     if name not in rows:
-        raise InputError("unknown-name", name=name, names=", ".join(rows))
+        raise InputError("unknown-name", name=name, choice=Choice(name, rows))
     return rows[name]
 
 
@@ -131,7 +133,5 @@ def local_path(name: str) -> Path:
     place = TOP_DIR / row["path"] if row.get("path") else data_dir() / name
     if not place.exists():
         obtain = " ".join(row["obtain"].split())
-        raise InputError(
-            "not-at-hand", name=name, place=place, licence=row["licence"], obtain=obtain
-        )
+        raise InputError("not-at-hand", name=name, path=place, obtain=obtain)
     return place

@@ -5,17 +5,16 @@ from pathlib import Path
 from tvhelpers.errors import InputError
 
 
-def inside(folder: Path, name: str, place: str) -> Path:
-    """Return the file `name` of a folder; `place` says in messages where the name was read.
+def inside(folder: Path, name: str, row: int) -> Path:
+    """Return the file `name` of a folder, which `row` of a table in it names.
 
     Raises InputError where there is no such file, or where it lies outside the folder.
     """
     path, leads_out = folder / name, Path(name).is_absolute() or ".." in Path(name).parts
-    seen = f"{place} names {name[:200]}"
     if not leads_out and not is_there(path):
-        raise InputError("file-missing.named", seen=seen)
+        raise InputError("file-missing.of-row", folder=folder, row=row, name=name)
     if leads_out or not path.resolve().is_relative_to(folder.resolve()):
-        raise InputError("outside-folder", seen=seen)
+        raise InputError("outside-folder.of-row", folder=folder, row=row, name=name)
     return path
 
 

@@ -126,7 +126,7 @@ def claim_dir(
     if others and (path / marker).exists():
         check_claim(path, request, what, marker, ignore)
     elif others:
-        raise TakenError("folder-taken", path=path, what=what)
+        raise TakenError("folder-taken", path=path)
     else:
         write_json(path / marker, request)
     return path
@@ -138,4 +138,4 @@ def check_claim(path: Path, request: dict, what: str, marker: str, ignore: tuple
     keys = {*seen, *request} - {*ignore}
     different = sorted(key for key in keys if seen.get(key) != request.get(key))
     if different:
-        raise TakenError("another-request", path=path, what=what, different=", ".join(different))
+        raise TakenError("another-request", path=path, different=different)

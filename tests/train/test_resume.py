@@ -1,9 +1,11 @@
 """Where the user gave no value, the folder's wins: with which settings a training goes on."""
 
+import re
+
 import pytest
 
-from tvhelpers import config as config_module
 from tvhelpers.config import PRESETS, build_config, to_dict
+from tvhelpers.errors import InputError
 from tvhelpers.records import check_claim, write_json
 from tvhelpers.train.resume import MAY_DIFFER, run_config
 
@@ -29,8 +31,8 @@ def taken(run, config) -> list[str]:
     request = {**to_dict(config), "base_digest": "b", "data_fingerprint": "d"}
     try:
         check_claim(run, request, "training", "config.json", MAY_DIFFER)
-    except config_module.InputError as error:
-        return str(error).partition("different: ")[2].partition(")")[0].split(", ")
+    except InputError as error:
+        return re.findall(r"'(\w+)'", str(error).partition("different: ")[2])
     return []
 
 

@@ -107,7 +107,7 @@ def open_rows(name: str, folder: Path, rows: list[dict], captions_optional: bool
     Raises InputError where a photo is missing, or outside the folder, or a row says nothing.
     """
     names = [as_text(row["file_name"]) for row in rows]
-    paths = [inside(folder, one, f"{folder}: row {i} of the table") for i, one in enumerate(names)]
+    paths = [inside(folder, one, i) for i, one in enumerate(names)]
     ids = [path.relative_to(folder).as_posix() for path in paths]
     columns = item_columns(folder, rows, ids, captions_optional)
     _warn_of_others(folder, paths)
