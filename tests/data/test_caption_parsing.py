@@ -35,7 +35,7 @@ def test_what_a_caption_states(caption, stated):
 
 
 def test_odd_captions_are_repaired_and_good_ones_left_alone():
-    for odd, mended in (
+    for odd, corrected in (
         (
             "her friend wore a blue short-sleeved blosue.",
             "her friend wore a blue short-sleeved blouse.",
@@ -46,8 +46,8 @@ def test_odd_captions_are_repaired_and_good_ones_left_alone():
         ("the man wore a orange coat", "the man wore an orange coat"),
         ("a blouse of olives", "an olive blouse"),
     ):
-        assert repair_caption(odd) == mended
-        assert repair_caption(mended) == mended
+        assert repair_caption(odd) == corrected
+        assert repair_caption(corrected) == corrected
     for good in (
         "A woman in an ultra-light one-shoulder dress, photographed in an hourglass pose.",
         "a white dress with long sleeves and a bow",

@@ -86,16 +86,16 @@ def _label(name: str, kind: str) -> tuple[tuple[str, str], ...]:
     phrase = name.replace("-", " ")
     if arms := stated_sleeve(phrase):
         return (("sleeve", arms),)
-    slot, said = VOCABULARY.get(phrase, ("", ""))
+    slot, wording = VOCABULARY.get(phrase, ("", ""))
     fits = {"texture": "pattern", "fabric": "fabric", "part": "neckline"}.get(kind)
-    return ((slot, _bare(said)),) if slot and slot == fits else ()
+    return ((slot, _bare(wording)),) if slot and slot == fits else ()
 
 
-def _bare(said: str) -> str:
+def _bare(wording: str) -> str:
     """Return "crew" for "a crew neck", as labels have it, and "bow at the neck" as it is."""
-    said = said.removeprefix("a ")
-    stem = said.removesuffix(" neck").removesuffix(" neckline")
-    return stem if f"{stem.lower()} neck" in VOCABULARY else said
+    wording = wording.removeprefix("a ")
+    stem = wording.removesuffix(" neck").removesuffix(" neckline")
+    return stem if f"{stem.lower()} neck" in VOCABULARY else wording
 
 
 # --------------------------------------------------------------------------------------- the sets
@@ -296,10 +296,10 @@ def _look(path: Path, digest) -> tuple[str, tuple[int, int]]:
 def _warn(root: Path, names: list[str], faults: dict[int, str], clipped: int) -> None:
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in Counter(faults.values()).items())
     first = next((names[row] for row in faults), "")
-    said = f"{len(faults):,} of {len(names):,} images are left out ({kinds}), {first} the first"
+    text = f"{len(faults):,} of {len(names):,} images are left out ({kinds}), {first} the first"
     if len(faults) == len(names):
-        raise InputError("file-missing.images", root=root, faults=said)
-    parts = [said] if faults else []
+        raise InputError("file-missing.images", root=root, faults=text)
+    parts = [text] if faults else []
     parts += [f"boxes beyond their image, clipped to it: {clipped:,}"] if clipped else []
     if parts:
         warnings.warn(f"{root}: {'; '.join(parts)}", stacklevel=4)

@@ -1,4 +1,4 @@
-"""How are new captions written to a file, reported on, and taken in place of a source's own?"""
+"""How are new captions written to a file, compared with the old ones, and used in their place?"""
 
 import copy
 import json
@@ -31,10 +31,11 @@ def write_captions(
 ) -> dict:
     """Write new captions of a source as rows {"index", "item", "captions"}, and report on them.
 
-    `captioner` is a model of `caption_images`, whose captions stand in for the source's own; with a
-    `tokenizer` of CLIP's the report counts tokens.
-    Returns {"out", "items", "variants", "before", "after"}; "after" is of the one caption of each
-    item that `with_captions` takes.  Raises InputError where `out` holds other captions.
+    `captioner`: a model of `caption_images`, whose captions replace the source's own first;
+    `tokenizer`: CLIP's, with which the report counts tokens.
+    Returns {"out", "items", "variants", "before", "after"}: reports of `caption_report`, "after"
+    on the caption of each item that `with_captions` takes.  Raises InputError where `out` holds
+    other captions.
     """
     old = source.captions
     if captioner:
@@ -77,8 +78,8 @@ def _chosen(item_ids: list[str], captions: list[list[str]]) -> list[str]:
 def with_captions(source: Source, path: Path) -> Source:
     """Return the source with one caption of each item from a file of `write_captions`.
 
-    Its fingerprint stands for the new captions too.  Raises InputError where the file is of other
-    items, or a row has no captions.
+    Its fingerprint changes with them.  Raises InputError where the file is of other items, or a row
+    has no captions.
     """
     rows = read_rows(Path(path))
     if [row.get("item") for row in rows] != source.item_ids:
@@ -100,8 +101,9 @@ def with_captions(source: Source, path: Path) -> Source:
 def caption_report(captions: Sequence[str], tokenizer=None) -> dict:
     """Return how rich captions are, as JSON-able figures; shares are of all captions, 0..1.
 
-    `tokenizer` is one of CLIP's; "tokens" counts its start and end too, of at most 77.  "words_of"
-    says in how many there is a word of pattern, fabric or cut.  Raises InputError for no captions.
+    `tokenizer`: CLIP's; "tokens" counts start and end tokens too, of at most 77.  "states": share
+    that states category, colour ...; "words_of": share with a word of pattern, fabric or cut.
+    Raises InputError for no captions.
     """
     if not captions:
         raise InputError("no-caption.report")
@@ -149,7 +151,7 @@ def _token_report(counts: Counter, tokenizer, limit: int = 77) -> dict:
 
 
 def _flat(report: dict) -> list[tuple[str, float]]:
-    """Return (name, figure) of a report, those of its parts too."""
+    """Return (name, figure) of a report and its parts."""
     rows = [(key, value) for key, value in report.items() if not isinstance(value, dict)]
     parts = [(key, value) for key, value in report.items() if isinstance(value, dict)]
     return rows + [(f"{part} {key}", x) for part, figures in parts for key, x in figures.items()]

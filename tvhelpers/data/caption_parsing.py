@@ -1,4 +1,4 @@
-"""What does a caption state, once typos and phrases of machine translation are mended?
+"""What does a caption state, after typos and phrases of machine translation are fixed?
 
 The benchmark's captions are Chinese templates in machine English: "a blouse with a multicolor
 long sleeve", "a tee with black letters and letters".
@@ -21,7 +21,7 @@ COLOUR_WORDS = {
     **{word: word for code, word in COLOURS.items() if code not in UNSTATED_COLOURS},
     **WORDS["colours"],
 }
-MULTICOLOUR = "multicolour"  # stated, but a word that the codebook has not
+MULTICOLOUR = "multicolour"  # stated, but no word of the codebook
 FEATURES = ("category", "colour", "sleeve", "gender")
 _WEARERS = {word: gender for gender, words in WORDS["wearers"].items() for word in words}
 
@@ -55,7 +55,7 @@ def _garment_with_thing(match: re.Match) -> str:
     return _garment(match, with_article(thing) if match["one"] else thing)
 
 
-_MENDS = {  # what `say` of an oddity may name; anything else is said as it is
+_REPLACEMENTS = {  # names that `replace` of a correction may have; anything else is text
     "GARMENT": _garment,
     "GARMENT WITH LETTERS": lambda match: _garment(match, "letters"),
     "GARMENT WITH THING": _garment_with_thing,
@@ -63,14 +63,14 @@ _MENDS = {  # what `say` of an oddity may name; anything else is said as it is
 }
 
 
-def _oddity(find: str, say: str) -> tuple[re.Pattern, str | Callable[[re.Match], str]]:
+def _correction(find: str, replace: str) -> tuple[re.Pattern, str | Callable[[re.Match], str]]:
     for name, words in (("NOUN", NOUN), ("HUE", HUE), ("ARMS", _ARMS)):
         find = find.replace(name, words)
-    return re.compile(find, re.IGNORECASE), _MENDS.get(say, say)
+    return re.compile(find, re.IGNORECASE), _REPLACEMENTS.get(replace, replace)
 
 
-_ODDITIES = [_oddity(**row) for row in WORDS["oddities"]]
-# what all of these have: most captions have it not, and are not looked at further
+_CORRECTIONS = [_correction(**row) for row in WORDS["corrections"]]
+# what all of these contain: most captions do not, and need no further look
 _SUSPECT = re.compile(
     rf"[?_]|^\d|^ms\.|topless|pair of|letters|printed|(?: - |, )sleeve|"
     rf"\ban? (?:(?:{_ARMS}|long) )?(?:{NOUN}) (?!in\b)",
@@ -84,19 +84,19 @@ _WANTS_A = re.compile(r"\b([Aa])n (?=[b-dfgj-np-tv-z][a-z])")  # "an hour", "an 
 def repair_caption(text: str) -> str:
     """Return the caption without typos of garments, wrong articles and machine-translated phrases.
 
-    "a blouse with a multicolor long sleeve" becomes "a multicolor long-sleeved blouse"; a caption
-    without such oddities comes back as it is.
+    "a blouse with a multicolor long sleeve" becomes "a multicolor long-sleeved blouse"; other
+    captions are returned unchanged.
     """
-    text = _mend_typos(text.strip())
+    text = _fix_typo(text.strip())
     if _SUSPECT.search(text):
-        for pattern, mend in _ODDITIES:
-            text = pattern.sub(mend, text)
+        for pattern, correct in _CORRECTIONS:
+            text = pattern.sub(correct, text)
     text = _WANTS_A.sub(r"\1 ", _WANTS_AN.sub(r"\1n ", text))
     return " ".join(text.split())
 
 
-def _mend_typos(text: str) -> str:
-    """Mend the first misspelt garment of a caption that names none."""
+def _fix_typo(text: str) -> str:
+    """Correct the first misspelt garment of a caption that names no garment."""
     if not CATEGORY_WORDS.keys().isdisjoint(text.lower().split()):
         return text  # the common case, and a quick one
     tokens = re.findall(r"[a-z]+(?:-[a-z]+)*", text.lower())
@@ -110,14 +110,14 @@ def _mend_typos(text: str) -> str:
 
 
 def _nearest_category(token: str) -> str | None:
-    """Return the category of 5 letters or more that one slip of the fingers made into `token`."""
+    """Return the category of 5 letters or more that `token` differs from by one slip."""
     is_word = token in WORDS["no_typos"] or len(token) < 4
     return None if is_word else _slips().get(token)
 
 
 @cache
 def _slips() -> dict[str, str]:
-    """Return {what one letter too many, too few, wrong or swapped makes of it: category}."""
+    """Return {misspelling: category}: one letter too many, too few, wrong or swapped."""
     letters = "abcdefghijklmnopqrstuvwxyz"
     slips: dict[str, str] = {}
     for word in (word for word in CATEGORIES.values() if len(word) >= 5):
@@ -130,8 +130,7 @@ def _slips() -> dict[str, str]:
     return slips
 
 
-_STOP = ("with", "in", "of", "featuring", "printed", "and", "worn", "bearing", "that")
-_VERBS = ("wearing", "wears", "wear", "wore", "worn", "dressed", "in", "of")
+_ENDS = {*WORDS["phrase_ends"], ",", "."}
 
 
 def _with_sleeves(arms: str) -> re.Pattern:
@@ -165,8 +164,8 @@ def _parse(text: str) -> tuple[tuple[str, str], ...]:
 def parse_caption(text: str) -> dict[str, str]:
     """Return the category, colour, sleeve and gender that a caption states, as codebook words.
 
-    What it does not state is left out; a colour is that of the garment, not of letters on it.
-    The colour "multicolour" is stated too, though the codebook has no word for it.
+    Features that it does not state are absent; a colour is the garment's, not that of letters on
+    it.  "multicolour" is the only value outside the codebook.
     """
     return dict(_parse(text))
 
@@ -189,13 +188,13 @@ def _head_noun(tokens: list[str]) -> int | None:
     first = next((i for i, token in enumerate(tokens) if token in CATEGORY_WORDS), None)
     if first is None:
         return None
-    end = next((i for i in range(first, len(tokens)) if tokens[i] in (*_STOP, ",", ".")), None)
+    end = next((i for i in range(first, len(tokens)) if tokens[i] in _ENDS), None)
     return max(i for i in range(first, end or len(tokens)) if tokens[i] in CATEGORY_WORDS)
 
 
 def _colour(tokens: list[str], text: str) -> str | None:
     """Return the colour that stands before the garment, or after it as "in black"."""
-    start = max((i for i, token in enumerate(tokens) if token in _VERBS), default=-1) + 1
+    start = max((i for i, token in enumerate(tokens) if token in WORDS["wearing"]), default=-1) + 1
     if _MULTI.search(" ".join(tokens[start:])):
         return MULTICOLOUR
     colours = dict.fromkeys(filter(None, map(_colour_of, tokens[start:])))

@@ -23,9 +23,9 @@ def caption_images(
 ) -> list[str]:
     """Return a caption of each image by an image-to-text model such as BLIP.
 
-    `model` is a folder or hub id.  Captions are added to the file `out` as they come, and what is
-    there already is not made again.  Raises InputError where the model cannot be loaded, or `out`
-    is of another source or model.
+    `model` is a folder or hub id.  Captions are appended to the file `out`, from which a second
+    call resumes.  Raises InputError where the model cannot be loaded, or `out` is of another source
+    or model.
     """
     request = {"source": source.fingerprint, "model": str(model), "max_tokens": max_new_tokens}
     done, total = _resume(out, request), len(source)
@@ -46,7 +46,7 @@ def caption_images(
 
 
 def _resume(out: Path, request: dict) -> list[str]:
-    """Return the captions of `out` so far; half a line at its end is cut off."""
+    """Return the captions of `out` so far; an incomplete last line is removed."""
     rows = read_records(out, "captions")
     if rows and rows[0] != request:
         raise InputError("another-request.captioner", out=out)

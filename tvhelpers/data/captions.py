@@ -1,7 +1,4 @@
-"""How is a new caption made from labels, from what a product's name adds, and from the old one?
-
-Labels come first, then words of the product's name, then what the old caption says beyond them.
-"""
+"""How is a new caption made from labels, a product's name and the old caption?"""
 
 import random
 import re
@@ -16,7 +13,7 @@ from tvhelpers.words import describe, listed, with_article
 BEFORE_COLOUR = ("style", "weight", "fit")
 CLOTH = ("texture", "pattern", "fabric")
 MAX_VARIANTS = 5
-_EMPTY_WORDS = frozenset(("a", "an", "the", "at", "print", "trim", "and"))
+_EMPTY_WORDS = frozenset(WORDS["empty_words"])
 _THINGS, _OTHER_COLOURS = "|".join(WORDS["things"]), "|".join(WORDS["other_colours"])
 _THING = re.compile(
     rf"\b(?:{parsing.NOUN})(?: printed| with| of| bearing)+(?: (?!her\b|his\b)[\w,-]+){{0,3}}? "
@@ -33,12 +30,11 @@ def recaption(
     index: int,
     variants: int = 3,
 ) -> list[str]:
-    """Return `variants` different captions of one garment, a function of (seed, index).
+    """Return up to `variants` different captions of one garment, a function of (seed, index).
 
-    They state the labels, then words of the product's name, then what the old caption says beyond
-    them; where a name contradicts a label, the label holds.  Without labels the old caption, which
-    may say more, is the first, repaired; where no category is known, the only one.  Where little
-    is known there are fewer than `variants`.
+    They state the labels, then words of the product's name, then words of the old caption; a label
+    wins over a contradicting name.  Without labels the repaired old caption comes first, and is the
+    only one where no category is known.  Raises InputError for variants outside 1..5.
     """
     if not 1 <= variants <= MAX_VARIANTS:
         raise InputError("out-of-range.variants", variants=variants, most=MAX_VARIANTS)
@@ -56,7 +52,7 @@ def recaption(
 
 @lru_cache(1 << 15)
 def _parts(labels: tuple[tuple[str, str], ...], product: str, caption: str) -> dict | None:
-    """Return what is to be said: {slot: words, "nouns", "colour", "arms", "gender"}."""
+    """Return {slot: phrases, "nouns", "colour", "arms", "gender"}; None without a category."""
     name, old = product.replace("_", " "), parsing.repair_caption(caption)
     from_name = {key: word for key, word in parsing.parse_caption(name).items() if key == "sleeve"}
     known = {**from_name, **parsing.parse_caption(old), **dict(labels)}
@@ -65,7 +61,7 @@ def _parts(labels: tuple[tuple[str, str], ...], product: str, caption: str) -> d
     category = parsing.CATEGORY_WORDS.get(known["category"], "")
     nouns = WORDS["nouns"].get(category or known["category"], [known["category"]])
     arms = parsing.stated_sleeve(f"{known.get('sleeve', '')} sleeve")
-    colour = _colour_as_said(dict(labels).get("colour"), old)
+    colour = _colour_phrase(dict(labels).get("colour"), old)
     facts = [*_label_facts(known), *facts_of(name)]
     facts += [*facts_of(old.replace("printed with", "with")), *_thing(old)]
     used = _contents(" ".join([*nouns, colour, "sleeve sleeves"]))
@@ -73,9 +69,9 @@ def _parts(labels: tuple[tuple[str, str], ...], product: str, caption: str) -> d
     return {**_choose(facts, category, arms, used), **about}
 
 
-def _colour_as_said(label: str | None, old: str) -> str:
-    """Return the label's colour, with the shade that the old caption gives it, or the colour of
-    the old caption where there is no label."""
+def _colour_phrase(label: str | None, old: str) -> str:
+    """Return the label's colour with the old caption's shade, or, without a label, the old
+    caption's colour."""
     stated, old = parsing.parse_caption(old).get("colour"), old.lower()
     if label:
         shade = re.search(rf"\b({parsing.SHADE}) {label}\b", old)
@@ -90,15 +86,15 @@ def _colour_as_said(label: str | None, old: str) -> str:
 
 
 def _label_facts(known: dict[str, str]) -> list[tuple[str, str]]:
-    """Return the facts of labels such as a pattern or a neckline, which the codebook has not."""
+    """Return (slot, wording) of labels such as pattern or neckline, which the codebook lacks."""
     facts = []
     for key, slot in WORDS["label_slots"].items():
         if word := known.get(key):
             phrase = word.lower().replace("-", " ")
             fact = VOCABULARY.get(f"{phrase} neck") if key == "neckline" else None
-            slot, said = fact or VOCABULARY.get(phrase) or (slot or key, word)
-            bare = slot == "neckline" and said[:2] != "a "
-            facts.append((slot, with_article(said) if bare else said))
+            slot, wording = fact or VOCABULARY.get(phrase) or (slot or key, word)
+            bare = slot == "neckline" and wording[:2] != "a "
+            facts.append((slot, with_article(wording) if bare else wording))
     return facts
 
 
@@ -108,46 +104,46 @@ def _thing(old: str) -> list[tuple[str, str]]:
 
 
 def _choose(facts: list, category: str, arms: str | None, used: set[str]) -> dict[str, list[str]]:
-    """Return {slot: words} of the facts that fit the labels and repeat no word."""
+    """Return {slot: phrases} of the facts that fit the labels and repeat no word."""
     parts: dict[str, list[str]] = {slot: [] for slot in SLOTS}
-    for slot, said in facts:
-        content = _contents(said)
+    for slot, wording in facts:
+        content = _contents(wording)
         room = len(parts[slot]) < SLOTS[slot]["at_most"]
-        if room and not content & used and _fits(slot, said, category, arms):
-            parts[slot].append(said)
+        if room and not content & used and _fits(slot, wording, category, arms):
+            parts[slot].append(wording)
             used |= content
     for slot, weak in (("pattern", ("printed", "patterned")), ("fabric", ("woven",))):
-        parts[slot] = [said for said in parts[slot] if said not in weak] or parts[slot]
+        parts[slot] = [wording for wording in parts[slot] if wording not in weak] or parts[slot]
     *first, last = parts["pattern"] or [""]
     if last.endswith("-print"):  # "abstract tile-print", not print twice
-        parts["pattern"] = [*(said.removesuffix("-print") for said in first), last]
+        parts["pattern"] = [*(wording.removesuffix("-print") for wording in first), last]
     return parts
 
 
-def _contents(said: str) -> set[str]:
-    return set(re.findall(r"[a-z]+", said.lower().replace("lace-up", "laceup"))) - _EMPTY_WORDS
+def _contents(wording: str) -> set[str]:
+    return set(re.findall(r"[a-z]+", wording.lower().replace("lace-up", "laceup"))) - _EMPTY_WORDS
 
 
-def _fits(slot: str, said: str, category: str, arms: str | None) -> bool:
-    """Say whether a word goes with the garment and does not contradict its sleeves."""
-    is_for = category in WORDS["only_for"].get(said, (category,))
-    if not is_for or said in WORDS["redundant"].get(category, ()):
+def _fits(slot: str, wording: str, category: str, arms: str | None) -> bool:
+    """Return whether a wording goes with the garment and does not contradict its sleeves."""
+    is_for = category in WORDS["only_for"].get(wording, (category,))
+    if not is_for or wording in WORDS["redundant"].get(category, ()):
         return False
-    if said in WORDS["sleeved"] and arms == "sleeveless":
+    if wording in WORDS["sleeved"] and arms == "sleeveless":
         return False
     if slot == "sleeve":
-        return arms != "sleeveless" and not (arms == "long" and said in WORDS["short_sleeves"])
-    return said not in WORDS["bare_arms"] or arms not in ("long", "short")
+        return arms != "sleeveless" and not (arms == "long" and wording in WORDS["short_sleeves"])
+    return wording not in WORDS["bare_arms"] or arms not in ("long", "short")
 
 
-# ------------------------------------------------------------------------------- how it is said
+# ------------------------------------------------------------------------------- wording
 
 
-def _said(parts: dict, rng: random.Random, before: bool | None = None, cloth: bool = True) -> str:
+def _phrase(parts: dict, rng: random.Random, before: bool | None = None, cloth: bool = True) -> str:
     """Return "black floral long-sleeved dress with a V-neck", or "... with long sleeves and ...".
 
-    `before`: sleeves before the noun, where English has a word for them; None draws.  Without
-    `cloth` what it is made of follows the noun ("in floral chiffon").
+    `before`: sleeves stand before the noun, where English has a word for them; None chooses at
+    random.  Without `cloth` the fabric follows the noun ("in floral chiffon").
     """
     before = rng.choice((True, False)) if before is None else before
     arms = _arms_before(parts) if before or parts["arms"] == "sleeveless" else ""
@@ -159,7 +155,7 @@ def _said(parts: dict, rng: random.Random, before: bool | None = None, cloth: bo
 
 
 def _noun_phrase(parts: dict, rng: random.Random, arms: str = "", cloth: bool = True) -> str:
-    """Return "boxy black striped knit sweater"; `arms` is said before the colour."""
+    """Return "boxy black striped knit sweater"; `arms` stands before the colour."""
     words = [_words(parts, BEFORE_COLOUR), arms, parts["colour"], _words(parts, ("build", "work"))]
     words += [_words(parts, CLOTH) if cloth else "", _words(parts, ("type", "shape"))]
     return " ".join(filter(None, [*words, rng.choice(parts["nouns"])]))
@@ -170,7 +166,7 @@ def _words(parts: dict, slots: tuple[str, ...]) -> str:
 
 
 def _arms_before(parts: dict) -> str:
-    """Return "long-sleeved", or nothing where that is said after the noun, or follows."""
+    """Return "long-sleeved"; "" where the sleeves follow the noun or are not stated."""
     after = parts["sleeve"] or parts["arms"] in parts["fit"]  # "a long coat with long sleeves"
     if after or parts["arms"] is None or "strapless" in parts["build"]:
         return ""
@@ -178,7 +174,7 @@ def _arms_before(parts: dict) -> str:
 
 
 def _sleeves_after(parts: dict) -> list[str]:
-    """Return ["long bell sleeves"], or nothing of what has none or says nothing of them."""
+    """Return ["long bell sleeves"]; [] for sleeveless garments and unstated sleeves."""
     words = list(filter(None, [parts["arms"], *parts["sleeve"]]))
     return [" ".join([*words, "sleeves"])] if words and parts["arms"] != "sleeveless" else []
 
@@ -191,36 +187,36 @@ def _owner(parts: dict) -> str:
     return {"female": "women's ", "male": "men's "}.get(parts["gender"], "")
 
 
-def _article(parts: dict, said: str) -> str:
-    return with_article(said, parts["nouns"][0])
+def _article(parts: dict, wording: str) -> str:
+    return with_article(wording, parts["nouns"][0])
 
 
 def _article_first(parts: dict, rng: random.Random) -> str:
-    return _article(parts, _said(parts, rng))
+    return _article(parts, _phrase(parts, rng))
 
 
 def _owner_first(parts: dict, rng: random.Random) -> str:
-    return _owner(parts) + _said(parts, rng, before=True)
+    return _owner(parts) + _phrase(parts, rng, before=True)
 
 
 def _worn(parts: dict, rng: random.Random) -> str:
     person = {"female": "a woman ", "male": "a man "}.get(parts["gender"], "")
     verb = rng.choice(("wearing ", "in ")) if person else "a photo of "
-    return person + verb + _article(parts, _said(parts, rng))
+    return person + verb + _article(parts, _phrase(parts, rng))
 
 
 def _cloth_last(parts: dict, rng: random.Random) -> str:
     """Return "a black dress in floral chiffon with long sleeves", where the fabric is known."""
     alone = parts["fabric"] == ["knit"] and not (parts["texture"] or parts["pattern"])
     noun_like = parts["fabric"] and parts["fabric"][-1] != "woven" and not alone
-    return _article(parts, _said(parts, rng, cloth=not noun_like))
+    return _article(parts, _phrase(parts, rng, cloth=not noun_like))
 
 
 def _sleeves_last(parts: dict, rng: random.Random) -> str:
-    """Return "women's black floral dress, long-sleeved", as a catalogue has it."""
+    """Return "women's black floral dress, long-sleeved", as in a catalogue."""
     arms = _arms_before(parts)
     if not arms:
-        return _owner(parts) + _said(parts, rng, before=False)
+        return _owner(parts) + _phrase(parts, rng, before=False)
     things = _with([*parts["neckline"], *parts["detail"]])
     return f"{_owner(parts)}{_noun_phrase(parts, rng)}, {arms}{',' if things else ''}{things}"
 

@@ -5,16 +5,12 @@ import warnings
 from pathlib import Path
 
 from tvhelpers.data.items import Source
+from tvhelpers.data.lexicon import WORDS
 from tvhelpers.data.rows import SPLITS
 from tvhelpers.data.table_sources import open_rows, open_table
 from tvhelpers.data.tables import ENDINGS
 from tvhelpers.errors import InputError
 from tvhelpers.image import IMAGE_ENDINGS, is_photo
-
-CAMERA_WORDS = (
-    "img", "dsc", "dscn", "dscf", "pxl", "mvimg", "image", "photo", "picture", "pic", "screenshot",
-    "scan", "file", "whatsapp", "untitled", "copy", "edited", "at", "am", "pm", "new", "final",
-)  # fmt: skip
 
 
 def open_photos(name: str, folder: Path, options: dict) -> Source:
@@ -70,7 +66,7 @@ def _words(stem: str) -> str:
     parts = re.split(r"[\s_]+" if re.search(r"[\s_]", stem) else r"-+", stem)
     parts = [part.rstrip("0123456789").strip("-.,()") for part in parts]
     words = [part for part in parts if part and not re.search(r"\d", part)]
-    words = [word for word in words if word.lower() not in CAMERA_WORDS]
+    words = [word for word in words if word.lower() not in WORDS["camera_words"]]
     return " ".join(words) if any(re.search(r"[^\W\d_]{3}", word) for word in words) else ""
 
 

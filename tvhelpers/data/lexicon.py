@@ -1,4 +1,4 @@
-"""Which words of fashion does a text hold?  They are listed in lexicon.yaml, beside this module."""
+"""Which words of fashion does a text contain?  They are listed in lexicon.yaml."""
 
 import re
 from functools import lru_cache
@@ -10,40 +10,40 @@ LONGEST = 4  # words of a phrase of the vocabulary
 
 
 def _filled(words: dict[str, str | None]) -> dict[str, str]:
-    return {found: said or found for found, said in words.items()}
+    return {found: wording or found for found, wording in words.items()}
 
 
 WORDS = read_tables(__file__, "lexicon.yaml")
 SLOTS: dict[str, dict] = WORDS["slots"]
-_SAID = {slot: _filled(row["words"]) for slot, row in SLOTS.items()}
-# {phrase as found: (slot, phrase as said)}
+_WORDINGS = {slot: _filled(row["words"]) for slot, row in SLOTS.items()}
+# {phrase found: (slot, its wording in captions)}
 VOCABULARY: dict[str, tuple[str, str]] = {
-    found: (slot, said)
-    for slot, table in _SAID.items()
+    found: (slot, wording)
+    for slot, table in _WORDINGS.items()
     if slot != "sleeve"
-    for found, said in table.items()
+    for found, wording in table.items()
 } | {word: ("sleeve", word) for word in WORDS["sleeves_alone"]}
-# {as found: as said} of what a part of a garment, or a sleeve, can be made of or look like
-_MAKES = _SAID["texture"] | _SAID["pattern"] | _SAID["fabric"] | _filled(WORDS["makes"])
-_SLEEVES = _MAKES | _SAID["sleeve"]
+# {phrase found: wording} of what a part of a garment, or a sleeve, can be made of or look like
+_MAKES = _WORDINGS["texture"] | _WORDINGS["pattern"] | _WORDINGS["fabric"] | _filled(WORDS["makes"])
+_SLEEVES = _MAKES | _WORDINGS["sleeve"]
 _MOTIFS, _STRIPES = frozenset(WORDS["motifs"]), frozenset(WORDS["stripes"])
 
 
 @lru_cache(1 << 16)
 def _look_up(phrase: str, one_word: bool) -> tuple[str, str] | None:
-    """Return (slot, as said) of a phrase, None where it is none; `one_word` by its hyphens."""
+    """Return (slot, wording) of a phrase, None for others; `one_word`: it is joined by hyphens."""
     if phrase in VOCABULARY:
         return VOCABULARY[phrase]
     stem, _, last = phrase.rpartition(" ")
     if last in WORDS["print_endings"] and VOCABULARY.get(stem, ("",))[0] == "pattern":
         return VOCABULARY[stem]
-    said = re.sub(r"-(?:print|patterned)$", "", _MAKES.get(stem, stem.replace(" ", "-")))
+    wording = re.sub(r"-(?:print|patterned)$", "", _MAKES.get(stem, stem.replace(" ", "-")))
     if stem in _MOTIFS and last == "embroidered":
-        return "work", f"{said}-embroidered"
+        return "work", f"{wording}-embroidered"
     if stem in _MOTIFS and last in WORDS["print_endings"]:
-        return "pattern", f"{said}-print"
+        return "pattern", f"{wording}-print"
     if stem in _STRIPES and last in WORDS["stripe_endings"]:
-        return "pattern", f"{said}-striped"
+        return "pattern", f"{wording}-striped"
     if last in WORDS["sleeve_endings"]:
         return ("sleeve", _SLEEVES[stem]) if stem in _SLEEVES else None
     whole = one_word or last not in WORDS["hyphens_needed"]
@@ -55,9 +55,9 @@ def _look_up(phrase: str, one_word: bool) -> tuple[str, str] | None:
 
 @lru_cache(1 << 14)
 def facts_of(text: str) -> tuple[tuple[str, str], ...]:
-    """Return the (slot, words as said) that the vocabulary finds, longest phrases first.
+    """Return each (slot, wording) that the vocabulary finds, longest phrases first.
 
-    Of "lace-paneled" the whole is looked up, or nothing: a tee with lace is no lace tee.
+    A compound such as "lace-paneled" is looked up as a whole: a lace-paneled tee is no lace tee.
     """
     compounds = re.findall(r"[a-z0-9'&]+(?:-[a-z0-9'&]+)*", text.lower())
     found, place = {}, 0
@@ -75,10 +75,10 @@ def facts_of(text: str) -> tuple[tuple[str, str], ...]:
 def product_words(product: str) -> dict[str, list[str]]:
     """Return the words of a product's name as {"pattern", "fabric", "cut", ...: words}.
 
-    "Striped_A-Line_Coat" gives {"pattern": ["striped"], "cut": ["A-line"]}; what is not in the
-    vocabulary is left out, as are the labels' own words (category, colour, plain sleeves).
+    "Striped_A-Line_Coat" gives {"pattern": ["striped"], "cut": ["A-line"]}.  Words outside the
+    vocabulary are ignored, and so are category, colour and plain sleeves, which labels state.
     """
     groups: dict[str, list[str]] = {}
-    for slot, said in facts_of(product.replace("_", " ")):
-        groups.setdefault(SLOTS[slot]["group"], []).append(said)
+    for slot, wording in facts_of(product.replace("_", " ")):
+        groups.setdefault(SLOTS[slot]["group"], []).append(wording)
     return groups
