@@ -74,7 +74,7 @@ def main() -> None:
     result |= {"systems": plain(rows), "paired": plain(pairs)}
     sentences, asked = requests(302, options.pictures, "all")
     table = {
-        "pretrained": draw(Sampler("mini", "none", language=False), sentences),
+        "pretrained": draw(Sampler("mini", "none", text_conditioning=False), sentences),
         "+ CLIP": draw(Sampler("mini", "none"), sentences),
         "fine-tuned": draw(Sampler("mini", "shipped"), sentences),
     }

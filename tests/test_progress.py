@@ -78,7 +78,7 @@ def test_ctrl_c_leaves_a_clean_line_under_a_bar():
         said += part
     assert process.wait(10) == 130
     lines = said.decode().replace("\r\n", "\n").splitlines()
-    assert lines[-2:] == ["stopped", "to go on: python -m tvhelpers generate 'a dress'"]
+    assert lines[-2:] == ["stopped", "to resume: python -m tvhelpers generate 'a dress'"]
     assert "Traceback" not in said.decode()
 
 

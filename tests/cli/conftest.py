@@ -22,8 +22,8 @@ def run(capsys):
 
 @pytest.fixture
 def refuse(run, monkeypatch):
-    """Return a function that holds that a command is refused with a code: exit status 2, and one
-    sentence on stderr alone, which it returns."""
+    """Return a function that checks that a command is refused with a code: exit status 2, and one
+    message on stderr alone, which it returns."""
 
     def refuse(codes, *words):
         inner = cli.run_command

@@ -1,4 +1,4 @@
-"""The verbs of `adapter`: what cannot be made of a file is refused in a sentence."""
+"""The verbs of `adapter`: their errors, and what `show` prints for people."""
 
 
 def test_adapter_refuses_what_cannot_be_made(refuse, run, tmp_path):
@@ -11,4 +11,11 @@ def test_adapter_refuses_what_cannot_be_made(refuse, run, tmp_path):
     refuse("out-of-range", "adapter", "blend", "shipped", "--weights", "1", "--rank", "-1", *out)
     refuse("unknown-base", "adapter", "merge", "shipped", "--base", "sd99", *out)
     assert not (tmp_path / "out.safetensors").exists()
-    assert run("adapter", "show", "shipped")[0] == 0
+
+
+def test_adapter_show_prints_words_for_people(run, tmp_path):
+    half = tmp_path / "half.safetensors"
+    assert run("adapter", "scale", "shipped", "--by", 0.5, "--out", half)[0] == 0
+    code, out, _ = run("adapter", "show", half)
+    assert code == 0 and not {*"{}[]"} & {*out}
+    assert "made for base: mini" in out and "blended from: 0.5 x (made for base mini, " in out

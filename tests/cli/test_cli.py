@@ -1,4 +1,4 @@
-"""The command line as a whole: exit status, one sentence for an error, clean JSON, quick help."""
+"""The command line as a whole: exit status, one message for an error, clean JSON, quick help."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from tvhelpers import cli
 from tvhelpers.errors import InputError
 
 
-def test_from_the_benchmarks_files_to_pictures_and_a_score(run, g2, tiny_base, tmp_path):
+def test_from_the_benchmarks_files_to_images_and_a_score(run, g2, tiny_base, tmp_path):
     code, out, _ = run("data", "inspect", g2 / "Img" / "G2.h5", "--json")
     assert code == 0 and json.loads(out)["images"]["encoding"] == "mean_subtracted"
     assert run("data", "convert", g2, "--out", tmp_path / "data", "--size", "64")[0] == 0
@@ -23,9 +23,9 @@ def test_from_the_benchmarks_files_to_pictures_and_a_score(run, g2, tiny_base, t
     assert code == 0 and json.loads(out)["steps"] == 2
     adapter = tmp_path / "run" / "adapter.safetensors"
     generate = ["generate", "a blue tee", "--base", tiny_base, "--adapter", adapter, "--count", 3]
-    code, out, _ = run(*generate, "--steps", 2, "--out", tmp_path / "pictures", "--json")
+    code, out, _ = run(*generate, "--steps", 2, "--out", tmp_path / "images", "--json")
     assert code == 0 and len(json.loads(out)) == 3
-    code, _, _ = run("score", tmp_path / "pictures", "--out", tmp_path / "metrics.json")
+    code, _, _ = run("score", tmp_path / "images", "--out", tmp_path / "metrics.json")
     assert code == 0
     assert json.loads((tmp_path / "metrics.json").read_text())
 
@@ -95,7 +95,7 @@ def test_words_that_are_no_command_are_refused(refuse):
     refuse("usage", "generate", "a", "--out", "o", "--colour", "red")
 
 
-def test_what_is_stopped_says_how_to_go_on(run, monkeypatch):
+def test_a_stopped_command_says_how_to_resume(run, monkeypatch):
     def stop(words):
         raise KeyboardInterrupt("3 images are drawn")
 
@@ -104,7 +104,7 @@ def test_what_is_stopped_says_how_to_go_on(run, monkeypatch):
     assert (code, out) == (130, "")
     assert err.splitlines() == [
         "3 images are drawn",
-        "to go on: python -m tvhelpers generate 'a red dress' --out out",
+        "to resume: python -m tvhelpers generate 'a red dress' --out out",
     ]
 
 
@@ -114,11 +114,11 @@ def test_what_is_stopped_says_how_to_go_on(run, monkeypatch):
         (InputError("out-of-range", "steps is -5"), 2, "error: steps is -5\n"),
         (BrokenPipeError(), 0, ""),
         (OSError(28, "No space", "a.png"), 2, "error: No space (a.png)"),
-        (type("OutOfMemoryError", (RuntimeError,), {})("CUDA"), 2, "error: the GPU has not enough"),
+        (type("OutOfMemoryError", (RuntimeError,), {})("CUDA"), 2, "error: the GPU is out of"),
     ],
     ids=lambda value: type(value).__name__,
 )  # fmt: skip
-def test_an_error_of_the_user_s_machine_is_one_sentence(run, monkeypatch, error, code, said):
+def test_an_error_of_the_machine_is_one_message(run, monkeypatch, error, code, said):
     def fail(words):
         raise error
 
@@ -128,7 +128,7 @@ def test_an_error_of_the_user_s_machine_is_one_sentence(run, monkeypatch, error,
     assert status == code and err.startswith(said) and err.count("\n") == bool(said)
 
 
-def test_a_fault_of_the_program_is_not_hidden(monkeypatch):
+def test_an_error_of_the_program_is_not_hidden(monkeypatch):
     def fail(words):
         raise RuntimeError("shapes do not match")
 
@@ -138,25 +138,25 @@ def test_a_fault_of_the_program_is_not_hidden(monkeypatch):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_no_permission_is_said(refuse, tiny_base, tmp_path):
+def test_missing_permission_is_refused(refuse, tiny_base, tmp_path):
     (tmp_path / "locked").mkdir(mode=0o500)
     out = tmp_path / "locked" / "out"
     refuse("no-permission", "generate", "a", "--base", tiny_base, "--out", out)
 
 
-def test_a_file_in_the_place_of_the_folder_is_said(refuse, tiny_base, tmp_path):
+def test_a_file_in_the_place_of_the_folder_is_refused(refuse, tiny_base, tmp_path):
     (tmp_path / "out").write_text("mine")
     refuse("not-a-folder", "generate", "a", "--base", tiny_base, "--out", tmp_path / "out")
     assert (tmp_path / "out").read_text() == "mine"
 
 
-def test_a_full_disk_is_one_sentence(run, tiny_base, tmp_path, monkeypatch):
+def test_a_full_disk_is_one_message(run, tiny_base, tmp_path, monkeypatch):
     def full(*args, **kwargs):
-        raise OSError(28, "No space left on device", "picture.png")
+        raise OSError(28, "No space left on device", "image.png")
 
     monkeypatch.setattr("PIL.Image.Image.save", full)
     words = ["generate", "a", "--base", tiny_base, "--steps", 1, "--out", tmp_path / "out"]
     code, _, err = run(*words)
-    assert code == 2 and "No space left on device (picture.png)" in err and "Traceback" not in err
+    assert code == 2 and "No space left on device (image.png)" in err and "Traceback" not in err
     monkeypatch.undo()
     assert run(*words)[0] == 0

@@ -83,7 +83,7 @@ def test_stock_diffusers_draws_from_both_files_what_was_trained(base, case, tiny
         setattr(pipe, part, model)
     trained = draw(pipe)
     assert np.abs(trained - plain).max() > 1e-2  # the adapter is not a nothing
-    assert max(np.abs(picture - trained).max() for picture in drawn) <= 1e-4
+    assert max(np.abs(image - trained).max() for image in drawn) <= 1e-4
 
 
 @pytest.mark.parametrize("file", ["adapter.safetensors", "adapter_kohya.safetensors"])
@@ -163,7 +163,7 @@ def load(tiny_base, path):
 
 
 def damaged(weights, damage):
-    """Return an adapter's weights with a fault, and the code of what is said of it."""
+    """Return an adapter's weights with a defect, and the code of the error."""
     first = min(weights)
     if damage == "nan":
         return {**weights, first: weights[first] * float("nan")}, "not-finite"
@@ -198,7 +198,7 @@ def test_a_file_that_is_no_whole_adapter_is_refused(adapter, tmp_path, damage, o
         read_adapter(tmp_path / "damaged.safetensors")
 
 
-def test_missing_and_broken_files_are_said(adapter, tmp_path):
+def test_missing_and_broken_files_are_refused(adapter, tmp_path):
     with refused("file-missing"):
         read_adapter(tmp_path / "nothing.safetensors")
     broken = tmp_path / "broken.safetensors"

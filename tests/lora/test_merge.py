@@ -1,5 +1,5 @@
-"""Adapters shown, scaled, blended, renamed and merged: by what they add to the weights, and by the
-pictures of stock diffusers."""
+"""Adapters shown, scaled, blended, converted and merged: compared by what they add to the weights,
+and by what stock diffusers draws with them."""
 
 import json
 

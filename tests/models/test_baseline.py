@@ -106,11 +106,11 @@ def test_the_empty_baseline_hears_nothing(tiny_base, photo_folder, tmp_path):
     pictures = [np.asarray(p) for *_, p in sampler.sample(REQUEST, jobs)]
     assert np.array_equal(*pictures)
     # The base itself hears nothing either where it is told nothing.
-    for language in (False, True):
-        sampler = Sampler(str(tiny_base), "none", device="cpu", language=language)
+    for text_conditioning in (False, True):
+        sampler = Sampler(str(tiny_base), "none", device="cpu", text_conditioning=text_conditioning)
         pictures = [np.asarray(p) for *_, p in sampler.sample(REQUEST, jobs)]
-        assert np.array_equal(*pictures) != language
-        assert ("language" in sampler.identity) != language
+        assert np.array_equal(*pictures) != text_conditioning
+        assert ("language" in sampler.identity) != text_conditioning
 
 
 def test_a_start_forgets_all_or_what_was_read(tiny_base, photo_folder, tmp_path):

@@ -1,4 +1,4 @@
-"""Pictures drawn in the middle of a training: of the model in training, which they leave alone."""
+"""Images drawn during a training: they show the model in training and do not change it."""
 
 import numpy as np
 import torch
@@ -23,9 +23,9 @@ def test_they_show_the_model_in_training_and_change_nothing(tiny_base, photo_fol
     assert adapters[0] == adapters[1]
     shots = sorted((tmp_path / "shots").glob("*.png"))
     assert [path.stem for path in shots] == ["step-0000000", "step-0000002", "step-0000004"]
-    pictures = [np.asarray(Image.open(path)) for path in shots]
-    assert pictures[0].shape == (64, 128, 3)
-    assert not np.array_equal(pictures[0], pictures[2])
+    images = [np.asarray(Image.open(path)) for path in shots]
+    assert images[0].shape == (64, 128, 3)
+    assert not np.array_equal(images[0], images[2])
 
 
 def test_a_unet_in_half_precision_is_drawn_with_beside_float32_parts(tiny_base, tmp_path):

@@ -1,4 +1,4 @@
-"""Pictures from prompts: repeatable, batch-independent, never drawn twice, never overwritten."""
+"""Images from prompts: repeatable, batch-independent, never drawn twice, never overwritten."""
 
 import itertools
 import json
@@ -24,7 +24,7 @@ def sampler(tiny_base):
     return Sampler(str(tiny_base), device="cpu")
 
 
-def pictures(folder):
+def images_in(folder):
     return {path.name: path.read_bytes() for path in sorted(folder.glob("*.png"))}
 
 
@@ -44,10 +44,10 @@ def test_seeds_names_and_records(sampler, tmp_path):
 def test_same_request_gives_the_same_bytes(sampler, tmp_path):
     for name in ("a", "b"):
         generate(sampler, Request(("a red dress",), count=3, steps=3), tmp_path / name)
-    assert pictures(tmp_path / "a") == pictures(tmp_path / "b")
+    assert images_in(tmp_path / "a") == images_in(tmp_path / "b")
 
 
-def test_a_picture_is_the_same_alone_and_in_a_batch(sampler):
+def test_an_image_is_the_same_alone_and_in_a_batch(sampler):
     jobs = [(0, "a red dress", 1), (1, "a blue skirt", 9), (2, "a t-shirt", 2), (3, "", 4)]
     request = Request(("a red dress",), steps=4, guidance=5.0)
     batch = list(sampler.sample(request, jobs, batch_size=4))
@@ -57,7 +57,7 @@ def test_a_picture_is_the_same_alone_and_in_a_batch(sampler):
         assert np.abs(difference).max() <= 1
 
 
-def test_a_request_that_was_stopped_goes_on(sampler, tmp_path, monkeypatch):
+def test_a_request_that_was_stopped_resumes(sampler, tmp_path, monkeypatch):
     request = Request(("a red dress",), count=4, steps=2)
     generate(sampler, request, tmp_path / "whole")
     draw = sampler.sample
@@ -109,10 +109,10 @@ def test_a_base_of_the_hub_is_known_by_its_file(tiny_base, tmp_path, monkeypatch
 
 def test_another_requests_folder_is_refused(sampler, tmp_path):
     generate(sampler, Request(("a red dress",), steps=2), tmp_path)
-    before = pictures(tmp_path)
+    before = images_in(tmp_path)
     with refused("another-request"):
         generate(sampler, Request(("a red dress",), steps=2, seed=1), tmp_path)
-    assert pictures(tmp_path) == before
+    assert images_in(tmp_path) == before
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("a")
     with refused("folder-taken"):
@@ -136,9 +136,9 @@ def test_a_requests_record_has_the_size_of_a_square_and_the_sides_of_another():
     assert replace(tall, size=32).record()["size"] == 32
 
 
-def test_a_prompt_that_is_too_long_is_cut_with_a_warning(sampler, tmp_path):
+def test_the_end_of_a_long_prompt_is_ignored_with_a_warning(sampler, tmp_path):
     words = "red " * 80 + "striped skirt"
-    with pytest.warns(UserWarning, match=r"over 77 tokens; cut off: .*striped skirt"):
+    with pytest.warns(UserWarning, match=r"over 77 tokens; its end is ignored: .*striped skirt"):
         records = generate(sampler, Request((words,), steps=1), tmp_path)
     assert len(records) == 1
     assert sampler.cut_off("a red dress") == ""
@@ -175,7 +175,7 @@ def test_unknown_bases_and_missing_adapters(tiny_base, tmp_path):
         Sampler(str(tiny_base), str(tmp_path / "nothing.safetensors"))
 
 
-def test_the_grid_holds_every_picture(sampler, tmp_path):
+def test_the_grid_holds_every_image(sampler, tmp_path):
     generate(sampler, Request(tuple("a b c d e f g h".split()), steps=1), tmp_path)
     with Image.open(tmp_path / "grid.png") as grid:
         assert grid.width > grid.height  # 4 x 2
@@ -194,8 +194,8 @@ def test_an_adapter_fits_its_base_in_bfloat16_too(tiny_base, tmp_path):
     full = Sampler(str(tiny_base), str(path), device="cpu")
     assert half.identity == full.identity
     request = Request(("a red dress",), steps=2, guidance=2)
-    pictures = [np.asarray(next(one.sample(request))[3]) for one in (half, full)]
-    assert np.abs(pictures[0].astype(int) - pictures[1]).mean() < 8
+    images = [np.asarray(next(one.sample(request))[3]) for one in (half, full)]
+    assert np.abs(images[0].astype(int) - images[1]).mean() < 8
 
 
 def test_generate_takes_an_adapters_lora_scale_and_kohyas_names(tiny_base, sampler, tmp_path):
@@ -244,7 +244,7 @@ def test_two_that_draw_at_once_take_turns():
     def draw(lora_scale, into):
         request = Request(("green bomber jacket",), 2, steps=2, lora_scale=lora_scale)
         drawn = sampler.sample(request, batch_size=1)
-        into[lora_scale] = [np.asarray(picture) for *_, picture in drawn]
+        into[lora_scale] = [np.asarray(image) for *_, image in drawn]
 
     for lora_scale in lora_scales:
         draw(lora_scale, alone)
@@ -256,15 +256,15 @@ def test_two_that_draw_at_once_take_turns():
     assert all(np.array_equal(together[one], alone[one]) for one in lora_scales)
 
 
-def test_a_damaged_picture_is_drawn_again(sampler, tmp_path):
+def test_a_damaged_image_is_drawn_again(sampler, tmp_path):
     request = Request(("a red dress", "a blue skirt"), steps=2)
     # One at a time: a kernel may add a batch of one in another order than a batch of two.
     generate(sampler, request, tmp_path, batch_size=1)
-    before = pictures(tmp_path)
+    before = images_in(tmp_path)
     broken = tmp_path / "0001_0.png"
     broken.write_bytes(before[broken.name][:200])
     generate(sampler, request, tmp_path, batch_size=1)
-    assert pictures(tmp_path) == before
+    assert images_in(tmp_path) == before
     (tmp_path / "records.jsonl").write_text("no json\n{}\n")
     with refused("not-json"):
         generate(sampler, request, tmp_path)
@@ -285,8 +285,8 @@ def test_an_adapters_lora_scale_leaves_no_trace():
 
     def draw(sampler, lora_scale=1.0):
         request = Request(("green bomber jacket",), seed=3, steps=4, lora_scale=lora_scale)
-        ((*_, picture),) = sampler.sample(request)
-        return np.asarray(picture).astype(int)
+        ((*_, image),) = sampler.sample(request)
+        return np.asarray(image).astype(int)
 
     sampler = Sampler("mini", "shipped")
     full, half = draw(sampler), draw(sampler, 0.5)

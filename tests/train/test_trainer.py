@@ -52,7 +52,7 @@ def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(settings, tmp_path):
     os.kill(pid, signal.SIGINT)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
     said = screen.read_text()
-    assert "checkpoint written" in said and "to go on: python -m tvhelpers train lora" in said
+    assert "checkpoint written" in said and "to resume: python -m tvhelpers train lora" in said
     assert "Traceback" not in said
     assert list(run.glob("checkpoints/step-*.pt"))
 

@@ -1,7 +1,7 @@
-"""What does `python -m tvhelpers VERB ...` do, and how does it end?
+"""What does `python -m tvhelpers VERB ...` run, and how does it report errors?
 
-Each verb, or group of verbs, is a module of the same name, which declares its options and is thin
-over one function of the package.
+Each verb, or group of verbs, is a module of the same name, which declares the options and calls one
+function of the package.
 """
 
 import contextlib
@@ -13,45 +13,45 @@ from tvhelpers.cli.options import Parser, add_verbs
 from tvhelpers.errors import InputError
 
 VERBS = {
-    "generate": "Draw pictures from prompts.",
-    "train": "Fine-tune a base; the same command goes on where it stopped.",
-    "prompts": "Print or write a suite of prompts, as JSON lines.",
-    "score": "Score folders of pictures.",
-    "data": "Look into data, convert and report on it.",
-    "adapter": "Look into adapters, convert, blend and merge them.",
-    "clip": "Fine-tune a CLIP.",
-    "study": "Ask people: make a study, collect votes, analyse.",
-    "mini": "Work on the embedded base.",
+    "generate": "Draw images from prompts.",
+    "train": "Train on your images; the same command resumes a stopped training.",
+    "prompts": "Print or write a prompt suite: a fixed list of prompts and seeds.",
+    "score": "Score folders of generated images.",
+    "data": "Inspect, convert, caption and split images; download data sets.",
+    "adapter": "Show, convert, scale, blend and merge adapters.",
+    "clip": "Train a CLIP on your images.",
+    "study": "Ask people which images are better, and analyse their votes.",
+    "mini": "Train mini, the small base of this package, again.",
 }
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; return 0, 2 for what cannot be done, 130 after Ctrl-C."""
+    """Run one command; return 0, 2 after an error of the input or the machine, 130 after Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else arguments
     warnings.showwarning = lambda message, *rest: print(f"warning: {message}", file=sys.stderr)
     try:
         run_command(arguments)
-    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
-        sys.stdout = None  # or Python would complain while it ends
+    except BrokenPipeError:  # nothing reads our output any more, as after `| head`
+        sys.stdout = None  # or Python prints an error at its end
     except KeyboardInterrupt as error:
         import shlex
 
         print(str(error) or "stopped", file=sys.stderr)
-        print(f"to go on: python -m tvhelpers {shlex.join(arguments)}", file=sys.stderr)
+        print(f"to resume: python -m tvhelpers {shlex.join(arguments)}", file=sys.stderr)
         return 130
     except (InputError, OSError, RuntimeError) as error:
-        sentence = _sentence(error)
-        if not sentence:
+        message = _message(error)
+        if not message:
             raise
-        print(f"error: {sentence}", file=sys.stderr)
+        print(f"error: {message}", file=sys.stderr)
         return 2
     return 0
 
 
 def run_command(arguments: list[str]) -> None:
-    """Do what the words of a command line ask for, and print its result where they have --json."""
+    """Run a command, and print its result as JSON where it has --json."""
     options = build_parser().parse_args(arguments)
-    from tvhelpers.progress import show_log  # here: what is refused above is refused at once
+    from tvhelpers.progress import show_log  # imported late: a wrong argument is refused at once
 
     show_log()
     with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
@@ -63,9 +63,10 @@ def run_command(arguments: list[str]) -> None:
 
 
 def build_parser() -> Parser:
-    """Return the parser of all verbs; the module of one is loaded when it is asked for."""
+    """Return the parser of all verbs; the module of a verb is loaded when it is used."""
     parser = Parser(
-        prog="python -m tvhelpers", description="Turn a sentence into a fashion design."
+        prog="python -m tvhelpers",
+        description="Draw fashion designs from prompts; train the model on your garments.",
     )
     parser.add_argument("--version", action="version", version=f"tvhelpers {tvhelpers.__version__}")
     add = add_verbs(parser)
@@ -74,15 +75,14 @@ def build_parser() -> Parser:
     return parser
 
 
-def _sentence(error: Exception) -> str:
-    """Return what to tell the user of an error that is not the program's own; "" of another."""
+def _message(error: Exception) -> str:
+    """Return the message of an error of the input or machine, "" for one of the program."""
     if isinstance(error, InputError):
         return str(error)
     if isinstance(error, OSError):
         where = f" ({error.filename})" if error.filename else ""
         what = f"{error.strerror or error}{where}"
-        return f"{what}; nothing finished is lost: mend that and run the same command again"
+        return f"{what}; finished work is kept; fix this and run the same command again"
     if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not loaded here
         return ""
-    advice = "train with a smaller batch_size and more accumulate, draw with --batch-size 1"
-    return f"the GPU has not enough memory; {advice}"
+    return "the GPU is out of memory; train with a smaller batch_size, or draw with --batch-size 1"

@@ -1,60 +1,84 @@
-"""What do the verbs of `adapter` do with an adapter's file?"""
+"""How are adapters shown, converted, scaled, blended and merged from the command line?"""
 
 from pathlib import Path
 
-from tvhelpers.cli.options import BASE, REQUIRED, add_verbs, option
+from tvhelpers.cli.options import BASE, LORA_SCALE, REQUIRED, add_verbs, option
 from tvhelpers.config import check_choice, check_range
 from tvhelpers.errors import InputError
 
-FILE = option("file FILE", Path, text="adapter, its run, or shipped")
-OUT = option("--out OUT", Path, REQUIRED)
-HALF = option("--half", bool, False, "store fp16: half the size")
-TO = option("--to", str, REQUIRED, "diffusers or kohya")
-BY = option("--by FACTOR", float, REQUIRED)
-LORA_SCALE = option(
-    "--lora-scale/--strength", float, 1.0, "how much of the adapter: 0 = none, 1 = all"
-)
-BLEND = (
-    option("files FILE", Path, nargs="+"),
-    option("--weights W,W", str, REQUIRED, "one for each file: 0.6,0.4"),
-    option("--rank", int, 0, "bring each layer to it at most", "exact sum"),
-)
+FILE = option("file FILE", Path, text="a LoRA file, the folder of a training, or shipped: the one "
+              "that comes with mini")  # fmt: skip
+FILES = option("files FILE", Path, nargs="+", text="two LoRA files or more, as for `adapter show`")
+OUT = option("--out OUT", Path, REQUIRED, "new file to write")
+FOLDER = option("--out OUT", Path, REQUIRED, "new folder to write")
+HALF = option("--half", bool, False, "store weights as fp16, in half the space")
+TO = option("--to", str, REQUIRED, "diffusers, or kohya for A1111, Forge and ComfyUI")
+BY = option("--by FACTOR", float, REQUIRED, "0.5 halves its effect, 1 leaves it as it is")
+WEIGHTS = option("--weights W,W", str, REQUIRED, "how much of each file, in order: 0.6,0.4")
+RANK = option("--rank", int, 0, "highest rank of a layer; a lower one makes the file smaller and "
+              "the blend less exact", "as high as an exact blend needs")  # fmt: skip
+WORDS = {  # for what an adapter's file says of its making
+    "base": "made for base",
+    "base_digest": "digest of the base's UNet",
+    "text_encoder_digest": "digest of its own text encoder",
+    "data_digest": "digest of the training data",
+    "steps": "training steps",
+    "targets": "trained layers",
+    "resolution": "pixels a side in training",
+    "prediction_type": "the UNet predicts",
+    "scheduler": "changes to the base's scheduler",
+    "blend": "blended from",
+}
 
 
 def declare(parser) -> None:
     """Add the verbs of `adapter`."""
     add = add_verbs(parser)
-    add("show", run_show, "Say what an adapter's file holds.", FILE)
-    add("convert", run_convert, "Write an adapter under other names.", FILE, TO, OUT, HALF)
-    add("scale", run_scale, "Make an adapter stronger or weaker.", FILE, BY, OUT)
-    add("blend", run_blend, "Add adapters up, each with a weight.", *BLEND, OUT)
-    text = "Fold an adapter into its base: a pipeline folder."
-    add("merge", run_merge, text, FILE, BASE, LORA_SCALE, OUT, HALF)
+    add("show", run_show, "Show what an adapter was made for and what it changes.", FILE)
+    text = "Write an adapter in the format of other programs."
+    add("convert", run_convert, text, FILE, TO, OUT, HALF)
+    add("scale", run_scale, "Write a weaker or stronger copy of an adapter.", FILE, BY, OUT)
+    text = "Add several adapters up to one, each with a weight."
+    add("blend", run_blend, text, FILES, WEIGHTS, RANK, OUT)
+    text = "Merge an adapter into its base: write a pipeline folder that needs no adapter."
+    add("merge", run_merge, text, FILE, BASE, LORA_SCALE, FOLDER, HALF)
 
 
 def run_show(options) -> dict:
-    """Print an adapter's metadata and blocks, and return them."""
+    """Print what an adapter is and how much it changes each block, and return it."""
     from tvhelpers.lora.merge import show
 
     result = show(_path(options.file))
     print(f"{result['kind']} on {result['layers']} layers, {result['weights']:,} weights")
     for key, value in {**result["metadata"], **result["about"]}.items():
-        print(f"  {key}: {value}")
+        if text := _in_words(value):
+            print(f"  {WORDS.get(key, key)}: {text}")
+    print("blocks, with the norm of what is added to their weights:")
     for row in result["blocks"]:
         ranks, alphas = (", ".join(f"{x:g}" for x in row[key]) for key in ("ranks", "alphas"))
         print(
-            f"{row['block']:24} {row['layers']:4} layers, rank {ranks}, alpha {alphas}, "
+            f"  {row['block']:22} {row['layers']:4} layers, rank {ranks}, alpha {alphas}, "
             f"norm {row['norm']:.4g}"
         )
     return result
 
 
+def _in_words(value) -> str:
+    """Return a value of JSON as text, "" for an empty one."""
+    if isinstance(value, dict) and "weight" in value:  # one part of a blend
+        return f"{value['weight']:g} x ({_in_words(value['adapter'])})"
+    if isinstance(value, dict):
+        words = {WORDS.get(key, key): _in_words(one) for key, one in value.items()}
+        return ", ".join(f"{key} {text}" for key, text in words.items() if text)
+    return " + ".join(map(_in_words, value)) if isinstance(value, list) else str(value)
+
+
 def run_convert(options) -> dict:
-    """Write the adapter anew, and return where."""
-    from tvhelpers.lora.formats import NAMES
+    """Write the adapter in another format, and return where."""
+    from tvhelpers.lora.formats import FORMATS
     from tvhelpers.lora.merge import save_as
 
-    check_choice("kind of names", options.to, NAMES)
+    check_choice("format", options.to, FORMATS)
     save_as(_read(options.file), options.out, options.to, options.half)
     return _written(options.out)
 
@@ -68,7 +92,7 @@ def run_scale(options) -> dict:
 
 
 def run_blend(options) -> dict:
-    """Write the blend, say what was lost, and return where it is."""
+    """Write the blend, print how exact it is, and return where it is."""
     from tvhelpers.lora.merge import blend, save_as
 
     try:
@@ -79,15 +103,15 @@ def run_blend(options) -> dict:
     adapter, lost = blend([_read(file) for file in options.files], weights, options.rank)
     save_as(adapter, options.out)
     ranks = sorted({layer.rank for layer in adapter.layers.values()})
-    text = f"{100 * lost['overall']:.2f} % of the norm" if options.rank else "nothing"
-    print(f"{len(adapter.layers)} layers of rank {', '.join(map(str, ranks))}; lost: {text}")
+    print(f"{len(adapter.layers)} layers of rank {', '.join(map(str, ranks))}")
     if options.rank:
+        print(f"lost by the lower rank: {100 * lost['overall']:.2f} % of the norm")
         print(f"most in {lost['worst']}: {100 * lost['worst_layer']:.2f} %")
     return {**_written(options.out), "ranks": ranks, "lost": lost}
 
 
 def run_merge(options) -> dict:
-    """Write the pipeline, and return where."""
+    """Write the merged pipeline, and return where."""
     from tvhelpers.lora.merge import merge
     from tvhelpers.models.base import find_base
 
@@ -97,7 +121,7 @@ def run_merge(options) -> dict:
 
 
 def _path(file: Path, base: str = "mini") -> Path:
-    """Return an adapter's file; "shipped" stands for the one that comes with `base`."""
+    """Return an adapter's file; "shipped" is the one that comes with `base`."""
     from tvhelpers.lora.formats import adapter_file
     from tvhelpers.models.base import find_base
 
@@ -112,7 +136,7 @@ def _read(file: Path):
 
 
 def _finite(number: float) -> float:
-    check_range("the factor of an adapter", number, -1e6, 1e6)
+    check_range("the scale of an adapter", number, -1e6, 1e6)
     return number
 
 

@@ -1,27 +1,37 @@
-"""What does the verb `generate` draw, and how?"""
+"""Which images does the verb `generate` draw, and where does it write them?"""
 
 from pathlib import Path
 
-from tvhelpers.cli.options import BASE, DEVICE, REQUIRED, add_options, option
+from tvhelpers.cli.options import BASE, DEVICE, LORA_SCALE, REQUIRED, add_options, option
 from tvhelpers.config import check_range
 from tvhelpers.errors import InputError
 
+SETTINGS = ("steps", "guidance", "size", "width", "height", "lora_scale")  # fields of a Request
 OPTIONS = (
-    option("prompts PROMPT", nargs="*"),
-    option("--prompts SUITE", dest="suite", text="instead: fb138, fb1000, paper-8, fb138:SEED, or "
-           "a file of `prompts`; what the base has words for, each prompt on its own seeds"),
-    option("--out DIR", Path, REQUIRED, "folder for the pictures and their records"),
+    option("prompts PROMPT", nargs="*", text='what to draw, each in quotes: "a red dress"'),
+    option("--prompts SUITE", dest="suite", text="draw a prompt suite instead: paper-8, fb138, "
+           "fb1000, fb138:SEED, or a file that the verb `prompts` wrote; prompts with words that "
+           "the base does not know are skipped, and each prompt has its own seeds"),
+    option("--out DIR", Path, REQUIRED, "folder for the images and their records; a folder that "
+           "holds a part of them is completed"),
     BASE,
-    option("--adapter", str, None, "shipped, none, or a file", "shipped where the base has one"),
-    option("--text-encoder DIR", str, "", "a tuned CLIP", "the one the adapter was trained with"),
-    option("--count", int, 1, "pictures a prompt"),
-    option("--seed", int, None, "copy k of a prompt has seed + k", "0"),
-    option("--steps", int, 20, "sampler steps"),
-    option("--guidance", float, None, "guidance scale; 1 = none", "what suits the base"),
-    option("--size PX", int, 0, "pixels a side", "the base's own"),
-    option("--lora-scale/--strength", float, 1.0, "how much of the adapter: 0 = none, 1 = all"),
+    option("--adapter", str, None, "a LoRA file, the folder of a training, shipped (the one that "
+           "comes with the base), or none", "shipped where the base has one"),
+    option("--text-encoder DIR", str, "", "a folder that `clip tune` wrote; its text encoder "
+           "reads the prompts", "the one that the adapter was trained with"),
+    option("--count", int, 1, "images for each prompt"),
+    option("--seed", int, None, "seed of the first image of each prompt; the next ones have "
+           "seed + 1, seed + 2, ...", "0"),
+    option("--steps", int, 20, "inference steps"),
+    option("--guidance", float, None, "guidance scale: how strongly an image follows its prompt; "
+           "1 adds no push", "what suits the base"),
+    option("--size PX", int, 0, "width and height of square images, a multiple of 8 pixels",
+           "the base's own"),
+    option("--width PX", int, 0, "of images that are not square", "the base's own"),
+    option("--height PX", int, 0, "of images that are not square", "the base's own"),
+    LORA_SCALE,
     DEVICE,
-    option("--batch-size", int, 8, "pictures drawn at once"),
+    option("--batch-size", int, 8, "images drawn at once; fewer take less memory"),
 )  # fmt: skip
 
 
@@ -42,7 +52,9 @@ def run(options) -> list[dict]:
             raise InputError("not-with-suite")
         rows = suites.covered(suites.open_suite(options.suite), options.base)
         prompts, suite = tuple(row["prompt"] for row in rows), suites.request_of(rows)
-    how = {name: getattr(options, name) for name in ("steps", "guidance", "size", "lora_scale")}
+    if options.size and (options.width or options.height):
+        raise InputError("given-twice.size")
+    how = {name: getattr(options, name) for name in SETTINGS}
     request = Request(prompts, options.count, options.seed or 0, **how, **suite)
     check_range("batch-size", options.batch_size, 1, 2**31)
     from tvhelpers.sample.sampler import Sampler, generate  # loads torch, which takes seconds

@@ -1,20 +1,18 @@
-"""How is a verb of the command line declared, with its options and what --help says of them?"""
+"""How does a verb of the command line declare its options and their help?"""
 
 import argparse
 from collections.abc import Callable
 from importlib import import_module
 
-from tvhelpers.config import CHOICES
 from tvhelpers.errors import InputError
 
-REQUIRED = object()  # as a default: there is none
+REQUIRED = object()  # as a default: the option must be given
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose complaints are InputErrors: one sentence, no usage block.
+    """An ArgumentParser whose errors are InputErrors of one sentence, without a usage block.
 
-    Its `module` declares its options when they are needed first; `appendix()` returns what --help
-    says after them.
+    Its `module` declares the options at the first use; `appendix()` returns the end of --help.
     """
 
     module: str = ""
@@ -24,7 +22,7 @@ class Parser(argparse.ArgumentParser):
         raise InputError("usage.words", message=message, prog=self.prog)
 
     def load(self) -> None:
-        """Have the module declare the options, if it has not."""
+        """Let the module declare the options, once."""
         module, self.module = self.module, ""
         if module:
             import_module(module).declare(self)
@@ -40,11 +38,10 @@ class Parser(argparse.ArgumentParser):
 def option(
     name: str, kind: type = str, default=None, text: str = "", absent: str = "", **more
 ) -> tuple[str, dict]:
-    """Return what add_argument takes for an option or argument `name`, such as "--out DIR".
+    """Return the arguments of add_argument for an option or argument such as "--out DIR".
 
     A former name follows a slash: "--lora-scale/--strength NUMBER".  `kind` bool is a switch.
-    `absent` says in words what is done without it, where that is not the default's value; `more`
-    is for argparse.
+    `absent` describes the default where its value does not; `more` is for argparse.
     """
     flag, _, metavar = name.partition(" ")
     if kind is bool:
@@ -62,15 +59,17 @@ def option(
 
 
 def add_options(parser: Parser, run: Callable, *options: tuple[str, dict]) -> None:
-    """Give a verb's parser its options, and --json; `run(options)` does the work."""
+    """Add the options of a verb, and --json; `run(options)` does the work."""
     parser.set_defaults(run=run)
     for flag, how in (JSON, *options):
         parser.add_argument(*flag.split("/"), **how)
 
 
 def add_verbs(parser: Parser) -> Callable[..., Parser]:
-    """Make a parser one of several verbs; return add(name, run, text, *options), which gives it one
-    and returns that one's parser.  Without `run` there are no options yet."""
+    """Give a parser verbs; return add(name, run, text, *options), which adds one.
+
+    `add` returns the verb's parser.  Without `run` the verb has no options yet.
+    """
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
     def add(name: str, run: Callable | None, text: str, *options: tuple[str, dict]) -> Parser:
@@ -82,7 +81,10 @@ def add_verbs(parser: Parser) -> Callable[..., Parser]:
     return add
 
 
-JSON = option("--json", bool, False, "print JSON alone on stdout")
-DEVICE = option("--device", str, "auto", ", ".join(CHOICES["device"]))
-BASE = option("--base", str, "mini", "mini, sd15, a pipeline folder, or a hub id")
-SET = option("--set KEY=VALUE", str, [], "any of the settings below", action="append")
+JSON = option("--json", bool, False, "print the result as JSON; all else goes to stderr")
+DEVICE = option("--device", str, "auto", "auto (a GPU where there is one), cpu or cuda")
+BASE = option("--base", str, "mini", "mini, sd15, a diffusers pipeline folder, or a hub id")
+LORA_SCALE = option(
+    "--lora-scale/--strength", float, 1.0, "how much of the adapter is applied: 0 is none of it"
+)
+SET = option("--set KEY=VALUE", str, [], "change a setting listed below", action="append")

@@ -1,1 +1,1 @@
-"""How is an adapter's file read, written, checked, blended and merged?"""
+"""How is an adapter (a file of LoRA weights) read, written, checked, blended and merged?"""

@@ -1,4 +1,4 @@
-"""How is LoRA added to a model, saved, checked in a stock pipeline, and loaded to draw with?"""
+"""How is LoRA added to a model, saved, checked in a stock pipeline, and loaded for drawing?"""
 
 import contextlib
 import copy
@@ -33,8 +33,10 @@ def add_lora(
     targets: str = "attention",
     use_dora: bool = False,
 ) -> list[torch.nn.Parameter]:
-    """Freeze a UNet, or a text encoder ("text encoder"), add fp32 LoRA weights to its `targets`,
-    and return them in a fixed order."""
+    """Freeze a model, add fp32 LoRA weights to its `targets`, and return them in a fixed order.
+
+    The model is a UNet, and `targets` a key of TARGETS; or a text encoder, and "text encoder".
+    """
     from peft import LoraConfig
 
     layers = TEXT_ENCODER if targets == "text encoder" else TARGETS[targets]
@@ -49,13 +51,12 @@ def add_lora(
 
 
 def save_adapter(models: dict[str, torch.nn.Module], path: Path, about: dict) -> None:
-    """Write the LoRA or DoRA of `models`, {"unet": ..., "text_encoder": ...} or one of the two.
+    """Write the LoRA or DoRA of `models`: {"unet": ..., "text_encoder": ...}, or one of the two.
 
-    Writes `path` under the names of diffusers, for `StableDiffusionPipeline.load_lora_weights`, and
-    <stem>_kohya.safetensors beside it under those of kohya's scripts.  Ranks, alphas and DoRA are
-    read from the models' layers.  `about` says in the metadata what it was made for and from:
-    "base" and "base_digest" at least.  No date, path or run name belongs there, so that equal
-    trainings give equal bytes.
+    Writes `path` in the format of diffusers, for `StableDiffusionPipeline.load_lora_weights`, and
+    <stem>_kohya.safetensors beside it in that of kohya's scripts.  `about` goes into the metadata:
+    what the adapter was made for, "base" and "base_digest" at least.  It has no date, path or name
+    of a run, so that equal trainings write equal bytes.
     """
     adapter = Adapter(trained_layers(models), about)
     write_adapter(adapter, path, "diffusers")
@@ -63,18 +64,17 @@ def save_adapter(models: dict[str, torch.nn.Module], path: Path, about: dict) ->
 
 
 def kohya_path(path: Path) -> Path:
-    """Return where the adapter `path` is under kohya's names."""
+    """Return the path of the kohya file beside the adapter `path`."""
     return path.with_name(f"{path.stem}_kohya.safetensors")
 
 
 def trained_layers(models: dict[str, torch.nn.Module]) -> dict[str, Layer]:
-    """Return the LoRA or DoRA layers of {"unet": ..., "text_encoder": ...} by name, fp32, on the
-    CPU."""
-    return {name: _trained(layer) for name, layer in _tuned(models)}
+    """Return {name: LoRA or DoRA layer} of {"unet": ..., "text_encoder": ...}, fp32, on the CPU."""
+    return {name: _weights(layer) for name, layer in _lora_layers(models)}
 
 
-def _tuned(models: dict[str, torch.nn.Module]) -> list[tuple[str, torch.nn.Module]]:
-    """Return (name, peft's layer) of each layer that has LoRA."""
+def _lora_layers(models: dict[str, torch.nn.Module]) -> list[tuple[str, torch.nn.Module]]:
+    """Return (name, peft's layer) of each layer that has LoRA, sorted by name."""
     from peft.tuners.lora import LoraLayer
 
     found = {}
@@ -85,7 +85,7 @@ def _tuned(models: dict[str, torch.nn.Module]) -> list[tuple[str, torch.nn.Modul
     return sorted(found.items())
 
 
-def _trained(layer) -> Layer:
+def _weights(layer) -> Layer:
     """Return the weights of one of peft's layers."""
     key = layer.active_adapters[0]
     down, up = layer.lora_A[key].weight, layer.lora_B[key].weight
@@ -96,21 +96,20 @@ def _trained(layer) -> Layer:
 
 
 def check_adapter(models: dict[str, torch.nn.Module], path: Path, base: BaseLocation) -> None:
-    """Hold that both files of `save_adapter` give in a fresh stock pipeline what was trained.
+    """Check that both files of `save_adapter`, in a fresh stock pipeline, predict as `models` do.
 
-    One copy of the base is loaded anew, fp32 on the CPU: a second one, or the GPU's memory, is not
-    needed, and nothing is lost to half precision.  It predicts with what `models` hold, put into
-    its layers as they are, and with each file by `load_lora_weights`.  Text states and prediction
-    may differ by 1e-3 of what the adapter changes in them: a wrong alpha or a layer left out
-    changes more, the order of sums less.  Raises InputError where they differ.
+    The base is loaded once more, fp32 on the CPU.  It predicts with the weights of `models` copied
+    into its layers, then with each file loaded by `load_lora_weights`.  Text states and prediction
+    may differ by 1e-3 of the adapter's effect on them: a wrong alpha or a missing layer changes
+    more, another order of sums less.  Raises InputError where they differ by more.
     """
     pipe, family = load_pipeline(base), base.architecture
     plain = _predict(pipe, family)
-    _put_in(pipe, models)
+    _copy_lora(pipe, models)
     trained = _predict(pipe, family)
     pipe.unload_lora_weights()
     for file in (path, kohya_path(path)):
-        _load_by_diffusers(pipe, file)
+        _load_with_diffusers(pipe, file)
         for was, wanted, seen in zip(plain, trained, _predict(pipe, family), strict=True):
             allowed = 1e-3 * (wanted - was).abs().max() + 1e-5 * wanted.abs().max()
             if not (difference := (seen - wanted).abs().max()) <= allowed:
@@ -120,10 +119,10 @@ def check_adapter(models: dict[str, torch.nn.Module], path: Path, base: BaseLoca
         pipe.unload_lora_weights()
 
 
-def _load_by_diffusers(pipe, file: Path) -> None:
-    """Load an adapter by stock diffusers, or as we do where that cannot read kohya's names."""
+def _load_with_diffusers(pipe, file: Path) -> None:
+    """Load an adapter by stock diffusers, or by `load_adapter` where that cannot read the file."""
     digest = unet_digest(pipe.unet)
-    if file.stem.endswith("_kohya") and read_adapter(file).is_dora:  # left out without a word
+    if file.stem.endswith("_kohya") and read_adapter(file).is_dora:  # diffusers ignores DoRA
         load_adapter(pipe, file, "a folder", digest)
         return
     try:
@@ -135,9 +134,9 @@ def _load_by_diffusers(pipe, file: Path) -> None:
 
 @torch.no_grad()
 def _predict(pipe, family: Architecture) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return (text states, prediction) for a prompt and a noise that are always the same.
+    """Return (text states, prediction) for a fixed prompt and fixed noise.
 
-    The noise is 16 x 16 latents whatever the base draws: seconds on a CPU for Stable Diffusion.
+    The noise has 16 x 16 latents for every base: seconds on a CPU for Stable Diffusion.
     """
     ids = [
         getattr(pipe, part)("a dress", padding="max_length", return_tensors="pt").input_ids
@@ -151,8 +150,8 @@ def _predict(pipe, family: Architecture) -> tuple[torch.Tensor, torch.Tensor]:
     return states, pipe.unet(noise, 500, states, **added).sample
 
 
-def _put_in(pipe, models: dict[str, torch.nn.Module]) -> None:
-    """Give a plain pipeline the adapters that `models` have, past any file."""
+def _copy_lora(pipe, models: dict[str, torch.nn.Module]) -> None:
+    """Copy the LoRA of `models` into a plain pipeline, without a file between."""
     for part, model in models.items():
         own = getattr(pipe, part)
         own.add_adapter(copy.deepcopy(model.peft_config["default"]))
@@ -163,10 +162,9 @@ def _put_in(pipe, models: dict[str, torch.nn.Module]) -> None:
 
 
 def load_adapter(pipe, path: Path, base_name: str, digest: str) -> None:
-    """Load an adapter, under diffusers' or kohya's names, into a pipeline whose UNet has `digest`
-    (`unet_digest`).
+    """Load an adapter in either format into a pipeline whose UNet has `digest` (`unet_digest`).
 
-    Raises InputError if it was made for another base, and for one that is damaged or does not fit.
+    Raises InputError for an adapter of another base, and for one that is damaged or does not fit.
     """
     adapter = read_adapter(path)
     made_for = adapter.about
@@ -180,7 +178,7 @@ def load_adapter(pipe, path: Path, base_name: str, digest: str) -> None:
             digest=digest,
         )
     try:
-        # diffusers' own reader of kohya's names knows no DoRA, and not every set of layers.
+        # diffusers' own reader of kohya's format ignores DoRA and fails on some sets of layers.
         with tempfile.TemporaryDirectory() as folder, _quiet_mismatches():
             write_adapter(adapter, Path(folder) / "adapter.safetensors")
             pipe.load_lora_weights(folder, weight_name="adapter.safetensors")
@@ -189,7 +187,8 @@ def load_adapter(pipe, path: Path, base_name: str, digest: str) -> None:
         raise InputError(
             "adapter-unfit.sizes", path=path, base_name=base_name, reason=reason
         ) from None
-    loaded = dict(_tuned({part: getattr(pipe, part) for part in PARTS if hasattr(pipe, part)}))
+    models = {part: getattr(pipe, part) for part in PARTS if hasattr(pipe, part)}
+    loaded = dict(_lora_layers(models))
     if missing := sorted(set(adapter.layers) - set(loaded)):
         raise InputError(
             "adapter-unfit.layers",
@@ -198,11 +197,11 @@ def load_adapter(pipe, path: Path, base_name: str, digest: str) -> None:
             base_name=base_name,
             first=missing[0],
         )
-    if changes := made_for.get("scheduler"):  # of the noise's schedule that it was trained with
+    if changes := made_for.get("scheduler"):  # to the scheduler it was trained with
         pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, **changes)
 
 
-def fold_adapter(pipe, lora_scale: float) -> None:
+def fuse_adapter(pipe, lora_scale: float) -> None:
     """Add the loaded adapter's change, times `lora_scale`, to the weights of a float32 pipeline.
 
     Drawing then costs what it costs without an adapter.  The model's own weights are kept: an
@@ -216,17 +215,17 @@ def fold_adapter(pipe, lora_scale: float) -> None:
             continue
         weight = layer.get_base_layer().weight
         if layer.merged:
-            weight.data.copy_(layer.own_weight)
+            weight.data.copy_(layer.plain_weight)
             layer.merged_adapters.clear()
         else:
-            layer.own_weight = weight.detach().clone()
+            layer.plain_weight = weight.detach().clone()
         layer.merge()
-        weight.data.lerp_(layer.own_weight, 1 - lora_scale)
+        weight.data.lerp_(layer.plain_weight, 1 - lora_scale)
 
 
 @contextlib.contextmanager
 def _quiet_mismatches():
-    """Keep diffusers from logging a line a tensor before it raises."""
+    """Keep diffusers from logging a line for each tensor before it raises."""
     logger = logging.getLogger("diffusers")
     before = logger.level
     logger.setLevel(logging.CRITICAL)

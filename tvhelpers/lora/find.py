@@ -1,4 +1,4 @@
-"""Where is the adapter that somebody named, and the text encoder that belongs to it?"""
+"""Where is the adapter that was named, and the text encoder that it was trained with?"""
 
 from pathlib import Path
 
@@ -8,7 +8,8 @@ from tvhelpers.models.base import TEXT_ENCODER_DIR
 
 
 def find_adapter(base, adapter: str | None) -> Path | None:
-    """Return the adapter's path, None for none; a run's folder stands for the adapter in it.
+    """Return the path of an adapter: "shipped" (also what None takes, where the base has one),
+    "none" (returns None), a file, or the folder of a training.
 
     Raises InputError for "shipped" where the base has none.
     """
@@ -22,8 +23,8 @@ def find_adapter(base, adapter: str | None) -> Path | None:
     return adapter_file(Path(adapter))
 
 
-def own_text_encoder(adapter: Path) -> str:
-    """Return the folder of the text encoder that an adapter was trained with: the one beside it.
+def tuned_text_encoder(adapter: Path) -> str:
+    """Return the folder of the tuned text encoder that lies beside an adapter.
 
     Raises InputError where there is none.
     """

@@ -1,4 +1,4 @@
-"""How is an adapter's file read and written, under diffusers' names or kohya's?
+"""How is an adapter's file read and written, in the format of diffusers or of kohya's scripts?
 
 diffusers: unet.mid_block.attentions.0....attn2.to_q.lora_A.weight; read by diffusers and ComfyUI.
 kohya:     lora_unet_mid_block_attentions_0_..._attn2_to_q.lora_down.weight, with an alpha a layer;
@@ -20,19 +20,19 @@ from tvhelpers.files import atomic_path
 from tvhelpers.models.architecture import FAMILIES
 from tvhelpers.records import upgraded
 
-NAMES = ("diffusers", "kohya")
+FORMATS = ("diffusers", "kohya")
 KOHYA_PREFIXES = {
     prefix: part for family in FAMILIES for prefix, part in family.kohya_prefixes.items()
 }
-PARTS = tuple(dict.fromkeys(KOHYA_PREFIXES.values()))  # that an adapter may have layers in
-# Parts of module names that have an underscore of their own; kohya's names write dots so as well.
+PARTS = tuple(dict.fromkeys(KOHYA_PREFIXES.values()))  # in which an adapter may have layers
+# Parts of module names that have an underscore; kohya's names write the dots as underscores too.
 UNDERSCORED = (
     "down_blocks", "up_blocks", "mid_block", "transformer_blocks", "to_q", "to_k", "to_v", "to_out",
     "proj_in", "proj_out", "conv_in", "conv_out", "conv_shortcut", "time_emb_proj",
     "time_embedding", "linear_1", "linear_2", "text_model", "self_attn", "q_proj", "k_proj",
     "v_proj", "out_proj",
 )  # fmt: skip
-KINDS = {  # ends of tensor names, and the field of Layer that each is
+KINDS = {  # {end of a tensor's name: field of Layer}
     ".lora_A.weight": "down",
     ".lora_B.weight": "up",
     ".lora_magnitude_vector": "magnitude",
@@ -42,14 +42,14 @@ KINDS = {  # ends of tensor names, and the field of Layer that each is
     ".alpha": "alpha",
     ".dora_scale": "dora_scale",
 }
-# Of the states that cross-attention reads: kohya's name of the base's version.
+# {width of the text states: what kohya's scripts call the base's version}
 TEXT_WIDTHS = {width: name for family in FAMILIES for width, name in family.text_widths.items()}
 XL_KEYS = ("lora_te2_", "lora_unet_input_", "text_encoder_2.")
 XL_TEXT_WIDTH = 2048
 
 
 class Layer(NamedTuple):
-    """What an adapter adds to one layer: alpha / rank * up @ down, and for DoRA the rows' lengths.
+    """What an adapter adds to one layer: alpha / rank * up @ down; for DoRA, magnitudes too.
 
     down (rank, in) or (rank, in, height, width); up (out, rank) or (out, rank, 1, 1); fp32.
     """
@@ -57,7 +57,7 @@ class Layer(NamedTuple):
     down: torch.Tensor
     up: torch.Tensor
     alpha: float
-    magnitude: torch.Tensor | None = None  # (out,); None = LoRA
+    magnitude: torch.Tensor | None = None  # (out,), DoRA's (Liu et al. 2024)
 
     @property
     def rank(self) -> int:
@@ -66,16 +66,16 @@ class Layer(NamedTuple):
 
     @property
     def scaled_up(self) -> torch.Tensor:
-        """Return `up` with alpha / rank in it."""
+        """Return `up` times alpha / rank."""
         return self.up * (self.alpha / self.rank)
 
 
 @dataclass
 class Adapter:
-    """Layers by module name, "unet...." or "text_encoder.text_model....", and what is known."""
+    """Layers by module name ("unet....", "text_encoder.text_model....") and their metadata."""
 
     layers: dict[str, Layer]
-    about: dict = field(default_factory=dict)  # what was written here; {} for one made elsewhere
+    about: dict = field(default_factory=dict)  # our metadata; {} for one made elsewhere
 
     @property
     def is_dora(self) -> bool:
@@ -89,12 +89,12 @@ class Adapter:
 
 
 def write_adapter(
-    adapter: Adapter, path: Path, names: str = "diffusers", dtype: torch.dtype = torch.float32
+    adapter: Adapter, path: Path, format: str = "diffusers", dtype: torch.dtype = torch.float32
 ) -> None:
-    """Write an adapter under the names of "diffusers" or "kohya"; equal ones give equal bytes."""
+    """Write an adapter in one of FORMATS; equal adapters write equal bytes."""
     from safetensors.torch import save
 
-    tensors, metadata = (_to_kohya if names == "kohya" else _to_diffusers)(adapter)
+    tensors, metadata = (_to_kohya if format == "kohya" else _to_diffusers)(adapter)
     data = save({name: tensor.to(dtype).contiguous() for name, tensor in tensors.items()})
     size = 8 + int.from_bytes(data[:8], "little")
     metadata |= {"format": "pt", "tvhelpers": json.dumps(adapter.about)}
@@ -107,15 +107,15 @@ def write_adapter(
 
 
 def _to_diffusers(adapter: Adapter) -> tuple[dict, dict]:
-    """Return (tensors, metadata) under diffusers' names.
+    """Return (tensors, metadata) in diffusers' format.
 
-    alpha / rank is put into the up weights: not all readers of these names look for an alpha.
+    The up weights are multiplied by alpha / rank: not every program reads an alpha in this format.
     """
     tensors, config = {}, {}
     for name, layer in adapter.layers.items():
         tensors[f"{name}.lora_A.weight"] = layer.down
         tensors[f"{name}.lora_B.weight"] = layer.scaled_up
-        if layer.magnitude is not None:  # peft keeps a convolution's as (1, out, 1, 1)
+        if layer.magnitude is not None:  # in peft, a convolution's is (1, out, 1, 1)
             shape = (1, -1, 1, 1) if layer.down.ndim == 4 else (-1,)
             tensors[f"{name}.lora_magnitude_vector.weight"] = layer.magnitude.reshape(shape)
     for part in PARTS:
@@ -134,10 +134,10 @@ def _to_diffusers(adapter: Adapter) -> tuple[dict, dict]:
 
 
 def _to_kohya(adapter: Adapter) -> tuple[dict, dict]:
-    """Return (tensors, metadata) under kohya's names.
+    """Return (tensors, metadata) in kohya's format.
 
-    The layers of a part have one alpha, and what is left of another goes into the up weights:
-    diffusers, reading these names, takes no notice of an alpha of one layer alone.
+    All layers of a part get one alpha, and the up weights make up for it: diffusers ignores the
+    alphas of single layers in this format.
     """
     tensors = {}
     for name, layer in adapter.layers.items():
@@ -155,7 +155,7 @@ def _to_kohya(adapter: Adapter) -> tuple[dict, dict]:
 
 
 def _kohya_metadata(adapter: Adapter) -> dict[str, str]:
-    """Return what kohya's scripts write about a training, as far as it is known; no date."""
+    """Return the metadata that kohya's scripts write, as far as it is known; no date."""
     about, convs = adapter.about, [x for x in adapter.layers.values() if x.down.shape[2:] == (3, 3)]
     version = TEXT_WIDTHS.get(_text_width(adapter.layers))
     resolution, alpha = about.get("resolution"), float(adapter.most_common("alpha"))
@@ -177,22 +177,22 @@ def _kohya_metadata(adapter: Adapter) -> dict[str, str]:
 
 
 def _text_width(layers: dict[str, Layer]) -> int | None:
-    """Return the width of the text states that the cross-attention reads, None where unknown."""
+    """Return the width of the text states in cross-attention, None where unknown."""
     widths = (x.down.shape[1] for name, x in layers.items() if name.endswith("attn2.to_k"))
     return next(widths, None)
 
 
 def adapter_file(path: Path) -> Path:
-    """Return the path of an adapter; a run's folder stands for the adapter in it."""
+    """Return the path of an adapter, given its file or the folder of its training."""
     inside = path / "adapter.safetensors"
     return inside if inside.is_file() else path
 
 
 def read_adapter(path: Path) -> Adapter:
-    """Return the adapter of a file under diffusers' or kohya's names, fp32.
+    """Return the adapter of a file in either format, fp32.
 
-    Raises InputError for a missing, damaged or empty file, one of Stable Diffusion XL, and one that
-    is neither LoRA nor DoRA.
+    Raises InputError for a file that is missing, damaged or empty, for Stable Diffusion XL, and for
+    other kinds than LoRA and DoRA.
     """
     from safetensors.torch import load_file
 
@@ -200,10 +200,10 @@ def read_adapter(path: Path) -> Adapter:
     tensors = load_file(path)
     if not tensors:
         raise InputError("adapter-damaged.empty", path=path)
-    if "tvhelpers" in metadata and not _is_as_written(path, metadata):
+    if "tvhelpers" in metadata and not _hash_matches(path, metadata):
         raise InputError("adapter-damaged.changed", path=path)
     if any(key.startswith(XL_KEYS) for key in tensors):
-        raise _is_xl(path)
+        raise _xl_error(path)
     is_kohya = any(key.startswith(tuple(KOHYA_PREFIXES)) for key in tensors)
     if is_kohya:
         renamed = {_kohya_key(key): tensor for key, tensor in tensors.items()}
@@ -220,15 +220,14 @@ def read_adapter(path: Path) -> Adapter:
     alphas = {} if is_kohya else json.loads(metadata.get("lora_adapter_metadata", "{}"))
     whole = {name: _layer(path, name, layers[name], alphas) for name in sorted(layers)}
     if _text_width(whole) == XL_TEXT_WIDTH:
-        raise _is_xl(path)
+        raise _xl_error(path)
     return Adapter(whole, _about(metadata))
 
 
 def read_about(path: Path) -> dict:
-    """Return what was written here about an adapter ("base", "base_digest", ...), {} for one made
-    elsewhere; its weights are not read.
+    """Return our metadata ("base", "base_digest", ...), {} for an adapter made elsewhere.
 
-    Raises InputError for a missing file and for one that is not safetensors.
+    The weights are not read.  Raises InputError for a file that is missing or not safetensors.
     """
     return _about(read_metadata(path))
 
@@ -238,9 +237,9 @@ def _about(metadata: dict[str, str]) -> dict:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """Return the metadata of an adapter's file as it is there.
+    """Return all metadata of an adapter's file.
 
-    Raises InputError for a missing file and for one that is not safetensors.
+    Raises InputError for a file that is missing or not safetensors.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -256,19 +255,19 @@ def read_metadata(path: Path) -> dict[str, str]:
     return metadata
 
 
-def _is_as_written(path: Path, metadata: dict) -> bool:
+def _hash_matches(path: Path, metadata: dict) -> bool:
     with open(path, "rb") as file:
         file.seek(int.from_bytes(file.read(8), "little"), 1)
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return metadata.get("sshs_model_hash", digest) == digest
 
 
-def _is_xl(path: Path) -> InputError:
+def _xl_error(path: Path) -> InputError:
     return InputError("unknown-family.adapter", path=path)
 
 
 def _split(key: str) -> tuple[str, str | None]:
-    """Return (module, field of Layer) of a tensor's name, the field None where it has none."""
+    """Return (module, field of Layer) of a tensor's name; the field is None where it is unknown."""
     for end, kind in KINDS.items():
         if key.endswith(end):
             return key.removesuffix(end), kind
@@ -276,7 +275,7 @@ def _split(key: str) -> tuple[str, str | None]:
 
 
 def _kohya_key(key: str) -> str:
-    """Return a tensor's name with the module's name as torch has it, unchanged where it is none."""
+    """Return a name of kohya's format with the module's name as torch has it; others unchanged."""
     stem, _, end = key.partition(".")
     for prefix, part in KOHYA_PREFIXES.items():
         if stem.startswith(prefix):
@@ -288,7 +287,7 @@ def _kohya_key(key: str) -> str:
 
 
 def _from_diffusers(tensors: dict) -> dict:
-    """Return the tensors under peft's names, which older files of diffusers do not have."""
+    """Return the tensors with peft's names; older files of diffusers have other names."""
     from diffusers.utils.state_dict_utils import (
         DIFFUSERS_OLD_TO_PEFT,
         UNET_TO_DIFFUSERS,
@@ -303,15 +302,17 @@ def _from_diffusers(tensors: dict) -> dict:
 
 
 def layer_name(part: str, module: str) -> str:
-    """Return the name of a part's layer; a text encoder's has the level `text_model`, which
-    transformers has dropped from version 5.6 on."""
+    """Return the name of a part's layer.
+
+    A text encoder's has the level `text_model`, which transformers 5.6 and later lack.
+    """
     if part == "unet":
         return f"unet.{module}"
     return f"{part}.text_model.{module.removeprefix('text_model.')}"
 
 
 def _layer(path: Path, name: str, fields: dict, config: dict) -> Layer:
-    """Return one layer; raises InputError where it is not whole."""
+    """Return one layer; raises InputError where tensors are missing or do not fit together."""
     down, up = fields.get("down"), fields.get("up")
     if down is None or up is None or down.ndim < 2 or up.ndim < 2 or len(down) != up.shape[1]:
         raise InputError("adapter-damaged.layer", path=path, name=name)
@@ -320,14 +321,14 @@ def _layer(path: Path, name: str, fields: dict, config: dict) -> Layer:
     if magnitude is not None and (by_input or magnitude.numel() != len(up)):
         raise InputError("adapter-kind.by-input", path=path, name=name)
     if "alpha" in fields:
-        alpha = fields["alpha"].item() or rank  # kohya's scripts take 0 for the rank
+        alpha = fields["alpha"].item() or rank  # in kohya's scripts, 0 means the rank
     else:
         alpha = _peft_alpha(name, rank, config)
     return Layer(down, up, alpha, None if magnitude is None else magnitude.flatten())
 
 
 def _peft_alpha(name: str, rank: int, config: dict) -> float:
-    """Return a layer's alpha by peft's settings, its rank where there are none."""
+    """Return a layer's alpha from peft's config, its rank where there is none."""
     from peft.utils.other import get_pattern_key
 
     part, _, module = name.partition(".")

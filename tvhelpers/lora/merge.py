@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from tvhelpers.errors import InputError
-from tvhelpers.lora.adapter import fold_adapter, load_adapter
-from tvhelpers.lora.find import own_text_encoder
+from tvhelpers.lora.adapter import fuse_adapter, load_adapter
+from tvhelpers.lora.find import tuned_text_encoder
 from tvhelpers.lora.formats import (
     PARTS,
     Adapter,
@@ -19,13 +19,13 @@ from tvhelpers.lora.formats import (
 )
 from tvhelpers.models import base as bases
 
-DIGESTS = ("base_digest", "text_encoder_digest")  # what an adapter was made for
+DIGESTS = ("base_digest", "text_encoder_digest")  # of the base that an adapter was made for
 
 
 def show(path: Path) -> dict:
-    """Return what an adapter's file holds and says of itself, and the norm of what each block adds.
+    """Return an adapter's size and metadata, and how much it changes each block.
 
-    The norm is the root of the sum of squares of alpha / rank * up @ down over the block's layers.
+    "norm" is the root of the sum of squares of alpha / rank * up @ down over the block's layers.
     """
     adapter = read_adapter(path)
     blocks: dict[str, list[Layer]] = {}
@@ -60,12 +60,12 @@ def show(path: Path) -> dict:
 def blend(
     adapters: Sequence[Adapter], weights: Sequence[float], rank: int = 0
 ) -> tuple[Adapter, dict]:
-    """Return (weighted sum of adapters, what it lost).
+    """Return (weighted sum of adapters, its relative error).
 
-    The sum is exact: a layer's ranks are put side by side.  With `rank` > 0 each layer is then
-    brought to it at most by a singular value decomposition (Eckart and Young 1936), and what is
-    lost is the share of the norm, {"overall": ..., "worst_layer": ..., "worst": its name}.  One
-    adapter is scaled.  Raises InputError for adapters of two bases and for DoRA, which is no sum.
+    The sum is exact: the low-rank matrices of a layer are concatenated.  `rank` > 0 limits the rank
+    of each layer by a singular value decomposition (Eckart and Young 1936); the error is then a
+    share of the norm, {"overall": ..., "worst_layer": ..., "worst": name of the layer}.  A single
+    adapter is scaled.  Raises InputError for adapters of different bases, and for DoRA.
     """
     if len(adapters) != len(weights):
         raise InputError("count-differs", num_adapters=len(adapters), num_weights=len(weights))
@@ -75,18 +75,18 @@ def blend(
     for adapter, weight in zip(adapters, weights, strict=True):
         for name, layer in adapter.layers.items():
             scaled = layer._replace(up=layer.up * weight)
-            layers[name] = _beside(name, layers[name], scaled) if name in layers else scaled
+            layers[name] = _concatenated(name, layers[name], scaled) if name in layers else scaled
     about = _blended_about(adapters, weights)
     full = {name: layers[name] for name in sorted(layers)}
     if not rank:
         return Adapter(full, about), {"overall": 0.0, "worst_layer": 0.0, "worst": ""}
     reduced = {name: _reduced(layer, rank) for name, layer in full.items()}
     about |= {"rank": rank, "alpha": rank}
-    return Adapter({name: row[0] for name, row in reduced.items()}, about), _lost(reduced)
+    return Adapter({name: row[0] for name, row in reduced.items()}, about), _errors(reduced)
 
 
-def _beside(name: str, first: Layer, second: Layer) -> Layer:
-    """Return the sum of two layers, their ranks side by side."""
+def _concatenated(name: str, first: Layer, second: Layer) -> Layer:
+    """Return the sum of two layers; its rank is the sum of their ranks."""
     if first.down.shape[1:] != second.down.shape[1:] or len(first.up) != len(second.up):
         raise InputError("another-base.sizes", name=name)
     down = torch.cat([first.down, second.down])
@@ -94,8 +94,10 @@ def _beside(name: str, first: Layer, second: Layer) -> Layer:
 
 
 def _blended_about(adapters: Sequence[Adapter], weights: Sequence[float]) -> dict:
-    """Return what is known of a blend; raises InputError for adapters of two bases, or of two noise
-    schedules."""
+    """Return the metadata of a blend.
+
+    Raises InputError for adapters of different bases or different noise schedules.
+    """
     known = [adapter.about for adapter in adapters if "base_digest" in adapter.about]
     made_for = {tuple(x.get(key, "the base's") for key in DIGESTS): x["base"] for x in known}
     if len(made_for) > 1:
@@ -126,8 +128,10 @@ def _blended_about(adapters: Sequence[Adapter], weights: Sequence[float]) -> dic
 
 
 def _core(layer: Layer) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return (left, core, right) with left @ core @ right.T what the layer adds, and orthonormal
-    columns left and right; float64."""
+    """Return float64 (left, core, right); left @ core @ right.T is what the layer adds.
+
+    The columns of left and right are orthonormal.
+    """
     up = layer.scaled_up.flatten(1).double()
     down = layer.down.flatten(1).double()
     (left, upper), (right, lower) = torch.linalg.qr(up), torch.linalg.qr(down.T)
@@ -135,7 +139,7 @@ def _core(layer: Layer) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def _reduced(layer: Layer, rank: int) -> tuple[Layer, float, float]:
-    """Return (layer of at most `rank`, squared norm lost, squared norm before)."""
+    """Return (layer of at most `rank`, squared norm of the error, squared norm before)."""
     left, core, right = _core(layer)
     if layer.rank <= rank:
         return layer, 0.0, core.square().sum().item()
@@ -148,7 +152,7 @@ def _reduced(layer: Layer, rank: int) -> tuple[Layer, float, float]:
     return Layer(down.float(), up.float(), float(len(kept))), lost, values.square().sum().item()
 
 
-def _lost(reduced: dict[str, tuple[Layer, float, float]]) -> dict:
+def _errors(reduced: dict[str, tuple[Layer, float, float]]) -> dict:
     shares = {name: (lost / max(all_, 1e-300)) ** 0.5 for name, (_, lost, all_) in reduced.items()}
     worst = max(shares, key=shares.get)
     lost, before = (sum(row[i] for row in reduced.values()) for i in (1, 2))
@@ -156,10 +160,10 @@ def _lost(reduced: dict[str, tuple[Layer, float, float]]) -> dict:
     return {"overall": overall, "worst_layer": shares[worst], "worst": worst}
 
 
-def save_as(adapter: Adapter, out: Path, names: str = "diffusers", half: bool = False) -> None:
-    """Write an adapter to a new file; raises InputError where there is one already."""
+def save_as(adapter: Adapter, out: Path, format: str = "diffusers", half: bool = False) -> None:
+    """Write an adapter to a new file; raises InputError where the file exists."""
     _check_new(out)
-    write_adapter(adapter, out, names, torch.float16 if half else torch.float32)
+    write_adapter(adapter, out, format, torch.float16 if half else torch.float32)
 
 
 def _check_new(out: Path) -> None:
@@ -170,18 +174,18 @@ def _check_new(out: Path) -> None:
 def merge(
     path: Path, base: bases.BaseLocation, out: Path, lora_scale: float = 1.0, half: bool = False
 ) -> None:
-    """Write the base's pipeline with an adapter in its weights as a folder for stock diffusers.
+    """Write the base with an adapter merged into its weights, as a folder for stock diffusers.
 
-    It is computed in fp32 and stored so, or in fp16 with `half`.  Raises InputError for an adapter
-    that does not fit, a folder that is there already, and weights too large for fp16.
+    The weights are computed in fp32, and stored as fp32, or as fp16 with `half`.  Raises InputError
+    for an adapter that does not fit, a folder that exists, and weights too large for fp16.
     """
     _check_new(out)
     about = read_adapter(path).about
-    if "text_encoder_digest" in about:  # a tuned one, which is beside the adapter
-        base = bases.with_text_encoder(base, own_text_encoder(path))
+    if "text_encoder_digest" in about:  # trained with a tuned one, which lies beside the adapter
+        base = bases.with_text_encoder(base, tuned_text_encoder(path))
     pipe = bases.load_pipeline(base)
     load_adapter(pipe, path, base.name, bases.unet_digest(pipe.unet))
-    fold_adapter(pipe, lora_scale)
+    fuse_adapter(pipe, lora_scale)
     pipe.unload_lora_weights()
     if half:
         pipe.to(dtype=torch.float16)

@@ -1,1 +1,1 @@
-"""How are images drawn from a `Request`?"""
+"""How are images drawn from prompts?"""

@@ -11,9 +11,10 @@ from tvhelpers.sample.sampler import Sampler
 
 
 class Previews:
-    """Draws the same prompts from the same noise each time that `train` calls it as `preview`.
+    """Draws the same prompts from the same noise at each evaluation of a training.
 
-    Writes folder/step-<step>.png, the pictures side by side; what is there already stays.
+    `train(..., preview=Previews(...))` calls it.  Writes folder/step-<step>.png, the images side by
+    side; an existing file stays.
     """
 
     def __init__(
@@ -32,8 +33,10 @@ class Previews:
         self.sampler: Sampler | None = None
 
     def __call__(self, step: int, parts: dict) -> None:
-        """Draw with the "unet", the "scheduler" and perhaps the "text_encoder" of a training, which
-        are left as they were."""
+        """Draw with the "unet", "scheduler" and perhaps "text_encoder" of a training.
+
+        These are unchanged afterwards.
+        """
         path = self.folder / f"step-{step:07d}.png"
         if path.exists():
             return
@@ -51,12 +54,12 @@ class Previews:
         with torch.autocast(unet.device.type, dtype, enabled=dtype != torch.float32):
             drawn = list(self.sampler.sample(request))
         unet.train(was_training)
-        save_png(_side_by_side([picture for *_, picture in drawn]), path)
+        save_png(_side_by_side([image for *_, image in drawn]), path)
 
 
-def _side_by_side(pictures: list[Image.Image]) -> Image.Image:
-    width, height = pictures[0].size
-    strip = Image.new("RGB", (width * len(pictures), height), "white")
-    for i, picture in enumerate(pictures):
-        strip.paste(picture, (i * width, 0))
+def _side_by_side(images: list[Image.Image]) -> Image.Image:
+    width, height = images[0].size
+    strip = Image.new("RGB", (width * len(images), height), "white")
+    for i, image in enumerate(images):
+        strip.paste(image, (i * width, 0))
     return strip

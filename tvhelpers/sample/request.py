@@ -1,11 +1,11 @@
-"""What is to be drawn?  Prompts, seeds, size, settings, checked before anything is loaded."""
+"""Which images are asked for?  Prompts, seeds, size and settings, checked before any loading."""
 
 from dataclasses import InitVar, asdict, dataclass
 
 from tvhelpers.errors import InputError
 
 EXAMPLE = 'say what to draw, for example: "a red dress"'
-RANGES = {  # of each number, both ends included
+RANGES = {  # of each number, with both ends
     "count": (1, 10**6),
     "seed": (0, 2**32 - 1),
     "steps": (1, 1000),
@@ -18,23 +18,23 @@ RANGES = {  # of each number, both ends included
 
 @dataclass(frozen=True)
 class Request:
-    """What to draw: prompt i, copy k has seed + k, so that all prompts share their seeds; or the
-    k-th of its own `seeds`.
+    """What to draw.
 
-    Raises InputError for what cannot be drawn.
+    Image k of each prompt has the seed `seed` + k, so that all prompts share their seeds; or the
+    k-th of the prompt's own `seeds`.  Raises InputError for values out of range.
     """
 
     prompts: tuple[str, ...]
-    count: int = 1  # images a prompt
+    count: int = 1  # images for each prompt
     seed: int = 0
     steps: int = 20  # inference steps
-    guidance: float | None = None  # classifier-free guidance scale; 1 = none, None = the base's own
+    guidance: float | None = None  # guidance scale; 1 = no guidance, None = the base's own
     width: int = 0  # pixels, a multiple of 8; 0 = the base's own
     height: int = 0
-    lora_scale: float = 1.0  # of the adapter: 0 = none, 1 = as trained
-    ids: tuple[str, ...] = ()  # of the prompts, where they are a suite's
-    seeds: tuple[tuple[int, ...], ...] = ()  # of each prompt, instead of `seed`
-    size: InitVar[int] = 0  # of a square: stands for both width and height
+    lora_scale: float = 1.0  # how much of the adapter is applied: 0 = none, 1 = as trained
+    ids: tuple[str, ...] = ()  # of the prompts of a suite
+    seeds: tuple[tuple[int, ...], ...] = ()  # of each prompt; () = from `seed` on
+    size: InitVar[int] = 0  # of a square image: sets width and height
 
     def __post_init__(self, size: int):
         for name in ("width", "height"):
@@ -45,26 +45,26 @@ class Request:
             raise InputError("no-prompt.blank", example=EXAMPLE)
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
-            if value is not None and not low <= value <= high:  # false for NaN too
+            if value is not None and not low <= value <= high:  # NaN fails this too
                 raise InputError("out-of-range.request", name=name, value=value, low=low, high=high)
         self._check_seeds()
         if self.width % 8 or self.height % 8:
             raise InputError("out-of-range.image-size", width=self.width, height=self.height)
 
     def _check_seeds(self) -> None:
-        if self.seed + self.count > 2**32:  # torch's generator keeps 32 bits
+        if self.seed + self.count > 2**32:  # torch's generators keep 32 bits of a seed
             raise InputError("out-of-range.last-seed", seed=self.seed, value=self.count - 1)
         fewest = min(map(len, self.seeds), default=self.count)
         if self.count > fewest:
             raise InputError("out-of-range.suite-seeds", count=self.count, fewest=fewest)
 
     def record(self) -> dict:
-        """Return the request as request.json holds it: a square's `size`, else width and height."""
+        """Return the request as request.json has it, with `size` for a square image."""
         row = {key: value for key, value in asdict(self).items() if value != ()}
         return sized(row, row.pop("width"), row.pop("height"))
 
     def jobs(self) -> list[tuple[int, str, int]]:
-        """Return (index, prompt, seed) of every image, prompt by prompt."""
+        """Return (index, prompt, seed) of every image, prompt after prompt."""
         copies = range(self.count)
         seeds = self.seeds or [[self.seed + k for k in copies]] * len(self.prompts)
         pairs = [
@@ -76,5 +76,5 @@ class Request:
 
 
 def sized(record: dict, width: int, height: int) -> dict:
-    """Return a record with the size of its image: `size` of a square, else width and height."""
+    """Return a record with the size of its image: `size` if it is square, else width and height."""
     return record | ({"size": width} if width == height else {"width": width, "height": height})

@@ -1,4 +1,4 @@
-"""How are images drawn from prompts: one seed an image, a record an image, none drawn twice?"""
+"""How are images drawn from prompts, and how does a stopped gallery resume?"""
 
 import contextlib
 import json
@@ -16,8 +16,8 @@ from PIL import Image
 from tvhelpers.errors import InputError
 from tvhelpers.files import atomic_path, file_sha256, locked, make_dir
 from tvhelpers.image import save_png
-from tvhelpers.lora.adapter import fold_adapter, load_adapter
-from tvhelpers.lora.find import find_adapter, own_text_encoder
+from tvhelpers.lora.adapter import fuse_adapter, load_adapter
+from tvhelpers.lora.find import find_adapter, tuned_text_encoder
 from tvhelpers.lora.formats import read_about, read_adapter
 from tvhelpers.models import base as bases
 from tvhelpers.models.baseline import Classes, read_classes, told
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 class Sampler:
-    """A base with or without an adapter that draws; loaded when it first does."""
+    """A base, with or without an adapter; its pipeline is loaded at the first drawing."""
 
     def __init__(
         self,
@@ -41,35 +41,36 @@ class Sampler:
         device: str = "auto",
         dtype: str = "auto",
         text_encoder: str = "",
-        language: bool = True,
+        text_conditioning: bool = True,
     ):
-        """Find `base`; `adapter` is "shipped", "none" or a path, by default shipped where the base
-        has one.  `text_encoder` is a tuned CLIP, by default the one beside the adapter, if it was
-        trained with one.  Without `language`, every prompt is read as the empty one.
+        """Find the base and the adapter.
 
-        Raises InputError for what is not there.
+        `base` is a manifest name, a pipeline folder or a hub id.  `adapter` is "shipped", "none" or
+        a path; None takes the shipped one where the base has one.  `text_encoder` is a tuned CLIP;
+        "" takes the one that the adapter was trained with.  Without `text_conditioning`, every
+        prompt is replaced by the empty one.  Raises InputError for what does not exist.
         """
         self.name, self.base = base, bases.find_base(base)
         self.adapter = find_adapter(self.base, adapter)
-        heard = read_about(self.adapter).get("text_encoder_digest") if self.adapter else None
-        text_encoder = text_encoder or (own_text_encoder(self.adapter) if heard else "")
+        trained_with = read_about(self.adapter).get("text_encoder_digest") if self.adapter else None
+        text_encoder = text_encoder or (tuned_text_encoder(self.adapter) if trained_with else "")
         self.base = bases.with_text_encoder(self.base, text_encoder)
         self._text_digest = bases.text_digest(self.base) if text_encoder else ""
-        if self._text_digest and heard not in (None, self._text_digest):
+        if self._text_digest and trained_with not in (None, self._text_digest):
             raise InputError(
                 "another-text-encoder", adapter=self.adapter, text_encoder=text_encoder
             )
         self.device = choose_device(device)
         self.dtype, self.dtype_reason = choose_dtype(dtype, self.device)
-        self.language = language
-        self.classes = read_classes(self.base.path) if language else Classes()
+        self.text_conditioning = text_conditioning
+        self.classes = read_classes(self.base.path) if text_conditioning else Classes()
         self._lock = threading.Lock()  # a pipeline draws one batch at a time
         self._pipe = None
-        self.folded: float | None = None  # the LoRA scale that is in the weights
+        self.fused_scale: float | None = None  # the LoRA scale that is in the weights
 
     @cached_property
     def identity(self) -> dict:
-        """What a picture depends on beside its request: JSON; the pipeline is not loaded for it."""
+        """What an image depends on beside its request, as JSON; the pipeline need not be loaded."""
         who = {
             "base": self.name,
             "base_revision": self.base.revision or bases.base_digest(self.base),
@@ -77,7 +78,7 @@ class Sampler:
             "scheduler": bases.DRAWING_SCHEDULER,
         }
         who |= {"text_encoder": self._text_digest} if self._text_digest else {}
-        return who if self.language else {**who, "language": False}
+        return who if self.text_conditioning else {**who, "language": False}
 
     @property
     def loaded(self) -> bool:
@@ -86,9 +87,9 @@ class Sampler:
 
     @property
     def pipe(self):
-        """The diffusers pipeline, loaded where it is not yet.
+        """The diffusers pipeline, loaded at the first use.
 
-        Raises InputError for a base or an adapter that is damaged, and for two that do not fit.
+        Raises InputError for a damaged base or adapter, and for two that do not fit each other.
         """
         if self._pipe is None:
             with self._lock:
@@ -96,7 +97,7 @@ class Sampler:
         return self._pipe
 
     def _load(self):
-        if self.adapter:  # a broken one is said before the long loading
+        if self.adapter:  # a damaged one is refused before the base is loaded, which takes long
             read_adapter(self.adapter)
         pipe = bases.load_pipeline(self.base)
         digest = bases.unet_digest(pipe.unet)  # of the weights as they are stored
@@ -106,14 +107,14 @@ class Sampler:
         return pipe
 
     @property
-    def own_size(self) -> int:
-        """The pixels a side that the base draws by itself."""
+    def default_size(self) -> int:
+        """Pixels a side of the images that the base was trained for."""
         return self.base.architecture.resolution(self.pipe.unet.config, self.pipe.vae.config)
 
-    def whole(self, request: Request) -> Request:
-        """Return the request with the base's own guidance and size where none were given."""
+    def with_defaults(self, request: Request) -> Request:
+        """Return the request with the base's own guidance and size where none is given."""
         guidance = self.base.guidance if request.guidance is None else request.guidance
-        width, height = (side or self.own_size for side in (request.width, request.height))
+        width, height = (side or self.default_size for side in (request.width, request.height))
         return replace(request, guidance=guidance, width=width, height=height)
 
     def sample(
@@ -124,12 +125,12 @@ class Sampler:
         batch_size: int = 8,
         on_step: Callable[[int], None] | None = None,
     ) -> Iterator[tuple[int, str, int, Image.Image]]:
-        """Yield (index, prompt, seed, image RGB) of a request's jobs, by default of all.
+        """Yield (index, prompt, seed, PIL image in RGB) of `jobs`, by default of all.
 
-        An image starts from the noise of its seed, whatever the batch.  `on_step(step)` is called
-        after each step, and ends the drawing by raising.
+        An image is the same in any batch: it starts from the noise of its own seed.
+        `on_step(step)` is called after each inference step; raising in it ends the drawing.
         """
-        pipe, request = self.pipe, self.whole(request)
+        pipe, request = self.pipe, self.with_defaults(request)
         jobs = request.jobs() if jobs is None else jobs
 
         def after_step(pipe, step, timestep, tensors):
@@ -139,12 +140,12 @@ class Sampler:
 
         for start in range(0, len(jobs), batch_size):
             batch = jobs[start : start + batch_size]
-            # On the CPU, so that a seed means the same noise on every device.
+            # On the CPU, so that a seed gives the same noise on every device.
             generators = [torch.Generator("cpu").manual_seed(seed) for _, _, seed in batch]
-            reading = self._told([prompt for _, prompt, _ in batch], request.guidance)
-            with self._lock, reading as prompts:
+            conditioning = self._conditioned([prompt for _, prompt, _ in batch], request.guidance)
+            with self._lock, conditioning as prompts:
                 scale = self._apply_lora_scale(request.lora_scale)
-                pictures = pipe(
+                images = pipe(
                     prompts,
                     num_inference_steps=request.steps,
                     guidance_scale=request.guidance,
@@ -154,25 +155,24 @@ class Sampler:
                     callback_on_step_end=after_step,
                     **scale,
                 ).images
-            for job, picture in zip(batch, pictures, strict=True):
-                yield *job, picture
+            for job, image in zip(batch, images, strict=True):
+                yield *job, image
 
     def _apply_lora_scale(self, lora_scale: float) -> dict:
         """Apply the adapter at `lora_scale`; return the pipeline's arguments for it."""
         if self.adapter is None:
             return {}
-        if self.dtype != torch.float32:  # too coarse to add an adapter to
+        if self.dtype != torch.float32:  # too coarse to fuse an adapter into
             return {"cross_attention_kwargs": {"scale": lora_scale}}
-        if lora_scale != self.folded:
-            self.folded = None  # unknown, should this be stopped half-way
-            fold_adapter(self._pipe, lora_scale)
-            self.folded = lora_scale
+        if lora_scale != self.fused_scale:
+            self.fused_scale = None  # unknown while the weights change
+            fuse_adapter(self._pipe, lora_scale)
+            self.fused_scale = lora_scale
         return {}
 
     @contextlib.contextmanager
-    def _told(self, prompts: list[str], guidance: float) -> Iterator[list[str]]:
-        """Yield the prompts; for a base without language, empty ones while its UNet is told their
-        classes."""
+    def _conditioned(self, prompts: list[str], guidance: float) -> Iterator[list[str]]:
+        """Yield the prompts; with class conditioning, set the UNet's classes, yield empty ones."""
         if self.classes is None:
             yield prompts
             return
@@ -181,7 +181,7 @@ class Sampler:
             yield [""] * len(prompts)
 
     def cut_off(self, prompt: str) -> str:
-        """Return the end of a prompt that the text encoder will not read, "" if all of it fits."""
+        """Return the end of a prompt beyond the text encoder's limit, "" if all of it fits."""
         return cut_off(self.pipe.tokenizer, prompt, self.pipe.tokenizer.model_max_length)
 
 
@@ -192,33 +192,32 @@ def generate(
     *,
     batch_size: int = 8,
 ) -> list[dict]:
-    """Draw what `out_dir` does not hold yet of the request, and return the records of all its
-    images.
+    """Draw the images of a request that `out_dir` lacks, and return the records of all of them.
 
-    Writes <index>_<seed>.png, records.jsonl (a line an image) and grid.png. Raises InputError
-    where `out_dir` holds anything else.
+    Writes <index>_<seed>.png, records.jsonl (one line for each image), request.json and grid.png.
+    Raises InputError where `out_dir` holds anything else.
     """
     out_dir = Path(out_dir)
     if request.guidance is None:
         request = replace(request, guidance=sampler.base.guidance)
     if sampler.classes:
         for prompt in request.prompts:
-            sampler.classes.label_of(prompt)  # an unknown class is said before anything is written
+            sampler.classes.label_of(prompt)  # refuses an unknown class before anything is written
     dtype = str(sampler.dtype).removeprefix("torch.")
-    # As it is read again: with lists.
+    # With lists instead of tuples, as the file has it.
     request_json = json.loads(json.dumps({**request.record(), **sampler.identity, "dtype": dtype}))
-    known = (out_dir / "request.json").exists()
-    if not known:
-        _warn_of_cuts(sampler, request.prompts)  # loads it: what cannot be loaded makes no folder
+    exists = (out_dir / "request.json").exists()
+    if not exists:
+        _warn_of_truncation(sampler, request.prompts)  # loads the base: if that fails, no folder
     with locked(make_dir(out_dir) / ".lock"):
         claim_dir(out_dir, request_json, "request")
-        records = _whole_records(out_dir)
+        records = _complete_records(out_dir)
         todo = [job for job in request.jobs() if job[0] not in records]
         if not todo and (out_dir / "grid.png").exists():
             log.info("%s holds all %d images of this request already", out_dir, len(records))
             return list(records.values())
-        if known and todo:
-            _warn_of_cuts(sampler, request.prompts)
+        if exists and todo:
+            _warn_of_truncation(sampler, request.prompts)
         total, done = len(request.jobs()), len(records)
         with progress_bar("drawing", total, done=done, unit="images") as bar:
             for record in _draw(sampler, request, todo, out_dir, batch_size):
@@ -237,19 +236,19 @@ def generate(
 def _draw(
     sampler: Sampler, request: Request, jobs: list, out_dir: Path, batch_size: int
 ) -> Iterator[dict]:
-    """Draw the jobs and yield the record of each picture, once both are on the disk."""
+    """Draw the jobs and yield the record of each image, once both are on the disk."""
     ids = {
         i * request.count + k: id for i, id in enumerate(request.ids) for k in range(request.count)
     }
-    request = sampler.whole(request)
+    request = sampler.with_defaults(request)
     fixed = {"steps": request.steps, "guidance": request.guidance}
     fixed = sized(fixed, request.width, request.height)
     fixed |= {"strength": request.lora_scale}  # stable name
     fixed |= {**sampler.identity, "versions": versions()}
     with open(out_dir / "records.jsonl", "a") as file:
-        for index, prompt, seed, picture in sampler.sample(request, jobs, batch_size=batch_size):
+        for index, prompt, seed, image in sampler.sample(request, jobs, batch_size=batch_size):
             name = f"{index:04d}_{seed}.png"
-            save_png(picture, out_dir / name)
+            save_png(image, out_dir / name)
             record = {"index": index, "file": name, "prompt": prompt, "seed": seed, **fixed}
             record |= {"prompt_id": ids[index]} if ids else {}
             file.write(json.dumps(record) + "\n")
@@ -257,29 +256,30 @@ def _draw(
             yield record
 
 
-def _warn_of_cuts(sampler: Sampler, prompts: Sequence[str]) -> None:
+def _warn_of_truncation(sampler: Sampler, prompts: Sequence[str]) -> None:
     limit = sampler.pipe.tokenizer.model_max_length
     for prompt in prompts:
         if cut := sampler.cut_off(prompt):
             warnings.warn(
-                f"prompt {prompt[:40]!r}... is over {limit} tokens; cut off: {cut!r}", stacklevel=3
+                f"prompt {prompt[:40]!r}... has over {limit} tokens; its end is ignored: {cut!r}",
+                stacklevel=3,
             )
 
 
-def _whole_records(out_dir: Path) -> dict[int, dict]:
-    """Return {index: record} of the pictures that are there and whole; drop a last line cut off."""
+def _complete_records(out_dir: Path) -> dict[int, dict]:
+    """Return {index: record} of the readable images; drop a last line that is incomplete."""
     path = out_dir / "records.jsonl"
-    rows = [row for row in read_records(path, "image") if _is_whole(out_dir / row["file"])]
+    rows = [row for row in read_records(path, "image") if _is_readable(out_dir / row["file"])]
     if path.exists():
         with atomic_path(path) as aside:
             aside.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return {row["index"]: row for row in rows}
 
 
-def _is_whole(path: Path) -> bool:
+def _is_readable(path: Path) -> bool:
     try:
-        with Image.open(path) as picture:
-            picture.load()
+        with Image.open(path) as image:
+            image.load()
     except (OSError, SyntaxError):
         return False
     return True
