@@ -40,7 +40,7 @@ def option(
 ) -> tuple[str, dict]:
     """Return the arguments of add_argument for an option or argument such as "--out DIR".
 
-    A former name follows a slash: "--lora-scale/--strength NUMBER".  `kind` bool is a switch.
+    A former name follows a slash, "--validation/--former DIR".  `kind` bool is a switch.
     `absent` describes the default where its value does not; `more` is for argparse.
     """
     flag, _, metavar = name.partition(" ")
@@ -84,7 +84,6 @@ def add_verbs(parser: Parser) -> Callable[..., Parser]:
 JSON = option("--json", bool, False, "print the result as JSON; all else goes to stderr")
 DEVICE = option("--device", str, "auto", "auto (a GPU where there is one), cpu or cuda")
 BASE = option("--base", str, "mini", "mini, sd15, a diffusers pipeline folder, or a hub id")
-LORA_SCALE = option(
-    "--lora-scale/--strength", float, 1.0, "how much of the adapter is applied: 0 is none of it"
-)
+APPLIED = "how much of the adapter is applied; 0 is nothing"
+LORA_SCALE = option("--lora-scale/--strength", float, 1.0, APPLIED)  # stable name
 SET = option("--set KEY=VALUE", str, [], "change a setting listed below", action="append")
