@@ -35,8 +35,9 @@ flats-base:
 """
 CHEAP = {  # settings of a training that its document does not give
     "train": dict(
-        steps=2, batch_size=2, accumulate=1, rank=2, limit=64, eval_items=2, eval_steps=2,
-        warmup_steps=0, checkpoint_steps=0, device="cpu", dtype="float32",
+        steps=2, batch_size=2, rank=2, limit=64, eval_items=2, eval_steps=2, warmup_steps=0,
+        accumulate=1,  # stable name
+        checkpoint_steps=0, device="cpu", dtype="float32",
     ),
     "clip": dict(steps=2, batch_size=8, micro_batch=8, rank=2, eval_steps=1),
 }  # fmt: skip
