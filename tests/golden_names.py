@@ -8,11 +8,15 @@ KEYS: dict[str, str] = {  # {old key of a JSON object: key}
     "less_real_ci": "difference_from_real_ci",
     "held_out": "validation",
     "held_out_items": "validation_items",
+    "forgotten": "max_accuracy_drop",
+    "held_out_loss": "validation_loss",
 }
 VALUES: dict[str, dict[str, str]] = {  # {key, by today's name: {old value: value}}
+    "start": {"deaf": "unconditional"},
 }
 ENGLISH = {
     "warnings",
+    "event",
     "evidence",
     "faults",
 }  # keys whose values are sentences for people, which may be reworded

@@ -13,6 +13,7 @@ from tvhelpers.config import (
     ClipTuning,
     TrainConfig,
     build_config,
+    from_settings,
     parse_settings,
 )
 
@@ -65,7 +66,7 @@ def test_text_becomes_the_fields_type():
         ("not-for-method", {"method": "full", "dora": "true"}),
         ("not-for-method", {"text_learning_rate": "5e-5"}),
         ("not-for-method", {"classes": "category"}),
-        ("not-for-method", {"start": "deaf"}),
+        ("not-for-method", {"start": "unconditional"}),
     ],
     ids=str,
 )
@@ -74,6 +75,13 @@ def test_what_cannot_be_used_is_said_in_one_sentence(code, settings):
         build_config(**settings)
     said = str(caught.value)
     assert any(key in said for key in settings) and "\n" not in said
+
+
+def test_former_names_are_accepted():
+    for start in ("deaf", "unconditional"):  # stable name
+        assert build_config(method="full", start=start).start == "unconditional"
+    pairs = parse_settings(["forgotten=0.2"])
+    assert from_settings(ClipTuning, pairs) == ClipTuning(max_accuracy_drop=0.2)
 
 
 def test_choices_and_ranges_are_of_settings():
@@ -101,6 +109,6 @@ def test_unknown_preset_and_malformed_settings():
 
 def test_a_tuning_s_share_is_one_or_what_does_best():
     assert (ClipTuning().share, ClipTuning(share=0.5).share) == (-1, 0.5)
-    for settings in ({"share": 1.5}, {"share": -0.5}, {"rank": 0}, {"forgotten": 2}):
+    for settings in ({"share": 1.5}, {"share": -0.5}, {"rank": 0}, {"max_accuracy_drop": 2}):
         with refused("out-of-range"):
             ClipTuning(**settings)

@@ -28,7 +28,7 @@ def test_a_training_goes_on_and_its_adapter_draws(tiny_base, photo_folder, tmp_p
     assert main([*command, "--set", "steps=6"]) == 0
     losses = [json.loads(line) for line in open(tmp_path / "run" / "eval.jsonl")]
     assert [row["step"] for row in losses] == [0, 3, 6]
-    assert all(math.isfinite(row["held_out_loss"]) for row in losses)
+    assert all(math.isfinite(row["validation_loss"]) for row in losses)
     assert main([*command, "--set", "steps=6"]) == 0  # opened, not repeated
     adapter = str(tmp_path / "run" / "adapter.safetensors")
     draw = ["generate", "a red dress", "--base", str(tiny_base), "--adapter", adapter]

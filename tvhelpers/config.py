@@ -9,25 +9,25 @@ from tvhelpers.errors import Choice, InputError
 
 @dataclass(frozen=True)
 class Optimizer:
-    """How an optimizer is made: the class `made_by`, given weight_decay and `options`."""
+    """How an optimizer is made: the class `made_by`, called with weight_decay and `options`."""
 
-    made_by: str  # its full name, imported when it is asked for
-    state_bytes: int  # that it keeps of each weight
+    made_by: str  # full name of the class, imported when it is needed
+    state_bytes: int  # bytes of its state per weight
     options: dict[str, object] = dataclasses.field(default_factory=dict)
-    only_on: str = ""  # the device that it needs
+    only_on: str = ""  # the device that it needs; "" = any
 
 
-# Fused: one kernel for all weights, 3 to 4 times as fast on a CPU too, and it asks no device for a
-# number.
+# Fused: one kernel for all weights is 3 to 4 times as fast, on a CPU too, and never waits for the
+# device.
 OPTIMIZERS = {
     "adamw": Optimizer("torch.optim.AdamW", 8, {"fused": True}),
     "adam": Optimizer("torch.optim.Adam", 8, {"fused": True}),
     "adamw8bit": Optimizer("bitsandbytes.optim.AdamW8bit", 2, only_on="cuda"),
 }
-# What a setting may be; a comment with | below says in the same order what each means.
+# Allowed values; a comment with | below explains each of them in the same order.
 CHOICES = {
     "method": ("lora", "baseline", "full"),
-    "start": ("base", "deaf", "scratch"),
+    "start": ("base", "unconditional", "scratch"),
     "targets": ("attention", "attention+ff", "attention+ff+conv"),
     "prediction": ("", "epsilon", "v_prediction"),
     "optimizer": tuple(OPTIMIZERS),
@@ -35,8 +35,11 @@ CHOICES = {
     "device": ("auto", "cpu", "cuda"),
     "dtype": ("auto", "float32", "bfloat16", "float16"),
 }
-RANGES = {  # the least and the most of a number
-    "batch_size accumulate keep_checkpoints eval_items": (1, 2**31),
+# Former names, which are still accepted: {setting: today's}, {setting: {value: today's}}.
+FORMER_SETTINGS = {"forgotten": "max_accuracy_drop"}
+FORMER_VALUES = {"start": {"deaf": "unconditional"}}  # stable name
+RANGES = {  # smallest and largest value of a number
+    "batch_size accumulate keep_checkpoints eval_items": (1, 2**31),  # stable name
     "rank": (1, 1024),
     "text_rank": (0, 1024),
     "alpha epochs at_most limit seed split_seed warmup_steps checkpoint_steps eval_steps "
@@ -53,73 +56,73 @@ REGION_WEIGHTS = ("background_weight", "skin_weight", "garment_weight")
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Settings of one training; `PRESETS` holds rows of differences from these defaults."""
+    """Settings of one training.  The comments are the help of `train`."""
 
     # What is trained
-    preset: str = ""  # the row of `PRESETS` that the settings began from; "" = none
-    method: str = "lora"  # an adapter | all of the UNet, no language | all of the UNet
-    base: str = "mini"  # name in data_manifest.yaml, folder, or hub id
-    data: str = ""  # name in data_manifest.yaml, or folder
-    captions: str = ""  # a file of `data captions` instead of the data's own; "" = its own
-    text_encoder: str = ""  # a CLIP (of `clip tune`, say) whose text encoder it hears; "" = base's
-    start: str = "base"  # the base as it is | its cross-attention at random | all at random
-    classes: str = ""  # baseline: its classes' attributes, such as category,colour; "" = none
+    preset: str = ""  # preset that the settings began with; "" = none
+    method: str = "lora"  # train an adapter | the whole UNet without captions | the whole UNet
+    base: str = "mini"  # base: a name in data_manifest.yaml, a pipeline folder, or a hub id
+    data: str = ""  # data set: a name in data_manifest.yaml, or a folder
+    captions: str = ""  # captions file of `data captions` to use instead; "" = the data's own
+    text_encoder: str = ""  # a CLIP whose text encoder conditions the UNet; "" = the base's own
+    start: str = "base"  # the base's weights | random cross-attention | all weights random
+    classes: str = ""  # baseline: attributes to condition on, such as category,colour; "" = none
     rank: int = 8  # LoRA rank
-    targets: str = "attention"  # which layers get LoRA
-    alpha: int = 0  # LoRA scale is alpha / rank; 0 = as rank, scale 1
-    dora: bool = False  # learn the norms of the weights apart too (Liu et al. 2024)
-    text_rank: int = 0  # LoRA rank in the text encoder; 0 = it stays as it is
+    targets: str = "attention"  # layers of the UNet that get LoRA
+    alpha: int = 0  # LoRA alpha, which scales the adapter by alpha / rank; 0 = as rank, scale 1
+    dora: bool = False  # DoRA: train the norms of the weights separately (Liu et al. 2024)
+    text_rank: int = 0  # LoRA rank in the text encoder; 0 = the text encoder is not trained
 
-    # How long, how much at once
-    steps: int = 500  # optimizer steps; ignored where epochs > 0
-    epochs: int = 0  # samples drawn, in training items; 0 = count in steps
-    batch_size: int = 16  # samples in one forward pass
-    accumulate: int = 1  # forward passes per optimizer step
-    memory_gb: float = 0.0  # smaller, more passes keep it under that; 0 = all of the GPU, any RAM
+    # Duration and batch size
+    steps: int = 500  # optimizer steps; ignored if epochs is not 0
+    epochs: int = 0  # passes over the training images; 0 = train for the given steps
+    batch_size: int = 16  # images in one forward pass
+    accumulate: int = 1  # gradient accumulation: forward passes per optimizer step
+    memory_gb: float = 0.0  # memory limit: smaller forward passes; 0 = all of a GPU, any on a CPU
 
-    # The images
+    # Images
     resolution: int = 0  # pixels a side, a multiple of 8; 0 = the base's own
-    balance: str = ""  # draw items by weight: "category,colour" evens these out, "weight" = column
-    flip: bool = True  # cache the mirrored image of every training item too
-    held_out: float = 0.1  # share of the products kept out of training, 0..0.5
-    split_seed: int = 0  # which those are, and the noise of their loss
-    at_most: int = 0  # training items of equal attributes and caption; 0 = all of them
-    limit: int = 0  # use the first N items of the source only; 0 = all
+    balance: str = ""  # draw items so that "category,colour" are even, or by the column "weight"
+    flip: bool = True  # train on the mirrored image of every item too
+    held_out: float = 0.1  # share of the products kept for validation, up to 0.5
+    split_seed: int = 0  # seed of that split, and of the noise in the validation loss
+    at_most: int = 0  # most training items of equal attributes and caption; 0 = no limit
+    limit: int = 0  # use only the first N items of the data set; 0 = all
 
-    # The objective
+    # Objective
     caption_dropout: float = 0.1  # share of captions replaced by the empty prompt
-    min_snr_gamma: float = 5.0  # Min-SNR weighting (Hang et al. 2023); 0 = plain MSE
+    min_snr_gamma: float = 5.0  # gamma of Min-SNR loss weights (Hang et al. 2023); 0 = plain MSE
     prediction: str = ""  # what the UNet predicts; "" = as the base
-    zero_terminal_snr: bool = False  # the last timestep is pure noise (Lin et al. 2024)
-    garment_weight: float = 1.0  # of the garment's pixels in a sample's loss, by the data's masks
-    skin_weight: float = 1.0  # of hair, face, arms and legs
-    background_weight: float = 1.0  # of all else
+    zero_terminal_snr: bool = False  # make the last timestep pure noise (Lin et al. 2024)
+    garment_weight: float = 1.0  # loss weight of the garment's pixels; needs data with masks
+    skin_weight: float = 1.0  # loss weight of hair, face, arms and legs
+    background_weight: float = 1.0  # loss weight of all other pixels
 
-    # The optimizer
-    optimizer: str = "adamw"  # adamw8bit keeps a quarter of the state; needs bitsandbytes
-    learning_rate: float = 1e-3  # after the warm-up
-    text_learning_rate: float = 0.0  # of the text encoder; 0 = as learning_rate
-    schedule: str = "cosine"  # of the learning rate after the warm-up; cosine ends at 0
-    warmup_steps: int = 20  # in which the learning rate rises from 0
-    weight_decay: float = 0.01  # of AdamW
-    max_grad_norm: float = 1.0  # of all trained weights together
-    ema_decay: float = 0.0  # moving average of the trained weights, which is kept; 0 = none
+    # Optimizer
+    optimizer: str = "adamw"  # adamw8bit needs a quarter of the memory, a GPU and bitsandbytes
+    learning_rate: float = 1e-3  # learning rate after the warm-up
+    text_learning_rate: float = 0.0  # learning rate of the text encoder; 0 = as learning_rate
+    schedule: str = "cosine"  # learning rate after the warm-up; cosine ends at 0
+    warmup_steps: int = 20  # steps in which the learning rate rises from 0
+    weight_decay: float = 0.01  # weight decay of AdamW
+    max_grad_norm: float = 1.0  # largest norm of the gradient; a larger one is clipped
+    ema_decay: float = 0.0  # EMA decay of the trained weights; 0 = none
 
-    # Checkpoints, logs, evaluation
-    checkpoint_steps: int = 100  # 0 = never by steps
-    checkpoint_minutes: float = 5.0  # that a kill can cost; 0 = none by time
-    keep_checkpoints: int = 2  # the newest ones
-    mirror: str = ""  # folder for copies of the newest checkpoint and the result, as on a Drive
-    eval_steps: int = 100  # fixed-noise loss every so often, at start and end too; 0 = never
-    eval_items: int = 256  # held-out items in the fixed-noise loss
+    # Checkpoints and evaluation
+    checkpoint_steps: int = 100  # steps between checkpoints; 0 = checkpoints by time only
+    checkpoint_minutes: float = 5.0  # most minutes of training that a kill can lose; 0 = any
+    keep_checkpoints: int = 2  # how many of the newest checkpoints are kept
+    mirror: str = ""  # folder, as on a Drive, for copies of the newest checkpoint and the result
+    eval_steps: int = 100  # steps between validation losses; 0 = only before and after training
+    eval_items: int = 256  # most validation items that the validation loss is computed on
 
-    # Where and how
-    seed: int = 0  # of everything random in the training
-    device: str = "auto"  # auto = a GPU where there is one
-    dtype: str = "auto"  # of the frozen base; auto = what the device computes well
+    # Machine
+    seed: int = 0  # random seed of the training
+    device: str = "auto"  # auto = a GPU if there is one
+    dtype: str = "auto"  # dtype of the frozen base; auto = the best for the device
     gradient_checkpointing: bool = False  # less memory, a third more computing, the same losses
-    channels_last: bool = False  # the other order of the convolutions' weights; slower on a CPU
-    compile: bool = False  # torch.compile the UNet
+    channels_last: bool = False  # channels-last memory format; slower on a CPU
+    compile: bool = False  # compile the UNet with torch.compile, which takes minutes at first
 
     def __post_init__(self):
         _check(self, CHOICES, {**RANGES, "steps": (0 if self.epochs else 1, 2**31)})
@@ -139,49 +142,57 @@ class TrainConfig:
 
     @property
     def region_weights(self) -> tuple[float, ...]:
-        """Return the loss's weights of background, skin and garment, by code."""
+        """Return the loss weights of background, skin and garment, by region code."""
         return tuple(getattr(self, key) for key in REGION_WEIGHTS)
 
     @property
+    def samples_per_step(self) -> int:
+        """Return the samples of one optimizer step."""
+        return self.batch_size * self.accumulate  # stable name
+
+    @property
     def is_masked(self) -> bool:
-        """Whether the loss weighs some pixels more than others."""
+        """Whether some pixels have more weight in the loss than others."""
         return len(set(self.region_weights)) > 1
 
 
 CLIP_CHOICES = {"method": ("lora", "full"), "positives": ("fits", "own")}
-CLIP_RANGES = {"steps batch_size micro_batch rank eval_steps": (1, 2**31), "forgotten": (0, 1)}
+CLIP_RANGES = {
+    "steps batch_size micro_batch rank eval_steps": (1, 2**31),
+    "max_accuracy_drop": (0, 1),
+}
 
 
 @dataclass(frozen=True)
 class ClipTuning:
-    """Settings of a CLIP's tuning."""
+    """Settings of a CLIP's tuning.  The comments are the help of `clip tune`."""
 
-    method: str = "lora"  # train an adapter, which is folded in | all weights
-    positives: str = "fits"  # every caption that is true of an image | its own (the naive recipe)
-    steps: int = 300  # optimizer steps at most
-    batch_size: int = 128  # pairs that are told apart from each other
-    micro_batch: int = 64  # pairs in memory at once
-    learning_rate: float = 1e-3  # after the warm-up
-    weight_decay: float = 0.05  # of AdamW
+    method: str = "lora"  # train an adapter and merge it | train all weights
+    positives: str = "fits"  # every caption true of an image | only the image's own caption
+    steps: int = 300  # most optimizer steps
+    batch_size: int = 128  # pairs in one step, each contrasted with all others
+    micro_batch: int = 64  # pairs in one forward pass
+    learning_rate: float = 1e-3  # learning rate after the warm-up
+    weight_decay: float = 0.05  # weight decay of AdamW
     rank: int = 16  # LoRA rank
-    eval_steps: int = 25  # held-out loss every so many steps
-    patience: int = 4  # evaluations without a better one, then it stops; 0 = never, the last counts
-    share: float = -1.0  # of the way from the weights before, 0..1; -1 = least held-out loss
-    forgotten: float = 0.01  # share of a kept source's images that may be named worse than before
-    seed: int = 0  # of everything random in the tuning
+    eval_steps: int = 25  # steps between validation losses
+    patience: int = 4  # stop after so many evaluations without a better loss; 0 = use the last
+    share: float = -1.0  # share of the change that is applied, 0..1; -1 = least validation loss
+    max_accuracy_drop: float = 0.01  # most accuracy that the source of --keep may lose, 0..1
+    seed: int = 0  # random seed of the tuning
 
     def __post_init__(self) -> None:
         share = {} if self.share == -1 else {"share": (0, 1)}
         _check(self, CLIP_CHOICES, CLIP_RANGES | share)
 
 
-SD15 = dict(  # what the presets of all GPUs share
+SD15 = dict(  # shared by the presets for GPUs
     base="sd15", resolution=512, steps=2000, learning_rate=1e-5, warmup_steps=100, eval_items=64,
     lora=dict(rank=16, learning_rate=1e-4),
 )  # fmt: skip
 
-# A preset is one row that holds only its differences from the defaults; "lora" are those of that
-# method alone: an adapter takes ten times the learning rate of the weights that it is added to.
+# A preset holds only what differs from the defaults; "lora" is for that method alone: an adapter
+# takes ten times the learning rate of the weights that it is added to.
 PRESETS: dict[str, dict] = {
     "default": {},
     "smoke": dict(
@@ -191,14 +202,14 @@ PRESETS: dict[str, dict] = {
         steps=1000, min_snr_gamma=0.0,
         lora=dict(rank=16, targets="attention+ff+conv", learning_rate=3e-3),
     ),
-    "t4": SD15 | dict(batch_size=4, accumulate=4, dtype="float16"),
-    "l4": SD15 | dict(batch_size=8, accumulate=2, dtype="bfloat16"),
+    "t4": SD15 | dict(batch_size=4, accumulate=4, dtype="float16"),  # stable name
+    "l4": SD15 | dict(batch_size=8, accumulate=2, dtype="bfloat16"),  # stable name
     "a100": SD15 | dict(dtype="bfloat16"),
     "h100": SD15 | dict(
         batch_size=64, steps=1000, learning_rate=2e-5, warmup_steps=50, dtype="bfloat16",
         lora=dict(rank=16, learning_rate=2e-4),
     ),
-    "paper": dict(  # what the work that this grew from trained
+    "paper": dict(  # the settings of the paper
         method="full", base="sd14", resolution=512, epochs=5, batch_size=8, flip=False,
         caption_dropout=0.0, min_snr_gamma=0.0, learning_rate=5e-5, schedule="constant",
         warmup_steps=0, dtype="float32",
@@ -207,7 +218,7 @@ PRESETS: dict[str, dict] = {
 
 
 def build_config(preset: str = "default", **changes) -> TrainConfig:
-    """Return the preset's config with `changes` applied; text is converted to the field's type.
+    """Return the preset's config with `changes`; text is converted to the type of its field.
 
     Raises InputError for an unknown preset or key, or a value of the wrong type or range.
     """
@@ -215,7 +226,7 @@ def build_config(preset: str = "default", **changes) -> TrainConfig:
 
 
 def preset_row(preset: str, **changes) -> dict:
-    """Return what the preset sets for the method of `changes`, or its own, and `changes`.
+    """Return the settings of a preset, for the method of `changes` or its own, with `changes`.
 
     Raises InputError for an unknown preset.
     """
@@ -227,7 +238,7 @@ def preset_row(preset: str, **changes) -> dict:
 
 
 def from_settings(kind: type, row: dict):
-    """Return a `kind` of settings with those of `row`; text is converted to the field's type.
+    """Return the settings class `kind` with the values of `row`, converted as by `typed_settings`.
 
     Raises InputError for an unknown key, or a value of the wrong type or range.
     """
@@ -235,10 +246,11 @@ def from_settings(kind: type, row: dict):
 
 
 def typed_settings(kind: type, row: dict) -> dict:
-    """Return `row`, text converted to the type of the field of `kind` that it is for.
+    """Return `row` under today's names, with text converted to the type of its field of `kind`.
 
     Raises InputError for an unknown key, or a value of the wrong type.
     """
+    row = {FORMER_SETTINGS.get(key, key): value for key, value in row.items()}
     types = {field.name: field.type for field in dataclasses.fields(kind)}
     for key in row:
         if key not in types:
@@ -263,13 +275,15 @@ def parse_settings(pairs: list[str]) -> dict[str, str]:
 
 
 def to_dict(config: TrainConfig) -> dict:
-    """Return the config as a plain dict, in the order of its fields."""
+    """Return the config as a dict, in the order of its fields."""
     return dataclasses.asdict(config)
 
 
 def _convert(key: str, value, kind: type):
-    """Return `value` as `kind`; text is parsed, and an int is taken where a float is asked."""
+    """Return `value` as `kind`: text is parsed, and an int may stand for a float."""
     seen = value
+    if isinstance(value, str):
+        value = FORMER_VALUES.get(key, {}).get(value, value)
     if isinstance(value, str) and kind is bool:
         value = {"true": True, "1": True, "false": False, "0": False}.get(value.lower())
     elif (isinstance(value, str) and kind is not str) or (type(value) is int and kind is float):
@@ -281,7 +295,7 @@ def _convert(key: str, value, kind: type):
 
 
 def _check(settings, choices: dict[str, tuple], ranges: dict[str, tuple]) -> None:
-    """Raise InputError for the first setting that is no choice of its key, or out of its range."""
+    """Raise InputError for the first setting that is not one of its choices, or out of range."""
     for key, words in choices.items():
         check_choice(key, getattr(settings, key), words)
     for keys, (low, high) in ranges.items():
@@ -290,13 +304,13 @@ def _check(settings, choices: dict[str, tuple], ranges: dict[str, tuple]) -> Non
 
 
 def check_range(name: str, value: float, low: float, high: float) -> None:
-    """Raise InputError where a value is not in low..high; NaN is not."""
+    """Raise InputError if a value is not in low..high, or is NaN."""
     if not low <= value <= high:
         raise InputError("out-of-range.setting", name=name, value=value, low=low, high=high)
 
 
 def check_choice(name: str, value: str, choices) -> None:
-    """Raise InputError that suggests a choice where a value is none of them."""
+    """Raise InputError that suggests a choice if a value is not among them."""
     if value not in choices:
         choice = Choice(value, choices)
         raise InputError("unknown-choice", name=name, value=value, choice=choice)

@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tvhelpers.config import FORMER_SETTINGS, FORMER_VALUES
 from tvhelpers.errors import InputError
 from tvhelpers.files import atomic_path, make_dir
 
@@ -23,9 +24,9 @@ class Kind:
 
 # By the name that claim_dir and its callers give a record.
 KINDS: dict[str, Kind] = {
-    "training": Kind(),  # config.json of a run
+    "training": Kind(values=FORMER_VALUES),  # config.json of a run
     "log": Kind(),  # a line of log.jsonl or speed.jsonl
-    "evaluation": Kind(),  # a line of eval.jsonl
+    "evaluation": Kind({"held_out_loss": "validation_loss"}),  # a line of eval.jsonl
     "result": Kind(),  # result.json of a run
     "adapter": Kind(),  # what an adapter's file says of its making
     "pipeline": Kind({"strength": "lora_scale"}),  # base.json of a trained pipeline
@@ -41,7 +42,7 @@ KINDS: dict[str, Kind] = {
     "study": Kind(),  # study.json
     "study request": Kind(),  # what a study was asked to be made of
     "conversion": Kind(),  # request.json of converted data
-    "CLIP tuning": Kind(),  # tuning.json
+    "CLIP tuning": Kind({**FORMER_SETTINGS, "held_out": "validation"}),  # tuning.json
     "study key": Kind(),  # key.json of a study
     "votes": Kind(),  # a file of votes that a page for raters gave
 }

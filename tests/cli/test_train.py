@@ -1,6 +1,7 @@
 """The verb `train`: which settings it takes, and what its help says of them."""
 
 import dataclasses
+import re
 
 import pytest
 
@@ -11,7 +12,7 @@ from tvhelpers.config import CHOICES, CLIP_CHOICES, PRESETS, ClipTuning, TrainCo
 def test_train_refuses_what_cannot_be_trained(refuse, photo_folder, tmp_path):
     start = ["train", "lora", "--data", photo_folder, "--out", tmp_path / "run"]
     said = refuse("unknown-choice", "train", "lara", *start[2:])
-    assert "'lara'" in said and "lora, baseline, full" in said
+    assert "'lara'" in said and "'lora'" in said
     refuse("unknown-choice", *start, "--preset", "h200")
     refuse("unknown-key", *start, "--set", "step=5")
     refuse("usage", *start, "--set", "step")
@@ -35,7 +36,8 @@ def test_help_says_default_choices_and_meaning_of_every_setting(
     monkeypatch.setenv("COLUMNS", "200")
     with pytest.raises(SystemExit):
         cli.main([*words, "--help"])
-    lines = capsys.readouterr().out.splitlines()
+    lines = (out := capsys.readouterr().out).splitlines()
+    assert not re.search(r"PRESETS|CHOICES|TrainConfig|ClipTuning", out)
     for field in dataclasses.fields(kind):
         at = next(i for i, line in enumerate(lines) if line.startswith(f"  {field.name}="))
         row = lines[at] + lines[at + 1]
@@ -44,7 +46,7 @@ def test_help_says_default_choices_and_meaning_of_every_setting(
         assert len(row.split()) > 2, f"{field.name} has no comment"
         assert all(word in row for word in choices.get(field.name, ()))
     if kind is TrainConfig:
-        assert {"What is trained:", "The optimizer:"} <= set(lines)
+        assert {"What is trained:", "Optimizer:"} <= set(lines)
         for name, changes in PRESETS.items():
             row = next(line for line in reversed(lines) if line.startswith(f"  {name} "))
             assert all(f"{key}=" in row for key in changes if key != "lora")

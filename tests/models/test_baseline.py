@@ -1,4 +1,4 @@
-"""A model without language: it is told classes, starts as its base was, and learns them."""
+"""A baseline: it is conditioned on classes or on nothing, starts as its base was, and learns."""
 
 import numpy as np
 import pytest
@@ -11,10 +11,10 @@ from tvhelpers.models.base import find_base, load_part
 from tvhelpers.models.baseline import (
     Classes,
     add_classes,
+    class_conditioning,
     find_classes,
-    forgetful,
     read_classes,
-    told,
+    reset_weights,
 )
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler, generate
@@ -52,9 +52,9 @@ def test_no_class_changes_nothing_and_each_class_something(tiny_base):
     inputs = (noisy, torch.tensor([10, 500]), torch.zeros(2, 7, width))
     before = unet(*inputs).sample
     add_classes(unet, CLASSES)
-    with told(unet, [0, 0], guided=False):
+    with class_conditioning(unet, [0, 0], guided=False):
         torch.testing.assert_close(unet(*inputs).sample, before)
-    with told(unet, [0, 2], guided=False):
+    with class_conditioning(unet, [0, 2], guided=False):
         after = unet(*inputs).sample
     assert torch.allclose(after[0], before[0]) and not torch.allclose(after[1], before[1])
     with pytest.raises(ValueError, match="class_labels"):
@@ -70,7 +70,7 @@ def test_combinations_begin_near_those_that_share_a_word(tiny_base):
     assert max(near) < (coat_red - dress_blue).norm()
 
 
-def test_a_baseline_is_trained_drawn_and_refuses_sentences(tiny_base, tmp_path):
+def test_a_baseline_is_trained_drawn_and_refuses_prompts(tiny_base, tmp_path):
     data = tmp_path / "data"
     for category, shade in (("coat", 20), ("dress", 230)):
         for i in range(8):
@@ -86,16 +86,16 @@ def test_a_baseline_is_trained_drawn_and_refuses_sentences(tiny_base, tmp_path):
     sampler = Sampler(str(folder), "none", device="cpu")
     assert sampler.pipe.unet.class_embedding.weight.abs().sum() > 0
     jobs = [(0, "category=coat", 1), (1, "category=dress", 1), (2, "", 1)]
-    pictures = [np.asarray(p) for *_, p in sampler.sample(REQUEST, jobs)]
-    assert not np.array_equal(pictures[0], pictures[1])
+    images = [np.asarray(p) for *_, p in sampler.sample(REQUEST, jobs)]
+    assert not np.array_equal(images[0], images[1])
     alone = np.asarray(next(sampler.sample(REQUEST, jobs[1:2]))[3])
-    assert np.abs(alone.astype(int) - pictures[1]).max() <= 1
+    assert np.abs(alone.astype(int) - images[1]).max() <= 1
     with refused("unknown-class"):
         generate(sampler, Request(("a red dress",), steps=2), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_the_empty_baseline_hears_nothing(tiny_base, photo_folder, tmp_path):
+def test_the_empty_baseline_ignores_the_prompt(tiny_base, photo_folder, tmp_path):
     config = build_config(
         method="baseline", base=str(tiny_base), data=str(photo_folder), steps=1, batch_size=4,
         eval_items=4, checkpoint_steps=0, device="cpu",
@@ -103,34 +103,34 @@ def test_the_empty_baseline_hears_nothing(tiny_base, photo_folder, tmp_path):
     train(config, tmp_path / "run", root=tmp_path)
     sampler = Sampler(str(tmp_path / "run" / "pipeline"), "none", device="cpu")
     jobs = [(0, "a red dress", 1), (1, "a blue skirt", 1)]
-    pictures = [np.asarray(p) for *_, p in sampler.sample(REQUEST, jobs)]
-    assert np.array_equal(*pictures)
-    # The base itself hears nothing either where it is told nothing.
+    images = [np.asarray(p) for *_, p in sampler.sample(REQUEST, jobs)]
+    assert np.array_equal(*images)
+    # The base ignores the prompt too without text conditioning.
     for text_conditioning in (False, True):
         sampler = Sampler(str(tiny_base), "none", device="cpu", text_conditioning=text_conditioning)
-        pictures = [np.asarray(p) for *_, p in sampler.sample(REQUEST, jobs)]
-        assert np.array_equal(*pictures) != text_conditioning
+        images = [np.asarray(p) for *_, p in sampler.sample(REQUEST, jobs)]
+        assert np.array_equal(*images) != text_conditioning
         assert ("language" in sampler.identity) != text_conditioning
 
 
-def test_a_start_forgets_all_or_what_was_read(tiny_base, photo_folder, tmp_path):
+def test_a_start_resets_all_weights_or_the_cross_attention(tiny_base, photo_folder, tmp_path):
     base = find_base(str(tiny_base))
     before = load_part(base, "unet").state_dict()
-    for start, kept in (("scratch", False), ("deaf", True)):
-        after = forgetful(load_part(base, "unet"), start, 3).state_dict()
-        again = forgetful(load_part(base, "unet"), start, 3).state_dict()
+    for start, kept in (("scratch", False), ("unconditional", True)):
+        after = reset_weights(load_part(base, "unet"), start, 3).state_dict()
+        again = reset_weights(load_part(base, "unet"), start, 3).state_dict()
         for name, weight in after.items():
             assert torch.equal(weight, again[name])
             if name.endswith("to_k.weight"):  # others begin at one or zero anyway
                 assert torch.equal(weight, before[name]) == (kept and ".attn1." in name), name
     losses = {}
-    for start in ("base", "deaf"):
+    for start in ("base", "unconditional"):
         config = build_config(
             method="full", start=start, base=str(tiny_base), data=str(photo_folder), steps=1,
             batch_size=4, eval_items=4, checkpoint_steps=0, device="cpu",
         )  # fmt: skip
         losses[start] = train(config, tmp_path / start, root=tmp_path)["held_out_loss_base"]
-    assert losses["deaf"] != losses["base"]
+    assert losses["unconditional"] != losses["base"]
     with refused("not-for-method"):
         build_config(method="lora", start="scratch")
 

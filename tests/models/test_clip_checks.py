@@ -54,7 +54,7 @@ def test_words_are_swapped_whole_and_for_others_of_their_attribute():
 
 
 def test_mini_names_finds_and_tells_apart_drawings(clip):
-    # The same pictures lying on their side are no longer what the captions say.
+    # The same images on their side are no longer what the captions say.
     variants = {"upright": PIXELS, "lying": [one.transpose(1, 0, 2) for one in PIXELS]}
     names = ("category", "colour", "sleeve")
     found, fallen = clip_checks.answers(clip, variants, CAPTIONS, ROWS, names).values()
@@ -77,7 +77,7 @@ def test_each_answer_has_the_caption_it_was_asked_with(clip):
     assert all(len(right) == len(asked) for right, asked in found.values())
 
 
-def test_neighbours_are_nearest_first_without_the_picture_itself(clip):
+def test_neighbours_are_nearest_first_without_the_image_itself(clip):
     images = clip.images([*PIXELS[:6], PIXELS[2]])
     assert clip_checks.neighbours(images, 2, 3)[0] == 6
     nearness = (images @ images[2])[clip_checks.neighbours(images, 2, 6)]

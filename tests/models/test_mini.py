@@ -1,4 +1,4 @@
-"""The embedded base as it is shipped: whole, small, drawing what it is told."""
+"""The embedded base as it is shipped: whole, small, drawing what the prompt says."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler
 from tvhelpers.score.attributes import CORE, AttributeJudge, agreement
 from tvhelpers.train.batches import Data
-from tvhelpers.train.evaluation import held_out_loss
+from tvhelpers.train.evaluation import validation_loss
 from tvhelpers.train.latents import open_cache
 from tvhelpers.train.step import Trainer
 
@@ -29,7 +29,7 @@ def mini():
 
 
 def share_right(specs, pixels) -> dict[str, float]:
-    """Share of the pictures in which the judge sees the spec's word, by attribute."""
+    """Share of the images in which the judge sees the spec's word, by attribute."""
     wanted = [{name: getattr(spec, name) for name in CORE} for spec in specs]
     right = agreement(wanted, AttributeJudge().words(np.stack(pixels)))
     return {name: values.mean() for name, values in right.items()}
@@ -37,7 +37,7 @@ def share_right(specs, pixels) -> dict[str, float]:
 
 def draw(sampler, specs):
     jobs = [(i, flats.captions(spec)[1], 100 + i) for i, spec in enumerate(specs)]
-    return [np.asarray(picture) for *_, picture in sampler.sample(REQUEST, jobs)]
+    return [np.asarray(image) for *_, image in sampler.sample(REQUEST, jobs)]
 
 
 def test_weights_are_safetensors_of_30_mb_at_most_with_a_card():
@@ -67,8 +67,11 @@ def test_the_shipped_adapter_is_the_default_and_fits_the_new_season_better(mini)
     data, config = Data(cache, np.arange(32), np.arange(32)), replace(config, method="full")
     parts = {"scheduler": load_part(find_base("mini"), "scheduler")}
     bases = (load_part(find_base("mini"), "unet"), mini.pipe.unet)
-    base, adapted = (  # method "full" leaves the UNet as it is; only the held-out loss is asked for
-        held_out_loss(Trainer(config, {**parts, "unet": unet}, data)) for unet in bases
+    (
+        base,
+        adapted,
+    ) = (  # method "full" leaves the UNet as it is; no step is taken
+        validation_loss(Trainer(config, {**parts, "unet": unet}, data)) for unet in bases
     )
     assert adapted < 0.9 * base
 
@@ -80,11 +83,11 @@ def test_stock_diffusers_draws_the_same_with_the_shipped_adapter(mini):
     stock.scheduler = DPMSolverMultistepScheduler.from_config(stock.scheduler.config)
     stock.load_lora_weights(str(WEIGHTS_DIR), weight_name="shipped_adapter.safetensors")
     noise = torch.randn((1, 8, 16, 16), generator=torch.Generator().manual_seed(1))
-    pictures = [
+    images = [
         pipe(["a red tartan skirt"], latents=noise, num_inference_steps=20, output_type="np").images
         for pipe in (stock, mini.pipe)
     ]
-    assert np.abs(pictures[0] - pictures[1]).max() <= 1e-4
+    assert np.abs(images[0] - images[1]).max() <= 1e-4
 
 
 def test_alone_or_in_a_batch_within_one_level(mini):
@@ -92,9 +95,9 @@ def test_alone_or_in_a_batch_within_one_level(mini):
         (i, prompt, i) for i, prompt in enumerate(["a red dress", "blue dotted skirt", "a hoodie"])
     ]
     together = [np.asarray(p).astype(int) for *_, p in mini.sample(REQUEST, jobs)]
-    for job, picture in zip(jobs, together, strict=True):
+    for job, image in zip(jobs, together, strict=True):
         alone = np.asarray(next(mini.sample(REQUEST, [job]))[3])
-        assert np.abs(alone - picture).max() <= 1
+        assert np.abs(alone - image).max() <= 1
 
 
 def test_unknown_words_become_more_tokens_and_no_error():

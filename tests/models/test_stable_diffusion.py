@@ -20,7 +20,7 @@ config = build_config(base=base, data=photos, steps=1, batch_size=1, resolution=
 train(config, out + "/run")
 sampler = Sampler(base, out + "/run/adapter.safetensors", device="cpu")
 request = Request(("a red dress",), steps=2, size=128)
-records = generate(sampler, request, out + "/pictures")
+records = generate(sampler, request, out + "/images")
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 print(json.dumps({"records": records, "peak_bytes": peak}))
 """

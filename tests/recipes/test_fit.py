@@ -1,4 +1,4 @@
-"""A training of a part of mini that was stopped goes on bit for bit."""
+"""A training of a part of mini that was stopped resumes bit for bit."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ def loss_of(model, indices, generator, progress):
 
 
 @pytest.mark.parametrize("stop", [1, 7])
-def test_a_stopped_training_goes_on_bit_for_bit(tmp_path, stop):
+def test_a_stopped_training_resumes_bit_for_bit(tmp_path, stop):
     config = FitConfig(steps=12, batch_size=5, learning_rate=1e-2, checkpoint_minutes=0)
     whole = fit(Small(), loss_of, len(DATA), config, tmp_path / "whole")
 

@@ -14,7 +14,7 @@ from tvhelpers import flats
 from tvhelpers.train.clip_tuning import soft_cross_entropy
 
 
-def test_the_autoencoder_learns_whole_pictures_and_crops_of_larger_ones():
+def test_the_autoencoder_learns_whole_images_and_crops_of_larger_ones():
     specs = [flats.random_spec(5, i) for i in range(4)]
     whole, large = (
         np.stack([flats.render(spec, 5, i, size) for i, spec in enumerate(specs)])

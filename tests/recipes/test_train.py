@@ -19,8 +19,8 @@ def test_the_recipe_runs_from_nothing_to_an_adapter_and_only_once(tmp_path, monk
     assert set(result["minutes"]) == set(recipe.PARTS)
     folder = tmp_path / "mini_weights"
     sampler = Sampler(str(folder), "none", device="cpu")
-    picture = next(sampler.sample(Request(("a red t-shirt",), seed=1, steps=2)))[3]
-    assert picture.size == (128, 128)
+    image = next(sampler.sample(Request(("a red t-shirt",), seed=1, steps=2)))[3]
+    assert image.size == (128, 128)
     assert load_judge(folder / "judge.safetensors")[0].heads["category"]
     pipeline = json.loads((folder / "model_index.json").read_text())
     assert pipeline["unet"][1] == "UNet2DConditionModel"

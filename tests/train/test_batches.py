@@ -1,4 +1,4 @@
-"""What a step draws: items in turn or by weight, with a caption or none, no held-out ones."""
+"""What a step draws: items in turn or by weight, with a caption or none, no validation items."""
 
 import numpy as np
 import torch
@@ -9,23 +9,23 @@ from tvhelpers.data.sources import open_source
 def test_caption_dropout_takes_its_share(make_trainer):
     batches = make_trainer(caption_dropout=0.3, batch_size=100).batches
     empty = torch.tensor(batches.texts[0])  # the empty prompt's states
-    told = [(batches.of_step(step, range(100)).text == empty).all(2).all(1) for step in range(10)]
-    assert 0.25 < torch.cat(told).float().mean() < 0.35
+    seen = [(batches.of_step(step, range(100)).text == empty).all(2).all(1) for step in range(10)]
+    assert 0.25 < torch.cat(seen).float().mean() < 0.35
 
 
 def test_the_baseline_never_sees_a_caption(make_trainer):
-    silent = make_trainer(method="baseline")
-    told = make_trainer(method="full")
-    empty = torch.tensor(silent.batches.texts[0])
-    spoken, nothing = (t.batches.fixed(t.batches.entries[:4], 0) for t in (told, silent))
-    assert (nothing.text == empty).all() and not (spoken.text == empty).any(2).all(1).any()
-    assert not torch.equal(told.losses(spoken), told.losses(nothing))
+    baseline = make_trainer(method="baseline")
+    full = make_trainer(method="full")
+    empty = torch.tensor(baseline.batches.texts[0])
+    captioned, empty_prompts = (t.batches.fixed(t.batches.entries[:4], 0) for t in (full, baseline))
+    assert (empty_prompts.text == empty).all() and not (captioned.text == empty).any(2).all(1).any()
+    assert not torch.equal(full.losses(captioned), full.losses(empty_prompts))
 
 
-def test_the_held_out_products_are_never_trained_on(make_trainer):
+def test_the_validation_products_are_never_trained_on(make_trainer):
     trainer = make_trainer()
     source = open_source(trainer.config.data)
-    products = {source.product_ids[i] for i in trainer.data.held_out}
+    products = {source.product_ids[i] for i in trainer.data.validation_items}
     entries = trainer.batches.entries % trainer.data.cache.num_items
     trained = {source.product_ids[entry] for entry in entries}
     assert products and trained and not products & trained

@@ -54,7 +54,7 @@ def test_a_damaged_one_does_not_push_good_ones_out(tmp_path):
     assert load_checkpoint(tmp_path)["step"] == 6 and len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_new_machine_goes_on_from_the_mirror(settings, whole, tmp_path, caplog):
+def test_a_new_machine_resumes_from_the_mirror(settings, whole, tmp_path, caplog):
     config = build_config(**settings, mirror=str(tmp_path / "drive"))
     run = tmp_path / "here" / "run"
     with pytest.raises(Interrupted):
@@ -63,7 +63,7 @@ def test_a_new_machine_goes_on_from_the_mirror(settings, whole, tmp_path, caplog
     assert [path.name[:12] for path in copies] == ["step-0000006"]
     shutil.rmtree(run)
     train(config, run)
-    assert "brought back" in caplog.text
+    assert "restored from the mirror" in caplog.text
     for name in (ADAPTER, "log.jsonl", "eval.jsonl"):
         assert same(run, whole, name) and same(run, tmp_path / "drive" / "run", name)
     with refused("another-request"):
@@ -81,8 +81,8 @@ def test_a_mirror_that_is_gone_is_said_once_and_tried_again(settings, tmp_path, 
 
     config = build_config(**settings, mirror=str(drive))
     train(config, tmp_path / "run", preview=come_back)
-    assert caplog.text.count("training goes on without") == 1
-    assert "takes copies again" in caplog.text
+    assert caplog.text.count("training continues without") == 1
+    assert "can be written again" in caplog.text
     assert same(drive / "run", tmp_path / "run")
 
 

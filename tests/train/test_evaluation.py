@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from tvhelpers.train.evaluation import evaluate, held_out_loss, slice_losses, training_slice
+from tvhelpers.train.evaluation import evaluate, slice_losses, training_slice, validation_loss
 
 
 def test_runs_to_compare_hold_the_same_items_out(make_trainer):
     one, other = make_trainer(seed=0), make_trainer(seed=1)
-    assert np.array_equal(one.data.held_out, other.data.held_out)
-    assert held_out_loss(one) == pytest.approx(held_out_loss(other), rel=1e-6)
+    assert np.array_equal(one.data.validation_items, other.data.validation_items)
+    assert validation_loss(one) == pytest.approx(validation_loss(other), rel=1e-6)
     third = make_trainer(split_seed=1)
-    assert not np.array_equal(one.data.held_out, third.data.held_out)
+    assert not np.array_equal(one.data.validation_items, third.data.validation_items)
 
 
 def test_an_evaluation_in_smaller_parts_is_the_same(make_trainer):
@@ -28,13 +28,13 @@ def test_an_evaluation_in_smaller_parts_is_the_same(make_trainer):
 
 def test_an_evaluation_tells_the_gap_and_where_the_loss_is(make_trainer):
     trainer = make_trainer(method="full", learning_rate=2e-3, warmup_steps=0, steps=40, flip=False)
-    items, held_out = training_slice(trainer), trainer.data.held_out
+    items, validation = training_slice(trainer), trainer.data.validation_items
     trainer.batches.entries = items
     first = evaluate(trainer)
-    assert len(items) == len(held_out) == 4 and not {*items} & {*held_out}
+    assert len(items) == len(validation) == 4 and not {*items} & {*validation}
     for _ in range(40):
         trainer.train_step()
     last = evaluate(trainer)
     assert last["training_slice_loss"] < first["training_slice_loss"]
-    late = slice_losses(trainer, held_out)[trainer.batches.fixed(held_out, 0).timesteps >= 750]
+    late = slice_losses(trainer, validation)[trainer.batches.fixed(validation, 0).timesteps >= 750]
     assert last["by_timestep"][3] == (pytest.approx(late.mean().item()) if len(late) else None)

@@ -4,7 +4,7 @@ import io
 import sys
 
 from tvhelpers.records import read_jsonl
-from tvhelpers.train.log import Lines, RunLog, read_events
+from tvhelpers.train.log import Lines, RunLog, read_evaluations, read_events
 
 
 def test_lines_wait_until_the_disk_takes_them(tmp_path):
@@ -12,11 +12,11 @@ def test_lines_wait_until_the_disk_takes_them(tmp_path):
     for step in (1, 2, 3):
         lines.add({"step": step})
     assert lines.flush() is not None
-    lines.cut_back(2)
+    lines.truncate(2)
     (tmp_path / "gone").mkdir()
     assert lines.flush() is None
     lines.path.write_bytes(lines.path.read_bytes() + b'{"step": 3}\n{"st')  # killed in a line
-    lines.cut_back(2)
+    lines.truncate(2)
     assert lines.path.read_text() == '{"step": 1}\n{"step": 2}\n'
 
 
@@ -33,17 +33,22 @@ def test_the_screen_shows_a_bar_that_stays_readable_in_a_file(tmp_path, monkeypa
     assert len(read_jsonl(tmp_path / "speed.jsonl")) == 100
 
 
+def test_evaluations_of_an_older_version_are_read(tmp_path):
+    (tmp_path / "eval.jsonl").write_text('{"step": 0, "held_out_loss": 0.5}\n')  # stable name
+    assert read_evaluations(tmp_path) == [{"step": 0, "validation_loss": 0.5}]
+
+
 def test_what_is_logged_after_a_step_is_taken_back(tmp_path):
     log = RunLog(tmp_path, 10, "cpu")
-    row = {"held_out_loss": 1.0, "training_slice_loss": 1.0, "by_timestep": [1.0]}
+    row = {"validation_loss": 1.0, "training_slice_loss": 1.0, "by_timestep": [1.0]}
     with log.bar:
         log.evaluation(0, row)
         log.steps(2, [{"loss": 0.5}] * 2)
         log.evaluation(2, row)
-        log.cut_back(0)
+        log.truncate(0)
         log.event(0, "back")
         assert log.bar.n == 0
     assert [row["step"] for row in read_jsonl(tmp_path / "eval.jsonl")] == [0]
     assert read_jsonl(tmp_path / "log.jsonl") == read_events(tmp_path)
-    with RunLog(tmp_path, 10, "cpu").bar:  # begun anew: step 0 is taken again
+    with RunLog(tmp_path, 10, "cpu").bar:  # begun again: step 0 is taken again
         assert not read_jsonl(tmp_path / "eval.jsonl") and not read_events(tmp_path)

@@ -1,4 +1,4 @@
-"""A training goes on after what goes wrong, and ends as if nothing had."""
+"""A training continues after errors, and ends as if there had been none."""
 
 from types import SimpleNamespace
 
@@ -15,24 +15,24 @@ from tvhelpers.records import read_json, read_jsonl
 from tvhelpers.train import checkpoint, loop
 from tvhelpers.train.checkpoint import save_checkpoint
 from tvhelpers.train.log import read_events, read_steps
-from tvhelpers.train.recovery import MAX_RETURNS
+from tvhelpers.train.recovery import MAX_ROLLBACKS
 from tvhelpers.train.step import Trainer
 from tvhelpers.train.trainer import train
 
 
-def test_a_loss_that_is_not_finite_leaves_one_update_out(settings, tmp_path, spoil):
+def test_a_loss_that_is_not_finite_skips_one_update(settings, tmp_path, spoil):
     spoil(lambda trainer, losses: losses * (float("nan") if trainer.step == 6 else 1))
     config = build_config(**settings)
     train(config, tmp_path / "run")
     log = read_jsonl(tmp_path / "run" / "log.jsonl")
     (event,) = read_events(tmp_path / "run")
-    assert "the loss of step 7 is nan: back to step 5, the update of step 7" in event["event"]
+    assert "step 7 is nan: rolled back to step 5, the update of step 7 is skipped" in event["event"]
     assert {"step": 7, "skipped": True} in log
     assert [row["step"] for row in log if "event" not in row] == list(range(1, 13))
-    with pytest.raises(Interrupted):  # and to go on from there decides the same
+    with pytest.raises(Interrupted):  # resuming from there decides the same
         train(config, tmp_path / "cut", preview=stop_at(6))
     train(config, tmp_path / "cut")
-    assert read_jsonl(tmp_path / "cut" / "log.jsonl") != log  # it went back from another step
+    assert read_jsonl(tmp_path / "cut" / "log.jsonl") != log  # it rolled back from another step
     assert same(tmp_path / "run", tmp_path / "cut")
 
 
@@ -40,7 +40,7 @@ def test_a_training_that_only_fails_ends_with_a_sentence(settings, tmp_path, spo
     spoil(lambda trainer, losses: losses * (float("inf") if trainer.step > 5 else 1))
     with refused("not-finite"):
         train(build_config(**settings), tmp_path)
-    assert len(read_events(tmp_path)) == MAX_RETURNS
+    assert len(read_events(tmp_path)) == MAX_ROLLBACKS
     assert "the learning rate is halved from step 6 on" in read_events(tmp_path)[1]["event"]
 
 
@@ -58,12 +58,12 @@ def test_a_checkpoint_that_explodes_again_gives_way_to_an_older_one(settings, tm
     config = build_config(**{**settings, "steps": 40, "eval_steps": 0})
     train(config, tmp_path)
     (event,) = read_events(tmp_path)  # that of the return to step 30 was after step 25
-    assert "back to step 25" in event["event"] and event["returns"] == 2
+    assert "rolled back to step 25" in event["event"] and event["returns"] == 2
     assert len(read_steps(tmp_path)) == 40
     assert not (tmp_path / "checkpoints").exists()  # it is finished
 
 
-def test_a_preview_without_memory_is_left_out(settings, tmp_path, caplog):
+def test_a_preview_without_memory_is_skipped(settings, tmp_path, caplog):
     def draw(step, parts):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -117,4 +117,4 @@ def test_how_often_it_is_saved_may_change_on_the_way(settings, whole, tmp_path):
     assert same(whole, tmp_path)
     held = read_json(tmp_path / "held_out.json")
     source = open_source(settings["data"])
-    assert result["num_items"] == len(source) - len(held)  # pictures, not flips as well
+    assert result["num_items"] == len(source) - len(held)  # images, without mirrored ones

@@ -35,7 +35,7 @@ def test_the_micro_batch_is_the_largest_that_fits(make_trainer, monkeypatch, cap
     before = [weight.clone() for weight in weights]
     monkeypatch.setattr(memory, "peak_memory", lambda device: trainer.micro_batch * memory.GB)
     memory.choose_micro_batch(trainer, 5 * memory.GB)
-    assert trainer.micro_batch == 4 and "4.00 GB predicted, 5.00 GB at hand" in caplog.text
+    assert trainer.micro_batch == 4 and "4.00 GB predicted, 5.00 GB available" in caplog.text
     assert all(torch.equal(a, b) for a, b in zip(before, weights, strict=True))
     assert all(weight.grad is None for weight in weights)
     bytes_of_adamw = memory.optimizer_bytes(trainer)

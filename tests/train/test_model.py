@@ -8,7 +8,7 @@ import torch
 
 from tests.helpers import refused
 from tvhelpers.models.base import find_base, load_part
-from tvhelpers.train.evaluation import held_out_loss
+from tvhelpers.train.evaluation import validation_loss
 from tvhelpers.train.model import noise_schedule
 
 
@@ -38,17 +38,17 @@ def test_token_ids_train_as_stored_states_do(make_trainer):
     for _ in range(3):
         a, b = stored.train_step(), computed.train_step()
         torch.testing.assert_close(a["loss"], b["loss"], atol=1e-6, rtol=1e-6)
-    assert held_out_loss(stored) == pytest.approx(held_out_loss(computed), abs=1e-6)
+    assert validation_loss(stored) == pytest.approx(validation_loss(computed), abs=1e-6)
     assert len(stored.model.weights) == len(computed.model.weights)
 
 
-def test_the_text_encoder_learns_at_its_own_rate_and_goes_on_bit_for_bit(make_trainer):
+def test_the_text_encoder_learns_at_its_own_rate_and_resumes_bit_for_bit(make_trainer):
     options = {"text_rank": 2, "text_learning_rate": 1e-4, "warmup_steps": 0}
     trainer, plain = make_trainer(**options), make_trainer(warmup_steps=0)
     text = trainer.model.text_encoder
     before = {name: weight.clone() for name, weight in text.state_dict().items()}
-    loss = held_out_loss(trainer)
-    assert loss == pytest.approx(held_out_loss(plain), abs=1e-4)  # it begins as it was
+    loss = validation_loss(trainer)
+    assert loss == pytest.approx(validation_loss(plain), abs=1e-4)  # it begins as it was
     for _ in range(4):
         trainer.train_step()
     rates = {group["lr"] for group in trainer.update.optimizer.param_groups}
@@ -60,7 +60,7 @@ def test_the_text_encoder_learns_at_its_own_rate_and_goes_on_bit_for_bit(make_tr
     assert len(plain.model.weights) == len(trainer.model.weights) - len(weights)
     again = make_trainer(**options)
     again.restore(deepcopy(trainer.state()))
-    assert held_out_loss(again) == held_out_loss(trainer) != loss
+    assert validation_loss(again) == validation_loss(trainer) != loss
     for one, other in ((trainer.train_step(), again.train_step()) for _ in range(2)):
         assert torch.equal(one["loss"], other["loss"])
     for one, other in zip(trainer.model.weights, again.model.weights, strict=True):

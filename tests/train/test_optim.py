@@ -61,7 +61,7 @@ def test_only_the_adapter_moves_and_the_gradient_is_clipped(make_trainer):
     assert all(weight.dtype == torch.float32 for weight in weights)
 
 
-def test_a_checkpoint_goes_on_in_the_other_order_of_memory(make_trainer):
+def test_a_checkpoint_resumes_in_the_other_memory_format(make_trainer):
     plain, other = (make_trainer(method="full", channels_last=last) for last in (False, True))
     plain.train_step()
     other.restore(deepcopy(plain.state()))

@@ -1,4 +1,4 @@
-"""Where the user gave no value, the folder's wins: with which settings a training goes on."""
+"""Where the user gave no value, the folder's wins: with which settings a training resumes."""
 
 import re
 
@@ -6,7 +6,7 @@ import pytest
 
 from tvhelpers.config import PRESETS, build_config, to_dict
 from tvhelpers.errors import InputError
-from tvhelpers.records import check_claim, write_json
+from tvhelpers.records import check_claim, read_json, write_json
 from tvhelpers.train.resume import MAY_DIFFER, run_config
 
 
@@ -63,7 +63,7 @@ def test_another_preset_is_another_training(begin):
     assert "steps" in taken(run, run_config(run, "default"))
 
 
-def test_a_folder_that_names_no_preset_goes_on_with_the_one_that_fits(begin, monkeypatch):
+def test_a_folder_that_names_no_preset_resumes_with_the_one_that_fits(begin, monkeypatch):
     run = begin(preset="t4", without=["preset"])
     monkeypatch.setitem(PRESETS, "default", {"eval_steps": 50})
     assert taken(run, run_config(run, "t4")) == []
@@ -78,10 +78,19 @@ def test_what_is_of_the_machine_is_of_the_call(begin):
     assert config.checkpoint_steps == 9 and run_config(run).checkpoint_steps == 7
 
 
-def test_a_run_that_only_its_mirror_has_goes_on_with_its_settings(begin, tmp_path):
+def test_a_run_that_only_its_mirror_has_resumes_with_its_settings(begin, tmp_path):
     begin("drive/run", rank=5)
     assert run_config(tmp_path / "new" / "run", mirror=str(tmp_path / "drive")).rank == 5
     assert run_config(tmp_path / "new" / "run").rank == 8
+
+
+def test_a_folder_with_a_former_name_resumes(begin):
+    run = begin(method="baseline", start="unconditional")
+    record = {**read_json(run / "config.json"), "start": "deaf"}  # stable name
+    write_json(run / "config.json", record)
+    for start in ({}, {"start": "deaf"}, {"start": "unconditional"}):  # stable name
+        config = run_config(run, method="baseline", **start)
+        assert config.start == "unconditional" and taken(run, config) == []
 
 
 def test_a_claim_that_came_to_nothing_gives_way(begin):

@@ -12,7 +12,7 @@ from tvhelpers.config import build_config
 from tvhelpers.data.items import GARMENT
 from tvhelpers.lora.adapter import load_adapter
 from tvhelpers.models.base import find_base, load_part, load_pipeline, unet_digest
-from tvhelpers.train.evaluation import held_out_loss
+from tvhelpers.train.evaluation import validation_loss
 from tvhelpers.train.trainer import train
 
 
@@ -83,7 +83,7 @@ def test_an_adapter_of_all_kinds_draws_as_it_was_trained(settings, tmp_path, cap
     changes = {"dora": True, "text_rank": 2, "gradient_checkpointing": True, "learning_rate": 0.02}
     changes |= {"prediction": "v_prediction", "zero_terminal_snr": True, "channels_last": True}
     train(build_config(**settings, **changes), tmp_path)
-    assert "loaded anew, predict what was trained" in caplog.text
+    assert "were loaded again and checked" in caplog.text
     pipe = load_pipeline(find_base(settings["base"]))
     load_adapter(pipe, tmp_path / "adapter.safetensors", "tiny", unet_digest(pipe.unet))
     assert pipe.scheduler.config.prediction_type == "v_prediction"
@@ -103,10 +103,10 @@ def test_accumulated_micro_batches_give_the_steps_of_one_batch(make_trainer):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-3)
 
 
-def test_loss_falls_when_one_picture_is_learnt_by_heart(make_trainer):
+def test_loss_falls_when_one_image_is_learnt_by_heart(make_trainer):
     trainer = make_trainer(method="full", learning_rate=2e-3, warmup_steps=0, steps=60, flip=False)
-    trainer.batches.entries = trainer.data.held_out = trainer.batches.entries[:1]
-    before = held_out_loss(trainer)
+    trainer.batches.entries = trainer.data.validation_items = trainer.batches.entries[:1]
+    before = validation_loss(trainer)
     for _ in range(60):
         trainer.train_step()
-    assert held_out_loss(trainer) < 0.9 * before
+    assert validation_loss(trainer) < 0.9 * before

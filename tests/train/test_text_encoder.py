@@ -69,14 +69,14 @@ def test_an_adapter_finds_the_text_encoder_that_it_was_trained_with(
         Sampler(str(tiny_base), str(alone), "cpu", text_encoder=other)
 
 
-def test_a_whole_pipeline_holds_it_and_previews_hear_it(tiny_base, photo_folder, tuned, tmp_path):
+def test_a_whole_pipeline_holds_it_and_previews_use_it(tiny_base, photo_folder, tuned, tmp_path):
     run(tiny_base, photo_folder, tmp_path / "run", method="full", text_encoder=str(tuned))
     folder = str(tmp_path / "run" / "pipeline")
     drawn = Sampler(folder, "none", "cpu")
     wanted = CLIPTextModel.from_pretrained(tuned / "clip").state_dict()
     found = drawn.pipe.text_encoder.state_dict()
     assert all(torch.equal(weight, found[name]) for name, weight in wanted.items())
-    base, pictures = find_base(str(tiny_base)), []
+    base, images = find_base(str(tiny_base)), []
     parts = {part: load_part(base, part) for part in ("unet", "scheduler")}
     for name in ("", str(tuned)):
         previews = Previews(
@@ -84,8 +84,8 @@ def test_a_whole_pipeline_holds_it_and_previews_hear_it(tiny_base, photo_folder,
         )
         previews(0, parts)
         text = previews.sampler.pipe.text_encoder.state_dict()
-        pictures.append(next(iter(text.values())).numpy())
-    assert not np.array_equal(*pictures)
+        images.append(next(iter(text.values())).numpy())
+    assert not np.array_equal(*images)
 
 
 def test_one_of_another_hidden_size_or_vocabulary_is_said(tiny_base, tmp_path):

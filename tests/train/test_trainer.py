@@ -105,7 +105,7 @@ def test_a_file_that_loads_otherwise_ends_a_training_unfinished(settings, tmp_pa
         with refused("adapter-differs"):
             train(build_config(**settings), tmp_path)
     assert not (tmp_path / "result.json").exists()
-    train(build_config(**settings), tmp_path)  # goes on, and is done
+    train(build_config(**settings), tmp_path)  # resumes and finishes
     assert (tmp_path / "result.json").exists()
 
 

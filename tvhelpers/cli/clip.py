@@ -1,4 +1,4 @@
-"""What does the verb `clip tune` tune, and on what?"""
+"""How is `clip tune` called, and what does it print?"""
 
 from pathlib import Path
 
@@ -10,16 +10,16 @@ TUNE = (
     option("--data SOURCE", str, REQUIRED, "a name in data_manifest.yaml, or a folder"),
     option("--out DIR", Path, REQUIRED, "folder of the tuned CLIP"),
     option("--clip", str, "mini", "mini, a folder or a hub id"),
-    option("--keep SOURCE", text="pictures that must not be forgotten: trained on too, and "
-           "forgotten=0.01 is how much worse they may be named afterwards"),
+    option("--keep SOURCE", text="data whose accuracy must not drop: trained on too; "
+           "max_accuracy_drop=0.01 is how much it may lose"),
     SET,
     DEVICE,
 )  # fmt: skip
 
 
 def declare(parser) -> None:
-    """Add the verb of `clip`, and the settings to its help."""
-    text = "Fine-tune a CLIP on captioned pictures; the same command goes on."
+    """Add `clip tune`, and the settings to its help."""
+    text = "Fine-tune a CLIP on captioned images; the same command resumes a stopped tuning."
     tune = add_verbs(parser)("tune", run_tune, text, *TUNE)
     tune.appendix = lambda: (
         settings_help(ClipTuning, CLIP_CHOICES)
@@ -28,7 +28,7 @@ def declare(parser) -> None:
 
 
 def run_tune(options) -> dict:
-    """Tune, say where the CLIP is, and return the result."""
+    """Tune, print the result, and return it."""
     from tvhelpers.data.sources import open_source
     from tvhelpers.models.clip import Clip
     from tvhelpers.train.clip_tuning import tune_on_source
@@ -38,15 +38,14 @@ def run_tune(options) -> dict:
     clip = Clip(options.clip, options.device)
     result = tune_on_source(source, config, options.out, clip, keep)
     first, kept = (row["held_out_loss"] for row in (result["curve"][0], _kept(result)))
-    print(f"held-out loss {first:.3f} before, {kept:.3f} at step {result['kept_step']}")
+    print(f"validation loss {first:.3f} before, {kept:.3f} at step {result['kept_step']}")
     for row in result["trade_off"]:
         loss, nearness = row["held_out_loss"], row["nearness"]
-        kept = f", kept pictures named right {row['kept']:.1%}" if "kept" in row else ""
-        print(
-            f"  share {row['share']:.1f}: held-out loss {loss:.3f}, nearness {nearness:.3f}{kept}"
-        )
-    print(f"the tuned CLIP, {result['share']:.0%} of the way, is {result['clip']}")
-    print(f"train on it: --set text_encoder={options.out}")
+        kept = f", accuracy on {options.keep} {row['kept']:.1%}" if "kept" in row else ""
+        text = f"validation loss {loss:.3f}, cosine to the embeddings before {nearness:.3f}{kept}"
+        print(f"  share {row['share']:.1f}: {text}")
+    print(f"the tuned CLIP, {result['share']:.0%} of the change applied: {result['clip']}")
+    print(f"to train with it: --set text_encoder={options.out}")
     return result
 
 

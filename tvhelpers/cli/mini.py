@@ -1,4 +1,4 @@
-"""How does the verb `mini train` make the embedded base anew?"""
+"""How does `mini train` train the embedded base again?"""
 
 import sys
 from importlib import import_module
@@ -8,21 +8,21 @@ from tvhelpers.cli.options import DEVICE, REQUIRED, add_verbs, option
 from tvhelpers.errors import InputError
 
 TRAIN = (
-    option("--work DIR", Path, REQUIRED, "folder for checkpoints and caches"),
-    option("--scale", float, 1.0, "multiply all step counts"),
+    option("--work DIR", Path, REQUIRED, "folder for checkpoints, caches and the weights"),
+    option("--scale", float, 1.0, "factor on the number of steps and images"),
     DEVICE,
 )
 
 
 def declare(parser) -> None:
-    """Add the verb of `mini`."""
-    text = "Train mini from nothing; the same command goes on where it stopped."
+    """Add `mini train`."""
+    text = "Train mini from random weights; the same command resumes a stopped training."
     add_verbs(parser)("train", run_train, text, *TRAIN)
 
 
 def run_train(options) -> dict:
-    """Run the recipe of mini, which a checkout has beside the package, and say where its weights
-    are; raises InputError where there is no checkout."""
+    """Run the recipe of mini, which is in a checkout beside the package, and return where its
+    weights are; raises InputError without a checkout."""
     checkout = Path(__file__).resolve().parents[2]
     if not (checkout / "recipes" / "mini").is_dir():
         raise InputError("no-checkout")

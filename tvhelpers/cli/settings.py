@@ -1,4 +1,4 @@
-"""What does --help say of the settings that --set reaches?"""
+"""How does --help list the settings that --set can change?"""
 
 import argparse
 import inspect
@@ -11,12 +11,12 @@ GROUP = re.compile(r" {4}# (.*)")
 def settings_help(
     kind: type, choices: dict[str, tuple], presets: dict[str, dict] | None = None
 ) -> str:
-    """Return every setting of a dataclass as text: default, choices, and the comment beside it.
+    """Return the settings of a dataclass as text: default, choices, and the comment beside each.
 
-    A comment of its own begins a group.  `presets` are listed with what they change.  The layout is
-    argparse's.
+    A comment on its own line begins a group.  `presets` are listed with the settings that they
+    change.  The layout is argparse's.
     """
-    title = "settings, each with its default; --set KEY=VALUE gives another:"
+    title = "settings with their defaults; --set KEY=VALUE changes one:"
     page = argparse.ArgumentParser(usage=argparse.SUPPRESS, description=title, add_help=False)
     group = page.add_argument_group()
     for line in inspect.getsource(kind).splitlines():
@@ -25,7 +25,7 @@ def settings_help(
             _add(group, _pair(name, getattr(kind, name)), _with(choices.get(name, ()), meaning))
         elif found := GROUP.fullmatch(line):
             group = page.add_argument_group(found[1])
-    group = page.add_argument_group("presets, each with what it changes; --preset NAME takes one")
+    group = page.add_argument_group("presets with the settings that they change; --preset NAME")
     for name, row in (presets or {}).items():
         _add(group, name, _changes(row) or "nothing")
     return "\n" + page.format_help()
@@ -36,7 +36,8 @@ def _add(group, name: str, text: str) -> None:
 
 
 def _with(words: tuple[str, ...], meaning: str) -> str:
-    """Return a comment with the choices that it is about, each beside its own part if it has so."""
+    """Return a comment with the choices of its setting, each beside its part of the comment if that
+    has as many parts."""
     words, parts = [word or '""' for word in words], meaning.split(" | ")
     if len(parts) == len(words):
         return " | ".join(f"{word}: {part}" for word, part in zip(words, parts, strict=True))
@@ -44,7 +45,7 @@ def _with(words: tuple[str, ...], meaning: str) -> str:
 
 
 def _changes(row: dict) -> str:
-    """Return a preset's changes as KEY=VALUE; those of LoRA alone last."""
+    """Return a preset's changes as KEY=VALUE; those for LoRA come last."""
     pairs = [_pair(key, value) for key, value in row.items() if key != "lora"]
     return " ".join(pairs + (["and for lora", _changes(row["lora"])] if "lora" in row else []))
 

@@ -1,4 +1,4 @@
-"""What does the verb `train` train, on what, and with which settings?"""
+"""How is `train` called, and with which settings?"""
 
 import os
 from pathlib import Path
@@ -9,16 +9,17 @@ from tvhelpers.config import CHOICES, PRESETS, TrainConfig, parse_settings
 from tvhelpers.errors import InputError
 
 OPTIONS = (
-    option("method METHOD", text=", ".join(CHOICES["method"])),
+    option("method METHOD", text="lora (an adapter), full (the whole UNet), "
+           "baseline (the whole UNet without captions)"),
     option("--data SOURCE", str, REQUIRED, "a name in data_manifest.yaml, or a folder"),
     option("--out RUN", Path, REQUIRED, "folder of the run"),
     option("--preset", str, "", ", ".join(PRESETS), "default"),
     SET,
-)
+)  # fmt: skip
 
 
 def declare(parser) -> None:
-    """Give `train` its options, and its help the settings."""
+    """Add the options of `train`, and the settings to its help."""
     add_options(parser, run, *OPTIONS)
     parser.appendix = lambda: settings_help(TrainConfig, CHOICES, PRESETS)
 
@@ -36,7 +37,7 @@ def run(options) -> dict:
     from tvhelpers.train.trainer import train  # loads torch, which takes seconds
 
     result = train(config, options.out)
-    if int(os.environ.get("RANK", 0)) == 0:  # of the processes of `accelerate launch`, the first
+    if int(os.environ.get("RANK", 0)) == 0:  # the first process of `accelerate launch`
         from tvhelpers.show.training import training_curves
 
         training_curves(options.out)

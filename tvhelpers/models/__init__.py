@@ -1,1 +1,1 @@
-"""Where are a base, a CLIP and mini, and how do their families differ?"""
+"""How are a base, a CLIP and mini loaded, and how do model families differ?"""

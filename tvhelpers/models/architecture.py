@@ -1,6 +1,6 @@
 """What differs between families of latent diffusion models, such as Stable Diffusion 1.x / 2.x?
 
-Nothing else asks which family a base is of: a new one is one more `Architecture` in FAMILIES.
+No other module asks for the family of a base: a new family is one more `Architecture` in FAMILIES.
 """
 
 import json
@@ -17,14 +17,14 @@ class Architecture:
     """One family: its pipeline, its parts, and how it is conditioned on text."""
 
     name: str
-    # Classes of diffusers' pipelines that model_index.json may name; the first is loaded.
+    # Pipeline classes of diffusers that model_index.json may name; the first one is loaded.
     pipelines: tuple[str, ...]
-    # part -> (library, class), in the order in which the pipeline is put together
+    # part -> (library, class), in the order of the pipeline's parts
     parts: Mapping[str, tuple[str, str]]
-    # parts that read the prompt, in the order in which their token states are joined
+    # parts that encode the prompt, in the order in which their token states are joined
     text_encoders: tuple[str, ...]
     tokenizers: tuple[str, ...]  # of each text encoder
-    # how kohya's scripts begin the names of a part's layers; the first of a part is written
+    # kohya's prefix of layer names -> part; the first prefix of a part is the one written
     kohya_prefixes: Mapping[str, str]
     # width of the text states -> kohya's name of the base's version
     text_widths: Mapping[int, str]
@@ -38,20 +38,20 @@ class Architecture:
         return encoder(ids)[0], None
 
     def unet_conditions(self, pooled, sizes: Sequence[tuple[int, int]]) -> dict:
-        """Return what the UNet is given beside token states, as its keyword arguments; this family
-        takes nothing of the pooled text and the images' sizes."""
+        """Return keyword arguments of the UNet beside token states; this family does not use the
+        pooled vectors and the images' sizes."""
         return {}
 
     def downsampling(self, vae_config: Mapping) -> int:
-        """Return how many pixels a side one latent stands for."""
+        """Return how many pixels a side one latent covers."""
         return 2 ** (len(vae_config["block_out_channels"]) - 1)
 
     def resolution(self, unet_config: Mapping, vae_config: Mapping) -> int:
-        """Return the pixels a side that a base of this family draws by itself."""
+        """Return the native resolution of a base of this family, in pixels a side."""
         return unet_config["sample_size"] * self.downsampling(vae_config)
 
     def build_pipeline(self, parts: Mapping):
-        """Return diffusers' pipeline of loaded parts, without a safety checker."""
+        """Return a pipeline of diffusers with the loaded parts, without a safety checker."""
         import diffusers
 
         kind = getattr(diffusers, self.pipelines[0])
@@ -85,8 +85,8 @@ FAMILIES = [STABLE_DIFFUSION]
 def find_architecture(path: str, revision: str | None = None) -> Architecture:
     """Return the family of a pipeline folder or hub id, by its model_index.json.
 
-    Raises InputError for a family that is not known here; what cannot be read counts as the first
-    family, whose parts then say what is wrong.
+    Raises InputError for a family that is not supported.  If the file cannot be read, the first
+    family is returned, and loading its parts reports the error.
     """
     try:
         kind = _pipeline_class(path, revision)

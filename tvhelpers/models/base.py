@@ -19,28 +19,28 @@ from tvhelpers.records import read_record, write_json
 from tvhelpers.runtime import quiet_libraries
 
 ABOUT_FILE = "base.json"  # in the folder of a pipeline that was trained here
-DRAWING_SCHEDULER = "DPMSolverMultistepScheduler"  # DPM-Solver++ (2M), whatever the base has
-# What diffusers, transformers and safetensors raise for a broken folder or an unreachable hub.
+DRAWING_SCHEDULER = "DPMSolverMultistepScheduler"  # DPM-Solver++ (2M), for every base
+# Errors of diffusers, transformers and safetensors for a broken folder or an unreachable hub.
 LOADING_ERRORS = (
     OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError, SafetensorError,
 )  # fmt: skip
-TEXT_ENCODER_DIR = "text_encoder"  # beside an adapter that was trained with a tuned one
+TEXT_ENCODER_DIR = "text_encoder"  # beside an adapter that was trained with a tuned text encoder
 
 
 @dataclass(frozen=True)
 class BaseLocation:
-    """Where a base is: `name` as the user knows it, `path` a folder or hub id."""
+    """The location of a base: `name` is for messages, `path` is a folder or a hub id."""
 
     name: str
     path: str
     revision: str | None = None
     adapter: Path | None = None  # the adapter that comes with the base
-    guidance: float = 7.5  # the scale that suits it; what Stable Diffusion 1.x is used with
-    text_encoder: str = ""  # a folder or hub id whose text encoder stands in for the base's own
+    guidance: float = 7.5  # its default guidance scale; 7.5 is usual for Stable Diffusion 1.x
+    text_encoder: str = ""  # a folder or hub id whose text encoder replaces the base's own
 
     @property
     def architecture(self) -> Architecture:
-        """The family that the base is of; raises InputError for one that is not known."""
+        """The family of the base; raises InputError for one that is not supported."""
         return find_architecture(self.path, self.revision)
 
 
@@ -60,8 +60,8 @@ def find_base(name: str) -> BaseLocation:
         if not (folder / "model_index.json").is_file():
             raise InputError("not-a-pipeline", name=name)
         about = folder / ABOUT_FILE
-        told = read_record(about, "pipeline") if about.exists() else {}
-        guidance = told.get("guidance", BaseLocation.guidance)
+        record = read_record(about, "pipeline") if about.exists() else {}
+        guidance = record.get("guidance", BaseLocation.guidance)
         return BaseLocation("a folder", str(folder), guidance=guidance)
     if name.count("/") == 1 and not folder.is_absolute() and not name.startswith("."):
         return BaseLocation(name, name)
@@ -70,10 +70,10 @@ def find_base(name: str) -> BaseLocation:
 
 
 def with_text_encoder(base: BaseLocation, name: str) -> BaseLocation:
-    """Return the base with the text encoder of another CLIP: one that `clip tune` wrote, a folder
-    or a hub id; "" is the base's own.  The tokenizer stays.
+    """Return the base with the text encoder of another CLIP: a folder, which `clip tune` may have
+    written, or a hub id; "" is the base's own.  The tokenizer stays the base's.
 
-    Raises InputError for one that the base's cross-attention or tokenizer does not fit.
+    Raises InputError if it does not fit the base's cross-attention or tokenizer.
     """
     if not name:
         return base
@@ -103,7 +103,7 @@ def load_part(base: BaseLocation, part: str, dtype: torch.dtype = torch.float32)
     """Return one part of a base ("unet", "vae", "text_encoder", "tokenizer", "scheduler") on the
     CPU.
 
-    Raises InputError where it cannot be had.
+    Raises InputError if it cannot be loaded.
     """
     import importlib
 
@@ -113,40 +113,40 @@ def load_part(base: BaseLocation, part: str, dtype: torch.dtype = torch.float32)
         path, where = base.text_encoder, {}
     with _readable(base, part):
         kind = getattr(importlib.import_module(library), name)
-        if part == "scheduler":  # latents are not within -1..1
+        if part == "scheduler":  # latents are not limited to -1..1
             return kind.from_pretrained(path, **where, clip_sample=False)
         if part == "tokenizer":
             return kind.from_pretrained(path, **where)
         types = {"torch_dtype": dtype} if library == "diffusers" else {"dtype": dtype}
         model, loaded = kind.from_pretrained(path, **where, **types, output_loading_info=True)
-        if missing := sorted(loaded["missing_keys"]):  # would be random numbers
-            raise ValueError(f"{len(missing)} weights are missing, {missing[0]} the first")
+        if missing := sorted(loaded["missing_keys"]):  # they would be random numbers
+            raise ValueError(f"{len(missing)} weights are missing, {missing[0]} is the first")
     return model.eval()
 
 
 def load_pipeline(base: BaseLocation):
     """Return the base's pipeline, fp32 on the CPU, with the DRAWING_SCHEDULER.
 
-    Raises InputError where it cannot be had.
+    Raises InputError if it cannot be loaded.
     """
     parts = {part: load_part(base, part) for part in base.architecture.parts}
-    import diffusers  # quiet by now
+    import diffusers  # after load_part has silenced it
 
     kind = getattr(diffusers, DRAWING_SCHEDULER)
     parts["scheduler"] = kind.from_config(parts["scheduler"].config)
     pipe = base.architecture.build_pipeline(parts)
     pipe.set_progress_bar_config(disable=True)
-    pipe.vae.enable_slicing()  # decoded one by one: less memory, the same in any batch
+    pipe.vae.enable_slicing()  # decodes one by one: less memory, the same image in any batch
     return pipe
 
 
 def own_resolution(base: BaseLocation) -> int:
-    """Return the pixels a side that a base draws by itself."""
+    """Return the native resolution of a base, in pixels a side."""
     return base.architecture.resolution(_config_of(base, "unet"), _config_of(base, "vae"))
 
 
 def _config_of(base: BaseLocation, part: str) -> dict:
-    """Return the config of a part of diffusers; raises InputError where it cannot be had."""
+    """Return the config of a part from diffusers; raises InputError if it cannot be loaded."""
     import diffusers
 
     kind = getattr(diffusers, base.architecture.parts[part][1])
@@ -155,8 +155,8 @@ def _config_of(base: BaseLocation, part: str) -> dict:
 
 
 def unet_digest(unet) -> str:
-    """Return 16 hex digits that name a UNet: its architecture and the head of each weight, rounded
-    to fp16.
+    """Return 16 hex digits that identify a UNet, from the names, shapes and first numbers of its
+    weights, rounded to fp16.
 
     An fp16 and an fp32 copy of the same weights have the same digest; a bf16 copy has another.
     """
@@ -164,9 +164,9 @@ def unet_digest(unet) -> str:
 
 
 def base_digest(base: BaseLocation) -> str:
-    """Return `unet_digest` of a base's UNet; one in a file of its own is not loaded for it.
+    """Return `unet_digest` of a base's UNet, read from its file if possible, without loading it.
 
-    Raises InputError where it cannot be had.
+    Raises InputError if it cannot be read.
     """
     name = "unet/diffusion_pytorch_model.safetensors"
     path = Path(base.path) / name
@@ -177,7 +177,7 @@ def base_digest(base: BaseLocation) -> str:
     try:
         with safe_open(path, "pt") as file:
             return _digest((name, file.get_tensor(name)) for name in sorted(file.keys()))
-    except (OSError, TypeError, SafetensorError):  # in parts, in another format, or not here yet
+    except (OSError, TypeError, SafetensorError):  # in parts, another format, or not downloaded
         return unet_digest(load_part(base, "unet"))
 
 
@@ -190,24 +190,23 @@ def _digest(weights: Iterable[tuple[str, torch.Tensor]]) -> str:
 
 
 def text_digest(base: BaseLocation) -> str:
-    """Return 16 hex digits that name the text encoder of a base, as `unet_digest` does."""
+    """Return 16 hex digits that identify the text encoder of a base, like `unet_digest`."""
     return unet_digest(load_part(base, "text_encoder"))
 
 
 def save_pipeline(base: BaseLocation, unet, folder: Path, scheduler=None) -> None:
-    """Write the base's pipeline with another UNet, and `scheduler` where it was trained with
-    another one, as `write_pipeline` does."""
+    """Write the base's pipeline with another UNet and, if given, another scheduler, like
+    `write_pipeline`."""
     pipe = load_pipeline(base)
     pipe.unet = unet
     write_pipeline(pipe, base, folder, scheduler)
 
 
 def write_pipeline(pipe, base: BaseLocation, folder: Path, scheduler=None, **about) -> None:
-    """Write a pipeline that was made from `base`, with the base's scheduler where no other is
-    given, as a folder that stock diffusers loads.
+    """Write a pipeline that was made from `base`, as a folder that diffusers loads; its scheduler
+    is the base's unless another is given.
 
-    What it is about, and the guidance scale that suits the base, are written beside it, for
-    `find_base`.
+    ABOUT_FILE in it holds `about` and the guidance scale of the base, for `find_base`.
     """
     pipe.scheduler = scheduler or load_part(base, "scheduler")
     aside = make_dir(folder.with_name(f".{folder.name}.partial"))
@@ -219,11 +218,11 @@ def write_pipeline(pipe, base: BaseLocation, folder: Path, scheduler=None, **abo
 
 @contextlib.contextmanager
 def _readable(base: BaseLocation, part: str):
-    """Turn the many errors of a broken folder or an unreachable hub into one InputError."""
+    """Turn the many errors for a broken folder or an unreachable hub into one InputError."""
     quiet_libraries(base.architecture.parts[part][0])
     try:
         with warnings.catch_warnings():
-            # diffusers 0.42 renames torch_dtype, 0.39 knows no other name
+            # diffusers 0.42 renames torch_dtype, which is the only name in 0.39
             warnings.filterwarnings("ignore", message=".*torch_dtype.*", category=FutureWarning)
             yield
     except LOADING_ERRORS as error:

@@ -1,7 +1,7 @@
-"""How is a UNet told a class instead of a sentence?
+"""How is a UNet conditioned on a class instead of a prompt?
 
-A class embedding joins the time embedding (Dhariwal & Nichol 2021, section 4); the text is the
-empty prompt.  Label 0 is "no class": what classifier-free guidance starts from.
+A class embedding is added to the time embedding (Dhariwal & Nichol 2021, section 4); the prompt is
+empty.  Label 0 is "no class", the unconditional side of classifier-free guidance.
 """
 
 import contextlib
@@ -15,30 +15,30 @@ from tvhelpers.errors import InputError
 from tvhelpers.records import read_record, write_json
 
 FILE = "classes.json"  # in the pipeline's folder
-LOUDNESS = 4.0  # from zero, or as loud as the time, a class changes nothing in 200 steps (LOG.md)
+INITIAL_SCALE = 4.0  # of a time embedding: with 0 or 1, a class has no effect in 200 steps (LOG.md)
 
 
 @dataclass(frozen=True)
 class Classes:
-    """The words of one attribute, or the combinations of words of several that items show.
+    """The values of one attribute, or the combinations of several that occur in the data.
 
-    `attributes` ("category", "colour"), `words` (("dress", "red"), ...); word i has label i + 1.
-    Without words, nothing can be said.
+    `attributes` ("category", "colour"), `words` (("dress", "red"), ...); words[i] has label i + 1.
+    Without words, the base is unconditional.
     """
 
     attributes: tuple[str, ...] = ()
     words: tuple[tuple[str, ...], ...] = ()
 
     def labels(self, attributes: Sequence[dict[str, str]]) -> list[int]:
-        """Return the label of each item, 0 where it does not state all attributes."""
+        """Return the label of each item, 0 if it lacks one of the attributes."""
         place = {word: i for i, word in enumerate(self.words, 1)}
         return [place.get(_word_of(row, self.attributes), 0) for row in attributes]
 
     def label_of(self, prompt: str) -> int:
-        """Return the label of a prompt such as "category=dress" or "category=dress,colour=red"; the
-        empty one has none, 0, and where there are no words every prompt is as good as that.
+        """Return the label of a prompt such as "category=dress" or "category=dress,colour=red"; 0
+        for the empty prompt, and for every prompt if there are no words.
 
-        Raises InputError for anything else.
+        Raises InputError for any other prompt.
         """
         if not prompt.strip() or not self.words:
             return 0
@@ -54,11 +54,11 @@ class Classes:
         return self.words.index(word) + 1
 
     def save(self, folder: Path) -> None:
-        """Write the classes beside a pipeline."""
+        """Write the classes into a pipeline's folder."""
         write_json(Path(folder) / FILE, {"attributes": self.attributes, "words": self.words})
 
     def _known(self) -> str:
-        """Return the words of each attribute in words."""
+        """Return the words of each attribute as text."""
         if len(self.attributes) == 1:
             return f"WORD one of {', '.join(word for (word,) in self.words)}"
         columns = [sorted({*column}) for column in zip(*self.words, strict=True)]
@@ -70,9 +70,9 @@ class Classes:
 
 
 def find_classes(attributes: str, rows: Sequence[dict[str, str]]) -> Classes:
-    """Return the classes that items have, of one attribute or several ("category,colour").
+    """Return the classes of items, by one attribute or several ("category,colour").
 
-    Raises InputError where no item states them.
+    Raises InputError if no item has those attributes.
     """
     names = tuple(name.strip() for name in attributes.split(","))
     words = sorted({_word_of(row, names) for row in rows} - {None})
@@ -87,7 +87,7 @@ def _word_of(row: dict[str, str], names: tuple[str, ...]) -> tuple[str, ...] | N
 
 
 def read_classes(folder: str | Path) -> Classes | None:
-    """Return the classes of a pipeline's folder, None for one that is conditioned on language."""
+    """Return the classes of a pipeline's folder, None if it is conditioned on text."""
     path = Path(folder) / FILE
     if not path.is_file():
         return None
@@ -96,11 +96,11 @@ def read_classes(folder: str | Path) -> Classes | None:
 
 
 def add_classes(unet, classes: Classes) -> None:
-    """Give the UNet an embedding of the classes; told "no class", it is what it was.
+    """Give the UNet an embedding of the classes; with label 0 its predictions do not change.
 
-    Each word begins as a random vector, the same every time, and a combination as the sum of its
-    words', so that what is learnt of one helps others; all are `LOUDNESS` times as long as a time
-    embedding is.
+    Each word begins as a random vector, always the same, and a combination as the sum of its words'
+    vectors, so that combinations with a common word begin alike.  All are `INITIAL_SCALE` times as
+    large as a time embedding.
     """
     with torch.no_grad():
         moments = torch.arange(0, 1000, 50)
@@ -112,30 +112,31 @@ def add_classes(unet, classes: Classes) -> None:
         known = sorted({*column})
         vectors = torch.randn((len(known), times.shape[1]), generator=generator)
         rows[1:] += vectors[[known.index(word) for word in column]]
-    rows *= LOUDNESS * times.float().std() / max(1, len(classes.attributes)) ** 0.5
+    rows *= INITIAL_SCALE * times.float().std() / max(1, len(classes.attributes)) ** 0.5
     unet.class_embedding = torch.nn.Embedding.from_pretrained(rows, freeze=False)
     unet.register_to_config(num_class_embeds=len(rows))
 
 
-def forgetful(unet, start: str, seed: int):
-    """Return the UNet with random weights: all of them ("scratch"), those of cross-attention
-    ("deaf"), so that it still draws but has never read a word, or none ("base")."""
+def reset_weights(unet, start: str, seed: int):
+    """Return the UNet as it is ("base"), with random weights ("scratch"), or with random cross-
+    attention ("unconditional"): it still draws, but has learned nothing about prompts."""
     if start == "base":
         return unet
     torch.manual_seed(seed)
     fresh = type(unet).from_config(unet.config)
     if start == "scratch":
         return fresh
-    heard = {name: w for name, w in fresh.state_dict().items() if ".attn2." in name}
-    unet.load_state_dict(unet.state_dict() | heard)
+    attention = {name: w for name, w in fresh.state_dict().items() if ".attn2." in name}
+    unet.load_state_dict(unet.state_dict() | attention)
     return unet
 
 
 @contextlib.contextmanager
-def told(unet, labels: Sequence[int], guided: bool) -> Iterator[None]:
-    """Within the block, the UNet is told `labels`, one a picture; `guided`: after as many zeros.
+def class_conditioning(unet, labels: Sequence[int], guided: bool) -> Iterator[None]:
+    """Condition the UNet on `labels`, one per image, within the block; with `guided`, as many zeros
+    come first.
 
-    One that has no classes stays as it is.
+    A UNet without classes is not changed.
     """
     if unet.class_embedding is None:
         yield

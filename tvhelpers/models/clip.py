@@ -1,4 +1,4 @@
-"""How are images and texts embedded by a CLIP, of whatever kind?"""
+"""How are images and texts embedded by a CLIP of any kind?"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +14,8 @@ from tvhelpers.image import pad_square
 from tvhelpers.records import write_json
 from tvhelpers.runtime import choose_device, quiet_libraries
 
-# Mean and standard deviation of CLIP's own pre-processing (Radford et al. 2021), for a model that
-# comes without preprocessor_config.json.
+# Mean and standard deviation of CLIP's own preprocessing (Radford et al. 2021), for a model without
+# preprocessor_config.json.
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _BLANK = np.zeros((8, 8, 3), np.uint8)
 
@@ -23,9 +23,9 @@ _BLANK = np.zeros((8, 8, 3), np.uint8)
 class Clip:
     """A CLIP of any kind (CLIP, FashionCLIP, SigLIP) with its tokenizer.
 
-    `name` is a base of the manifest, a folder (one that `clip tune` wrote, too) or a hub id.  A
-    folder without a tokenizer takes the one beside it.  Raises InputError where it cannot be had,
-    and where its two sides do not fit together.
+    `name` is a base of the manifest, a folder (such as `clip tune` writes) or a hub id.  A folder
+    without a tokenizer uses the folder "tokenizer" beside it.  Raises InputError if it cannot be
+    loaded, or if its image and text embeddings differ in length.
     """
 
     def __init__(self, name: str = "mini", device: str = "auto"):
@@ -39,7 +39,7 @@ class Clip:
             raise InputError("clip-unreadable", name=name, path=path, reason=reason) from None
         self.model = self.model.eval().to(self.device)
         self.size = self.model.config.vision_config.image_size
-        # SigLIP reads the last place: it was trained on padded texts, without a mask.
+        # SigLIP pools the last token: it was trained on padded texts, without a mask.
         self.padded = self.model.config.model_type.startswith("siglip")
         widths = [side.shape[1] for side in (self.images([_BLANK]), self.texts(["a"]))]
         if widths[0] != widths[1]:
@@ -47,17 +47,17 @@ class Clip:
 
     @torch.no_grad()
     def images(self, pixels: Sequence[np.ndarray], batch_size: int = 64) -> torch.Tensor:
-        """Return unit embeddings float32 (N, d) of pictures uint8 (H, W, 3), padded to squares."""
+        """Return unit embeddings float32 (N, d) of images uint8 (H, W, 3), padded to squares."""
         starts = range(0, len(pixels), batch_size)
         batches = (
-            np.stack([at_side(one, self.size) for one in pixels[s : s + batch_size]])
+            np.stack([to_square(one, self.size) for one in pixels[s : s + batch_size]])
             for s in starts
         )
         return torch.cat([self.embed_images(torch.from_numpy(one)) for one in batches]).cpu()
 
     @torch.no_grad()
     def texts(self, texts: Sequence[str], batch_size: int = 256) -> torch.Tensor:
-        """Return unit embeddings float32 (N, d); what is over the model's length is cut off."""
+        """Return unit embeddings float32 (N, d) of texts, truncated to the model's length."""
         starts = range(0, len(texts), batch_size)
         return torch.cat([self.embed_texts(texts[s : s + batch_size]) for s in starts]).cpu()
 
@@ -68,7 +68,7 @@ class Clip:
         return _unit(self.model.get_image_features(pixel_values=values.to(self.device)))
 
     def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
-        """Return unit embeddings (N, d), with gradient."""
+        """Return unit embeddings (N, d) of texts, with gradient."""
         tokens = self.tokenizer(
             list(texts),
             padding="max_length" if self.padded else True,
@@ -80,21 +80,21 @@ class Clip:
         return _unit(self.model.get_text_features(**{name: tokens[name] for name in names}))
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
-        """Return the number of tokens of each text, start and end included, before any cut."""
+        """Return the number of tokens of each text with start and end, before truncation."""
         return [len(ids) for ids in self.tokenizer(list(texts), verbose=False).input_ids]
 
     def cut_off(self, text: str) -> str:
-        """Return the end of a text that is not read, "" if all of it fits."""
+        """Return the end of a text that is truncated, "" if all of it fits."""
         return cut_off(self.tokenizer, text, self.limit)
 
     @property
     def limit(self) -> int:
-        """The number of tokens that the text encoder reads."""
+        """The most tokens that the text encoder takes."""
         places = self.model.config.text_config.max_position_embeddings
         return min(self.tokenizer.model_max_length, places)
 
     def save(self, folder: Path) -> None:
-        """Write model, tokenizer and pre-processing so that `Clip(folder)` opens them."""
+        """Write model, tokenizer and preprocessing as a folder that `Clip(folder)` loads."""
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
         settings = {"image_mean": self.mean.tolist(), "image_std": self.std.tolist()}
@@ -102,7 +102,7 @@ class Clip:
 
 
 def find_clip(name: str) -> str:
-    """Return the folder or hub id of a CLIP: a base's own, or the one that `clip tune` wrote."""
+    """Return the folder or hub id of a CLIP: a base's own, or the result of `clip tune`."""
     row = manifest.entries().get(name, {}).get("clip", {})
     if "path" in row:
         return str(manifest.TOP_DIR / row["path"])
@@ -110,26 +110,26 @@ def find_clip(name: str) -> str:
     return str(tuned) if (tuned / "config.json").is_file() else row.get("hub", name)
 
 
-def at_side(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Return a picture uint8 (H, W, 3) as uint8 (size, size, 3), padded and rescaled."""
+def to_square(pixels: np.ndarray, size: int) -> np.ndarray:
+    """Return an image uint8 (H, W, 3) as uint8 (size, size, 3), padded and resized."""
     square = Image.fromarray(pad_square(pixels))
     return np.asarray(square.resize((size, size), Image.Resampling.BICUBIC))
 
 
 def cut_off(tokenizer, text: str, limit: int) -> str:
-    """Return the end of a text that does not fit into `limit` tokens, "" if all of it does."""
+    """Return the end of a text that does not fit in `limit` tokens, "" if all of it fits."""
     ids = tokenizer(text, truncation=False, verbose=False).input_ids
     return tokenizer.decode(ids[limit - 1 : -1]).strip()
 
 
 def class_embeddings(clip: Clip, texts_of: dict[str, list[str]]) -> torch.Tensor:
-    """Return one unit embedding a class (K, d): the mean over its texts (prompt ensembling)."""
+    """Return one unit embedding per class (K, d): the mean over its texts (prompt ensembling)."""
     means = [clip.texts(texts).mean(0) for texts in texts_of.values()]
     return torch.nn.functional.normalize(torch.stack(means), dim=1)
 
 
 def _load(path: str) -> tuple:
-    """Return (model, tokenizer) of a folder or hub id; raises ValueError for half a CLIP."""
+    """Return (model, tokenizer) of a folder or hub id; raises ValueError for an incomplete CLIP."""
     quiet_libraries("transformers")
     from transformers import AutoModel, AutoTokenizer
 
@@ -137,9 +137,9 @@ def _load(path: str) -> tuple:
     here = own or not Path(path).is_dir()
     model, loaded = AutoModel.from_pretrained(path, dtype=torch.float32, output_loading_info=True)
     if not hasattr(model, "get_text_features") or not hasattr(model, "get_image_features"):
-        raise ValueError(f"a {type(model).__name__} has no picture side and text side")
-    if missing := sorted(loaded["missing_keys"]):  # would be random numbers
-        raise ValueError(f"{len(missing)} weights are missing, {missing[0]} the first")
+        raise ValueError(f"a {type(model).__name__} has no image encoder and text encoder")
+    if missing := sorted(loaded["missing_keys"]):  # they would be random numbers
+        raise ValueError(f"{len(missing)} weights are missing, {missing[0]} is the first")
     words = path if here else str(Path(path).with_name("tokenizer"))
     return model, AutoTokenizer.from_pretrained(words)
 
@@ -156,5 +156,5 @@ def _normalisation(path: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _unit(found) -> torch.Tensor:
-    """Return the embeddings of what transformers gives, a tensor before 5, at length one."""
+    """Return embeddings at length one; transformers returns a tensor before version 5."""
     return F.normalize(getattr(found, "pooler_output", found), dim=1)

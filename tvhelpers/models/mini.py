@@ -1,7 +1,7 @@
-"""Where are the weights of mini, the embedded base, and how does its judge read attributes?
+"""Where are the weights of mini, the embedded base, and how does its judge classify attributes?
 
-Its parts have the classes of Stable Diffusion 1.x, so that nothing needs to know that mini is not
-one: 128 px, 8x down-sampling, 8 latent channels.  `recipes/mini` of a checkout makes them.
+Its parts have the classes of Stable Diffusion 1.x, so that other code treats mini like it: 128 px,
+8x downsampling, 8 latent channels.  `recipes/mini` of a checkout trains them.
 """
 
 import json
@@ -16,7 +16,7 @@ RESOLUTION = 128  # pixels
 
 
 class Judge(nn.Module):
-    """A CNN that names the attributes of a flat; trained apart, used only to score."""
+    """A CNN that classifies the attributes of a flat; trained separately, used only to score."""
 
     def __init__(self, heads: dict[str, tuple[str, ...]], width: int = 28):
         super().__init__()
@@ -34,7 +34,7 @@ class Judge(nn.Module):
         return {name: layer(features) for name, layer in self.out.items()}
 
     def features(self, images):
-        """Return what the heads look at, (N, 8 * width), of images as `forward` takes them."""
+        """Return the features (N, 8 * width) that the heads use, of images as in `forward`."""
         maps = self.trunk(images)
         return torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], 1)
 

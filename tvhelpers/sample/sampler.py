@@ -20,7 +20,7 @@ from tvhelpers.lora.adapter import fuse_adapter, load_adapter
 from tvhelpers.lora.find import find_adapter, tuned_text_encoder
 from tvhelpers.lora.formats import read_about, read_adapter
 from tvhelpers.models import base as bases
-from tvhelpers.models.baseline import Classes, read_classes, told
+from tvhelpers.models.baseline import Classes, class_conditioning, read_classes
 from tvhelpers.models.clip import cut_off
 from tvhelpers.progress import progress_bar
 from tvhelpers.records import claim_dir, read_records
@@ -177,7 +177,7 @@ class Sampler:
             yield prompts
             return
         labels = [self.classes.label_of(prompt) for prompt in prompts]
-        with told(self._pipe.unet, labels, guidance > 1):
+        with class_conditioning(self._pipe.unet, labels, guidance > 1):
             yield [""] * len(prompts)
 
     def cut_off(self, prompt: str) -> str:

@@ -21,7 +21,7 @@ def loss_curves(runs: dict[str, Path]) -> Image.Image:
     for colour, (name, folder) in zip(COLOURS, runs.items()):
         steps, losses = columns_of(read_steps(folder), "step", "loss")
         left.plot(steps, _smoothed(losses), color=colour, label=name)
-        points = columns_of(read_evaluations(folder), "step", "held_out_loss")
+        points = columns_of(read_evaluations(folder), "step", "validation_loss")
         right.plot(*points, "o-", color=colour, label=name, ms=4)
     _set_title(left, "training loss (running mean)", legend=True)
     _set_title(right, "validation loss (the same noise every time)", legend=True)
@@ -85,7 +85,7 @@ def _plot_smoothed(ax, rows: Sequence[dict], names: dict[str, str], title: str) 
 
 def _plot_losses(ax, rows: Sequence[dict]) -> None:
     """Draw the losses of validation items and of the training slice, and the gap between them."""
-    steps, validation, training = columns_of(rows, "step", "held_out_loss", "training_slice_loss")
+    steps, validation, training = columns_of(rows, "step", "validation_loss", "training_slice_loss")
     ax.fill_between(steps, training, validation, color=SOFT, alpha=0.35, lw=0)
     ax.plot(steps, validation, "o-", ms=3, color=COLOURS[0], label="validation items")
     ax.plot(steps, training, "o-", ms=3, color=COLOURS[1], label="training slice")

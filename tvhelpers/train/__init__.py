@@ -1,1 +1,1 @@
-"""How is a base or a CLIP trained, and how does a training go on after it was stopped?"""
+"""How is a base or a CLIP trained, and how does a stopped training resume?"""

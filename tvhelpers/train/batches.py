@@ -1,6 +1,8 @@
-"""Which samples does a step take, with what noise?  All is drawn on the host, and every random
-choice is a function of (seed, step, index): a training that was killed and run again ends with the
-bytes of an unbroken one (on a CPU; on a GPU up to its own rounding).
+"""Which samples does a step train on, and with what noise?
+
+All of it is drawn on the host, and every random choice is a function of (seed, step, index): a
+training that was killed and resumed ends with the bytes of an uninterrupted one (on a CPU; on a GPU
+up to rounding).
 """
 
 from dataclasses import dataclass
@@ -17,38 +19,38 @@ from tvhelpers.train.latents import LatentCache, send, take
 
 @dataclass
 class Data:
-    """What a training reads: a cache, and what is done with its items."""
+    """The latent cache of a training, and the roles of its items."""
 
     cache: LatentCache
     train_items: np.ndarray
-    held_out: np.ndarray
+    validation_items: np.ndarray
     labels: np.ndarray | None = None  # class of each item, for a baseline with classes
-    weights: np.ndarray | None = None  # how often each item is drawn; None = alike
+    weights: np.ndarray | None = None  # how often each item is drawn; None = all equally
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one forward pass is given, B samples: on the host, or where the cache is."""
+    """The B samples of one forward pass, on the host or where the cache is."""
 
     moments: torch.Tensor  # fp32 (B, 2c, h, w)
-    posterior: torch.Tensor  # (B, c, h, w): the noise that latents are sampled with
+    posterior: torch.Tensor  # (B, c, h, w): the noise that latents are sampled with from moments
     noise: torch.Tensor  # (B, c, h, w)
     timesteps: torch.Tensor  # int64 (B,)
-    text: torch.Tensor  # stored states fp16 (B, tokens, d), or token ids int32 (B, tokens)
-    labels: torch.Tensor | None  # int64 (B,); None where there are no classes
-    regions: torch.Tensor | None  # uint8 (B, h, w); None where all pixels weigh alike
+    text: torch.Tensor  # cached states fp16 (B, tokens, d), or token ids int32 (B, tokens)
+    labels: torch.Tensor | None  # int64 (B,); None without classes
+    regions: torch.Tensor | None  # uint8 (B, h, w); None if all pixels have the same weight
 
     def to(self, device) -> Self:
-        """Return the batch on `device`; nothing waits for the GPU."""
+        """Return the batch on `device`, without waiting for the GPU."""
         parts = vars(self).items()
         return Batch(**{name: part if part is None else send(part, device) for name, part in parts})
 
 
 class Batches:
-    """The samples of each step, and the fixed ones of evaluations."""
+    """The samples of each training step, and the fixed ones of evaluations."""
 
     def __init__(self, data: Data, config: TrainConfig, num_timesteps: int, stored: bool):
-        """`stored`: whether text states are read from the cache, or token ids."""
+        """`stored`: whether batches hold cached text states, or token ids."""
         self.data, self.config, self.num_timesteps = data, config, num_timesteps
         self.texts = data.cache.embeds if stored else data.cache.token_ids
         self.entries = data.cache.entries(data.train_items, config.flip)
@@ -57,7 +59,7 @@ class Batches:
     def of_step(self, step: int, indices: range) -> Batch:
         """Return the samples `indices` of a step."""
         config = self.config
-        first = step * config.batch_size * config.accumulate
+        first = step * config.samples_per_step
         entries = np.array([self._entry(first + i) for i in indices])
         draws = [seed_for(config.seed, "caption", step, i) / 2**63 for i in indices]
         seeds = [seed_for(config.seed, "sample", step, i) for i in indices]
@@ -65,24 +67,24 @@ class Batches:
         return self._batch(entries, seeds, np.array(draws) >= config.caption_dropout, regions)
 
     def fixed(self, items: np.ndarray, start: int) -> Batch:
-        """Return items with the noise and timesteps that the places from `start` on always have."""
+        """Return items with the fixed noise and timesteps of the positions from `start` on."""
         seeds = [seed_for(self.config.split_seed, "eval", start + j) for j in range(len(items))]
         return self._batch(items, seeds, np.ones(len(items), bool))
 
-    def _batch(self, entries: np.ndarray, seeds: list[int], told: np.ndarray, regions=None):
-        """Return a batch; samples that are not `told` get the empty prompt, or no class."""
+    def _batch(self, entries: np.ndarray, seeds: list[int], conditioned: np.ndarray, regions=None):
+        """Return a batch; samples that are not `conditioned` get the empty prompt, or no class."""
         moments, rows = self.data.cache.read(entries)
-        told = torch.from_numpy(told)
+        conditioned = torch.from_numpy(conditioned)
         shape = (moments.shape[1] // 2, *moments.shape[2:])
         noises = diffusion.sample_noise(shape, self.num_timesteps, seeds)
-        rows = rows * (told if self.config.method != "baseline" else 0)
+        rows = rows * (conditioned if self.config.method != "baseline" else 0)
         labels = self.data.labels
         if labels is not None:
-            labels = torch.from_numpy(labels[entries % self.data.cache.num_items]) * told
+            labels = torch.from_numpy(labels[entries % self.data.cache.num_items]) * conditioned
         return Batch(moments, *noises, take(self.texts, rows.numpy()), labels, regions)
 
     def _entry(self, position: int) -> int:
-        """Return the cache entry at a position of the endless sequence of shuffled epochs."""
+        """Return the cache entry at a position in the endless sequence of shuffled epochs."""
         epoch, place = divmod(position, len(self.entries))
         if self._epoch != epoch:
             rng = np.random.default_rng(seed_for(self.config.seed, "order", epoch))
@@ -91,7 +93,7 @@ class Batches:
 
     def _drawn(self, rng: np.random.Generator) -> np.ndarray:
         """Return the entries of an epoch: each once, or in proportion to its weight (systematic
-        resampling, which leaves to chance only the rounding)."""
+        resampling, in which only the rounding is random)."""
         if self.data.weights is None:
             return self.entries
         weights = self.data.weights[self.entries % self.data.cache.num_items]

@@ -1,6 +1,6 @@
-"""Where is a training's state kept?  In checkpoints, and in a mirror of its folder, as on a Drive.
+"""How is a training's state saved?  In checkpoints, and in a mirror of its folder, as on a Drive.
 
-A checkpoint is one checksummed file, visible only when whole; the newest sound one wins.
+A checkpoint is one file with a checksum, visible only when complete; the newest intact one is used.
 """
 
 import errno
@@ -19,17 +19,17 @@ from tvhelpers.files import atomic_path, file_sha256, make_dir
 from tvhelpers.models.base import TEXT_ENCODER_DIR
 
 log = logging.getLogger(__name__)
-TREES = ("pipeline", TEXT_ENCODER_DIR)  # folders that belong to a result
+TREES = ("pipeline", TEXT_ENCODER_DIR)  # folders of a result
 
 
 def save_checkpoint(folder: Path, step: int, state: dict, keep: int = 2) -> Path:
     """Write `state` (tensors, numbers, texts in dicts and lists) as the checkpoint of `step`.
 
-    The file's name carries the first 12 digits of its SHA-256.  The `keep` newest stay, one of each
-    step.  Raises OSError where the disk refuses; the checkpoints before stay as they are.
+    The file name holds the first 12 digits of its SHA-256.  The `keep` newest are kept, one per
+    step.  Raises OSError if the disk cannot be written; older checkpoints stay as they are.
     """
     folder = make_dir(folder)
-    for left in folder.glob(".writing-*"):  # by a process that was killed
+    for left in folder.glob(".writing-*"):  # from a process that was killed
         shutil.rmtree(left)
     with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as aside:
         whole = Path(aside) / "checkpoint.pt"
@@ -50,28 +50,28 @@ def _write(path: Path, state: dict) -> None:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
-    except RuntimeError as error:  # what torch makes of the disk's refusal
+    except RuntimeError as error:  # torch's error for a full disk
         raise OSError(f"a checkpoint could not be written ({error})") from None
 
 
 def find_checkpoint(folder: Path) -> Path | None:
-    """Return the newest checkpoint whose checksum is right; None if there is none."""
+    """Return the newest checkpoint whose checksum is right, None if there is none."""
     for path in newest_first(folder):
         if file_sha256(path)[:12] == path.stem.rpartition("-")[2]:
             return path
         warnings.warn(f"checkpoint {path} is damaged; an older one is used", stacklevel=2)
-        path.unlink()  # or it would count among the newest for ever
+        path.unlink()  # or it would always count among the newest
     return None
 
 
 def load_checkpoint(folder: Path) -> dict | None:
-    """Return the state of the newest sound checkpoint, on the CPU; None if there is none."""
+    """Return the state of the newest intact checkpoint, on the CPU, None if there is none."""
     path = find_checkpoint(folder)
     return path and read_checkpoint(path)
 
 
 def read_checkpoint(path: Path) -> dict:
-    """Return the state in a checkpoint file, on the CPU."""
+    """Return the state of a checkpoint file, on the CPU."""
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
@@ -81,14 +81,14 @@ def step_of(path: Path) -> int:
 
 
 def newest_first(folder: Path) -> list[Path]:
-    """Return the checkpoint files of a folder."""
+    """Return the checkpoint files of a folder, the newest first."""
     return sorted(Path(folder).glob("step-*.pt"), reverse=True)
 
 
 class Mirror:
     """Copies of a run's files and of its newest checkpoint in a second folder.
 
-    One that is gone or full never ends a training: it is said, and tried again next time.
+    If that folder is gone or full, training continues with a warning and tries again next time.
     """
 
     def __init__(self, folder: str | Path, run_dir: Path):
@@ -97,9 +97,9 @@ class Mirror:
             raise InputError("folder-taken.mirror", folder=folder)
 
     def restore(self, check: Callable[[Path], object]) -> None:
-        """Bring back what is there into a run folder that is empty.
+        """Copy the mirror's files into the run folder, if that is empty.
 
-        `check(folder)` raises where it is another run's, which is passed on.
+        `check(folder)` raises an error if the mirror belongs to another run.
         """
         begun = self.run_dir / ".bringing-back"
         try:
@@ -112,26 +112,26 @@ class Mirror:
             for path in files:
                 copy_checked(path, self.run_dir / path.relative_to(self.folder))
             begun.unlink()
-            log.info(f"brought back from {self.folder}: {len(files)} files")
+            log.info(f"{len(files)} files restored from the mirror {self.folder}")
         except OSError as error:
-            log.warning(f"nothing could be brought back from {self.folder} ({error})")
+            log.warning(f"nothing could be restored from the mirror {self.folder} ({error})")
 
     def update(self, finished: bool = False) -> None:
-        """Copy what is new: logs first, then the checkpoint, so that they never lag behind it."""
+        """Copy new files: logs first, then the checkpoint, so that logs are never older than it."""
         failed, self.failing = self.failing, True
         try:
             self._copy(finished)
             self.failing = False
             if failed:
-                log.info(f"{self.folder} takes copies again")
+                log.info(f"the mirror {self.folder} can be written again")
         except (OSError, InputError) as error:
             if not failed:
-                what = "training goes on without, and tries again at each checkpoint"
-                log.warning(f"no copy in {self.folder} ({error}); {what}")
+                what = "training continues without it and tries again at each checkpoint"
+                log.warning(f"the mirror {self.folder} cannot be written ({error}); {what}")
 
     def _copy(self, finished: bool) -> None:
         files = _files_of(self.run_dir.iterdir())
-        if finished:  # result.json, which marks the run as done, after what was trained
+        if finished:  # result.json, which marks the run as finished, after the trained weights
             trees = [self.run_dir / name for name in TREES]
             files = [path for tree in trees for path in tree.rglob("*") if path.is_file()] + files
         newest = [] if finished else newest_first(self.run_dir / "checkpoints")[:1]
@@ -143,9 +143,9 @@ class Mirror:
 
 
 def copy_checked(source: Path, target: Path) -> None:
-    """Copy a file, visible under its name only when the copy's checksum is right.
+    """Copy a file; it gets its name only after its checksum was verified.
 
-    Raises OSError where it is not, or the disk refuses.
+    Raises OSError if the checksum differs or the disk cannot be written.
     """
     make_dir(target.parent)
     digest = file_sha256(source)

@@ -1,4 +1,4 @@
-"""Which pictures and captions is a CLIP tuned on, and which caption is true of which picture?"""
+"""Which images and captions is a CLIP tuned on, and which caption is true of which image?"""
 
 import hashlib
 import tempfile
@@ -11,17 +11,17 @@ from tvhelpers.data.sources import Source
 from tvhelpers.data.split import split_by_product
 from tvhelpers.errors import InputError
 from tvhelpers.files import content_key
-from tvhelpers.models.clip import at_side
+from tvhelpers.models.clip import to_square
 from tvhelpers.models.clip_checks import attribute_codes, fitting
 
-HELD_OUT = 0.1  # of the items, whole products
+VALIDATION_SHARE = 0.1  # of the items, whole products
 
 
 class Pairs:
-    """Pictures uint8 (N, S, S, 3) at a CLIP's own side, with captions and what they state.
+    """Images uint8 (N, S, S, 3) at a CLIP's own size, with captions and attributes.
 
-    The pictures lie in a nameless file on the disk: a large set needs little memory.  Raises
-    InputError for captions that are empty, or all the same.
+    The images are in a temporary file, so a large set needs little memory.  Raises InputError if a
+    caption is empty, or if all captions or all images are the same.
     """
 
     def __init__(self, pixels: Iterable[np.ndarray], captions, attributes, size: int):
@@ -38,22 +38,25 @@ class Pairs:
         self.codes = attribute_codes(captions, attributes)
 
     def fits(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return 1.0 (n, n) where the caption of picture i is true of picture j, among `rows`."""
+        """Return float (n, n), 1 where the caption of image i is true of image j, among `rows`."""
         return fitting(*(part[rows] for part in self.codes)).float()
 
 
-def halves_of(source: Source, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the items to train on and the held-out ones."""
+def train_and_validation(source: Source, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the indices of (training items, validation items)."""
     splits = np.array(source.splits)
-    own, held = np.isin(splits, ("", "train")), splits == "val"
-    if not held.any():
-        held = own & split_by_product(source.product_ids, HELD_OUT, seed)
-    return np.flatnonzero(own & ~held), np.flatnonzero(held)
+    own, validation = np.isin(splits, ("", "train")), splits == "val"
+    if not validation.any():
+        validation = own & split_by_product(source.product_ids, VALIDATION_SHARE, seed)
+    return np.flatnonzero(own & ~validation), np.flatnonzero(validation)
 
 
 def pairs_of(size: int, *parts: tuple[Source, Sequence[int]]) -> Pairs:
-    """Return some items of sources; what a caption states is true of its own source alone, or
-    drawings and photos of one kind would be drawn together."""
+    """Return the pairs of some items of several sources.
+
+    A caption is only true of images of its own source, or the embeddings of flats and photos with
+    the same attributes would be pulled together.
+    """
     items = [(place, source, int(i)) for place, (source, rows) in enumerate(parts) for i in rows]
     pixels = (source.pixels(i) for _, source, i in items)
     captions = [source.captions[i] for _, source, i in items]
@@ -62,11 +65,11 @@ def pairs_of(size: int, *parts: tuple[Source, Sequence[int]]) -> Pairs:
 
 
 def _on_disk(pixels: Iterable[np.ndarray], size: int) -> tuple[np.ndarray, str]:
-    """Return pictures uint8 (N, size, size, 3), mapped into memory, and the digest of them all."""
+    """Return images uint8 (N, size, size, 3), memory-mapped, and their common digest."""
     digest = hashlib.sha256()
     with tempfile.TemporaryFile() as file:
         for one in pixels:
-            data = at_side(one, size).tobytes()
+            data = to_square(one, size).tobytes()
             digest.update(data)
             file.write(data)
         file.flush()

@@ -1,8 +1,8 @@
-"""How does a CLIP learn captioned pictures and keep what it knew?
+"""How is a CLIP fine-tuned on captioned images without losing what it knew?
 
-Every caption that is true of a picture is its positive (UniCL, Yang et al. 2022); a large batch is
-computed in small pieces (GradCache, Gao et al. 2021); LoRA, early stop on held-out pictures, and
-afterwards a way back towards the pretrained weights (WiSE-FT, Wortsman et al. 2022).
+Every caption that is true of an image is its positive (UniCL, Yang et al. 2022); a large batch is
+computed in small pieces (GradCache, Gao et al. 2021); LoRA, early stopping on the validation loss,
+then interpolation with the pretrained weights (WiSE-FT, Wortsman et al. 2022).
 """
 
 import hashlib
@@ -24,27 +24,27 @@ from tvhelpers.models.clip_checks import phrases, zero_shot
 from tvhelpers.records import claim_dir, write_json
 from tvhelpers.runtime import seed_for
 from tvhelpers.train.checkpoint import load_checkpoint, save_checkpoint
-from tvhelpers.train.clip_pairs import Pairs, halves_of, pairs_of
+from tvhelpers.train.clip_pairs import Pairs, pairs_of, train_and_validation
 from tvhelpers.train.optim import rate_factor
 
 LORA_TARGETS = r".*(q_proj|k_proj|v_proj|out_proj|fc1|fc2|visual_projection|text_projection)"
-MAX_SCALE = 100.0  # of the logits, as CLIP was trained
-SHARES = [tenth / 10 for tenth in range(11)]  # of the way from before, that `trade_off` tries
+MAX_SCALE = 100.0  # of the logits, as in CLIP's training
+SHARES = [tenth / 10 for tenth in range(11)]  # of the change of the weights, tried by `trade_off`
 
 Weights = dict[str, torch.Tensor]
 
 
 def tune_clip(
-    clip: Clip, train: Pairs, held_out: Pairs, config: ClipTuning, out: Path
+    clip: Clip, train: Pairs, validation: Pairs, config: ClipTuning, out: Path
 ) -> tuple[dict, Weights]:
     """Tune `clip` in place and return (result, its weights before).
 
-    The weights with the least held-out loss are kept.  `out` holds checkpoints: the same call goes
-    on where it stopped, and gives what an unbroken one gives.  Raises InputError where `out` holds
-    another tuning (of another CLIP or other pairs, too), and for a loss that is no number.
+    The weights with the least validation loss are kept.  `out` holds checkpoints: the same call
+    resumes, with the same result as an uninterrupted one.  Raises InputError if `out` holds another
+    tuning (other settings, another CLIP or other pairs), or if the loss is not finite.
     """
     claim = asdict(config) | {"clip": _digest(clip.model)}
-    claim |= {"train": train.fingerprint, "held_out": held_out.fingerprint}
+    claim |= {"train": train.fingerprint, "validation": validation.fingerprint}
     out = claim_dir(Path(out), claim, "CLIP tuning", "tuning.json")
     before = {name: weight.detach().clone() for name, weight in clip.model.state_dict().items()}
     model = _trainable(clip.model, config)
@@ -57,7 +57,7 @@ def tune_clip(
     for step in range(state["step"], config.steps + 1):
         due = step % config.eval_steps == 0 or step == config.steps
         if due and step not in (row["step"] for row in state["curve"]):
-            _evaluate(state, clip, model, weights, held_out, step, config.patience)
+            _evaluate(state, clip, model, weights, validation, step, config.patience)
             state |= {"step": step, "weights": _copied(weights)}
             state["optimizer"] = optimizer.state_dict()
             save_checkpoint(out, step, state, keep=1)
@@ -88,23 +88,23 @@ def tune_on_source(
 ) -> dict:
     """Tune `clip` on the items of `source`, write it to out/clip, and return the result.
 
-    Held out are the source's validation items, or else a tenth of the products; items of a test
-    split are neither trained on nor chosen by.  `keep` is what must not be forgotten: it is
-    trained on too, without its own held-out items, by which `trade_off` tells what is left of it.
-    What is written lies `config.share` of the way from the weights before, and opens by
-    `Clip(out)`.  Raises InputError as `tune_clip` and `Pairs` do, and where the kept pictures show
-    fewer than two categories.
+    The validation items are the source's own, or else a tenth of the products; items of a test
+    split are not used.  `keep` is a source whose accuracy must not drop: its training items are
+    trained on too, and `trade_off` measures the accuracy on its validation items.  The written
+    weights are `config.share` of the way from those before; `Clip(out)` loads them.  Raises
+    InputError as `tune_clip` and `Pairs` do, and if the validation items of `keep` have fewer than
+    two categories.
     """
-    train, held_out = halves_of(source, config.seed)
-    replayed, kept = halves_of(keep, config.seed) if keep else ([], [])
+    train, validation = train_and_validation(source, config.seed)
+    replayed, kept = train_and_validation(keep, config.seed) if keep else ([], [])
     kept = [i for i in kept if "category" in keep.attributes[i]]
     if keep and len({keep.attributes[i]["category"] for i in kept}) < 2:
         raise InputError("too-few-categories", name=keep.name)
     both = pairs_of(clip.size, (source, train), (keep, replayed))
-    held_out = pairs_of(clip.size, (source, held_out))
-    result, before = tune_clip(clip, both, held_out, config, out)
+    validation = pairs_of(clip.size, (source, validation))
+    result, before = tune_clip(clip, both, validation, config, out)
     kept = pairs_of(clip.size, (keep, kept)) if keep else None
-    best, curve = trade_off(clip, before, held_out, kept, config.forgotten)
+    best, curve = trade_off(clip, before, validation, kept, config.max_accuracy_drop)
     share = best if config.share < 0 else config.share
     clip.model.load_state_dict(interpolate(clip, before, share))
     result |= {"share": share, "trade_off": curve}
@@ -115,7 +115,7 @@ def tune_on_source(
 
 
 def interpolate(clip: Clip, before: Weights, share: float) -> Weights:
-    """Return weights that lie `share` (0..1) of the way from `before` to those of `clip`."""
+    """Return the weights that are `share` (0..1) of the way from `before` to those of `clip`."""
     return {
         name: torch.lerp(before[name], weight, share) if weight.is_floating_point() else weight
         for name, weight in clip.model.state_dict().items()
@@ -123,54 +123,55 @@ def interpolate(clip: Clip, before: Weights, share: float) -> Weights:
 
 
 def trade_off(
-    clip: Clip, before: Weights, held_out: Pairs, kept: Pairs | None = None, forgotten: float = 0.0
-) -> tuple[float, list[dict]]:
-    """Return (the share of the way from `before` with the least held-out loss, the curve).
+    clip: Clip, before: Weights, validation: Pairs, kept: Pairs | None = None,
+    max_accuracy_drop: float = 0.0,
+) -> tuple[float, list[dict]]:  # fmt: skip
+    """Return (the share of the way from `before` with the least validation loss, the curve).
 
-    A row of the curve holds `share`, `held_out_loss`, and `nearness`: the mean cosine of the held-
-    out pictures' embeddings to those before.  With `kept` pictures it holds also `kept`, the share
-    of them whose category is named right, and only a share of the way counts that loses no more
-    than `forgotten` (0..1) of that.
+    A row of the curve holds `share`, `held_out_loss` (the validation loss), and `nearness`: the
+    mean cosine of the validation images' embeddings to those before.  With `kept` pairs it also
+    holds `kept`, their zero-shot accuracy by category, and only shares are chosen at which that
+    is at most `max_accuracy_drop` (0..1) lower than before.
     """
     after = {name: weight.clone() for name, weight in clip.model.state_dict().items()}
     curve, first = [], None
     for share in SHARES:
         clip.model.load_state_dict(after)
         clip.model.load_state_dict(interpolate(clip, before, share))
-        loss, images = _loss_of(clip, held_out)
+        loss, images = _loss_of(clip, validation)
         first = images if first is None else first
         nearness = float((images * first).sum(1).mean())
         curve.append({"share": share, "held_out_loss": loss, "nearness": nearness})
         if kept:
-            curve[-1]["kept"] = _named(clip, kept)
+            curve[-1]["kept"] = _accuracy(clip, kept)
     clip.model.load_state_dict(after)
-    rows = [row for row in curve if not kept or row["kept"] >= curve[0]["kept"] - forgotten]
+    rows = [row for row in curve if not kept or row["kept"] >= curve[0]["kept"] - max_accuracy_drop]
     return min(rows, key=lambda row: row["held_out_loss"])["share"], curve
 
 
-def _named(clip: Clip, pairs: Pairs) -> float:
-    """Return the share of pictures whose category is named right without training."""
+def _accuracy(clip: Clip, pairs: Pairs) -> float:
+    """Return the zero-shot accuracy (0..1) by category."""
     texts = phrases(pairs.attributes, "category")
     seen = zero_shot(clip, clip.images(pairs.pixels), texts)
-    right = [row["category"] == word for row, word in zip(pairs.attributes, seen, strict=True)]
-    return float(np.mean(right))
+    correct = [row["category"] == word for row, word in zip(pairs.attributes, seen, strict=True)]
+    return float(np.mean(correct))
 
 
 @torch.no_grad()
 def _loss_of(clip: Clip, pairs: Pairs) -> tuple[float, torch.Tensor]:
-    """Return the loss of all pairs at once, and the unit embeddings (N, d) of the pictures."""
+    """Return the loss of all pairs at once, and the unit embeddings (N, d) of the images."""
     images, texts = clip.images(pairs.pixels), clip.texts(pairs.captions, batch_size=64)
     scale, fits = clip_scale(clip.model).exp().cpu(), pairs.fits(torch.arange(len(images)))
     return contrastive_loss(images, texts, scale, fits).item(), images
 
 
 def backward_in_pieces(encode: Callable, loss_of: Callable, count: int, size: int) -> float:
-    """Add the gradients of a loss over `count` pairs, holding the graph of `size` pairs at a time.
+    """Add the gradients of a loss over `count` pairs with a graph of only `size` pairs at a time.
 
-    `encode(slice)` gives the embeddings (n, d) of pictures and of texts, `loss_of(images, texts)`
-    the loss of all.  First all are embedded without a graph; then comes the loss's gradient by
-    embedding; then each piece again, with its graph, is led backward from that gradient.  Returns
-    the loss.
+    `encode(slice)` returns the embeddings (n, d) of images and of texts, `loss_of(images, texts)`
+    the loss of all.  All pairs are embedded without a graph, the loss gives the gradient of each
+    embedding, and each piece is then encoded again with a graph and propagates that gradient.
+    Returns the loss.
     """
     pieces = [slice(start, min(start + size, count)) for start in range(0, count, size)]
     with torch.no_grad() if len(pieces) > 1 else nullcontext():
@@ -190,7 +191,7 @@ def backward_in_pieces(encode: Callable, loss_of: Callable, count: int, size: in
 
 
 def clip_scale(model) -> torch.nn.Parameter:
-    """Return the logarithm of the scale of a CLIPModel's logits, also inside an adapter."""
+    """Return the logarithmic logit scale of a CLIPModel, which may be inside an adapter."""
     return next(weight for name, weight in model.named_parameters() if name.endswith("logit_scale"))
 
 
@@ -202,7 +203,7 @@ def _step(clip: Clip, model, train: Pairs, config: ClipTuning, step: int) -> flo
     captions = [train.captions[i] for i in rows.tolist()]
     fits = train.fits(rows) if config.positives == "fits" else torch.eye(count)
 
-    def encode(piece):  # varied here: the whole batch as floats would not be small
+    def encode(piece):  # augmented here: the whole batch as floats would need much memory
         images = torch.from_numpy(train.pixels[rows[piece].numpy()])
         return clip.embed_images(_moved(images, theta[piece])), clip.embed_texts(captions[piece])
 
@@ -213,19 +214,21 @@ def _step(clip: Clip, model, train: Pairs, config: ClipTuning, step: int) -> flo
 
 
 def contrastive_loss(images, texts, scale, fits: torch.Tensor) -> torch.Tensor:
-    """Return the mean of both directions' cross-entropies of unit embeddings (N, d), with equal
-    shares of what `fits` (N, N: caption i is true of picture j)."""
+    """Return the mean of both directions' cross-entropies of unit embeddings (N, d).
+
+    `fits` (N, N) is 1 where caption i is true of image j: those share the target equally.
+    """
     logits = scale * texts @ images.T
     return (soft_cross_entropy(logits, fits) + soft_cross_entropy(logits.T, fits.T)) / 2
 
 
 def soft_cross_entropy(logits: torch.Tensor, fits: torch.Tensor) -> torch.Tensor:
-    """Return the cross-entropy of rows (N, M) against equal shares of what fits (N, M; 0 or 1)."""
+    """Return the cross-entropy of rows (N, M); targets are spread evenly over `fits` (0 or 1)."""
     return F.cross_entropy(logits.float(), fits / fits.sum(1, keepdim=True).clamp(min=1))
 
 
 def _variation(count: int, generator: torch.Generator) -> torch.Tensor:
-    """Return affine maps (N, 2, 3): half of them mirror, each cuts to 85..100 % of the side."""
+    """Return random affine maps (N, 2, 3): half of them mirror, each crops to 85..100 % a side."""
     scale = 0.85 + 0.15 * torch.rand(count, generator=generator)
     shift = (torch.rand(count, 2, generator=generator) * 2 - 1) * (1 - scale)[:, None]
     flip = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)
@@ -243,11 +246,11 @@ def _moved(images: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def _evaluate(state: dict, clip, model, weights, held_out: Pairs, step: int, patience: int) -> None:
-    """Add the held-out loss to the curve; keep the weights where it is the least, and always the
-    newest without `patience`."""
+def _evaluate(state: dict, clip, model, weights, pairs: Pairs, step: int, patience: int) -> None:
+    """Add the validation loss to the curve, and keep the weights with the least loss, or the newest
+    weights where `patience` is 0."""
     model.eval()
-    loss, _ = _loss_of(clip, held_out)
+    loss, _ = _loss_of(clip, pairs)
     model.train()
     least = min((row["held_out_loss"] for row in state["curve"]), default=math.inf)
     if loss < least or not patience:
@@ -261,7 +264,7 @@ def _stale(curve: list[dict], patience: int) -> bool:
 
 
 def _trainable(model, config: ClipTuning):
-    """Return the model with the weights to train: all, or an adapter's and the scale."""
+    """Return the model ready to train: all weights, or a LoRA adapter and the logit scale."""
     if config.method == "full":
         return model.requires_grad_(True).train()
     from peft import LoraConfig, get_peft_model

@@ -1,4 +1,4 @@
-"""What does a step learn?  Pure functions: timesteps, noise, noisy latents, target, weight, loss.
+"""What is the diffusion loss?  Pure functions: timesteps, noise, noisy latents, targets, weights.
 
 Shapes: latents, noise (N, c, h, w); timesteps int64 (N,); alphas_cumprod float (T,).
 """
@@ -11,9 +11,9 @@ PREDICTION_TYPES = ("epsilon", "v_prediction")
 def sample_noise(
     shape: tuple[int, ...], num_timesteps: int, seeds: list[int]
 ) -> tuple[torch.Tensor, ...]:
-    """Return (posterior noise, noise, timesteps), the i-th of each a function of seeds[i] alone.
+    """Return (posterior noise, noise, timesteps); row i depends on seeds[i] alone.
 
-    Drawn on the CPU, so that a sample's randomness depends neither on the device nor on its batch.
+    Drawn on the CPU, so that a sample's noise depends neither on the device nor on its batch.
     """
     rows = []
     for seed in seeds:
@@ -39,7 +39,7 @@ def add_noise(latents, noise, timesteps, alphas_cumprod):
 
 
 def prediction_target(latents, noise, timesteps, alphas_cumprod, prediction_type: str):
-    """Return what the UNet is to predict: the noise, or v (Salimans & Ho 2022, section 4).
+    """Return the target of the UNet: the noise, or v (Salimans & Ho 2022, section 4).
 
     Raises ValueError for a prediction type other than "epsilon" and "v_prediction".
     """
@@ -55,8 +55,8 @@ def min_snr_weight(timesteps, alphas_cumprod, gamma: float, prediction_type: str
     """Return the Min-SNR weight (N,) of each sample; ones for gamma = 0 (Hang et al. 2023, section
     3.4).
 
-    Where there is noise alone the weight is 1 instead of 0: what is learnt there is the brightness
-    that a picture begins with, which zero terminal SNR is for.
+    At pure noise (SNR 0) the weight is 1 instead of 0: the brightness of an image is learned there,
+    which is the purpose of zero terminal SNR.
     """
     if gamma == 0:
         return torch.ones(len(timesteps), device=timesteps.device)
@@ -69,8 +69,8 @@ def min_snr_weight(timesteps, alphas_cumprod, gamma: float, prediction_type: str
 def sample_losses(prediction, target, pixel_weights=None):
     """Return the mean squared error (N,) of each sample, in float32.
 
-    With `pixel_weights` (N, h, w) a sample's is sum(w * error) / sum(w): a small garment counts as
-    much as a large one.  A sample whose weights are all 0 has the loss 0.
+    With `pixel_weights` (N, h, w) it is sum(w * error) / sum(w), so a small garment counts as much
+    as a large one.  A sample whose weights are all 0 has the loss 0.
     """
     errors = (prediction.float() - target.float()).square()
     if pixel_weights is None:

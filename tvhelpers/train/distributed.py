@@ -1,7 +1,7 @@
-"""Who trains together?  This process alone, or those that `accelerate launch` started.
+"""How do several processes train together?  `accelerate launch` starts them.
 
-Each computes its share of a step's samples; their gradients are added, so all hold the same weights
-throughout.  Only the main one writes.
+Each computes its share of a step's samples, and gradients are summed, so all have the same weights
+at every step.  Only the main process writes files.
 """
 
 import contextlib
@@ -14,12 +14,12 @@ from torch import distributed
 
 from tvhelpers.files import locked
 
-SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE")  # set by torch's launcher, by MPI's
-BUCKET = 2**25  # numbers sent at once
+SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE")  # set by the launchers of torch and MPI
+BUCKET = 2**25  # numbers that are sent at once
 
 
 class Processes:
-    """Who we are among how many, and what we say to each other; each computes on its `device`."""
+    """The processes of a training: index, count, device, and their communication."""
 
     def __init__(self, device: str = "cpu"):
         self.device, self.index, self.count, self._hosts = device, 0, 1, None
@@ -28,29 +28,29 @@ class Processes:
 
             state = PartialState(cpu=device == "cpu")
             self.index, self.count = state.process_index, state.num_processes
-            self._hosts = distributed.new_group(backend="gloo")  # words of the hosts, not tensors
-        if not self.main:  # one of them speaks for all
+            self._hosts = distributed.new_group(backend="gloo")  # for flags and objects on CPUs
+        if not self.main:  # only one of them prints
             logging.getLogger("tvhelpers").setLevel(logging.WARNING)
 
     @property
     def main(self) -> bool:
-        """Whether this is the process that writes."""
+        """Whether this is the process that writes files."""
         return self.index == 0
 
     def part(self, count: int) -> range:
-        """Return which of `count` things are this process's: of every thing exactly one's."""
+        """Return this process's part of `count` things; each thing is in exactly one part."""
         return range(count * self.index // self.count, count * (self.index + 1) // self.count)
 
     def any(self, *flags: bool) -> list[bool]:
-        """Return each flag as true where it is so on any process."""
+        """Return for each flag whether it is true on any process."""
         if self._hosts is None:
             return [*flags]
         raised = torch.tensor(flags, dtype=torch.uint8)
         distributed.all_reduce(raised, distributed.ReduceOp.MAX, group=self._hosts)
         return raised.bool().tolist()
 
-    def share(self, value):
-        """Return the main process's `value` on all; waits until all are here."""
+    def broadcast(self, value):
+        """Return the main process's `value` on all processes, after waiting for all of them."""
         if self._hosts is None:
             return value
         box = [value]
@@ -58,11 +58,11 @@ class Processes:
         return box[0]
 
     def locked(self, path: Path, wait: bool = False) -> contextlib.AbstractContextManager:
-        """Hold the lock file of a folder within the block, where this is the main process."""
+        """Hold a lock file within the block, if this is the main process."""
         return locked(path, wait) if self.main else contextlib.nullcontext()
 
-    def add(self, tensors: list[torch.Tensor]) -> None:
-        """Put in place of each tensor its sum over the processes."""
+    def all_reduce(self, tensors: list[torch.Tensor]) -> None:
+        """Replace each tensor, in place, with its sum over the processes."""
         if self._hosts is None:
             return
         bucket: list[torch.Tensor] = []

@@ -1,7 +1,7 @@
-"""How is a latent cache filled?  Images and masks by chunks, read ahead by threads; captions once.
+"""How is a latent cache filled?  Images and masks in chunks that threads read ahead; captions once.
 
-A chunk is always the same items in one forward pass, whoever encodes it: neither threads nor
-processes nor a stop in the middle change a byte.
+A chunk is always the same items in one forward pass, so neither the number of threads or processes
+nor an interruption changes a byte.
 """
 
 import logging
@@ -23,20 +23,20 @@ from tvhelpers.image import resize
 from tvhelpers.progress import progress_bar
 
 log = logging.getLogger(__name__)
-CHUNK_PIXELS = 16 * 256 * 256  # encoded at once: 4 images of 512 px, which a T4 holds
+CHUNK_PIXELS = 16 * 256 * 256  # encoded at once: 4 images of 512 px, which fit on a T4
 THREADS = min(16, os.cpu_count() or 1)
-KEEP_SECONDS = 5.0  # of work that a kill may cost
-SMALL_EMBEDS = 2**28  # bytes of text states that are kept even where the text encoder is smaller
+KEEP_SECONDS = 5.0  # of work that a kill may lose
+SMALL_EMBEDS = 2**28  # bytes of text states that are cached even if the text encoder is smaller
 
 
 def encode_images(vae, source: Source, about: dict, folder: Path, processes) -> None:
-    """Fill moments.npy, regions.npy where there are masks, and done.npy (a byte a chunk); each
-    process does its share of what is not done."""
+    """Fill moments.npy, regions.npy if there are masks, and done.npy (a byte per chunk); each
+    process encodes its share of the chunks that are not done."""
     count = about["num_items"]
     chunk_size = max(1, CHUNK_PIXELS // about["resolution"] ** 2)
     chunks = [range(i, min(i + chunk_size, count)) for i in range(0, count, chunk_size)]
     arrays = _arrays(vae, about, folder, len(chunks), processes)
-    left = processes.share(np.flatnonzero(arrays["done"] == 0).tolist())
+    left = processes.broadcast(np.flatnonzero(arrays["done"] == 0).tolist())
     mine = [left[i] for i in processes.part(len(left))]
     before = count - sum(len(chunks[number]) for number in left)
     waiting, kept = [], time.monotonic()
@@ -51,11 +51,11 @@ def encode_images(vae, source: Source, about: dict, folder: Path, processes) -> 
                 bar.update(min(len(pixels) * processes.count, count - bar.n))
         finally:
             _keep(arrays, waiting)
-    processes.any(False)  # which all wait for: all chunks are there
+    processes.any(False)  # waits for all processes: all chunks are there
 
 
 def _arrays(vae, about: dict, folder: Path, num_chunks: int, processes) -> dict[str, np.ndarray]:
-    """Return the arrays to fill, made anew unless they are there with as many chunks."""
+    """Return the arrays to fill, created unless they exist with the same number of chunks."""
     entries, side = about["num_items"] * (1 + about["flip"]), about["side"]
     kinds = {"moments": (np.float16, (entries, 2 * vae.config.latent_channels, side, side))}
     if about["masks"]:
@@ -64,7 +64,7 @@ def _arrays(vae, about: dict, folder: Path, num_chunks: int, processes) -> dict[
     if processes.main and not (done.exists() and len(np.load(done)) == num_chunks):
         for name, (dtype, shape) in kinds.items():
             allocate(folder / f"{name}.npy", dtype, shape)
-    processes.share(None)  # the files are there
+    processes.broadcast(None)  # waits until the files are there
     return {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name in kinds}
 
 
@@ -80,7 +80,7 @@ def _put(arrays: dict, rows: range, about: dict, vae, pixels, regions) -> None:
 
 
 def _keep(arrays: dict, waiting: list[int]) -> None:
-    """Bring chunks to the disk, and then the marks that say so."""
+    """Write chunks to the disk, and then mark them as done."""
     for array in arrays.values():
         array.flush()
     arrays["done"][waiting] = 1
@@ -91,8 +91,8 @@ def _keep(arrays: dict, waiting: list[int]) -> None:
 def _read_ahead(
     source: Source, chunks: list[range], numbers: list[int], about: dict
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
-    """Yield (number, pixels uint8 (n, s, s, 3), regions uint8 (n, h, w) or None) of chunks, while
-    threads read and resize the next ones."""
+    """Yield (number, pixels uint8 (n, s, s, 3), regions uint8 (n, h, w) or None) of chunks; threads
+    read and resize the next ones meanwhile."""
 
     def read(item: int) -> tuple:
         pixels = resize(source.pixels(item), about["resolution"])
@@ -117,13 +117,13 @@ def _read_ahead(
 
 
 def latent_regions(regions: np.ndarray, side: int) -> np.ndarray:
-    """Return the region of each latent, uint8 (side, side): that of most of its pixels.
+    """Return the region of each latent, uint8 (side, side): the most frequent one of its pixels.
 
-    `regions` uint8 (H, W), codes of `items.REGIONS`, is padded to a square as its image is.
+    `regions` uint8 (H, W), codes of `items.REGIONS`, is padded to a square like its image.
     """
     missing = [max(regions.shape) - side for side in regions.shape]
     square = np.pad(regions, [(count // 2, count - count // 2) for count in missing])
-    codes = range(len(REGIONS))[::-1]  # of two that have as many pixels, the garment
+    codes = range(len(REGIONS))[::-1]  # the garment first: it wins where two are equally frequent
     masks = [Image.fromarray(np.where(square == code, 255, 0).astype(np.uint8)) for code in codes]
     shares = [np.asarray(mask.resize((side, side), Image.Resampling.BOX)) for mask in masks]
     return np.array(codes, np.uint8)[np.argmax(shares, 0)]
@@ -131,10 +131,10 @@ def latent_regions(regions: np.ndarray, side: int) -> np.ndarray:
 
 @torch.no_grad()
 def encode(vae, pixels: np.ndarray, what: str) -> np.ndarray:
-    """Return the moments fp16 of pixels; raises InputError where those of `what` are not finite."""
+    """Return the moments fp16 of pixels; raises InputError, naming `what`, if not finite."""
     images = torch.from_numpy(pixels.copy()).to(vae.device)
     images = images.permute(0, 3, 1, 2).float() / 127.5 - 1
-    for half in (vae.device.type == "cuda", False):  # too coarse for some autoencoders
+    for half in (vae.device.type == "cuda", False):  # fp16 overflows in some autoencoders
         with torch.autocast(vae.device.type, torch.float16, enabled=half):
             posterior = vae.encode(images).latent_dist
         moments = torch.cat([posterior.mean, posterior.logvar], 1).float().cpu().numpy()
@@ -144,15 +144,15 @@ def encode(vae, pixels: np.ndarray, what: str) -> np.ndarray:
 
 
 def encode_captions(captions: list[str], tokenizer, text_encoder, folder: Path, device) -> None:
-    """Write token_ids.npy and caption_index.npy, and embeds.npy where the text states of all
-    captions are smaller than the text encoder; warn of captions that are cut off."""
+    """Write token_ids.npy and caption_index.npy, and embeds.npy if the text states of all captions
+    are smaller than the text encoder; warn of captions that are truncated."""
     if (folder / "caption_index.npy").exists():  # written last
         return
     unique = list(dict.fromkeys(["", *captions]))
     limit = tokenizer.model_max_length
     lengths = [len(ids) for ids in tokenizer(unique, truncation=False, verbose=False).input_ids]
     if long := sum(length > limit for length in lengths):
-        log.warning(f"{long} of {len(unique)} captions are over {limit} tokens, and cut off there")
+        log.warning(f"{long} of {len(unique)} captions are over {limit} tokens and are truncated")
     ids = tokenize(tokenizer, unique)
     _save(folder / "token_ids.npy", ids.int().numpy())
     size = 2 * len(unique) * limit * text_encoder.config.hidden_size
@@ -172,16 +172,16 @@ def _text_states(text_encoder, ids: torch.Tensor, batch_size: int = 64) -> np.nd
 
 
 def tokenize(tokenizer, texts: list[str]) -> torch.Tensor:
-    """Return the token ids int64 (N, tokens) that StableDiffusionPipeline would encode."""
+    """Return token ids int64 (N, tokens), padded and truncated as in StableDiffusionPipeline."""
     limit = tokenizer.model_max_length
     options = {"padding": "max_length", "truncation": True, "max_length": limit}
     return tokenizer(texts, return_tensors="pt", **options).input_ids
 
 
 def allocate(path: Path, dtype: type, shape: tuple[int, ...]) -> None:
-    """Make a .npy of zeros whose every byte has its place on the disk.
+    """Create a .npy of zeros with all of its disk space reserved.
 
-    Without it, a full disk would end the process at a write into the memory map.
+    Without that, a full disk would kill the process at a write into the memory map.
     """
     np.lib.format.open_memmap(path, "w+", dtype, shape).flush()
     if hasattr(os, "posix_fallocate"):

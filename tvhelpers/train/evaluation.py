@@ -1,4 +1,4 @@
-"""How good is what is trained by now?  Losses on held-out items, at noises that stay the same."""
+"""What are the validation loss and the loss on the training slice?  Noise is the same each time."""
 
 import numpy as np
 import torch
@@ -6,46 +6,46 @@ import torch
 from tvhelpers.runtime import seed_for
 
 BATCH = 32
-NUM_QUARTERS = 4  # of the timesteps, whose losses are told apart
+NUM_QUARTERS = 4  # of the timesteps; the loss of each is reported
 
 
 def evaluate(trainer) -> dict:
-    """Return the mean fixed-noise losses of the held-out items, in all and by quarter of the
-    timesteps (None where there is none), and of as many training items."""
-    items = trainer.data.held_out
-    held_out, training = (slice_losses(trainer, x) for x in (items, training_slice(trainer)))
+    """Return the mean losses of the validation items, in all and by quarter of the timesteps (None
+    for a quarter without items), and of the training slice."""
+    items = trainer.data.validation_items
+    validation, training = (slice_losses(trainer, x) for x in (items, training_slice(trainer)))
     timesteps = trainer.batches.fixed(items, 0).timesteps
     quarters = timesteps * NUM_QUARTERS // len(trainer.alphas_cumprod)
-    by_timestep = [held_out[quarters == quarter] for quarter in range(NUM_QUARTERS)]
+    by_timestep = [validation[quarters == quarter] for quarter in range(NUM_QUARTERS)]
     return {
-        "held_out_loss": held_out.mean().item(),
+        "validation_loss": validation.mean().item(),
         "training_slice_loss": training.mean().item(),
         "by_timestep": [part.mean().item() if len(part) else None for part in by_timestep],
     }
 
 
-def held_out_loss(trainer) -> float:
-    """Return the mean plain loss of the held-out items, each at a timestep and noise of its own for
-    ever."""
-    return slice_losses(trainer, trainer.data.held_out).mean().item()
+def validation_loss(trainer) -> float:
+    """Return the mean unweighted loss of the validation items, each at its fixed timestep and
+    noise."""
+    return slice_losses(trainer, trainer.data.validation_items).mean().item()
 
 
 def training_slice(trainer) -> np.ndarray:
-    """Return as many training items as there are held-out ones, the same for all trainings."""
+    """Return as many training items as there are validation items, the same for all trainings."""
     rng = np.random.default_rng(seed_for(trainer.config.split_seed, "slice"))
-    return rng.permutation(trainer.data.train_items)[: len(trainer.data.held_out)]
+    return rng.permutation(trainer.data.train_items)[: len(trainer.data.validation_items)]
 
 
 @torch.no_grad()
 def slice_losses(trainer, items: np.ndarray) -> torch.Tensor:
-    """Return the plain loss (n,) of each item, the j-th at the j-th fixed timestep and noise; each
-    process computes its share, in parts that take less memory than a training step."""
+    """Return the unweighted loss (n,) of each item, the j-th at the j-th fixed timestep and noise;
+    each process computes its share, in batches that need less memory than a training step."""
     losses = torch.zeros(len(items), dtype=torch.float64, device=trainer.device)
     share, size = trainer.processes.part(len(items)), min(BATCH, 4 * trainer.micro_batch)
-    with trainer.model.averaged():
+    with trainer.model.with_ema():
         for start in range(share.start, share.stop, size):
             part = items[start : min(start + size, share.stop)]
             batch = trainer.batches.fixed(part, start).to(trainer.device)
             losses[start : start + len(part)] = trainer.losses(batch, min_snr_gamma=0.0).double()
-    trainer.processes.add([losses])
+    trainer.processes.all_reduce([losses])
     return losses.cpu()

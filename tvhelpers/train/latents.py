@@ -1,13 +1,13 @@
-"""What does training read of images and captions?  The latent cache, computed once.
+"""In which form does training read images and captions?  As a latent cache, computed once.
 
 artifacts/cache-<key>/ holds
   moments.npy        fp16 (E, 2c, h/8, w/8): VAE mean, then log variance; entry i is item i,
                      with flips entry N + i is item i mirrored
-  regions.npy        uint8 (E, h/8, w/8): `items.REGIONS`, where the source has masks
+  regions.npy        uint8 (E, h/8, w/8): `items.REGIONS`, if the source has masks
   token_ids.npy      int32 (C, tokens): the unique captions; row 0 is the empty prompt
-  embeds.npy         fp16 (C, tokens, d): their text encoder states, where these are small
+  embeds.npy         fp16 (C, tokens, d): their text encoder states, if these are small
   caption_index.npy  int64 (N,): row of each item's caption
-  about.json         what it was made from, and sizes
+  about.json         digests of what it was made from, and sizes
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from tvhelpers.records import read_record, write_json
 from tvhelpers.train.distributed import Processes
 from tvhelpers.train.encoding import encode_captions, encode_images
 
-FORMAT = 2  # raise it when a change of this or of `encoding` changes what a cache holds
+FORMAT = 2  # raise it when this module or `encoding` changes the content of a cache
 RESIDENT_SHARE = 0.25  # of the GPU's free memory that a cache may take
 COPY_ROWS = 1024  # copied to the GPU at once
 ARRAYS = ("moments", "regions", "embeds", "token_ids")
@@ -40,8 +40,8 @@ class LatentCache:
 
     folder: Path
     moments: Rows
-    regions: Rows | None  # None where the source has no masks
-    embeds: Rows | None  # None where the text encoder is smaller
+    regions: Rows | None  # None if the source has no masks
+    embeds: Rows | None  # None if the text encoder is smaller
     token_ids: Rows
     caption_index: np.ndarray
     about: dict
@@ -51,7 +51,7 @@ class LatentCache:
         return self.about["num_items"]
 
     def entries(self, item_indices: np.ndarray, flip: bool) -> np.ndarray:
-        """Return the entries of the items, their mirrored ones after them where `flip`."""
+        """Return the entries of the items, with `flip` followed by their mirrored ones."""
         flips = item_indices + self.num_items if flip else item_indices[:0]
         return np.concatenate([item_indices, flips])
 
@@ -62,8 +62,8 @@ class LatentCache:
         return take(self.moments, entries).float(), torch.from_numpy(captions)
 
     def on_gpu(self, device: str, free: int | None = None) -> Self:
-        """Return the cache with its arrays on `device` where they take at most a quarter of its
-        free bytes, otherwise as it is; what is read is the same."""
+        """Return the cache with its arrays on `device` if they take at most a quarter of the
+        `free` bytes there, otherwise as it is."""
         free = torch.cuda.mem_get_info()[0] if free is None else free
         arrays = {name: getattr(self, name) for name in ARRAYS}
         arrays = {name: array for name, array in arrays.items() if array is not None}
@@ -73,21 +73,21 @@ class LatentCache:
 
 
 def take(rows: Rows, index: np.ndarray) -> torch.Tensor:
-    """Return rows of an array, on its own device."""
+    """Return rows of an array, on the device of the array."""
     if isinstance(rows, torch.Tensor):
         return rows[send(torch.from_numpy(index), rows.device)]
     return torch.from_numpy(rows[index])
 
 
 def send(tensor: torch.Tensor, device) -> torch.Tensor:
-    """Return the tensor on `device`; nothing waits for the GPU."""
+    """Return the tensor on `device`, without waiting for the GPU."""
     if torch.device(device).type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
 
 
 def _copied(array: np.ndarray, device: str) -> torch.Tensor:
-    """Copy a memory-mapped array to the GPU, a part at a time: the main memory may be small."""
+    """Copy a memory-mapped array to the GPU in parts, as the main memory may be small."""
     dtype = torch.from_numpy(array[:0].copy()).dtype
     rows = torch.empty(array.shape, dtype=dtype, device=device)
     for start in range(0, len(array), COPY_ROWS):
@@ -100,12 +100,12 @@ def open_cache(
     source: Source, base: BaseLocation, resolution: int, flip: bool, root: Path,
     limit: int = 0, processes: Processes | None = None,
 ) -> LatentCache:  # fmt: skip
-    """Return the cache of (source, base, resolution, flip) under root/artifacts, building what is
+    """Return the cache of (source, base, resolution, flip) under root/artifacts; build it if it is
     missing.
 
-    A build that was stopped goes on where it stopped; the `processes` of one launch share it, which
-    takes a folder that all of them see; of two launches one builds and the other waits.  Images are
-    made square by padding, never cut.
+    A build that was stopped resumes.  The `processes` of one launch build it together, in a folder
+    that all of them must see; of two launches one builds and the other waits.  Images are padded to
+    squares, never cropped.
     """
     processes, vae = processes or Processes(), load_part(base, "vae")
     tokenizer, text_encoder = load_part(base, "tokenizer"), load_part(base, "text_encoder")
@@ -124,11 +124,11 @@ def open_cache(
         "probe": tokenizer(["A red dress, striped"]).input_ids,
     }
     folder = Path(root) / "artifacts" / f"cache-{content_key(about)}"
-    if processes.share(folder.is_dir()):
+    if processes.broadcast(folder.is_dir()):
         return _open(folder)
     lock = make_dir(folder.parent) / f".{folder.name}.lock"
     with processes.locked(lock, wait=True):
-        if not processes.share(folder.is_dir()):  # no other launch was first
+        if not processes.broadcast(folder.is_dir()):  # no other launch has built it
             _build(folder, about, source, (vae, tokenizer, text_encoder), processes)
     del vae, text_encoder
     torch.cuda.empty_cache()
@@ -136,12 +136,12 @@ def open_cache(
 
 
 def _build(folder: Path, about: dict, source: Source, models, processes) -> None:
-    """Fill a folder beside `folder`, and give it that name."""
+    """Build the cache under a temporary name, then rename it to `folder`."""
     (vae, *texts), device = models, processes.device
     aside = folder.with_name(f"{folder.name}.partial")
     if processes.main:
         make_dir(aside)
-    processes.share(None)
+    processes.broadcast(None)
     encode_images(vae.to(device), source, about, aside, processes)
     vae.to("cpu")
     if processes.main:
@@ -149,7 +149,7 @@ def _build(folder: Path, about: dict, source: Source, models, processes) -> None
         write_json(aside / "about.json", about)
         (aside / "done.npy").unlink(missing_ok=True)
         replace_dir(aside, folder)
-    processes.share(None)
+    processes.broadcast(None)
 
 
 def _open(folder: Path) -> LatentCache:

@@ -1,5 +1,5 @@
-"""What does a training write down?  log.jsonl (a line a step, and events), eval.jsonl (fixed-noise
-losses), speed.jsonl (images a second, memory), TensorBoard, and a bar on the screen."""
+"""What does a training log?  Steps and events (log.jsonl), validation losses (eval.jsonl), images a
+second and memory (speed.jsonl), TensorBoard, and a progress bar."""
 
 import json
 import logging
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class RunLog:
-    """The logs of one run that goes on from `step`; with no `run_dir` nothing is written."""
+    """The logs of one run, resumed at `step`; without `run_dir` nothing is written."""
 
     def __init__(self, run_dir: Path | None, num_steps: int, device: str, step: int = 0):
         self.num_steps, self.device, self.failing = num_steps, device, False
@@ -27,19 +27,19 @@ class RunLog:
         self.rows, self.evaluations, self.speeds = files
         self.board = Board(run_dir and make_dir(run_dir / "tensorboard"))
         self.bar = progress_bar("training", num_steps, done=step, unit="steps")
-        self.cut_back(step or -1)  # what is logged of step 0 comes again
+        self.truncate(step or -1)  # step 0 is logged again
         self.restart_clock()
 
-    def cut_back(self, step: int) -> None:
-        """Leave only what is of steps up to `step`: what came after it will be computed again."""
+    def truncate(self, step: int) -> None:
+        """Keep only rows of steps up to `step`; later ones will be computed again."""
         for lines in (self.rows, self.evaluations, self.speeds):
-            lines.cut_back(step)
+            lines.truncate(step)
         self.board.restart(step + 1)
         self.bar.update(max(step, 0) - self.bar.n)
 
     def steps(self, step: int, rows: list[dict[str, float]], images: int = 0) -> None:
-        """Log the rows of the steps that end with `step`, which took so many images in all; an
-        empty row is a step whose update was left out."""
+        """Log the rows of the steps that end with `step`, which trained on `images` samples in all;
+        an empty row is a step whose update was skipped."""
         for number, row in enumerate(rows, step - len(rows) + 1):
             row = {name: value if math.isfinite(value) else None for name, value in row.items()}
             self.rows.add({"step": number, **(row or {"skipped": True})})
@@ -50,41 +50,42 @@ class RunLog:
         self.flush()
 
     def _speed(self, step: int, loss: float, images: int) -> None:
-        """Log the speed since the clock was started, and put it beside the bar."""
+        """Log the speed since the clock was started, and show it beside the progress bar."""
         rate = images / max(time.monotonic() - self.clock, 1e-9)
         memory = round((peak_memory(self.device) or 0) / 2**30, 3)
         speed = {"images_per_second": round(rate, 3), "memory_gb": memory}
         self.speeds.add({"step": step, **speed})
         self.board.add(step, speed)
-        told = f"loss {loss:.4f}, {rate:.1f} images/s, {memory:.2f} GB"
-        self.bar.set_postfix_str(told, refresh=False)
+        text = f"loss {loss:.4f}, {rate:.1f} images/s, {memory:.2f} GB"
+        self.bar.set_postfix_str(text, refresh=False)
         self.restart_clock()
 
     def restart_clock(self) -> None:
-        """Count the images a second from now on: what was between is not training."""
+        """Measure the speed from now on, without the time of an evaluation."""
         self.clock = time.monotonic()
 
     def evaluation(self, step: int, row: dict) -> None:
-        """Log the fixed-noise losses: "held_out_loss", "training_slice_loss", "by_timestep"."""
+        """Log the losses "validation_loss", "training_slice_loss" and "by_timestep"."""
         self.evaluations.add({"step": step, **row})
         self.board.add(step, {name: value for name, value in row.items() if name != "by_timestep"})
-        losses = (row["held_out_loss"], row["training_slice_loss"])
-        what = "fixed-noise loss {:.4f} held out, {:.4f} on a training slice".format(*losses)
+        losses = (row["validation_loss"], row["training_slice_loss"])
+        what = "validation loss {:.4f}, loss on a training slice {:.4f}".format(*losses)
         log.info(f"step {step}/{self.num_steps}  {what}")
         self.flush()
 
     def event(self, step: int, what: str, **details) -> None:
-        """Log what happened after `step` steps."""
+        """Log something that happened after `step` steps."""
         self.rows.add({"step": step, "event": what, **details})
         log.info(f"step {step}/{self.num_steps}  {what}")
         self.flush()
 
     def flush(self) -> None:
-        """Write what waits; a disk that refuses is said once and tried again."""
+        """Write what is pending; if the disk cannot be written, warn once and try again later."""
         files = (self.rows, self.evaluations, self.speeds, self.board.records)
         error = next((error for lines in files if (error := lines.flush())), None)
         if error and not self.failing:
-            log.warning(f"logs wait in memory: {error.strerror or error}; training goes on")
+            why = error.strerror or error
+            log.warning(f"logs cannot be written ({why}); training continues and tries again")
         self.failing = error is not None
 
 
@@ -99,13 +100,13 @@ def read_events(run_dir: Path) -> list[dict]:
 
 
 def read_evaluations(run_dir: Path) -> list[dict]:
-    """Return [{"step", "held_out_loss", ...}] of a run, in order."""
+    """Return [{"step", "validation_loss", ...}] of a run, in order."""
     return read_records(Path(run_dir) / "eval.jsonl", "evaluation")
 
 
 class Lines:
-    """A file that grows; what the disk does not take now waits in memory.  Without a path all of it
-    is dropped."""
+    """A file that grows; what cannot be written yet waits in memory.  Without a path everything is
+    dropped."""
 
     def __init__(self, path: Path | None):
         self.path, self.waiting = path, b""
@@ -119,7 +120,7 @@ class Lines:
         self.waiting += data if self.path else b""
 
     def flush(self) -> OSError | None:
-        """Write all that waits, or nothing of it; return the disk's refusal."""
+        """Write everything that waits, or nothing; return the error of the disk, if any."""
         if not self.waiting:
             return None
         try:
@@ -133,8 +134,8 @@ class Lines:
         self.waiting = b""
         return None
 
-    def cut_back(self, step: int) -> None:
-        """Leave the rows up to the first of a later step, or up to one that is broken."""
+    def truncate(self, step: int) -> None:
+        """Keep the rows before the first one of a later step, or a broken one."""
         self.flush()
         if self.path and self.path.exists():
             os.truncate(self.path, len(_until(self.path.read_bytes(), step)))
@@ -155,8 +156,8 @@ def _until(data: bytes, step: int) -> bytes:
 
 
 class Board:
-    """TensorBoard's event file, written as the other logs are: the thread of torch's own writer
-    dies of a full disk."""
+    """TensorBoard's event file, written like the other logs: a full disk would end the thread of
+    torch's own writer."""
 
     def __init__(self, folder: Path | None):
         from tensorboard.summary.writer.record_writer import RecordWriter
@@ -167,13 +168,13 @@ class Board:
         self._event(file_version="brain.Event:2")
 
     def restart(self, step: int) -> None:
-        """Tell TensorBoard to forget what it has of `step` and later."""
+        """Make TensorBoard drop its points from `step` on."""
         from tensorboard.compat.proto.event_pb2 import SessionLog
 
         self._event(step=step, session_log=SessionLog(status=SessionLog.START))
 
     def add(self, step: int, values: dict[str, float | None]) -> None:
-        """Add a point to the curve of each value that there is."""
+        """Add a point to the curve of each value that is not None."""
         from tensorboard.compat.proto.summary_pb2 import Summary
 
         there = {name: value for name, value in values.items() if value is not None}

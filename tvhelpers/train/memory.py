@@ -1,7 +1,6 @@
-"""How many samples go through the network at once?  By trial, and fewer when memory runs out.
+"""How many samples fit in one forward pass?  Found by trial, and reduced when memory runs out.
 
-A step has batch_size * accumulate samples whatever the micro-batch is; what does not fit at once is
-accumulated.
+A step always has batch_size * accumulate samples; a smaller micro-batch only means more passes.
 """
 
 import logging
@@ -13,20 +12,20 @@ from tvhelpers.errors import InputError
 from tvhelpers.runtime import peak_memory, reset_peak_memory
 
 log = logging.getLogger(__name__)
-SPARE = 0.95  # of the memory: the rest is lost to gaps between tensors
+SPARE = 0.95  # usable share of the memory; the rest is lost to gaps between tensors
 GB = 2**30
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that there is not enough memory, on a GPU or a CPU."""
+    """Return whether an error means that there is not enough memory, on a GPU or a CPU."""
     words = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
     kinds = (torch.OutOfMemoryError, MemoryError)
     return isinstance(error, kinds) or any(word in str(error) for word in words)
 
 
 def memory_limit(memory_gb: float, device: str) -> float | None:
-    """Return the bytes that training may use: as asked for, else what the GPU has left; None where
-    nothing sets a limit."""
+    """Return the bytes that training may use: the given limit, or else what is free on the GPU;
+    None if there is no limit."""
     if memory_gb:
         return memory_gb * GB
     if device == "cpu":
@@ -36,10 +35,10 @@ def memory_limit(memory_gb: float, device: str) -> float | None:
 
 
 def choose_micro_batch(trainer, limit: float) -> None:
-    """Halve the trainer's micro-batch until a real forward and backward pass shows that it fits,
-    with the optimizer's state, in `limit` bytes.
+    """Halve the trainer's micro-batch until a trial forward and backward pass, with the optimizer's
+    state, fits in `limit` bytes.
 
-    Raises InputError where one sample is too many.
+    Raises InputError if a single sample does not fit.
     """
     while True:
         reset_peak_memory(trainer.device)
@@ -48,12 +47,12 @@ def choose_micro_batch(trainer, limit: float) -> None:
         if not any(trainer.processes.any(not fits, predicted > limit)):
             break
         trainer.micro_batch = smaller(trainer.micro_batch)
-    what = f"{predicted / GB:.2f} GB predicted, {limit / GB:.2f} GB at hand"
+    what = f"{predicted / GB:.2f} GB predicted, {limit / GB:.2f} GB available"
     log.info(f"micro-batch {trainer.micro_batch}: {what}")
 
 
 def optimizer_bytes(trainer) -> int:
-    """Return the memory that the optimizer's state is still to take."""
+    """Return the bytes that the optimizer's state will still need."""
     if trainer.update.optimizer.state:
         return 0
     bytes_each = OPTIMIZERS[trainer.config.optimizer].state_bytes

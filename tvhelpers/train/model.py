@@ -1,4 +1,4 @@
-"""What is trained, and what does it predict?  The UNet, and a text encoder where it learns too."""
+"""Which networks are trained, and what do they predict?  The UNet, and perhaps a text encoder."""
 
 import contextlib
 from collections.abc import Iterator
@@ -11,14 +11,14 @@ from tvhelpers.lora.adapter import add_lora
 from tvhelpers.models.base import BaseLocation, load_part
 from tvhelpers.train import diffusion
 
-CLASS_RATE = 10.0  # times the learning rate, for the embedding of a baseline's classes
+CLASS_RATE = 10.0  # times the learning rate, for the class embedding of a baseline
 
 
 class Model:
-    """The networks of one training, its trained fp32 `weights`, and their moving averages.
+    """The networks of one training, the trained fp32 `weights`, and their EMA weights.
 
-    Without a text encoder the text states of captions are stored.  A frozen one gives what is
-    stored, from token ids in less memory; one with LoRA is trained.
+    Without a text encoder, batches hold cached text states.  A frozen text encoder computes the
+    same states from token ids, in less memory; one with LoRA is trained.
     """
 
     def __init__(self, unet, text_encoder, config: TrainConfig, device: str, dtype: torch.dtype):
@@ -29,11 +29,11 @@ class Model:
             self.text_weights = self._prepare_text_encoder()
         self.groups = self._rate_groups()
         self.weights += self.text_weights
-        self.averages = [weight.detach().clone() for weight in self.weights if config.ema_decay]
+        self.ema_weights = [weight.detach().clone() for weight in self.weights if config.ema_decay]
         self.compiled = self.unet
 
     def _prepare_unet(self) -> list[torch.nn.Parameter]:
-        """Make the UNet ready and return its trained weights."""
+        """Prepare the UNet for training and return its trained weights."""
         config, unet = self.config, self.unet
         if config.method == "lora":
             weights = self._add_lora(unet.to(self.dtype), config.rank, config.targets)
@@ -47,7 +47,7 @@ class Model:
         return weights
 
     def _prepare_text_encoder(self) -> list[torch.nn.Parameter]:
-        """Make the text encoder ready and return its trained weights, if there are any."""
+        """Prepare the text encoder and return its trained weights, [] if it is frozen."""
         config, encoder = self.config, self.text_encoder
         encoder.to(self.device, self.dtype).requires_grad_(False)
         if not config.text_rank:
@@ -65,9 +65,9 @@ class Model:
         return add_lora(network, rank, config.alpha or rank, config.seed, targets, config.dora)
 
     def _rate_groups(self) -> list[dict]:
-        """Return the optimizer's groups, each with its multiple of the learning rate.
+        """Return the optimizer's parameter groups, each with its factor on the learning rate.
 
-        A row of the class embedding has a gradient only where its class is drawn.
+        The class embedding gets a higher one, as a row has a gradient only if its class is drawn.
         """
         table = getattr(self.unet.class_embedding, "weight", None)
         rest = [weight for weight in self.weights if weight is not table]
@@ -77,42 +77,41 @@ class Model:
         return [{"params": params, "rate": rate} for params, rate in rates if params]
 
     def trained(self) -> dict[str, torch.nn.Module]:
-        """Return what is trained, by its name in a pipeline."""
+        """Return the trained networks by their names in a pipeline."""
         text = {"text_encoder": self.text_encoder} if self.text_weights else {}
         return {"unet": self.unet, **text}
 
     def predict(self, noisy_latents, timesteps, text, labels=None) -> torch.Tensor:
-        """Return what the UNet predicts when it is told the text, and the classes if there are."""
+        """Return the UNet's prediction, conditioned on the text and, if given, on class labels."""
         if self.config.channels_last:
             noisy_latents = noisy_latents.contiguous(memory_format=torch.channels_last)
-        told = {} if labels is None else {"class_labels": labels}
+        classes = {} if labels is None else {"class_labels": labels}
         unet = self.compiled if torch.is_grad_enabled() else self.unet
         with torch.autocast(self.device, self.dtype, enabled=self.dtype != torch.float32):
-            return unet(noisy_latents, timesteps, self._text_states(text), **told).sample
+            return unet(noisy_latents, timesteps, self._text_states(text), **classes).sample
 
     def _text_states(self, text: torch.Tensor) -> torch.Tensor:
-        """Return the states fp32 (B, tokens, d) of stored ones, or of token ids."""
+        """Return the text states fp32 (B, tokens, d) from cached ones or from token ids."""
         if self.text_encoder is None:
             return text.float()
         if self.text_weights:
             return self.text_encoder(text.long())[0].float()
         with torch.no_grad():
-            return self.text_encoder(text.long())[0].half().float()  # as precise as stored ones
+            return self.text_encoder(text.long())[0].half().float()  # as precise as cached ones
 
-    def update_averages(self, step: int) -> None:
-        """Take the weights after `step` steps into their averages."""
-        if self.averages:
-            # short memory at the start
+    def update_ema(self, step: int) -> None:
+        """Update the EMA weights after `step` steps."""
+        if self.ema_weights:
+            # a smaller decay at the start
             decay = min(self.config.ema_decay, (1 + step) / (10 + step))
-            torch._foreach_lerp_(self.averages, [w.detach() for w in self.weights], 1 - decay)
+            torch._foreach_lerp_(self.ema_weights, [w.detach() for w in self.weights], 1 - decay)
 
     @contextlib.contextmanager
-    def averaged(self) -> Iterator[None]:
-        """Let the model have the averaged weights within the block; nothing changes without
-        ema_decay."""
+    def with_ema(self) -> Iterator[None]:
+        """Use the EMA weights within the block; without ema_decay nothing changes."""
         own = [weight.data for weight in self.weights]
-        for weight, average in zip(self.weights, self.averages, strict=False):
-            weight.data = average
+        for weight, value in zip(self.weights, self.ema_weights, strict=False):
+            weight.data = value
         try:
             yield
         finally:
@@ -122,7 +121,7 @@ class Model:
 
 def noise_schedule(base: BaseLocation, config: TrainConfig):
     """Return the base's scheduler with the changes of `config`; raises InputError for an objective
-    that is not known here, or cannot be learnt."""
+    that is not supported or cannot be learned."""
     scheduler = load_part(base, "scheduler")
     scheduler = type(scheduler).from_config(scheduler.config, **scheduler_changes(config))
     kind = scheduler.config.prediction_type
@@ -135,9 +134,9 @@ def noise_schedule(base: BaseLocation, config: TrainConfig):
 
 
 def scheduler_changes(config: TrainConfig) -> dict:
-    """Return what `config` changes of its base's scheduler, in the words of diffusers.
+    """Return the keys of the base's scheduler config (of diffusers) that `config` changes.
 
-    Zero terminal SNR: Lin et al. 2024; what learnt on it must be sampled from the last timestep on.
+    Zero terminal SNR (Lin et al. 2024) requires sampling that begins at the last timestep.
     """
     changes = {"prediction_type": config.prediction} if config.prediction else {}
     if config.zero_terminal_snr:

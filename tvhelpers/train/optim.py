@@ -1,4 +1,4 @@
-"""What becomes of gradients?  Clipped, they move the weights, at the rate of the step."""
+"""How do gradients change the weights?  Optimizers, learning-rate schedule, clipping, scaling."""
 
 import importlib
 import math
@@ -12,9 +12,9 @@ from tvhelpers.errors import InputError
 def make_optimizer(
     name: str, groups: list[dict], weight_decay: float, device: str
 ) -> torch.optim.Optimizer:
-    """Return the optimizer `name` of OPTIMIZERS, of the weights in `groups`.
+    """Return the optimizer `name` of OPTIMIZERS for the parameter `groups`.
 
-    Raises InputError where it cannot be had.
+    Raises InputError if its device or its package is missing.
     """
     entry = OPTIMIZERS[name]
     if entry.only_on not in ("", torch.device(device).type):
@@ -29,14 +29,14 @@ def make_optimizer(
 
 
 def num_steps(config: TrainConfig, num_items: int) -> int:
-    """Return the optimizer steps: `steps`, or where epochs > 0 those that draw `epochs` times as
-    many samples as there are items, each as it is or flipped."""
+    """Return the number of optimizer steps: `steps`, or if epochs > 0 enough for `epochs` times as
+    many samples as there are items (mirrored or not)."""
     samples = config.epochs * num_items
-    return math.ceil(samples / (config.batch_size * config.accumulate)) if samples else config.steps
+    return math.ceil(samples / config.samples_per_step) if samples else config.steps
 
 
 def rate_factor(step: int, steps: int, warmup_steps: int, schedule: str = "cosine") -> float:
-    """Return the learning rate's factor 0..1 at a step: linear warm-up, then the schedule."""
+    """Return the factor 0..1 on the learning rate at a step: linear warm-up, then the schedule."""
     if step < warmup_steps:
         return (step + 1) / warmup_steps
     if schedule == "constant":
@@ -46,7 +46,7 @@ def rate_factor(step: int, steps: int, warmup_steps: int, schedule: str = "cosin
 
 
 class Update:
-    """The optimizer of a model's weights, and the scaler of half-precision gradients."""
+    """The optimizer of a model's weights, and the gradient scaler for fp16."""
 
     def __init__(self, model, config: TrainConfig, num_steps: int):
         self.weights, self.config, self.num_steps = model.weights, config, num_steps
@@ -56,8 +56,8 @@ class Update:
         self.scaler = torch.amp.GradScaler(model.device, enabled=model.dtype == torch.float16)
 
     def take(self, step: int, factor: float) -> dict[str, torch.Tensor]:
-        """Move the weights by their gradients, at `factor` times the rate of `step`; return the
-        gradient's norm before and after clipping, still on the device."""
+        """Update the weights at `factor` times the learning rate of `step`; return the norm of the
+        gradient before and after clipping, still on the device."""
         config = self.config
         factor *= rate_factor(step, self.num_steps, config.warmup_steps, config.schedule)
         for group in self.optimizer.param_groups:
@@ -72,16 +72,16 @@ class Update:
         return {"grad_norm": norm, "grad_norm_clipped": clipped}
 
     def state(self) -> dict:
-        """Return what a checkpoint holds of it."""
+        """Return the state for a checkpoint."""
         return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
 
     def restore(self, state: dict) -> None:
-        """Be what `state` holds, in the weights' order in memory, by which a fused kernel pairs
-        them: a checkpoint may come from a training with other `channels_last`."""
+        """Load `state` in the memory format of the weights, which a fused kernel requires: the
+        checkpoint may come from a training with another `channels_last`."""
         self.optimizer.load_state_dict(state["optimizer"])
         for weight, row in self.optimizer.state.items():
             for name, value in row.items():
                 if torch.is_tensor(value) and value.shape == weight.shape:
                     row[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
-        if state["scaler"]:  # empty where nothing was scaled
+        if state["scaler"]:  # empty if gradients were not scaled
             self.scaler.load_state_dict(state["scaler"])

@@ -1,34 +1,35 @@
-"""Is a training sound, and what is done differently after it was not?"""
+"""Is the loss of a training finite and stable, and what changes after a roll back?"""
 
 import math
 from dataclasses import asdict, dataclass, field
 
 from tvhelpers.errors import InputError
 
-WINDOW = 25  # steps whose mean loss is looked at
-EXPLODED = 10.0  # times the lowest such mean so far
-OVERFLOWS = 25  # one after another: a scale that was halved as often is not what is wrong
-MAX_RETURNS = 5  # to a checkpoint, in one training
+WINDOW = 25  # steps of the running mean of the loss
+EXPLODED = 10.0  # times the lowest running mean so far
+OVERFLOWS = 25  # in a row: the gradient scale, halved at each, is then not the cause
+MAX_ROLLBACKS = 5  # in one training
 
 
 @dataclass
 class Health:
-    """The losses seen, and the changes that a return to a checkpoint brought.
+    """The recent losses, and the changes made by rolling back.
 
-    All of it is in the checkpoints, so a training that is killed decides the same again.
+    Checkpoints hold all of it, so a training that was killed decides the same again.
     """
 
     recent: list[float] = field(default_factory=list)  # the last WINDOW losses
-    lowest: float = math.inf  # mean of a full window so far
-    skipped: list[int] = field(default_factory=list)  # steps whose update is left out
-    halved: list[int] = field(default_factory=list)  # steps from which the rate is half of before
-    returns: int = 0
-    overflows: int = 0  # the last steps whose gradient was not finite, one after another
+    lowest: float = math.inf  # lowest mean of a full window so far
+    skipped: list[int] = field(default_factory=list)  # steps whose update is skipped
+    halved: list[int] = field(default_factory=list)  # steps after which the rate is halved
+    returns: int = 0  # number of times that training was rolled back
+    overflows: int = 0  # steps in a row, up to now, whose gradient was not finite
 
-    def look(self, step: int, row: dict[str, float], may_overflow: bool) -> str:
-        """Take in a step's "loss" and "grad_norm"; return what is wrong with it, "" for nothing.
+    def check(self, step: int, row: dict[str, float], may_overflow: bool) -> str:
+        """Take in a step's "loss" and "grad_norm", and return the problem in words, "" for none.
 
-        A gradient `may_overflow` where a scaler leaves such steps out by itself, but not for ever.
+        A gradient `may_overflow` if a gradient scaler skips such steps by itself, but at most
+        OVERFLOWS times in a row.
         """
         if not math.isfinite(row["loss"]):
             return f"the loss of step {step} is {row['loss']}"
@@ -44,31 +45,31 @@ class Health:
         self.lowest = min(self.lowest, mean)
         return ""
 
-    def change(self, step: int, fault: str, back_to: int, before: dict) -> str:
-        """Take the losses of the state `before`, settle what will be different from `back_to` on,
-        and return it in words.
+    def change(self, step: int, problem: str, back_to: int, before: dict) -> str:
+        """Restore the losses of the state `before`, choose what changes after step `back_to`, and
+        return it in words.
 
-        The update of a step that is not finite is left out.  The learning rate is halved where
-        that was not enough, or the loss has exploded.  Raises InputError after MAX_RETURNS.
+        The update of a step that is not finite will be skipped.  The learning rate is halved if
+        that was not enough, or if the loss has exploded.  Raises InputError after MAX_ROLLBACKS.
         """
-        if self.returns == MAX_RETURNS:
-            raise InputError("not-finite.again", fault=fault, returns=MAX_RETURNS)
+        if self.returns == MAX_ROLLBACKS:
+            raise InputError("not-finite.again", fault=problem, returns=MAX_ROLLBACKS)
         again = any(skipped > back_to for skipped in self.skipped)
         self.returns += 1
         self.recent, self.lowest, self.overflows = before["recent"], before["lowest"], 0
         changes = []
-        if "exploded" not in fault:
+        if "exploded" not in problem:
             self.skipped.append(step)
-            changes.append(f"the update of step {step} is left out")
-        if "exploded" in fault or again:
+            changes.append(f"the update of step {step} is skipped")
+        if "exploded" in problem or again:
             self.halved.append(back_to)
             changes.append(f"the learning rate is halved from step {back_to + 1} on")
         return " and ".join(changes)
 
     def rate_factor(self, step: int) -> float:
-        """Return what the learning rate is multiplied by after `step` steps."""
+        """Return the factor on the learning rate after `step` steps."""
         return 0.5 ** sum(step >= since for since in self.halved)
 
     def state(self) -> dict:
-        """Return all of it, as a checkpoint holds it."""
+        """Return the state for a checkpoint."""
         return asdict(self)

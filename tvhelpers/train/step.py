@@ -1,6 +1,7 @@
-"""What is one step of a training?  Drawn on the host, computed on the device, taken by the weights.
+"""What is one step of a training?  Draw a batch, compute gradients, update the weights.
 
-`Batches` draws, `Trainer._compute` computes, `Update` takes: a step waits for the GPU nowhere.
+`Batches` draws on the host, `Trainer._compute` computes on the device, `Update` changes the
+weights; no step waits for the GPU.
 """
 
 import logging
@@ -25,14 +26,14 @@ log = logging.getLogger(__name__)
 
 
 class Trainer:
-    """One training in memory: the model, what it learns from, and the step that it is at."""
+    """The state of a training in memory: model, data, optimizer and step."""
 
     def __init__(
         self, config: TrainConfig, parts: dict, data: Data,
         dtype: torch.dtype = torch.float32, processes: Processes | None = None,
     ):  # fmt: skip
-        """Make a base's `parts` ready: "unet", "scheduler", and a "text_encoder" where the cache
-        has no text states, or where it is trained too."""
+        """Prepare a base's `parts`: "unet", "scheduler", and a "text_encoder" if the cache has no
+        text states or if it is trained too."""
         self.processes, self.health = processes or Processes(), Health()
         device = self.device = self.processes.device
         self.config, self.dtype = config, dtype
@@ -44,19 +45,19 @@ class Trainer:
         cache, stored = data.cache, text_encoder is None
         self.data = replace(data, cache=cache if device == "cpu" else cache.on_gpu(device))
         self.batches = Batches(self.data, config, len(self.alphas_cumprod), stored)
-        self.per_step, self.step = config.batch_size * config.accumulate, 0
+        self.per_step, self.step = config.samples_per_step, 0
         self.num_steps = num_steps(config, len(data.train_items))
         self.update = Update(self.model, config, self.num_steps)
         self.micro_batch, self.fitted = config.batch_size, False  # samples in one forward pass
-        self.notice: Callable = lambda what, **details: None  # is told of what happens in a step
+        self.notice: Callable = lambda what, **details: None  # called with an event of a step
 
     def parts(self) -> dict:
-        """Return what a pipeline needs to draw as this training goes."""
+        """Return the parts that a pipeline needs to draw with the weights of this training."""
         return {**self.model.trained(), "scheduler": self.scheduler}
 
     def train_step(self) -> dict[str, torch.Tensor]:
         """Take one optimizer step and return its loss and gradient norms, still on the device; {}
-        where its update is left out."""
+        if the update is skipped."""
         row = {}
         if self.step + 1 not in self.health.skipped:
             loss = self._gradients()
@@ -64,30 +65,30 @@ class Trainer:
             row = {"loss": loss, **norms}
         self.step += 1
         if row:
-            self.model.update_averages(self.step)
+            self.model.update_ema(self.step)
         return row
 
     def _gradients(self) -> torch.Tensor:
-        """Leave the gradients of the step's samples, of all processes, and return their mean loss.
+        """Compute the gradients of the step's samples, summed over processes; return the mean loss.
 
-        Where memory runs out, all is done again from the step's beginning in smaller parts: what a
-        step draws depends on its number alone.
+        If memory runs out, the step begins again with a smaller micro-batch; its samples stay the
+        same, as they depend only on the step's number.
         """
         share = self.processes.part(self.per_step)
         while self.processes.any((total := self._backward(share)) is None)[0]:
-            self._let_go()
+            self._free_memory()
             self.micro_batch = smaller(self.micro_batch)
-            what = f"out of memory: goes on with micro-batch {self.micro_batch}, the same batch"
+            what = f"out of memory: micro-batch {self.micro_batch} from now on, the same batch"
             self.notice(what, micro_batch=self.micro_batch)
         if self.processes.count > 1:
             for weight in self.model.weights:
                 weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
-            self.processes.add([total, *(weight.grad for weight in self.model.weights)])
+            self.processes.all_reduce([total, *(weight.grad for weight in self.model.weights)])
         return total
 
     def _backward(self, samples: range) -> torch.Tensor | None:
-        """Add the gradients of these samples of the step and return their part of its loss; None
-        where memory ran out."""
+        """Add the gradients of these samples of the step, and return their part of its loss, None
+        if memory ran out."""
         total = torch.zeros((), device=self.device)
         try:
             for start in range(samples.start, samples.stop, self.micro_batch):
@@ -103,7 +104,7 @@ class Trainer:
     def _compute(self, batch: Batch) -> torch.Tensor:
         """Add the gradients of a batch on the device, and return its part of the step's loss.
 
-        Nothing here depends on the host: not on the step, nor on what was drawn.
+        It uses nothing from the host: neither the step nor the samples' numbers.
         """
         loss = self.losses(batch).sum() / self.per_step
         self.update.scaler.scale(loss).backward()
@@ -125,35 +126,35 @@ class Trainer:
         return weight * diffusion.sample_losses(prediction, target, pixel_weights)
 
     def try_micro_batch(self) -> bool:
-        """Return whether one forward and backward pass of a micro-batch fits in memory; nothing is
-        changed by it."""
+        """Return whether one forward and backward pass of a micro-batch fits in memory; the state
+        does not change."""
         fits = self._backward(range(self.micro_batch)) is not None
-        self._let_go()
+        self._free_memory()
         return fits
 
-    def _let_go(self) -> None:
-        """Free the gradients, and what the GPU's allocator keeps."""
+    def _free_memory(self) -> None:
+        """Free the gradients and the cache of the GPU's allocator."""
         self.update.optimizer.zero_grad()
         torch.cuda.empty_cache()
 
     def compile(self) -> None:
-        """Compile the UNet for training, which takes minutes; the weights stay as they are.
+        """Compile the UNet for training, which takes minutes; the weights do not change.
 
-        Raises InputError where it cannot be compiled.
+        Raises InputError if it cannot be compiled.
         """
         began, self.model.compiled = time.monotonic(), torch.compile(self.model.unet)
         try:
             self.try_micro_batch()
-        except Exception as error:  # of the compiler, or of the one that it calls
+        except Exception as error:  # of torch's compiler, or of the C++ compiler that it calls
             raise InputError("not-compiled", reason=one_line(error)) from None
         log.info(f"compiled in {time.monotonic() - began:.0f} s")
 
     def state(self) -> dict:
-        """Return what a checkpoint holds."""
+        """Return the state for a checkpoint."""
         return {
             "step": self.step,
             "weights": [weight.detach() for weight in self.model.weights],
-            "averages": self.model.averages,
+            "averages": self.model.ema_weights,  # stable name
             **self.update.state(),
             "dtype": str(self.dtype),
             "health": self.health.state(),
@@ -161,18 +162,19 @@ class Trainer:
         }
 
     def _room(self) -> list:
-        """Return what a micro-batch is fitted to."""
+        """Return the device and the memory limit, for which a micro-batch was chosen."""
         return [device_name(self.device), self.config.memory_gb]
 
     def restore(self, state: dict) -> None:
-        """Be what `state` holds."""
+        """Load the state of a checkpoint."""
         if state["dtype"] != str(self.dtype):  # another GPU than before
-            log.info(f"{state['dtype']} goes on in {self.dtype}: results differ slightly")
+            log.info(f"resumed in {self.dtype} after {state['dtype']}: results differ slightly")
         self.step, self.health = state["step"], Health(**state["health"])
         self.fitted = state["micro_batch"]["fits"] == self._room()
         if self.fitted:
             self.micro_batch = state["micro_batch"]["size"]
         self.update.restore(state)
-        mine = [*self.model.weights, *self.model.averages]
-        for weight, value in zip(mine, [*state["weights"], *state["averages"]], strict=True):
+        weights = [*self.model.weights, *self.model.ema_weights]
+        values = [*state["weights"], *state["averages"]]  # stable name
+        for weight, value in zip(weights, values, strict=True):
             weight.data.copy_(value)

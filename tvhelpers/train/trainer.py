@@ -1,4 +1,4 @@
-"""How is a whole training done?  From data and a base to an adapter, or to a whole pipeline."""
+"""How is a whole training run?  From data and a base to an adapter, or to a whole pipeline."""
 
 import logging
 import shutil
@@ -21,7 +21,7 @@ from tvhelpers.files import make_dir
 from tvhelpers.lora.adapter import check_adapter, kohya_path, save_adapter
 from tvhelpers.models import base as bases
 from tvhelpers.models.base import BaseLocation, load_part
-from tvhelpers.models.baseline import Classes, add_classes, find_classes, forgetful
+from tvhelpers.models.baseline import Classes, add_classes, find_classes, reset_weights
 from tvhelpers.records import check_claim, claim_dir, read_record, write_json
 from tvhelpers.runtime import choose_device, choose_dtype, root_dir, seed_for
 from tvhelpers.train.batches import Data
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Origin:
-    """What a training is made from, and the digests that name it."""
+    """Everything that a training begins with, and the digests that identify it."""
 
     config: TrainConfig
     source: Source
@@ -56,17 +56,17 @@ def train(
     root: Path | None = None,
     preview: Callable[[int, dict], None] | None = None,
 ) -> dict:
-    """Train as `config` says, or go on with it, and return what result.json holds.
+    """Train as `config` says, or resume, and return the content of result.json.
 
     Writes run_dir/{config.json, held_out.json, log.jsonl, eval.jsonl, speed.jsonl, tensorboard/,
     result.json} and, for "lora", adapter.safetensors; for "full" and "baseline", pipeline/; and
-    checkpoints/ until it is finished.  Under `accelerate launch` the processes share each step's
+    checkpoints/ until it is finished.  With `accelerate launch` the processes share each step's
     samples.
-    `base` is where the base is, by default find_base(config.base); `root` holds artifacts/, by
-    default $TV_ROOT.
+    `base` is the location of the base, by default find_base(config.base); `root` is the folder of
+    artifacts/, by default $TV_ROOT.
     `preview(step, parts)` is called after each evaluation with the "unet", the "scheduler" and, if
-    it is trained, the "text_encoder".  Raises InputError for what cannot be used, Interrupted on
-    Ctrl-C or SIGTERM.
+    it is trained, the "text_encoder".  Raises InputError for input that cannot be used, Interrupted
+    on Ctrl-C or SIGTERM.
     """
     run_dir, source = Path(run_dir), _open_data(config)
     base = bases.with_text_encoder(base or bases.find_base(config.base), config.text_encoder)
@@ -84,15 +84,15 @@ def train(
     with processes.locked(make_dir(run_dir) / ".lock"):
         if processes.main:
             _claim(run_dir, {**to_dict(config), **origin.digests}, mirror)
-        if processes.share(processes.main and is_finished(run_dir, config.method)):
+        if processes.broadcast(processes.main and is_finished(run_dir, config.method)):
             return _open_finished(run_dir, config.method, mirror)
         log.info(f"device {device}, {str(dtype).removeprefix('torch.')}: {reason}")
         data = _read_data(origin, split, root or root_dir(), processes)
-        if config.text_rank or data.cache.embeds is None:  # else its states are enough
+        if config.text_rank or data.cache.embeds is None:  # otherwise cached states are enough
             parts["text_encoder"] = load_part(base, "text_encoder")
         if processes.main:
             write_json(run_dir / "held_out.json", [source.item_ids[item] for item in split[1]])
-        parts["unet"] = forgetful(parts["unet"], config.start, seed_for(config.seed, "unet"))
+        parts["unet"] = reset_weights(parts["unet"], config.start, seed_for(config.seed, "unet"))
         if classes.words:
             add_classes(parts["unet"], classes)
         trainer = Trainer(config, parts, data, dtype, processes)
@@ -100,11 +100,12 @@ def train(
         result = _finish(trainer, run_dir, origin) if processes.main else None
         if processes.main:
             _close(run_dir, mirror)
-        return processes.share(result)
+        return processes.broadcast(result)
 
 
 def _open_data(config: TrainConfig) -> Source:
-    """Return the training's source with its captions; raises InputError where it lacks masks."""
+    """Return the training's source with its captions; raises InputError if needed masks are
+    missing."""
     source = open_source(config.data, captions_optional=bool(config.captions))
     if config.captions:
         source = with_captions(source, Path(config.captions))
@@ -114,8 +115,8 @@ def _open_data(config: TrainConfig) -> Source:
 
 
 def _digests(source: Source, base: BaseLocation) -> dict[str, str]:
-    """Return what names a training's data, base and, where it is not the base's own, text encoder
-    in its folder: they may lie elsewhere than before."""
+    """Return digests of the data, the base and, if it is not the base's own, the text encoder; they
+    stay the same when files are moved."""
     digests = {"data_fingerprint": source.fingerprint, "base_digest": bases.base_digest(base)}
     if base.text_encoder:
         digests["text_encoder_digest"] = bases.text_digest(base)
@@ -123,15 +124,15 @@ def _digests(source: Source, base: BaseLocation) -> dict[str, str]:
 
 
 def _check_share(processes: Processes, config: TrainConfig) -> None:
-    """Raise InputError where a process would have no sample of a step."""
-    samples = config.batch_size * config.accumulate
+    """Raise InputError if a process would have no sample of a step."""
+    samples = config.samples_per_step
     if processes.count > samples:
         raise InputError("too-many-processes", count=processes.count, samples=samples)
 
 
 def _claim(run_dir: Path, request: dict, mirror: Mirror | None) -> None:
-    """Make `run_dir` the folder of this training, brought back from its mirror where it is empty;
-    raises InputError where either holds another training."""
+    """Make `run_dir` the folder of this training, restored from its mirror if it is empty; raises
+    InputError if either holds another training."""
     claim = {"what": "training", "marker": "config.json", "ignore": MAY_DIFFER}
     if mirror:
         mirror.restore(lambda folder: check_claim(folder, request, **claim))
@@ -139,21 +140,21 @@ def _claim(run_dir: Path, request: dict, mirror: Mirror | None) -> None:
 
 
 def is_finished(run_dir: Path, method: str) -> bool:
-    """Return whether a run has its result, and what it trained is still there."""
+    """Return whether a run has its result, and its adapter or pipeline is still there."""
     trained = "adapter.safetensors" if method == "lora" else "pipeline"
     return (run_dir / "result.json").exists() and (run_dir / trained).exists()
 
 
 def _open_finished(run_dir: Path, method: str, mirror: Mirror | None) -> dict:
-    """Return the result of a finished training, and give its mirror what did not come there."""
-    log.info(f"{run_dir} holds this training already, finished")
+    """Return the result of a finished training, and copy to its mirror what is missing there."""
+    log.info(f"this training is finished already; its result is in {run_dir}")
     done = mirror and is_finished(mirror.folder, method)
     _close(run_dir, None if done and not newest_first(mirror.folder / "checkpoints") else mirror)
     return read_record(run_dir / "result.json", "result")
 
 
 def _read_data(origin: Origin, split, root: Path, processes: Processes) -> Data:
-    """Return the latent cache, made where it is missing, and what is done with its items."""
+    """Return the latent cache, built if it is missing, with the split, labels and item weights."""
     config, attributes = origin.config, origin.source.attributes
     resolution = config.resolution or bases.own_resolution(origin.base)
     what = (origin.source, origin.base, resolution, config.flip)
@@ -166,13 +167,13 @@ def _read_data(origin: Origin, split, root: Path, processes: Processes) -> Data:
         weights = item_weights([attributes[item] for item in data.train_items], config.balance)
         data.weights[data.train_items] = weights
         size = f"effective sample size {effective_sample_size(weights):.0f} of {len(weights)}"
-        log.info(f"items drawn by {config.balance}: {size}")
+        log.info(f"items balanced by {config.balance}: {size}")
     return data
 
 
 def _finish(trainer: Trainer, run_dir: Path, origin: Origin) -> dict:
-    """Write what was trained and check it, then write result.json, which marks the run as done."""
-    with trainer.model.averaged():
+    """Write and check the trained weights, then write result.json, which marks the run as done."""
+    with trainer.model.with_ema():
         if origin.config.method == "lora":
             _save_adapter(trainer, run_dir, origin)
         else:
@@ -182,16 +183,17 @@ def _finish(trainer: Trainer, run_dir: Path, origin: Origin) -> dict:
             if origin.config.method == "baseline":
                 origin.classes.save(run_dir / "pipeline")
     curve = read_evaluations(run_dir)
-    before, after = (row["held_out_loss"] for row in (curve[0], curve[-1]))
+    before, after = (row["validation_loss"] for row in (curve[0], curve[-1]))
     result = {
         "steps": trainer.step,
         "num_items": len(trainer.data.train_items),
-        "num_held_out": len(trainer.data.held_out),
+        "num_held_out": len(trainer.data.validation_items),
         "held_out_loss_base": before,
         "held_out_loss": after,
     }
     write_json(run_dir / "result.json", result)
-    log.info(f"held-out fixed-noise loss {before:.4f} -> {after:.4f} ({after / before - 1:+.1%})")
+    change = f"{abs(after / before - 1):.1%} {'higher' if after > before else 'lower'}"
+    log.info(f"validation loss {before:.4f} -> {after:.4f}, {change}")
     return result
 
 
@@ -201,13 +203,13 @@ def _save_adapter(trainer: Trainer, run_dir: Path, origin: Origin) -> None:
         load_part(base, "text_encoder").save_pretrained(run_dir / bases.TEXT_ENCODER_DIR)
     save_adapter(models, path, _about(trainer, origin))
     check_adapter(models, path, base)
-    log.info(f"{path} and {kohya_path(path).name}, loaded anew, predict what was trained")
+    log.info(f"{path} and {kohya_path(path).name} were loaded again and checked")
 
 
 def _about(trainer: Trainer, origin: Origin) -> dict:
-    """Return what an adapter's file says of its making; no path and no date."""
+    """Return the metadata of an adapter: how it was made, without paths and dates."""
     config, digests, rows = trainer.config, {**origin.digests}, manifest.entries()
-    known = {"base": origin.base.name, "data": config.data}
+    named = {"base": origin.base.name, "data": config.data}
     data_digest = digests.pop("data_fingerprint")
     return {
         "base": origin.base.name,
@@ -220,13 +222,13 @@ def _about(trainer: Trainer, origin: Origin) -> dict:
         "resolution": trainer.data.cache.about["resolution"],
         "prediction_type": trainer.scheduler.config.prediction_type,
         "scheduler": scheduler_changes(config),
-        "licences": {key: rows[name]["licence"] for key, name in known.items() if name in rows},
+        "licences": {key: rows[name]["licence"] for key, name in named.items() if name in rows},
     }
 
 
 def _close(run_dir: Path, mirror: Mirror | None) -> None:
-    """Give the mirror the result, then give back the disk that a finished training needs no more:
-    10 GB for all of SD 1.5."""
+    """Copy the result to the mirror, then delete the checkpoints, which a finished training no
+    longer needs: 10 GB for all weights of SD 1.5."""
     if mirror:
         mirror.update(finished=True)
     if not (mirror and mirror.failing):
