@@ -206,7 +206,7 @@ def test_gated_data_by_hand(row, tmp_path, capsys):
     assert cli.main(["data", "get", "mine"]) == 2
     out, err = capsys.readouterr()
     assert out.splitlines() == ["mine: CC0", "mine is gated: write a letter"]
-    assert "to obtain it: get it" in err
+    assert "get it" in err
     (tmp_path / "hand.zip").write_bytes(zipped({"Img/G2.h5": "pixels"}))
     (tmp_path / "data" / "mine").mkdir()
     (tmp_path / "data" / "mine" / "note.txt").write_text("my own")

@@ -1,10 +1,10 @@
-"""How does a file of images become a source: the benchmark's, a converted one, or any other?"""
+"""How is an array file (HDF5, .npz, .npy) opened as a source: the benchmark's, ours, any other?"""
 
 import warnings
 from pathlib import Path
 
 from tvhelpers.data import fashion_synthesis as codebook
-from tvhelpers.data.arrays import find_array_file, open_arrays, readable
+from tvhelpers.data.arrays import find_array_file, open_arrays, read_errors
 from tvhelpers.data.h5 import StoredImages, open_images
 from tvhelpers.data.items import Source, file_digest, read_rows
 from tvhelpers.data.table_sources import open_columns, own_table
@@ -22,9 +22,10 @@ def is_array_file(path: Path) -> bool:
 
 
 def open_array_file(name: str, path: Path, options: dict) -> Source:
-    """Open HDF5, .npz or .npy: by `columns` of pixels and words, or in the benchmark's layout.
+    """Open HDF5, .npz or .npy: by `columns` of pixels and text, or in the benchmark's layout.
 
-    Raises InputError where the images cannot be told, or the benchmark's files are not of one set.
+    Raises InputError where the images' format is not detected, or the benchmark's files do not fit
+    together.
     """
     if options["columns"] or options.get("table"):
         folder, options = own_table(name, path, options)
@@ -46,11 +47,11 @@ def _file_of_columns(path: Path, pixels: str, options: dict) -> tuple[StoredImag
 
 
 def _words(path: Path, count: int) -> list[dict]:
-    """Return a row for each of `count` images of what else has a value for each, as text."""
+    """Return a row per image of the other arrays that have a value for each, as text."""
     columns = {}
     for name, data in open_arrays(path).items():
         if tuple(data.shape or ()) in ((count,), (count, 1)):
-            with readable(path, name):
+            with read_errors(path, name):
                 columns[name] = [as_text(value) for value in data[:].ravel().tolist()]
     return [dict(zip(columns, values)) for values in zip(*columns.values())] or [{}] * count
 
@@ -59,7 +60,7 @@ def _words(path: Path, count: int) -> list[dict]:
 
 
 def _benchmark_columns(h5: Path, count: int) -> list[list]:
-    """Return the columns of the items of an image file, by the .mat files beside it."""
+    """Return the columns (`items.COLUMNS`) of an array file from the .mat files beside it."""
     language = _beside(h5, "Anno", "language_original.mat")
     if not language:
         seen = "has no Anno/language_original.mat beside it"
@@ -79,7 +80,7 @@ def _splits(path: Path, count: int) -> list[str]:
 
 
 def _beside(path: Path, folder: str, file: str) -> Path | None:
-    """Return the benchmark's `file` that belongs to another of its files, None without it."""
+    """Return the benchmark's `file` that belongs to the file `path`, or None."""
     path = path.resolve()  # "G2.h5" alone has no folder above it
     places = [path.parents[1] / folder / file, path.parent / folder / file, path.parent / file]
     return next((place for place in places if place.is_file()), None)
@@ -102,7 +103,7 @@ def is_converted(path: Path) -> bool:
 
 
 def open_converted(name: str, path: Path, options: dict) -> Source:
-    """Open pixels.h5 and items.jsonl; raises InputError where they are not of one conversion."""
+    """Open pixels.h5 and items.jsonl; raises InputError where they do not fit together."""
     written = read_rows(path / "items.jsonl")
     rows = [upgraded(row, "item") for row in written]
     images = open_images(path / "pixels.h5", "uint8", "HWC", "RGB")

@@ -52,7 +52,7 @@ def open_arrays(path: Path) -> dict:
         raise InputError("file-damaged.empty", path=path)
     if not os.access(path, os.R_OK):
         raise InputError("no-permission.read", path=path)
-    with readable(path):
+    with read_errors(path):
         if path.suffix == ".npy":
             return {"array": np.load(path, mmap_mode="r", allow_pickle=False)}
         if path.suffix == ".npz":
@@ -83,7 +83,7 @@ def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
 
 
 @contextlib.contextmanager
-def readable(path: Path, what: str = "it") -> Iterator[None]:
+def read_errors(path: Path, what: str = "it") -> Iterator[None]:
     """Raise an InputError for whatever a damaged file makes a library raise."""
     try:
         yield
@@ -96,7 +96,7 @@ def readable(path: Path, what: str = "it") -> Iterator[None]:
 
 def rows_of(path: Path, key: str, data, start: int, stop: int) -> np.ndarray:
     """Return rows start..stop - 1 of an array; raises InputError where they are damaged."""
-    with readable(path, f"{key} from row {start} on"):
+    with read_errors(path, f"{key} from row {start} on"):
         return np.asarray(data[start:stop])
 
 

@@ -62,9 +62,9 @@ class AttributeLabels:
         return self.positives[self.starts[row] : self.starts[row + 1]]
 
     def words(self, row: int) -> dict[str, str]:
-        """Return the labels of a row in the package's words: category, pattern, sleeve ....
+        """Return the labels of a row under our names: category, pattern, sleeve ....
 
-        Of several words for one thing the longest name holds; sleeves of two lengths are left out.
+        Of several values for one name the longest is taken; sleeves of two lengths are ignored.
         """
         found: dict[str, list[str]] = {"category": [self.categories[row]]}
         for at in self.of_row(row).tolist():
@@ -77,7 +77,7 @@ class AttributeLabels:
 
 @cache
 def _label(name: str, kind: str) -> tuple[tuple[str, str], ...]:
-    """Return the (key, word) that an attribute says in the package's words, none or one."""
+    """Return the (name, value) of an attribute under our names; () where it has none."""
     if kind in FINE_ATTRIBUTES:
         word = FINE_WORDS.get(name, name.replace("_", " "))
         return ((kind, word),) if word and kind != "fit" else ()
@@ -98,11 +98,11 @@ def _bare(wording: str) -> str:
     return stem if f"{stem.lower()} neck" in VOCABULARY else wording
 
 
-# --------------------------------------------------------------------------------------- the sets
+# ------------------------------------------------------------------------------------- the labels
 
 
 def _find(folder: Path, file: str) -> Path | None:
-    """Return the folder of labels that has the file COARSE or FINE, below `folder` or itself."""
+    """Return the folder that has the label file COARSE or FINE: `folder` or one below it."""
     places = (Path(folder) / place for place in PLACES[file])
     return next((place for place in places if (place / file).is_file()), None)
 
@@ -116,8 +116,8 @@ def _annotations(folder: Path, file: str) -> Path:
 def read_coarse(folder: Path) -> AttributeLabels:
     """Return the coarse labels of a folder with Anno_coarse/ (or Anno/) and Eval/.
 
-    Rows are in the order of list_category_img.txt.  Raises InputError, which names file and line,
-    for files that are missing, of unequal rows, cut off, or with values out of range.
+    Rows are in the order of list_category_img.txt.  Raises InputError with file and line for files
+    that are missing or cut off, unequal rows, and values out of range.
     """
     anno = _annotations(folder, COARSE)
     kinds = [kind.lower() for kind, _ in lists.table_of(anno / "list_category_cloth.txt", 2)]
@@ -205,8 +205,8 @@ def _fine_split(anno: Path, split: str, width: int) -> tuple:
     for path, count in zip(paths, (1, 4, width), strict=True):
         columns.append(lists.cells_of(path, lists.lines_of(path), count))
         if len(columns[-1]) != len(names):
-            fault = f"{path} has {len(columns[-1])} rows, but {split}.txt has {len(names)}"
-            raise InputError("file-differs.list", fault=fault)
+            problem = f"{path} has {len(columns[-1])} rows, but {split}.txt has {len(names)}"
+            raise InputError("file-differs.list", fault=problem)
     labels = lists.integers_of(paths[0], columns[0], 1, len(CATEGORIES), 1)[:, 0]
     boxes = lists.boxes_of(paths[1], columns[1], 1)
     return names, labels, boxes, lists.integers_of(paths[2], columns[2], 0, 1, 1)
@@ -224,9 +224,9 @@ def open_attribute_prediction(name: str, folder: Path, options: dict) -> Source:
     """Open the benchmark: its folder, with coarse labels where it has them, or an Anno folder.
 
     Pixels are cropped to the box; captions are made from the labels (`describe`); a product is a
-    folder of images.  Images that are missing, unreadable or outside their box are left out, boxes
-    larger than their image clipped, and one warning counts both.  Raises InputError where a label
-    file is wrong, or no image is left.
+    folder of images.  Images that are missing, unreadable or outside their box are skipped, boxes
+    beyond their image clipped; one warning counts both.  Raises InputError where a label file is
+    wrong, or every image is skipped.
     """
     folder = Path(folder)
     inside = any((folder / file).is_file() for file in PLACES)
@@ -253,7 +253,7 @@ def _crop(paths: list[Path], boxes: np.ndarray, index: int) -> np.ndarray:
 
 
 def _image_folder(root: Path) -> Path:
-    """Return the folder that "img/" of the names stands for."""
+    """Return the folder that "img/" in the names stands for."""
     places = ("Img/img", "Img/img1", "img", "Img")
     found = next((root / place for place in places if (root / place).is_dir()), None)
     if found is None:
@@ -262,20 +262,20 @@ def _image_folder(root: Path) -> Path:
 
 
 def _examine(root: Path, paths: list[Path], labels: AttributeLabels) -> tuple[list[int], str]:
-    """Return the rows whose image can be read, and a digest of their bytes; warn of the rest."""
-    faults, clipped, digest = {}, 0, hashlib.sha256()
+    """Return the rows whose image can be read, and a digest of their bytes; warn of the others."""
+    problems, clipped, digest = {}, 0, hashlib.sha256()
     for row, (left, top, right, bottom) in enumerate(labels.boxes.tolist()):
-        fault, (width, height) = _look(paths[row], digest)
-        if fault or left >= width or top >= height:
-            faults[row] = fault or "outside their box"
+        problem, (width, height) = _check_file(paths[row], digest)
+        if problem or left >= width or top >= height:
+            problems[row] = problem or "outside their box"
         else:
             clipped += right > width or bottom > height
-    _warn(root, labels.names, faults, clipped)
-    return [row for row in range(len(paths)) if row not in faults], digest.hexdigest()
+    _warn(root, labels.names, problems, clipped)
+    return [row for row in range(len(paths)) if row not in problems], digest.hexdigest()
 
 
-def _look(path: Path, digest) -> tuple[str, tuple[int, int]]:
-    """Return what is wrong with an image file, or "", and its (width, height)."""
+def _check_file(path: Path, digest) -> tuple[str, tuple[int, int]]:
+    """Return the problem of an image file, "" for none, and its (width, height)."""
     if ".." in path.parts:
         return "missing", (0, 0)
     try:
@@ -293,13 +293,13 @@ def _look(path: Path, digest) -> tuple[str, tuple[int, int]]:
     return "", size
 
 
-def _warn(root: Path, names: list[str], faults: dict[int, str], clipped: int) -> None:
-    kinds = ", ".join(f"{count:,} {kind}" for kind, count in Counter(faults.values()).items())
-    first = next((names[row] for row in faults), "")
-    text = f"{len(faults):,} of {len(names):,} images are left out ({kinds}), {first} the first"
-    if len(faults) == len(names):
+def _warn(root: Path, names: list[str], problems: dict[int, str], clipped: int) -> None:
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in Counter(problems.values()).items())
+    first = next((names[row] for row in problems), "")
+    text = f"{len(problems):,} of {len(names):,} images are skipped ({kinds}), {first} the first"
+    if len(problems) == len(names):
         raise InputError("file-missing.images", root=root, faults=text)
-    parts = [text] if faults else []
+    parts = [text] if problems else []
     parts += [f"boxes beyond their image, clipped to it: {clipped:,}"] if clipped else []
     if parts:
         warnings.warn(f"{root}: {'; '.join(parts)}", stacklevel=4)

@@ -1,7 +1,7 @@
-"""How is any source written as decoded images: one HDF5 file or a folder, streaming and resumable?
+"""How is any source written as decoded images, to one HDF5 file or to a folder?
 
-pixels.h5 is laid out in full first, each row at its final place; rows are then written past the
-HDF5 library, so that a process killed at any moment leaves a file that can be gone on with.
+pixels.h5 is allocated in full first; each row is then written at its final place without the HDF5
+library, so that after a kill at any moment the next run resumes.
 """
 
 import json
@@ -42,11 +42,11 @@ def convert(
 ) -> dict:
     """Write all items of a source as decoded pixels, uint8 (H, W, 3) RGB.
 
-    `to`: "h5", OUT/pixels.h5 (`pixels` uint8 (N, H, W, 3), one row a chunk) and OUT/items.jsonl; or
+    `to`: "h5", OUT/pixels.h5 (`pixels` uint8 (N, H, W, 3), a row per chunk) and OUT/items.jsonl; or
     "images", OUT/NNNNNN.png and OUT/metadata.jsonl.  `size`: pixels a side, padded to a square and
-    rescaled (Lanczos); None keeps them.  `reading`: what else `open_source` takes (decode, axes,
-    channels, mean, photos); `columns` explains a table; `limit`: the first so many items only, 0 =
-    all.  A conversion that was stopped goes on.  Returns {"out", "items", "shape", "was_done"}.
+    rescaled (Lanczos); None keeps the size.  `reading`: other options of `open_source` (decode,
+    axes, channels, mean, photos); `columns` explains a table; `limit`: the first N items only, 0 =
+    all.  A stopped conversion resumes.  Returns {"out", "items", "shape", "was_done"}.
     Raises InputError where the input cannot be read, or OUT holds other results.
     """
     if size is not None and not 1 <= size <= MAX_SIZE:
@@ -88,7 +88,7 @@ def _write_jsonl(path: Path, rows: Iterable[dict]) -> None:
 
 
 def _write_images(out_dir: Path, source: Source, shape: tuple, size: int | None) -> None:
-    """Write a PNG an item, and last the table that `open_source` reads."""
+    """Write a PNG per item, and last the table that `open_source` reads."""
     names = [f"{index:06d}.png" for index in range(len(source))]
     todo = [index for index, name in enumerate(names) if not (out_dir / name).exists()]
     with progress_bar("converted", len(names), done=len(names) - len(todo)) as bar:
@@ -108,9 +108,9 @@ def _write_images(out_dir: Path, source: Source, shape: tuple, size: int | None)
 
 
 def _write_h5(out_dir: Path, source: Source, shape: tuple, size: int | None) -> None:
-    """Write items.jsonl, fill the partial file, and last give it its name.
+    """Write items.jsonl, fill the partial file, and rename it at the end.
 
-    A marker says how many rows are on the disk for certain.
+    A marker holds the number of rows that are surely on the disk.
     """
     _write_jsonl(out_dir / "items.jsonl", _item_rows(source))
     aside, marker = out_dir / ".pixels.h5.partial", out_dir / ".progress.json"
@@ -137,7 +137,7 @@ def _write_h5(out_dir: Path, source: Source, shape: tuple, size: int | None) -> 
 
 
 def _lay_out(path: Path, shape: tuple) -> None:
-    """Write the HDF5 file with the place of every row, and no row."""
+    """Write the HDF5 file with space for every row."""
     how = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     how.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     row = (1, *shape[1:])
@@ -148,7 +148,7 @@ def _lay_out(path: Path, shape: tuple) -> None:
 
 
 def _offsets(path: Path, count: int) -> np.ndarray:
-    """Return where each row lies in the file, in bytes."""
+    """Return the byte offset of each row in the file."""
     offsets = np.zeros(count, np.int64)
 
     def note(chunk):
@@ -162,7 +162,7 @@ def _offsets(path: Path, count: int) -> np.ndarray:
 
 
 def _rows(source: Source, start: int, stop: int, size: int | None, shape: tuple):
-    """Yield rows start..stop - 1 as contiguous pixels of one shape."""
+    """Yield rows start..stop - 1 as contiguous pixels; raises InputError for another shape."""
     for index, pixels in enumerate(source.read(start, stop), start):
         pixels = _sized(pixels, size)
         if pixels.shape != shape[1:]:
@@ -172,5 +172,5 @@ def _rows(source: Source, start: int, stop: int, size: int | None, shape: tuple)
         yield np.ascontiguousarray(pixels)
 
 
-# what is written last, and so says that all of it is there; how it is written
+# {to: (the file written last, which marks a finished conversion; the function)}
 WRITERS = {"h5": ("pixels.h5", _write_h5), "images": ("metadata.jsonl", _write_images)}

@@ -1,4 +1,4 @@
-"""What does a data set show often, seldom, never, and which weights even that out?"""
+"""Which attributes does a data set show often, seldom or never, and which weights balance them?"""
 
 import itertools
 from collections import Counter
@@ -9,17 +9,17 @@ import numpy as np
 from tvhelpers.errors import InputError
 
 NOT_STATED = "not stated"
-EXPECTED = 20  # a pair of words that chance would show so often and nobody shows is a gap
-SELDOM = 0.1  # of what chance would show
+EXPECTED = 20  # items that chance would give a pair of values, before its absence is a gap
+SELDOM = 0.1  # a gap has fewer items than this share of what chance would give
 
 
 def coverage(attributes: Sequence[dict[str, str]], names: Sequence[str]) -> dict:
-    """Return how often each word of the attributes `names` occurs, alone and in pairs.
+    """Return how often each value of the attributes `names` occurs, alone and in pairs.
 
-    {"items", "counts": {name: {word: n}}, "effective_words": {name: exp(entropy)}, "gaps":
-    [{"words", "count", "expected"}]}: a gap is a pair of words met less than a tenth as often as
-    their shares would give, where that is 20 items or more.  Raises InputError where no item
-    states a name.
+    {"items", "counts": {name: {value: n}}, "effective_words": {name: exp(entropy)}, "gaps":
+    [{"words", "count", "expected"}]}: a gap is a pair of values that fewer than a tenth of the
+    expected items have, where 20 or more are expected of independent attributes.  Raises
+    InputError where no item states a name.
     """
     if missing := [name for name in names if not any(name in row for row in attributes)]:
         known = ", ".join(sorted({name for row in attributes for name in row})) or "nothing"
@@ -40,7 +40,7 @@ def coverage(attributes: Sequence[dict[str, str]], names: Sequence[str]) -> dict
 def pair_table(
     attributes: Sequence[dict[str, str]], first: str, second: str
 ) -> tuple[np.ndarray, list[str], list[str]]:
-    """Return (counts int (A, B), words of `first`, words of `second`), frequent words first."""
+    """Return (counts int (A, B), values of `first`, values of `second`), frequent ones first."""
     both = [(row[first], row[second]) for row in attributes if first in row and second in row]
     counts = [Counter(pair[place] for pair in both) for place in (0, 1)]
     words = [[word for word, _ in count.most_common()] for count in counts]
@@ -60,7 +60,7 @@ def _gaps(attributes: Sequence[dict[str, str]], first: str, second: str) -> list
 
 
 def is_gap(table: np.ndarray) -> np.ndarray:
-    """Return where counts (A, B) are under a tenth of what their sums give, where that is 20."""
+    """Return bool (A, B): where 20 or more items are expected and under a tenth of them found."""
     expected = _expected(table)
     return (expected >= EXPECTED) & (table < SELDOM * expected)
 
@@ -70,7 +70,7 @@ def _expected(table: np.ndarray) -> np.ndarray:
 
 
 def _effective(counts: Sequence[int]) -> float:
-    """Return exp(entropy): of how many equally frequent words the spread would be the same."""
+    """Return exp(entropy): the number of equally frequent values with the same entropy."""
     shares = np.array(counts) / sum(counts)
     return round(float(np.exp(-(shares * np.log(shares)).sum())), 2)
 
@@ -78,9 +78,9 @@ def _effective(counts: Sequence[int]) -> float:
 def inverse_frequency_weights(
     attributes: Sequence[dict[str, str]], names: Sequence[str], power: float = 1.0, cap: float = 10
 ) -> np.ndarray:
-    """Return weights float (N,) of mean 1: each combination of the words of `names` as often.
+    """Return weights float (N,) of mean 1 that make each combination of `names` equally frequent.
 
-    `power`: 1 balances in full, 0 not at all; none is above `cap` times the mean before that.
+    `power`: 1 balances in full, 0 not at all; weights are capped at `cap` times their mean.
     Raises InputError where no item states a name.
     """
     coverage(attributes, names)
@@ -92,11 +92,10 @@ def inverse_frequency_weights(
 
 
 def demand_weights(values: Sequence[float], power: float = 1.0, floor: float = 0.1) -> np.ndarray:
-    """Return weights float (N,) of mean 1 that follow a column, such as sales or clicks.
+    """Return weights float (N,) of mean 1 in proportion to a column, such as sales or clicks.
 
-    What is counted instead (photos by customers, say) is a proxy of demand, and should be called
-    one.  `floor`: the least weight as a share of the mean, so that what does not sell is still
-    learnt.  Raises InputError for values that are negative, not finite, or all zero.
+    `floor`: the least weight as a share of the mean, so that items without sales are still learnt.
+    Raises InputError for values that are negative, not finite, or all zero.
     """
     values = np.asarray(values, float)
     if not len(values) or not np.isfinite(values).all() or values.min() < 0 or not values.any():
@@ -107,10 +106,10 @@ def demand_weights(values: Sequence[float], power: float = 1.0, floor: float = 0
 
 
 def item_weights(attributes: Sequence[dict[str, str]], balance: str) -> np.ndarray:
-    """Return weights float (N,) of mean 1: by the column "weight", or for "category,colour" and the
-    like by inverse frequency.
+    """Return weights float (N,) of mean 1 for `balance`.
 
-    Raises InputError where no item states what is named, or a weight is no number of 0 or more.
+    "weight" follows that column; "category,colour" and the like weigh by inverse frequency.  Raises
+    InputError where no item states a name, or a weight is no number of 0 or more.
     """
     names = [name.strip() for name in balance.split(",") if name.strip()]
     if names != ["weight"]:
@@ -124,7 +123,7 @@ def item_weights(attributes: Sequence[dict[str, str]], balance: str) -> np.ndarr
 
 
 def effective_sample_size(weights: np.ndarray) -> float:
-    """Return how many equally weighted items would vary as much (Kish 1965)."""
+    """Return the effective number of items under weights float (N,) (Kish 1965)."""
     return float(weights.sum() ** 2 / (weights**2).sum())
 
 
@@ -132,14 +131,16 @@ def format_coverage(report: dict, most: int = 12) -> str:
     """Return a coverage report as text to read."""
     lines = [f"{report['items']:,} items"]
     for name, counts in report["counts"].items():
-        alike = f"{report['effective_words'][name]:.1f} equally frequent ones"
-        lines.append(f"  {name}: {len(counts)} words, as good as {alike}")
+        alike = f"{report['effective_words'][name]:.1f} equally frequent values"
+        lines.append(f"  {name}: {len(counts)} values, as varied as {alike}")
         for word, count in list(counts.items())[:most]:
             lines.append(f"    {word:20} {count:7,}  {count / report['items']:6.1%}")
         if len(counts) > most:
             lines.append(f"    and {len(counts) - most} more")
-    lines.append(f"  {len(report['gaps'])} gaps: words that hardly ever meet")
+    lines.append(f"  {len(report['gaps'])} gaps: values that hardly ever occur together")
     for gap in report["gaps"][:most]:
         pair = " + ".join(gap["words"])
-        lines.append(f"    {pair:32} {gap['count']:5,} where chance gives {gap['expected']:,.0f}")
+        lines.append(
+            f"    {pair:32} {gap['count']:5,} where chance would give {gap['expected']:,.0f}"
+        )
     return "\n".join(lines)

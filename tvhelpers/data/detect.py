@@ -38,7 +38,7 @@ def detect_format(path: Path, key: str = "") -> tuple[dict, np.ndarray]:
     """
     path = arrays.find_array_file(path)
     found = arrays.open_arrays(path)
-    with arrays.readable(path):
+    with arrays.read_errors(path):
         key = arrays.image_key(path, found, key)
         keys = {name: _about(data) for name, data in found.items()}
     mean, issues = arrays.own_mean(path, found, found[key].shape[1:])

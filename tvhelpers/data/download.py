@@ -1,4 +1,4 @@
-"""How is what the manifest names obtained?  Downloaded with resume, verified, unpacked."""
+"""How is a data set of the manifest downloaded, resumed, verified and unpacked?"""
 
 import contextlib
 import errno
@@ -24,7 +24,7 @@ from tvhelpers.records import read_record, write_json
 log = logging.getLogger(__name__)
 MARKER = ".obtained.json"
 TIMEOUT = 30  # seconds without a byte
-ATTEMPTS = 4  # in a row that bring nothing new
+ATTEMPTS = 4  # in a row without a new byte
 PAUSE = 2.0  # seconds before another attempt, doubled each time
 PIECE = 1 << 20
 
@@ -32,9 +32,9 @@ PIECE = 1 << 20
 def obtain(name: str, archives: Sequence[Path | str] = ()) -> Path:
     """Return the folder of `name`, downloaded, verified and unpacked; a second call does nothing.
 
-    `archives`: zip or tar files that were got by hand, to be unpacked into it.  What is logged is
-    the licence, then the steps of a gated set.  Raises InputError where it can only be got by hand
-    and is not there, and where a download or an archive is not sound.
+    `archives`: zip or tar files that the user downloaded, to be unpacked into it.  Logs the licence
+    and the steps of a gated set.  Raises InputError where the set cannot be downloaded and is
+    missing, and where a download or an archive is damaged.
     """
     row = manifest.entry(name)
     log.info(f"{name}: {row['licence']}")
@@ -58,7 +58,7 @@ def obtain(name: str, archives: Sequence[Path | str] = ()) -> Path:
 
 
 def _get_files(row: dict, place: Path) -> None:
-    """Download and unpack all files aside; the folder appears when everything is in it."""
+    """Download and unpack all files aside, then rename the complete folder."""
     aside = make_dir(place.parent / f".{place.name}.partial")
     ready = aside / "files"
     shutil.rmtree(ready, ignore_errors=True)  # half unpacked when it was stopped
@@ -74,7 +74,7 @@ def _get_files(row: dict, place: Path) -> None:
 
 
 def _add_archive(archive: Path, place: Path) -> None:
-    """Unpack a file that was got by hand into `place`, beside what is there; never over it."""
+    """Unpack an archive of the user's into `place`; no existing file is overwritten."""
     if not archive.is_file():
         raise InputError("file-missing.archive", archive=archive)
     marker = place / MARKER
@@ -87,7 +87,7 @@ def _add_archive(archive: Path, place: Path) -> None:
     unpack(archive, aside)
     _move_in(aside, place)
     shutil.rmtree(aside)
-    with contextlib.suppress(OSError):  # what an unfinished download left stays
+    with contextlib.suppress(OSError):  # an unfinished download stays there
         aside.parent.rmdir()
     write_json(marker, {**done, "archives": [*done.get("archives", []), mark]})
 
@@ -119,8 +119,8 @@ def _verify(path: Path, digest: str) -> None:
 def fetch(file: dict, folder: Path) -> Path:
     """Download a file of the manifest ({url, sha256, size}) into `folder`; return its path.
 
-    A download that was cut off goes on where it stopped.  Raises InputError where the server, the
-    disk or the digest is at fault; a file of a wrong digest is removed.
+    An interrupted download resumes.  Raises InputError where the server or the disk fails, or the
+    digest is wrong; a file with a wrong digest is removed.
     """
     path = make_dir(folder) / _file_name(file["url"])
     if path.exists():
@@ -131,10 +131,10 @@ def fetch(file: dict, folder: Path) -> Path:
         try:
             _verify(partial, file["sha256"])
         except InputError:
-            _forget(partial)
+            _remove_partial(partial)
             raise
     os.replace(partial, path)
-    _forget(partial)
+    _remove_partial(partial)
     return path
 
 
@@ -143,23 +143,23 @@ def _file_name(url: str) -> str:
     return re.sub(r"[^\w.-]+", "-", name).lstrip(".-") or "download"
 
 
-def _forget(partial: Path) -> None:
+def _remove_partial(partial: Path) -> None:
     partial.unlink(missing_ok=True)
-    _note(partial).unlink(missing_ok=True)
+    _version_path(partial).unlink(missing_ok=True)
 
 
-def _note(partial: Path) -> Path:
-    """Return where it is written down which version of the file the partial one is of."""
+def _version_path(partial: Path) -> Path:
+    """Return the path of the record that says which version of the file is partly here."""
     return partial.with_name(f"{partial.name}.json")
 
 
 def _download(file: dict, partial: Path) -> None:
-    """Ask for what is missing until all is there; give up where attempts bring nothing new."""
+    """Request the missing bytes until all are here; give up after ATTEMPTS without a new byte."""
     url, failures, pause = file["url"], 0, PAUSE
     while True:
         before = _size(partial)
         try:
-            return _ask(url, partial, file.get("size"))
+            return _request(url, partial, file.get("size"))
         except urllib.error.HTTPError as error:
             problem = f"answers {error.code} {error.reason}"
             failures = ATTEMPTS if error.code < 500 else failures
@@ -184,11 +184,11 @@ def _raise_disk_full(error: Exception, path: Path) -> None:
         raise InputError("no-permission.download", path=path) from None
 
 
-def _ask(url: str, partial: Path, size: int | None) -> None:
-    """Append what is missing to the partial file, or begin anew where the server has another."""
+def _request(url: str, partial: Path, size: int | None) -> None:
+    """Append the missing bytes to the partial file; start again where the server's file changed."""
     start = _size(partial)
-    noted = start and _note(partial).exists()
-    note = read_record(_note(partial), "partial download") if noted else {}
+    known = start and _version_path(partial).exists()
+    note = read_record(_version_path(partial), "partial download") if known else {}
     headers = {"User-Agent": "tvhelpers", "Accept-Encoding": "identity"}
     if start and note.get("url") == url:
         headers |= {"Range": f"bytes={start}-"}
@@ -200,7 +200,7 @@ def _ask(url: str, partial: Path, size: int | None) -> None:
         if error.code != 416 or "Range" not in headers:
             raise
         if note.get("total") != start:  # 416: there is nothing from `start` on
-            _forget(partial)
+            _remove_partial(partial)
             raise ConnectionError("the file on the server has changed") from None
         return
     with response:
@@ -214,14 +214,14 @@ def _receive(response, url: str, partial: Path, start: int, size: int | None) ->
     length = response.headers.get("Content-Length", "")
     total = start + int(length) if length.isdigit() else None
     if start and response.headers.get("Content-Range") != f"bytes {start}-{total - 1}/{total}":
-        _forget(partial)
+        _remove_partial(partial)
         raise ConnectionError("the server gave another part of the file than it was asked for")
     if None not in (size, total) and total != size:
         raise InputError("wrong-size", url=url, total=total, size=size)
     _check_room(partial, (total or size or start) - start)
     tag = response.headers.get("ETag") or ""
     version = tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
-    write_json(_note(partial), {"url": url, "version": version, "total": total})
+    write_json(_version_path(partial), {"url": url, "version": version, "total": total})
     _copy(response, partial, start, total or size)
 
 

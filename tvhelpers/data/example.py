@@ -1,10 +1,9 @@
-"""How does one get a file in the benchmark's format, and what would wrong decodings of it give?
+"""How is a file in the benchmark's format written, and what do wrong decodings of it look like?
 
-The gated one where it is at hand, else one that is written from flats or images of one's own.
 G2.h5 holds `ih` float32 (N, 3, 128, 128), each sample (C, W, H), RGB/255 minus the mean image;
 `ih_mean` float32 (3, 128, 128); `b_` (N, 1, 128, 128), segmentation labels 0..6.
-Right is clip(ih + ih_mean, 0, 1) with the axes turned to (H, W, C) (zhusz/ICCV17-fashionGAN,
-demo_full.lua); `tvhelpers.data.h5` reads it.
+The correct decoding is clip(ih + ih_mean, 0, 1) with the axes turned to (H, W, C)
+(zhusz/ICCV17-fashionGAN, demo_full.lua), as in `tvhelpers.data.h5`.
 """
 
 import contextlib
@@ -22,18 +21,18 @@ from tvhelpers.files import atomic_path
 
 SIZE = 128
 SEED = 21
-# Decodings that give the right values, or nearly; those of "unit" hold for the rest too.
+# {encoding: starts of the names of decodings that are nearly correct}; others are as "unit".
 HARMLESS = {"mean_subtracted": (), "affine": ("moved",), "unit": ("as stored", "wrapped")}
-PROMPTS = (  # the sitting that the front page shows
+PROMPTS = (  # of the image in the README
     "green bomber jacket", "brown leather belt", "formal black dress", "V-neck t-shirt",
     "short overalls", "black sweatsuit", "tartan skirt", "black high-waisted skirt",
 )  # fmt: skip
 
 
 def find_or_write_g2(root: Path, count: int = 300) -> Path:
-    """Return Img/G2.h5 of the gated benchmark where it is at hand, else of one written from flats.
+    """Return the gated benchmark's Img/G2.h5, or, without it, one written from `count` flats.
 
-    What is written lies in root/artifacts/example-g2 and is written once.
+    The latter is written once, to root/artifacts/example-g2-COUNT.
     """
     with contextlib.suppress(InputError):
         return manifest.local_path("fashion-synthesis") / "Img" / "G2.h5"
@@ -67,11 +66,11 @@ def write_g2(
 ) -> Path:
     """Write Img/G2.h5, Anno/language_original.mat and Eval/ind.mat in the benchmark's layout.
 
-    `pixels`: iterable of uint8 (128, 128, 3) RGB, as many as captions, read once; `masks`:
-    garments, bool (128, 128), otherwise what differs from the border; categories, colours, and in
-    `more` sleeves, genders (words or codes) and products (a folder a row): columns of `encode`.
-    Returns the path of G2.h5.  Raises InputError where it exists already, or where something does
-    not fit.
+    `pixels`: iterable of uint8 (128, 128, 3) RGB, as many as captions, read once; `masks`: the
+    garments, bool (128, 128), None for all pixels that differ from the border; categories, colours
+    and `more` (sleeves, genders, products): columns of `encode`.
+    Returns the path of G2.h5.  Raises InputError where it exists, or a column or an image does not
+    fit.
     """
     path, count = Path(out_dir) / "Img" / "G2.h5", len(captions)
     if path.exists():
@@ -87,7 +86,7 @@ def write_g2(
 
 
 def _write_images(file: h5py.File, pixels, masks, labels: np.ndarray) -> None:
-    """Write RGB/255 while its mean grows, then take the mean away: one pass over `pixels`."""
+    """Write RGB/255 in one pass over `pixels`, then subtract the mean image."""
     count = len(labels)
     ih = file.create_dataset("ih", (count, 3, SIZE, SIZE), "f4")
     b_ = file.create_dataset("b_", (count, 1, SIZE, SIZE), "f4")
@@ -114,30 +113,29 @@ def _differs_from_border(pixels: np.ndarray) -> np.ndarray:
 
 
 def decodings(images: StoredImages, index: int) -> dict[str, np.ndarray]:
-    """Return {name: pixels uint8 (H, W, 3)} of one stored row: decoded right, then as often seen.
+    """Return {name: pixels uint8 (H, W, 3)} of a stored row: correct, then common mistakes.
 
-    The wrong ones: the stored values taken for 0..1, moved by (x + 1) / 2, stretched to their own
-    range, wrapped around as bytes; and the right values lying on their side, or with red and blue
-    exchanged.
+    Mistakes: the stored values clipped to 0..1, moved by (x + 1) / 2, stretched to their own
+    range, wrapped as bytes; the correct values with axes not turned, or red and blue exchanged.
     """
     turn = np.array(AXES[images.axes][1:]) - 1
     stored = np.asarray(images.data[index]).astype(np.float32).transpose(turn)
     if images.encoding == "uint8":
         stored = stored / 255
-    right = images[index]
+    correct = images[index]
     stretched = (stored - stored.min()) / max(float(np.ptp(stored)), 1e-6)
     wrong = {
         "as stored, clipped to 0..1": _levels(stored),
         "moved: (x + 1) / 2": _levels((stored + 1) / 2),
         "stretched to its own range": _levels(stretched),
         "wrapped: (255 x) as bytes": (stored * 255).astype(np.int64).astype(np.uint8),
-        "axes not turned": np.ascontiguousarray(right.transpose(1, 0, 2)),
-        "red and blue exchanged": np.ascontiguousarray(right[..., ::-1]),
+        "axes not turned": np.ascontiguousarray(correct.transpose(1, 0, 2)),
+        "red and blue exchanged": np.ascontiguousarray(correct[..., ::-1]),
     }
     names = {"mean_subtracted": "stored + mean image", "affine": "(x + 1) / 2"}
     name = f"right: {names.get(images.encoding, 'as stored')}"
     harmless = HARMLESS.get(images.encoding, HARMLESS["unit"])
-    return {name: right} | {k: v for k, v in wrong.items() if not k.startswith(harmless)}
+    return {name: correct} | {k: v for k, v in wrong.items() if not k.startswith(harmless)}
 
 
 def _levels(values: np.ndarray) -> np.ndarray:

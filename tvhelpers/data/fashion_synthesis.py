@@ -1,4 +1,4 @@
-"""What do the Fashion Synthesis benchmark's codes mean, and what do its .mat files hold?
+"""What do the codes and the .mat files of the Fashion Synthesis benchmark mean?
 
 language_original.mat: captions, product folders and codes of each row; ind.mat: its split.
 """
@@ -25,7 +25,7 @@ FLATS: dict[str, str] = _BOOK["flats"]  # {drawn garment: category}
 UNSTATED_COLOURS = (14, 17)
 UNSTATED_SLEEVES = (4,)
 SEGMENT_REGIONS = (0, 1, 1, 2, 2, 1, 1)  # of each in `items.REGIONS`: background, skin, garment
-LOWER_LABEL_CATEGORIES = (16, 17, 19)  # dress, jumpsuit, romper: labelled 4 rather than 3
+LOWER_LABEL_CATEGORIES = (16, 17, 19)  # dress, jumpsuit, romper: segment 4, others 3
 
 # variable of language_original.mat -> its codebook
 CODES = {"cate_new": CATEGORIES, "color_": COLOURS, "sleeve_": SLEEVES, "gender_": GENDERS}
@@ -51,13 +51,13 @@ class Annotations:
         return [PurePosixPath(name).parent.name or name for name in self.names]
 
     def attributes(self) -> list[dict[str, str]]:
-        """Return the codes of each row as words; what a row does not state is left out."""
+        """Return the stated codes of each row as words."""
         codes = zip(self.categories, self.colours, self.sleeves, self.genders, strict=True)
         return [to_words(*map(int, row)) for row in codes]
 
 
 def to_words(category: int, colour: int, sleeve: int, gender: int) -> dict[str, str]:
-    """Return the attributes of one row as words, without those that are not stated."""
+    """Return the stated attributes of one row as words."""
     words = {"category": CATEGORIES[category]}
     if colour not in UNSTATED_COLOURS:
         words["colour"] = COLOURS[colour]
@@ -81,10 +81,9 @@ def read_language(path: Path) -> Annotations:
 
 
 def read_partition(path: Path, num_rows: int) -> list[str]:
-    """Return "train" or "test" for each of `num_rows` rows, by an ind.mat (its indices are
-    1-based).
+    """Return "train" or "test" for each of `num_rows` rows, from an ind.mat of 1-based indices.
 
-    Raises InputError where the two sets overlap, leave a row out, or name one that does not exist.
+    Raises InputError where the two sets overlap, miss a row, or have an index out of range.
     """
     columns = read_mat(path, ("train_ind", "test_ind"))
     rows = {name: _integers(path, name, column) for name, column in columns.items()}
@@ -134,8 +133,8 @@ def encode(
 ) -> dict:
     """Return the columns of language_original.mat for `count` rows; words become codes.
 
-    Without sleeves they are not stated, without genders female, without products each row is its
-    own. Raises InputError for a column of another length, or a word or code outside the codebook.
+    Defaults: sleeves not stated, genders female, a product per row.  Raises InputError for a column
+    of another length, and a word or code outside the codebook.
     """
     sleeves = [4] * count if sleeves is None else sleeves
     genders = [0] * count if genders is None else genders
@@ -172,7 +171,7 @@ def write_language(path: Path, columns: dict) -> None:
 
 
 def write_partition(path: Path, count: int, test_share: float, seed: int) -> None:
-    """Write ind.mat: a random `test_share` of `count` rows is test, whatever their product."""
+    """Write ind.mat: a random `test_share` (0..1) of the rows is test, regardless of product."""
     order = np.random.default_rng(seed_for(seed, "partition")).permutation(count) + 1
     train, test = np.split(order.astype(np.int32), [count - round(count * test_share)])
     _write_mat(path, {"train_ind": train, "test_ind": test, "test_set_pair_ind": np.roll(test, 1)})

@@ -1,4 +1,4 @@
-"""How do drawn garments become a source?"""
+"""How are drawn garments opened as a source?"""
 
 import hashlib
 from pathlib import Path
@@ -12,11 +12,11 @@ from tvhelpers.files import content_key
 
 
 class FlatsSource(Source):
-    """Flats, drawn when read; flat i is a function of (seed, i) and of the words to choose from.
+    """Flats (size, size, 3), drawn when read; flat i is a function of (seed, i) and the words.
 
-    `categories`, `colours`, `patterns`: words, None for all; `season`: "base", "new" or "all";
-    `triples`: rows (category, colour, pattern) of which flat i is of row i modulo their number,
-    instead of the words.
+    `categories`, `colours`, `patterns`: words to choose from, None for all; `season`: "base", "new"
+    or "all".  Or `triples`: rows (category, colour, pattern); flat i shows row i modulo their
+    number.  Raises InputError for a count below 1 and unknown words.
     """
 
     def __init__(
@@ -66,5 +66,5 @@ def open_flats(name: str, path: Path, options: dict) -> FlatsSource:
     """Open a row of the manifest of kind flats, by its `params`."""
     try:
         return FlatsSource(name=name, **options.get("params", {}))
-    except TypeError as error:  # a parameter that lacks, or that there is not
+    except TypeError as error:  # a missing or unknown parameter
         raise InputError("unknown-choice.flats", name=name, error=error) from None

@@ -10,7 +10,7 @@ import numpy as np
 
 from tvhelpers.config import check_choice
 from tvhelpers.data import fashion_synthesis as codebook
-from tvhelpers.data.arrays import ISSUES, open_arrays, own_mean, readable, rows_of
+from tvhelpers.data.arrays import ISSUES, open_arrays, own_mean, read_errors, rows_of
 from tvhelpers.data.detect import AXES, detect_format, outside_range
 from tvhelpers.data.items import Images
 from tvhelpers.data.mat import read_mat
@@ -32,7 +32,7 @@ class StoredImages(Images):
         self.encoding, self.axes = images["encoding"], images["axes"]
         self.reversed = images["channels"] == "BGR"
         arrays = open_arrays(self.path)
-        with readable(self.path):
+        with read_errors(self.path):
             self.data, self.labels = arrays[self.key], arrays.get("b_")
         self.count = len(self.data)
         self.mean = self._find_mean(arrays, mean) if self.encoding == "mean_subtracted" else None
@@ -180,7 +180,7 @@ def _mean_values(path: Path) -> np.ndarray:
     key = "ih_mean" if "ih_mean" in arrays else next(iter(arrays), "")
     if not key:
         raise InputError("no-images.mean", path=path)
-    with readable(path, key):
+    with read_errors(path, key):
         return np.asarray(arrays[key][()])
 
 

@@ -1,4 +1,4 @@
-"""Where are the original photos behind a benchmark's small images, in a zip or a folder?
+"""Which original photos in a zip or a folder belong to a benchmark's small images?
 
 Rows are joined by product folder and file name, as img/Red_Dress/img_00000001.jpg is
 img_highres/Red_Dress/img_00000001.jpg in DeepFashion's img_highres.zip.
@@ -17,13 +17,13 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from tvhelpers.data.items import COLUMNS, Images, Source
-from tvhelpers.data.unpack import sound, zip_password
+from tvhelpers.data.unpack import archive_errors, zip_password
 from tvhelpers.errors import InputError
 from tvhelpers.files import content_key
 from tvhelpers.image import IMAGE_ENDINGS, read_photo
 
 log = logging.getLogger(__name__)
-MAX_BYTES = 1 << 28  # of one photo; a zip that claims more is damaged, or a bomb
+MAX_BYTES = 1 << 28  # of one photo; a zip that declares more is damaged or a bomb
 
 Key = tuple[str, ...]  # the last two parts of a path, case and all
 
@@ -31,10 +31,10 @@ Key = tuple[str, ...]  # the last two parts of a path, case and all
 def open_highres(source: Source, archive: Path) -> Source:
     """Return the items of `source` that have a photo in `archive`, with its pixels and no mask.
 
-    `archive`: a zip, of which nothing is unpacked, or a folder.  Folders that differ by case alone
-    stay apart, which a case-insensitive disk cannot hold: there, give the zip.  An encrypted zip's
-    password is asked for, or $TV_ZIP_PASSWORD; Python decrypts some 2.5 MB a second, so unpack a
-    large one first.  Raises InputError where none matches, or the archive cannot be read.
+    `archive`: a folder, or a zip, which is read without unpacking.  On a case-insensitive disk give
+    the zip, because names may differ by case alone.  An encrypted zip's password is asked for, or
+    taken from $TV_ZIP_PASSWORD; Python decrypts some 2.5 MB a second, so unpack a large one first.
+    Raises InputError where no photo matches, or the archive cannot be read.
     """
     archive = Path(archive)
     if not archive.exists():
@@ -86,7 +86,7 @@ class FolderPhotos:
         self.places = _places(path, [(file.relative_to(path).as_posix(), file) for file in files])
 
     def checksum(self, key: Key) -> list[int]:
-        """Return CRC-32 and size, as a zip has them."""
+        """Return CRC-32 and size in bytes, as a zip's directory has them."""
         data = self.read(key)
         return [zlib.crc32(data), len(data)]
 
@@ -96,7 +96,7 @@ class FolderPhotos:
 
 
 class ZipPhotos:
-    """The photos in a zip, which is opened anew in each process that reads."""
+    """The photos in a zip; each process that reads opens the zip itself."""
 
     def __init__(self, path: Path):
         self.path, self._password, self._opened = path, None, (0, None)
@@ -118,14 +118,14 @@ class ZipPhotos:
         if member.file_size > MAX_BYTES:
             name, size = member.filename, member.file_size
             raise InputError("file-damaged.photo", path=self.path, name=name, size=size)
-        with sound(self.path, member):
+        with archive_errors(self.path, member):
             return self._file().read(member, self._password)
 
     def _file(self) -> zipfile.ZipFile:
-        """Return the open zip: a fork that shared it would share its place in the file."""
+        """Return the zip as this process opened it: forks would share one position in the file."""
         process, file = self._opened
         if process != os.getpid():
-            with sound(self.path):
+            with archive_errors(self.path):
                 file = zipfile.ZipFile(self.path)
             self._opened = os.getpid(), file
         return file

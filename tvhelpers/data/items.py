@@ -1,4 +1,4 @@
-"""What is a source of items, and what does a reader of a format return?"""
+"""What is an item, and what is the source of items that every data format is opened as?"""
 
 import hashlib
 import json
@@ -11,15 +11,15 @@ import numpy as np
 from tvhelpers.errors import InputError
 from tvhelpers.files import content_key, file_sha256
 
-REGIONS = ("background", "skin", "garment")  # skin: hair, face, arms, legs; a code is a place here
+REGIONS = ("background", "skin", "garment")  # by code 0, 1, 2; skin: hair, face, arms, legs
 GARMENT = REGIONS.index("garment")
 ATTRIBUTES = ("category", "colour", "pattern", "sleeve", "neckline", "length", "gender")
-COLUMNS = ("captions", "item_ids", "product_ids", "attributes", "splits")  # of a source: lists
+COLUMNS = ("captions", "item_ids", "product_ids", "attributes", "splits")  # lists of a source
 
 
 @dataclass(frozen=True)
 class Item:
-    """One garment: pixels uint8 (H, W, 3) RGB; mask bool (H, W) of the garment, or None."""
+    """One garment: pixels uint8 (H, W, 3) sRGB; mask bool (H, W) of the garment, or None."""
 
     pixels: np.ndarray
     mask: np.ndarray | None
@@ -32,9 +32,9 @@ class Item:
 
 @dataclass(eq=False)
 class Images:
-    """Pixels by number, uint8 (H, W, 3) RGB: `get(i)` of `count`.
+    """`count` images; `get(i)` returns pixels uint8 (H, W, 3) sRGB.
 
-    A kind of images that can adds `read` of many at once, and `regions`.
+    A subclass may read several at once (`read`), and know `regions`.
     """
 
     count: int
@@ -47,19 +47,21 @@ class Images:
         return self.get(range(self.count)[index])
 
     def read(self, start: int, stop: int) -> Iterable[np.ndarray]:
-        """Return the pixels of start..stop - 1."""
+        """Return pixels uint8 (H, W, 3) of images start..stop - 1."""
         return (self[index] for index in range(start, stop))
 
     def regions(self, index: int) -> np.ndarray | None:
-        """Return each pixel's place in REGIONS, uint8 (H, W), or None where it is not known."""
+        """Return each pixel's code in REGIONS, uint8 (H, W); None where unknown."""
         return None
 
 
 @dataclass
 class Source:
-    """Captions, labels, products and splits of items, and their images where it has them.
+    """N items: lists of N captions, ids, products, attributes and splits, and N images or None.
 
-    `fingerprint` stands for everything that a result computed from the source depends on.
+    attributes: {"category": "dress", "colour": "red", ...}, only what is known; splits: "train",
+    "val", "test", or "" where the source has no split.  `fingerprint` changes with everything that
+    a result computed from the source depends on.
     """
 
     name: str
@@ -75,23 +77,23 @@ class Source:
         return len(self.captions)
 
     def pixels(self, index: int) -> np.ndarray:
-        """Return pixels uint8 (H, W, 3) RGB of item `index`."""
+        """Return pixels uint8 (H, W, 3) sRGB of item `index`; raises InputError without images."""
         if self.images is None:
             raise InputError("no-images.captions-alone", name=self.name)
         return self.images[index]
 
     def read(self, start: int, stop: int) -> Iterable[np.ndarray]:
-        """Return pixels of items start..stop - 1; a store reads them at once."""
+        """Return pixels uint8 (H, W, 3) of items start..stop - 1, read together where possible."""
         if self.images:
             return self.images.read(start, stop)
         return (self.pixels(index) for index in range(start, stop))
 
     def regions(self, index: int) -> np.ndarray | None:
-        """Return as `Images.regions`."""
+        """Return each pixel's code in REGIONS, uint8 (H, W); None where unknown."""
         return self.images.regions(index) if self.images else None
 
     def mask(self, index: int) -> np.ndarray | None:
-        """Return the garment, bool (H, W), or None where it is not known."""
+        """Return the mask of the garment, bool (H, W); None where unknown."""
         regions = self.regions(index)
         return None if regions is None else regions == GARMENT
 
@@ -117,11 +119,11 @@ class Subset(Source):
         return self.source.regions(self.numbers[index])
 
 
-WHOLE = 4 << 30  # bytes up to which all of a file is read; about 2 seconds a GB
+WHOLE = 4 << 30  # bytes of the largest file that is read in full; about 2 seconds a GB
 
 
 def file_digest(path: Path, pieces: int = 4096, piece: int = 1 << 16) -> str:
-    """Return 16 hex digits of a file's bytes; of one over 4 GiB its size and pieces all over it."""
+    """Return 16 hex digits: SHA-256 of a file, or, above 4 GiB, of its size and spread pieces."""
     size = path.stat().st_size
     if size <= WHOLE:
         return file_sha256(path)[:16]
@@ -136,7 +138,7 @@ def file_digest(path: Path, pieces: int = 4096, piece: int = 1 << 16) -> str:
 def read_rows(path: Path, whole: bool = False) -> list[dict]:
     """Return the objects of a JSON-lines file, or of a list that is the `whole` file.
 
-    Raises InputError where there are none, or something else.
+    Raises InputError where there are none, or one is no object.
     """
     try:
         text = path.read_text(encoding="utf-8")

@@ -1,6 +1,6 @@
-"""How are DeepFashion's text lists read?  Whole, or refused with the line.
+"""How are DeepFashion's text lists read, and which line is wrong?
 
-A list has a count, a header and a row an image.  That of the coarse attributes, 289,222 rows of
+A list has a count, a header and one row per image.  That of the coarse attributes, 289,222 rows of
 1,000 values and 0.87 GB, is streamed.
 """
 
@@ -14,14 +14,14 @@ import numpy as np
 from tvhelpers.errors import InputError
 
 
-def damaged(path: Path, fault: str, line: int = 0) -> InputError:
-    """Return the error that says what is wrong with a file, or with one of its lines."""
+def damaged(path: Path, problem: str, line: int = 0) -> InputError:
+    """Return the error for a file, or for one of its lines."""
     where = f"line {line} of {path}" if line else str(path)
-    return InputError("file-damaged.list", where=where, fault=fault)
+    return InputError("file-damaged.list", where=where, fault=problem)
 
 
 def lines_of(path: Path) -> list[str]:
-    """Return the lines of a small file without empty ones at its end."""
+    """Return the lines of a small file without empty lines at its end."""
     _check_there(path)
     try:
         return path.read_text(encoding="utf-8").rstrip().split("\n")
@@ -57,7 +57,7 @@ def cells_of(path: Path, lines: list[str], columns: int, first_line: int = 1) ->
 
 
 def integers_of(path: Path, cells: list, low: int, high: int, first_line: int = 3) -> np.ndarray:
-    """Return rows of cells as int64; raises InputError for what is no number of low..high."""
+    """Return rows of cells as int64; raises InputError for a cell outside low..high."""
     try:
         values = np.array(cells).astype(np.int64)
         if ((values >= low) & (values <= high)).all():
@@ -67,45 +67,45 @@ def integers_of(path: Path, cells: list, low: int, high: int, first_line: int = 
     for number, row in enumerate(cells, first_line):
         for cell in [row] if isinstance(row, str) else row:
             if not (re.fullmatch(r"-?[0-9]{1,18}", cell) and low <= int(cell) <= high):
-                fault = f"holds {cell[:40]!r}, not a whole number of {low} to {high}"
-                raise damaged(path, fault, number)
+                problem = f"holds {cell[:40]!r}, not a whole number of {low} to {high}"
+                raise damaged(path, problem, number)
     raise damaged(path, "holds numbers that cannot be read")
 
 
 def boxes_of(path: Path, cells: list, first_line: int = 3) -> np.ndarray:
-    """Return boxes int (N, 4), each with a right and bottom beyond its left and top."""
+    """Return boxes int (N, 4): left, top, right, bottom; raises InputError for an empty box."""
     boxes = integers_of(path, cells, 0, 1 << 20, first_line)
     empty = np.flatnonzero((boxes[:, 2:] <= boxes[:, :2]).any(1))
     if len(empty):
-        fault = f"has the empty box {boxes[empty[0]].tolist()}"
-        raise damaged(path, fault, empty[0] + first_line)
+        problem = f"has the empty box {boxes[empty[0]].tolist()}"
+        raise damaged(path, problem, empty[0] + first_line)
     return boxes
 
 
 def order_of(path: Path, names: list[str], wanted: list[str], first: Path) -> np.ndarray:
-    """Return at which place of `names` each of `wanted` stands; `first` is where they are from."""
+    """Return the index in `names` of each of `wanted`, which are from the file `first`."""
     if names == wanted:
         return np.arange(len(names))
-    fault, places = "", {name: place for place, name in enumerate(names)}
+    problem, places = "", {name: place for place, name in enumerate(names)}
     if len(names) != len(wanted):
-        fault = f"{path} has {len(names)} rows, but {first} has {len(wanted)}"
+        problem = f"{path} has {len(names)} rows, but {first} has {len(wanted)}"
     elif missing := [at for at, name in enumerate(wanted) if name not in places][:1]:
         name = wanted[missing[0]][:200]
-        fault = f"line {missing[0] + 3} of {first} names {name}, which {path} has not"
-    if fault:
-        raise InputError("file-differs.list", fault=fault)
+        problem = f"line {missing[0] + 3} of {first} names {name}, which {path} has not"
+    if problem:
+        raise InputError("file-differs.list", fault=problem)
     return np.array([places[name] for name in wanted])
 
 
 # --------------------------------------------------------------------- attributes as a stream
 
-BLOCK = 20  # rows parsed at once; what is made of them stays in the cache
+BLOCK = 20  # rows parsed at once, few enough for the CPU's cache
 LONGEST = 1 << 20  # bytes of a line
 NOTHING, END, WRONG = 7, 8, 9  # codes beside the values -1, 0 and 1
 
 
 def _codes() -> np.ndarray:
-    """Return int8 (65536,): what a character after another says, at [character * 256 + before].
+    """Return int8 (65536,): the code of a character after another, at [character * 256 + before].
 
     A value where a 1 or 0 is complete, END at a line's end, NOTHING between, WRONG elsewhere.
     """
@@ -127,8 +127,8 @@ _CODES = _codes()
 def stream_attributes(path: Path, num_attributes: int) -> Iterator[tuple[list[str], np.ndarray]]:
     """Yield (names, values int8 (rows, num_attributes) of 1, -1 and 0) of list_attr_img.txt.
 
-    The file is never held whole.  Raises InputError for a count that is not the rows', short or
-    long rows and other values, with the line.
+    The file is never in memory as a whole.  Raises InputError with the line for a wrong count, rows
+    of another length, and other values.
     """
     _check_there(path)
     with open(path, "rb") as file:
@@ -139,14 +139,14 @@ def stream_attributes(path: Path, num_attributes: int) -> Iterator[tuple[list[st
             names, _, rests = zip(*(line.partition(b" ") for line in block), strict=True)
             values = _values(b"".join(rests), len(block), num_attributes)
             if values is None:
-                raise _fault(path, block, num_attributes, number)
+                raise _first_problem(path, block, num_attributes, number)
             number += len(block)
             yield [name.decode("utf-8", "replace") for name in names], values
     _check_count(path, count, number - 3)
 
 
 def _values(text: bytes, rows: int, width: int) -> np.ndarray | None:
-    """Return int8 (rows, width) of lines without names, or None where something is wrong."""
+    """Return int8 (rows, width) of lines without names, or None where one is wrong."""
     text = b"\n" + text + (b"" if text.endswith(b"\n") else b"\n")
     pairs = np.ndarray(len(text) - 1, "<u2", text, 0, (1,))  # each character and the one before
     codes = _CODES[pairs]
@@ -157,8 +157,8 @@ def _values(text: bytes, rows: int, width: int) -> np.ndarray | None:
     return codes[:, :-1] if (codes[:, -1] == END).all() else None
 
 
-def _fault(path: Path, lines: list[bytes], width: int, number: int) -> InputError:
-    """Return the error that names the first line that is wrong."""
+def _first_problem(path: Path, lines: list[bytes], width: int, number: int) -> InputError:
+    """Return the error for the first wrong line."""
     for at, line in enumerate(lines, number):
         cells = line.split()[1:]
         wrong = [cell for cell in cells if cell not in (b"1", b"-1", b"0")]

@@ -1,7 +1,7 @@
-"""How is a .mat file read safely?  A damaged byte can crash the whole process within scipy.
+"""How is a .mat file read safely?
 
-scipy.io looks up the type of a numeric element in a table with holes, and follows what it finds;
-so a file is checked first.  Format: "MAT-File Format", MathWorks, level 5.
+scipy.io looks up the type of a numeric element in a table with holes, so that one damaged byte can
+crash the process; a file is checked first.  Format: "MAT-File Format", MathWorks, level 5.
 """
 
 import math
@@ -42,10 +42,10 @@ def read_mat(path: Path, names: tuple[str, ...], ravel: bool = True) -> dict[str
 
 
 def _check(data: bytes, names: tuple[str, ...]) -> None:
-    """Hold that the variables `names` are whole arrays of numbers, text or cells.
+    """Check that the variables `names` are complete arrays of numbers, text or cells.
 
-    What is of another version than 5 is left to scipy, which refuses it.  Raises ValueError, or an
-    error of struct or zlib, for anything else.
+    scipy refuses other versions than 5 itself.  Raises ValueError, or an error of struct or zlib,
+    for damage.
     """
     order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
     if order is None:
@@ -70,7 +70,7 @@ def _decompressed(body: bytes) -> bytes:
 
 
 def _elements(data: bytes, order: str):
-    """Yield (type, body) of each element; raises ValueError where one reaches past the end."""
+    """Yield (type, body) of each element; raises ValueError where one exceeds the data."""
     place, data = 0, memoryview(data)
     while place < len(data):
         if len(data) - place < 8:
@@ -88,7 +88,7 @@ def _elements(data: bytes, order: str):
 
 
 def _header(body: bytes, order: str) -> list[tuple[int, memoryview]]:
-    """Return the elements of an array, of which the first three are flags, shape and name."""
+    """Return the elements of an array; the first three are flags, shape and name."""
     parts = list(_elements(body, order))
     kinds = [kind for kind, _ in parts[:3]]
     if kinds != [UINT32, INT32, INT8] or len(parts[0][1]) != 8 or len(parts[1][1]) % 4:
@@ -97,7 +97,7 @@ def _header(body: bytes, order: str) -> list[tuple[int, memoryview]]:
 
 
 def _check_array(body: bytes, order: str, depth: int) -> None:
-    """Hold that an array has the elements of its class and shape; no elements are an empty one."""
+    """Check that an array has the elements of its class and shape; an empty body is valid."""
     if not len(body):
         return
     parts = _header(body, order)

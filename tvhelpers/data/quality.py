@@ -1,4 +1,4 @@
-"""What is wrong with single images: one colour, dull, clipped, there twice?"""
+"""Which quality issues do single images have: one colour, low contrast, clipped, near-duplicate?"""
 
 from collections.abc import Iterable
 
@@ -18,9 +18,9 @@ ISSUES = {
 
 
 def image_issues(numbered: Iterable[tuple[int, np.ndarray]], scanned: int) -> list[str]:
-    """Return a sentence for each of `ISSUES` that images have, with the first of their numbers.
+    """Return a sentence for each of `ISSUES` that images have, with their first 8 numbers.
 
-    `numbered`: (number, pixels uint8 (H, W, 3)), looked at in one pass; `scanned`: how many.
+    `numbered`: pairs (number, pixels uint8 (H, W, 3)), read once; `scanned`: how many.
     """
     found: dict[str, list[int]] = {issue: [] for issue in ISSUES}
     numbers, thumbs = [], []

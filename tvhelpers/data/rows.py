@@ -16,7 +16,7 @@ NUMBER = re.compile(r"\d+(\.\d*)?([eE][-+]?\d+)?")  # from 0 on
 def item_columns(
     where: Path | str, rows: list[dict], ids: list[str], captions_optional: bool = False
 ) -> list[list]:
-    """Return the columns of a source (`items.COLUMNS`) from rows whose keys are `tables.NAMES`.
+    """Return the columns of a source (`items.COLUMNS`) from rows under our names (`tables.OURS`).
 
     A row with no caption, text or category gets "a garment" where `captions_optional`; otherwise
     it raises InputError, as an unknown split and a weight that is no number of 0 or more do.

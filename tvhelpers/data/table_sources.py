@@ -1,4 +1,4 @@
-"""How do tables become sources: rows that name image files, or files with the images in them?"""
+"""How is a table opened as a source, with image files in its rows or images in its cells?"""
 
 import glob
 import hashlib
@@ -37,7 +37,7 @@ def only_table(path: Path) -> Path:
 
 
 def own_table(name: str, path: Path, options: dict) -> tuple[Path, dict]:
-    """Return (folder, options with `table` and `images`): a row's, or of a table at `path`."""
+    """Return (folder, options with `table` and `images`) of a row, or of a table at `path`."""
     if path.is_dir():
         if not options.get("table"):
             raise InputError("missing-key.row", where=f"row {name!r}", missing="table")
@@ -67,13 +67,13 @@ def open_table(name: str, path: Path, options: dict) -> Source:
         first = missing[0]
         raise InputError("file-missing.of-rows", folder=folder, seen=seen, column=spec, first=first)
     if missing:
-        seen = f"{len(missing)} rows are left out, their images are not there"
+        seen = f"{len(missing)} rows are skipped, because their images are missing"
         warnings.warn(f"{folder}: {seen}, {missing[0]} the first", stacklevel=4)
     return open_rows(name, folder, rows, options["captions_optional"])
 
 
 def _find_images(folder: Path, rows: list[dict], spec: str) -> tuple[list[dict], list[str]]:
-    """Return (rows with file_name, one for each image; images that are not there)."""
+    """Return (a row with file_name for each image; names of missing images)."""
     if "*" in spec:
         return _find_many_images(folder, rows, spec)
     names = [tables.fill(spec, row) for row in rows]
@@ -83,7 +83,7 @@ def _find_images(folder: Path, rows: list[dict], spec: str) -> tuple[list[dict],
 
 
 def _find_many_images(folder: Path, rows: list[dict], spec: str) -> tuple[list[dict], list[str]]:
-    """Return the same where `spec` finds any number of images a row; each is of one product."""
+    """Return the same for a `spec` with *, which may find several images of a row's product."""
     found, missing, owner = [], [], {}
     for row in rows:
         pattern = tables.fill(spec, row, glob.escape)
@@ -104,7 +104,8 @@ def _find_many_images(folder: Path, rows: list[dict], spec: str) -> tuple[list[d
 def open_rows(name: str, folder: Path, rows: list[dict], captions_optional: bool) -> Source:
     """Open photos by rows with file_name and a caption or category, product, split ....
 
-    Raises InputError where a photo is missing, or outside the folder, or a row says nothing.
+    Raises InputError where a photo is missing or outside the folder, or a row has no caption or
+    category.
     """
     names = [as_text(row["file_name"]) for row in rows]
     paths = [inside(folder, one, i) for i, one in enumerate(names)]
@@ -120,17 +121,17 @@ def _photo(paths: list[Path], index: int) -> np.ndarray:
 
 
 def _warn_of_others(folder: Path, paths: list[Path]) -> None:
-    """Say how many images of the folder are left out."""
+    """Warn of images in the folder that no row names."""
     taken = set(paths)
     kinds = (*IMAGE_ENDINGS, ".gif", ".tif", ".tiff", ".avif", ".heic")
     files = [path for path in folder.rglob("*") if path.suffix.lower() in kinds]
     if others := sorted(path for path in files if path not in taken):
         why = f"they are not in the metadata, or not {', '.join(IMAGE_ENDINGS)}"
-        seen = f"{len(others)} images are left out, {others[0].name} the first"
+        seen = f"{len(others)} images are skipped, {others[0].name} the first"
         warnings.warn(f"{folder}: {seen}; {why}", stacklevel=3)
 
 
-# ----------------------------------------------------------------- files that hold images and words
+# ---------------------------------------------------------------- files that hold images and text
 
 
 def _cells(where: Path | str, count: int, cell: Callable[[int], bytes | dict]) -> Images:
@@ -147,9 +148,9 @@ def _cells(where: Path | str, count: int, cell: Callable[[int], bytes | dict]) -
 
 
 def open_columns(name: str, folder: Path, options: dict, open_file: Callable) -> Source:
-    """Open files with a column `pixels` of images and columns of words, a row an image.
+    """Open files with a column `pixels` of images and columns of text, a row per image.
 
-    `open_file(path, pixels, options)` returns (images, rows of words, what they depend on).
+    `open_file(path, pixels, options)` returns (images, rows of text, digest of both).
     """
     columns = dict(options["columns"])
     if "pixels" not in columns:
@@ -164,7 +165,7 @@ def open_columns(name: str, folder: Path, options: dict, open_file: Callable) ->
 
 
 def _joined(name: str, where: Path | str, files: list[Images], rows: list, digest) -> Source:
-    """Return the images of several files as one source, one after the other."""
+    """Return the images of several files as one source, in order."""
     ids = [f"{i:06d}" for i in range(len(rows))]
     columns = item_columns(where, rows, ids)
     key = content_key([digest, [columns[0], *columns[2:]]])
@@ -196,7 +197,7 @@ def open_hub(name: str, path: Path, options: dict) -> Source:
 
 
 def _load_hub(name: str, row: dict, pixels: str) -> dict:
-    """Return {split: datasets.Dataset} whose images are bytes, not yet decoded."""
+    """Return {split: datasets.Dataset} with images as undecoded bytes."""
     try:
         from datasets import Image, load_dataset
     except ImportError:

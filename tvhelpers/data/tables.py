@@ -24,7 +24,7 @@ BRACES = re.compile(r"\{([^{}\[\]]+)(?:\[(-?\d*):(-?\d*)\])?\}")  # {id} or {id[
 def read_table(path: Path, bad_lines: str = "", without: str = "") -> list[dict]:
     """Return the rows of a csv, tsv, jsonl, json (a list of objects) or Parquet file.
 
-    `bad_lines`: "skip" leaves out lines with more cells than the header, and says how many.
+    `bad_lines`: "skip" ignores lines with more cells than the header, and warns of their number.
     `without`: a column that is not read.  Raises InputError for a file that cannot be read, or that
     has no rows.
     """
@@ -40,10 +40,10 @@ def read_table(path: Path, bad_lines: str = "", without: str = "") -> list[dict]
 
 
 def _read_csv(path: Path, bad_lines: str) -> list[dict]:
-    """Return the rows of a file whose header says by what its cells are parted: , ; or a tab.
+    """Return the rows of a file; its header decides the delimiter: , ; or a tab.
 
-    pandas.read_csv would rename equal columns, move or cut the cells of a line that has too many,
-    and take zero bytes and stray quotes for text.
+    pandas.read_csv would rename equal columns, shift the cells of a line that has too many, and
+    accept zero bytes and stray quotes.
     """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
@@ -63,7 +63,7 @@ def _read_csv(path: Path, bad_lines: str) -> list[dict]:
     if bad and not bad_lines:
         raise InputError("ragged-row", line=bad[0], path=path)
     if bad:
-        seen = f"{len(bad)} lines have more cells than the header and are left out"
+        seen = f"{len(bad)} lines have more cells than the header and are skipped"
         warnings.warn(f"{path}: {seen}", stacklevel=3)
     return [row for _, row in rows if None not in row]
 
@@ -104,15 +104,15 @@ def parquet_cells(path: Path, column: str) -> tuple[int, Callable[[int], object]
 
 @lru_cache(maxsize=2)
 def _parquet_group(path: Path, column: str, group: int) -> list:
-    """Return the cells of one group of rows, which is kept for the next cell."""
+    """Return the cells of one group of rows, cached for the next cell."""
     with _parquet(path) as file:
         return file.read_row_group(group, columns=[column]).column(0).to_pylist()
 
 
 def find_tables(folder: Path, table: str | dict[str, str]) -> list[tuple[Path, str]]:
-    """Return (path, split) of the files of `table`: a name, with * several, or {split: name}.
+    """Return (path, split) of the files of `table`: a name, a pattern with *, or {split: name}.
 
-    Of several splits those that are there; raises InputError where none is.
+    Warns of missing splits; raises InputError where no file is there.
     """
     named = table.items() if isinstance(table, dict) else [("", table)]
     found, missing = [], []
@@ -128,10 +128,10 @@ def find_tables(folder: Path, table: str | dict[str, str]) -> list[tuple[Path, s
 
 
 def rename(where: Path | str, rows: list[dict], columns: dict[str, str], split: str) -> list[dict]:
-    """Return the rows with what `columns` {ours: theirs} says added to them, as text, and `split`.
+    """Return the rows with our names added as text, by `columns` {ours: theirs}, and `split`.
 
-    Theirs is a column, or words with columns in braces: "{brand} {name[:20]}".  Raises InputError
-    for a name of ours that is none, and a column that is in no row.
+    Theirs is a column, or text with columns in braces: "{brand} {name[:20]}".  Raises InputError
+    for an unknown name of ours, and for a column that is in no row.
     """
     known = list(dict.fromkeys(key for row in rows for key in row))
     for ours, theirs in columns.items():
@@ -146,7 +146,7 @@ def rename(where: Path | str, rows: list[dict], columns: dict[str, str], split: 
 
 
 def check_columns(where: Path | str, ours: str, theirs: str, known: list[str]) -> None:
-    """Raise InputError where a column that `theirs` names is none of those known."""
+    """Raise InputError where `theirs` names an unknown column."""
     names = [match[0] for match in BRACES.findall(theirs)] if "{" in theirs else [theirs]
     for name in names:
         if name not in known:
@@ -155,7 +155,7 @@ def check_columns(where: Path | str, ours: str, theirs: str, known: list[str]) -
 
 
 def fill(theirs: str, row: dict, quote: Callable[[str], str] = str) -> str:
-    """Return a row's cell, or the words with its cells for the braces, each through `quote`."""
+    """Return a row's cell, or the text with its cells in the braces, each through `quote`."""
     if "{" not in theirs:
         return as_text(row.get(theirs))
 

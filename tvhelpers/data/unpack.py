@@ -1,7 +1,8 @@
-"""How is a zip or tar from outside unpacked?  Nothing leaves the folder, nothing fills the disk.
+"""How is a zip or tar from outside unpacked safely?
 
-Links, devices and odd names are refused here: tarfile's filter "data" takes the slash from "/etc/x"
-and lets through links, and names such as "C:/x", which a zip may hold as well.
+Nothing is written outside the folder, and sizes are bounded.  Links, devices and unsafe names are
+refused here, because tarfile's filter "data" removes the slash of "/etc/x" and allows links, and
+names such as "C:/x", which a zip may contain too.
 """
 
 import bz2
@@ -25,10 +26,10 @@ from tvhelpers.progress import in_notebook, progress_bar
 
 MAX_BYTES = 1 << 40
 MAX_FILES = 1_000_000
-# Text of labels packs a hundred to one, a bomb a thousand to one; below the floor it does no harm.
+# Label files compress a hundred to one, a zip bomb a thousand to one; up to the floor any is safe.
 MAX_RATIO, RATIO_FLOOR = 200, 256 << 20
 PIECE = 1 << 20
-DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)
 OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 
 
@@ -42,10 +43,10 @@ def unpack(
 ) -> Path:
     """Unpack a zip or tar (plain, gz, bz2, xz) into `folder`, and return it.
 
-    `strip` leading folders are left out of each name.  The password of an encrypted zip is asked
-    for, or taken from $TV_ZIP_PASSWORD.  Raises InputError for a file that is there already, names
-    outside the folder, links, devices, names used twice, more than `max_bytes` or `max_files`, a
-    bomb, a wrong password, and damage; what was unpacked by then stays.
+    `strip`: leading folders to remove from each name.  The password of an encrypted zip is asked
+    for, or taken from $TV_ZIP_PASSWORD.  Raises InputError for an existing file, names outside the
+    folder, links, devices, names used twice, more than `max_bytes` or `max_files`, a zip bomb, a
+    wrong password, and damage; files unpacked before that stay.
     """
     archive, folder = Path(archive), make_dir(Path(folder))
     room = shutil.disk_usage(folder).free
@@ -64,7 +65,7 @@ def unpack(
         with open(folder.joinpath(*parts), "xb") as out:
             shutil.copyfileobj(stream, out, PIECE)
 
-    with sound(archive), open(archive, "rb") as raw:
+    with archive_errors(archive), open(archive, "rb") as raw:
         is_zip = raw.read(4) == b"PK\x03\x04" or zipfile.is_zipfile(raw)
         raw.seek(0)
         (_read_zip if is_zip else _read_tar)(archive, raw, limit, max_files, take)
@@ -74,10 +75,10 @@ def unpack(
 
 
 @contextlib.contextmanager
-def sound(archive: Path, member: zipfile.ZipInfo | None = None):
-    """Turn what the libraries raise on a damaged archive, nearly anything, into one sentence.
+def archive_errors(archive: Path, member: zipfile.ZipInfo | None = None):
+    """Raise an InputError for whatever a damaged archive makes a library raise.
 
-    It names the archive, or a `member` of a zip, and never the password.
+    It names the archive, or a `member` of a zip, but never the password.
     """
     where = f"{archive}: {member.filename[:100]!r}" if member else archive
     try:
@@ -89,17 +90,17 @@ def sound(archive: Path, member: zipfile.ZipInfo | None = None):
     except NotImplementedError as error:
         raise InputError("zip-method", where=where, error=error) from None
     except Exception as error:
-        if getattr(error, "errno", None) in DISK_FAULTS:
+        if getattr(error, "errno", None) in DISK_ERRORS:
             raise
-        if member and member.flag_bits & 1:  # a wrong one passes for the right one 1 time in 256
+        if member and member.flag_bits & 1:  # a wrong password passes the check 1 time in 256
             raise InputError("wrong-password", where=where) from None
         raise InputError("file-damaged.archive", where=where, reason=one_line(error)) from None
 
 
 def _read_zip(archive: Path, raw, limit: int, max_files: int, take: Callable) -> None:
-    """Hand (name, stream) of each file to `take`, once all claimed sizes are seen to be right.
+    """Pass (name, stream) of each file to `take`, after a check of all declared sizes.
 
-    zipfile reads no more of a file than the zip claims.
+    zipfile reads no more of a file than its declared size.
     """
     with zipfile.ZipFile(raw) as file:
         members = [one for one in file.infolist() if not one.is_dir()]
@@ -111,7 +112,7 @@ def _read_zip(archive: Path, raw, limit: int, max_files: int, take: Callable) ->
         password = zip_password(archive) if any(one.flag_bits & 1 for one in members) else None
         with progress_bar(f"unpacking {archive.name}", total, unit="B") as bar:
             for one in members:
-                with sound(archive, one), file.open(one, pwd=password) as stream:
+                with archive_errors(archive, one), file.open(one, pwd=password) as stream:
                     take(one.orig_filename, stream)
                 bar.update(one.file_size)
 
@@ -127,7 +128,7 @@ def zip_password(archive: Path) -> bytes:
 
 
 def _read_tar(archive: Path, raw, limit: int, max_files: int, take: Callable) -> None:
-    """Hand (name, stream) of each file to `take`, in one pass: a bomb is met before it spreads."""
+    """Pass (name, stream) of each file to `take`, in one pass that stops at the limit."""
     start = raw.read(6)
     raw.seek(0)
     opener = next((OPENERS[magic] for magic in OPENERS if start.startswith(magic)), None)
@@ -147,7 +148,7 @@ def _read_tar(archive: Path, raw, limit: int, max_files: int, take: Callable) ->
 
 
 class _StrictInfo(tarfile.TarInfo):
-    """A member whose damaged header is an error, where tarfile would end in silence."""
+    """A member whose damaged header is an error; tarfile would end silently."""
 
     @classmethod
     def fromtarfile(cls, file):
@@ -160,7 +161,7 @@ class _StrictInfo(tarfile.TarInfo):
 
 
 class _Bounded:
-    """A stream that refuses to give more bytes than `limit`, whatever reads from it."""
+    """A stream that raises InputError after `limit` bytes."""
 
     def __init__(self, archive: Path, stream, limit: int):
         self.archive, self.stream, self.limit, self.given = archive, stream, limit, 0
@@ -172,14 +173,13 @@ class _Bounded:
         return piece
 
 
-def _unsafe(archive: Path, fault: str) -> InputError:
-    return InputError("unsafe-archive", archive=archive, fault=fault)
+def _unsafe(archive: Path, problem: str) -> InputError:
+    return InputError("unsafe-archive", archive=archive, fault=problem)
 
 
 def _check_bounds(archive: Path, size: int, limit: int, count: int = 0, max_files: int = 0) -> None:
     if size > limit:
-        fault = f"it would unpack to more than {limit / 1e6:.0f} MB, all that its size or the disk"
-        raise _unsafe(archive, f"{fault} allows")
+        raise _unsafe(archive, f"it would unpack to more than the {limit / 1e6:.0f} MB allowed")
     if count > max_files:
         raise _unsafe(archive, f"it holds more than {max_files} files")
 
@@ -192,9 +192,9 @@ def _safe_parts(archive: Path, name: str) -> tuple[str, ...]:
 
 
 def _note_name(archive: Path, parts: tuple, seen: dict[tuple, bool]) -> None:
-    """Note in `seen` {parts: whether it is a file} a file and the folders above it.
+    """Add a file and the folders above it to `seen` {parts: whether it is a file}.
 
-    Raises InputError for a name that is there twice, or is a file and a folder.
+    Raises InputError for a name that occurs twice, or is both a file and a folder.
     """
     above = [parts[:depth] for depth in range(1, len(parts))]
     if parts in seen or any(seen.get(folder) for folder in above):
