@@ -152,8 +152,8 @@ def test_all_run_in_order_and_again_without_repeating(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     first = run_all(out, root)
     for name, outputs in first.items():
-        pictures = [o for o in outputs if "image/png" in o.get("data", {})]
-        assert pictures, f"{name} shows no figure"
+        images = [o for o in outputs if "image/png" in o.get("data", {})]
+        assert images, f"{name} shows no figure"
     trained = files_of(root)
     again = run_all(out, root)
     assert again.keys() == first.keys()
@@ -162,9 +162,9 @@ def test_all_run_in_order_and_again_without_repeating(tmp_path, monkeypatch):
                 and now.get(p) != trained[p] and "studio" not in p]  # fmt: skip
     assert not repeated
     assert set(now) - set(trained) == set(), "the second run wrote new files"
-    said = "".join(o.get("text", "") for outputs in again.values() for o in outputs)
+    printed = "".join(o.get("text", "") for outputs in again.values() for o in outputs)
     for work in (r"step \d+/\d+ ", r"latent cache: ", r"\d+/\d+  \d{4}_\d+\.png"):
-        assert not re.search(work, said), f"the second run did {work} again"
+        assert not re.search(work, printed), f"the second run did {work} again"
 
 
 def test_what_notebooks_import_needs_no_notebook_before():
