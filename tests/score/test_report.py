@@ -18,7 +18,7 @@ from tvhelpers.score.registry import Metric
 from tvhelpers.score.report import format_table, score_folders
 from tvhelpers.score.request import ScoreRequest
 from tvhelpers.score.suite import FILE, covered, open_suite, write
-from tvhelpers.show.scores import by_figure, write_figures
+from tvhelpers.show.scores import by_metric, write_figures
 
 
 class BrightnessClassifier:
@@ -78,7 +78,7 @@ def test_a_metric_of_ones_own_is_one_entry(tmp_path, monkeypatch):
     there = drawn(tmp_path / "there", asked, PROMPTS)
     dark = drawn(tmp_path / "dark", ["black"] * 12, PROMPTS)
     result = scored([there, dark], tmp_path / "m.json", BrightnessClassifier())
-    rows = by_figure(result)["brightness"]
+    rows = by_metric(result)["brightness"]
     pictures = [np.asarray(Image.open(path)) for path in dark.glob("*.png")]
     assert rows["dark"]["value"] == pytest.approx(np.mean([one.mean() for one in pictures]))
     assert rows["there"]["card"] == BRIGHTNESS.card and rows["there"]["ci"]

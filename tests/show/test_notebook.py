@@ -20,6 +20,7 @@ from tvhelpers.data.sources import open_source
 from tvhelpers.data.split import split_items
 from tvhelpers.records import claim_dir
 from tvhelpers.show import notebook
+from tvhelpers.show.settings import NotebookSettings
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +97,7 @@ def test_a_gated_file_on_the_drive_is_copied_once_and_read_here(
     for copies in (1, 0):  # the cell is run twice
         found = notebook.settings("mini", data="auto", use_drive=True)
         assert found.data == "fashion-synthesis"
-        assert capsys.readouterr().out.count("G2.h5 comes to this machine") == copies
+        assert capsys.readouterr().out.count("G2.h5 to this machine") == copies
     here = manifest.local_path("fashion-synthesis") / "Img" / "G2.h5"
     assert here == tmp_path / "content" / "data" / place and here.read_bytes() == b"HDF"
     monkeypatch.setenv("TV_DATA_DIR", str(tmp_path / "mine"))  # somebody's own place is kept
@@ -133,7 +134,7 @@ def test_what_is_not_there_is_said_by_the_cell_of_the_form(tmp_path, monkeypatch
         tv.train_dir("my run/../x")
 
 
-def test_a_notebook_shows_the_sentence_without_a_traceback(capsys):
+def test_a_notebook_shows_an_error_without_a_traceback(capsys):
     shell = pytest.importorskip("IPython.core.interactiveshell").InteractiveShell()
     shell.run_cell("from tvhelpers.config import build_config\nbuild_config('no-such')")
     shown = capsys.readouterr().out
@@ -158,10 +159,10 @@ def test_the_secret_is_taken_for_a_base_from_the_hub_alone(colab, monkeypatch, c
 
 
 def test_other_settings_get_a_folder_of_their_own(tmp_path):
-    tv = notebook.Settings("mini", "cpu", "flats", tmp_path)
+    tv = NotebookSettings("mini", "cpu", "flats", tmp_path)
 
     def claim(number):
-        return tv.apart("gallery", lambda folder: _claimed(folder, {"number": number}))
+        return tv.in_own_folder("gallery", lambda folder: _claimed(folder, {"number": number}))
 
     first, second = claim(1), claim(2)
     assert first == tv.run_dir("gallery") and second == tv.run_dir("gallery-2")
@@ -186,7 +187,7 @@ def finished(folder, moment=0, **config):
 
 
 def test_an_adapter_is_the_newest_of_its_run_whatever_the_preset_and_said(tmp_path, capsys):
-    tv = notebook.Settings("mini", "cpu", "flats", tmp_path)
+    tv = NotebookSettings("mini", "cpu", "flats", tmp_path)
     assert tv.adapter() == "shipped" == tv.first_adapter()
     assert "the one that mini comes with" in capsys.readouterr().out
     elsewhere = finished(tmp_path / "elsewhere")
@@ -201,7 +202,7 @@ def test_an_adapter_is_the_newest_of_its_run_whatever_the_preset_and_said(tmp_pa
 
 
 def test_a_base_without_an_adapter_asks_for_one(tmp_path):
-    tv = notebook.Settings("sd15", "t4", "flats", tmp_path)
+    tv = NotebookSettings("sd15", "t4", "flats", tmp_path)
     assert tv.first_adapter() == "none"
     with refused("no-adapter"):
         tv.adapter()
@@ -211,15 +212,15 @@ def test_a_base_without_an_adapter_asks_for_one(tmp_path):
 
 
 def test_copies_are_looked_for_in_what_the_adapter_was_trained_on(tmp_path, capsys):
-    tv = notebook.Settings("mini", "cpu", "flats", tmp_path)
+    tv = NotebookSettings("mini", "cpu", "flats", tmp_path)
     assert tv.trained_on("shipped") == "flats-new-season"
     own = finished(tv.run_dir("lora"), data="flats-base")
     assert tv.trained_on(own) == "flats-base" == tv.trained_on(str(tv.run_dir("lora")))
     assert tv.trained_on(finished(tv.run_dir("gone"), data="no/such/folder")) == "flats"
-    assert "flats stands in for it" in capsys.readouterr().out
+    assert "flats is used instead" in capsys.readouterr().out
 
 
-def test_a_training_goes_on_with_the_preset_that_it_was_begun_with(tmp_path, monkeypatch, capsys):
+def test_a_training_resumes_with_the_preset_that_it_was_started_with(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     tv = notebook.settings("mini", run="lora")
     assert tv.preset == "cpu"
@@ -228,7 +229,7 @@ def test_a_training_goes_on_with_the_preset_that_it_was_begun_with(tmp_path, mon
     finished(tv.run_dir("lora", "a100"))
     capsys.readouterr()
     assert notebook.settings("mini", run="lora").preset == "a100"
-    assert "lora-mini-a100 goes on with its preset" in capsys.readouterr().out
+    assert "lora-mini-a100 resumes with its preset" in capsys.readouterr().out
     assert notebook.settings("mini", "cpu", run="lora").preset == "cpu"  # the form's
     assert notebook.settings("mini", run="mine").preset == "cpu" == notebook.settings("mini").preset
 
@@ -251,17 +252,17 @@ def test_the_preset_is_the_cards(monkeypatch, tmp_path, capability, memory, pres
     assert (small.base, small.preset) == (("mini", "cpu") if memory < 20 else ("sd15", preset))
 
 
-def test_examples_of_ones_own_data_are_held_out_and_state_what_is_asked(tmp_path, capsys):
-    tv = notebook.Settings("mini", "cpu", str(_photos(tmp_path, 400)), tmp_path)
+def test_examples_of_ones_own_data_are_validation_items_that_state_what_is_asked(tmp_path, capsys):
+    tv = NotebookSettings("mini", "cpu", str(_photos(tmp_path, 400)), tmp_path)
     source = open_source(tv.data)
     found = tv.examples(1, 30, stating="colour")
-    held = {source.item_ids[i] for i in split_items(source, TrainConfig(eval_items=400))[1]}
-    assert len(found) == 30 and {*found.item_ids} <= held
+    validation = {source.item_ids[i] for i in split_items(source, TrainConfig(eval_items=400))[1]}
+    assert len(found) == 30 and {*found.item_ids} <= validation
     assert {row["colour"] for row in found.attributes} == {"red"}  # its caption says so
     assert np.array_equal(found.pixels(3), source.pixels(source.item_ids.index(found.item_ids[3])))
-    sentences, classes, asked = tv.requests(1, 30)
-    assert {*classes} <= {"category=dress", "category=coat"} and asked == [{}] * len(sentences)
-    assert [*tv.right(found, np.stack([found.pixels(i) for i in range(30)]))] == [
+    prompts, classes, asked = tv.requests(1, 30)
+    assert {*classes} <= {"category=dress", "category=coat"} and asked == [{}] * len(prompts)
+    assert [*tv.correct(found, np.stack([found.pixels(i) for i in range(30)]))] == [
         "colour, measured"
     ]
     colours = iter(["Red", "khaki", "", "RED"] * 100)  # as the tables of shops have them
@@ -271,22 +272,22 @@ def test_examples_of_ones_own_data_are_held_out_and_state_what_is_asked(tmp_path
     found = tv.examples(1, 30, stating="colour")
     assert {row["colour"] for row in found.attributes} == {"red"} and "red" in found.captions[0]
     shown = np.stack([found.pixels(i) for i in range(len(found))])
-    assert len(found) >= 20 and tv.right(found, shown)["colour, measured"].all()
-    few = notebook.Settings("mini", "cpu", str(_photos(tmp_path / "few", 12)), tmp_path)
+    assert len(found) >= 20 and tv.correct(found, shown)["colour, measured"].all()
+    few = NotebookSettings("mini", "cpu", str(_photos(tmp_path / "few", 12)), tmp_path)
     assert 6 <= len(few.examples(1, 30)) <= 12
-    assert "trained ones stand in too" in capsys.readouterr().out
+    assert "training images are added" in capsys.readouterr().out
 
 
 def test_of_large_data_as_many_are_encoded_as_are_drawn(tmp_path, capsys):
-    tv = notebook.Settings("mini", "cpu", str(_photos(tmp_path, 40)), tmp_path)
+    tv = NotebookSettings("mini", "cpu", str(_photos(tmp_path, 40)), tmp_path)
     whole, part = tv.train_config(steps=5, batch_size=8), tv.train_config(steps=3, batch_size=8)
     assert (whole.limit, whole.flip, part.limit, part.flip) == (0, True, 24, False)
-    assert "of 40 items, the first 24 are used" in capsys.readouterr().out
+    assert "the first 24 of 40 are used" in capsys.readouterr().out
     assert tv.train_config(steps=3, batch_size=8, limit=30).limit == 30
 
 
-def test_data_without_a_category_are_refused_in_a_sentence(tmp_path):
-    tv = notebook.Settings("mini", "cpu", str(_photos(tmp_path, 40, labelled=False)), tmp_path)
+def test_data_without_a_category_are_refused(tmp_path):
+    tv = NotebookSettings("mini", "cpu", str(_photos(tmp_path, 40, labelled=False)), tmp_path)
     with refused("not-stated"):
         tv.requests(1, 30)
     with refused("not-stated"):

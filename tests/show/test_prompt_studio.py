@@ -53,11 +53,11 @@ def test_menus_generate_gallery_and_save(studio, tmp_path):
     (row,) = [json.loads(line) for line in open(tmp_path / "saved" / "records.jsonl")]
     assert row["prompt"] == "a blue bomber jacket" and row["seed"] == 1
     saved = np.asarray(Image.open(tmp_path / "saved" / row["file"]))
-    assert np.array_equal(saved, np.asarray(studio.made[0]["picture"]))
+    assert np.array_equal(saved, np.asarray(studio.history[0]["image"]))
 
 
 def test_what_was_saved_is_never_overwritten(studio, tmp_path):
-    studio.lock.value = True
+    studio.keep_seed.value = True
     for prompt in ("a red dress", "a blue dress"):
         studio.prompt.value = prompt
         studio.draw()
@@ -67,16 +67,16 @@ def test_what_was_saved_is_never_overwritten(studio, tmp_path):
     assert studio.save().name == "0002_1.png" and kept.read_bytes() == before
     for path in (tmp_path / "saved").glob("*.png"):
         path.unlink()
-    assert studio.save().name == "0003_1.png"  # nor do two records name one picture
+    assert studio.save().name == "0003_1.png"  # nor do two records name one image
 
 
 def test_a_locked_seed_draws_the_same_and_a_free_one_another(studio):
-    studio.lock.value = True
+    studio.keep_seed.value = True
     first, again = np.asarray(studio.draw()), np.asarray(studio.draw())
     assert np.array_equal(first, again)
-    studio.lock.value = False
+    studio.keep_seed.value = False
     assert not np.array_equal(first, np.asarray(studio.draw())) and studio.seed.value != 1
-    studio.seed.value = 1  # typed: it is meant
+    studio.seed.value = 1  # typed: it is used
     assert np.array_equal(first, np.asarray(studio.draw()))
 
 
@@ -88,7 +88,7 @@ def test_a_control_of_ones_own_is_one_row(tiny_base, tmp_path, monkeypatch):
     sampler = Sampler(str(tiny_base), "none", device="cpu")
     studio = PromptStudio(sampler, tmp_path, categories=CATEGORIES, colours=COLOURS)
     studio.controls["steps"].value = 1
-    assert studio.draw().size == (64, 96) and studio.made[0]["record"]["height"] == 96
+    assert studio.draw().size == (64, 96) and studio.history[0]["record"]["height"] == 96
 
 
 def test_cancel_ends_the_drawing_and_leaves_the_studio_usable(studio):
@@ -97,19 +97,21 @@ def test_cancel_ends_the_drawing_and_leaves_the_studio_usable(studio):
 
     def cancel_at_3(step):
         if step == 3:
-            studio.stop.click()
+            studio.cancel_button.click()
         after_step(step)
 
     studio._after_step = cancel_at_3
     studio.start()
-    assert studio.go.disabled and not studio.stop.disabled
+    assert studio.generate_button.disabled and not studio.cancel_button.disabled
     studio.wait(120)
     assert "Cancelled" in studio.status.value and studio.progress.value == 3
-    assert not studio.made and not studio.go.disabled and studio.stop.disabled
+    assert (
+        not studio.history and not studio.generate_button.disabled and studio.cancel_button.disabled
+    )
     studio._after_step, studio.controls["steps"].value = after_step, 2
     studio.start()
     studio.wait(120)
-    assert len(studio.made) == 1
+    assert len(studio.history) == 1
 
 
 def test_errors_are_shown_and_what_is_typed_is_escaped(studio):
@@ -127,9 +129,9 @@ def test_errors_are_shown_and_what_is_typed_is_escaped(studio):
     studio.prompt.value, seed = "   ", studio.seed.value
     studio.start()
     studio.wait(60)
-    assert studio.seed.value == seed  # that of the picture shown
+    assert studio.seed.value == seed  # that of the image shown
     studio.prompt.value = "a dress"
-    studio.seed.value, studio.lock.value = -5, True
+    studio.seed.value, studio.keep_seed.value = -5, True
     studio.start()
     studio.wait(60)
     assert "seed is -5" in studio.status.value

@@ -1,1 +1,1 @@
-"""How are figures, notebooks' settings and the prompt studio shown?"""
+"""What do notebooks show?  Figures, the settings of their form, the prompt studio."""

@@ -1,4 +1,4 @@
-"""What does every notebook do first?  It says what machine it is on, and settles its settings."""
+"""What does every notebook do first?  It prints its machine, and completes the form's settings."""
 
 import os
 import platform
@@ -14,7 +14,7 @@ from tvhelpers.errors import InputError
 from tvhelpers.files import atomic_path, content_key, make_dir
 from tvhelpers.models.base import find_base
 from tvhelpers.progress import show_log
-from tvhelpers.show.settings import Settings
+from tvhelpers.show.settings import NotebookSettings
 
 _OURS: dict[str, str] = {}  # environment variables that we set ourselves
 COLAB_ROOT, DRIVE = Path("/content/textile-vision-work"), Path("/content/drive")
@@ -22,7 +22,7 @@ FOLDER_ON_DRIVE = Path("MyDrive", "textile-vision")
 
 
 def start() -> None:
-    """Print versions, device, dtype and why; raise InputError where a library would break later."""
+    """Print versions, device, dtype and its reason; raise InputError for an unusable library."""
     show_log()
     runtime.quiet_imports()
     _check_torchao()
@@ -38,35 +38,37 @@ def start() -> None:
 
 def settings(
     base="auto", preset="auto", data="", use_drive=False, run: str = "", gpu_gb: float = 0
-) -> Settings:
+) -> NotebookSettings:
     """Return the settings of the form; TV_BASE, TV_PRESET, TV_DATA and TV_ROOT override it.
 
-    "auto" is what suits the machine: Stable Diffusion on a GPU of `gpu_gb` at least, else mini; the
-    benchmark where it is at hand, else flats.  A training `run` goes on with the preset that it was
-    begun with.  `use_drive` keeps the results on Google Drive, and looks for data there; raises
-    InputError where it cannot be mounted.
+    "auto" suits the machine: Stable Diffusion on a GPU with at least `gpu_gb`, else mini; the
+    benchmark if it is found, else flats.  A training `run` resumes with the preset that it was
+    started with.  `use_drive` puts results on Google Drive, and looks for data there.  Raises
+    InputError for a base or data that do not exist, or where the Drive cannot be mounted.
     """
     base = os.environ.get("TV_BASE") or (base if base != "auto" else _base(gpu_gb))
     preset = os.environ.get("TV_PRESET") or preset
     data = os.environ.get("TV_DATA") or data
     root = make_dir(_root(use_drive).resolve())
     drive = root.is_relative_to(DRIVE)
-    data = _bring_data(data) if drive else data
+    data = _copy_from_drive(data) if drive else data
     data = _data() if data == "auto" else data
     if not _given_root():
         _OURS["TV_ROOT"] = str(root)
     os.environ["TV_ROOT"] = str(root)
     if base != "mini" and on_colab():
-        _take_token()
-    find_base(base)  # what is not there is said here, and not cells later
+        _load_token()
+    find_base(base)  # raises InputError here, not cells later
     if data and data not in manifest.entries() and not Path(data).exists():
         raise InputError("source-missing", data=data)
-    chosen = Settings(base, preset, data, root, COLAB_ROOT if drive else None)
+    chosen = NotebookSettings(base, preset, data, root, COLAB_ROOT if drive else None)
     if preset == "auto":
         chosen = replace(chosen, preset=_preset(chosen, run))
     print(f"base {base}, preset {chosen.preset}, data {data or 'none'}; results in {root}")
     if chosen.quick:
-        print("a trial of the notebook, in seconds: too short to learn or to measure anything")
+        print(
+            "preset smoke only tries the notebook out: it is too short to learn or measure anything"
+        )
     return chosen
 
 
@@ -80,7 +82,7 @@ def _base(gpu_gb: float) -> str:
         return "mini"
     memory = _gpu_memory()
     if memory < 0.9 * gpu_gb:  # a card of 24 GB shows 22
-        print(f"mini, since Stable Diffusion takes {gpu_gb:g} GB here and the GPU has {memory:.0f}")
+        print(f"base mini: Stable Diffusion needs {gpu_gb:g} GB here, and the GPU has {memory:.0f}")
         return "mini"
     return "sd15"
 
@@ -89,15 +91,15 @@ def _gpu_memory() -> float:
     return torch.cuda.get_device_properties(0).total_memory / 2**30
 
 
-def _preset(chosen: Settings, run: str) -> str:
-    """Return the preset that a training `run` was begun with, but for a trial; else what suits the
+def _preset(chosen: NotebookSettings, run: str) -> str:
+    """Return the preset that a training `run` was started with (not "smoke"), else what suits the
     machine."""
     suits = _preset_of_machine(chosen.base)
-    begun = [preset for preset in chosen.presets_of(run, "config.json") if preset != "smoke"]
-    if run and begun and begun[0] != suits:
-        name = chosen.run_dir(run, begun[0]).name
-        print(f"{name} goes on with its preset; {suits}, chosen in the form, begins another one")
-        return begun[0]
+    started = [preset for preset in chosen.presets_of(run, "config.json") if preset != "smoke"]
+    if run and started and started[0] != suits:
+        name = chosen.run_dir(run, started[0]).name
+        print(f"{name} resumes with its preset; choose {suits} in the form to start another run")
+        return started[0]
     return suits
 
 
@@ -120,11 +122,12 @@ def _data() -> str:
     return "fashion-synthesis"
 
 
-def _bring_data(data: str) -> str:
-    """Copy data from the Drive to this machine, where they are there, and return what they are
-    opened by: what a training reads all the time cannot be read from a Drive.
+def _copy_from_drive(data: str) -> str:
+    """Copy data from the Drive to this machine, and return what opens them: a training reads them
+    too often to read them from a Drive.
 
-    A name is looked for in the Drive's textile-vision/data, a path on the Drive is one as it is.
+    A name is looked for in the Drive's textile-vision/data; a path on the Drive is used as it is.
+    Data that are not on the Drive are returned unchanged.
     """
     name = "fashion-synthesis" if data == "auto" else data
     here, there = COLAB_ROOT / "data", DRIVE / FOLDER_ON_DRIVE / "data" / name
@@ -139,14 +142,14 @@ def _bring_data(data: str) -> str:
     for path in files:
         target, size = place / path.relative_to(there), path.stat().st_size
         if not target.exists() or target.stat().st_size != size:
-            print(f"{path} comes to this machine ({size / 1e9:.1f} GB)")
+            print(f"copying {path} to this machine ({size / 1e9:.1f} GB)")
             with atomic_path(target) as aside:
                 shutil.copyfile(path, aside)
     return str(place) if own else data
 
 
 def _given_root() -> str:
-    """Return the user's TV_ROOT, "" where there is none but what this cell set when it ran."""
+    """Return the user's TV_ROOT, or "" if this cell set it in an earlier run."""
     given = os.environ.get("TV_ROOT", "")
     return given if given != _OURS.get("TV_ROOT") else ""
 
@@ -162,13 +165,13 @@ def _mount_drive() -> Path:
 
     try:
         drive.mount(str(DRIVE))
-    except Exception as error:  # ValueError, NotImplementedError, MessageError, as it likes
+    except Exception as error:  # ValueError, NotImplementedError or MessageError
         raise InputError("drive-not-mounted", error=error) from None
     return DRIVE
 
 
-def _take_token() -> None:
-    """Put Colab's secret HF_TOKEN, where there is one, where huggingface_hub looks first."""
+def _load_token() -> None:
+    """Put Colab's secret HF_TOKEN, if any, into the environment, where huggingface_hub looks."""
     from google.colab import userdata
 
     if os.environ.get("HF_TOKEN"):
@@ -176,11 +179,11 @@ def _take_token() -> None:
     try:
         os.environ["HF_TOKEN"] = userdata.get("HF_TOKEN")
     except Exception as error:  # no such secret, no access, no answer: open models need none
-        print(f"no HF_TOKEN among the secrets ({type(error).__name__}); open models need none")
+        print(f"Colab has no secret HF_TOKEN ({type(error).__name__}); open models need none")
 
 
 def _check_torchao() -> None:
-    """peft refuses to add any LoRA beside a torchao older than 0.16, as Colab has it."""
+    """Raise InputError for a torchao older than 0.16 (Colab's): peft adds no LoRA beside it."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:

@@ -1,7 +1,7 @@
-"""How does a widget draw what is typed into it?  For Jupyter and Colab (ipywidgets 7.7 and 8).
+"""How does a widget generate images from prompts?  For Jupyter and Colab (ipywidgets 7.7 and 8).
 
-What is typed is shown escaped, errors are shown in the widget, drawing runs in a thread so that it
-can be cancelled.
+Prompts are shown escaped, errors are shown in the widget, and generation runs in a thread so that
+it can be cancelled.
 """
 
 import html
@@ -25,24 +25,22 @@ from tvhelpers.records import read_records
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler
 
-NOT_SHOWN = ("prompts", "count")  # of a request: the record has its one prompt
-MAX_GALLERY = 24  # pictures kept on the page
-
-
+NOT_RECORDED = ("prompts", "count")  # fields of a request; the record has its one prompt
+MAX_GALLERY = 24  # images kept on the page
 STYLE = {"description_width": "76px"}
 
 
 @dataclass(frozen=True)
 class Control:
-    """One row of the form: its widget for a sampler, and what its value changes in a `Request`, by
-    default the field of that name."""
+    """One row of the studio: its widget for a sampler, and which fields of a `Request` its value
+    changes, by default the field `name`."""
 
     name: str
     widget: Callable[[Sampler], W.Widget]
     changes: Callable[[Any], dict] | None = None
 
     def changed(self, widget: W.Widget) -> dict:
-        """Return the fields of a `Request` that the widget sets."""
+        """Return {field of a `Request`: value} of the widget."""
         return self.changes(widget.value) if self.changes else {self.name: widget.value}
 
 
@@ -51,12 +49,12 @@ def _slider(label: str, value: float, low: float, high: float, step: float) -> W
 
 
 def _lora_scale(sampler: Sampler) -> W.Widget:
-    slider = _slider("Adapter", 1.0, 0, 1.5, 0.1)
+    slider = _slider("LoRA scale", 1.0, 0, 1.5, 0.1)
     slider.disabled = sampler.adapter is None
     return slider
 
 
-# A new control is one more row.
+# A new control is one more row here.
 CONTROLS = [
     Control("steps", lambda sampler: W.IntSlider(20, 1, 50, description="Steps", style=STYLE)),
     Control("guidance", lambda sampler: _slider("Guidance", sampler.base.guidance, 1, 15, 0.5)),
@@ -65,17 +63,17 @@ CONTROLS = [
 
 
 class Cancelled(Exception):
-    """The drawing was ended by the user."""
+    """The user cancelled the generation."""
 
 
 def with_word(prompt: str, words: Sequence[str], word: str, *, first: bool) -> str:
-    """Return `prompt` with its one of `words` replaced by `word`, or `word` added.
+    """Return `prompt` with the first of `words` in it replaced by `word`, or with `word` added.
 
-    A word that is new goes to the start (`first`, as a colour does) or to the end; "" takes the old
-    one out.  An article before it is set right.
+    A word is added at the start (`first`, as for a colour) or at the end; "" removes the old one.
+    The article before it ("a", "an") is adapted.
     """
-    known = "|".join(re.escape(w) for w in sorted(words, key=len, reverse=True))
-    old = re.compile(rf"(?<![\w-])({known})(?![\w-])", re.IGNORECASE)
+    pattern = "|".join(re.escape(w) for w in sorted(words, key=len, reverse=True))
+    old = re.compile(rf"(?<![\w-])({pattern})(?![\w-])", re.IGNORECASE)
     if old.search(prompt):
         prompt = old.sub(lambda _: word, prompt, count=1)
     elif first:
@@ -89,7 +87,7 @@ def with_word(prompt: str, words: Sequence[str], word: str, *, first: bool) -> s
 
 
 class PromptStudio:
-    """The widget: `studio.box` is what a notebook shows; `studio.draw()` works without a click.
+    """The widget; show `studio.box` in a notebook.  `studio.draw()` works without a click.
 
     `save` writes into `folder`; `categories` and `colours` fill the menus.
     """
@@ -105,13 +103,13 @@ class PromptStudio:
     ):
         self.sampler, self.folder = sampler, Path(folder)
         self.words = {"category": tuple(categories), "colour": tuple(colours)}
-        self.made: list[dict] = []  # records of this sitting, newest first, with their pictures
-        self._drawn: int | None = None  # the seed of the last drawing, cancelled or not
+        self.history: list[dict] = []  # {"record", "image"} of this session, newest first
+        self._drawn: int | None = None  # the seed of the last image, cancelled or not
         self._thread: threading.Thread | None = None
         self._cancel = threading.Event()
         self._controls(prompt)
         self._wire()
-        self._say("Describe a garment, then press Generate.")
+        self._show_status("Describe a garment, then press Generate.")
 
     def _controls(self, prompt: str) -> None:
         wide, narrow = W.Layout(width="98%"), W.Layout(width="190px")
@@ -122,18 +120,19 @@ class PromptStudio:
             menu = W.Dropdown(options=options, description=name.capitalize(), style=STYLE)
             self.menus[name] = menu
         self.seed = W.IntText(1, description="Seed", style=STYLE, layout=narrow)
-        self.lock = W.Checkbox(False, description="keep the seed", indent=False)
+        self.keep_seed = W.Checkbox(False, description="keep the seed", indent=False)
         self.controls = {control.name: control.widget(self.sampler) for control in CONTROLS}
-        self.go = W.Button(description="Generate", button_style="primary")
-        self.stop = W.Button(description="Cancel", disabled=True)
-        self.keep = W.Button(description="Save", disabled=True)
+        self.generate_button = W.Button(description="Generate", button_style="primary")
+        self.cancel_button = W.Button(description="Cancel", disabled=True)
+        self.save_button = W.Button(description="Save", disabled=True)
         self.progress = W.IntProgress(0, 0, 20, layout=narrow)
         self.status, self.caption = W.HTML(), W.HTML()
         self.image = W.Image(format="png", layout=W.Layout(width="320px", height="320px"))
         self.image.layout.display = "none"
         self.gallery = W.HBox(layout=W.Layout(flex_flow="row wrap", width="98%"))
-        above = [W.HBox([*self.menus.values()]), W.HBox([self.seed, self.lock])]
-        below = [W.HBox([self.go, self.stop, self.keep]), W.HBox([self.progress, self.status])]
+        above = [W.HBox([*self.menus.values()]), W.HBox([self.seed, self.keep_seed])]
+        buttons = W.HBox([self.generate_button, self.cancel_button, self.save_button])
+        below = [buttons, W.HBox([self.progress, self.status])]
         rows = [*above, *self.controls.values(), *below]
         beside = W.Layout(margin="0 0 0 16px", flex="0 0 330px")
         shown = W.VBox([self.image, self.caption], layout=beside)
@@ -142,16 +141,16 @@ class PromptStudio:
     def _wire(self) -> None:
         for name, menu in self.menus.items():
             menu.observe(lambda change, name=name: self._pick(name, change.new), "value")
-        self.go.on_click(lambda _: self.start())
-        self.stop.on_click(lambda _: self.cancel())
-        self.keep.on_click(lambda _: self._guarded(self.save))
+        self.generate_button.on_click(lambda _: self.start())
+        self.cancel_button.on_click(lambda _: self.cancel())
+        self.save_button.on_click(lambda _: self._guarded(self.save))
 
     def _pick(self, name: str, word: str) -> None:
         words, first = self.words[name], name == "colour"
         self.prompt.value = with_word(self.prompt.value, words, word, first=first)
 
     def start(self) -> None:
-        """Draw in a thread; does nothing while a drawing is under way."""
+        """Generate in a thread; do nothing while one is running."""
         if self._thread and self._thread.is_alive():
             return
         self._cancel.clear()
@@ -160,56 +159,57 @@ class PromptStudio:
         self._thread.start()
 
     def cancel(self) -> None:
-        """Have the drawing end after its step, or after the loading."""
+        """Stop the generation after its current step, or after loading."""
         self._cancel.set()
-        self.stop.disabled = True
-        self._say("Cancelling…")
+        self.cancel_button.disabled = True
+        self._show_status("Cancelling…")
 
     def wait(self, timeout: float | None = None) -> None:
-        """Wait for the drawing under way."""
+        """Wait for the running generation."""
         if self._thread:
             self._thread.join(timeout)
 
     def request(self) -> Request:
-        """Return what the controls say; a seed that is not kept or typed anew is drawn at random.
+        """Return the request of the controls; a seed that is neither kept nor just typed is random.
 
-        Raises InputError for what cannot be drawn.
+        Raises InputError for invalid values.
         """
         typed = self.seed.value != self._drawn
-        seed = self.seed.value if self.lock.value or typed else random.randrange(2**31)
+        seed = self.seed.value if self.keep_seed.value or typed else random.randrange(2**31)
         changes = {}
         for control in CONTROLS:
             changes |= control.changed(self.controls[control.name])
         return Request((self.prompt.value,), seed=seed, **changes)
 
     def draw(self) -> Image.Image:
-        """Draw what the controls say, show it, and return the image."""
+        """Generate the request of the controls, show the image, and return it."""
         request = self.request()
         self.seed.value = self._drawn = request.seed
         self.progress.max, self.progress.value = request.steps, 0
-        self._say("Drawing…" if self.sampler.loaded else "Loading the model, then drawing…")
-        _, prompt, seed, picture = next(self.sampler.sample(request, on_step=self._after_step))
-        asked = {key: value for key, value in request.record().items() if key not in NOT_SHOWN}
+        self._show_status("Drawing…" if self.sampler.loaded else "Loading the model, then drawing…")
+        _, prompt, seed, image = next(self.sampler.sample(request, on_step=self._after_step))
+        asked = {key: value for key, value in request.record().items() if key not in NOT_RECORDED}
         asked = {"strength" if k == "lora_scale" else k: v for k, v in asked.items()}  # stable name
         record = {"prompt": prompt, "seed": seed, **asked, **self.sampler.identity}
-        self._show({"record": record, "picture": picture})
+        self._show({"record": record, "image": image})
         cut = self.sampler.cut_off(prompt)
-        self._say(f"Not read, over the text encoder's limit: {cut}" if cut else "Done.", cut)
-        return picture
+        text = f"The prompt is too long; this part was ignored: {cut}" if cut else "Done."
+        self._show_status(text, cut)
+        return image
 
     def save(self) -> Path:
-        """Write the newest picture and its record into the folder; return the picture's path."""
-        newest = self.made[0]
+        """Write the newest image and its record into the folder; return the image's path."""
+        newest = self.history[0]
         folder = make_dir(self.folder)
         names = [path.name for path in folder.glob("*_*.png")]
         names += [row["file"] for row in read_records(folder / "records.jsonl", "image")]
-        numbers = [name.partition("_")[0] for name in names]  # what was deleted frees no number
+        numbers = [name.partition("_")[0] for name in names]  # deleted ones are not used again
         number = 1 + max((int(number) for number in numbers if number.isdecimal()), default=-1)
         path = folder / f"{number:04d}_{newest['record']['seed']}.png"
-        save_png(newest["picture"], path)
+        save_png(newest["image"], path)
         with open(folder / "records.jsonl", "a") as file:
             file.write(json.dumps({"file": path.name, **newest["record"]}) + "\n")
-        self._say(f"Saved as {path}")
+        self._show_status(f"Saved as {path}")
         return path
 
     def _after_step(self, step: int) -> None:
@@ -221,29 +221,29 @@ class PromptStudio:
         try:
             work()
         except Cancelled:
-            self._say("Cancelled.")
-        except Exception as error:  # shown where the user looks, instead of being lost in a log
+            self._show_status("Cancelled.")
+        except Exception as error:  # shown to the user, instead of only in a log
             kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
-            self._say(f"{kind}{error}", True)
+            self._show_status(f"{kind}{error}", True)
         finally:
             self._busy(False)
 
     def _busy(self, busy: bool) -> None:
-        self.go.disabled, self.stop.disabled = busy, not busy
-        self.keep.disabled = busy or not self.made
+        self.generate_button.disabled, self.cancel_button.disabled = busy, not busy
+        self.save_button.disabled = busy or not self.history
 
-    def _say(self, text: str, wrong: bool = False) -> None:
+    def _show_status(self, text: str, wrong: bool = False) -> None:
         colour = "#b00020" if wrong else "inherit"
         style = f"color:{colour};display:inline-block;line-height:1.3"
         self.status.value = f"<span style='{style}'>{html.escape(text)}</span>"
 
-    def _show(self, made: dict) -> None:
-        self.made.insert(0, made)
-        self.image.value = _png(made["picture"], 512)
+    def _show(self, entry: dict) -> None:
+        self.history.insert(0, entry)
+        self.image.value = _png(entry["image"], 512)
         self.image.layout.display = ""
-        self.caption.value = _caption(made["record"], 320)
-        small = W.Image(value=_png(made["picture"], 160), format="png", width=112, height=112)
-        tile = W.VBox([small, W.HTML(_caption(made["record"], 112))])
+        self.caption.value = _caption(entry["record"], 320)
+        small = W.Image(value=_png(entry["image"], 160), format="png", width=112, height=112)
+        tile = W.VBox([small, W.HTML(_caption(entry["record"], 112))])
         self.gallery.children = (tile, *self.gallery.children)[:MAX_GALLERY]
 
 
@@ -253,12 +253,12 @@ def _caption(record: dict, width: int) -> str:
     return f"<div style='{style}'>{text}</div>"
 
 
-def _png(picture: Image.Image, least: int) -> bytes:
-    """Return PNG bytes of a picture, enlarged until its longer side has `least` pixels."""
-    longer = max(picture.size)
+def _png(image: Image.Image, least: int) -> bytes:
+    """Return PNG bytes of an image, enlarged until its longer side has `least` pixels."""
+    longer = max(image.size)
     if longer < least:
-        sides = [round(side * least / longer) for side in picture.size]
-        picture = picture.resize(sides, Image.Resampling.LANCZOS)
+        sides = [round(side * least / longer) for side in image.size]
+        image = image.resize(sides, Image.Resampling.LANCZOS)
     out = io.BytesIO()
-    picture.save(out, "PNG")
+    image.save(out, "PNG")
     return out.getvalue()

@@ -1,4 +1,4 @@
-"""Which figures does `score` write beside its JSON?"""
+"""How are scores shown?  The figures that `score` writes beside its JSON."""
 
 import os
 from collections.abc import Iterable
@@ -17,53 +17,63 @@ from tvhelpers.show.figures import gallery, metric_card
 
 
 def write_figures(result: dict, folder: Path, train: Source | None = None) -> list[Path]:
-    """Write a PNG for each figure of `score_folders`' result, and one of the nearest training
-    pictures; `train` is their source where the result names none that can be opened."""
-    pictures = {name: metric_card(rows) for name, rows in by_figure(result).items()}
+    """Write a PNG for each metric of `score_folders`' result, and one with the nearest training
+    images; `train` is their source if the result names none that can be opened."""
+    images = {name: metric_card(rows) for name, rows in by_metric(result).items()}
     for number, scored in enumerate(result["folders"], 1):
         for row in (row for row in scored["metrics"] if "top" in row["details"]):
             source = train or open_source(scored["train"])
-            pictures[f"copies-{number}"] = nearest_pairs(scored, row, source)
-    paths = {make_dir(Path(folder)) / f"{name}.png": picture for name, picture in pictures.items()}
-    for path, picture in paths.items():
-        save_png(picture, path)
+            images[f"copies-{number}"] = nearest_pairs(scored, row, source)
+    paths = {make_dir(Path(folder)) / f"{name}.png": image for name, image in images.items()}
+    for path, image in paths.items():
+        save_png(image, path)
     return [*paths]
 
 
-def by_figure(result: dict) -> dict[str, dict[str, dict]]:
-    """Return {figure: {label: row}} of a result: a row a folder, or a folder and part of it (atoms,
-    strata)."""
-    dirs = [folder["dir"] for folder in result["folders"]]
-    common = os.path.commonpath(dirs) if len(dirs) > 1 else os.path.dirname(dirs[0])
+def by_metric(result: dict) -> dict[str, dict[str, dict]]:
+    """Return {metric: {label: row}} of a result: a row for each folder, or for each attribute or
+    stratum of a folder."""
+    folders = result["folders"]
+    labels = _labels([folder["dir"] for folder in folders])
     found: dict[str, dict[str, dict]] = {}
-    parts = dict.fromkeys(row["name"] for f in result["folders"] for row in f["metrics"])
-    for name in parts:
-        figure, _, part = name.partition(":")
-        for folder in result["folders"]:
-            label = os.path.relpath(folder["dir"], common or ".")
-            label = " · ".join(filter(None, [part, label if len(dirs) > 1 or not part else ""]))
+    for name in dict.fromkeys(row["name"] for folder in folders for row in folder["metrics"]):
+        metric, _, part = name.partition(":")
+        for label, folder in zip(labels, folders, strict=True):
+            label = " · ".join(filter(None, [part, label if len(folders) > 1 or not part else ""]))
             rows = [row for row in folder["metrics"] if row["name"] == name]
             if rows:
-                found.setdefault(figure, {})[label] = rows[0]
+                found.setdefault(metric, {})[label] = rows[0]
     return found
 
 
+def _labels(dirs: list[str]) -> list[str]:
+    """Return the folders' names, without the words that all of them begin and end with."""
+    common = os.path.commonpath(dirs) if len(dirs) > 1 else os.path.dirname(dirs[0])
+    words = [os.path.relpath(path, common or ".").split("-") for path in dirs]
+    for end in (0, -1) if len(dirs) > 1 else ():
+        while min(map(len, words)) > 1 and len({row[end] for row in words}) == 1:
+            words = [row[1:] if end == 0 else row[:-1] for row in words]
+    return ["-".join(row) for row in words]
+
+
 def copying_figures(result: dict, train: str) -> list[Image.Image]:
-    """Return the card of `copying` and the last folder's nearest pairs; [] where copies from the
-    source `train` were not looked for."""
+    """Return the card of the metric `copying` and the last folder's nearest pairs; [] if copies of
+    the source `train` were not looked for."""
     if not train:
         return []
     scored = result["folders"][-1]
     row = next(row for row in scored["metrics"] if row["name"] == "copying")
-    card = metric_card(by_figure(result)["copying"])
+    card = metric_card(by_metric(result)["copying"])
     return [card, nearest_pairs(scored, row, open_source(train))]
 
 
-def corrected_colours(real: Source, known: Source, pixels: dict[str, np.ndarray]) -> list[str]:
-    """Return a line for each {name: pixels uint8 (N, H, W, 3)}: the share in the colour that item i
-    of `real` states, less the reader's errors on `known` pictures; or why that cannot be said."""
-    asked, truth = ([row["colour"] for row in source.attributes] for source in (real, known))
-    readings = _colours(known.pixels(i) for i in range(len(known)))
+def corrected_colours(
+    real: Source, calibration: Source, pixels: dict[str, np.ndarray]
+) -> list[str]:
+    """Return a line for each {name: pixels uint8 (N, H, W, 3)}: the share of images in the colour
+    that `real` states, corrected for errors of the measurement on `calibration`; or why not."""
+    asked, truth = ([row["colour"] for row in source.attributes] for source in (real, calibration))
+    readings = _colours(calibration.pixels(i) for i in range(len(calibration)))
     lines = []
     for name, shown in pixels.items():
         try:
@@ -71,23 +81,22 @@ def corrected_colours(real: Source, known: Source, pixels: dict[str, np.ndarray]
         except ValueError as error:
             return [f"not corrected: {error}"]
         plain, ceiling = rate.details["plain_rate"], rate.details["ceiling"]
-        about = f"plain {plain:.2f}, ceiling {ceiling:.2f}"
+        about = f"uncorrected {plain:.2f}, highest possible {ceiling:.2f}"
         lines.append(f"{name:8} {rate.value:.2f}  {rate.interval}  {about}")
     return lines
 
 
-def _colours(pictures: Iterable[np.ndarray]) -> list[str]:
-    return [name_colour(picture).name or "none" for picture in pictures]
+def _colours(images: Iterable[np.ndarray]) -> list[str]:
+    return [name_colour(image).name or "none" for image in images]
 
 
 def nearest_pairs(scored: dict, row: dict, source: Source, count: int = 4) -> Image.Image:
-    """Return drawn pictures above the training pictures that they are nearest to."""
+    """Return generated images above the training images that they are nearest to."""
     top = row["details"]["top"][:count]
-    drawn = [read_photo(Path(scored["dir"]) / scored["files"][pair["picture"]]) for pair in top]
+    generated = [read_photo(Path(scored["dir"]) / scored["files"][pair["picture"]]) for pair in top]
     near = [source.pixels(pair["train_number"]) for pair in top]
-    side = max(image.shape[0] for image in drawn)
-    titles = [f"drawn, {pair['distance']:.3g} away" for pair in top]
-    shares = [
-        f"training; {100 * pair['held_out_as_near']:.1f} % of real are as near" for pair in top
-    ]
-    return gallery([resize(image, side) for image in drawn + near], titles + shares, len(top))
+    side = max(image.shape[0] for image in generated)
+    titles = [f"generated; distance {pair['distance']:.3g}" for pair in top]
+    shares = [f"training; {100 * pair['held_out_as_near']:.1f} % of unseen are as near"
+              for pair in top]  # fmt: skip
+    return gallery([resize(image, side) for image in generated + near], titles + shares, len(top))

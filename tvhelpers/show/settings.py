@@ -1,4 +1,7 @@
-"""What does a notebook work with, and what does a line of a cell do with it?"""
+"""What does a notebook work with?  The choices of its form, as one object that its cells call.
+
+A `TrainConfig` says how to train; the prompt studio's controls change one `Request`.
+"""
 
 import contextlib
 import itertools
@@ -29,18 +32,18 @@ from tvhelpers.train.resume import run_config
 
 Outcome = TypeVar("Outcome")
 SHIPPED_DATA = "flats-new-season"  # what mini's own adapter was trained on
-TRIAL_TRAIN = 600  # training pictures that copies are looked for among, in a trial
+TRIAL_TRAIN = 600  # training images that copies are looked for among, in a trial
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What a notebook works with: names of base, preset and data, and the folder of results."""
+class NotebookSettings:
+    """The choices of a notebook's form: names of base, preset and data, and the results folder."""
 
     base: str
     preset: str
     data: str
     root: Path
-    place: Path | None = None  # on this machine, where `root` is on a Drive
+    place: Path | None = None  # a folder on this machine, if `root` is on a Drive
 
     @property
     def quick(self) -> bool:
@@ -48,31 +51,31 @@ class Settings:
         return self.preset == "smoke"
 
     def few(self, count: int, when_quick: int = 16) -> int:
-        """Return `count`, or less in a trial."""
+        """Return `count`, or at most `when_quick` in a trial."""
         return min(count, when_quick) if self.quick else count
 
     @property
     def local(self) -> Path:
-        """The folder of what is large or read all the time: on this machine, also where results go
-        to a Drive, which may be gone in the middle of a read."""
+        """The folder for files that are large or read often: on this machine, even if results go to
+        a Drive, which may disconnect."""
         return self.place or self.root
 
     def run_dir(self, name: str, preset: str = "") -> Path:
         """Return the folder of a run of this base and, where no other is given, this preset.
 
-        Raises InputError for a name that is no name of a folder.
+        Raises InputError where `name` is not a folder's name.
         """
         if name != Path(name).name:
             raise InputError("bad-name.run-dir", name=name)
         return self.root / "runs" / f"{name}-{self.base.replace('/', '-')}-{preset or self.preset}"
 
     def train_dir(self, name: str) -> Path:
-        """Return the folder to train in: on this machine, where `run_dir` is but a mirror on a
+        """Return the folder to train in: on this machine, even if `run_dir` is a mirror on a
         Drive."""
         return self.local / "runs" / self.run_dir(name).name
 
     def presets_of(self, name: str, *markers: str) -> list[str]:
-        """Return the presets with which runs NAME of this base hold all files `markers`; the newest
+        """Return the presets of runs NAME of this base that hold all files `markers`, the newest
         first."""
         times = {}
         for preset in PRESETS:
@@ -82,10 +85,12 @@ class Settings:
         return sorted(times, key=times.__getitem__, reverse=True)
 
     def adapter(self, given: str = "", or_none: bool = False) -> str:
-        """Return the adapter `given`, or that of the newest finished run of that name, by default
-        "lora", whatever its preset; else the one that the base comes with.  Prints which.
+        """Return an adapter's path or name, and print which it is.
 
-        Where there is none, "none" is returned if `or_none`, else InputError raised.
+        `given` is the name of a run (by default "lora"; its newest finished training counts,
+        whatever the preset), else a path, "none" or "shipped".  By default, a base without such a
+        run has the adapter that it comes with.  Where it has none, "none" is returned if `or_none`;
+        else InputError is raised.
         """
         name = given or "lora"
         if own := self._trained(name):
@@ -95,21 +100,21 @@ class Settings:
         if given:
             if given not in ("none", "shipped") and not adapter_file(Path(given)).is_file():
                 raise InputError("no-adapter.given", given=given, value=self.root / "runs")
-            print(f"adapter {given}, as given")
+            print(f"adapter {given}, as chosen in the form")
             return given
-        missing = f'no run "{name}" of it is finished in {self.root / "runs"}'
+        missing = f'{self.root / "runs"} holds no finished run "{name}" of it'
         if find_base(self.base).adapter:
-            print(f"adapter: the one that {self.base} comes with, since {missing}")
+            print(f"adapter: the one that {self.base} comes with, because {missing}")
             return "shipped"
-        missing = f"base {self.base} comes with no adapter, and {missing}; train one in notebook 04"
+        missing = f"base {self.base} comes without one, and {missing}; train one in notebook 04"
         if or_none:
-            print(f"no adapter: {missing}, with USE_DRIVE there and here where it is on Colab")
+            print(f"no adapter: {missing} (on Colab, tick USE_DRIVE there and here)")
             return "none"
         raise InputError("no-adapter.none", missing=missing)
 
     def first_adapter(self) -> str:
-        """Return the adapter that the base comes with, else notebook 04's, else "none": what a
-        notebook before 04 draws with stays the same after it."""
+        """Return the adapter that the base comes with, else notebook 04's, else "none": a notebook
+        before 04 draws the same images before and after it."""
         return "shipped" if find_base(self.base).adapter else str(self._trained("lora") or "none")
 
     def _trained(self, name: str) -> Path | None:
@@ -120,133 +125,141 @@ class Settings:
 
     def trained_on(self, adapter: str) -> str:
         """Return the data that an adapter was trained on, as its run says, else the form's; "" if
-        it holds out too few pictures to tell copies by.  Prints which."""
+        they have too few validation images to find copies.  Prints which."""
         config = adapter_file(Path(adapter)).with_name("config.json")
         data = SHIPPED_DATA if adapter == "shipped" else ""
         data = read_record(config, "training")["data"] if config.exists() else data
         if data not in manifest.entries() and not (data and Path(data).exists()):
-            print(f"what {adapter} was trained on is not at hand; {self.data} stands in for it")
+            print(f"the training data of {adapter} were not found; {self.data} is used instead")
             data = self.data
-        _, held_out = split_items(open_source(data), TrainConfig(eval_items=MIN_HELD_OUT))
-        enough = len(held_out) == MIN_HELD_OUT
-        few = "" if enough else f", whose {len(held_out)} held-out pictures are too few for copies"
+        _, validation = split_items(open_source(data), TrainConfig(eval_items=MIN_HELD_OUT))
+        enough = len(validation) == MIN_HELD_OUT
+        few = (
+            ""
+            if enough
+            else f"; its {len(validation)} validation images are too few to find copies"
+        )
         print(f"trained on {data}{few}")
         return data if enough else ""
 
     @property
-    def drawn(self) -> bool:
-        """Whether the data are drawings, on which the judge can be asked."""
+    def data_is_flats(self) -> bool:
+        """Whether the data are flats, whose attributes mini's judge can name."""
         return manifest.entries().get(self.data, {}).get("kind") == "flats"
 
     def examples(self, seed: int, count: int, season="all", stating="category") -> Source:
-        """Return pictures to test with that no training saw: of drawings, others drawn anew; else
-        held-out items that have a caption and state an attribute, by their labels or, where the
-        data have none of that kind, by their captions; a colour only if it can be measured.
+        """Return items to test with that no training has seen.
 
-        Where these are too few, trained ones join them, which is said.  Raises InputError where
-        there are none.
+        Of flats these are new ones; else validation items with a caption and the attribute
+        `stating`, from their labels or, where the data have no such label, from their captions;
+        a colour only if it can be measured.  If they are too few, training items are added, and a
+        line is printed.  Raises InputError where there are none.
         """
-        if self.drawn:
+        if self.data_is_flats:
             return FlatsSource(seed, count, season=season)
         source = open_source(self.data)
         labelled, rows = {name for row in source.attributes for name in row}, []
         for text, stated in zip(source.captions, source.attributes, strict=True):
-            said = parse_caption(text).items()
-            rows.append({**{k: word for k, word in said if k not in labelled}, **stated})
+            parsed = parse_caption(text).items()
+            rows.append({**{k: word for k, word in parsed if k not in labelled}, **stated})
         source.attributes = rows
         if stating == "colour":
             source.attributes = [_measurable(row) for row in source.attributes]
-        told = zip(source.captions, source.attributes, strict=True)
-        usable = [i for i, (text, row) in enumerate(told) if stating in row and text.strip()]
-        held = {*split_items(source, TrainConfig(eval_items=len(source)))[1].tolist()}
-        found = [i for i in usable if i in held]
+        rows = zip(source.captions, source.attributes, strict=True)
+        usable = [i for i, (text, row) in enumerate(rows) if stating in row and text.strip()]
+        validation = {*split_items(source, TrainConfig(eval_items=len(source)))[1].tolist()}
+        found = [i for i in usable if i in validation]
         if len(found) < min(count, MIN_HELD_OUT) and found != usable:
-            few = f"{self.data} holds out {len(found)} pictures with a caption and a {stating}"
-            print(f"{few} that can be used: trained ones stand in too")
+            few = (
+                f"only {len(found)} validation images of {self.data} have a caption and a {stating}"
+            )
+            print(f"{few}; training images are added")
             found = usable
         if not found:
             raise InputError("not-stated.examples", data=self.data, stating=stating)
         return Subset(source, found[:: max(1, len(found) // count)][:count])
 
     def requests(self, seed: int, count: int, season="base") -> tuple[list, list, list]:
-        """Return (sentences, their classes as prompts, {attribute: word} that the judge can look
-        for in each): of drawings category, colour and pattern; of photographs nothing.
+        """Return (prompts, the same as class prompts, {attribute: value} to look for in each
+        image): of flats category, colour and pattern, which the judge knows; of photos nothing.
 
         Raises InputError where no item of the data states a category.
         """
         from tvhelpers.score import language
 
-        if self.drawn:
-            sentences, asked = language.requests(seed, count, season)
-            return sentences, [f"category={row['category']}" for row in asked], asked
-        find_classes("category", open_source(self.data).attributes)  # says what the items state
+        if self.data_is_flats:
+            prompts, asked = language.requests(seed, count, season)
+            return prompts, [f"category={row['category']}" for row in asked], asked
+        find_classes(
+            "category", open_source(self.data).attributes
+        )  # raises InputError where none is stated
         items = self.examples(seed, count)
         classes = [f"category={row['category']}" for row in items.attributes]
         return items.captions, classes, [{}] * len(items)
 
-    def right(self, real: Source, pixels: np.ndarray) -> dict[str, np.ndarray]:
-        """Return {question: bool (N,)}: whether pixels uint8 (N, H, W, 3) show what the items of
-        `real` state: of drawings by the judge, and of all the colour, measured."""
+    def correct(self, real: Source, pixels: np.ndarray) -> dict[str, np.ndarray]:
+        """Return {attribute: bool (N,)}: whether pixels uint8 (N, H, W, 3) show what the items of
+        `real` state: the measured colour and, of flats, what the judge names."""
         from tvhelpers.score.attributes import CORE, AttributeJudge, agreement
 
         colours = [name_colour(one).name for one in pixels]
         measured = [a == row["colour"] for a, row in zip(colours, real.attributes, strict=True)]
         wanted = [{name: row[name] for name in CORE if name in row} for row in real.attributes]
-        judged = agreement(wanted, AttributeJudge().words(pixels)) if self.drawn else {}
+        judged = agreement(wanted, AttributeJudge().words(pixels)) if self.data_is_flats else {}
         return {**judged, "colour, measured": np.array(measured)}
 
     def draw(self, name: str, sampler, prompts: Sequence[str], **options) -> list[Path]:
-        """Return the pictures of a run, drawn or opened; `options` as in `Request`."""
+        """Return the images of a run, generated or opened; `options` as in `Request`."""
         request = Request(tuple(prompts), **options)
 
-        def pictures(folder: Path) -> list[Path]:
+        def images(folder: Path) -> list[Path]:
             return [folder / record["file"] for record in generate(sampler, request, folder)]
 
-        return self.apart(name, pictures)
+        return self.in_own_folder(name, images)
 
     def score(self, name: str, dirs: Sequence[Path], **options) -> dict:
-        """Return the figures of folders, kept beside them; `options` as in `ScoreRequest`."""
+        """Return the scores of galleries, stored in this run; `options` as in `ScoreRequest`."""
         from tvhelpers.score.report import score_folders
         from tvhelpers.score.request import ScoreRequest
 
-        if self.quick and options.get("train"):  # the first of them: all take their time to read
+        if self.quick and options.get("train"):  # the first of them: reading all takes long
             source = open_source(options["train"])
             options["train"] = Subset(source, [*range(min(len(source), TRIAL_TRAIN))])
         cache = self.local / "artifacts" / "scores"
 
-        def figures(folder: Path) -> dict:
+        def scores(folder: Path) -> dict:
             out = folder.with_name(folder.name + ".json")
             return score_folders(ScoreRequest(dirs, out, cache=cache, **options))
 
-        return self.apart(name, figures)
+        return self.in_own_folder(name, scores)
 
-    def apart(self, name: str, work: Callable[[Path], Outcome]) -> Outcome:
-        """Return `work(folder)` in the first run folder of NAME, NAME-2, ... that holds the same or
-        nothing: other settings get another folder, and what is there stays."""
+    def in_own_folder(self, name: str, work: Callable[[Path], Outcome]) -> Outcome:
+        """Return `work(folder)` in the first run folder NAME, NAME-2, ... that is new or holds the
+        same request: other settings get another folder, and existing results stay."""
         for number in itertools.count(1):
             with contextlib.suppress(TakenError):
                 return work(self.run_dir(name if number == 1 else f"{name}-{number}"))
 
     def train_config(self, name: str = "lora", **changes) -> TrainConfig:
-        """Return the config of run NAME: the preset's on this base and data, with `changes`, or
-        what the run was begun with.
+        """Return the config of run NAME: that of the run if it was started, else the preset with
+        this base and data and `changes`.
 
-        Of data with more items than samples are drawn, that many are used, unmirrored: each would
-        be seen once at most, and all are encoded first.  Prints so.
+        If the data have more items than the training draws, only that many are encoded and used,
+        unmirrored, since each would be seen at most once.  Prints so.
         """
         own = {"base": self.base, "data": self.data}
         own |= {"mirror": str(self.root / "runs")} if self.place else {}
         config = run_config(self.train_dir(name), self.preset, **{**own, **changes})
-        drawn = config.steps * config.batch_size * config.accumulate
+        drawn = config.steps * config.batch_size * config.accumulate  # stable name
         items = len(open_source(self.data))
         if config.limit or config.epochs or items <= drawn:
             return config
-        print(f"{drawn:,} samples are drawn: of {items:,} items, the first {drawn:,} are used")
+        print(f"this training draws {drawn:,} items: the first {drawn:,} of {items:,} are used")
         return replace(config, limit=drawn, flip=False)
 
 
 def _measurable(row: dict[str, str]) -> dict[str, str]:
-    """Return a row's attributes with its colour as a measured one is named, or without it."""
+    """Return a row's attributes, its colour in lower case, or removed if not measurable."""
     colour = row.get("colour", "").lower()
     rest = {name: word for name, word in row.items() if name != "colour"}
     return {**rest, "colour": colour} if colour in EXAMPLES else rest
