@@ -202,8 +202,8 @@ PRESETS: dict[str, dict] = {
         steps=1000, min_snr_gamma=0.0,
         lora=dict(rank=16, targets="attention+ff+conv", learning_rate=3e-3),
     ),
-    "t4": SD15 | dict(batch_size=4, accumulate=4, dtype="float16"),  # stable name
-    "l4": SD15 | dict(batch_size=8, accumulate=2, dtype="bfloat16"),  # stable name
+    "t4": SD15 | dict(batch_size=4, accumulate=4, dtype="float16"),
+    "l4": SD15 | dict(batch_size=8, accumulate=2, dtype="bfloat16"),
     "a100": SD15 | dict(dtype="bfloat16"),
     "h100": SD15 | dict(
         batch_size=64, steps=1000, learning_rate=2e-5, warmup_steps=50, dtype="bfloat16",

@@ -1,4 +1,4 @@
-"""How are the weights of mini made?  `python -m tvhelpers mini train` runs it from a checkout."""
+"""How are the weights of mini trained?  `python -m tvhelpers mini train` does it in a checkout."""
 
 from tvhelpers.files import read_tables
 

@@ -1,4 +1,4 @@
-"""What are mini's parts before training, and how are its words split into tokens?"""
+"""What are mini's parts before training, and how is its tokenizer built?"""
 
 import json
 from pathlib import Path
@@ -11,15 +11,15 @@ from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 from recipes.mini import SETTINGS
 
 SIZES = SETTINGS["sizes"]
-# Words that the tokenizer knows beside those of captions, so that users' prompts are few tokens.
+# Words that the tokenizer knows beside those of captions, so that prompts become few tokens.
 FASHION_WORDS = (Path(__file__).parent / "words.txt").read_text().split()
 NUM_MERGES = 1200  # of the tokenizer
 
 
 def build_vae(seed: int = 0) -> AutoencoderKL:
-    """Return mini's autoencoder with random weights and a posterior that is narrow at first.
+    """Return mini's autoencoder with random weights and a small initial posterior variance.
 
-    At the usual width of 1 the noise drowns the signal, and colours are learnt last or never.
+    With the usual variance of 1 the noise hides the signal, and colours are learned last or never.
     """
     torch.manual_seed(seed)
     vae = AutoencoderKL(**SIZES["vae"])
@@ -53,7 +53,7 @@ def build_clip(tokenizer, seed: int = 0) -> CLIPModel:
 def build_tokenizer(captions: list[str], folder: Path) -> CLIPTokenizer:
     """Write and return a tokenizer whose byte-pair merges come from `captions` and FASHION_WORDS.
 
-    Every byte is a token, so an unknown word becomes more tokens and never an error.
+    Every byte is a token, so an unknown word becomes several tokens and is never an error.
     """
     merges = _learn_merges([*sorted(set(captions)), *FASHION_WORDS])
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -69,7 +69,7 @@ def build_tokenizer(captions: list[str], folder: Path) -> CLIPTokenizer:
 
 
 def _learn_merges(texts: list[str]) -> list[list[str]]:
-    """Return the first NUM_MERGES byte-pair merges, as CLIP's tokenizer splits texts."""
+    """Return the first NUM_MERGES byte-pair merges of texts split as by CLIP's tokenizer."""
     learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     learner.normalizer = normalizers.Lowercase()
     learner.pre_tokenizer = pre_tokenizers.Sequence(

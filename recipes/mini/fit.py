@@ -1,4 +1,4 @@
-"""How is one part of mini trained, so that it goes on where it stopped?"""
+"""How is one part of mini trained, so that it can be stopped and resumed?"""
 
 import time
 from collections.abc import Callable
@@ -22,8 +22,8 @@ class FitConfig:
     batch_size: int
     learning_rate: float
     weight_decay: float = 0.01
-    warmup: float = 0.1  # share of the steps until the learning rate is reached
-    autocast: bool = True  # bfloat16 where it is safe, and the device has it
+    warmup: float = 0.1  # share of the steps in which the learning rate rises
+    autocast: bool = True  # compute in bfloat16 where it is safe and the device has it
     checkpoint_minutes: float = 2.0
     seed: int = 0
     device: str = "cpu"
@@ -34,8 +34,8 @@ def fit(
 ) -> nn.Module:
     """Minimise loss_of(model, indices int64 (batch_size,), generator, progress 0..1).
 
-    The batch and the generator of a step depend on (seed, step) alone, so that a training which was
-    stopped and run again gives what an unbroken one gives.  Checkpoints are kept in `work_dir`.
+    The batch and the generator of a step depend only on (seed, step), so a training that was
+    resumed has the same result as an uninterrupted one.  Checkpoints are written to `work_dir`.
     """
     model = model.to(config.device, memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(
@@ -58,7 +58,7 @@ def fit(
 
 
 def _step(model, optimizer, loss_of, count: int, config: FitConfig, step: int) -> torch.Tensor:
-    """Change the model by one step and return its loss."""
+    """Train the model for one step and return its loss."""
     generator = torch.Generator().manual_seed(seed_for(config.seed, "fit", step))
     indices = torch.randint(count, (config.batch_size,), generator=generator)
     warmup_steps = round(config.warmup * config.steps)
@@ -75,7 +75,7 @@ def _step(model, optimizer, loss_of, count: int, config: FitConfig, step: int) -
 
 
 def _restore(parts: dict, work_dir: Path) -> int:
-    """Load the newest checkpoint into the parts and return how many steps are done."""
+    """Load the newest checkpoint into the parts and return the number of finished steps."""
     state = load_checkpoint(work_dir)
     for name, part in parts.items() if state else ():
         part.load_state_dict(state[name])

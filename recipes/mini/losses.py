@@ -1,7 +1,7 @@
-"""What does each part of mini learn?
+"""Which loss is each part of mini trained with?
 
-A loss is a function (data..., model, indices int64 (B,), generator, progress 0..1): with its data
-bound, by `functools.partial`, it is what `fit` minimises.
+A loss is a function (data..., model, indices int64 (B,), generator, progress 0..1); `fit` minimises
+it after its data were bound with `functools.partial`.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from tvhelpers import flats
 from tvhelpers.train.clip_tuning import soft_cross_entropy
 
 KL_WEIGHT = 1e-5
-LED_SHARE = 0.4  # of the autoencoder's steps
+GUIDED_SHARE = 0.4  # of the autoencoder's steps, in which its latents are guided
 LATENT_NOISE = 0.1  # of the latents' standard deviation
 TEXT_LENGTH = 32  # tokens; mini's captions are shorter, and causal attention ignores what follows
 
@@ -26,28 +26,28 @@ def to_images(pixels: np.ndarray, model: torch.nn.Module) -> torch.Tensor:
     return images.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-# Autoencoder: L2 + L1 on pixels and a hint of KL.  Left alone, a small one learns light and dark
-# within minutes and colours much later, so at first it is led: three latent channels are pulled
-# towards the lightness and the two colour axes of their 8 x 8 patch.  Then it is trained on details
-# of all kinds, so that it can hold what it has never seen.  Last, its decoder alone learns to draw
-# every season's patterns from the latents as they are.
+# Autoencoder: L2 + L1 on pixels and a small KL term.  A small one learns brightness within minutes
+# but colours much later, so at first three latent channels are guided towards the lightness and the
+# two colour axes of their 8 x 8 patch.  Then it is trained on details of all kinds, so that it
+# generalises to unseen ones.  Last, only its decoder is trained, on patterns of every season, with
+# the latents unchanged.
 
 
 def autoencoder_loss(pixels: np.ndarray, vae, indices, generator, progress: float) -> torch.Tensor:
     """Return the loss of an AutoencoderKL on `pixels` uint8 (N, H, W, 3)."""
     images = to_images(pixels[indices], vae)
     posterior, _, loss = _reconstruct(vae, images, generator)
-    lead = F.mse_loss(posterior.mean[:, :3].float(), patch_colours(images))
-    return loss + max(0.0, 1 - progress / LED_SHARE) * lead
+    guidance = F.mse_loss(posterior.mean[:, :3].float(), patch_colours(images))
+    return loss + max(0.0, 1 - progress / GUIDED_SHARE) * guidance
 
 
 def detail_loss(
     whole: np.ndarray, large: np.ndarray, vae, indices, generator, progress: float
 ) -> torch.Tensor:
-    """Return the loss of an AutoencoderKL on pictures as they are and on details.
+    """Return the loss of an AutoencoderKL on whole images and on details.
 
-    Half of a batch are pictures of `whole` uint8 (N, H, H, 3), half crops of H pixels of the larger
-    `large` (N, L, L, 3), all turned, mirrored and with their channels in any order.
+    Half of a batch are images of `whole` uint8 (N, H, H, 3), half crops of H pixels from `large`
+    (N, L, L, 3), all randomly rotated, mirrored and with their channels permuted.
     """
     side, (seen, cut) = whole.shape[1], np.array_split(indices, 2)
     top, left = torch.randint(large.shape[1] - side + 1, (2, len(cut)), generator=generator)
@@ -63,10 +63,9 @@ def detail_loss(
 
 
 def decoder_loss(pixels: np.ndarray, vae, indices, generator, progress: float) -> torch.Tensor:
-    """Return the loss of an AutoencoderKL whose encoder stays as it is.
+    """Return the loss of an AutoencoderKL whose encoder is frozen.
 
-    Latents get a little more noise than their posterior has, because those of a sampler are never
-    exact either.
+    Latents get a little noise, as those of a sampler are not exact either.
     """
     images = to_images(pixels[indices], vae)
     with torch.no_grad():
@@ -78,7 +77,7 @@ def decoder_loss(pixels: np.ndarray, vae, indices, generator, progress: float) -
 
 
 def _reconstruct(vae, images, generator):
-    """Return (posterior, a decoded sample of it float32, their loss)."""
+    """Return (posterior, a decoded sample float32, the loss of both)."""
     posterior = vae.encode(images).latent_dist
     noise = torch.randn(posterior.mean.shape, generator=generator).to(images.device)
     decoded = vae.decode(posterior.mean + posterior.std * noise).sample.float()
@@ -91,19 +90,20 @@ def _pixel_loss(decoded, images) -> torch.Tensor:
 
 
 def _line_loss(decoded, images) -> torch.Tensor:
-    """Return what keeps lines sharp: the error in the differences of neighbouring pixels."""
+    """Return the error in the differences of neighbouring pixels, which keeps lines sharp."""
     return 0.3 * sum(F.l1_loss(decoded.diff(dim=d), images.diff(dim=d)) for d in (2, 3))
 
 
 def patch_colours(images: torch.Tensor) -> torch.Tensor:
-    """Return lightness, red-blue and green-magenta (N, 3, h/8, w/8) of 8 x 8 patches' means."""
+    """Return lightness, red-blue and green-magenta (N, 3, h/8, w/8) of the means of 8 x 8
+    patches."""
     red, green, blue = F.avg_pool2d(images, 8).unbind(1)
     return torch.stack([(red + green + blue) / 3, red - blue, green - (red + blue) / 2], 1) * 2
 
 
 @torch.no_grad()
 def autoencoded(vae, pixels: np.ndarray) -> np.ndarray:
-    """Return pictures uint8 (N, H, W, 3) as the autoencoder gives them back."""
+    """Return images uint8 (N, H, W, 3) after encoding and decoding."""
     batches = np.array_split(pixels, len(pixels) // 16 + 1)
     decoded = [
         vae.decode(vae.encode(to_images(batch, vae)).latent_dist.mean).sample for batch in batches
@@ -120,9 +120,9 @@ def latent_scale(vae, pixels: np.ndarray) -> float:
     return 1 / torch.cat(latents).float().std().item()
 
 
-# CLIP: symmetric cross-entropy where every image that fits a caption counts as its partner.
-# Trained on captions alone, it would take all other words for the same nothing; so that a word that
-# has no picture yet stays a word of its own, each token must also be readable from its state.
+# CLIP: symmetric cross-entropy in which every image that a caption is true of is its positive.
+# Words outside the captions would all get the same embedding, so each token must also be
+# predictable from its state: then a word without an image keeps an embedding of its own.
 
 
 def clip_loss(
@@ -137,33 +137,33 @@ def clip_loss(
 ) -> torch.Tensor:
     """Return the loss of a CLIPModel on flats: pixels[i] shows specs[i].
 
-    A caption's positives are all items that have what it states (multi-positive soft targets, as in
-    UniCL, Yang et al. 2022); `words` are met in random order, as text only.
+    A caption's positives are all items that it is true of (multi-positive soft targets, as in
+    UniCL, Yang et al. 2022); `words` are trained as random sequences, without images.
     """
     picks = torch.randint(2**31, (len(indices), 6), generator=generator).tolist()
     stated = [flats.phrasings(specs[i]) for i in indices]
     captions = [phrases[pick[0] % len(phrases)] for phrases, pick in zip(stated, picks)]
     tokens = encode(tokenizer, [text for text, _ in captions], clip.device)
     logits = clip(pixel_values=to_images(pixels[indices], clip), **tokens).logits_per_image
-    said = torch.tensor([[name in names for name in flats.ATTRIBUTES] for _, names in captions])
+    named = torch.tensor([[name in names for name in flats.ATTRIBUTES] for _, names in captions])
     shown = [[str(getattr(specs[i], name)) for name in flats.ATTRIBUTES] for i in indices]
-    codes = torch.from_numpy(np.unique(shown, return_inverse=True)[1]).reshape(said.shape)
-    fits = caption_fits(codes, said).to(clip.device)
+    codes = torch.from_numpy(np.unique(shown, return_inverse=True)[1]).reshape(named.shape)
+    fits = caption_fits(codes, named).to(clip.device)
     contrast = soft_cross_entropy(logits.T, fits) + soft_cross_entropy(logits, fits.T)
     mixed = [" ".join(words[number % len(words)] for number in pick) for pick in picks[::3]]
     return contrast / 2 + token_loss(clip.text_model, encode(tokenizer, mixed, clip.device))
 
 
-def caption_fits(codes: torch.Tensor, said: torch.Tensor) -> torch.Tensor:
-    """Return 1.0 (N, N) where item j has all that the caption of item i says of it.
+def caption_fits(codes: torch.Tensor, named: torch.Tensor) -> torch.Tensor:
+    """Return float (N, N), 1 where the caption of item i is true of item j.
 
-    codes: int (N, A), equal where items have the same word; said: bool (N, A).
+    codes: int (N, A), equal for the same word; named: bool (N, A), attributes in the caption.
     """
-    return ((codes[:, None] == codes[None]) | ~said[:, None]).all(2).float()
+    return ((codes[:, None] == codes[None]) | ~named[:, None]).all(2).float()
 
 
 def token_loss(text_model, tokens: dict) -> torch.Tensor:
-    """Return the cross-entropy of reading each token from its state, by the table of embeddings."""
+    """Return the cross-entropy of predicting each token from its state and the embedding table."""
     states = text_model(**tokens).last_hidden_state
     logits = states @ text_model.embeddings.token_embedding.weight.T
     read = tokens["attention_mask"].bool()
@@ -181,8 +181,8 @@ def encode(tokenizer, texts: list[str], device) -> dict[str, torch.Tensor]:
 def judge_loss(
     pixels: np.ndarray, labels: dict[str, np.ndarray], judge, indices, generator, progress: float
 ) -> torch.Tensor:
-    """Return the loss of a Judge, labels[head] int64 (N,): a cross-entropy a head, on images
-    shifted, mirrored and made noisy so that style does not matter."""
+    """Return the loss of a Judge, labels[head] int64 (N,): the cross-entropies of its heads, on
+    images with random shift, mirroring and noise."""
     images = to_images(pixels[indices], judge)
     shift = torch.randint(-6, 7, (2,), generator=generator).tolist()
     images = torch.roll(images, shift, (2, 3))

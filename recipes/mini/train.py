@@ -1,7 +1,7 @@
-"""Which part of mini is trained on what, in which order?
+"""Which parts of mini are trained, on which data, in which order?
 
-Base: flats of the season "base". Shipped adapter: LoRA on the new season, by the ordinary trainer,
-like any user's.  settings.yaml says for how long.
+The base is trained on flats of the season "base"; the shipped adapter is LoRA on the new season, by
+the same trainer that users have.  settings.yaml holds sizes and numbers of steps.
 """
 
 import copy
@@ -36,8 +36,8 @@ from tvhelpers.runtime import choose_device, computes_bfloat16
 from tvhelpers.train.trainer import train
 
 log = logging.getLogger("tvhelpers.mini")
-LARGE = 192  # pixels a side of the pictures that details are cut from
-NUM_WHOLE = 6000  # flats of the base that the autoencoder sees
+LARGE = 192  # pixels a side of the images that details are cropped from
+NUM_WHOLE = 6000  # flats of the base that the autoencoder is trained on
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class Workshop:
     """Where and how the parts are trained."""
 
     work_dir: Path
-    scale: float  # of all step and picture counts
+    scale: float  # factor on all numbers of steps and images
     device: str
-    photos: str | None  # source whose training photos the autoencoder sees too
+    photos: str | None  # source whose training photos the autoencoder is trained on too
 
     @property
     def weights_dir(self) -> Path:
@@ -59,13 +59,13 @@ class Workshop:
         return max(least, round(number * self.scale))
 
     def fit(self, name: str, model, loss_of: Callable, count: int):
-        """Train a model by the settings of a part, scaled."""
+        """Train a model with the scaled settings of a part."""
         config = FitConfig(**SETTINGS["fits"][name], device=self.device)
         config = replace(config, steps=self.count(config.steps))
         return fit(model, loss_of, count, config, self.work_dir / name)
 
     def kept(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
-        """Return an array of the work folder, mapped into memory; made once."""
+        """Return an array of the work folder, memory-mapped; it is made once."""
         path = self.work_dir / f"{name}.npy"
         if not path.exists():
             with atomic_path(path) as aside, open(aside, "wb") as file:
@@ -85,11 +85,11 @@ class Workshop:
         )
 
     def with_photos(self, pixels: np.ndarray, size: int = RESOLUTION) -> np.ndarray:
-        """Return pixels and after them the training photos, where those are at hand."""
+        """Return pixels followed by the training photos, if these are available."""
         try:
             source = open_source(self.photos) if self.photos else None
         except InputError as error:
-            log.info("the autoencoder is trained on flats alone: %s", error)
+            log.info("the autoencoder is trained on flats only: %s", error)
             source = None
         splits = source.splits if source else []
         photos = [resize(source.pixels(i), size) for i, s in enumerate(splits) if s == "train"]
@@ -105,8 +105,8 @@ def train_mini(
 ) -> dict:
     """Train every part that `work_dir` does not hold yet, and return where the weights are.
 
-    `scale` multiplies all step and picture counts; `photos` are added to the autoencoder's flats
-    where they are at hand.
+    `scale` multiplies all numbers of steps and images; `photos` are added to the autoencoder's
+    flats if they are available.
     """
     if not 0 < scale <= 100:  # also where it is NaN
         raise InputError("out-of-range", f"scale is {scale:g}; give a number over 0, up to 100")
@@ -127,7 +127,7 @@ def train_mini(
 
 
 def train_clip(shop: Workshop) -> None:
-    """Learn the tokenizer and train CLIP on the base's flats; its text half becomes the base's."""
+    """Build the tokenizer and train CLIP on flats; its text encoder becomes the base's."""
     specs, pixels = shop.drawn("base")
     texts = [text for spec in specs for text in flats.captions(spec)]
     tokenizer = build.build_tokenizer(texts, shop.weights_dir / "tokenizer")
@@ -145,7 +145,7 @@ def train_clip(shop: Workshop) -> None:
 
 
 def train_vae(shop: Workshop) -> None:
-    """Train the autoencoder on the base's flats, and on photos where there are any."""
+    """Train the autoencoder on the base's flats, and on photos if there are any."""
     count = shop.count(NUM_WHOLE, 64)
     pixels = shop.with_photos(shop.drawn("base")[1][:count])
     loss = partial(losses.autoencoder_loss, pixels)
@@ -158,7 +158,7 @@ def train_vae(shop: Workshop) -> None:
 
 
 def train_decoder(shop: Workshop) -> None:
-    """Train the decoder further, on flats of every season: it hears no words, latents stay."""
+    """Train the decoder further, on flats of every season; the latents do not change."""
     pixels = shop.with_photos(shop.drawn("decoder")[1])
     vae = AutoencoderKL.from_pretrained(shop.weights_dir / "vae").float()
     vae.encoder.requires_grad_(False)
@@ -168,7 +168,7 @@ def train_decoder(shop: Workshop) -> None:
 
 
 def train_unet(shop: Workshop) -> None:
-    """Train the UNet from nothing by the ordinary trainer: method "full" on a random UNet."""
+    """Train a random UNet with the ordinary trainer and method "full"."""
     start, weights = shop.work_dir / "start", shop.weights_dir
     if not (start / "model_index.json").exists():
         StableDiffusionPipeline(
@@ -193,16 +193,15 @@ def train_adapter(shop: Workshop) -> None:
     """Train the shipped adapter on the new season."""
     _train(shop, "adapter", shop.weights_dir)
     trained = shop.work_dir / "adapter" / "adapter.safetensors"
-    # In fp16: less to ship, and nothing is trained on it further.
+    # In fp16: a smaller file, and it is not trained further.
     shipped = shop.weights_dir / "shipped_adapter.safetensors"
     write_adapter(read_adapter(trained), shipped, dtype=torch.float16)
 
 
 def train_judge(shop: Workshop) -> None:
-    """Train the judge on flats of its own, the new season's among them.
+    """Train the judge on other flats, with those of the new season.
 
-    Half of them it sees as the autoencoder gives them back, as all that it will judge has been
-    through the decoder.
+    Half of them were encoded and decoded, as all generated images come from the decoder.
     """
     specs, whole = shop.drawn("judge")
     pixels = shop.kept(f"flats-judge-{len(whole)}-decoded", lambda: _half_decoded(shop, whole))
@@ -237,7 +236,7 @@ def save_judge(judge: Judge, path: Path) -> None:
 
 
 def _half_decoded(shop: Workshop, pixels: np.ndarray) -> np.ndarray:
-    """Return the pictures, every second one through the autoencoder."""
+    """Return the images, every second one encoded and decoded."""
     vae = AutoencoderKL.from_pretrained(shop.weights_dir / "vae").float().to(shop.device)
     pixels = np.array(pixels)
     pixels[1::2] = losses.autoencoded(vae, pixels[1::2])

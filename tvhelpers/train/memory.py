@@ -1,6 +1,6 @@
 """How many samples fit in one forward pass?  Found by trial, and reduced when memory runs out.
 
-A step always has batch_size * accumulate samples; a smaller micro-batch only means more passes.
+The samples of a step stay the same; a smaller micro-batch only means more passes.
 """
 
 import logging
