@@ -78,11 +78,11 @@ class TrainConfig:
     epochs: int = 0  # passes over the training images; 0 = train for the given steps
     batch_size: int = 16  # images in one forward pass
     accumulate: int = 1  # gradient accumulation: forward passes per optimizer step
-    memory_gb: float = 0.0  # memory limit: smaller forward passes; 0 = all of a GPU, any on a CPU
+    memory_gb: float = 0.0  # memory limit in GB, by smaller forward passes; 0 = whole GPU, any RAM
 
     # Images
     resolution: int = 0  # pixels a side, a multiple of 8; 0 = the base's own
-    balance: str = ""  # draw items so that "category,colour" are even, or by the column "weight"
+    balance: str = ""  # draw attributes equally often (category,colour), or by a column (weight)
     flip: bool = True  # train on the mirrored image of every item too
     held_out: float = 0.1  # share of the products kept for validation, up to 0.5
     split_seed: int = 0  # seed of that split, and of the noise in the validation loss
@@ -110,7 +110,7 @@ class TrainConfig:
 
     # Checkpoints and evaluation
     checkpoint_steps: int = 100  # steps between checkpoints; 0 = checkpoints by time only
-    checkpoint_minutes: float = 5.0  # most minutes of training that a kill can lose; 0 = any
+    checkpoint_minutes: float = 5.0  # minutes that a crash can lose at most; 0 = only by steps
     keep_checkpoints: int = 2  # how many of the newest checkpoints are kept
     mirror: str = ""  # folder, as on a Drive, for copies of the newest checkpoint and the result
     eval_steps: int = 100  # steps between validation losses; 0 = only before and after training

@@ -23,7 +23,7 @@ def declare(parser) -> None:
     tune = add_verbs(parser)("tune", run_tune, text, *TUNE)
     tune.appendix = lambda: (
         settings_help(ClipTuning, CLIP_CHOICES)
-        + "the naive recipe: --set method=full --set positives=own --set batch_size=8\n"
+        + "\nthe naive recipe: --set method=full --set positives=own --set batch_size=8\n"
     )
 
 
