@@ -1,4 +1,4 @@
-"""How is a file or folder written whole, locked, and named by its content?"""
+"""How are files written atomically, folders locked, and contents hashed?"""
 
 import contextlib
 import hashlib
@@ -25,10 +25,9 @@ def file_sha256(path: Path) -> str:
 
 @contextlib.contextmanager
 def atomic_path(path: Path):
-    """Yield a path to write to; it takes the name `path` only when the block ends well.
+    """Yield a path to write to; it is renamed to `path` when the block ends without an error.
 
-    The file is flushed to the disk before it is renamed, so that a reader sees all of it or
-    nothing.
+    The file is flushed to the disk before that, so that nobody ever sees half of it.
     """
     path = Path(path)
     make_dir(path.parent)
@@ -47,7 +46,7 @@ def atomic_path(path: Path):
 
 
 def make_dir(path: Path) -> Path:
-    """Make the folder and its parents; raises InputError where that is not allowed."""
+    """Make the folder and its parents; raises InputError where that is impossible."""
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -63,9 +62,9 @@ def make_dir(path: Path) -> Path:
 
 @contextlib.contextmanager
 def locked(path: Path, wait: bool = False) -> Iterator[None]:
-    """Keep other processes from holding the lock file `path` within the block.
+    """Hold the lock file `path` within the block, so that no other process can.
 
-    `wait` until they let go; otherwise raises InputError.  The lock dies with its process.
+    While another holds it, `wait`, or raise InputError.  The lock ends with its process.
     """
     from filelock import FileLock, Timeout
 
@@ -84,7 +83,7 @@ def locked(path: Path, wait: bool = False) -> Iterator[None]:
 
 
 def replace_dir(aside: Path, path: Path) -> None:
-    """Give the finished folder `aside` its final name; a folder that is there already stays."""
+    """Rename the finished folder `aside` to `path`; an existing `path` is kept."""
     try:
         os.rename(aside, path)
     except OSError:
@@ -94,7 +93,7 @@ def replace_dir(aside: Path, path: Path) -> None:
 
 
 def read_yaml(path: Path):
-    """Return what a YAML file of ours holds."""
+    """Return the content of one of our YAML files."""
     import yaml
 
     text = Path(path).read_text(encoding="utf-8")
@@ -102,5 +101,5 @@ def read_yaml(path: Path):
 
 
 def read_tables(module: str, name: str) -> dict:
-    """Return the tables of a YAML file that lies beside a module, given by its `__file__`."""
+    """Return the tables of a YAML file beside a module, given by its `__file__`."""
     return read_yaml(Path(module).with_name(name))

@@ -1,4 +1,4 @@
-"""How are image files read, and how are pixels made square and resized?"""
+"""How are image files read and written, and pixels made square and resized?"""
 
 from pathlib import Path
 from typing import BinaryIO
@@ -14,15 +14,15 @@ MAX_SIDE = 16_384  # pixels; a square of it takes 0.8 GB
 
 
 def is_photo(path: Path) -> bool:
-    """Return whether a path is an image file that is read, and not hidden."""
+    """Return whether a path is an image file of a supported format, and not hidden."""
     return path.suffix.lower() in IMAGE_ENDINGS and path.is_file() and not path.name.startswith(".")
 
 
 def read_photo(path: Path | BinaryIO, name: str = "") -> np.ndarray:
     """Return an image file as pixels uint8 (H, W, 3) RGB.
 
-    It is upright by its EXIF, on white where it is transparent, 8 bits where it had 16.
-    Raises InputError, which calls it `name`, where it cannot be read.
+    It is turned upright by its EXIF, put on white where transparent, and reduced to 8 bits a
+    channel.  Raises InputError, with `name` for the file, where it cannot be read.
     """
     try:
         with Image.open(path) as image:
@@ -38,10 +38,10 @@ def read_photo(path: Path | BinaryIO, name: str = "") -> np.ndarray:
 
 
 def resize(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Return pixels uint8 (size, size, 3), rescaled by Lanczos.
+    """Return pixels uint8 (H, W, 3) as uint8 (size, size, 3), rescaled by Lanczos.
 
-    They are first made square by `pad_square`.  Nothing is cut or distorted; pixels of that size
-    already come back as they are.  Raises InputError for a strip.
+    `pad_square` makes them square first, so that nothing is cut or distorted.  Raises InputError
+    for a side over MAX_SIDE.
     """
     pixels = pad_square(pixels)
     if pixels.shape[0] == size:
@@ -50,9 +50,9 @@ def resize(pixels: np.ndarray, size: int) -> np.ndarray:
 
 
 def pad_square(pixels: np.ndarray) -> np.ndarray:
-    """Return pixels uint8 (S, S, 3): margins in the median colour of the border.
+    """Return pixels uint8 (H, W, 3) as uint8 (S, S, 3), with margins in the border's median colour.
 
-    Raises InputError for a strip.
+    Raises InputError for a side over MAX_SIDE.
     """
     height, width = pixels.shape[:2]
     if max(height, width) > MAX_SIDE:
@@ -68,7 +68,7 @@ def pad_square(pixels: np.ndarray) -> np.ndarray:
     return square
 
 
-def save_png(picture: Image.Image, path: Path) -> None:
+def save_png(image: Image.Image, path: Path) -> None:
     """Write a PIL image as PNG, atomically."""
     with atomic_path(path) as aside:
-        picture.save(aside, "PNG")
+        image.save(aside, "PNG")

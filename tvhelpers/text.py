@@ -1,10 +1,10 @@
-"""How is a value from outside made into text?"""
+"""How does the cell of a table become text?"""
 
 import math
 
 
 def as_text(value) -> str:
-    """Return a cell as text: nothing for None and NaN, 3 for 3.0, words for a list of words."""
+    """Return a cell as text: "" for None and NaN, "3" for 3.0, a list joined by spaces."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, float) and value.is_integer():

@@ -4,16 +4,16 @@ NO_ARTICLE = ("outwear", "outerwear", "knitwear", "underwear", "swimwear")
 
 
 def describe(attributes: dict[str, str]) -> str:
-    """Return a caption such as "a photo of a black dress"; colour and pattern where known."""
+    """Return a caption such as "a photo of a black dress"; colour and pattern if known."""
     category = attributes["category"]
     words = " ".join(filter(None, [attributes.get("colour"), attributes.get("pattern"), category]))
     return f"a photo of {with_article(words, category)}"
 
 
 def with_article(words: str, noun: str = "") -> str:
-    """Return "a black dress" for "black dress"; a plural, or what is not counted, has no article.
+    """Return "a black dress" for "black dress".
 
-    `noun` is the word that decides that; without it there is one of the thing.
+    `noun` decides: a plural such as "trousers", or an uncountable such as "knitwear", has none.
     """
     if noun in NO_ARTICLE or (noun.endswith("s") and not noun.endswith("ss")):
         return words

@@ -1,49 +1,50 @@
-"""What do the verbs of `data` do: get, inspect, convert, caption, split, count?"""
+"""How is a data set downloaded, inspected, converted, captioned, split and counted?"""
 
 from pathlib import Path
 
 from tvhelpers.cli.options import REQUIRED, add_verbs, option
 from tvhelpers.errors import InputError
 
-READING = (
-    option("--decode", str, "auto", "auto, mean, affine, unit or uint8"),
-    option("--axes", str, "auto", "of a row: auto, CWH, CHW, HWC or WHC"),
+DECODING = (
+    option("--decode", str, "auto", "how pixels are stored: auto, mean (minus a mean image), "
+           "affine (-1..1), unit (0..1) or uint8 (0..255)"),
+    option("--axes", str, "auto", "order of an image's axes: auto, CWH, CHW, HWC or WHC"),
     option("--channels", str, "auto", "auto, RGB or BGR"),
-    option("--mean FILE", Path, None, "a mean image to add: .mat, .npy, .npz or .h5"),
-)
-SOURCE = option("source SOURCE", text="a data set's name or folder, or a language_original.mat")
-SEED = option("--seed", int, 0, "another seed, other words or products")
+    option("--mean FILE", Path, None, "the mean image to add: .mat, .npy, .npz or .h5"),
+)  # fmt: skip
+SOURCE = option("source SOURCE", text="a name in data_manifest.yaml, a folder, or a file")
+SEED = option("--seed", int, 0, "of the random choice of words or products")
 GET = (
-    option("name NAME"),
-    option("--archive FILE", Path, [], "a zip or tar that you got by hand, to be unpacked into the "
-           "data set's folder", action="append"),
+    option("name NAME", text="a name in data_manifest.yaml"),
+    option("--archive FILE", Path, [], "a zip or tar that you downloaded yourself, to unpack into "
+           "the data set's folder; can be repeated", action="append"),
 )  # fmt: skip
 INSPECT = (
-    option("path", Path),
-    option("--all", bool, False, "look for faults in all images, not in 256 of them"),
-    option("--picture PNG", Path, None, "draw what each decoding would give"),
-    *READING,
+    option("path", Path, text="an .h5, .npz or .npy file, or a folder with one"),
+    option("--all", bool, False, "look for quality issues in all images, not in 256 of them"),
+    option("--image/--picture PNG", Path, None, "draw some images in each decoding"),  # stable name
+    *DECODING,
 )
 CONVERT = (
-    option("path", Path),
-    option("--out DIR", Path, None, "needed but for latents"),
+    option("path", Path, text="a name in data_manifest.yaml, a folder, or a file"),
+    option("--out DIR", Path, None, "folder to write to; not for --to latents"),
     option("--to", str, "h5", "h5 (pixels.h5, items.jsonl), images (PNG, metadata.jsonl), or "
-           "latents: what training on --base encodes first, in $TV_ROOT/artifacts"),
-    option("--base", str, "mini", "whose latents"),
-    option("--size", int, None, "rescale to this many pixels a side"),
-    option("--photos ARCHIVE", Path, None, "take the original photos instead, from img_highres.zip "
-           "or its folder; items without one are left out"),
-    option("--columns OURS=THEIRS,...", text="of a table: caption=name,images=photos/{sku}.jpg,"
-           "category=type,product=sku"),
-    *READING,
+           "latents (the cache that a training on --base opens, in $TV_ROOT/artifacts)"),
+    option("--base", str, "mini", "for --to latents: the base that encodes"),
+    option("--size", int, None, "rescale to this many pixels a side", "each image's own"),
+    option("--photos ARCHIVE", Path, None, "use the original photos of img_highres.zip or its "
+           "folder; items without one are skipped"),
+    option("--columns NAME=COLUMN,...", text="which columns a table has: caption=title,"
+           "category=type,product=sku,images=photos/{sku}.jpg"),
+    *DECODING,
 )  # fmt: skip
 CAPTIONS = (
     SOURCE,
     option("--out FILE.jsonl", Path, REQUIRED),
-    option("--variants", int, 3, "captions an item"),
+    option("--variants", int, 3, "captions per item, 1 to 5"),
     SEED,
-    option("--captioner MODEL", text="a folder or hub id that captions the pictures first"),
-    option("--base", str, "mini", "whose tokens are counted"),
+    option("--captioner MODEL", text="an image captioner to run first: a folder or hub id"),
+    option("--base", str, "mini", "the base whose tokenizer counts tokens"),
 )
 SPLIT = (
     SOURCE,
@@ -54,26 +55,28 @@ SPLIT = (
 )
 COVERAGE = (
     SOURCE,
-    option("--by", str, "", "attributes, parted by commas", "all that items state"),
-    option("--picture PNG", Path, None, "draw counts and pairs"),
+    option("--by", str, "", "attributes, with commas between them", "all that items have"),
+    option("--image/--picture PNG", Path, None, "draw counts and pairs"),  # stable name
 )
 
 
 def declare(parser) -> None:
     """Add the verbs of `data`."""
     add = add_verbs(parser)
-    add("get", run_get, "Download a data set of data_manifest.yaml, and unpack it.", *GET)
-    add("inspect", run_inspect, "Say what an image file holds and how it is encoded.", *INSPECT)
-    text = "Write all images decoded: one file, a folder, latents."
+    add("get", run_get, "Download and unpack a data set of data_manifest.yaml.", *GET)
+    add(
+        "inspect", run_inspect, "Show which images a file holds and how they are encoded.", *INSPECT
+    )
+    text = "Write a data set as one HDF5 file, a folder of images, or latents."
     add("convert", run_convert, text, *CONVERT)
-    text = "Write new captions from labels, product names and old ones."
+    text = "Write new captions from labels, product names and old captions."
     add("captions", run_captions, text, *CAPTIONS)
-    add("split", run_split, "Split by product, and say what each split leaks.", *SPLIT)
-    text = "Count what a data set shows, and what it never does."
+    add("split", run_split, "Split by product, and show the leakage of each split.", *SPLIT)
+    text = "Count the attributes of a data set, and find missing combinations."
     add("coverage", run_coverage, text, *COVERAGE)
 
 
-def _reading(options) -> dict:
+def _decoding(options) -> dict:
     return {name: getattr(options, name) for name in ("decode", "axes", "channels", "mean")}
 
 
@@ -92,28 +95,28 @@ def run_get(options) -> dict:
 
 
 def run_inspect(options) -> dict:
-    """Return, and print as text unless --json, what the file holds."""
+    """Print and return the inspection of a file."""
     from tvhelpers.data.detect import format_report
     from tvhelpers.data.h5 import check_choices, inspect_images, open_images
 
     check_choices(decode=options.decode, axes=options.axes, channels=options.channels)
     report = inspect_images(options.path, options.all)
     print(format_report(report))
-    if options.picture:
-        _draw_decodings(open_images(options.path, **_reading(options)), options.picture)
+    if options.image:
+        _draw_decodings(open_images(options.path, **_decoding(options)), options.image)
     return report
 
 
 def _draw_decodings(images, path: Path) -> None:
-    """Write a picture of three rows: decoded right, and as other decodings would give them."""
+    """Write an image of three rows in the correct decoding and in wrong ones."""
     from tvhelpers.data.example import decodings
     from tvhelpers.image import save_png
     from tvhelpers.show.figures import gallery
 
     rows = [decodings(images, i) for i in sorted({0, len(images) // 2, len(images) - 1})]
     names = [name for row in rows for name in row]
-    picture = gallery([one for row in rows for one in row.values()], names, columns=len(rows[0]))
-    save_png(picture, path)
+    image = gallery([one for row in rows for one in row.values()], names, columns=len(rows[0]))
+    save_png(image, path)
     print(f"see {path}")
 
 
@@ -129,25 +132,25 @@ def run_convert(options) -> dict:
         options.path,
         options.out,
         options.size,
-        _reading(options) | {"photos": options.photos},
+        _decoding(options) | {"photos": options.photos},
         options.to,
         _pairs(options.columns) if options.columns else None,
     )
 
 
 def _encode_latents(options) -> dict:
-    """Make the latent cache that a training with this base, data and size opens."""
+    """Encode the latent cache that a training with this base, data and size opens."""
     from tvhelpers.data.sources import open_source
     from tvhelpers.models.base import find_base, own_resolution
     from tvhelpers.runtime import choose_device, root_dir
     from tvhelpers.train.distributed import Processes
     from tvhelpers.train.latents import open_cache
 
-    source = open_source(options.path, photos=options.photos, **_reading(options))
+    source = open_source(options.path, photos=options.photos, **_decoding(options))
     base = find_base(options.base)
     size = options.size or own_resolution(base)
     cache = open_cache(source, base, size, True, root_dir(), processes=Processes(choose_device()))
-    print(f"{cache.folder}: {cache.num_items} items, and mirrored, at {size} pixels")
+    print(f"{cache.folder}: {cache.num_items} items and their mirror images, {size} pixels a side")
     return {"out": str(cache.folder), "items": cache.num_items, "size": size}
 
 
@@ -168,7 +171,7 @@ def run_captions(options) -> dict:
 
 
 def run_split(options) -> dict:
-    """Print and return what the source's own split and one by product leak; write the latter."""
+    """Print and return the leakage of the source's own split and of a split by product."""
     import numpy as np
 
     from tvhelpers.data import leakage
@@ -206,10 +209,10 @@ def run_coverage(options) -> dict:
     names = [name.strip() for name in options.by.split(",") if name.strip()] or list(stated)
     report = coverage(rows, names)
     print(format_coverage(report))
-    if options.picture:
+    if options.image:
         from tvhelpers.image import save_png
         from tvhelpers.show.figures import coverage_figure
 
-        save_png(coverage_figure(rows, names), options.picture)
-        print(f"see {options.picture}")
+        save_png(coverage_figure(rows, names), options.image)
+        print(f"see {options.image}")
     return report

@@ -63,7 +63,7 @@ def _warn_of_labels(where: Path | str, rows: list[dict], captions: list[str]) ->
     columns = {key for row in rows for key in row} - {"caption", "text", "file_name"}
     longer = [key for key in sorted(columns) if any(" " in as_text(row.get(key)) for row in rows)]
     if bare and ("caption" in rows[0] or longer):
-        meant = [f"; if {key} says more, give --columns caption={key}" for key in longer[:1]]
+        meant = [f"; if {key} is better, give --columns caption={key}" for key in longer[:1]]
         warnings.warn(
             f"{where}: {len(bare)} of {len(rows)} items have no caption; theirs are made from the "
             f"labels, such as {captions[bare[0]]!r}{''.join(meant)}",
