@@ -35,7 +35,7 @@ flats-base:
 """
 CHEAP = {  # settings of a training that its document does not give
     "train": dict(
-        steps=2, batch_size=2, rank=2, limit=64, eval_items=2, eval_steps=2, warmup_steps=0,
+        steps=2, batch_size=2, rank=2, limit=16, eval_items=2, eval_steps=2, warmup_steps=0,
         accumulate=1,  # stable name
         checkpoint_steps=0, device="cpu", dtype="float32",
     ),
@@ -100,7 +100,7 @@ def shortened(words: list[str]) -> list[str]:
         cheap["resolution"] = 64
         given -= {"resolution", "device", "dtype"}
     if "epochs" in given:
-        cheap["limit"] = 16
+        cheap["limit"] = 4
     pairs = [f"{key}={value}" for key, value in cheap.items() if key not in given]
     return [*words, *(word for pair in pairs for word in ("--set", pair))]
 
