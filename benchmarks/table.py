@@ -1,4 +1,4 @@
-"""Put the table of what was measured, from results/*.json, into README.md.
+"""Put the table of what was measured, from results/*.json, into docs/measured.md.
 
 python benchmarks/table.py
 """
@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
-README = Path(__file__).resolve().parents[1] / "README.md"
+DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "measured.md"
 START, END = "<!-- measured: benchmarks/table.py -->\n", "<!-- end of measured -->"
 
 
@@ -501,10 +501,10 @@ def table() -> str:
 
 
 def main() -> None:
-    """Write the table between its marks in README.md."""
-    text = README.read_text()
+    """Write the table between its marks in docs/measured.md."""
+    text = DOCUMENT.read_text()
     before, rest = text.split(START)
-    README.write_text(before + START + table() + END + rest.split(END)[1])
+    DOCUMENT.write_text(before + START + table() + END + rest.split(END)[1])
 
 
 if __name__ == "__main__":

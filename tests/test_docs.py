@@ -32,7 +32,8 @@ TARGETS = re.findall(r"^([\w-]+):", (REPO / "Makefile").read_text(), re.MULTILIN
 by_name = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
 
 
-def test_there_are_commands():
+def test_the_readme_is_short_and_has_commands():
+    assert len(README.splitlines()) <= 200
     assert len(commands(DOCUMENTS[0])) >= 6
 
 
