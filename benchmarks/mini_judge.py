@@ -17,7 +17,7 @@ from PIL import Image
 from tvhelpers import flats
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler
-from tvhelpers.score.attributes import CORE, AttributeJudge, agreement
+from tvhelpers.score.attributes import CORE, JudgeAttributeClassifier, agreement
 
 LABELS = Path(__file__).with_name("eye_labels.json")
 COUNT = 100
@@ -31,14 +31,14 @@ def generated() -> list[np.ndarray]:
     return [np.asarray(picture) for *_, picture in pictures]
 
 
-def on_fresh_flats(judge: AttributeJudge, count: int) -> dict[str, float]:
+def on_fresh_flats(judge: JudgeAttributeClassifier, count: int) -> dict[str, float]:
     specs = [flats.random_spec(202, i) for i in range(count)]
     seen = judge.words(np.stack([flats.render(spec, 202, i) for i, spec in enumerate(specs)]))
     wanted = [{a: getattr(spec, a) or "none" for a in flats.ATTRIBUTES} for spec in specs]
     return {name: float(values.mean()) for name, values in agreement(wanted, seen).items()}
 
 
-def against_the_eye(judge: AttributeJudge) -> dict[str, float]:
+def against_the_eye(judge: JudgeAttributeClassifier) -> dict[str, float]:
     eye = json.loads(LABELS.read_text())["labels"]
     right = agreement(eye, judge.words(np.stack(generated())))
     right["words"] = np.stack([right[name] for name in CORE])
@@ -54,7 +54,7 @@ def main() -> None:
         for i, pixels in enumerate(generated()):
             Image.fromarray(pixels).save(folder / f"{i:03d}.png")
         return
-    judge = AttributeJudge()
+    judge = JudgeAttributeClassifier()
     result = {"judge_sha256": judge.digest, "fresh_flats": 2000}
     result["on_fresh_flats"] = on_fresh_flats(judge, 2000)
     result["pictures_seen_by_eye"] = COUNT

@@ -16,7 +16,7 @@ from tvhelpers import flats
 from tvhelpers.data.sources import open_source
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler
-from tvhelpers.score.attributes import CORE, AttributeJudge, agreement
+from tvhelpers.score.attributes import CORE, JudgeAttributeClassifier, agreement
 from tvhelpers.score.copying import copying, nearest
 from tvhelpers.score.features import JudgeClassifier, PixelExtractor
 from tvhelpers.score.metrics import inception_score
@@ -24,7 +24,7 @@ from tvhelpers.score.metrics import inception_score
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--scale", type=float, default=1.0, help="of all counts of prompts")
 SCALE = parser.parse_args().scale
-JUDGE = AttributeJudge()
+JUDGE = JudgeAttributeClassifier()
 STEPS, GUIDANCE = 20, 2.5
 REQUEST = Request(("a garment",), steps=STEPS, guidance=GUIDANCE)
 DEMO = {  # prompt: what it asks for

@@ -473,8 +473,8 @@ def generate_resumed(side):
 def score(side, out, *words) -> dict:
     """Score, and return the metrics and the figures' names and cards."""
     said = side.json("score", *words, "--out", f"made/{out}.json")
-    figures = read_folder(side, f"made/{out}-figures")
-    return {"--json": plain(said), "file": read_json(side, f"made/{out}.json"), **figures}
+    figures = dict.fromkeys(read_folder(side, f"made/{out}-figures"))  # their text is English
+    return {"--json": plain(said), "file": read_json(side, f"made/{out}.json"), **today(figures)}
 
 
 @item

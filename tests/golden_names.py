@@ -10,12 +10,32 @@ KEYS: dict[str, str] = {  # {old key of a JSON object: key}
     "held_out_items": "validation_items",
     "forgotten": "max_accuracy_drop",
     "held_out_loss": "validation_loss",
+    "reader": "attribute_classifier",  # metrics.json
+    "known": "calibration",
+    "left_out": "skipped",
+    "n_known": "n_calibration",
+    "right_where_named": "accuracy_where_named",
+    "median_held_out": "median_validation",
+    "nearer_than_held_out": "nearer_than_validation",
+    "n_held_out": "n_validation",
+    "held_out_as_near": "validation_as_near",
+    "picture": "image",
+    "atom.png": "attribute.png",  # of the figures beside it
 }
 VALUES: dict[str, dict[str, str]] = {  # {key, by today's name: {old value: value}}
     "start": {"deaf": "unconditional"},
+    "name": {
+        f"atom:{name}{end}": f"attribute:{name}{end}"
+        for name in "category colour pattern sleeve neckline fabric length waist all".split()
+        for end in ("", ", difference")
+    },
+    "chosen": {"its weights are at hand": "its weights were found"},
+    "calibration": {"flats drawn anew": "fresh flats"},
 }
 ENGLISH = {
     "warnings",
+    "card",
+    "notes",
     "event",
     "evidence",
     "faults",
@@ -26,7 +46,8 @@ def today(value, key: str = ""):
     """Return JSON under today's names, without sentences for people."""
     if isinstance(value, dict):
         pairs = ((KEYS.get(key, key), one) for key, one in value.items())
-        return {key: today(one, key) for key, one in pairs if key not in ENGLISH}
+        english = ENGLISH | {"method"} if "ci" in value else ENGLISH  # how a figure was computed
+        return {key: today(one, key) for key, one in pairs if key not in english}
     if isinstance(value, list):
         return [today(one, key) for one in value]
     return VALUES.get(key, {}).get(value, value) if isinstance(value, str) else value

@@ -142,7 +142,7 @@ def keys(value):
 def test_metrics_have_their_keys(work, run):  # noqa: F811
     words = ["out/new.json" if word == "out/plain.json" else word for word in COMMANDS["score"]]
     run(*words)
-    new, old = (json.loads(Path(f"out/{name}.json").read_text()) for name in ("new", "plain"))
+    new, old = (ours("read_metrics")(Path(f"out/{name}.json")) for name in ("new", "plain"))
     holds(keys(new), keys(old))
     holds([row["name"] for row in new["folders"][0]["metrics"]],
           [row["name"] for row in old["folders"][0]["metrics"]])  # fmt: skip

@@ -22,6 +22,7 @@ class Kind:
     missing: dict = field(default_factory=dict)  # {key: what its absence means}
 
 
+SCORED_ATTRIBUTES = "category colour pattern sleeve neckline fabric length waist".split()
 # By the name that claim_dir and its callers give a record.
 KINDS: dict[str, Kind] = {
     "training": Kind(values=FORMER_VALUES),  # config.json of a run
@@ -38,7 +39,36 @@ KINDS: dict[str, Kind] = {
     "partial download": Kind(),  # what a part of a file is of
     "download": Kind(),  # what is said of a data set that was downloaded or unpacked
     "image": Kind(),  # a line of records.jsonl, a studio's too
-    "metrics": Kind(),  # what `score` writes
+    "metrics": Kind(),  # what `score` writes; the next four are parts of it
+    "scored folder": Kind(
+        {"reader": "attribute_classifier", "known": "calibration", "held_out": "validation"},
+        {"calibration": {"flats drawn anew": "fresh flats"}},  # stable name
+    ),
+    "metric": Kind(
+        values={
+            "name": {
+                f"atom:{name}{end}": f"attribute:{name}{end}"  # stable name
+                for name in (*SCORED_ATTRIBUTES, "all")
+                for end in ("", ", difference")
+            }
+        }
+    ),
+    "metric details": Kind(
+        {
+            "left_out": "skipped",  # stable name
+            "n_known": "n_calibration",
+            "right_where_named": "accuracy_where_named",
+            "median_held_out": "median_validation",  # stable name
+            "nearer_than_held_out": "nearer_than_validation",  # stable name
+            "n_held_out": "n_validation",  # stable name
+        }
+    ),
+    "copied pair": Kind(
+        {
+            "picture": "image",  # stable name
+            "held_out_as_near": "validation_as_near",  # stable name
+        }
+    ),
     "study": Kind(),  # study.json
     "study request": Kind(),  # what a study was asked to be made of
     "conversion": Kind(),  # request.json of converted data

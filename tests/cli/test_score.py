@@ -8,14 +8,16 @@ from tvhelpers.data.flats_source import FlatsSource
 
 def test_a_suite_is_written_drawn_and_scored(run, refuse, tiny_base, tmp_path, monkeypatch):
     few = FlatsSource(204, 60)
-    monkeypatch.setattr("tvhelpers.score.attributes.AttributeJudge.known", lambda judge: few)
+    monkeypatch.setattr(
+        "tvhelpers.score.attributes.JudgeAttributeClassifier.calibration_set", lambda judge: few
+    )
     suite = tmp_path / "suite.jsonl"
     code, out, _ = run("prompts", "paper-8", "--out", suite, "--json")
     assert code == 0 and json.loads(out)["rows"] == 8 == len(suite.read_text().splitlines())
     suite.write_text("".join(suite.read_text().splitlines(True)[:3]))
     rows = [json.loads(line) for line in suite.read_text().splitlines()]
     draw = ["generate", "--base", tiny_base, "--prompts", suite, "--steps", 1, "--out"]
-    out = tmp_path / "pictures"
+    out = tmp_path / "images"
     for _ in range(2):  # the second time nothing is left to do
         code, said, _ = run(*draw, out, "--count", 2, "--json")
         assert code == 0
@@ -24,19 +26,19 @@ def test_a_suite_is_written_drawn_and_scored(run, refuse, tiny_base, tmp_path, m
     assert [record["seed"] for record in records] == [s for r in rows for s in r["seeds"][:2]]
     metrics = tmp_path / "metrics.json"
     code, said, _ = run(
-        "score", out, "--out", metrics, "--classifier", "judge", "--reader", "judge"
+        "score", out, "--out", metrics, "--classifier", "judge", "--attribute-classifier", "judge"
     )
-    assert code == 0 and "atom:category" in said
+    assert code == 0 and "attribute:category" in said
     figures = {path.stem for path in (tmp_path / "metrics-figures").iterdir()}
-    assert {"atom", "inception_score", "stratum"} <= figures
+    assert {"attribute", "inception_score", "stratum"} <= figures
     refuse("file-exists", "prompts", "paper-8", "--base", "mini", "--out", suite)
 
 
-def test_the_nearest_training_pictures_are_shown_of_any_folder(run, photo_folder, tmp_path):
-    held_out = shutil.copytree(photo_folder, tmp_path / "held out")
-    table = held_out / "metadata.csv"
+def test_the_nearest_training_images_are_shown_of_any_folder(run, photo_folder, tmp_path):
+    validation = shutil.copytree(photo_folder, tmp_path / "validation")
+    table = validation / "metadata.csv"
     table.write_text(table.read_text().replace("product-", "other-"))
-    sides = ["--train", photo_folder, "--held-out", held_out]
+    sides = ["--train", photo_folder, "--validation", validation]
     words = ["--out", tmp_path / "m.json", "--classifier", "judge", *sides]
     code, said, err = run("score", photo_folder, *words)
     assert code == 0 and "copying" in said, err

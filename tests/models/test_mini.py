@@ -14,7 +14,7 @@ from tvhelpers.models.mini import WEIGHTS_DIR
 from tvhelpers.runtime import root_dir
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler
-from tvhelpers.score.attributes import CORE, AttributeJudge, agreement
+from tvhelpers.score.attributes import CORE, JudgeAttributeClassifier, agreement
 from tvhelpers.train.batches import Data
 from tvhelpers.train.evaluation import validation_loss
 from tvhelpers.train.latents import open_cache
@@ -31,7 +31,7 @@ def mini():
 def share_right(specs, pixels) -> dict[str, float]:
     """Share of the images in which the judge sees the spec's word, by attribute."""
     wanted = [{name: getattr(spec, name) for name in CORE} for spec in specs]
-    right = agreement(wanted, AttributeJudge().words(np.stack(pixels)))
+    right = agreement(wanted, JudgeAttributeClassifier().words(np.stack(pixels)))
     return {name: values.mean() for name, values in right.items()}
 
 

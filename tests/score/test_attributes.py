@@ -1,4 +1,4 @@
-"""Readers of attributes: the judge on drawings, a CLIP, planted ones whose mistakes are known."""
+"""Attribute classifiers: the judge on flats, a CLIP, simulated ones with given error rates."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,8 @@ from tvhelpers import flats
 from tvhelpers.models.clip import Clip
 from tvhelpers.score.attributes import (
     CORE,
-    AttributeJudge,
-    ZeroShotReader,
+    JudgeAttributeClassifier,
+    ZeroShotClassifier,
     agreement,
     binding,
     corrected_rate,
@@ -22,26 +22,29 @@ def wanted(names):
     return [{name: getattr(spec, name) or "none" for name in names} for spec in SPECS]
 
 
-def test_the_judge_reads_drawings():
-    seen = AttributeJudge().words(PIXELS)
-    right = agreement(wanted(flats.ATTRIBUTES), seen)
-    assert set(right) == {*flats.ATTRIBUTES, "all"}
-    assert min(right[name].mean() for name in CORE) >= 0.93
-    assert right["waist"].mean() >= 0.9 and right["neckline"].mean() >= 0.9
+def test_the_judge_classifies_flats():
+    seen = JudgeAttributeClassifier().words(PIXELS)
+    correct = agreement(wanted(flats.ATTRIBUTES), seen)
+    assert set(correct) == {*flats.ATTRIBUTES, "all"}
+    assert min(correct[name].mean() for name in CORE) >= 0.93
+    assert correct["waist"].mean() >= 0.9 and correct["neckline"].mean() >= 0.9
 
 
 def test_size_and_batch_do_not_matter():
-    judge = AttributeJudge()
+    judge = JudgeAttributeClassifier()
     big = np.stack([flats.render(spec, 91, i, 256) for i, spec in enumerate(SPECS[:8])])
-    alone = [judge.words(picture[None])[0]["category"] for picture in big]
+    alone = [judge.words(image[None])[0]["category"] for image in big]
     assert alone == [spec.category for spec in SPECS[:8]]
 
 
 def test_only_what_was_asked_counts():
     seen = [{"category": "dress", "colour": "red"}, {"category": "coat", "colour": "red"}]
-    right = agreement([{"category": "dress"}, {"category": "dress", "colour": "red"}], seen)
-    assert right["category"].tolist() == [True, False] and right["colour"].tolist() == [True, True]
-    assert right["all"].tolist() == [True, False]
+    correct = agreement([{"category": "dress"}, {"category": "dress", "colour": "red"}], seen)
+    assert correct["category"].tolist() == [True, False] and correct["colour"].tolist() == [
+        True,
+        True,
+    ]
+    assert correct["all"].tolist() == [True, False]
     with pytest.raises(ValueError):
         agreement([{}], seen)
 
@@ -51,7 +54,7 @@ READS = np.array([[0.8, 0.1, 0.05, 0.05], [0.1, 0.7, 0.1, 0.1], [0, 0.1, 0.9, 0]
 
 
 def read(rng, true):
-    """Return what a reader with the mistakes of READS sees."""
+    """Return the predictions of a classifier with the error rates of READS."""
     return [WORDS[rng.choice(4, p=READS[WORDS.index(word)])] for word in true]
 
 
@@ -69,7 +72,7 @@ def planted(seed, rate=0.6, n=160, real=200):
     )
 
 
-def test_the_reader_s_mistakes_are_taken_out():
+def test_the_classifier_s_errors_are_corrected():
     results = [planted(seed) for seed in range(120)]
     assert np.mean([r.value for r in results]) == pytest.approx(0.6, abs=0.02)
     assert np.mean([r.details["plain_rate"] for r in results]) < 0.55
@@ -77,7 +80,7 @@ def test_the_reader_s_mistakes_are_taken_out():
     assert np.mean([r.ci[0] <= 0.8 <= r.ci[1] for r in results]) <= 0.2  # no interval of all rates
 
 
-def test_a_perfect_reader_changes_nothing():
+def test_a_perfect_classifier_changes_nothing():
     wanted, seen = ["red"] * 12 + ["blue"] * 8, ["red"] * 9 + ["blue"] * 11
     truth = ["red"] * 10 + ["blue"] * 10
     result = corrected_rate("colour", wanted, seen, truth, truth)
@@ -85,10 +88,10 @@ def test_a_perfect_reader_changes_nothing():
     assert result.details["ceiling"] == 1
 
 
-def test_words_that_real_pictures_lack_are_left_out_and_said():
+def test_words_that_real_images_lack_are_skipped_and_counted():
     truth = ["red"] * 10 + ["blue"] * 10
     result = corrected_rate("colour", ["red"] * 15 + ["green"] * 5, ["red"] * 20, truth, truth)
-    assert result.n == 15 and result.details["left_out"] == 5
+    assert result.n == 15 and result.details["skipped"] == 5
     with pytest.raises(ValueError, match="no wanted word"):
         corrected_rate("colour", ["green"] * 15, ["green"] * 15, truth, truth)
 
@@ -113,24 +116,24 @@ def drawings():
     return [flats.render(s, 77, i) for i, s in enumerate(specs)], [s.colour for s in specs]
 
 
-def test_calibration_learns_what_sentences_make_too_likely(drawings):
+def test_calibration_corrects_words_whose_texts_fit_all_images(drawings):
     pixels, colours = drawings
     clip = Clip("mini")
     images = clip.images(pixels)
     words = sorted({*colours})
-    # One word's sentence says what fits every picture: it is seen too often until calibrated.
+    # One word's text fits every image: it is predicted too often until calibrated.
     texts = {word: [f"a {word} garment"] for word in words}
     texts[words[0]] = ["a drawing of a garment on white"]
-    reader = ZeroShotReader(clip, texts)
-    place = [reader.words.index(colour) for colour in colours[60:]]
+    attribute_classifier = ZeroShotClassifier(clip, texts)
+    place = [attribute_classifier.words.index(colour) for colour in colours[60:]]
 
     def loss():
-        chances = reader.probs(images[60:])
+        chances = attribute_classifier.probs(images[60:])
         assert chances.sum(1) == pytest.approx(np.ones(60))
         return -np.log(chances[range(60), place]).mean()
 
     before = loss()
-    reader.calibrate(images[:60], colours[:60])
+    attribute_classifier.calibrate(images[:60], colours[:60])
     assert loss() < before - 0.05
-    with pytest.raises(ValueError, match="none of the reader's words"):
-        reader.calibrate(images[:1], ["chartreuse"])
+    with pytest.raises(ValueError, match="none of the classifier's words"):
+        attribute_classifier.calibrate(images[:1], ["chartreuse"])

@@ -21,9 +21,9 @@ SHARMA = [  # pairs of Sharma, Wu, Dalal (2005), table 1, each for another branc
 
 
 def on_white(colour, size=128) -> np.ndarray:
-    picture = np.full((size, size, 3), 255, np.uint8)
-    picture[size // 4 : -size // 4, size // 4 : -size // 4] = colour
-    return picture
+    image = np.full((size, size, 3), 255, np.uint8)
+    image[size // 4 : -size // 4, size // 4 : -size // 4] = colour
+    return image
 
 
 @pytest.mark.parametrize(("one", "other", "difference"), SHARMA)
@@ -33,8 +33,12 @@ def test_ciede2000_is_that_of_the_paper(one, other, difference):
 
 
 def test_lab_of_known_colours():
-    known = {(255, 255, 255): (100, 0, 0), (255, 0, 0): (53.24, 80.09, 67.20), (0, 0, 0): (0, 0, 0)}
-    for srgb, lab in known.items():
+    calibration = {
+        (255, 255, 255): (100, 0, 0),
+        (255, 0, 0): (53.24, 80.09, 67.20),
+        (0, 0, 0): (0, 0, 0),
+    }
+    for srgb, lab in calibration.items():
         assert to_lab(np.array(srgb, np.uint8)) == pytest.approx(lab, abs=0.02)
 
 
@@ -52,20 +56,20 @@ def test_plain_drawings_have_the_colour_they_were_drawn_in():
 
 def test_a_black_and_white_gingham_is_not_gray():
     band = np.arange(64) // 8 % 2
-    picture = on_white((0, 0, 0))
-    picture[32:96, 32:96] = np.array([10, 130, 250])[band[:, None] + band][:, :, None]
-    colour = name_colour(picture)
+    image = on_white((0, 0, 0))
+    image[32:96, 32:96] = np.array([10, 130, 250])[band[:, None] + band][:, :, None]
+    colour = name_colour(image)
     assert colour.name != "gray"
     assert colour.shares["gray"] < 0.05
 
 
 def test_a_mask_says_where_the_garment_is():
-    picture = np.full((96, 96, 3), (200, 30, 30), np.uint8)
-    picture[:, 48:] = (20, 60, 190)
+    image = np.full((96, 96, 3), (200, 30, 30), np.uint8)
+    image[:, 48:] = (20, 60, 190)
     mask = np.zeros((96, 96), bool)
     mask[:, :48] = True
-    assert name_colour(picture, mask).name == "red"
-    assert name_colour(picture, ~mask).name == "blue"
+    assert name_colour(image, mask).name == "red"
+    assert name_colour(image, ~mask).name == "blue"
 
 
 def test_the_garment_is_found_white_on_white_too():
@@ -76,13 +80,13 @@ def test_the_garment_is_found_white_on_white_too():
 
 
 @pytest.mark.parametrize(
-    ("picture", "reason"),
+    ("image", "reason"),
     [
         (np.full((64, 64, 3), 127, np.uint8), "no garment"),
         (np.hstack([on_white((200, 30, 30))[:, :64], on_white((20, 60, 190))[:, 64:]]), "nearly"),
     ],
 )
-def test_it_abstains_and_says_why(picture, reason):
-    colour = name_colour(picture)
+def test_it_abstains_and_says_why(image, reason):
+    colour = name_colour(image)
     assert colour.name is None
     assert reason in colour.reason

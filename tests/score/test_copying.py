@@ -41,20 +41,20 @@ def test_planted_copies_are_counted():
     distances[:40] = 0.5
     result = copying(distances, rng.normal(10, 1, 400))
     assert 0.2 <= result.value <= 0.22 and result.ci[0] > 0.1 and result.details["expected"] == 0.01
-    assert result.details["nearer_than_held_out"] > 0.55
+    assert result.details["nearer_than_validation"] > 0.55
     groups = np.repeat(np.arange(50), 4)
     wide = copying(distances, rng.normal(10, 1, 400), groups).ci
     assert wide[1] - wide[0] > result.ci[1] - result.ci[0]
-    with pytest.raises(ValueError, match="too few to tell"):
+    with pytest.raises(ValueError, match="too few to detect"):
         copying(distances, distances[:19])
     with pytest.raises(ValueError, match="NaN"):
         copying(distances * np.nan, distances)
     assert "the limit is the nearest" in copying(distances, distances[:30]).warnings[0]
 
 
-def test_pairs_name_the_training_picture(tmp_path, monkeypatch):
+def test_pairs_name_the_training_image(tmp_path, monkeypatch):
     train, extractor = FlatsSource(3, 60, name="train"), PixelExtractor()
-    check = CopyCheck(extractor, train, FlatsSource(4, 30, name="held out"), tmp_path)
+    check = CopyCheck(extractor, train, FlatsSource(4, 30, name="validation"), tmp_path)
     drawn = [flats.render(flats.random_spec(9, i), 9, i) for i in range(12)]
     drawn[5] = train.pixels(17)
     features = extractor.features(np.stack(drawn))
@@ -63,10 +63,13 @@ def test_pairs_name_the_training_picture(tmp_path, monkeypatch):
         patch.setattr(FlatsSource, "pixels", None)
         assert check.results([(features, list(map(str, range(12))))]) == [result]
     first = result.details["top"][0]
-    assert (first["picture"], first["train_number"]) == (5, 17) and first["distance"] < 1e-3
-    assert first["train_item"] == train.item_ids[17] and first["held_out_as_near"] == 0
+    assert (first["image"], first["train_number"]) == (5, 17) and first["distance"] < 1e-3
+    assert first["train_item"] == train.item_ids[17] and first["validation_as_near"] == 0
     assert result.value == pytest.approx(1 / 12)
     with refused("same-source"):  # no distance would be a copy's
         CopyCheck(extractor, train, FlatsSource(3, 60, name="again"))
     own = CopyCheck(extractor, train)  # the split of a training
-    assert not {*own.items} & {*own.held_items} and len(own.items) + len(own.held_items) == 60
+    assert (
+        not {*own.items} & {*own.validation_items}
+        and len(own.items) + len(own.validation_items) == 60
+    )

@@ -1,4 +1,4 @@
-"""A suite drawn anew is of the published one's kind; captions of a data set are held-out ones."""
+"""A suite of another seed is like the published one; data sets give validation captions."""
 
 from collections import Counter
 
@@ -20,7 +20,7 @@ def test_another_seed_draws_another_suite():
     assert Counter(r["stratum"] for r in other) == Counter(r["stratum"] for r in published)
 
 
-def test_captions_of_a_source_are_held_out_ones(photo_folder):
+def test_captions_of_a_source_are_validation_captions(photo_folder):
     source = open_source(photo_folder)
     source.attributes = [flats.random_spec(3, i).attributes() for i in range(len(source))]
     rows = captions_of(source)
@@ -28,10 +28,10 @@ def test_captions_of_a_source_are_held_out_ones(photo_folder):
     said = {caption for caption, out in zip(source.captions, held, strict=True) if out}
     assert rows and {row["prompt"] for row in rows} <= said
     assert rows[0]["unseen_by"] == [source.name] and rows[0]["covered_by"] == ["sd15"]
-    assert rows[0]["atoms"]
+    assert rows[0]["atoms"]  # stable name
 
 
 def test_captions_of_items_without_a_category_ask_for_nothing(photo_folder):
     rows = captions_of(open_source(photo_folder))
-    assert rows and not any(row["atoms"] for row in rows)
+    assert rows and not any(row["atoms"] for row in rows)  # stable name
     assert rows[0]["covered_by"] == ["sd15"]

@@ -30,18 +30,18 @@ def no_inception(tmp_path, monkeypatch):
     monkeypatch.setenv("TV_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
     monkeypatch.setattr(torch.hub, "_hub_dir", None)
-    assert features.inception_at_hand() is None
+    assert features.find_inception() is None
     return tmp_path / "data" / "inception" / features.INCEPTION_FILE
 
 
-def pictures(*shape):
+def images(*shape):
     return np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
 
 
 def test_the_judge_s_classes_are_words_of_one_head_or_more(judge):
-    assert features.JudgeClassifier().probs(pictures(2, 128, 128)).shape[1] < 6
+    assert features.JudgeClassifier().probs(images(2, 128, 128)).shape[1] < 6
     classifier = features.JudgeClassifier(heads=("category", "colour"))
-    pixels = pictures(5, 128, 128)
+    pixels = images(5, 128, 128)
     probs = classifier.probs(pixels)
     assert probs.dtype == np.float64 and probs.shape == (5, 6) == (5, len(classifier.classes))
     assert np.allclose(probs.sum(1), 1, atol=1e-12) and classifier.digest == "abc"
@@ -52,26 +52,26 @@ def test_the_judge_s_classes_are_words_of_one_head_or_more(judge):
     assert np.allclose(probs[:, pair], category[:, 1] * colour[:, 1])
 
 
-def test_pictures_of_another_size_are_resized_without_aliasing(judge):
+def test_images_of_another_size_are_resized_without_aliasing(judge):
     classifier = features.JudgeClassifier()
     stripes = np.zeros((1, 512, 512, 3), np.uint8)
     stripes[:, :, ::2] = 255  # finer than 128 px can hold: must come out as even grey
     grey = np.full((1, 128, 128, 3), 128, np.uint8)
     assert np.allclose(classifier.probs(stripes), classifier.probs(grey), atol=0.01)
-    assert classifier.probs(pictures(2, 40, 70)).shape == (2, len(classifier.classes))
+    assert classifier.probs(images(2, 40, 70)).shape == (2, len(classifier.classes))
 
 
 @pytest.mark.parametrize(
     "pixels",
-    [np.zeros((1, 8, 8, 3)), pictures(8, 8), pictures(1, 3, 8)[..., :2]],
-    ids=["floats", "one picture", "two channels"],
+    [np.zeros((1, 8, 8, 3)), images(8, 8), images(1, 3, 8)[..., :2]],
+    ids=["floats", "one image", "two channels"],
 )
 def test_only_uint8_rgb_is_taken(judge, pixels):
     with pytest.raises(ValueError, match="give uint8"):
         features.JudgeClassifier().probs(pixels)
 
 
-def test_a_judge_that_is_missing_is_one_sentence(monkeypatch, tmp_path):
+def test_a_missing_judge_is_one_sentence(monkeypatch, tmp_path):
     load = mini.load_judge
     monkeypatch.setattr(mini, "load_judge", lambda: load(tmp_path / "judge.safetensors"))
     with refused("file-missing"):
@@ -100,7 +100,7 @@ def test_inception_without_weights_says_where_they_go(no_inception):
 def test_another_file_under_inception_s_name_is_refused(no_inception):
     no_inception.parent.mkdir(parents=True)
     no_inception.write_bytes(b"another file")
-    assert features.inception_at_hand() == no_inception
+    assert features.find_inception() == no_inception
     with refused("file-damaged"):
         features.InceptionClassifier()
 
@@ -109,7 +109,7 @@ def test_torch_s_own_cache_is_looked_into(no_inception, tmp_path):
     cached = tmp_path / "hub" / "hub" / "checkpoints" / features.INCEPTION_FILE
     cached.parent.mkdir(parents=True)
     cached.write_bytes(b"")
-    assert features.inception_at_hand() == cached
+    assert features.find_inception() == cached
 
 
 @pytest.mark.skipif(PACKAGES, reason="torchmetrics and torch-fidelity are installed")
@@ -141,8 +141,8 @@ def test_inception_gives_torch_fidelity_s_logits(no_inception, monkeypatch):
     torch.save(network.state_dict(), no_inception)
     monkeypatch.setattr(features, "INCEPTION_DIGEST", file_sha256(no_inception)[:8])
     classifier, reason = features.choose_classifier("auto")
-    assert isinstance(classifier, features.InceptionClassifier) and "at hand" in reason
-    pixels = pictures(2, 400, 400)  # larger than 299: smoothing would show
+    assert isinstance(classifier, features.InceptionClassifier) and "were found" in reason
+    pixels = images(2, 400, 400)  # larger than 299: smoothing would show
     logits = network(torch.from_numpy(pixels).permute(0, 3, 1, 2))[0]
     expected = logits.double().softmax(1).numpy()
     assert expected.max() > 2 * expected.min()  # or the comparison would say nothing
@@ -177,7 +177,7 @@ def vision_model(request, tmp_path):
 
 def test_vision_models_of_transformers_are_extractors(vision_model):
     extractor = features.choose_extractor(str(vision_model))
-    pixels = pictures(5, 40, 40)
+    pixels = images(5, 40, 40)
     rows = extractor.features(pixels)
     assert rows.shape[0] == 5 and rows.dtype == np.float64 and np.isfinite(rows).all()
     alone = np.concatenate([extractor.features(one[None]) for one in pixels])

@@ -18,12 +18,12 @@ def drawn():
 
 
 def test_what_is_asked_is_what_the_sentence_says():
-    sentences, asked = language.requests(41, 40, "all")
-    assert len({*sentences}) > 30
-    for sentence, row in zip(sentences, asked, strict=True):
-        assert row["category"] in sentence and set(row) == {"category", "colour", "pattern"}
-        assert row["colour"] in sentence
-    assert language.requests(41, 40, "all") == (sentences, asked)
+    prompts, asked = language.requests(41, 40, "all")
+    assert len({*prompts}) > 30
+    for prompt, row in zip(prompts, asked, strict=True):
+        assert row["category"] in prompt and set(row) == {"category", "colour", "pattern"}
+        assert row["colour"] in prompt
+    assert language.requests(41, 40, "all") == (prompts, asked)
 
 
 def test_systems_are_scored_and_compared_in_pairs(drawn, tmp_path):
@@ -46,7 +46,7 @@ def test_systems_are_scored_and_compared_in_pairs(drawn, tmp_path):
     assert "class against nothing" in text and "inception_score" in text
 
 
-def test_nothing_is_compared_where_pictures_are_too_few(drawn):
+def test_nothing_is_compared_where_images_are_too_few(drawn):
     _, asked = language.requests(41, 24)
     few = {name: shown[:4] for name, shown in drawn.items()}
     rows, pairs = language.compare_systems(few, asked[:4], range(4), JudgeClassifier())

@@ -41,7 +41,7 @@ def test_plain_estimate_is_the_definition_and_torchmetrics():
     assert details["plug_in"] == pytest.approx(mean, rel=1e-6)
 
 
-def test_each_image_s_part_averages_to_the_plain_log_score():
+def test_the_mean_of_the_images_parts_is_the_plain_log_score():
     probs = dirichlet(50)
     result = inception_score(probs)
     assert len(result.per_item) == 50 and min(result.per_item) >= 0
@@ -89,7 +89,7 @@ def test_copies_of_a_prompt_do_not_narrow_the_interval():
 
 def test_the_interval_covers_and_the_bias_is_gone():
     rng = np.random.default_rng(0)
-    kinds = rng.dirichlet(np.full(20, 0.05), 400)  # a family of 400 equally frequent pictures
+    kinds = rng.dirichlet(np.full(20, 0.05), 400)  # a family of 400 equally frequent images
     true = plain(kinds)
     results = [inception_score(kinds[rng.integers(400, size=138)]) for _ in range(300)]
     covered = np.mean([r.ci[0] <= true <= r.ci[1] for r in results])
@@ -201,11 +201,11 @@ def test_pairs_are_found_by_name_not_by_place():
     a, b = inception_score(probs, groups), inception_score(probs[order], groups[order])
     assert compare(a, b).value == 1 and compare(a, b).ci == (1, 1)
     other = inception_score(probs, np.where(groups == "prompt 3", "prompt 99", groups))
-    with pytest.raises(ValueError, match="2 prompts are in one set of pictures only"):
+    with pytest.raises(ValueError, match="2 prompts are in only one of the folders"):
         compare(a, other)
-    with pytest.raises(ValueError, match="more pictures in one set"):
+    with pytest.raises(ValueError, match="more images in one folder"):
         compare(a, inception_score(probs[:-1], groups[:-1]))
-    with pytest.raises(ValueError, match="do not pair"):
+    with pytest.raises(ValueError, match="cannot be paired"):
         compare(a, mean_score("category", np.ones(60), groups))
 
 
@@ -228,11 +228,11 @@ def test_a_mean_has_the_interval_of_its_groups():
 
 
 def test_all_right_is_no_certainty():
-    right, wrong = mean_score("category", np.ones(20)), mean_score("category", np.zeros(20))
-    assert 0.8 < right.ci[0] < 0.9 and right.ci[1] == 1
+    correct, wrong = mean_score("category", np.ones(20)), mean_score("category", np.zeros(20))
+    assert 0.8 < correct.ci[0] < 0.9 and correct.ci[1] == 1
     assert 0.1 < wrong.ci[1] < 0.2 and wrong.ci[0] == 0
     groups = np.repeat(np.arange(10), 2)
-    assert mean_score("category", np.ones(20), groups).ci[0] < right.ci[0]
+    assert mean_score("category", np.ones(20), groups).ci[0] < correct.ci[0]
 
 
 def test_rarefaction_climbs_to_the_whole():
@@ -250,8 +250,8 @@ def test_a_share_near_one_has_an_honest_interval():
     rng = np.random.default_rng(0)
     prompts, covered = np.repeat(np.arange(100), 2), 0
     for _ in range(400):
-        right = np.repeat(rng.random(100) < 0.97, 2)  # two pictures of a prompt agree
-        low, high = mean_score("colour", right, prompts).ci
+        correct = np.repeat(rng.random(100) < 0.97, 2)  # two images of a prompt agree
+        low, high = mean_score("colour", correct, prompts).ci
         assert 0 <= low < high <= 1
         covered += low <= 0.97 <= high
     assert covered >= 0.93 * 400  # value +- 1.96 standard errors: 0.82 of them

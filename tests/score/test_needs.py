@@ -1,4 +1,4 @@
-"""What metrics need: computed once, when it is asked for; a CLIP that did not draw the pictures."""
+"""What metrics need: computed once, when it is asked for; a CLIP that did not draw the images."""
 
 import pytest
 import torch
@@ -23,5 +23,5 @@ def test_a_generator_is_not_judged_by_its_own_clip():
     with torch.no_grad():
         clip.model.text_model.embeddings.token_embedding.weight.mul_(-1)
     refuse_own_clip(clip, "mini")
-    with pytest.warns(UserWarning, match="not at hand"):
+    with pytest.warns(UserWarning, match="was not found"):
         refuse_own_clip(clip, "another")

@@ -10,12 +10,12 @@ from tvhelpers import flats
 from tvhelpers.data.flats_source import FlatsSource
 from tvhelpers.errors import InputError
 from tvhelpers.score import registry
-from tvhelpers.score.attributes import AttributeJudge
+from tvhelpers.score.attributes import JudgeAttributeClassifier
 from tvhelpers.score.colour import name_colour
 from tvhelpers.score.features import JudgeClassifier, PixelExtractor
 from tvhelpers.score.metrics import mean_score
 from tvhelpers.score.registry import Metric
-from tvhelpers.score.report import format_table, score_folders
+from tvhelpers.score.report import format_table, read_metrics, score_folders
 from tvhelpers.score.request import ScoreRequest
 from tvhelpers.score.suite import FILE, covered, open_suite, write
 from tvhelpers.show.scores import by_metric, write_figures
@@ -36,8 +36,8 @@ def scored(*request, **more):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Twelve pictures of four brightnesses, three seeds a prompt."""
-    path = tmp_path / "pictures"
+    """Twelve images of four brightnesses, three seeds a prompt."""
+    path = tmp_path / "images"
     path.mkdir()
     with open(path / "records.jsonl", "w") as file:
         for i in range(12):
@@ -56,7 +56,7 @@ def test_figure_card_and_groups(folder, tmp_path):
     assert score["name"] == "inception_score" and one["n"] == score["n"] == 12
     assert sorted(one["files"])[-1] == "9.png" and one["chosen"] == "handed in"
     assert score["details"]["plug_in"] == pytest.approx(4)
-    assert score["details"]["num_groups"] == 4  # prompts, not pictures
+    assert score["details"]["num_groups"] == 4  # prompts, not images
     assert one["classifier"] == "brightness" and one["digest"]
     assert json.loads((tmp_path / "metrics.json").read_text()) == result
     assert "n 12, cap 4" in format_table(result)
@@ -65,11 +65,11 @@ def test_figure_card_and_groups(folder, tmp_path):
 
 
 def brightness(pixels, groups):
-    """Return the mean level of the pictures, 0..255."""
+    """Return the mean level of the images, 0..255."""
     return mean_score("brightness", [one.mean() for one in pixels], groups, "mean level")
 
 
-BRIGHTNESS = Metric("brightness", brightness, ("pixels", "groups"), "how bright the pictures are")
+BRIGHTNESS = Metric("brightness", brightness, ("pixels", "groups"), "how bright the images are")
 
 
 def test_a_metric_of_ones_own_is_one_entry(tmp_path, monkeypatch):
@@ -79,8 +79,8 @@ def test_a_metric_of_ones_own_is_one_entry(tmp_path, monkeypatch):
     dark = drawn(tmp_path / "dark", ["black"] * 12, PROMPTS)
     result = scored([there, dark], tmp_path / "m.json", BrightnessClassifier())
     rows = by_metric(result)["brightness"]
-    pictures = [np.asarray(Image.open(path)) for path in dark.glob("*.png")]
-    assert rows["dark"]["value"] == pytest.approx(np.mean([one.mean() for one in pictures]))
+    images = [np.asarray(Image.open(path)) for path in dark.glob("*.png")]
+    assert rows["dark"]["value"] == pytest.approx(np.mean([one.mean() for one in images]))
     assert rows["there"]["card"] == BRIGHTNESS.card and rows["there"]["ci"]
     assert f"brightness: {BRIGHTNESS.card}" in format_table(result)
     paired = [row for row in result["pairs"][0]["metrics"] if row["name"].startswith("brightness")]
@@ -88,14 +88,14 @@ def test_a_metric_of_ones_own_is_one_entry(tmp_path, monkeypatch):
     assert "brightness.png" in {path.name for path in write_figures(result, tmp_path / "figures")}
 
 
-def test_a_metric_whose_needs_are_not_met_is_left_out(folder, tmp_path, monkeypatch):
+def test_a_metric_whose_needs_are_not_met_is_skipped(folder, tmp_path, monkeypatch):
     unmet = Metric("unmet", brightness, ("features", "no such need"), "")
     monkeypatch.setattr("tvhelpers.score.registry.METRICS", [*registry.METRICS, unmet])
     rows = scored([folder], tmp_path / "m.json", BrightnessClassifier())["folders"][0]["metrics"]
     assert [row["name"] for row in rows] == ["inception_score"]
 
 
-def test_pictures_without_records_are_taken(folder, tmp_path):
+def test_images_without_records_are_taken(folder, tmp_path):
     (folder / "records.jsonl").unlink()
     result = scored([folder], tmp_path / "m.json", BrightnessClassifier())
     assert result["folders"][0]["n"] == 13
@@ -119,7 +119,7 @@ def test_folders_that_cannot_be_scored(folder, tmp_path):
     check(tmp_path / "nothing", "folder-missing")
     (tmp_path / "empty").mkdir()
     check(tmp_path / "empty", "no-images")
-    (folder / "3.png").write_bytes(b"no picture")
+    (folder / "3.png").write_bytes(b"no image")
     check(folder, "not-an-image")
     (folder / "3.png").unlink()
     check(folder, "file-missing")
@@ -151,7 +151,7 @@ def test_an_out_file_that_is_no_metrics_file_stays(folder, tmp_path):
         scored([folder], tmp_path, BrightnessClassifier())
 
 
-def test_a_folder_of_equal_pictures_scores_one_and_says_why(tmp_path):
+def test_a_folder_of_equal_images_scores_one_and_says_why(tmp_path):
     for i in range(12):
         Image.new("RGB", (8, 8), "navy").save(tmp_path / f"{i}.jpg")
     result = scored([tmp_path], tmp_path / "out" / "m.json", BrightnessClassifier())
@@ -159,7 +159,7 @@ def test_a_folder_of_equal_pictures_scores_one_and_says_why(tmp_path):
     assert score["value"] == pytest.approx(1) and "no width" in format_table(result)
 
 
-def test_a_single_picture_has_no_interval(tmp_path):
+def test_a_single_image_has_no_interval(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "0.png")
     result = scored([tmp_path], tmp_path / "out" / "m.json", BrightnessClassifier())
     assert result["folders"][0]["metrics"][0]["ci"] is None
@@ -167,7 +167,7 @@ def test_a_single_picture_has_no_interval(tmp_path):
 
 
 class CountingClassifier(BrightnessClassifier):
-    """Keeps how many pictures it was shown."""
+    """Keeps how many images it was shown."""
 
     name, shown = "counting", 0
 
@@ -177,13 +177,13 @@ class CountingClassifier(BrightnessClassifier):
 
 
 def drawn(path, colours, prompts, order=None):
-    """A folder of pictures with a square of a colour in the middle of white, and their records."""
+    """A folder of images with a square of a colour in the middle of white, and their records."""
     path.mkdir()
     records = []
     for i, (colour, prompt) in enumerate(zip(colours, prompts, strict=True)):
-        picture = Image.new("RGB", (64, 64), "white")
-        picture.paste(colour, (12, 12 + i % 3, 52, 52))
-        picture.save(path / f"{i}.png")
+        image = Image.new("RGB", (64, 64), "white")
+        image.paste(colour, (12, 12 + i % 3, 52, 52))
+        image.save(path / f"{i}.png")
         records.append({"file": f"{i}.png", "prompt": prompt, "seed": i})
     lines = [json.dumps(records[i]) + "\n" for i in order or range(len(records))]
     (path / "records.jsonl").write_text("".join(lines))
@@ -196,14 +196,14 @@ PROMPTS = [f"a {colour} {noun}" for noun in ("dress", "coat", "skirt") for colou
 
 def test_the_measured_colour_is_that_of_the_prompt(tmp_path):
     asked = [prompt.split()[1] for prompt in PROMPTS]
-    right = drawn(tmp_path / "right", asked, PROMPTS)
+    correct = drawn(tmp_path / "right", asked, PROMPTS)
     wrong = drawn(tmp_path / "wrong", ["purple"] * 4 + asked[4:], PROMPTS)
-    result = scored([right, wrong], tmp_path / "m.json", BrightnessClassifier())
+    result = scored([correct, wrong], tmp_path / "m.json", BrightnessClassifier())
     first, second = (folder["metrics"][1] for folder in result["folders"])
     assert first["name"] == "colour" and first["value"] == 1 and second["value"] == 8 / 12
     row = next(row for row in result["pairs"][0]["metrics"] if row["name"].startswith("colour"))
     assert row["value"] == pytest.approx(-4 / 12) and row["details"]["p"] < 0.05
-    assert "pair by pair" in format_table(result)
+    assert "prompt by prompt" in format_table(result)
 
 
 def test_order_and_cache_change_no_digit_and_nothing_is_computed_twice(tmp_path):
@@ -225,7 +225,7 @@ def test_order_and_cache_change_no_digit_and_nothing_is_computed_twice(tmp_path)
         scored([there], tmp_path / "x.json", classifier, cache=tmp_path / "cache")
 
 
-def test_distances_from_real_pictures(tmp_path):
+def test_distances_from_real_images(tmp_path):
     asked = [prompt.split()[1] for prompt in PROMPTS]
     real = drawn(tmp_path / "real", asked, PROMPTS)
     near = drawn(tmp_path / "near", asked, PROMPTS)
@@ -246,29 +246,29 @@ def test_other_prompts_are_not_compared(tmp_path):
     other = drawn(tmp_path / "other", ["red"] * 12, [f"{prompt} on a hanger" for prompt in PROMPTS])
     result = scored([one, other], tmp_path / "m.json", BrightnessClassifier())
     assert not result["pairs"][0]["metrics"]
-    assert "only pictures of the same prompts" in format_table(result)
+    assert "only images of the same prompts" in format_table(result)
 
 
 def test_clip_score_by_another_clip_than_the_drawing_one(tmp_path):
     asked = [prompt.split()[1] for prompt in PROMPTS]
-    right = drawn(tmp_path / "right", asked, PROMPTS)
+    correct = drawn(tmp_path / "right", asked, PROMPTS)
     wrong = drawn(tmp_path / "wrong", asked[::-1], PROMPTS)
-    result = scored([right, wrong], tmp_path / "m.json", BrightnessClassifier(), clip="mini")
+    result = scored([correct, wrong], tmp_path / "m.json", BrightnessClassifier(), clip="mini")
     rows = [{row["name"]: row for row in folder["metrics"]} for folder in result["folders"]]
     assert rows[0]["clip_score"]["value"] > rows[1]["clip_score"]["value"]
-    records = (right / "records.jsonl").read_text()
-    (right / "records.jsonl").write_text(records.replace('"seed"', '"base": "mini", "seed"'))
+    records = (correct / "records.jsonl").read_text()
+    (correct / "records.jsonl").write_text(records.replace('"seed"', '"base": "mini", "seed"'))
     with refused("own-clip"):
-        scored([right], tmp_path / "o.json", BrightnessClassifier(), clip="mini")
+        scored([correct], tmp_path / "o.json", BrightnessClassifier(), clip="mini")
 
 
-def from_suite(path, wrong=(), base="mini", left_out=0):
+def from_suite(path, wrong=(), base="mini", leave_one_out=0):
     """A folder of flats that are what the rows of FB-138 within mini's words ask for, but for the
     colour of the `wrong` ones."""
     rows = covered(open_suite("fb138"), "mini")
     path.mkdir()
     records = []
-    for i, row in enumerate(rows[left_out:]):
+    for i, row in enumerate(rows[leave_one_out:]):
         asked = dict(row["spec"]["garments"][0])
         rest = {n: asked.get(n, (flats.options(asked["category"], n) or (None,))[0])
                 for n in flats.OPTIONAL}  # fmt: skip
@@ -283,34 +283,69 @@ def from_suite(path, wrong=(), base="mini", left_out=0):
 
 
 @pytest.fixture
-def few_known(monkeypatch):
-    """Fewer pictures to learn the judge's errors from: this is faster."""
-    monkeypatch.setattr(AttributeJudge, "known", lambda judge: FlatsSource(204, 150))
+def few_calibration(monkeypatch):
+    """Fewer images to learn the judge's errors from: this is faster."""
+    monkeypatch.setattr(
+        JudgeAttributeClassifier, "calibration_set", lambda judge: FlatsSource(204, 150)
+    )
 
 
-def test_atoms_and_strata_of_a_suite(tmp_path, few_known):
-    right = from_suite(tmp_path / "right")
+def test_attributes_and_strata_of_a_suite(tmp_path, few_calibration):
+    correct = from_suite(tmp_path / "right")
     wrong = from_suite(tmp_path / "wrong", wrong=range(0, 48, 2))
-    result = scored([right, wrong], tmp_path / "m.json", BrightnessClassifier())
+    result = scored([correct, wrong], tmp_path / "m.json", BrightnessClassifier())
     first, second = ({r["name"]: r for r in f["metrics"]} for f in result["folders"])
-    assert first["atom:all"]["value"] >= 0.95 and first["atom:colour"]["value"] >= 0.97
-    colour = second["atom:colour"]
+    assert first["attribute:all"]["value"] >= 0.95 and first["attribute:colour"]["value"] >= 0.97
+    colour = second["attribute:colour"]
     assert colour["value"] == pytest.approx(0.5, abs=0.05)
     assert colour["details"]["ceiling"] >= 0.97
     assert colour["details"]["corrected"] == pytest.approx(colour["value"], abs=0.03)
-    assert second["atom:pattern"]["value"] >= 0.95  # only what is wrong is wrong
+    assert second["attribute:pattern"]["value"] >= 0.95  # only what is wrong is wrong
     assert second["stratum:core"]["n"] == 24 and second["stratum:rare"]["n"] == 12
     paired = {row["name"]: row for row in result["pairs"][0]["metrics"]}
-    assert paired["atom:colour, difference"]["details"]["p"] < 1e-6
-    assert result["folders"][0]["reader"] == "mini judge" and not result["folders"][0]["notes"]
+    assert paired["attribute:colour, difference"]["details"]["p"] < 1e-6
+    assert (
+        result["folders"][0]["attribute_classifier"] == "mini judge"
+        and not result["folders"][0]["notes"]
+    )
     assert "ceiling" in format_table(result)
 
 
-def test_pictures_of_a_suite_that_are_amiss(tmp_path, few_known):
-    few = from_suite(tmp_path / "few", left_out=3)
+def test_an_older_metrics_file_is_the_same_result(tmp_path, few_calibration, photo_folder):
+    images, out = from_suite(tmp_path / "images"), tmp_path / "m.json"
+    more = {"train": str(photo_folder), "validation": FlatsSource(8, 30, size=64)}
+    result = scored([images, images], out, BrightnessClassifier(), **more)
+    (folder, _), text = result["folders"], out.read_text()
+    assert folder["validation"] == "flats" and folder["calibration"] == "flats"
+    old = text.replace('"attribute_classifier"', '"reader"').replace('"calibration"', '"known"')
+    for name, today in OLDER.items():
+        assert f'"{today}' in old
+        old = old.replace(f'"{today}', f'"{name}')
+    out.write_text(old.replace("Higher", "More"))
+    written = out.read_bytes()
+    assert scored([images, images], out, BrightnessClassifier(), **more) == result
+    assert out.read_bytes() == written and read_metrics(out)["folders"][0]["validation"] == "flats"
+    out.write_text(old.replace('"n": 48', '"n": 47'))
+    with refused("another-result"):
+        scored([images, images], out, BrightnessClassifier(), **more)
+
+
+OLDER = {  # {name in earlier files: name}
+    "held_out": "validation",  # stable name
+    "atom:": "attribute:",  # stable name
+    "left_out": "skipped",  # stable name
+    "picture": "image",  # stable name
+    "n_known": "n_calibration",
+    "n_held_out": "n_validation",  # stable name
+    "right_where_named": "accuracy_where_named",
+}
+
+
+def test_incomplete_images_of_a_suite(tmp_path, few_calibration):
+    few = from_suite(tmp_path / "few", leave_one_out=3)
     result = scored([few], tmp_path / "m.json", BrightnessClassifier())
-    assert "3 of 48 prompts have no picture" in result["folders"][0]["notes"][0]
-    assert "3 of 48 prompts have no picture" in format_table(result)
+    assert "3 of 48 prompts have no image" in result["folders"][0]["notes"][0]
+    assert "3 of 48 prompts have no image" in format_table(result)
     (few / FILE).write_text("".join((few / FILE).read_text().splitlines(True)[:-1]))
     with refused("records-broken"):
         scored([few], tmp_path / "n.json", BrightnessClassifier())
@@ -319,24 +354,26 @@ def test_pictures_of_a_suite_that_are_amiss(tmp_path, few_known):
         scored([few], tmp_path / "n.json", BrightnessClassifier())
 
 
-def test_photos_are_not_read_by_a_judge_of_drawings(tmp_path):
+def test_photos_are_not_judged_by_a_judge_of_flats(tmp_path):
     photos = from_suite(tmp_path / "photos", base="sd15")
     result = scored([photos], tmp_path / "m.json", BrightnessClassifier())
     names = {row["name"] for row in result["folders"][0]["metrics"]}
-    assert "atom:all" not in names and "colour" in names
+    assert "attribute:all" not in names and "colour" in names
     with refused("not-enough-given"):
-        scored([photos], tmp_path / "n.json", BrightnessClassifier(), reader="clip")
+        scored([photos], tmp_path / "n.json", BrightnessClassifier(), attribute_classifier="clip")
 
 
-def test_a_clip_reads_what_known_pictures_have(tmp_path, monkeypatch):
+def test_a_clip_predicts_the_attributes_of_the_calibration_set(tmp_path, monkeypatch):
     drawn = from_suite(tmp_path / "drawn", wrong=range(0, 48, 2), base="another")
     source = FlatsSource(71, 160, season="base")
     monkeypatch.setattr("tvhelpers.score.needs.open_source", lambda name: source)
-    score = scored([drawn], tmp_path / "m.json", BrightnessClassifier(), clip="mini", known="flats")
+    score = scored(
+        [drawn], tmp_path / "m.json", BrightnessClassifier(), clip="mini", calibration="flats"
+    )
     rows = {row["name"]: row for row in score["folders"][0]["metrics"]}
-    assert score["folders"][0]["reader"] == "zero-shot by mini"
-    assert rows["atom:category"]["value"] > 0.6 > rows["atom:colour"]["value"] > 0.3
-    assert 0.5 < rows["atom:colour"]["details"]["ceiling"] <= 1
+    assert score["folders"][0]["attribute_classifier"] == "zero-shot by mini"
+    assert rows["attribute:category"]["value"] > 0.6 > rows["attribute:colour"]["value"] > 0.3
+    assert 0.5 < rows["attribute:colour"]["details"]["ceiling"] <= 1
 
 
 def test_copies_are_looked_for_in_the_training_set(tmp_path, photo_folder):
@@ -344,11 +381,11 @@ def test_copies_are_looked_for_in_the_training_set(tmp_path, photo_folder):
     folder.mkdir()
     for i, path in enumerate(sorted(photo_folder.glob("*.png"))[:12]):
         shutil.copy(path, folder / f"{i}.png")
-    sides = {"train": str(photo_folder), "held_out": FlatsSource(8, 30, size=64)}
+    sides = {"train": str(photo_folder), "validation": FlatsSource(8, 30, size=64)}
     result = scored([folder], tmp_path / "m.json", BrightnessClassifier(), **sides)
     copying = result["folders"][0]["metrics"][-1]
     assert copying["name"] == "copying" and copying["value"] == 1 == copying["ci"][1]
-    assert "the limit is the nearest" in copying["warnings"][0]  # of 30 held-out ones
+    assert "the limit is the nearest" in copying["warnings"][0]  # of 30 validation images
     assert copying["details"]["top"][0]["distance"] < 1e-3
     assert result["folders"][0]["copies"].startswith("pixels")
     with refused("cannot-be-scored"):
@@ -371,9 +408,13 @@ def test_mixed_sizes_few_images_and_nan_features_are_never_a_quiet_number(tmp_pa
 
 
 def test_floats_are_refused_whatever_their_range():
-    picture = np.random.default_rng(0).uniform(-1, 1, (2, 64, 64, 3))
-    for images in (picture, (picture + 1) / 2, picture.astype(np.float32)):
-        for network in (JudgeClassifier().probs, PixelExtractor().features, AttributeJudge().words):
+    image = np.random.default_rng(0).uniform(-1, 1, (2, 64, 64, 3))
+    for images in (image, (image + 1) / 2, image.astype(np.float32)):
+        for network in (
+            JudgeClassifier().probs,
+            PixelExtractor().features,
+            JudgeAttributeClassifier().words,
+        ):
             with pytest.raises(ValueError, match="give uint8"):
                 network(images)
         with pytest.raises(ValueError, match="uint8"):

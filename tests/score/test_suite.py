@@ -66,7 +66,7 @@ def test_binding_rows_come_as_pairs_with_the_same_words(suite):
 
 
 def test_what_mini_covers_it_has_words_and_garments_for(suite):
-    known = {
+    calibration = {
         word
         for i in range(3000)
         for text in flats.captions(flats.random_spec(5, i))
@@ -77,7 +77,7 @@ def test_what_mini_covers_it_has_words_and_garments_for(suite):
     for row in rows:
         (garment,) = row["spec"]["garments"]
         words = {*re.findall(r"[\w-]+", row["prompt"] + " " + row["paraphrase"])}
-        assert words <= known, words - known
+        assert words <= calibration, words - calibration
         options = {n: flats.options(garment["category"], n) for n in flats.OPTIONAL}
         rest = {n: garment.get(n, (words or (None,))[0]) for n, words in options.items()}
         flats.Spec(garment["category"], garment.get("colour", "red"), garment.get("pattern", "plain"), **rest)  # noqa: E501  # fmt: skip
@@ -91,17 +91,19 @@ def test_rare_tuples_are_in_no_training_flat_and_others_mostly_are(suite):
     assert all(tuple(row["tuple_key"].split("|")) in trained for row in core) and len(core) > 50
 
 
-def test_atoms_are_the_words_of_the_spec(suite):
+def test_attributes_are_the_words_of_the_spec(suite):
+    names = set()
     for row in suite:
-        worn = row["spec"]["garments"]
-        said = {(a["garment"], a["attribute"], a["expect"]) for a in row["atoms"]}
-        assert said == {(i, *pair) for i, garment in enumerate(worn) for pair in garment.items()}
-        for atom in row["atoms"]:
-            parent = atom["parent"]
-            assert (parent is None) == (atom["attribute"] == "category")
-            assert parent is None or row["atoms"][parent]["garment"] == atom["garment"]
+        worn, asked = row["spec"]["garments"], row["atoms"]  # stable name
+        words = {(one["garment"], one["attribute"], one["expect"]) for one in asked}
+        assert words == {(i, *pair) for i, garment in enumerate(worn) for pair in garment.items()}
+        for one in asked:
+            parent = one["parent"]
+            assert (parent is None) == (one["attribute"] == "category")
+            assert parent is None or asked[parent]["garment"] == one["garment"]
         assert 2 < row["token_len"] <= 75 and row["paraphrase"] != row["prompt"]
-    assert set(FACTORS) <= {atom["attribute"] for row in suite for atom in row["atoms"]}
+        names |= {one["attribute"] for one in asked}
+    assert set(FACTORS) <= names
 
 
 def test_what_is_no_suite_is_refused(tmp_path):

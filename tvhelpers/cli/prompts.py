@@ -1,4 +1,4 @@
-"""Which prompts does the verb `prompts` write?"""
+"""What are the options of the verb `prompts`?"""
 
 import sys
 from pathlib import Path
@@ -6,11 +6,11 @@ from pathlib import Path
 from tvhelpers.cli.options import add_options, option
 
 OPTIONS = (
-    option("suite SUITE", text="fb138, fb1000, paper-8"),
-    option("--out FILE.JSONL", Path, None, "write the suite there", "print it"),
-    option("--seed", int, None, "draw the suite anew", "0, the published one"),
-    option("--base", str, "", "only what this base has words for"),
-    option("--captions SOURCE", text="take held-out captions from here, not from flats"),
+    option("suite SUITE", text="fb138, fb1000, paper-8, or a file of one"),
+    option("--out FILE.JSONL", Path, None, "file for the prompt suite", "print it"),
+    option("--seed", int, None, "make another suite of the same kind", "0, the published one"),
+    option("--base", str, "", "only prompts whose words this base knows"),
+    option("--captions SOURCE", text="data whose validation captions to take instead of flats'"),
 )
 
 
@@ -20,7 +20,7 @@ def declare(parser) -> None:
 
 
 def run(options) -> dict:
-    """Print or write a suite, and return its digest and how many rows each stratum has."""
+    """Print or write a suite; return its digest and the number of rows of each stratum."""
     from collections import Counter
 
     from tvhelpers.score import suite as suites

@@ -1,4 +1,4 @@
-"""What does the verb `score` measure?"""
+"""What are the options of the verb `score`?"""
 
 from dataclasses import fields
 from pathlib import Path
@@ -8,21 +8,23 @@ from tvhelpers.score.request import CLASSIFIERS, ScoreRequest
 
 OPTIONS = (
     option("dirs DIR", Path, nargs="+"),
-    option("--out METRICS.JSON", Path, REQUIRED, "file for the figures; pictures go beside it"),
+    option("--out METRICS.JSON", Path, REQUIRED, "file for the figures; charts go beside it"),
     option("--classifier", str, "auto", ", ".join(CLASSIFIERS)),
-    option("--real DIR", Path, None, "real pictures to measure distances from"),
-    option("--features NAME", str, "", "judge, or a vision model of transformers: DINOv2, CLIP, "
-           "SigLIP, by folder or hub id", "judge with --real, else none"),
-    option("--clip NAME", str, "", "CLIPScore by this CLIP, not the drawing one"),
-    option("--cache DIR", Path, None, "keep what the networks gave"),
-    option("--reader NAME", str, "", "of pictures from a suite: judge, or clip for zero-shot by "
-           "--clip, which --known calibrates", "judge for what mini drew"),
-    option("--known SOURCE", str, "", "pictures with attributes, to tell how often the reader errs",
-           "flats"),
-    option("--train SOURCE", str, "", "look for copies of its training pictures"),
-    option("--held-out SOURCE", str, "", "real pictures that no training saw", "what a training "
-           "holds out of --train"),
-    option("--copies NAME", str, "pixels", "what copies are found in: pixels, or as --features"),
+    option("--real DIR", Path, None, "folder of real images, to measure how near the others are"),
+    option("--features NAME", str, "", "network that compares images: judge (for flats), or a "
+           "vision model such as DINOv2, CLIP or SigLIP, by folder or hub id",
+           "judge with --real, else none"),
+    option("--clip NAME", str, "", "CLIP for CLIPScore: how well image and prompt match; not the "
+           "CLIP of the base that generated the images"),
+    option("--cache DIR", Path, None, "keep the networks' outputs there: the next score is faster"),
+    option("--attribute-classifier/--reader NAME", str, "", "for images of a prompt suite: judge, "
+           "or clip (zero-shot by --clip, needs --calibration)", "judge for images by mini"),
+    option("--calibration/--known SOURCE", str, "", "images with known attributes, to measure how "
+           "often the attribute classifier is wrong", "flats"),
+    option("--train SOURCE", str, "", "training data: look for copies of its images"),
+    option("--validation/--held-out SOURCE", str, "", "real images that no training "  # stable name
+           "has seen, to compare copies with", "the validation items of --train"),
+    option("--copies NAME", str, "pixels", "how copies are found: pixels, or as --features"),
     DEVICE,
 )  # fmt: skip
 
@@ -33,7 +35,7 @@ def declare(parser) -> None:
 
 
 def run(options) -> dict:
-    """Score, print the table, and return the metrics."""
+    """Score, print the table, draw the charts, and return the metrics."""
     names = [field.name for field in fields(ScoreRequest) if hasattr(options, field.name)]
     given = {name: getattr(options, name) for name in names}
     request = ScoreRequest(out_path=options.out, **given)
@@ -46,5 +48,5 @@ def run(options) -> dict:
 
     folder = options.out.with_name(f"{options.out.stem}-figures")
     train = open_source(options.train) if options.train else None
-    print(f"{len(write_figures(result, folder, train))} figures in {folder}")
+    print(f"{len(write_figures(result, folder, train))} charts in {folder}")
     return result

@@ -1,4 +1,4 @@
-"""What did a network give for each picture?  Rows are kept by content, and computed once."""
+"""How are networks' outputs kept, so that each image is computed once?"""
 
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,14 +9,14 @@ import numpy as np
 from tvhelpers.errors import InputError
 from tvhelpers.files import atomic_path, content_key, make_dir
 
-TOGETHER = 32  # pictures of one size that a network is shown at a time
+TOGETHER = 32  # images of one size in a batch
 
 
 class RowCache:
-    """The rows (N, K) that `network` gives for pictures, in one file of `folder`, by their digests.
+    """The outputs (N, K) of `network` for images, by the images' digests, in one file of `folder`.
 
-    `network` takes pixels uint8 (n, H, W, 3).  `key` is all that decides a row, such as name and
-    digest: another one has another file.  Without a folder nothing is kept.
+    `network` takes pixels uint8 (n, H, W, 3).  `key` is everything that an output depends on, such
+    as the network's name and digest; each key has its own file.  Without a folder nothing is kept.
     """
 
     def __init__(self, folder: Path | None, network: Callable[[np.ndarray], np.ndarray], *key):
@@ -25,9 +25,9 @@ class RowCache:
         self.rows = self._stored()
 
     def of(self, digests: Sequence[str], pixels: Callable[[int], np.ndarray]) -> np.ndarray:
-        """Return the rows (N, K) of pictures; `pixels(i)` reads one whose row is missing.
+        """Return the rows (N, K) of images; `pixels(i)` reads image i where its row is missing.
 
-        A picture that is there twice is computed once.
+        An image that occurs twice is computed once.
         """
         missing: dict[str, int] = {}
         for i, digest in enumerate(digests):
@@ -56,10 +56,10 @@ class RowCache:
             np.savez(file, digests=np.array([*self.rows]), rows=np.stack([*self.rows.values()]))
 
 
-def batches(pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yield pixels uint8 (n, H, W, 3) of up to TOGETHER pictures in a row that have one size."""
+def batches(images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield pixels uint8 (n, H, W, 3) of up to TOGETHER consecutive images of one size."""
     batch: list[np.ndarray] = []
-    for pixels in pictures:
+    for pixels in images:
         if batch and (len(batch) == TOGETHER or pixels.shape != batch[0].shape):
             yield np.stack(batch)
             batch = []

@@ -1,7 +1,7 @@
-"""Which colour has a garment?  Without any network: its pixels, CIELAB, the nearest basic name.
+"""Which colour does a garment have?  Its pixels in CIELAB, and the nearest basic colour name.
 
-Cheap and offline, and not circular: no model that is scored takes part.  Where the light, the
-pattern or the background leave it open, it abstains.
+No network takes part, so that no model judges itself.  Where light, pattern or background make the
+colour unclear, the measure abstains.
 """
 
 import functools
@@ -16,10 +16,10 @@ from scipy import ndimage
 from tvhelpers.image import resize
 from tvhelpers.score.metrics import Result, mean_score
 
-SIDE = 128  # pixels that a picture is looked at with
+SIDE = 128  # pixels a side that images are resized to
 # {name: examples (L, a, b)}
 EXAMPLES = yaml.safe_load(Path(__file__).with_name("colours.yaml").read_text())
-MIN_SHARE = 0.03  # of the picture; less garment than this is none
+MIN_SHARE = 0.03  # of the image; a smaller region is no garment
 MIN_LEAD = 0.17  # over the second name, of all garment pixels
 MIN_TOP = 0.4  # of all garment pixels
 MIXED_TOP, MIXED_PARTS, MIXED_NEAR = 0.55, 0.1, 15.0  # see _unmixed: shares, and CIELAB units
@@ -28,14 +28,14 @@ TO_XYZ = (
     (0.2126729, 0.7151522, 0.0721750),
     (0.0193339, 0.1191920, 0.9503041),
 )  # from linear sRGB
-LEVELS = 4  # colours are looked up in steps of so many of 255
-UNKNOWN = -2  # not looked up yet
+LEVELS = 4  # colours are rounded to steps of this many levels of 255
+UNKNOWN = -2  # not computed yet
 RULES = [EXAMPLES, MIN_SHARE, MIN_LEAD, MIN_TOP, MIXED_TOP, MIXED_PARTS, MIXED_NEAR, LEVELS]
 
 
 @dataclass(frozen=True)
 class ColourName:
-    """A garment's colour, None where it abstains, with the share (0..1) of pixels of each name."""
+    """A garment's colour, None where it abstains, and each name's share (0..1) of the pixels."""
 
     name: str | None
     shares: dict[str, float]
@@ -45,8 +45,8 @@ class ColourName:
 def name_colour(pixels: np.ndarray, mask: np.ndarray | None = None) -> ColourName:
     """Return the colour of the garment in pixels uint8 (H, W, 3).
 
-    `mask` bool (H, W) says which pixels are garment; without it they are what differs from the
-    picture's border.  Raises ValueError for other pixels, such as floats.
+    `mask` bool (H, W) marks the garment; without it the garment is what differs from the image's
+    border.  Raises ValueError for other pixels, such as floats.
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 3:
         raise ValueError(f"pixels are {pixels.dtype} {pixels.shape}; give uint8 (H, W, 3)")
@@ -64,27 +64,29 @@ def name_colour(pixels: np.ndarray, mask: np.ndarray | None = None) -> ColourNam
 
 
 def colour_numbers(pixels: np.ndarray) -> np.ndarray:
-    """Return the number in EXAMPLES of each colour (N, 1), -1 where it abstains, of pixels uint8
-    (N, H, W, 3)."""
+    """Return the index in EXAMPLES of each image's colour (N, 1), -1 where the measure abstains, of
+    pixels uint8 (N, H, W, 3)."""
     numbers = {None: -1} | {name: i for i, name in enumerate(EXAMPLES)}
     return np.array([[numbers[name_colour(one).name]] for one in pixels])
 
 
 def colour_score(asked: Sequence[str | None], seen: np.ndarray, groups: Sequence) -> Result:
-    """Return the share of pictures that have the colour asked for (N,), of those that it is asked
-    of; `seen` (N, 1) as `colour_numbers` gives them."""
+    """Return the share of images with the wanted colour, of those whose prompt names one.
+
+    `asked` (N,): wanted colours or None; `seen` (N, 1): from `colour_numbers`.
+    """
     kept = [i for i, word in enumerate(asked) if word]
     names, seen = list(EXAMPLES), seen[kept, 0]
-    right = seen == [names.index(asked[i]) for i in kept]
-    result = mean_score("colour", right, [groups[i] for i in kept], "CIELAB, 12 names")
+    correct = seen == [names.index(asked[i]) for i in kept]
+    result = mean_score("colour", correct, [groups[i] for i in kept], "CIELAB, 12 names")
     named = seen >= 0
     result.details["abstained"] = float(1 - named.mean())
-    result.details["right_where_named"] = float(right[named].mean()) if named.any() else None
+    result.details["accuracy_where_named"] = float(correct[named].mean()) if named.any() else None
     return result
 
 
 def _names(pixels: np.ndarray) -> np.ndarray:
-    """Return the number of the nearest name (N,) of pixels (N, 3), each colour looked up once."""
+    """Return the index of the nearest name (N,) for pixels (N, 3); each colour is computed once."""
     steps = -(-256 // LEVELS)
     codes = np.ravel_multi_index(tuple((pixels // LEVELS).T), (steps,) * 3)
     new = np.unique(codes[_found(steps)[codes] == UNKNOWN])
@@ -96,13 +98,13 @@ def _names(pixels: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _found(steps: int) -> np.ndarray:
-    """Return what was looked up so far: the number of the name of each colour."""
+    """Return the table of colours computed so far: the index of each one's name."""
     return np.full(steps**3, UNKNOWN)
 
 
 def _unmixed(shares: np.ndarray, means: np.ndarray) -> np.ndarray:
-    """Return shares (K,) with the first name's given to two others, half each, where it is but
-    their mixture: the gray of a black and white check.  `means` (K, 3): CIELAB of each name."""
+    """Return shares (K,), with the first name's share split between two others where it is their
+    mixture, such as the gray of a black and white check.  `means` (K, 3): CIELAB of each name."""
     top = int(shares.argmax())
     others = [i for i in np.flatnonzero(shares >= MIXED_PARTS) if i != top]
     pairs = [(i, j) for n, i in enumerate(others) for j in others[n + 1 :]]
@@ -118,7 +120,7 @@ def _unmixed(shares: np.ndarray, means: np.ndarray) -> np.ndarray:
 
 
 def _off_the_middle(mixed: np.ndarray, one: np.ndarray, other: np.ndarray) -> float:
-    """Return how far a colour lies from the middle half of the line between two others."""
+    """Return a colour's distance from the middle half of the line between two others."""
     line = other - one
     place = (mixed - one) @ line / (line @ line)
     return float(np.linalg.norm(mixed - one - place * line)) if 0.25 < place < 0.75 else np.inf
@@ -158,7 +160,7 @@ def colour_difference(lab1: np.ndarray, lab2: np.ndarray) -> np.ndarray:
 
 
 def nearest_names(lab: np.ndarray, near: float = 16.0) -> np.ndarray:
-    """Return the number of the nearest name (N,) in EXAMPLES, -1 where none is within `near`."""
+    """Return the index of the nearest name (N,) in EXAMPLES, -1 where none is within `near`."""
     examples = np.array([e for group in EXAMPLES.values() for e in group], float)
     owner = np.repeat(np.arange(len(EXAMPLES)), [len(group) for group in EXAMPLES.values()])
     distances = colour_difference(lab[:, None], examples)
@@ -167,9 +169,9 @@ def nearest_names(lab: np.ndarray, near: float = 16.0) -> np.ndarray:
 
 
 def find_garment(lab: np.ndarray) -> np.ndarray:
-    """Return which pixels (H, W) of a picture differ from its border and lie together.
+    """Return a mask (H, W) of the connected pixels that differ from the image's border.
 
-    Where hardly any do, such as white on white, smaller differences count.
+    Where hardly any do, as with white on white, smaller differences count too.
     """
     found = _standing_out(lab, reach=1.0)
     return found if found.mean() >= MIN_SHARE else _standing_out(lab, reach=0.5)
@@ -186,8 +188,8 @@ def _standing_out(lab: np.ndarray, reach: float) -> np.ndarray:
 
 
 def _unlike_border(lab: np.ndarray, reach: float) -> np.ndarray:
-    """Return which pixels cannot be reached from the border through colours that it has, `reach`
-    times as wide as they spread there."""
+    """Return a mask of the pixels that are not connected to the border by border colours, within
+    `reach` times the spread of those colours."""
     ring = np.zeros(lab.shape[:2], bool)
     edge = max(2, len(lab) // 20)
     ring[:edge] = ring[-edge:] = ring[:, :edge] = ring[:, -edge:] = True
@@ -223,20 +225,20 @@ def _distances(lab: np.ndarray, centres: np.ndarray) -> np.ndarray:
 def _decide(shares: dict[str, float]) -> ColourName:
     first, second = sorted(shares, key=shares.get, reverse=True)[:2]
     if shares[first] < MIN_TOP:
-        return ColourName(None, shares, "no colour has enough of it")
+        return ColourName(None, shares, "no colour covers enough of it")
     if shares[first] - shares[second] < MIN_LEAD:
         return ColourName(None, shares, f"nearly as much {second} as {first}")
     return ColourName(first, shares, "")
 
 
 def _shrunk(mask: np.ndarray) -> np.ndarray:
-    """Return a mask (H, W) at SIDE, less its edge, where outline and background mix."""
+    """Return a mask (H, W) at SIDE without its edge, where garment and background mix."""
     mixed = resize(np.repeat(mask[:, :, None].astype(np.uint8) * 255, 3, 2), SIDE)[:, :, 0]
     return ndimage.binary_erosion(mixed > 200)
 
 
 def _centred() -> np.ndarray:
-    """Return weights (SIDE, SIDE) that fall off from the middle, where garments are shown."""
+    """Return weights (SIDE, SIDE) that decrease from the middle, where garments are."""
     place = np.linspace(-1, 1, SIDE)
     return np.exp(-(place[:, None] ** 2 + place**2))
 

@@ -1,7 +1,7 @@
-"""Were pictures copied?  Is a drawn one nearer to the training set than real ones are?
+"""Are generated images copies of training images?
 
-Real pictures that no training saw are the measure: garments on white resemble each other, so that
-no distance says by itself what a copy is.
+Garments on white resemble each other, so that no distance alone identifies a copy.  Validation
+images, which no training has seen, show which distances are normal.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,29 +18,29 @@ from tvhelpers.score.features import PixelExtractor
 from tvhelpers.score.metrics import Result
 from tvhelpers.score.statistics import blocks_of, wilson_interval
 
-MIN_HELD_OUT = 20
-LIMITS = (0.01, 0.05)  # shares of held-out pictures that lie within a limit; the first is headline
-MOST_HELD_OUT = 1000
-TOP = 8  # pairs that are named
-TOGETHER = 512  # training pictures that are compared at a time
+MIN_VALIDATION = 20
+LIMITS = (0.01, 0.05)  # shares of validation images within a limit; the first is the result's
+MAX_VALIDATION = 1000
+TOP = 8  # nearest pairs in the result
+TOGETHER = 512  # training images that are compared at a time
 
 
 def nearest(
     sides: Sequence[np.ndarray], count: int, features: Callable[[range], np.ndarray]
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return (distance (N,), number of the nearest training picture (N,)) of each side (N, D).
+    """Return (distance (N,), index of the nearest training image (N,)) for each side (N, D).
 
-    `features(numbers)` gives (n, D) of training pictures, asked for piece by piece.  Distances are
-    root mean squares over D.  Raises ValueError for NaN.
+    `features(indices)` returns (n, D) of training images, TOGETHER at a time.  Distances are root
+    mean squares over D.  Raises ValueError for NaN.
     """
     if not all(np.isfinite(side).all() for side in sides):
-        raise ValueError("the features of pictures hold NaN or infinity")
+        raise ValueError("the features of the images contain NaN or infinity")
     best = [np.full(len(side), np.inf) for side in sides]
     which = [np.zeros(len(side), int) for side in sides]
     for start in range(0, count, TOGETHER):
         train = features(range(start, min(start + TOGETHER, count)))
         if not np.isfinite(train).all():
-            raise ValueError("the features of training pictures hold NaN or infinity")
+            raise ValueError("the features of training images contain NaN or infinity")
         for side, distance, number in zip(sides, best, which, strict=True):
             squares = (side**2).sum(1)[:, None] + (train**2).sum(1) - 2 * side @ train.T
             found = squares.argmin(1)
@@ -50,86 +50,88 @@ def nearest(
     return list(zip(best, which, strict=True))
 
 
-def copying(drawn: np.ndarray, held_out: np.ndarray, groups=None) -> Result:
-    """Return the share of pictures nearer to a training picture than 99 % of held-out ones are.
+def copying(drawn: np.ndarray, validation: np.ndarray, groups=None) -> Result:
+    """Return the share of images nearer to a training image than 99 % of validation images are.
 
-    `drawn` (N,) and `held_out` (M,) are distances to the nearest training picture (`nearest`).  A
-    generator that copies nothing has about 1 %.  The interval is Wilson's over `groups` (prompts)
-    at both ends of the limit's own 95 % interval, as the held-out pictures' ranks give it.
-    `details`: the limit, the same share at 5 %, both medians, and how often a drawn picture is
-    nearer than a held-out one (0.5 where neither is).  Raises ValueError for NaN, and for under 20
-    held-out pictures.
+    `drawn` (N,) and `validation` (M,) are distances to the nearest training image (`nearest`).  A
+    generator that copies nothing has about 1 %.  The interval is Wilson's over `groups` (prompts),
+    at both ends of the limit's own 95 % interval, which follows from the validation images' ranks.
+    `details`: the limit, the share at 5 %, both medians, and how often a generated image is nearer
+    than a validation image (0.5 for equal sets).  Raises ValueError for NaN, and for fewer than
+    MIN_VALIDATION validation images.
     """
-    drawn, held_out = np.asarray(drawn, np.float64), np.sort(np.asarray(held_out, np.float64))
-    if not len(drawn) or not (np.isfinite(drawn).all() and np.isfinite(held_out).all()):
-        raise ValueError("distances hold NaN or infinity, or are none")
-    if len(held_out) < MIN_HELD_OUT:
+    drawn, validation = np.asarray(drawn, np.float64), np.sort(np.asarray(validation, np.float64))
+    if not len(drawn) or not (np.isfinite(drawn).all() and np.isfinite(validation).all()):
+        raise ValueError("there are no distances, or they contain NaN or infinity")
+    if len(validation) < MIN_VALIDATION:
         raise ValueError(
-            f"{len(held_out)} held-out pictures are too few to tell copies by; give {MIN_HELD_OUT}"
+            f"{len(validation)} validation images are too few to detect copies; "
+            f"give {MIN_VALIDATION} or more"
         )
-    (low, value, high), (_, wider, _) = (_share_within(drawn, held_out, part) for part in LIMITS)
+    (low, value, high), (_, wider, _) = (_share_within(drawn, validation, part) for part in LIMITS)
     count = len(blocks_of(groups, len(drawn))[1])  # of independent ones
     ci = (wilson_interval(low * count, count)[0], wilson_interval(high * count, count)[1])
-    ranks = np.searchsorted(held_out, drawn, "left") + np.searchsorted(held_out, drawn, "right")
+    ranks = np.searchsorted(validation, drawn, "left") + np.searchsorted(validation, drawn, "right")
     details = {
-        "limit": float(np.quantile(held_out, LIMITS[0])),
+        "limit": float(np.quantile(validation, LIMITS[0])),
         "expected": LIMITS[0],
         "share_at_5_percent": wider,
         "median_drawn": float(np.median(drawn)),
-        "median_held_out": float(np.median(held_out)),
-        "nearer_than_held_out": float(1 - ranks.mean() / (2 * len(held_out))),
-        "n_held_out": len(held_out),
+        "median_validation": float(np.median(validation)),
+        "nearer_than_validation": float(1 - ranks.mean() / (2 * len(validation))),
+        "n_validation": len(validation),
     }
-    few = len(held_out) * LIMITS[0] < 1
-    doubts = (f"{len(held_out)} held-out pictures: the limit is the nearest of them",) * few
-    method = "nearest training picture against held-out ones; Wilson over prompts, limit by ranks"
+    few = len(validation) * LIMITS[0] < 1
+    doubts = (f"only {len(validation)} validation images: the limit is the nearest of them",) * few
+    method = "nearest training image, beside validation images; Wilson over prompts, limit by ranks"
     return Result(
         "copying", value, None, ci, len(drawn), method, doubts, tuple(drawn.tolist()), details
     )
 
 
-def _share_within(drawn: np.ndarray, held_out: np.ndarray, limit: float) -> tuple:
-    """Return the share of drawn pictures within the limit's lower end, the limit, its upper end."""
+def _share_within(drawn: np.ndarray, validation: np.ndarray, limit: float) -> tuple:
+    """Return the share of generated images within the limit's lower end, itself, its upper end."""
     from scipy.stats import binom  # takes a second or two to import
 
-    count = len(held_out)
+    count = len(validation)
     ranks = binom.ppf([0.025, 0.975], count, limit).astype(int)
-    low = held_out[ranks[0] - 1] if ranks[0] else -np.inf  # in order, from 0
-    ends = (low, np.quantile(held_out, limit), held_out[min(ranks[1], count - 1)])
+    low = validation[ranks[0] - 1] if ranks[0] else -np.inf  # in order, from 0
+    ends = (low, np.quantile(validation, limit), validation[min(ranks[1], count - 1)])
     return tuple(float((drawn < end).mean()) for end in ends)
 
 
 class CopyCheck:
-    """Compares pictures with a training set, in the features of `extractor`.
+    """Compares images with a training set, in the features of `extractor`.
 
-    `train` and `held_out` are sources, or names of some; without the second, what a training with
-    the default split holds out of the first.  Features of networks are compared by direction, and
-    kept in the folder `cache`.  Raises InputError for one source given as both.
+    `train` and `validation` are sources, or names of sources; without `validation`, the validation
+    items of the default split of `train` are taken.  Networks' features are normalized and kept in
+    the folder `cache`.  Raises InputError for one source given as both.
     """
 
-    def __init__(self, extractor, train, held_out=None, cache=None):
+    def __init__(self, extractor, train, validation=None, cache=None):
         self.extractor, self.cache = extractor, cache
         self.train = open_source(train) if isinstance(train, str) else train
-        if not held_out:
-            self.held_out = self.train
-            split = split_items(self.train, TrainConfig(eval_items=MOST_HELD_OUT))
-            self.items, self.held_items = (side.tolist() for side in split)
+        if not validation:
+            self.validation = self.train
+            split = split_items(self.train, TrainConfig(eval_items=MAX_VALIDATION))
+            self.items, self.validation_items = (side.tolist() for side in split)
             return
-        self.held_out = open_source(held_out) if isinstance(held_out, str) else held_out
-        if self.train.fingerprint == self.held_out.fingerprint:
+        self.validation = open_source(validation) if isinstance(validation, str) else validation
+        if self.train.fingerprint == self.validation.fingerprint:
             raise InputError("same-source", name=self.train.name)
         self.items = [i for i, s in enumerate(self.train.splits) if s in ("", "train")]
-        self.held_items = [*range(0, len(self.held_out), -(-len(self.held_out) // MOST_HELD_OUT))]
+        count = len(self.validation)
+        self.validation_items = [*range(0, count, -(-count // MAX_VALIDATION))]
 
     def results(self, folders: Sequence[tuple[np.ndarray, Sequence[str]]]) -> list[Result]:
-        """Return `copying` of each folder: features (N, D) and groups (N,).
+        """Return `copying` for each folder's features (N, D) and groups (N,).
 
-        `details["top"]` names the nearest pairs: picture, number and name of the training item,
-        distance, and share of held-out pictures that are as near.
+        `details["top"]` lists the nearest pairs: index of the image, index and id of the training
+        item, distance, and the share of validation images that are as near.
         """
-        held_out = self._features(self.held_out, self.held_items)
+        validation = self._features(self.validation, self.validation_items)
         sides = [self._compared(features) for features, _ in folders]
-        *found, (limits, _) = nearest([*sides, held_out], len(self.items), self._training)
+        *found, (limits, _) = nearest([*sides, validation], len(self.items), self._training)
         limits.sort()
         results = []
         for (distances, which), (_, groups) in zip(found, folders, strict=True):
@@ -138,26 +140,26 @@ class CopyCheck:
             results.append(replace(result, details={**result.details, "top": top}))
         return results
 
-    def _pair(self, picture: int, distance: float, number: int, limits: np.ndarray) -> dict:
+    def _pair(self, image: int, distance: float, number: int, limits: np.ndarray) -> dict:
         item = self.items[number]
         return {
-            "picture": int(picture),
+            "image": int(image),
             "train_number": item,
             "train_item": self.train.item_ids[item],
             "distance": float(distance),
-            "held_out_as_near": float(np.mean(limits <= distance)),
+            "validation_as_near": float(np.mean(limits <= distance)),
         }
 
     def _training(self, numbers: range) -> np.ndarray:
         return self._features(self.train, [self.items[number] for number in numbers])
 
     def rows_of(self, *what) -> RowCache:
-        """Return the features that are kept of some pictures."""
+        """Return the cache of some images' features."""
         key = ("copies", self.extractor.name, self.extractor.digest, *what)
         return RowCache(self.cache, self.extractor.features, *key)
 
     def _features(self, source, items: list[int]) -> np.ndarray:
-        # A file for each piece: a large training set is never in memory as a whole.
+        # One file for each piece: a large training set is never in memory as a whole.
         rows = self.rows_of(source.fingerprint, items[0])
         return self._compared(rows.of([*map(str, items)], lambda i: source.pixels(items[i])))
 

@@ -1,7 +1,6 @@
-"""How far apart are two sets of pictures in a network's features, and how varied is each?
+"""How far apart are two sets of images in a network's features, and how varied is each set?
 
-Features are (N, D) arrays, finite, of one extractor; every figure has the same digits whatever the
-order of the images.
+Features are finite (N, D) arrays of one extractor.  The order of the images changes no digit.
 """
 
 import math
@@ -12,17 +11,17 @@ from tvhelpers.score.metrics import Result
 from tvhelpers.score.statistics import Z95, canonical_order
 
 MIN_IMAGES = 10  # of each side
-FRECHET_IMAGES = 2000  # below it, what the Frechet distance shows is mostly its own bias
+FRECHET_IMAGES = 2000  # with fewer images the Frechet distance is mostly bias
 VENDI_BLOCKS = 20
 
 
 def kernel_distance(x: np.ndarray, y: np.ndarray, permutations: int = 500, seed: int = 0) -> Result:
     """Return the unbiased kernel distance (KID, Binkowski et al. 2018) of features (N, D), (M, D).
 
-    The U-statistic of MMD squared with the kernel (x.y / D + 1)^3 over all pairs, not over subsets:
-    around 0, and below it as often as above, for two samples of one distribution.  The interval is
-    the jackknife's over images; `details["p"]` is the share of `permutations` of the labels that
-    are as far apart.  Raises ValueError for features that cannot be compared.
+    The U-statistic of MMD squared with the kernel (x.y / D + 1)^3 over all pairs, not over subsets;
+    for two samples of one distribution it is negative as often as positive.  The interval is the
+    jackknife's over images; `details["p"]` is the share of `permutations` of the labels that are
+    as far apart.  Raises ValueError for features that cannot be compared.
     """
     x, y = _features(x, y)
     gram = (np.concatenate([x, y]) @ np.concatenate([x, y]).T / x.shape[1] + 1) ** 3
@@ -40,16 +39,16 @@ def frechet_distance(x: np.ndarray, y: np.ndarray, few: bool = False) -> Result:
     """Return the Frechet distance (FID, Heusel et al. 2017) of features (N, D) and (M, D).
 
     |mean difference|^2 + Tr(A) + Tr(B) - 2 Tr sqrt(AB), the last as the nuclear norm of
-    Xc Yc^T / sqrt((N - 1)(M - 1)) without any matrix root: exact also where N < D.  Its bias at
-    small N is many times what separates models, so fewer than 2,000 images on a side raise
-    ValueError unless `few` is set.  No interval: none known holds at these numbers.
+    Xc Yc^T / sqrt((N - 1)(M - 1)) without a matrix root: exact also where N < D.  Its bias at small
+    N is many times the difference between models, so fewer than 2,000 images on a side raise
+    ValueError unless `few` is set.  It has no interval: none is known to hold at such numbers.
     """
     x, y = _features(x, y)
     least = min(len(x), len(y))
     if least < FRECHET_IMAGES and not few:
         raise ValueError(
             f"the Frechet distance of {least} images is mostly bias (it needs {FRECHET_IMAGES}); "
-            "take kernel_distance, which has none"
+            "use kernel_distance, which has no bias"
         )
     x_centred, y_centred = x - x.mean(0), y - y.mean(0)
     roots = math.sqrt((len(x) - 1) * (len(y) - 1))
@@ -57,7 +56,7 @@ def frechet_distance(x: np.ndarray, y: np.ndarray, few: bool = False) -> Result:
     spread = sum((c * c).sum() / (len(c) - 1) for c in (x_centred, y_centred))
     mean_gap = np.square(x.mean(0) - y.mean(0)).sum()
     value = float(mean_gap + spread - 2 * overlap)
-    bias = (f"{least} images: the figure is mostly its own bias",) if few else ()
+    bias = (f"{least} images are few: the figure is mostly bias",) if few else ()
     method, details = "Gaussian fit, nuclear norm", {"n_other": len(y)}
     return Result("frechet_distance", value, None, None, len(x), method, bias, details=details)
 
@@ -65,10 +64,10 @@ def frechet_distance(x: np.ndarray, y: np.ndarray, few: bool = False) -> Result:
 def neighbour_scores(real: np.ndarray, drawn: np.ndarray, k: int = 5) -> dict[str, Result]:
     """Return precision, recall, density and coverage of features (N, D) and (M, D).
 
-    Precision and recall as Kynkaanniemi et al. 2019, the others as Naeem et al. 2020.  Of the
-    larger set as many images are taken as the smaller has, evenly over its canonical order:
-    coverage at unequal numbers says nothing.  Intervals are over images, with the neighbourhoods
-    held; `per_item` follows that order.  Raises ValueError for k too large.
+    Precision and recall as in Kynkaanniemi et al. 2019, the others as in Naeem et al. 2020.  The
+    larger set is reduced to the size of the smaller one, evenly over its canonical order, because
+    coverage of unequal numbers cannot be compared.  Intervals are over images, with fixed
+    neighbourhoods; `per_item` follows the canonical order.  Raises ValueError for k too large.
     """
     real, drawn = _features(real, drawn)
     count = min(len(real), len(drawn))
@@ -89,16 +88,16 @@ def neighbour_scores(real: np.ndarray, drawn: np.ndarray, k: int = 5) -> dict[st
 
 
 def vendi_score(x: np.ndarray) -> Result:
-    """Return the Vendi score (Friedman & Dieng 2023) of features (N, D): how many images that have
-    nothing in common would be as varied (cosine kernel), 1..N.
+    """Return the Vendi score (Friedman & Dieng 2023) of features (N, D): the effective number of
+    images that have nothing in common (cosine kernel), 1..N.
 
     It grows with N: compare sets of equal size.  The interval is the jackknife's over 20 blocks, of
-    the plain estimate at this N.  Raises ValueError for features that are no features.
+    the plain estimate at this N.  Raises ValueError for unusable features.
     """
     x = _features(x, x)[0]
     lengths = np.linalg.norm(x, axis=1, keepdims=True)
     if not lengths.all():
-        raise ValueError("an image has features of all zeros: it has no direction to compare")
+        raise ValueError("an image's features are all zero: their cosine is undefined")
     x = x / lengths
     full = _log_vendi(x)
     blocks = np.arange(len(x)) % min(VENDI_BLOCKS, len(x))  # spread over the canonical order
@@ -110,7 +109,7 @@ def vendi_score(x: np.ndarray) -> Result:
 
 
 def _features(x, y) -> tuple[np.ndarray, np.ndarray]:
-    """Return both as float64 in canonical order; raises ValueError for what is not comparable."""
+    """Return both as float64 in canonical order; raises ValueError where they do not compare."""
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     if x.ndim != 2 or y.ndim != 2 or x.shape[1:] != y.shape[1:]:
         raise ValueError(
@@ -120,7 +119,7 @@ def _features(x, y) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(f"{min(len(x), len(y))} images are too few; give {MIN_IMAGES} or more")
     bad = sum(int((~np.isfinite(side)).any(1).sum()) for side in (x, y))
     if bad:
-        raise ValueError(f"the features of {bad} images hold NaN or infinity")
+        raise ValueError(f"the features of {bad} images contain NaN or infinity")
     return x[canonical_order(x)], y[canonical_order(y)]
 
 
@@ -142,7 +141,7 @@ def _mmd_jackknife(gram: np.ndarray, n: int) -> tuple[float, float]:
 
 
 def _permutation_p(gram: np.ndarray, n: int, permutations: int, seed: int) -> float:
-    """Return the share of random labellings, the given one included, that are as far apart."""
+    """Return the share of random labellings, and the given one, that are at least as far apart."""
     total, m = len(gram), len(gram) - n
     off = gram - np.diag(np.diag(gram))
     rng = np.random.default_rng(seed)
@@ -168,7 +167,7 @@ def _distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _kth_distance(x: np.ndarray, k: int) -> np.ndarray:
-    """Return how far the k-th nearest other row is (N,)."""
+    """Return the distance of each row's k-th nearest other row (N,)."""
     own = _distances(x, x)
     np.fill_diagonal(own, np.inf)
     return np.partition(own, k - 1, axis=1)[:, k - 1]
@@ -178,9 +177,9 @@ def _mean_of(name: str, values: np.ndarray, k: int) -> Result:
     values = values.astype(np.float64)
     value, se = float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values)))
     ci = (value - Z95 * se, value + Z95 * se)
-    method = f"{k} nearest neighbours, equal numbers, interval over images with neighbourhoods held"
-    flat = () if se else ("all images alike: the interval has no width",)
-    return Result(name, value, se, ci, len(values), method, flat, tuple(values.tolist()))
+    method = f"{k} nearest neighbours, equal numbers, interval over images, fixed neighbourhoods"
+    doubts = () if se else ("all images gave the same result: the interval has no width",)
+    return Result(name, value, se, ci, len(values), method, doubts, tuple(values.tolist()))
 
 
 def _log_vendi(x: np.ndarray) -> float:

@@ -1,6 +1,6 @@
-"""How is a prompt suite drawn anew, by another seed or with the captions of a data set?
+"""How is a prompt suite made, from another seed or with a data set's captions?
 
-A suite is a function of its seed alone: choices are hashes, never a library's random numbers.
+A suite depends on its seed alone: choices are hashes, never a library's random numbers.
 """
 
 import collections
@@ -19,7 +19,7 @@ from tvhelpers.score.garment_words import (
     FACTORS,
     GARMENTS,
     WORDS,
-    atoms_of,
+    attributes_of,
     garments,
     named,
     otherwise,
@@ -36,7 +36,7 @@ STRATA = {"core": (84, 420), "binding": (24, 176), "rare": (18, 128), "captions"
 
 
 def draw_suite(seed: int) -> list[dict]:
-    """Return the 1,000 rows: first FB-138's strata, then what is new in FB-1000's."""
+    """Return the 1,000 rows: first FB-138's strata, then those that FB-1000 adds."""
     cover = _Cover()
     makers = {"core": _core, "binding": _binding, "rare": _rare, "captions": _captions}
     makers = {name: maker(cover, seed) for name, maker in makers.items()}
@@ -53,7 +53,7 @@ def draw_suite(seed: int) -> list[dict]:
 
 
 class _Cover:
-    """How often each pair of words was shown so far."""
+    """Counts how often each pair of words has been used."""
 
     def __init__(self):
         self.numbers = collections.defaultdict(itertools.count().__next__)  # of each pair
@@ -61,7 +61,7 @@ class _Cover:
 
 
 class _Pool:
-    """Choices of garments that go together; each is taken once, the one with the rarest pairs."""
+    """Combinations of garments; `take` gives each once, those with the rarest pairs first."""
 
     def __init__(self, cover: _Cover, choices: Iterable[tuple[dict, ...]], *seed):
         keyed = sorted((seed_for(*seed, *map(repr, choice)), choice) for choice in choices)
@@ -75,8 +75,9 @@ class _Pool:
         self.free = np.ones(len(rows))
 
     def take(self) -> int:
-        """Return the number of the free choice whose pairs were shown least, and count them; ties
-        fall by the seed."""
+        """Return the index of the unused choice whose pairs were used least, and count its pairs.
+
+        The seed decides between equals."""
         weights = 0.25**self.cover.counts  # powers of two: their sums are exact on every machine
         weights[-1] = 0
         best = int((weights[self.pairs].sum(1) * self.free).argmax())
@@ -84,7 +85,7 @@ class _Pool:
         return best
 
     def retake(self, taken: int) -> int:
-        """Return what is best in the place of a choice that was taken before others were."""
+        """Return the best replacement of a choice, now that later choices are known."""
         self._count(taken, -1)
         return self.take()
 
@@ -94,8 +95,8 @@ class _Pool:
 
 
 def _core(cover: _Cover, seed: int) -> Iterator[dict]:
-    """Yield single garments, each category as often: every third round in mini's words, the others
-    with all options stated, so that few rows cover most pairs of words and more rows all of them.
+    """Yield single garments, all categories equally often: every third round in mini's words, the
+    others with all options stated, so that few rows cover most pairs of words.
     """
     pools = {}
     for name in GARMENTS:
@@ -109,7 +110,7 @@ def _core(cover: _Cover, seed: int) -> Iterator[dict]:
         for name in GARMENTS
     )
     first = [(n, pool, pool.take()) for n, pool in itertools.islice(turns, STRATA["core"][0])]
-    for _ in range(IMPROVEMENTS):  # the first were taken when nobody knew the last
+    for _ in range(IMPROVEMENTS):  # the first were chosen before the last were known
         first = [(n, pool, pool.retake(taken)) for n, pool, taken in first]
     rest = ((n, pool, pool.take()) for n, pool in turns)
     for n, pool, taken in itertools.chain(first, rest):
@@ -130,8 +131,8 @@ def _binding(cover: _Cover, seed: int) -> Iterator[dict]:
 
 
 def _together(swapped: str, words: Iterable[str]) -> Iterator[tuple[dict, ...]]:
-    """Yield a top and a bottom with two different words, and both with the other's; colours that
-    are not swapped are stated."""
+    """Yield a top and a bottom with two different words, then with these words swapped; their
+    colours are stated too."""
     for top, bottom in itertools.product(WORDS["tops"], WORDS["bottoms"]):
         made_of = {*GARMENTS[top]["fabric"]} & {*GARMENTS[bottom]["fabric"]}
         for one, other in itertools.combinations(words, 2):
@@ -158,7 +159,7 @@ def _rare(cover: _Cover, seed: int) -> Iterator[dict]:
 
 
 def _captions(cover: _Cover, seed: int) -> Iterator[dict]:
-    """Yield captions of flats that no training of mini's base has, in the words of their set."""
+    """Yield captions of flats that mini's base was not trained on, in the words of its captions."""
     for number in itertools.count():
         words = enumerate(flats.words_of(name) for name in ("category", "colour", "pattern"))
         triple = [_pick(some, seed, "caption", number, i) for i, some in words]
@@ -175,7 +176,7 @@ def _captions(cover: _Cover, seed: int) -> Iterator[dict]:
 
 
 def _worn(worn: tuple[dict, ...], number: int) -> dict:
-    """Return a row's garments, wearer and prompt; what mini draws has no wearer."""
+    """Return a row's garments, wearer and prompt; garments that mini can draw have no wearer."""
     mini = len(worn) == 1 and mini_draws(worn[0])
     wearer = "" if mini else ("man", "man", "woman", "man")[number % 4]
     if wearer and any(garment["category"] in WORDS["womens"] for garment in worn):
@@ -190,7 +191,7 @@ def _worn(worn: tuple[dict, ...], number: int) -> dict:
 def make_row(
     id: str, stratum: str, seed: int, worn, prompt: str, paraphrase: str, wearer="", spec=None
 ) -> dict:
-    """Return a row of a suite; `spec` is all that a flat shows, where it shows more than said."""
+    """Return a row of a suite; `spec` has all attributes of a flat, where the prompt omits some."""
     single = worn[0] if len(worn) == 1 else None
     in_minis_words = bool(spec or (single and mini_draws(single)))
     new = not in_minis_words or single.get("pattern") in flats.NEW_PATTERNS or _unseen(single)
@@ -202,7 +203,7 @@ def make_row(
         "prompt": prompt,
         "paraphrase": paraphrase,
         "spec": {"wearer": wearer or None, "garments": [dict(garment) for garment in worn]},
-        "atoms": atoms_of(worn),
+        "atoms": attributes_of(worn),  # stable name
         "swap_of": None,
         "tuple_key": "; ".join(triples),
         "token_len": max(token_length(text) for text in (prompt, paraphrase)),
@@ -213,8 +214,8 @@ def make_row(
 
 
 def with_captions(rows: list[dict], source: Source) -> list[dict]:
-    """Return rows whose last stratum are captions of a source's held-out items, one of each tuple
-    of attributes, those first that no training item has."""
+    """Return rows whose last stratum has captions of a source's validation items, one for each
+    combination of attributes, first those that no training item has."""
     held = split_by_product(source.product_ids, validation_share=0.1, seed=0)
     held |= np.array([split not in ("", "train") for split in source.splits])
     keys = [json.dumps(row, sort_keys=True) for row in source.attributes]
@@ -235,13 +236,13 @@ def with_captions(rows: list[dict], source: Source) -> list[dict]:
 
 
 def _caption_row(id: str, text: str, attributes: dict[str, str]) -> dict:
-    """Return the row of a caption; where its item has no category, nothing is asked of it."""
+    """Return the row of a caption; without a category it has no attributes to check."""
     shown = {name: word for name, word in attributes.items() if name in (*FACTORS, "length")}
     return make_row(id, "captions", 0, (shown,) if "category" in shown else (), text, text)
 
 
 def mini_draws(garment: dict) -> bool:
-    """Return whether a garment is one that flats have, in words that their captions have."""
+    """Return whether flats have such a garment, and their captions its words."""
     category, unsaid = garment["category"], garment.get("neckline") in ("collar", "hood")
     if garment.get("fabric") or category not in flats.CATEGORIES or unsaid:
         return False

@@ -1,9 +1,9 @@
 """Which networks are scores computed on?  Pixels in, class probabilities or features out.
 
-Each is loaded when it is made, never downloads, and names its weights by their digest.  Classifiers
-share `name`, `digest`, `classes` (K labels) and `probs(pixels uint8 (N, H, W, 3)) -> float64
-(N, K)`; extractors `name`, `digest` and `features(pixels) -> float64 (N, D)`.  A picture's row has
-the same digits whatever pictures come with it: every batch is filled up to BATCH_SIZE.
+They never download, and `digest` identifies their weights.  Classifiers have `name`, `digest`,
+`classes` (K labels) and `probs(pixels uint8 (N, H, W, 3)) -> float64 (N, K)`; extractors have
+`name`, `digest` and `features(pixels) -> float64 (N, D)`.  An image's row does not depend on the
+other images: every batch is filled up to BATCH_SIZE.
 """
 
 import importlib.util
@@ -21,19 +21,19 @@ from tvhelpers.image import resize
 from tvhelpers.models.base import unet_digest
 
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
-INCEPTION_DIGEST = "6726825d"  # the head of its SHA-256, as its name says
+INCEPTION_DIGEST = "6726825d"  # the start of its SHA-256, as in its name
 INCEPTION_PACKAGES = ("torchmetrics", "torch_fidelity")
 BATCH_SIZE = 32
 
 
 class JudgeClassifier:
-    """mini's judge: categories of flats as classes, or words of several of its heads together.
+    """mini's judge: categories of flats as classes, or combinations of the words of several heads.
 
-    A combination's probability is the product of its heads' own, as if they erred independently.
-    A score on it is the effective number of kinds of garment that the pictures show; it is not to
-    be compared with one on Inception-v3's 1,008 classes, and says little about pictures unlike
-    flats.  Category and colour are over 200 classes: too many for a score of 138 pictures.
-    Raises InputError where the judge's weights are missing.
+    A combination's probability is the product of its heads' probabilities, as if their errors were
+    independent.  A score on it is the effective number of kinds of garment; it does not compare
+    with one on Inception-v3's 1,008 classes, and says little about photos.  Category and colour
+    make over 200 classes: too many for a score of 138 images.  Raises InputError where the judge's
+    weights are missing.
     """
 
     def __init__(self, device: str = "cpu", heads: tuple[str, ...] = ("category",)):
@@ -53,11 +53,11 @@ class JudgeClassifier:
         return self._rows(self._joint, pixels)
 
     def features(self, pixels: np.ndarray) -> np.ndarray:
-        """Return float64 (N, D) that the judge's heads look at, of pixels as `probs` takes them."""
+        """Return the features float64 (N, D) before the judge's heads, of pixels as in `probs`."""
         return self._rows(self.judge.features, pixels)
 
     def choices(self, pixels: np.ndarray) -> np.ndarray:
-        """Return the number of each head's likeliest word (N, heads)."""
+        """Return the index of each head's likeliest word (N, heads)."""
 
         def best(images: torch.Tensor) -> torch.Tensor:
             return torch.stack([logits.argmax(1) for logits in self.judge(images).values()], 1)
@@ -87,7 +87,7 @@ class InceptionClassifier:
     classes = tuple(f"output {i}" for i in range(1008))  # TensorFlow's graph pads ImageNet's 1,000
 
     def __init__(self, device: str = "cpu"):
-        path = inception_at_hand()
+        path = find_inception()
         if path is None:
             place = _inception_places()[0]
             raise InputError("file-missing.inception", file=place.name, folder=place.parent)
@@ -106,20 +106,20 @@ class InceptionClassifier:
 class VisionExtractor:
     """Any vision model of transformers as an extractor: DINOv2, CLIP, FashionCLIP, SigLIP.
 
-    `name` is a folder, or a hub id whose files are at hand.  Pictures are prepared as its
-    preprocessor_config.json says, by Pillow everywhere.  A model with a text side gives its image
-    embedding, another its pooled output.  Raises InputError where it cannot be loaded.
+    `name` is a folder, or a hub id whose files are on this machine.  Images are preprocessed as its
+    preprocessor_config.json says, always by Pillow.  Features are the image embedding of a model
+    with a text encoder, else the pooled output.  Raises InputError where it cannot be loaded.
     """
 
     def __init__(self, name: str, device: str = "cpu"):
         from transformers import AutoModel
 
-        # Not from the package: 5.15 asks for torchvision there, which Pillow's way does without.
+        # Not from transformers itself: 5.15 requires torchvision there, which Pillow does not need.
         from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
         try:
             here = {"local_files_only": True}
-            # By Pillow also where torchvision is installed: other resizing, other digits.
+            # Pillow also where torchvision is installed: it resizes differently.
             self.prepare = AutoImageProcessor.from_pretrained(name, backend="pil", **here)
             model = AutoModel.from_pretrained(name, dtype=torch.float32, **here)
         except (OSError, ValueError, KeyError) as error:
@@ -143,7 +143,7 @@ class VisionExtractor:
 
 
 class PixelExtractor:
-    """Pictures themselves, small: what needs no network, and sees copies that are nearly exact."""
+    """The small image itself as features: needs no network, finds nearly exact copies."""
 
     name, digest, side = "pixels, 32 a side", "1", 32
 
@@ -157,12 +157,12 @@ class PixelExtractor:
 
 
 CLASSIFIERS = {"inception": InceptionClassifier, "judge": JudgeClassifier}
-EXTRACTORS = {"judge": JudgeClassifier, "pixels": PixelExtractor}  # others are VisionExtractor's
+EXTRACTORS = {"judge": JudgeClassifier, "pixels": PixelExtractor}  # else a VisionExtractor
 
 
 def choose_classifier(name: object = "auto", device: str = "cpu"):
-    """Return (classifier, why it was chosen); "auto" takes Inception-v3 where its weights are, and
-    what is no name is a classifier itself.
+    """Return (classifier, why it was chosen); "auto" is Inception-v3 where its weights are found,
+    else the judge.  A classifier instead of a name is returned as it is.
 
     Raises InputError for an unknown name, and for "inception" without its weights.
     """
@@ -172,20 +172,20 @@ def choose_classifier(name: object = "auto", device: str = "cpu"):
         return CLASSIFIERS[name](device), "asked for"
     check_choice("classifier", name, ("auto", *CLASSIFIERS))
     missing = [package for package in INCEPTION_PACKAGES if not importlib.util.find_spec(package)]
-    if inception_at_hand() is None:
+    if find_inception() is None:
         missing = ["weights", *missing]
     if not missing:
-        return InceptionClassifier(device), "its weights are at hand"
+        return InceptionClassifier(device), "its weights were found"
     return JudgeClassifier(device), f"Inception-v3 lacks its {' and '.join(missing)}"
 
 
 def choose_extractor(name: str = "judge", device: str = "cpu"):
-    """Return the extractor `name`: one of EXTRACTORS, or what `VisionExtractor` takes."""
+    """Return the extractor `name`: one of EXTRACTORS, or a `VisionExtractor`."""
     return EXTRACTORS[name](device) if name in EXTRACTORS else VisionExtractor(name, device)
 
 
-def inception_at_hand() -> Path | None:
-    """Return Inception-v3's weight file if it is on this machine."""
+def find_inception() -> Path | None:
+    """Return Inception-v3's weight file, None where it is not on this machine."""
     return next((place for place in _inception_places() if place.is_file()), None)
 
 
@@ -196,15 +196,15 @@ def _inception_places() -> list[Path]:
 
 
 def _inception_network(path: Path):
-    """Return torchmetrics' wrapper of torch-fidelity's network, giving logits (N, 1008)."""
+    """Return torchmetrics' wrapper of torch-fidelity's network; it gives logits (N, 1008)."""
     try:
         from torchmetrics.image.fid import NoTrainInceptionV3
 
         network = NoTrainInceptionV3("inception-v3-compat", ["logits_unbiased"], str(path))
     except ImportError as error:
         raise InputError("package-missing.inception", error=error) from None
-    # torchmetrics smooths when it resizes since 1.8; published scores resize as TensorFlow 1 did.
-    # An attribute, since earlier versions know no such argument.
+    # torchmetrics >= 1.8 resizes with antialiasing; published scores resize as TensorFlow 1 did.
+    # An attribute, because earlier versions have no such argument.
     network.use_antialias = False
     return network
 
@@ -212,7 +212,7 @@ def _inception_network(path: Path):
 @torch.no_grad()
 def _in_batches(network, images: torch.Tensor, device: str) -> np.ndarray:
     """Return float64 (N, K) of images (N, ...), in batches of BATCH_SIZE, the last one filled up
-    with its own first image: with fewer, or laid out otherwise, kernels add in another order."""
+    with its own first image: kernels add in another order for other shapes and layouts."""
     rows = []
     for batch in images.contiguous().split(BATCH_SIZE):
         full = torch.cat([batch, batch[:1].expand(BATCH_SIZE - len(batch), *batch.shape[1:])])
@@ -221,8 +221,8 @@ def _in_batches(network, images: torch.Tensor, device: str) -> np.ndarray:
 
 
 def checked_pixels(pixels: np.ndarray) -> np.ndarray:
-    """Return pixels uint8 (N, H, W, 3); raises ValueError for anything else, such as floats: whose
-    range they have nobody could tell."""
+    """Return pixels uint8 (N, H, W, 3); raises ValueError for anything else, such as floats, whose
+    range is unknown."""
     pixels = np.asarray(pixels)
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3:
         raise ValueError(f"pixels are {pixels.dtype} {pixels.shape}; give uint8 (N, H, W, 3)")

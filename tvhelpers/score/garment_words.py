@@ -1,4 +1,4 @@
-"""How do a suite's prompts say garments, and what can be asked of a picture of one?"""
+"""How does a suite's prompt describe a garment, and which attributes can be checked?"""
 
 import itertools
 import re
@@ -15,29 +15,29 @@ COLOURS = tuple(colour for colour in flats.COLOURS if colour != "beige")  # Berl
 
 
 def pairs_of(garment: dict) -> list[tuple]:
-    """Return the pairs of (factor, word) that a garment shows, 15 at most."""
+    """Return all pairs of a garment's (attribute, word), 15 at most."""
     stated = [(name, garment[name]) for name in FACTORS if garment.get(name)]
     return list(itertools.combinations(stated, 2))
 
 
 @cache
 def garments(category: str) -> tuple[dict, ...]:
-    """Return all garments of a category that make sense, with options stated or left open."""
-    left_open = (("", *GARMENTS[category].get(name, ())) for name in FACTORS[3:])
+    """Return all sensible garments of a category, with and without optional attributes."""
+    optional = (("", *GARMENTS[category].get(name, ())) for name in FACTORS[3:])
     return tuple(
         {name: word for name, word in zip(FACTORS, (category, *words), strict=True) if word}
-        for words in itertools.product(COLOURS, flats.PATTERNS, *left_open)
+        for words in itertools.product(COLOURS, flats.PATTERNS, *optional)
         if words[1] in WORDS["woven"].get(words[-1], flats.PATTERNS)
     )
 
 
 def said(name: str, word: str) -> str:
-    """Return a word as it is said before its garment, "short-sleeved" for short sleeves."""
+    """Return the form of a word before its garment, "short-sleeved" for short sleeves."""
     return SAID.get(name, {}).get(word, word)
 
 
 def words_of(garment: dict) -> str:
-    """Return "long-sleeved red striped V-neck wool sweater", as flats' captions order words."""
+    """Return "long-sleeved red striped V-neck wool sweater", in the order of flats' captions."""
     sleeve, pattern, neckline, fabric = _words(garment, "sleeve", "pattern", "neckline", "fabric")
     colour = garment.get("colour", "")
     hue = f"plain {colour}" if pattern == "plain" else f"{colour} {pattern}"
@@ -57,27 +57,27 @@ def _words(garment: dict, *names: str) -> list[str]:
 
 
 def named(words: str, garment: dict) -> str:
-    """Return the words with their article."""
+    """Return the words with the garment's article."""
     if garment["category"] in ("trousers", "shorts"):
         return f"a pair of {words}"
     return with_article(words, garment["category"])
 
 
-def atoms_of(worn: Iterable[dict]) -> list[dict]:
-    """Return what can be asked of a picture: an atom a word, its garment's category its parent."""
-    atoms: list[dict] = []
+def attributes_of(worn: Iterable[dict]) -> list[dict]:
+    """Return the attributes that an image can be checked for; their parent is the category."""
+    attributes: list[dict] = []
     for number, garment in enumerate(worn):
         parent = None
         for name, word in garment.items():
             asked = _question(garment, name, word)
-            atom = {"garment": number, "attribute": name, "expect": word, "q": asked}
-            atoms.append({**atom, "parent": parent})
-            parent = len(atoms) - 1 if name == "category" else parent
-    return atoms
+            row = {"garment": number, "attribute": name, "expect": word, "q": asked}
+            attributes.append({**row, "parent": parent})
+            parent = len(attributes) - 1 if name == "category" else parent
+    return attributes
 
 
 def _question(garment: dict, name: str, word: str) -> str:
-    """Return the question whether a picture shows a garment's word."""
+    """Return the question whether an image shows a garment's word."""
     noun = garment["category"]
     be = "Are" if noun.endswith("s") and not noun.endswith("ss") else "Is"
     if name == "category":
@@ -88,6 +88,6 @@ def _question(garment: dict, name: str, word: str) -> str:
 
 
 def token_length(text: str) -> int:
-    """Return how many tokens CLIP reads a text of the suite's words in, start and end included."""
+    """Return how many CLIP tokens a text of the suite's words has, with start and end tokens."""
     words = re.findall(r"[a-z]+|[0-9]|[^\sa-z0-9]+", text.lower())
     return 2 + sum(WORDS["tokens"].get(word, 1) for word in words)

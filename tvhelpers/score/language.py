@@ -1,8 +1,8 @@
-"""What does language add?  Systems on the same prompts and seeds, side by side and in pairs.
+"""What does text conditioning add?  Systems compared on the same prompts and seeds, in pairs.
 
-The rows of the paper's Table 2, defined: "pretrained" is a base that is told nothing (the empty
-prompt) or a class; "+ CLIP" the base with the CLIP cross-attention that it was trained with;
-"fine-tuned" that and an adapter.
+The rows of the paper's Table 2 are: "pretrained", an unconditional base (the empty prompt) or one
+with class conditioning; "+ CLIP", the base with text conditioning; "fine-tuned", that base with an
+adapter.
 """
 
 import itertools
@@ -13,18 +13,18 @@ import numpy as np
 
 from tvhelpers import flats
 from tvhelpers.image import read_photo
-from tvhelpers.score.attributes import CORE, AttributeJudge, agreement
+from tvhelpers.score.attributes import CORE, JudgeAttributeClassifier, agreement
 from tvhelpers.score.metrics import Result, compare, inception_score, mean_score
 
 
 def requests(seed: int, count: int, season: str = "base") -> tuple[list[str], list[dict[str, str]]]:
-    """Return (sentences, what each asks for) of flats: category, colour and pattern."""
+    """Return (prompts, the attributes that each names) of flats: category, colour and pattern."""
     specs = [flats.random_spec(seed, i, season=season) for i in range(count)]
     asked = [{name: getattr(spec, name) for name in CORE} for spec in specs]
-    return [_sentence(spec, i) for i, spec in enumerate(specs)], asked
+    return [_prompt(spec, i) for i, spec in enumerate(specs)], asked
 
 
-def _sentence(spec: flats.Spec, number: int) -> str:
+def _prompt(spec: flats.Spec, number: int) -> str:
     texts = [text for text, stated in flats.phrasings(spec) if set(CORE) <= set(stated)]
     return texts[number % len(texts)]
 
@@ -32,38 +32,38 @@ def _sentence(spec: flats.Spec, number: int) -> str:
 def figures_of(
     pixels: np.ndarray, wanted: Sequence[dict[str, str]], groups: Sequence, judge, classifier
 ) -> dict[str, Result]:
-    """Return {figure: Result} of one system's pictures uint8 (N, H, W, 3): of each attribute that
-    `wanted` (N,) names, if any, the share that shows it, and the Inception Score.
+    """Return {figure: Result} of one system's images uint8 (N, H, W, 3): for each attribute that
+    `wanted` (N,) names, the share of images that show it, and the Inception Score.
 
-    `judge` reads attributes as `AttributeJudge` does, `classifier` gives `probs`; pictures of one
-    of `groups` (N,), such as prompts, count as one block.
+    `judge` is an attribute classifier, `classifier` gives `probs`; images of one of `groups` (N,),
+    such as prompts, count as one block.
     """
-    right = agreement(list(wanted), judge.words(pixels)) if any(wanted) else {}
-    found = {name: mean_score(name, values, groups) for name, values in right.items()}
+    correct = agreement(list(wanted), judge.words(pixels)) if any(wanted) else {}
+    found = {name: mean_score(name, values, groups) for name, values in correct.items()}
     return {**found, "inception_score": inception_score(classifier.probs(pixels), groups)}
 
 
 def compare_systems(
-    pictures: dict[str, Sequence], wanted: Sequence[dict[str, str]], groups: Sequence, classifier
+    images: dict[str, Sequence], wanted: Sequence[dict[str, str]], groups: Sequence, classifier
 ) -> tuple[dict[str, dict[str, Result]], dict[str, dict[str, Result]]]:
-    """Return ({system: figures}, {"B against A": paired differences}), each system against the one
-    before it.
+    """Return ({system: figures}, {"B against A": paired differences}); each system is compared with
+    the one before it.
 
-    Picture i of every system, an array uint8 (H, W, 3) or a path, has the same prompt and seed;
-    other arguments as in `figures_of`.
+    Image i of every system, an array uint8 (H, W, 3) or a path, has the same prompt and seed; the
+    other arguments are those of `figures_of`.
     """
-    sides = (wanted, groups, AttributeJudge(), classifier)
-    rows = {name: figures_of(_pixels(shown), *sides) for name, shown in pictures.items()}
+    sides = (wanted, groups, JudgeAttributeClassifier(), classifier)
+    rows = {name: figures_of(_pixels(shown), *sides) for name, shown in images.items()}
     pairs = {f"{b} against {a}": paired(rows[b], rows[a]) for a, b in itertools.pairwise(rows)}
     return rows, pairs
 
 
-def _pixels(pictures: Sequence) -> np.ndarray:
-    return np.stack([read_photo(p) if isinstance(p, Path) else np.asarray(p) for p in pictures])
+def _pixels(images: Sequence) -> np.ndarray:
+    return np.stack([read_photo(p) if isinstance(p, Path) else np.asarray(p) for p in images])
 
 
 def paired(a: dict[str, Result], b: dict[str, Result]) -> dict[str, Result]:
-    """Return the paired comparison of each figure of both systems that has an interval in both."""
+    """Return the paired comparison of each figure that has an interval in both systems."""
     both = [name for name in a if name in b and a[name].ci and b[name].ci]
     return {name: compare(a[name], b[name]) for name in both}
 

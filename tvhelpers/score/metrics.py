@@ -1,4 +1,4 @@
-"""What do arrays say of a set of images?  Pure functions, a Result with its interval out."""
+"""How good is a set of images?  Pure functions of arrays that return a Result with its interval."""
 
 import math
 from dataclasses import asdict, dataclass, field
@@ -8,23 +8,23 @@ import numpy as np
 
 from tvhelpers.score.statistics import (
     Z95,
-    LeftOut,
+    LeaveOneOut,
     blocks_of,
     canonical_order,
     jackknife,
-    mean_left_out,
+    leave_one_out_mean,
     share_interval,
     two_sided_p,
     unanimous_difference,
 )
 
-TWICE_GROUPS = 200  # up to so many, groups are left out two at a time: N^2 K operations
-MIN_GROUPS = 10  # fewer independent images say too little of their own spread
+TWICE_GROUPS = 200  # most groups for the jackknife of pairs of groups: N^2 K operations
+MIN_GROUPS = 10  # with fewer independent images their spread cannot be estimated
 
 
 @dataclass(frozen=True)
 class Result:
-    """One figure with what is needed to believe it."""
+    """One figure, with its interval, its number of images, its method and its warnings."""
 
     name: str
     value: float
@@ -33,42 +33,41 @@ class Result:
     n: int  # images
     method: str
     warnings: tuple[str, ...] = ()
-    per_item: tuple[float, ...] = ()  # each image's part, in the order given
+    per_item: tuple[float, ...] = ()  # each image's contribution, in the given order
     details: dict = field(default_factory=dict)
-    left_out: LeftOut | None = field(default=None, repr=False)  # what `compare` pairs; not in JSON
+    leave_one_out: LeaveOneOut | None = field(default=None, repr=False)  # not in JSON
 
     @property
     def interval(self) -> str:
-        """Return the 95 % interval in words and figures."""
+        """Return the 95 % interval as text."""
         return "no interval" if self.ci is None else "95 % {:.2f} to {:.2f}".format(*self.ci)
 
     def to_dict(self) -> dict:
-        """Return the result as JSON-able plain values."""
+        """Return the result as plain values for JSON."""
         row = asdict(self)
-        del row["left_out"]
+        del row["leave_one_out"]
         return row
 
 
 def inception_score(probs: np.ndarray, groups=None) -> Result:
     """Return the Inception Score of class probabilities (N, K), corrected for its bias at small N.
 
-    IS = exp(H(mean p) - mean H(p)) (Salimans et al. 2016) of all images as one split.  The value is
-    the jackknife's on the log scale, and so is the 95 % interval.  `groups` (N,), such as prompts,
-    are deleted as blocks (delete-m_j jackknife, Busing et al. 1999), so that several images of one
-    prompt do not count as independent.  With fewer than 10 groups, or where the corrected value
-    would pass N, the value is the plain estimate and has no interval; none passes K.
-    `per_item` holds KL(p_i | mean p) in nats, whose mean is the plain log score.  `details` holds
-    the plain estimate (`plug_in`), its cap min(N, K), the effective number of classes
-    exp(H(mean p)), and the mean and standard deviation over ten splits that papers print.
-    All but the ten splits, which papers shuffle by position, has the same digits in every order of
-    the images.
-    Raises ValueError for values that are no probabilities, and for groups of another length.
+    IS = exp(H(mean p) - mean H(p)) (Salimans et al. 2016) of all images as one split.  Value and
+    95 % interval are the jackknife's on the log scale.  `groups` (N,), such as prompts, are deleted
+    as blocks (delete-m_j jackknife, Busing et al. 1999), because several images of one prompt are
+    not independent.  With fewer than 10 groups, or where the corrected value would exceed N, the
+    value is the plain estimate without an interval; values are at most K.
+    `per_item`: KL(p_i | mean p) in nats, whose mean is the plain log score.  `details`: the plain
+    estimate (`plug_in`), its cap min(N, K), the effective number of classes exp(H(mean p)), and the
+    mean and standard deviation over ten splits that papers print.  Only the ten splits depend on
+    the order of the images.
+    Raises ValueError for rows that are no probabilities, and for groups of another length.
     """
     probs = _checked(probs)
     blocks, names = blocks_of(groups, len(probs))
     order = canonical_order(probs)
     full, once, twice = _log_scores(probs[order], blocks[order])
-    estimate = LeftOut(full, once, np.bincount(blocks), names, twice)
+    estimate = LeaveOneOut(full, once, np.bincount(blocks), names, twice)
     details = {
         "plug_in": math.exp(estimate.full),
         "cap": min(probs.shape),
@@ -89,8 +88,8 @@ def inception_score(probs: np.ndarray, groups=None) -> Result:
 def rarefaction(probs: np.ndarray, steps: int = 8, draws: int = 20, seed: int = 0) -> list[dict]:
     """Return the score at growing numbers of images: rows of `n`, mean `plug_in` and `corrected`.
 
-    Each row is the mean of `draws` random subsets.  The plain estimate climbs as long as images
-    lack; the corrected one lies level where the number suffices.
+    Each row is the mean of `draws` random subsets.  The plain estimate rises as long as there are
+    too few images; the corrected one is level where the number suffices.
     """
     probs = _checked(probs)
     probs = probs[canonical_order(probs)]
@@ -108,48 +107,48 @@ def rarefaction(probs: np.ndarray, steps: int = 8, draws: int = 20, seed: int = 
 
 
 def mean_score(name: str, values, groups=None, method: str = "mean") -> Result:
-    """Return the mean of one value an image (N,), such as right or wrong, with its 95 % interval.
+    """Return the mean of one value per image (N,), such as 1 for correct, with its 95 % interval.
 
-    `groups` (N,), such as prompts, count as one independent piece each.  Raises ValueError for NaN
-    and for groups of another length.
+    Each of `groups` (N,), such as prompts, counts as one independent image.  Raises ValueError for
+    NaN and for groups of another length.
     """
     values = np.asarray(values, np.float64)
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
-        raise ValueError(f"{name}: give one finite value an image, not {values.shape} with NaN")
+        raise ValueError(f"{name}: give one finite value per image, not {values.shape} with NaN")
     blocks, names = blocks_of(groups, len(values))
     per_item, method = tuple(values.tolist()), f"{method}, jackknife over {len(names)} groups"
     if len(names) < MIN_GROUPS:
         few = (f"{len(names)} independent images or groups are too few for an interval",)
         return Result(name, float(values.mean()), None, None, len(values), method, few, per_item)
-    estimate = mean_left_out(values, blocks, names)
+    estimate = leave_one_out_mean(values, blocks, names)
     _, se = jackknife(estimate)
     value = estimate.full
     ci = (value - Z95 * se, value + Z95 * se)
     if np.isin(values, (0, 1)).all():
         ci = share_interval(value, se, len(names), len(values))
-    return Result(name, value, se, ci, len(values), method, (), per_item, left_out=estimate)
+    return Result(name, value, se, ci, len(values), method, (), per_item, leave_one_out=estimate)
 
 
 def clip_score(images: np.ndarray, texts: np.ndarray, groups=None) -> Result:
-    """Return the CLIPScore of unit embeddings (N, D) of pictures and of their prompts: the mean of
-    100 * max(cosine, 0) (Hessel et al. 2021, scaled as torchmetrics does), 0..100."""
+    """Return the CLIPScore of unit embeddings (N, D) of images and of their prompts: the mean of
+    100 * max(cosine, 0), 0..100 (Hessel et al. 2021, scaled as in torchmetrics)."""
     images, texts = (np.asarray(side, np.float64) for side in (images, texts))
     if images.shape != texts.shape:
-        raise ValueError(f"pictures {images.shape} and prompts {texts.shape} do not match")
+        raise ValueError(f"images {images.shape} and prompts {texts.shape} do not match")
     values = 100 * np.maximum((images * texts).sum(1), 0)
     return mean_score("clip_score", values, groups, "100 max(cosine, 0)")
 
 
 def compare(a: Result, b: Result) -> Result:
-    """Return how much `a` is over `b`, both of the same prompts and seeds, by paired jackknife.
+    """Return the difference of `a` and `b`, of the same prompts and seeds, by paired jackknife.
 
-    For scores on the log scale (Inception Score) the value is the ratio a / b, else the difference
-    a - b; `details["p"]` is the two-sided chance of so large a one between equals.  Raises
-    ValueError where the two do not pair: other metrics, other prompts, other numbers of images.
+    For the Inception Score (log scale) the value is the ratio a / b, else the difference a - b;
+    `details["p"]` is the two-sided p-value of no difference.  Raises ValueError where the two
+    cannot be paired: other metrics, other prompts, other numbers of images.
     """
-    if a.name != b.name or a.left_out is None or b.left_out is None:
-        raise ValueError(f"{a.name} of {a.n} and {b.name} of {b.n} images do not pair")
-    difference = a.left_out.difference(b.left_out)
+    if a.name != b.name or a.leave_one_out is None or b.leave_one_out is None:
+        raise ValueError(f"{a.name} of {a.n} and {b.name} of {b.n} images cannot be paired")
+    difference = a.leave_one_out.difference(b.leave_one_out)
     value, se = jackknife(difference)
     middle, shares = value, np.isin((*a.per_item, *b.per_item), (0, 1)).all()
     if se == 0 and shares:
@@ -171,7 +170,7 @@ def _checked(probs) -> np.ndarray:
     if probs.ndim != 2 or not probs.size:
         raise ValueError(f"probabilities have shape {probs.shape}; give (images, classes)")
     if not np.isfinite(probs).all():
-        raise ValueError("probabilities hold NaN or infinity")
+        raise ValueError("probabilities contain NaN or infinity")
     sums = probs.sum(1)
     if probs.min() < 0 or np.abs(sums - 1).max() > 1e-3:
         raise ValueError(
@@ -191,13 +190,13 @@ def _log_score(mean_probs: np.ndarray, mean_entropy):
 
 
 def _divergences(probs: np.ndarray, mean_probs: np.ndarray) -> np.ndarray:
-    """Return KL(p_i | mean p) (N,) in nats; a class that no image shows adds 0."""
+    """Return KL(p_i | mean p) (N,) in nats; a class without any probability adds 0."""
     return -(probs * np.log(np.where(mean_probs > 0, mean_probs, 1))).sum(1) - _entropy(probs)
 
 
 def _log_scores(probs: np.ndarray, blocks: np.ndarray):
-    """Return log IS, (G,) without each block and (G, G) without two of them, in closed form: sums
-    less the blocks' own."""
+    """Return log IS, (G,) without each block, and (G, G) without two blocks, in closed form: the
+    sums less the blocks' own."""
     num_blocks = int(blocks.max()) + 1
     entropy = _entropy(probs)
     full = float(_log_score(probs.mean(0), math.fsum(entropy) / len(probs)))
@@ -215,17 +214,17 @@ def _log_scores(probs: np.ndarray, blocks: np.ndarray):
     sizes = len(probs) - left
     twice = np.zeros((num_blocks, num_blocks))
     for i in range(num_blocks):
-        few = np.maximum(left[i] - sizes, 1)  # the diagonal is not used
+        few = np.maximum(left[i] - sizes, 1)  # the diagonal is unused
         means = np.maximum(total - sums[i] - sums, 0) / few[:, None]
         twice[i] = _log_score(means, (rest[i] - entropies) / few)
     return full, once, twice
 
 
-def _corrected(estimate: LeftOut, shape: tuple[int, int]):
+def _corrected(estimate: LeaveOneOut, shape: tuple[int, int]):
     """Return (value, se of its log, 95 % interval) of a log estimate on `shape` (images, classes).
 
-    The two last are None, and the value is not corrected, with under MIN_GROUPS blocks and where
-    the correction would pass the number of images.
+    With fewer than MIN_GROUPS blocks, and where the corrected value would exceed the number of
+    images, the value is not corrected and the others are None.
     """
     plain = math.exp(estimate.full), None, None
     if len(estimate.sizes) < MIN_GROUPS:
@@ -239,9 +238,9 @@ def _corrected(estimate: LeftOut, shape: tuple[int, int]):
 
 
 def _ten_splits(probs: np.ndarray, splits: int = 10, seed: int = 2020) -> dict:
-    """Return what torch-fidelity prints: shuffled, i * N // 10 splits, deviation of ddof 0.
+    """Return the figures that torch-fidelity prints: shuffled, i * N // 10 splits, ddof 0.
 
-    The deviation is the spread of small splits, no error bar, and the mean is at most N / 10.
+    The deviation is the spread of small splits, not an error bar; the mean is at most N / 10.
     """
     if len(probs) < splits:
         return {"ten_split_mean": None, "ten_split_std": None}
@@ -253,24 +252,24 @@ def _ten_splits(probs: np.ndarray, splits: int = 10, seed: int = 2020) -> dict:
 
 
 def _doubts(value: float, se: float | None, shape: tuple[int, int], num_blocks: int):
-    """Return a sentence for each reason not to lean on the figure."""
+    """Return a warning for each reason why the figure is unreliable."""
     num_images, num_classes = shape
     doubts = []
     if se is None:
-        few = f"{num_blocks} independent images or groups, or a score near its cap, are too little"
-        doubts.append(f"{few} to tell: no interval and no correction")
+        few = f"{num_blocks} independent images or groups are too few, or the score is near its cap"
+        doubts.append(f"{few}: no interval and no correction")
     elif se < 1e-9:  # all images alike, or each of a class of its own: nothing to estimate it from
-        doubts.append("leaving out any image changes the score alike: the interval has no width")
+        doubts.append("every image changes the score by the same amount: the interval has no width")
     if value > min(shape) / 2:
         more = "images" if num_images <= num_classes else "classes"
-        doubts.append(f"over half of the cap of {min(shape)}: more {more} are needed to tell")
+        doubts.append(f"the score is over half of its cap of {min(shape)}: more {more} are needed")
     if num_blocks < 10 * value:
         doubts.append(f"only {num_blocks} independent images or groups for a score of {value:.1f}")
     if num_images < 10:
         doubts.append(f"{num_images} images are fewer than ten splits: no ten-split figure")
     if 10 <= num_images < 100 * value:
         doubts.append(
-            f"the ten-split figure sees {num_images // 10} images at a time, too few for "
-            f"{value:.1f}: only to set beside papers"
+            f"the ten-split figure sees only {num_images // 10} images at a time, too few for a "
+            f"score of {value:.1f}: use it only beside those of papers"
         )
     return tuple(doubts)

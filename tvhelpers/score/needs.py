@@ -1,4 +1,4 @@
-"""What may a metric need?  Each need is computed once, when a metric first asks for it."""
+"""Which inputs can a metric need?  Each is computed once, when a metric first asks for it."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from tvhelpers.models.base import find_base, load_part, unet_digest
 from tvhelpers.models.clip import Clip
 from tvhelpers.runtime import choose_device
 from tvhelpers.score import colour
-from tvhelpers.score.attributes import AttributeJudge, ClipReader
+from tvhelpers.score.attributes import ClipAttributeClassifier, JudgeAttributeClassifier
 from tvhelpers.score.cache import TOGETHER, RowCache
 from tvhelpers.score.copying import CopyCheck
 from tvhelpers.score.distances import neighbour_scores
 from tvhelpers.score.features import choose_classifier, choose_extractor
-from tvhelpers.score.pictures import PictureFolder
+from tvhelpers.score.image_folder import ImageFolder
 from tvhelpers.score.request import ScoreRequest
 
 
 class Needs:
-    """What metrics need of one folder: needs[name], of the names in NEEDS, computed once.
+    """The inputs of metrics for one folder: needs[name] for the names in NEEDS, computed once.
 
-    `real` are those of the real pictures.  None stands for what folder or request do not have.
+    `real` are those of the real images.  None where the folder or the request lacks an input.
     """
 
-    def __init__(self, folder: PictureFolder, networks: Networks, real: Needs | None = None):
+    def __init__(self, folder: ImageFolder, networks: Networks, real: Needs | None = None):
         self.folder, self.networks, self.real, self.found = folder, networks, real, {}
 
     def __getitem__(self, name: str):
@@ -40,7 +40,7 @@ class Needs:
         return self.found[name]
 
     def rows(self, name: str) -> np.ndarray | None:
-        """Return what one of the networks gives for the folder's pictures (N, K)."""
+        """Return a network's output for the folder's images (N, K)."""
         rows = self.networks.rows.get(name)
         return rows and rows.of(self.folder.digests, self.folder.pixels)
 
@@ -53,7 +53,7 @@ def _asked_colours(needs: Needs) -> list[str | None] | None:
 
 def _words(needs: Needs) -> list[dict[str, str]] | None:
     numbers = needs.rows("words")
-    return None if numbers is None else needs.networks.reader.named(numbers)
+    return None if numbers is None else needs.networks.attribute_classifier.named(numbers)
 
 
 def _text_embeds(needs: Needs) -> np.ndarray | None:
@@ -66,24 +66,29 @@ def _neighbours(needs: Needs) -> dict | None:
     return None if real is None else neighbour_scores(real, needs["features"])
 
 
-# A need more is an entry here.  Pictures are in the folder's own order.
+def _heads(needs: Needs) -> dict | None:
+    classifier = needs.networks.attribute_classifier
+    return classifier and classifier.heads
+
+
+# Another need is another entry here.  Images are in the folder's own order.
 NEEDS: dict[str, Callable[[Needs], object]] = {
-    "pixels": lambda its: its.folder,  # uint8 (H, W, 3) of one picture after the other
+    "pixels": lambda its: its.folder,  # uint8 (H, W, 3) of one image after the other
     "prompts": lambda its: its.folder.prompts,
     "seeds": lambda its: its.folder.seeds,
-    "groups": lambda its: its.folder.groups(),  # what pictures are paired by (N,)
+    "groups": lambda its: its.folder.groups(),  # images are paired by these (N,)
     "suite_rows": lambda its: its.folder.rows if any(its.folder.rows) else None,
     "probs": lambda its: its.rows("probs"),  # of classes (N, K)
     "asked_colours": _asked_colours,  # by the prompts, of those that can be measured (N,)
-    "colours": lambda its: its.rows("colours"),  # numbers of measured ones (N, 1)
-    "heads": lambda its: its.networks.reader and its.networks.reader.heads,  # {attribute: words}
-    "words": _words,  # {attribute: word} that the reader sees on each picture
-    "known_words": lambda its: its.networks.known_words,  # (true, read) where both are known
+    "colours": lambda its: its.rows("colours"),  # indices of the measured ones (N, 1)
+    "heads": _heads,  # {attribute: words} of the attribute classifier
+    "words": _words,  # {attribute: word} that the attribute classifier predicts for each image
+    "calibration_words": lambda its: its.networks.calibration_words,  # (true, predicted)
     "image_embeds": lambda its: its.rows("image_embeds"),  # of length one, by the CLIP (N, D)
     "text_embeds": _text_embeds,  # of the prompts (N, D)
     "features": lambda its: its.rows("features"),  # by the extractor (N, D)
-    "real_features": lambda its: its.real and its.real["features"],  # of real pictures (M, D)
-    "neighbours": _neighbours,  # four figures that are counted together
+    "real_features": lambda its: its.real and its.real["features"],  # of real images (M, D)
+    "neighbours": _neighbours,  # four figures that are computed together
     "copies": lambda its: its.networks.copies and [its.networks.copies[its.folder.path]],  # result
 }
 
@@ -91,10 +96,10 @@ NEEDS: dict[str, Callable[[Needs], object]] = {
 class Networks:
     """The networks and sources that a request names, opened.
 
-    `rows` {need: RowCache} are what they give for each picture; `card` says what they are.
+    `rows` {need: RowCache} are the networks' outputs; `card` names networks and sources.
     """
 
-    def __init__(self, request: ScoreRequest, folders: list[PictureFolder]):
+    def __init__(self, request: ScoreRequest, folders: list[ImageFolder]):
         self.folders, device = folders, choose_device(request.device)
         cache = partial(RowCache, request.cache)
         net, why = choose_classifier(request.classifier, device)
@@ -113,27 +118,28 @@ class Networks:
                 refuse_own_clip(self.clip, base)
             key = "clip, padded", self.clip.name, unet_digest(self.clip.model)
             self.rows["image_embeds"] = cache(self._embedded, *key)
-        self.reader, self.known = open_reader(request, self.clip, folders, device)
-        if self.reader:
-            net = self.reader
-            self.card |= {"reader": net.name, "known": self.known.name}
-            self.rows["words"] = cache(net.numbers, "words", net.name, net.digest, net.heads)
+        net, self.calibration = open_attribute_classifier(request, self.clip, folders, device)
+        self.attribute_classifier = net
+        if net:
+            self.card |= {"attribute_classifier": net.name, "calibration": self.calibration.name}
+            self.rows["words"] = cache(net.predict, "words", net.name, net.digest, net.heads)
         self.check = None
         if request.train:
             net = choose_extractor(request.copies, device)
-            self.check = CopyCheck(net, request.train, request.held_out, request.cache)
-            self.card |= {"train": self.check.train.name, "held_out": self.check.held_out.name}
+            self.check = CopyCheck(net, request.train, request.validation, request.cache)
+            self.card |= {"train": self.check.train.name, "validation": self.check.validation.name}
             self.card |= {"copies": net.name}
 
     @cached_property
-    def known_words(self) -> tuple[list[dict], list[dict]] | None:
-        """True and read words of the pictures with known attributes."""
-        if self.reader is None:
+    def calibration_words(self) -> tuple[list[dict], list[dict]] | None:
+        """True and predicted words of the calibration images."""
+        classifier, source = self.attribute_classifier, self.calibration
+        if classifier is None:
             return None
-        numbers = getattr(self.reader, "rest", range(len(self.known)))
-        digests = [f"{self.known.fingerprint}-{i}" for i in numbers]
-        read = self.rows["words"].of(digests, lambda i: self.known.pixels(numbers[i]))
-        return [self.known.attributes[i] for i in numbers], self.reader.named(read)
+        items = getattr(classifier, "rest", range(len(source)))
+        digests = [f"{source.fingerprint}-{i}" for i in items]
+        predicted = self.rows["words"].of(digests, lambda i: source.pixels(items[i]))
+        return [source.attributes[i] for i in items], classifier.named(predicted)
 
     @cached_property
     def copies(self) -> dict | None:
@@ -148,35 +154,35 @@ class Networks:
         return dict(zip(paths, self.check.results(sides), strict=True))
 
     def _embedded(self, pixels: np.ndarray) -> np.ndarray:
-        """Return embeddings (N, D), from a full batch: with fewer, kernels add in another order."""
+        """Return embeddings (N, D), always from a full batch: kernels add in another order else."""
         full = [*pixels, *[pixels[0]] * (TOGETHER - len(pixels))]
         return self.clip.images(full, batch_size=TOGETHER)[: len(pixels)].double().numpy()
 
 
-def open_reader(request: ScoreRequest, clip, folders: list[PictureFolder], device: str):
-    """Return (reader, source of pictures with known attributes), or twice None without a suite."""
+def open_attribute_classifier(request: ScoreRequest, clip, folders: list, device: str):
+    """Return (attribute classifier, calibration source), or twice None for images of no suite."""
     if not any(row for folder in folders for row in folder.rows):
         return None, None
     mini = all(folder.bases == {"mini"} for folder in folders)
-    name = request.reader or ("judge" if mini else "clip" if clip and request.known else "")
-    known = open_source(request.known) if name and request.known else None
+    name = request.attribute_classifier
+    name = name or ("judge" if mini else "clip" if clip and request.calibration else "")
+    source = open_source(request.calibration) if name and request.calibration else None
     if name == "clip":
-        return ClipReader(clip, known), known
-    reader = AttributeJudge(device) if name else None
-    return reader, known if known or not reader else reader.known()
+        return ClipAttributeClassifier(clip, source), source
+    judge = JudgeAttributeClassifier(device) if name else None
+    return judge, source if source or not judge else judge.calibration_set()
 
 
 def refuse_own_clip(clip: Clip, base: str) -> None:
-    """Raise InputError where `clip` has the text encoder that `base` draws with: a generator that
-    is judged by its own CLIP is told what it wants to hear.
+    """Raise InputError where `clip` has the text encoder of `base`, which would flatter it.
 
-    A base that is not at hand cannot be compared, and is let pass with a warning.
+    Warn where the base is not on this machine and cannot be compared.
     """
     try:
         own = load_part(find_base(base), "text_encoder").state_dict()
     except InputError:
         warnings.warn(
-            f"base {base} is not at hand: whether {clip.name} is its own CLIP was not checked",
+            f"base {base!r} was not found: not checked whether {clip.name} is its own CLIP",
             stacklevel=2,
         )
         return

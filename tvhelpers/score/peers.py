@@ -1,16 +1,16 @@
-"""What do other libraries make of our inputs?  Their figures are set beside ours.
+"""Which figures do other libraries give for the same inputs?
 
-What torchmetrics 1.9.0, the tested version, does otherwise in its Inception Score:
+How the Inception Score of torchmetrics 1.9.0, the tested version, differs:
 
-* It shuffles by torch's global generator: without a seed each `compute()` gives another figure.
+* It shuffles by torch's global generator: without a seed each `compute()` gives another score.
 * `torch.chunk` makes its splits: of 138 images nine of 14 and one of 12, of 55 a last one of one
   image, of 21 seven instead of ten.
 * The deviation over splits divides by nine, not ten; with `splits=1` it is NaN.
 * Confident logits in float32 give NaN (0 times the logarithm of 0).
-* `normalize=True` cuts to bytes without rounding, and values outside 0..1 wrap: images in -1..1 are
-  scored, as other images, without a word.
-* It smooths when it resizes (since 1.8), where published scores did not, and takes no file of
-  weights.
+* `normalize=True` truncates to bytes without rounding, and values outside 0..1 wrap: images in
+  -1..1 are scored wrongly without a warning.
+* It resizes with antialiasing (since 1.8), which published scores did not, and has no argument for
+  a file of weights.
 """
 
 import warnings
@@ -24,12 +24,12 @@ def torchmetrics_inception_score(
 ) -> tuple[float, float]:
     """Return torchmetrics' Inception Score (mean, deviation over splits) of probabilities (N, K).
 
-    It shuffles by torch's global generator, which is seeded here and put back after.
+    It shuffles by torch's global generator, which is seeded here and restored afterwards.
     """
     from torchmetrics.image.inception import InceptionScore
 
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns of its buffer each time, and of single splits
+        warnings.simplefilter("ignore")  # it warns about its buffer and about single splits
         metric = InceptionScore(feature=_Logits(probs), splits=splits)
         torch.manual_seed(seed)
         metric.update(torch.zeros((len(probs), 3, 2, 2), dtype=torch.uint8))
@@ -38,7 +38,7 @@ def torchmetrics_inception_score(
 
 
 class _Logits(torch.nn.Module):
-    """A feature extractor that gives the logits of known probabilities."""
+    """A feature extractor that returns the logits of given probabilities."""
 
     def __init__(self, probs: np.ndarray):
         super().__init__()

@@ -1,15 +1,15 @@
-"""Which metrics are there, what does each need, and what does it count?
+"""Which metrics are there, what does each need, and what does it measure?
 
-To add one, write its function (arrays in, a Result out) and give it an entry in METRICS: it then is
-in metrics.json, in the table, in the figures and, where its Result can be left out by groups, in
-the comparisons.  What a metric may need is in `needs.NEEDS`.
+To add one, write its function (arrays in, a Result out) and give it an entry in METRICS.  It then
+is in metrics.json, in the table, in the figures and, where its Result has `leave_one_out`, in the
+comparisons.  Its inputs are names of `needs.NEEDS`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from operator import itemgetter
 
-from tvhelpers.score.attributes import atom_scores, binding, stratum_scores
+from tvhelpers.score.attributes import attribute_scores, binding, stratum_scores
 from tvhelpers.score.colour import colour_score
 from tvhelpers.score.distances import kernel_distance, vendi_score
 from tvhelpers.score.metrics import Result, clip_score, inception_score
@@ -17,15 +17,15 @@ from tvhelpers.score.metrics import Result, clip_score, inception_score
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure of a folder of pictures: its function, what that is called with, and its card."""
+    """A figure of a folder of images: its function, the inputs of that, and its card."""
 
-    name: str  # of its results; there, a colon and the name of a part may follow
+    name: str  # of its results, where a colon and the name of a part may follow
     compute: Callable[..., Result | list[Result]]  # of the values of `needs`, in their order
-    needs: tuple[str, ...]  # names of NEEDS; where one of them is None, there is no figure
-    card: str  # what it counts, which way is better, and what it does not say
+    needs: tuple[str, ...]  # names of NEEDS; where one is None, there is no figure
+    card: str  # for everybody: what it measures, which way is better, what it does not say
 
     def results(self, needs) -> list[Result]:
-        """Return the results for one folder's `Needs`, [] where they lack one."""
+        """Return the results for one folder's `Needs`, [] where an input is missing."""
         values = []
         for name in self.needs:
             values.append(needs[name])
@@ -38,54 +38,62 @@ class Metric:
 # fmt: off
 METRICS = [
     Metric("inception_score", inception_score, ("probs", "groups"),
-           "effective number of kinds that the pictures plainly show, 1 to the cap; higher is more "
-           "varied and plainer, not nearer to the prompt; only figures of one classifier compare"),
+           "How many kinds of thing the images clearly show, from 1 to the cap. Higher is more "
+           "varied and clearer. It does not say whether an image matches its prompt. Compare "
+           "only scores of the same classifier."),
     Metric("colour", colour_score, ("asked_colours", "colours", "groups"),
-           "share of the pictures whose prompt names a colour that are measured to have it (CIELAB "
-           "of the garment, no network); where the measure abstains it counts as not right, so "
-           "compare with real pictures, not with 1"),
-    Metric("atom", atom_scores, ("suite_rows", "words", "heads", "known_words"),
-           "share of the pictures that show a word of their prompt, by the reader; its ceiling is "
-           "how often it is right on pictures whose attributes are known, corrected is the share "
-           "that would give these readings; compare with the ceiling, not with 1"),
+           "Share of images in the colour that their prompt names, measured from the garment's "
+           "pixels without a network. Higher is better. An unclear colour counts as wrong, so "
+           "that real photos do not reach 1 either: compare with those."),
+    Metric("attribute", attribute_scores, ("suite_rows", "words", "heads", "calibration_words"),
+           "Share of images that show the category, colour, ... of their prompt, as the attribute "
+           "classifier sees it. Higher is better. The classifier makes mistakes: 'ceiling' is "
+           "its accuracy on images whose attributes are known, 'corrected' is the share without "
+           "its mistakes. Compare with the ceiling, not with 1."),
     Metric("stratum", stratum_scores, ("suite_rows", "words", "heads"),
-           "share of the pictures of a part of the suite that show all words of their prompt which "
-           "the reader knows"),
+           "Share of images that show all attributes of their prompt, for one part of the prompt "
+           "suite. Higher is better. Attributes that the classifier does not know are ignored."),
     Metric("clip_score", clip_score, ("image_embeds", "text_embeds", "groups"),
-           "mean 100 * cosine of picture and prompt in a CLIP that did not draw it; higher fits "
-           "better; blind to counts and to which word belongs to which garment"),
+           "How well image and prompt match, 0 to 100, for a CLIP that did not generate the "
+           "images. Higher is better. It does not notice how many garments there are, or which "
+           "colour belongs to which garment."),
     Metric("binding", binding, ("suite_rows", "seeds", "image_embeds", "text_embeds"),
-           "share of the pairs of prompts with two words swapped whose two pictures are each "
-           "nearer to their own prompt, by CLIP; chance is 0.25"),
+           "Share of prompt pairs such as 'red top, blue skirt' and 'blue top, red skirt' where "
+           "each of both images matches its own prompt better, by CLIP. Higher is better; images "
+           "that ignore the prompt give 0.25."),
     Metric("vendi_score", vendi_score, ("features",),
-           "effective number of pictures that have nothing in common; higher is more varied; grows "
-           "with their number, so compare equal numbers"),
+           "How varied the images are: so many images without anything in common would be as "
+           "varied. Higher is more varied, not better. It grows with the number of images: "
+           "compare equal numbers."),
     Metric("kernel_distance", kernel_distance, ("features", "real_features"),
-           "squared distance of the features' distributions from the real pictures' (KID, "
-           "unbiased); lower is nearer, below 0 is chance; p is that of no difference"),
+           "Distance from the real images in the extractor's features (KID). Lower is better; "
+           "around 0 and below, no difference was found. p is the probability of such a distance "
+           "without any difference. mini's judge knows only flats: for photos, choose --features."),
     Metric("precision", itemgetter("precision"), ("neighbours",),
-           "share of the pictures within the real ones' neighbourhoods; higher is more real"),
+           "Share of generated images that look like some real image, in the extractor's features. "
+           "Higher is more realistic. It does not say whether the images are varied."),
     Metric("recall", itemgetter("recall"), ("neighbours",),
-           "share of the real pictures within the drawn ones' neighbourhoods; higher is more of "
-           "their variety"),
+           "Share of real images that look like some generated image. Higher covers more of the "
+           "variety of the real images. It does not say whether all images are realistic."),
     Metric("density", itemgetter("density"), ("neighbours",),
-           "how many real neighbourhoods hold a picture, 1 for equal sets; higher is more real"),
+           "How close generated images are to the typical real images; equal sets give 1. Higher "
+           "is more realistic. It does not say whether the images are varied."),
     Metric("coverage", itemgetter("coverage"), ("neighbours",),
-           "share of the real pictures with a drawn one in their neighbourhood; higher is more of "
-           "their variety, robust to outliers"),
+           "Share of real images with a generated image nearby. Higher covers more of the variety "
+           "of the real images. Unlike recall, a few odd images change it little."),
     Metric("copying", list, ("copies",),
-           "share of the pictures that are nearer to a training picture than 99 % of held-out real "
-           "ones are; 0.01 is what no copying gives, more is copying or the training set's own "
-           "kind of picture: look at the pairs"),
+           "Share of generated images that are nearer to a training image than 99 % of validation "
+           "images are. Lower is better; 0.01 is normal without copies. More means copies, or "
+           "training images that all look alike: look at the pairs."),
 ]
 # fmt: on
 
 
 def all_results(needs) -> list[Result]:
-    """Return the results of every metric whose needs a folder's `Needs` meet."""
+    """Return the results of every metric whose inputs a folder's `Needs` have."""
     return [result for metric in METRICS for result in metric.results(needs)]
 
 
 def card_of(name: str) -> str:
-    """Return the card of a result; what follows a colon says of which part it is."""
+    """Return the card of a result; after a colon in `name` stands its part."""
     return next(metric.card for metric in METRICS if metric.name == name.split(":")[0])

@@ -1,4 +1,4 @@
-"""How good are folders of pictures?  Their figures, one by one and in pairs, in metrics.json."""
+"""How good are folders of images?  Figures of each, and comparisons in pairs, in metrics.json."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ import json
 from pathlib import Path
 
 from tvhelpers.errors import InputError
-from tvhelpers.records import TakenError, read_record, write_json
+from tvhelpers.records import TakenError, read_record, upgraded, write_json
 from tvhelpers.runtime import versions
+from tvhelpers.score.image_folder import ImageFolder, open_folder
 from tvhelpers.score.metrics import Result, compare
 from tvhelpers.score.needs import Needs, Networks
-from tvhelpers.score.pictures import PictureFolder, open_folder
 from tvhelpers.score.registry import all_results, card_of
 from tvhelpers.score.request import ScoreRequest
 
+SENTENCES = {"card", "chosen", "method", "notes", "warnings"}  # keys of a result
+
 
 def score_folders(request: ScoreRequest) -> dict:
-    """Write, and return, the figures of each folder, and of each against the first in pairs.
+    """Write and return the figures of each folder, and of each compared with the first in pairs.
 
-    Every metric of METRICS whose needs are met is computed; pictures of one prompt count as one
-    block.  Raises InputError for a folder without whole pictures or that cannot be scored, and
-    TakenError where `out_path` holds anything else.
+    Every metric of METRICS whose inputs are there is computed; images of one prompt count as one
+    block.  Raises InputError for a folder that cannot be scored, and TakenError where `out_path`
+    has other results.
     """
     folders = [open_folder(folder) for folder in request.dirs]
     real = open_folder(request.real) if request.real else None
@@ -30,7 +32,7 @@ def score_folders(request: ScoreRequest) -> dict:
         results = [all_results(Needs(folder, networks, of_real)) for folder in folders]
     except ValueError as error:
         code = getattr(error, "code", "") or "cannot-be-scored"
-        raise InputError(code, f"the pictures cannot be scored: {error}") from None
+        raise InputError(code, f"the images cannot be scored: {error}") from None
     scored = []
     for folder, rows in zip(folders, results, strict=True):
         figures = {"metrics": [with_card(row) for row in rows], "notes": folder.notes}
@@ -47,23 +49,24 @@ def score_folders(request: ScoreRequest) -> dict:
 
 
 def format_table(result: dict) -> str:
-    """Return the figures of each folder and of each pair, with notes, and then what they count."""
+    """Return the figures of each folder and of each pair, with notes, and then their cards."""
     lines, cards = [], {}
     for folder in result["folders"]:
-        lines.append(f"{folder['dir']}: {folder['n']} pictures, on {folder['classifier']}")
+        lines.append(f"{folder['dir']}: {folder['n']} images, classifier: {folder['classifier']}")
         lines += [f"    note: {note}" for note in folder["notes"]]
         for row in folder["metrics"]:
             lines += [_line(row), *(f"    note: {warning}" for warning in row["warnings"])]
             cards[row["name"].split(":")[0]] = row["card"]
     for pair in result["pairs"]:
-        lines.append(f"{pair['dir']} against {pair['against']}, pair by pair")
+        lines.append(f"{pair['dir']} compared with {pair['against']}, prompt by prompt")
         lines += [_line(row) for row in pair["metrics"]]
         lines += [f"    note: {note}" for note in pair["notes"]]
     return "\n".join([*lines, *(f"{name}: {card}" for name, card in cards.items())])
 
 
 def _line(row: dict) -> str:
-    interval = "no interval" if row["ci"] is None else "95 % {:.4g} to {:.4g}".format(*row["ci"])
+    low_high = "95 % interval {:.4g} to {:.4g}"
+    interval = "no interval" if row["ci"] is None else low_high.format(*row["ci"])
     cap = f", cap {row['details']['cap']}" if "cap" in row["details"] else ""
     chance = f", p {row['details']['p']:.2g}" if "p" in row["details"] else ""
     ceiling = ""
@@ -72,24 +75,24 @@ def _line(row: dict) -> str:
     return f"  {row['name']} {row['value']:.4g} ({interval}), n {row['n']}{cap}{chance}{ceiling}"
 
 
-def _about(folder: PictureFolder) -> dict:
+def _about(folder: ImageFolder) -> dict:
     names = [file.name for file in folder.files]
     about = {"dir": str(folder.path), "n": len(names)}
     return {**about, "digest": folder.digest(), "files": names}
 
 
 def with_card(result: Result) -> dict:
-    """Return a result as plain values, with the card that says what it counts."""
+    """Return a result as plain values, with its card."""
     return {**result.to_dict(), "card": card_of(result.name)}
 
 
 def _compared(ours: list[Result], theirs: list[Result]) -> dict:
-    """Return the paired comparisons of two folders' figures, and why others cannot be made."""
+    """Return the paired comparisons of two folders' figures, and why others are impossible."""
     others = {result.name: result for result in theirs}
     rows, notes = [], {}
     for result in ours:
         other = others.get(result.name)
-        if other is None or result.left_out is None:
+        if other is None or result.leave_one_out is None:
             continue
         try:
             rows.append(compare(result, other).to_dict())
@@ -98,8 +101,34 @@ def _compared(ours: list[Result], theirs: list[Result]) -> dict:
     return {"metrics": rows, "notes": list(notes)}
 
 
+def read_metrics(path: Path) -> dict:
+    """Return what `score` has written to `path`, under today's names."""
+    result = read_record(path, "metrics")
+    for key in ("folders", "pairs"):
+        if key in result:
+            result[key] = [_upgraded(part) for part in result[key]]
+    return result
+
+
+def _upgraded(part: dict) -> dict:
+    """Return a folder or a pair of a result under today's names."""
+    rows = [upgraded(row, "metric") for row in part["metrics"]]
+    for row in rows:
+        row["details"] = upgraded(row["details"], "metric details")
+        if "top" in row["details"]:
+            row["details"]["top"] = [upgraded(one, "copied pair") for one in row["details"]["top"]]
+    return {**upgraded(part, "scored folder"), "metrics": rows}
+
+
+def _figures(value):
+    """Return a result without its sentences, which a later version may word otherwise."""
+    if isinstance(value, dict):
+        return {key: _figures(one) for key, one in value.items() if key not in SENTENCES}
+    return [_figures(one) for one in value] if isinstance(value, list) else value
+
+
 def _write_once(path: Path, result: dict) -> None:
     if not path.exists():
         write_json(path, result)
-    elif read_record(path, "metrics") != result:
+    elif _figures(read_metrics(path)) != _figures(result):
         raise TakenError("another-result", path=path)

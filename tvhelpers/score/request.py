@@ -1,4 +1,4 @@
-"""What is scored, and with what?  A request is checked before anything is loaded."""
+"""Which images are scored, and with which networks and data?  Checked before anything loads."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,37 +8,38 @@ from tvhelpers.config import CHOICES, check_choice
 from tvhelpers.errors import InputError
 
 CLASSIFIERS = ("auto", "inception", "judge")
-READERS = ("judge", "clip")
+ATTRIBUTE_CLASSIFIERS = ("judge", "clip")
 
 
 @dataclass(frozen=True)
 class ScoreRequest:
-    """Folders of pictures to score, and what they are measured by.
+    """Folders of images to score, with the networks and data to score them by.
 
-    Instead of a name, `classifier` may be an object with name, digest and probs; `train` and
-    `held_out` may be sources.  Raises InputError for a setting that cannot be met.
+    `classifier` may be an object with name, digest and probs instead of a name; `train` and
+    `validation` may be sources.  Raises InputError for invalid settings.
     """
 
-    dirs: Sequence[Path]  # each is compared with the first, pair by pair
-    out_path: Path  # metrics.json; what is there already stays
+    dirs: Sequence[Path]  # each is compared with the first, prompt by prompt
+    out_path: Path  # metrics.json; an existing file is not overwritten
     classifier: object = "auto"  # auto, inception or judge
     device: str = "auto"
-    real: Path | None = None  # real pictures to measure distances from
+    real: Path | None = None  # folder of real images for KID, precision, recall, ...
     features: str = ""  # judge, pixels, or a vision model; "" = judge with real, else none
-    clip: str = ""  # CLIPScore by this CLIP, not the drawing one
-    cache: Path | None = None  # folder that keeps what networks gave
-    reader: str = ""  # of a suite's atoms: judge, or clip; "" = judge for what mini drew
-    known: str = ""  # pictures with attributes, to tell how often the reader errs
-    train: object = ""  # look for copies of its training pictures
-    held_out: object = ""  # real ones that no training saw; "" = what a training holds out of train
-    copies: str = "pixels"  # what copies are looked for in: pixels, or as features
+    clip: str = ""  # for CLIPScore; not the CLIP of the base that generated the images
+    cache: Path | None = None  # folder for the networks' outputs
+    attribute_classifier: str = ""  # judge, or clip; "" = judge for images by mini
+    calibration: str = ""  # images with attributes, to measure the attribute classifier's errors
+    train: object = ""  # look for copies of the images of this training set
+    validation: object = ""  # images that no training saw; "" = the validation items of train
+    copies: str = "pixels"  # features in which copies are looked for: pixels, or as for features
 
     def __post_init__(self):
         check_choice("device", self.device, CHOICES["device"])
-        check_choice("reader", self.reader or READERS[0], READERS)
+        name = self.attribute_classifier or ATTRIBUTE_CLASSIFIERS[0]
+        check_choice("attribute classifier", name, ATTRIBUTE_CLASSIFIERS)
         if isinstance(self.classifier, str):
             check_choice("classifier", self.classifier, CLASSIFIERS)
-        if self.reader == "clip" and not (self.clip and self.known):
+        if self.attribute_classifier == "clip" and not (self.clip and self.calibration):
             raise InputError("not-enough-given.reader")
         if Path(self.out_path).exists() and not Path(self.out_path).is_file():
             raise InputError("not-a-file", path=self.out_path)

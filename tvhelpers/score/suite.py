@@ -1,6 +1,6 @@
 """Which prompts are in a suite, and how is one opened, checked, narrowed and written?
 
-FB-138 is the head of FB-1000; beside them are the paper's eight prompts.  They are published: the
+FB-138 is the start of FB-1000; paper-8 has the paper's eight prompts.  They are published: the
 files in suites/ do not change.
 """
 
@@ -20,20 +20,21 @@ SHA256 = {  # of the suites at seed 0, as `text_of` writes them
     "fb1000": "e99932fa5b04953b1853eedd0bb08ed3272a4b9210ba8fde86d777166d4cbfe9",
     "paper-8": "614f8ae9c0eb370fb3bbd6bd32ef8f18018bab6140508bc0ec8128cf8ba8105d",
 }
-FILE = "prompts.jsonl"  # in a folder of pictures drawn from a suite
-VOCABULARIES = ("mini",)  # bases that know few words; all others are taken to know all
-KEYS = {"id": str, "prompt": str, "atoms": list, "seeds": list, "covered_by": list}
+FILE = "prompts.jsonl"  # in a folder of images that were generated from a suite
+VOCABULARIES = ("mini",)  # bases that know few words; all others count as knowing all
+KEYS = {"id": str, "prompt": str, "atoms": list, "seeds": list, "covered_by": list}  # stable name
 
 
 def open_suite(name: str, seed: int | None = None, captions: Source | None = None) -> list[dict]:
-    """Return the rows of "fb138", "fb1000", "paper-8" ("fb138:7" is drawn anew by seed 7), or of a
-    file that `text_of` wrote.
+    """Return the rows of "fb138", "fb1000", "paper-8" ("fb138:7" is made from seed 7), or of a file
+    that `text_of` wrote.
 
-    A row has id, stratum, prompt, paraphrase (the same asked otherwise), spec {wearer, garments},
-    atoms {garment, attribute, expect, q, parent}, swap_of (the id of the other of a binding pair),
-    tuple_key, token_len, seeds (4), covered_by (bases whose words it keeps to) and unseen_by (bases
-    that were never shown its category, colour and pattern together).  `captions`: a source whose
-    held-out captions are the last stratum, instead of flats'.  Raises InputError for other names.
+    A row has id, stratum, prompt, paraphrase, spec {wearer, garments}, a list of the prompt's
+    attributes {garment, attribute, expect, q, parent}, swap_of (id of the other prompt of a binding
+    pair), tuple_key, token_len, seeds (4), covered_by (bases that know its words) and unseen_by
+    (bases that were never trained on its category, colour and pattern together).  `captions`: a
+    source whose validation captions are the last stratum, instead of captions of flats.  Raises
+    InputError for other names.
     """
     kind, _, redraw = str(name).lower().partition(":")
     if kind in SHA256 and (not redraw or (redraw.isdecimal() and seed is None)):
@@ -61,7 +62,7 @@ def digest(rows: Iterable[dict]) -> str:
 
 
 def write(rows: list[dict], path: Path) -> None:
-    """Write rows as JSON lines; raises InputError where the file holds anything else."""
+    """Write rows as JSON lines; raises InputError where the file has other content."""
     if path.exists() and path.read_text() != text_of(rows):
         raise InputError("file-exists.prompts", path=path)
     with atomic_path(path) as aside:
@@ -69,15 +70,15 @@ def write(rows: list[dict], path: Path) -> None:
 
 
 def request_of(rows: list[dict]) -> dict:
-    """Return what a request to draw must hold of rows, beside their prompts."""
+    """Return the settings of a Request for rows, without their prompts."""
     ids, seeds = zip(*((row["id"], tuple(row["seeds"])) for row in rows), strict=True)
     return {"ids": ids, "seeds": seeds}
 
 
 def covered(rows: list[dict], base: str) -> list[dict]:
-    """Return the rows within a base's vocabulary; a base of open vocabulary has all.
+    """Return the rows whose words a base knows; bases that are not in VOCABULARIES know all.
 
-    Raises InputError where none is.
+    Raises InputError where there is none.
     """
     kept = [row for row in rows if base not in VOCABULARIES or base in row["covered_by"]]
     if not kept:
@@ -86,7 +87,7 @@ def covered(rows: list[dict], base: str) -> list[dict]:
 
 
 def _checked(path: Path, rows: list[dict]) -> list[dict]:
-    """Return the rows of a file; raises InputError where they are no suite's."""
+    """Return the rows of a file; raises InputError where they are not those of a suite."""
     for number, row in enumerate(rows, 1):
         wrong = [key for key, kind in KEYS.items() if type(row.get(key)) is not kind]
         if wrong or not row["prompt"].strip() or {*map(type, row["seeds"])} - {int}:

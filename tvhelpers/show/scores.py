@@ -93,10 +93,10 @@ def _colours(images: Iterable[np.ndarray]) -> list[str]:
 def nearest_pairs(scored: dict, row: dict, source: Source, count: int = 4) -> Image.Image:
     """Return generated images above the training images that they are nearest to."""
     top = row["details"]["top"][:count]
-    generated = [read_photo(Path(scored["dir"]) / scored["files"][pair["picture"]]) for pair in top]
+    generated = [read_photo(Path(scored["dir"]) / scored["files"][pair["image"]]) for pair in top]
     near = [source.pixels(pair["train_number"]) for pair in top]
     side = max(image.shape[0] for image in generated)
     titles = [f"generated; distance {pair['distance']:.3g}" for pair in top]
-    shares = [f"training; {100 * pair['held_out_as_near']:.1f} % of unseen are as near"
+    shares = [f"training; {100 * pair['validation_as_near']:.1f} % of unseen are as near"
               for pair in top]  # fmt: skip
     return gallery([resize(image, side) for image in generated + near], titles + shares, len(top))

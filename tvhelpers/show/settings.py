@@ -27,7 +27,7 @@ from tvhelpers.records import TakenError, read_record
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import generate
 from tvhelpers.score.colour import EXAMPLES, name_colour
-from tvhelpers.score.copying import MIN_HELD_OUT
+from tvhelpers.score.copying import MIN_VALIDATION
 from tvhelpers.train.resume import run_config
 
 Outcome = TypeVar("Outcome")
@@ -132,8 +132,8 @@ class NotebookSettings:
         if data not in manifest.entries() and not (data and Path(data).exists()):
             print(f"the training data of {adapter} were not found; {self.data} is used instead")
             data = self.data
-        _, validation = split_items(open_source(data), TrainConfig(eval_items=MIN_HELD_OUT))
-        enough = len(validation) == MIN_HELD_OUT
+        _, validation = split_items(open_source(data), TrainConfig(eval_items=MIN_VALIDATION))
+        enough = len(validation) == MIN_VALIDATION
         few = (
             ""
             if enough
@@ -169,7 +169,7 @@ class NotebookSettings:
         usable = [i for i, (text, row) in enumerate(rows) if stating in row and text.strip()]
         validation = {*split_items(source, TrainConfig(eval_items=len(source)))[1].tolist()}
         found = [i for i in usable if i in validation]
-        if len(found) < min(count, MIN_HELD_OUT) and found != usable:
+        if len(found) < min(count, MIN_VALIDATION) and found != usable:
             few = (
                 f"only {len(found)} validation images of {self.data} have a caption and a {stating}"
             )
@@ -200,12 +200,16 @@ class NotebookSettings:
     def correct(self, real: Source, pixels: np.ndarray) -> dict[str, np.ndarray]:
         """Return {attribute: bool (N,)}: whether pixels uint8 (N, H, W, 3) show what the items of
         `real` state: the measured colour and, of flats, what the judge names."""
-        from tvhelpers.score.attributes import CORE, AttributeJudge, agreement
+        from tvhelpers.score.attributes import CORE, JudgeAttributeClassifier, agreement
 
         colours = [name_colour(one).name for one in pixels]
         measured = [a == row["colour"] for a, row in zip(colours, real.attributes, strict=True)]
         wanted = [{name: row[name] for name in CORE if name in row} for row in real.attributes]
-        judged = agreement(wanted, AttributeJudge().words(pixels)) if self.data_is_flats else {}
+        judged = (
+            agreement(wanted, JudgeAttributeClassifier().words(pixels))
+            if self.data_is_flats
+            else {}
+        )
         return {**judged, "colour, measured": np.array(measured)}
 
     def draw(self, name: str, sampler, prompts: Sequence[str], **options) -> list[Path]:

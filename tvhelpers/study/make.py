@@ -19,7 +19,7 @@ from tvhelpers.errors import InputError
 from tvhelpers.files import content_key, file_sha256
 from tvhelpers.image import read_photo, resize, save_png
 from tvhelpers.records import claim_dir, read_records, write_json
-from tvhelpers.score.pictures import open_folder
+from tvhelpers.score.image_folder import open_folder
 from tvhelpers.study.model import (
     CHECKS,
     CONSENT,

@@ -1,4 +1,4 @@
-"""Which pictures does a folder hold to be scored, with which prompts, in an order of their own?"""
+"""Which images and prompts does a folder of generated images have?"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,40 +15,40 @@ from tvhelpers.score.suite import open_suite
 
 
 @dataclass(frozen=True)
-class PictureFolder:
-    """Pictures to score; prompts (N,) are None where nobody wrote them down."""
+class ImageFolder:
+    """Images to score; prompts (N,) are None where the folder has no records.jsonl."""
 
     path: Path
     files: list[Path]
     digests: list[str]  # SHA-256 of each file
     prompts: list[str] | None
     seeds: list[int | None]
-    rows: list[dict | None]  # of the suite that each was drawn from
-    bases: frozenset[str] = frozenset()  # that drew them, where records say so
-    notes: tuple[str, ...] = ()  # what is amiss
+    rows: list[dict | None]  # of the prompt suite, for images that were generated from one
+    bases: frozenset[str] = frozenset()  # that generated them, where records name it
+    notes: tuple[str, ...] = ()  # problems that a reader of the figures must know
 
     def pixels(self, number: int) -> np.ndarray:
-        """Return pixels uint8 (H, W, 3) of one of the pictures."""
+        """Return pixels uint8 (H, W, 3) of one image."""
         return read_photo(self.files[number])
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """Yield pixels uint8 (H, W, 3) of one picture after the other."""
+        """Yield pixels uint8 (H, W, 3) of one image after the other."""
         return map(self.pixels, range(len(self.files)))
 
     def digest(self) -> str:
-        """Return 16 hex digits of all pictures' bytes and prompts."""
+        """Return 16 hex digits of all images' bytes and prompts."""
         return content_key([self.digests, self.prompts])
 
     def groups(self) -> list[str]:
-        """Return what pictures are paired by (N,): their prompts, or their names without any."""
+        """Return what images are paired by (N,): prompts, or file names where there are none."""
         return self.prompts or [file.name for file in self.files]
 
 
-def open_folder(path: Path) -> PictureFolder:
-    """Return the pictures of a folder: those of records.jsonl, or all where there is none.
+def open_folder(path: Path) -> ImageFolder:
+    """Return the images that records.jsonl of a folder lists, or all its images without that file.
 
-    Records that name a suite's prompts need its rows beside them, in prompts.jsonl.  Raises
-    InputError where there is no picture, and where records and files do not fit together.
+    Records of a suite's prompts need the suite's rows beside them, in prompts.jsonl.  Raises
+    InputError where there is no image, and where records and files do not match.
     """
     path = Path(path)
     if not path.is_dir():
@@ -64,7 +64,7 @@ def open_folder(path: Path) -> PictureFolder:
 
 
 def _records(path: Path) -> list[dict]:
-    """Return the records of records.jsonl; raises InputError where one has not its own picture."""
+    """Return the records of records.jsonl; raises InputError where one has no image of its own."""
     try:
         records = read_records(path / "records.jsonl", "image")
         records = [{**record, "prompt": str(record["prompt"])} for record in records]
@@ -83,7 +83,7 @@ def _records(path: Path) -> list[dict]:
 
 
 def _suite_rows(path: Path, records: list[dict]) -> dict[str, dict]:
-    """Return {id: row} of the suite that records were drawn from, {} for other pictures."""
+    """Return {id: row} of the suite that records come from, {} for other images."""
     named = {record["prompt_id"] for record in records if record.get("prompt_id")}
     if not named:
         return {}
@@ -94,15 +94,15 @@ def _suite_rows(path: Path, records: list[dict]) -> dict[str, dict]:
     return rows
 
 
-def _sorted(path: Path, files: list[Path], records: list[dict], rows: dict) -> PictureFolder:
-    """Return the pictures by prompt and content: no figure depends on the order of records."""
+def _sorted(path: Path, files: list[Path], records: list[dict], rows: dict) -> ImageFolder:
+    """Return the images sorted by prompt and content: no figure depends on the records' order."""
     digests = [file_sha256(file) for file in files]
     keys = [(r.get("prompt", ""), *key) for r, *key in zip(records, digests, files, strict=True)]
     order = sorted(range(len(files)), key=keys.__getitem__)
     records = [records[i] for i in order]
     lacking = len(rows) - len({record.get("prompt_id") for record in records})
-    note = f"{lacking} of {len(rows)} prompts have no picture: figures are of the others"
-    return PictureFolder(
+    note = f"{lacking} of {len(rows)} prompts have no image: the figures are of the other prompts"
+    return ImageFolder(
         path,
         [files[i] for i in order],
         [digests[i] for i in order],
