@@ -82,7 +82,7 @@ def copies(generated: np.ndarray, held_out: np.ndarray) -> dict:
     result = copying(*(distances for distances, _ in found))
     return {
         "generated": round(result.details["median_drawn"], 2),
-        "held_out": round(result.details["median_held_out"], 2),
+        "held_out": round(result.details["median_validation"], 2),
         "nearer_than_99_percent_of_held_out": result.value,
         "ci": result.ci,
     }
