@@ -2,11 +2,14 @@
 
 import dataclasses
 import re
+from pathlib import Path
 
 import pytest
 
 from tvhelpers import cli
-from tvhelpers.config import CHOICES, CLIP_CHOICES, PRESETS, ClipTuning, TrainConfig
+from tvhelpers.config import CHOICES, CLIP_CHOICES, PRESETS, ClipTuning, TrainConfig, build_config
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "training.md"
 
 
 def test_train_refuses_what_cannot_be_trained(refuse, photo_folder, tmp_path):
@@ -50,3 +53,25 @@ def test_help_says_default_choices_and_meaning_of_every_setting(
         for name, changes in PRESETS.items():
             row = next(line for line in reversed(lines) if line.startswith(f"  {name} "))
             assert all(f"{key}=" in row for key in changes if key != "lora")
+
+
+def test_the_document_has_the_presets():
+    configs = [build_config(preset) for preset in PRESETS]
+    changed = {key for row in PRESETS.values() for key in (*row, *row.get("lora", ()))}
+    keys = [field.name for field in dataclasses.fields(TrainConfig) if field.name in changed]
+    rows = [[f"`{key}`", *(getattr(config, key) for config in configs)] for key in keys]
+    full = [build_config(preset, method="full").learning_rate for preset in PRESETS]
+    rows = [["setting", *PRESETS], ["---"] * (1 + len(PRESETS)), *rows]
+    rows.append(["`learning_rate` of `full`", *full])
+    table = "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in rows)
+    assert table in DOCUMENT.read_text(), table
+
+
+def _cell(value) -> str:
+    return (
+        f"{value:g}"
+        if isinstance(value, float)
+        else str(value).lower()
+        if value in (True, False)
+        else str(value)
+    )

@@ -49,7 +49,7 @@ def test_a_launch_trains_and_one_of_its_processes_speaks(settings, tmp_path):
         [sys.executable, *launch.split(), "-m", "tvhelpers", *words], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("measured peak of memory") == 1
+    assert done.stdout.count("measured peak memory") == 1
     assert len(read_steps(tmp_path)) == 12
 
 
