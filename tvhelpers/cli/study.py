@@ -1,4 +1,4 @@
-"""How do the verbs of `study` ask people, and what did they say?"""
+"""How do the verbs of `study` make a study, collect its votes and analyse them?"""
 
 from pathlib import Path
 
@@ -6,41 +6,51 @@ from tvhelpers.cli.options import REQUIRED, add_verbs, option
 from tvhelpers.config import check_choice, check_range
 from tvhelpers.errors import InputError
 
-STUDY = option("study STUDY", Path)
-OUT = option("--out DIR", Path, REQUIRED)
+STUDY = option("study STUDY", Path, text="the folder that `study make` wrote")
+OUT = option("--out DIR", Path, REQUIRED, "the folder to write")
 MAKE = (
-    option("systems NAME=DIR", nargs="+", text="folders of `generate`"),
-    option("--out STUDY", Path, REQUIRED),
-    option("--real SOURCE", text="real pictures, as `train --data`"),
-    option("--tasks", str, "pair", "pair,rating,real; the last two need --real"),
-    option("--primary A,B", str, "", "the contrast that counts", "first two"),
-    option("--per-rater N", int, 0, "most trials of a task", "all"),
-    option("--title", str, "Which design is better?", "what raters read first"),
+    option("systems NAME=DIR", nargs="+", text="galleries of `generate`, each with a name"),
+    option("--out STUDY", Path, REQUIRED, "the folder to write"),
+    option("--real SOURCE", text="real images, as `train --data`"),
+    option("--tasks NAMES", str, "pair", "pair,rating,real; rating and real need --real"),
+    option("--primary A,B", str, "", "the comparison that counts", "the first two"),
+    option("--per-rater N", int, 0, "most questions of a task for each rater", "all"),
+    option("--title TEXT", str, "Which design is better?", "the headline that raters read"),
 )
-RATERS = option("--raters CODE", str, REQUIRED, "a page for each", nargs="+")
-FILES = option("files FILE", Path, nargs="+")
+RATERS = option("--raters CODE", str, REQUIRED, "codes of raters; each gets a page", nargs="+")
+FILES = option("files FILE", Path, text="what a rater's page gave at its end", nargs="+")
 POWER = (
-    option("--raters", int, REQUIRED),
-    option("--prompts", int, REQUIRED),
-    option("--effect", float, REQUIRED, "share of decided votes for the better system"),
-    option("--ties", float, 0.0, "share of ties"),
+    option("--raters N", int, REQUIRED, "number of people"),
+    option("--prompts N", int, REQUIRED, "number of prompts"),
+    option(
+        "--effect SHARE", float, REQUIRED, "share of votes for the better system, ties not counted"
+    ),
+    option("--ties SHARE", float, 0.0, "share of votes that say no difference"),
 )
 
 
 def declare(parser) -> None:
     """Add the verbs of `study`."""
     add = add_verbs(parser)
-    text = "Make a study of systems' pictures of the same prompts and seeds."
+    text = "Make a blind study of galleries with the same prompts and seeds."
     add("make", run_make, text, *MAKE)
-    add("html", run_html, "Write a page for each rater without Jupyter.", STUDY, RATERS, OUT)
-    add("import", run_import, "Bring back files of answers that pages gave.", STUDY, FILES)
-    add("analyse", run_analyse, "Analyse the votes: figures, table, report.", STUDY, OUT)
-    text = "Say how often a study of this size would find an effect."
+    add(
+        "html", run_html, "Write a page for each rater, to vote in any browser.", STUDY, RATERS, OUT
+    )
+    add("import", run_import, "Add the votes of files that raters sent back.", STUDY, FILES)
+    add(
+        "analyse",
+        run_analyse,
+        "Analyse the votes; write a report, a table and the numbers.",
+        STUDY,
+        OUT,
+    )
+    text = "Estimate how often a study of this size would find a preference."
     add("power", run_power, text, *POWER)
 
 
 def run_make(options) -> dict:
-    """Make a study, and say what is in it."""
+    """Make a study, and print its hash and length."""
     from tvhelpers.data.sources import open_source
     from tvhelpers.study.make import make_study
     from tvhelpers.study.model import KINDS
@@ -64,22 +74,23 @@ def run_make(options) -> dict:
         title=options.title,
     )
     trials = len(study.trials("example"))
-    print(f"study {study.hash} in {options.out}: {trials} trials a rater; keep key*.json from them")
+    print(f"study {study.hash} in {options.out}: {trials} questions for each rater")
+    print("keep key.json and key-request.json secret: they name the systems")
     return {"study": study.hash, "trials_a_rater": trials, "primary": study.key["primary"]}
 
 
 def run_html(options) -> list[str]:
-    """Write the pages, and say where they are."""
-    from tvhelpers.study.model import Study
+    """Write the pages, and print where they are."""
+    from tvhelpers.study.model import IMAGES, Study
     from tvhelpers.study.page import write_pages
 
     pages = write_pages(Study(options.study), options.out, options.raters)
-    print(f"{len(pages)} pages in {options.out}: give a rater the page and the folder pictures")
+    print(f"{len(pages)} pages in {options.out}; send a rater the page and the folder {IMAGES}")
     return [str(page) for page in pages]
 
 
 def run_import(options) -> list[dict]:
-    """Import the files, and say what was new."""
+    """Import the files, and print how many votes were new."""
     from tvhelpers.study.model import Study
     from tvhelpers.study.votes import import_votes
 
@@ -87,12 +98,12 @@ def run_import(options) -> list[dict]:
     for file in options.files:
         row = import_votes(study, file)
         rows.append(row)
-        print(f"{file}: rater {row['rater']}, {row['new']} new of {row['votes']} votes")
+        print(f"{file}: rater {row['rater']}, {row['votes']} votes, {row['new']} of them new")
     return rows
 
 
 def run_analyse(options) -> dict:
-    """Write analysis.json, votes.csv and report.html, and print what was found."""
+    """Write analysis.json, votes.csv and report.html, and print the findings."""
     from tvhelpers.records import write_json
     from tvhelpers.study.analysis import analyse, write_csv
     from tvhelpers.study.model import Study
@@ -105,12 +116,12 @@ def run_analyse(options) -> dict:
     write_json(options.out / "analysis.json", result)
     write_csv(study, votes, options.out / "votes.csv")
     report = write_report(result, options.out / "report.html")
-    print("\n".join([*summary(result), *quality(result), f"the report is {report}"]))
+    print("\n".join([*summary(result), *quality(result), f"report: {report}"]))
     return result
 
 
 def run_power(options) -> dict:
-    """Simulate studies, and say how often the effect is found."""
+    """Simulate studies, and print how often they find the preference."""
     from tvhelpers.study.simulation import simulated_studies
 
     limits = {"raters": (1, 2000), "prompts": (1, 2000), "effect": (0.5, 0.999), "ties": (0, 0.999)}
@@ -119,7 +130,8 @@ def run_power(options) -> dict:
     size = options.raters, options.prompts
     row = simulated_studies(*size, options.effect, 300, ties=options.ties)
     print(
-        f"{options.raters} raters, {options.prompts} prompts: a share of {options.effect:g} is "
-        f"found in {100 * row['found']:.0f} of 100 studies; interval +- {row['half_width']:.3f}"
+        f"of 100 studies with {options.raters} raters and {options.prompts} prompts, "
+        f"{100 * row['found']:.0f} find a share of {options.effect:g} "
+        f"(95 % interval ± {row['half_width']:.3f})"
     )
     return row

@@ -218,7 +218,7 @@ def coverage_figure(attributes: Sequence[dict[str, str]], names: Sequence[str]) 
         without_frame(ax).barh([w for w, _ in words], [n for _, n in words], color=COLOURS[1])
         ax.set_ylim(max(len(words), 8) - 0.5, -0.5)
         ax.locator_params(axis="x", nbins=4)
-        ax.set_title(f"{name} ({len(counts[name])} values)", fontsize=10)
+        ax.set_title(f"items by {name} ({len(counts[name])} values)", fontsize=10)
     top.subplots_adjust(left=0.12, right=0.98, wspace=0.55, bottom=0.1, top=0.9)
     _pair_counts(bottom.subplots(), table, rows, columns)
     bottom.subplots_adjust(left=0.12, right=0.98, bottom=0.22, top=0.92)
@@ -232,7 +232,7 @@ def _pair_counts(ax, table: np.ndarray, rows: Sequence[str], columns: Sequence[s
     for i, j in np.argwhere(is_gap(table)):
         ax.plot(j, i, "o", ms=17, mfc="none", mec=ACCENT, mew=1.5)
     note = " (ringed: at most a tenth of what chance would give)" if is_gap(table).any() else ""
-    ax.set_title(f"items with both{note}", fontsize=10)
+    ax.set_title(f"items that have both values{note}", fontsize=10)
 
 
 def _open(image):

@@ -91,7 +91,7 @@ def _plot_losses(ax, rows: Sequence[dict]) -> None:
     ax.plot(steps, training, "o-", ms=3, color=COLOURS[1], label="training slice")
     gaps = [a - b for a, b in zip(validation, training)]
     _set_title(
-        ax, f"loss at fixed noise; gap {gaps[0]:+.4f}, at the end {gaps[-1]:+.4f}", legend=True
+        ax, f"same noise every time; gap {gaps[0]:+.4f} to {gaps[-1]:+.4f}", legend=True
     )
 
 
@@ -102,7 +102,7 @@ def _plot_by_timestep(ax, rows: Sequence[dict]) -> None:
         if part[0] is not None:
             ax.plot(steps, [v / part[0] for v in part], "o-", ms=3, color=colour, label=label)
     ax.set_ylim(0, 1.1 * ax.get_ylim()[1])
-    _set_title(ax, "validation loss by noise level (1: before training)", legend=True)
+    _set_title(ax, "validation loss by noise (at start = 1)", legend=True)
 
 
 def _mark_events(figure: Figure, axes: Sequence, events: Sequence[dict]) -> None:

@@ -45,7 +45,7 @@ def holm(p_values) -> list[float]:
     """Return p-values adjusted for their number (Holm 1979), in the order given."""
     order, count = np.argsort(p_values), len(p_values)
     scaled = np.minimum(1.0, (count - np.arange(count)) * np.asarray(p_values)[order])
-    return np.maximum.accumulate(scaled)[np.argsort(order)].tolist()
+    return np.maximum.accumulate(scaled)[np.argsort(order)].tolist()  # stable name: numpy's
 
 
 def davidson(counts, pairs, num_systems: int) -> tuple[np.ndarray, np.ndarray]:
