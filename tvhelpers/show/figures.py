@@ -157,6 +157,7 @@ def metric_card(rows: dict[str, dict]) -> Image.Image:
         _metric_bar(ax, i, row, COLOURS[1:][place])
     _name_rows(ax, list(rows))
     ends = [end for row in rows.values() for end in (*(row["ci"] or ()), row["value"], 0)]
+    ends += [row["details"].get("ceiling", 0) for row in rows.values()]
     ax.set_xlim(min(ends) * 1.05, max(ends) * 1.18 or 1)
     ax.set_title(first["name"].partition(":")[0].replace("_", " "), fontsize=11, loc="left")
     numbers = sorted({row["n"] for row in rows.values()})
