@@ -59,7 +59,7 @@ class Share(Processes):
         self.index, self.count, self.device = index, count, "cpu"
         self.barrier, self.box = barrier, box
 
-    def share(self, value):
+    def broadcast(self, value):
         if self.main:
             self.box["value"] = value
         self.barrier.wait(60)
