@@ -28,7 +28,7 @@ def test_device_and_dtype_are_chosen_with_a_reason(monkeypatch):
         runtime.choose_dtype("float16", "cpu")
 
 
-def test_the_peak_of_memory_is_looked_for_anew():
+def test_the_peak_of_memory_is_reset():
     runtime.reset_peak_memory("cpu")
     before = runtime.peak_memory("cpu")
     if before is None:

@@ -1,4 +1,4 @@
-"""Work that an older commit left behind (tests/saved) is gone on with as by that commit."""
+"""Work that an older commit left behind (tests/saved) resumes as it did with that commit."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ def test_a_half_training_is_finished(work, run, name):  # noqa: F811
     holds(today(result), expected["result"], "result", rel=1e-5)
     holds(today(lines(folder / "eval.jsonl")), expected["eval"], "eval", rel=1e-5)
     rows = lines(folder / "log.jsonl")
-    assert rows[0].get("mark") == 42, "it began anew"
+    assert rows[0].get("mark") == 42, "it started again"
     assert [row["step"] for row in rows if "loss" in row] == [*range(1, STEPS + 1)]
     assert state("root/artifacts") == caches, "the cache was made again"
     config = json.loads((folder / "config.json").read_text())
@@ -65,7 +65,7 @@ def test_a_gallery_is_opened_and_its_adapter_draws_the_same(work, run):  # noqa:
     old = lines("out/adapted/records.jsonl")
     holds(run(*COMMANDS["adapted"]), old)
     after = state("out/adapted")
-    assert all(after[name][0] == data for name, (data, _) in before.items()), "drawn anew"
+    assert all(after[name][0] == data for name, (data, _) in before.items()), "drawn again"
     lost = Path("out/adapted", old[0]["file"])
     pixels = np.asarray(Image.open(lost)).astype(int)
     plain = np.asarray(Image.open(Path("out/plain", old[0]["file"]))).astype(int)
@@ -95,7 +95,7 @@ def test_a_study_is_opened_and_its_votes_count(work, run):  # noqa: F811
     holds(found, EXPECTED["finished"]["analyse"], rel=1e-9)
 
 
-def test_a_studio_keeps_its_pictures(work):  # noqa: F811
+def test_a_studio_keeps_its_images(work):  # noqa: F811
     pytest.importorskip("ipywidgets")
     before, text = state("studio"), Path("studio/records.jsonl").read_text()
     words = {"categories": ["dress"], "colours": ["red"]}
@@ -113,10 +113,10 @@ def test_a_conversion_is_opened(work, run):  # noqa: F811
     assert run(*COMMANDS["convert"]) == {**EXPECTED["said"]["convert"], "was_done": True}
     assert state("converted") == before
     holds(run(*COMMANDS["inspect"]), EXPECTED["said"]["inspect"])
-    run("data", "convert", "photos", "--out", "anew")
-    with h5py.File("anew/pixels.h5") as new, h5py.File("converted/pixels.h5") as old:
+    run("data", "convert", "photos", "--out", "again")
+    with h5py.File("again/pixels.h5") as new, h5py.File("converted/pixels.h5") as old:
         assert [*new] == [*old] == ["pixels"] and np.array_equal(new["pixels"], old["pixels"])
-    holds(lines("anew/items.jsonl"), lines("converted/items.jsonl"))
+    holds(lines("again/items.jsonl"), lines("converted/items.jsonl"))
 
 
 def test_a_latent_cache_is_opened(work, run):  # noqa: F811

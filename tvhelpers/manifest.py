@@ -1,4 +1,4 @@
-"""What does data_manifest.yaml say of a name: where do its bytes come from, and where are they?"""
+"""What does data_manifest.yaml hold for a name: source, licence, and place on this machine?"""
 
 import os
 import re
@@ -29,8 +29,8 @@ def manifest_path() -> Path:
 def entries() -> dict[str, dict]:
     """Return {name: row} of the package's manifest, and of the one that $TV_MANIFEST names.
 
-    The latter's rows are added, or take the place of those of the same name.  Raises InputError
-    where a file or a row is not as it should be.
+    The latter's rows are added, or replace rows of the same name.  Raises InputError for a wrong
+    file or row.
     """
     given = os.environ.get("TV_MANIFEST")
     if given and not Path(given).is_file():
@@ -47,7 +47,7 @@ def _read(path: Path, changed: int) -> dict[str, dict]:
     try:
         if path == manifest_path():
             rows = read_yaml(path)
-        else:  # somebody's own: the quick reader dies of brackets that are nested too deeply
+        else:  # a user's: the fast reader crashes on brackets that are nested too deeply
             rows = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError("not-yaml", path=path, error=error) from None
@@ -112,7 +112,7 @@ def _check_digest(where: str, digest: str | None) -> None:
 
 
 def entry(name: str) -> dict:
-    """Return the row of `name`; raises InputError that lists the names."""
+    """Return the row of `name`; raises InputError for an unknown name."""
     rows = entries()
     if name not in rows:
         raise InputError("unknown-name", name=name, choice=Choice(name, rows))
@@ -127,7 +127,7 @@ def data_dir() -> Path:
 def local_path(name: str) -> Path:
     """Return where the bytes of `name` are: $TV_DATA_DIR/NAME, or in the package.
 
-    Raises InputError that says how to obtain them where they are not there.
+    Raises InputError with the way to obtain them where they are missing.
     """
     row = entry(name)
     place = TOP_DIR / row["path"] if row.get("path") else data_dir() / name

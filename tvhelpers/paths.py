@@ -1,4 +1,4 @@
-"""Is a path that a file names there, and inside its folder?"""
+"""Does a path that a table names exist, inside the table's folder?"""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def inside(folder: Path, name: str, row: int) -> Path:
 
 
 def is_there(path: Path) -> bool:
-    """Return whether a path is a file; False too for a name that no file can have."""
+    """Return whether a path is a file; False too for an impossible name."""
     try:
         return path.is_file()
     except (OSError, ValueError):  # too long, or with a zero byte

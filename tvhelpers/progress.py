@@ -1,4 +1,4 @@
-"""How is long work shown, logged, and stopped?"""
+"""How does long work show its progress, log, and stop?"""
 
 import contextlib
 import logging
@@ -9,11 +9,11 @@ from collections.abc import Iterator
 
 
 class Interrupted(KeyboardInterrupt):
-    """The work was asked to stop, and has written down how far it came."""
+    """The work was asked to stop, and has saved its state."""
 
 
 class _StopFlag:
-    """True once a stop was asked for."""
+    """True after a stop was requested."""
 
     asked = 0.0  # when
 
@@ -23,13 +23,13 @@ class _StopFlag:
 
 @contextlib.contextmanager
 def stop_requests() -> Iterator[_StopFlag]:
-    """Turn Ctrl-C and SIGTERM into a flag, so that a step is never cut in half; one that
-    comes a second later ends at once."""
+    """Turn Ctrl-C and SIGTERM into a flag, so that a step is completed; a second one, more than a
+    second later, interrupts at once."""
     flag, previous = _StopFlag(), {}
 
     def ask(number, frame):
         now = time.monotonic()
-        if flag and now - flag.asked > 1:  # a launcher repeats at once what its processes got too
+        if flag and now - flag.asked > 1:  # a launcher repeats the signal to its processes
             raise KeyboardInterrupt
         flag.asked = flag.asked or now
 
@@ -46,7 +46,7 @@ def stop_requests() -> Iterator[_StopFlag]:
 
 
 class _Printer(logging.Handler):
-    """Print each message alone, on what standard output is then, above a bar that is drawn."""
+    """Print each message without a prefix to standard output, above a running bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
         bars = sys.modules.get("tqdm")
@@ -54,7 +54,7 @@ class _Printer(logging.Handler):
 
 
 def show_log() -> None:
-    """Print what the package logs; the command line and the notebooks call it once."""
+    """Print the package's log; the command line and the notebooks call it once."""
     package = logging.getLogger("tvhelpers")
     if not any(isinstance(handler, _Printer) for handler in package.handlers):
         package.addHandler(_Printer())
@@ -65,9 +65,9 @@ def show_log() -> None:
 def progress_bar(what: str, total: int | None, *, done: int = 0, unit: str = "items"):
     """Return a tqdm bar on standard error; call `update(count)`, and use it as a context.
 
-    It moves in a terminal and in a notebook, and is a line a minute elsewhere.  `unit` "B" counts
-    bytes; `total` is None where it is not known; `done` is what an earlier run has done.  Where the
-    log is silent, so is the bar.
+    It is a bar in a terminal and a notebook, and one line a minute elsewhere.  `unit` "B" counts
+    bytes; `total`: None if unknown; `done`: the count of an earlier run.  Without a log there is no
+    bar.
     """
     from tqdm.auto import tqdm
 
@@ -79,23 +79,23 @@ def progress_bar(what: str, total: int | None, *, done: int = 0, unit: str = "it
 
 
 def in_notebook() -> bool:
-    """Return whether IPython runs this; a loaded ipykernel alone does not say so."""
+    """Return whether IPython runs this; a loaded ipykernel alone is no sign of it."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)
     return shell() is not None
 
 
 class _Lines:
-    """A stream on which a bar that is drawn anew begins a line instead of moving back."""
+    """A stream on which each update of a bar is a new line."""
 
     def __init__(self, stream):
         self.stream = stream
 
     def write(self, text: str) -> None:
-        """Write the bar as a line; what only erases it is left out."""
+        """Write the bar as a line; text that only erases it is ignored."""
         text = text.replace("\x1b[A", "").strip("\r\n ")  # a bar moves up where another stands
         if text:
             self.stream.write(text + "\n")
 
     def flush(self) -> None:
-        """Pass what is written on."""
+        """Flush the stream."""
         self.stream.flush()

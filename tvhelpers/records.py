@@ -1,7 +1,7 @@
 """How are the JSON files that outlive a process written, and read after the program has changed?
 
-A record of an older version is upgraded as it is read: a renamed key or value is known by its old
-name, and a missing key means what it meant when the file was made.
+A record of an older version is upgraded as it is read: old names of keys and values become today's,
+and a missing key gets the value that its absence meant then.
 """
 
 import json
@@ -15,7 +15,7 @@ from tvhelpers.files import atomic_path, make_dir
 
 @dataclass(frozen=True)
 class Kind:
-    """What has changed in one kind of record since its first version."""
+    """The changes of one kind of record since its first version."""
 
     renamed: dict[str, str] = field(default_factory=dict)  # {old key: key}
     values: dict[str, dict] = field(default_factory=dict)  # {key: {old value: value}}
@@ -23,21 +23,21 @@ class Kind:
 
 
 SCORED_ATTRIBUTES = "category colour pattern sleeve neckline fabric length waist".split()
-# By the name that claim_dir and its callers give a record.
+# {name that claim_dir and its callers give a kind of record: its changes}
 KINDS: dict[str, Kind] = {
     "training": Kind(values=FORMER_VALUES),  # config.json of a run
     "log": Kind(),  # a line of log.jsonl or speed.jsonl
     "evaluation": Kind({"held_out_loss": "validation_loss"}),  # a line of eval.jsonl
     "result": Kind(),  # result.json of a run
-    "adapter": Kind(),  # what an adapter's file says of its making
-    "pipeline": Kind({"strength": "lora_scale"}),  # base.json of a trained pipeline
+    "adapter": Kind(),  # metadata of an adapter
+    "pipeline": Kind({"strength": "lora_scale"}),  # base.json of a pipeline; stable name
     "latent cache": Kind(),  # about.json of cached latents
     "classes": Kind(),  # classes.json of a trained pipeline
-    "request": Kind({"strength": "lora_scale"}),  # request.json of drawn images
-    "captions": Kind(),  # a line of what a captioner wrote, and its request
+    "request": Kind({"strength": "lora_scale"}),  # request.json of images; stable name
+    "captions": Kind(),  # a line that a captioner wrote, and its request
     "item": Kind(),  # a line of items.jsonl, beside converted pixels
-    "partial download": Kind(),  # what a part of a file is of
-    "download": Kind(),  # what is said of a data set that was downloaded or unpacked
+    "partial download": Kind(),  # beside a partly downloaded file
+    "download": Kind(),  # .obtained.json of a downloaded or unpacked data set
     "image": Kind(),  # a line of records.jsonl, a studio's too
     "metrics": Kind(),  # what `score` writes; the next four are parts of it
     "scored folder": Kind(
@@ -70,16 +70,16 @@ KINDS: dict[str, Kind] = {
         }
     ),
     "study": Kind(),  # study.json
-    "study request": Kind(),  # what a study was asked to be made of
+    "study request": Kind(),  # key-request.json of a study
     "conversion": Kind(),  # request.json of converted data
     "CLIP tuning": Kind({**FORMER_SETTINGS, "held_out": "validation"}),  # tuning.json
     "study key": Kind(),  # key.json of a study
-    "votes": Kind(),  # a file of votes that a page for raters gave
+    "votes": Kind(),  # a file of votes from a page for raters
 }
 
 
 def upgraded(record: dict, kind: str) -> dict:
-    """Return the record as this version would have written it; an unknown kind has not changed."""
+    """Return the record under today's names of keys and values."""
     changes = KINDS[kind]
     record = {changes.renamed.get(key, key): value for key, value in record.items()}
     for key, names in changes.values.items():
@@ -118,13 +118,13 @@ def read_json(path: Path):
 
 
 def read_jsonl(path: Path) -> list[dict]:
-    """Return the records of a JSON-lines file without a last line cut off; [] if missing.
+    """Return the records of a JSON-lines file, except an incomplete last line; [] if missing.
 
     Raises InputError for a broken line before that.
     """
     if not Path(path).exists():
         return []
-    lines = Path(path).read_text().split("\n")[:-1]  # what follows is half a line
+    lines = Path(path).read_text().split("\n")[:-1]  # the last is empty, or incomplete
     rows = []
     for number, line in enumerate(lines, 1):
         try:
@@ -135,7 +135,7 @@ def read_jsonl(path: Path) -> list[dict]:
 
 
 class TakenError(InputError):
-    """Results of something else are there already, and stay."""
+    """The folder holds other results, which are kept."""
 
 
 def claim_dir(
@@ -145,11 +145,11 @@ def claim_dir(
     marker: str = "request.json",
     ignore: tuple[str, ...] = (),
 ) -> Path:
-    """Make `path` the folder of `request`, or find that it is already.
+    """Make `path` the folder of `request`, or check that it is already.
 
     The request is written to the file `marker` in it; its keys in `ignore` may differ.  Hidden
-    files are not looked at, and a request that came to nothing gives way.  Raises TakenError where
-    the folder holds anything else: nothing is ever overwritten.
+    files are ignored, and a marker without results is replaced.  Raises TakenError where the folder
+    holds anything else: nothing is ever overwritten.
     """
     path = make_dir(path)
     others = [entry for entry in path.iterdir() if not entry.name.startswith(".")]

@@ -1,4 +1,4 @@
-"""On what does a result depend beside its input: device, dtype, seeds, versions, folders?"""
+"""Which device, dtype, seeds, versions and folders does a run use?"""
 
 import contextlib
 import hashlib
@@ -27,8 +27,8 @@ def choose_device(name: str = "auto") -> str:
 def computes_bfloat16(device: str) -> bool:
     """Return whether a device has units for bfloat16.
 
-    Others emulate it: a T4 (compute capability 7.5) slowly, a CPU without AVX-512 forty times as
-    slowly as float32; torch calls it supported on both.
+    Others emulate it, though torch calls it supported: a T4 (compute capability 7.5) slowly, a CPU
+    without AVX-512 forty times slower than float32.
     """
     import torch
 
@@ -60,19 +60,19 @@ def device_name(device: str) -> str:
 
 
 def reset_peak_memory(device: str) -> None:
-    """Begin to look for the peak anew."""
+    """Reset the peak that `peak_memory` returns."""
     import torch
 
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats()
     else:
-        with contextlib.suppress(OSError):  # Linux alone can do that
+        with contextlib.suppress(OSError):  # only Linux has this
             Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_memory(device: str) -> int | None:
-    """Return the most bytes in use since the peak was reset: the GPU's tensors, or this process on
-    a CPU; None where nothing tells."""
+    """Return the most bytes in use since the peak was reset: of tensors on the GPU, or of this
+    process on a CPU; None where unknown."""
     import torch
 
     if device != "cpu":
@@ -85,7 +85,7 @@ def peak_memory(device: str) -> int | None:
 
 
 def seed_for(*parts: int | str) -> int:
-    """Return a 63-bit seed that depends on every part and on nothing else."""
+    """Return a 63-bit seed, a function of the parts alone."""
     text = "\x1f".join(f"{type(part).__name__}:{part}" for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
@@ -107,14 +107,14 @@ def versions() -> dict[str, str]:
 
 
 def quiet_imports() -> None:
-    """Silence the advice that diffusers and transformers give when they are imported."""
+    """Silence the messages of diffusers and transformers on import."""
     for name in ("DIFFUSERS_VERBOSITY", "TRANSFORMERS_VERBOSITY"):
         os.environ.setdefault(name, "error")
 
 
 def quiet_libraries(*names: str) -> None:
-    """Silence the progress bars and advice, not the errors, of "diffusers" and "transformers", by
-    default both; imports what it names, which takes seconds."""
+    """Silence progress bars and advice, not errors, of "diffusers" and "transformers" (by default
+    both); imports them, which takes seconds."""
     quiet_imports()
     for name in names or ("diffusers", "transformers"):
         logging = importlib.import_module(f"{name}.utils.logging")

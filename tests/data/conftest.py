@@ -51,7 +51,7 @@ def own_row(tmp_path, monkeypatch):
     """Return a function that puts the row `mine` into a manifest of its own."""
 
     def write(**row):
-        row = {"kind": "images", "licence": "mine", "obtain": "by hand", **row}
+        row = {"kind": "images", "licence": "mine", "obtain": "manually", **row}
         (tmp_path / "tv.yaml").write_text(json.dumps({"mine": row}))
         monkeypatch.setenv("TV_MANIFEST", str(tmp_path / "tv.yaml"))
         tables._parquet_group.cache_clear()

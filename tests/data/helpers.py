@@ -1,4 +1,4 @@
-"""What tests of the data call: pictures and files of them."""
+"""What tests of the data call: images and files of them."""
 
 import io
 import json
@@ -25,13 +25,13 @@ def photos(folder, count=3, ending="png"):
     return pixels
 
 
-def picture(seed, size=(12, 16)):
+def random_image(seed, size=(12, 16)):
     return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
 
 
 def png(seed):
     out = io.BytesIO()
-    Image.fromarray(picture(seed)).save(out, "png")
+    Image.fromarray(random_image(seed)).save(out, "png")
     return out.getvalue()
 
 
@@ -50,7 +50,7 @@ def fashion_gen(path, numbers, encoding="latin-1"):
         "input_name": ["name" for _ in numbers],
     }
     with h5py.File(path, "w") as file:
-        file["input_image"] = np.stack([picture(i, (256, 256)) for i in numbers])
+        file["input_image"] = np.stack([random_image(i, (256, 256)) for i in numbers])
         file["input_productID"] = np.array(numbers, np.int32)[:, None] // 2
         file["index"] = np.array(numbers)[:, None]
         for key, texts in words.items():

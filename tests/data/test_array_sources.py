@@ -1,4 +1,4 @@
-"""Files of images as sources: the benchmark's, those of columns, converted ones."""
+"""Array files as sources: the benchmark's, those with columns, converted ones."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.data.helpers import fashion_gen, noise, picture
+from tests.data.helpers import fashion_gen, noise, random_image
 from tests.helpers import refused
 from tvhelpers import cli
 from tvhelpers.data.convert import convert
@@ -98,7 +98,7 @@ def test_fashion_gen(place):
     assert source.product_ids == ["0", "0", "1", "1", "5", "5", "6"]
     assert source.attributes[5] == {"category": "DRESSES", "gender": "Women"}
     for index, number in enumerate([0, 1, 2, 3, 10, 11, 12]):
-        assert np.array_equal(source[index].pixels, picture(number, (256, 256)))
+        assert np.array_equal(source[index].pixels, random_image(number, (256, 256)))
     code = cli.main(["data", "convert", "fashion-gen", "--out", str(folder / "out")])
     assert code == 0
     again = open_source(folder / "out")

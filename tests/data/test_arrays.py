@@ -1,4 +1,4 @@
-"""Files of arrays that lie, or are damaged, are named."""
+"""Arrays in files that are damaged, or contradict their headers, are reported."""
 
 import io
 import zipfile
@@ -50,7 +50,7 @@ def test_bad_files(g2, tmp_path):
         inspect_images(tmp_path)
 
 
-@pytest.mark.filterwarnings("ignore")  # of faults that a flip makes
+@pytest.mark.filterwarnings("ignore")  # of issues that a flipped byte makes
 def test_damaged_headers_are_named_or_harmless(g2, tmp_path):
     whole = np.frombuffer(g2.read_bytes(), np.uint8)
     rng, num_refused = np.random.default_rng(0), 0

@@ -48,7 +48,7 @@ def cells(values):
 
 
 def photos(root, names=NAMES):
-    """Write pictures of 30 x 50 whose red is x and green is y."""
+    """Write images of 30 x 50 whose red is x and green is y."""
     x, y = np.meshgrid(np.arange(30), np.arange(50))
     pixels = np.stack([x * 8, y * 5, np.full_like(x, 99)], -1).astype(np.uint8)
     for name in names:
@@ -201,7 +201,7 @@ def test_source(coarse, recwarn):
         ("../Eval/list_eval_partition.txt", 6, "train", "rest", "holds 'rest'"),
     ],
 )
-def test_coarse_faults(coarse, file, line, old, new, named):
+def test_damaged_coarse_labels(coarse, file, line, old, new, named):
     path = coarse / "Anno_coarse" / file
     lines = path.read_text().split("\n")
     changed = new.join(lines[line - 1].rsplit(old, 1))
@@ -250,7 +250,7 @@ def test_files_of_unequal_rows_or_missing(coarse, fine):
         ("val_bbox.txt", "1 2 3", "file-damaged", "has 3 of 4 columns"),
     ],
 )
-def test_fine_faults(fine, file, text, code, named):
+def test_damaged_fine_labels(fine, file, text, code, named):
     (fine / "Anno_fine" / file).write_text(text)
     with refused(code) as caught:
         read_fine(fine)

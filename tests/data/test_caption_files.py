@@ -1,4 +1,4 @@
-"""Files of new captions are written once, reported on, and taken in place of a source's own."""
+"""Files of new captions are written once, compared, and used in place of a source's own."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Images are captioned by a tiny BLIP, and a stopped run goes on."""
+"""Images are captioned by a tiny BLIP, and a stopped run resumes."""
 
 import pytest
 from PIL import Image
@@ -42,7 +42,7 @@ def tiny_blip(tmp_path_factory):
     return folder
 
 
-def test_pictures_are_captioned_and_a_stopped_run_goes_on(tiny_blip, tmp_path, monkeypatch):
+def test_images_are_captioned_and_a_stopped_run_resumes(tiny_blip, tmp_path, monkeypatch):
     source = FlatsSource(1, 5, size=32)
     whole, part = tmp_path / "whole.jsonl", tmp_path / "part.jsonl"
     options = {"batch_size": 2, "max_new_tokens": 4, "device": "cpu"}

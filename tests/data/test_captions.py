@@ -1,4 +1,4 @@
-"""New captions say the labels first, and invent nothing; on the real files where present."""
+"""New captions state the labels first, and invent nothing; on the real files where present."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Conversion: right rows, right after a kill, refused where something does not fit."""
+"""Converted rows are correct, also after a kill; inputs that do not fit are refused."""
 
 import contextlib
 import hashlib
@@ -118,7 +118,7 @@ def test_killed_and_run_again_gives_the_same_bytes(g2, tmp_path, watch):
     assert not (out / "pixels.h5").exists()
     at = watch(lambda done: None)
     convert(folder, out)
-    assert at[0] > 128  # it went on, and did not begin anew
+    assert at[0] > 128  # it resumed, and did not start again
     assert digests(out) == digests(tmp_path / "whole")
 
 

@@ -1,4 +1,4 @@
-"""Coverage counts what is there and names what is not; weights balance it."""
+"""Coverage counts attributes and finds gaps; weights balance them."""
 
 import json
 
@@ -77,8 +77,8 @@ def test_split_and_coverage_from_the_command_line(tmp_path, capsys):
     held = json.loads(out.read_text())
     assert len(held["validation_items"]) == report["by product"]["validation"] == 150
     command = ["data", "coverage", "flats-new-season", "--by", "category,pattern"]
-    assert cli.main([*command, "--picture", str(tmp_path / "counts.png")]) == 0
+    assert cli.main([*command, "--image", str(tmp_path / "counts.png")]) == 0
     assert "overalls" in capsys.readouterr().out
-    with Image.open(tmp_path / "counts.png") as picture:
-        assert picture.width > 800
+    with Image.open(tmp_path / "counts.png") as image:
+        assert image.width > 800
     assert cli.main(["data", "coverage", "flats-new-season", "--by", "fabric"]) == 2

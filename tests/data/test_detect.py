@@ -1,4 +1,4 @@
-"""What stored images are is told, or said to be unknown."""
+"""The encoding, axes and channels of stored images are detected, or reported as unknown."""
 
 import h5py
 import numpy as np
@@ -37,7 +37,7 @@ def test_what_is_lost_is_said_and_not_passed_on(kind, request, tmp_path):
         assert np.array_equal(open_images(path)[3], as_bytes[3])
 
 
-def test_red_and_blue_are_told_by_walls_and_floors(photographed, drawn, tmp_path):
+def test_red_and_blue_are_detected_by_walls_and_floors(photographed, drawn, tmp_path):
     for name, pixels in {"RGB": photographed, "BGR": photographed[..., ::-1]}.items():
         for axes, order in ORDERS.items():
             path = save_h5(tmp_path / "x.h5", pixels.transpose(order))
@@ -67,7 +67,7 @@ def test_pure_colours_side_by_side_are_no_seams(tmp_path):
     assert inspect_images(save_h5(tmp_path / "x.h5", pixels))["images"]["encoding"] == "uint8"
 
 
-def test_encodings_of_real_photos_are_told(real, tmp_path):
+def test_encodings_of_real_photos_are_detected(real, tmp_path):
     """No encoding and no order of the axes is taken for another, whatever the keys are called."""
     folder, truth = real
     with h5py.File(folder / "Img" / "G2.h5") as file:

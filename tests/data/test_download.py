@@ -121,7 +121,7 @@ def test_a_connection_that_is_cut_goes_on(server, row, ranges):
         assert (obtain("mine") / "a.bin").read_bytes() == BODY
 
 
-def test_a_file_that_changed_meanwhile_is_begun_anew(server, row, monkeypatch):
+def test_a_file_that_changed_meanwhile_is_begun_again(server, row, monkeypatch):
     """No digest is known, so only the server can tell."""
     server.files, server.cut = {"/a.bin": BODY}, 120_000
     row({"url": f"{server.at}/a.bin"})
@@ -182,7 +182,7 @@ def test_a_disk_that_fills_on_the_way(server, row, monkeypatch):
         obtain("mine")
 
 
-def test_unpacking_that_was_killed_begins_anew(server, row, monkeypatch):
+def test_unpacking_that_was_killed_begins_again(server, row, monkeypatch):
     server.files = {"/a.zip": zipped({"a.txt": "a", "b.txt": "b"})}
     row({"url": f"{server.at}/a.zip", "unpack": True})
 
@@ -200,7 +200,7 @@ def test_unpacking_that_was_killed_begins_anew(server, row, monkeypatch):
 
 
 def test_gated_data_by_hand(row, tmp_path, capsys):
-    """Licence and steps first; then the archive that was got by hand, beside what is there."""
+    """Licence and steps first; then the archive that was got manually, beside what is there."""
     digest = hashlib.sha256(b"pixels").hexdigest()
     row(gate="write a letter", sha256={"Img/G2.h5": digest})
     assert cli.main(["data", "get", "mine"]) == 2

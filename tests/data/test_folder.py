@@ -1,4 +1,4 @@
-"""Folders of photos, and what captions them."""
+"""Folders of photos, and where their captions come from."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Stores of images: what they hold is told, or said to be unknown; hands overrule."""
+"""Array files: their format is detected, or reported as unknown; options overrule."""
 
 import json
 
@@ -21,8 +21,8 @@ COUNT = 64
 def test_npy_and_npz_are_read_like_h5(drawn, tmp_path):
     values = (drawn / np.float32(127.5) - 1).transpose(ORDERS["CHW"])
     np.save(tmp_path / "a.npy", values)
-    np.savez(tmp_path / "a.npz", pictures=values, labels=np.arange(COUNT))
-    for name, key in (("a.npy", "array"), ("a.npz", "pictures")):
+    np.savez(tmp_path / "a.npz", images=values, labels=np.arange(COUNT))
+    for name, key in (("a.npy", "array"), ("a.npz", "images")):
         images = inspect_images(tmp_path / name)["images"]
         assert (images["key"], images["encoding"], images["axes"]) == (key, "affine", "CHW")
         with pytest.warns(UserWarning, match="captions are empty"):
@@ -47,12 +47,12 @@ def test_a_mean_image_from_another_file(drawn, tmp_path):
 
 def test_inspect_from_the_command_line(drawn, tmp_path, capsys):
     path = save_h5(tmp_path / "x.h5", drawn)
-    command = ["data", "inspect", str(path), "--picture", str(tmp_path / "look.png"), "--json"]
+    command = ["data", "inspect", str(path), "--image", str(tmp_path / "look.png"), "--json"]
     assert cli.main(command) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["images"]["encoding"] == "uint8" and report["faults"] == []
-    with Image.open(tmp_path / "look.png") as picture:
-        assert picture.width > picture.height
+    with Image.open(tmp_path / "look.png") as image:
+        assert image.width > image.height
     assert cli.main(["data", "inspect", str(path), "--axes", "sideways"]) == 2
     assert "CWH" in capsys.readouterr().err
 

@@ -137,7 +137,7 @@ def test_password(g2, tmp_path, monkeypatch, capsys):
     check(open_highres(g2, archive), g2)
 
 
-def test_faults(g2, tmp_path):
+def test_unusable_archives(g2, tmp_path):
     with refused("file-missing"):
         open_highres(g2, tmp_path / "none.zip")
     (tmp_path / "text.zip").write_text("<html>please log in</html>")

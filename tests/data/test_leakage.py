@@ -26,7 +26,7 @@ from tvhelpers.image import read_photo
 def real_rows(shared):
     folder = shared / "data" / "deepfashion_annotations"
     if not (folder / "language_original.mat").is_file():
-        pytest.skip("the benchmark's annotation files are not at hand")
+        pytest.skip("the benchmark's annotation files are not available")
     source = open_source(folder / "language_original.mat")
     return source, np.array(annotations.read_partition(folder / "ind.mat", len(source))) == "test"
 

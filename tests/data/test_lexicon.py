@@ -1,4 +1,4 @@
-"""Words of fashion are found in a product's name, and parts are told from the whole."""
+"""Words of fashion are found in a product's name, and a part is not taken for the whole."""
 
 from tvhelpers.data.lexicon import SLOTS, WORDS, product_words
 

@@ -1,4 +1,4 @@
-"""What is wrong with single images is found."""
+"""Quality issues of single images are found."""
 
 import numpy as np
 

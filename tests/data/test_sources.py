@@ -67,7 +67,7 @@ def test_a_reader_of_ones_own_is_one_line_in_the_registry(tmp_path, tiny_base, m
     convert(folder, tmp_path / "out")
     again = open_source(tmp_path / "out")
     assert again.captions[3] == "a red dress 3" and np.array_equal(again.pixels(3), pixels[3])
-    row = {"kind": "images", "licence": "mine", "obtain": "by hand", "reader": "ppm"}
+    row = {"kind": "images", "licence": "mine", "obtain": "manually", "reader": "ppm"}
     (tmp_path / "tv.yaml").write_text(json.dumps({"mine": row}))
     monkeypatch.setenv("TV_MANIFEST", str(tmp_path / "tv.yaml"))
     monkeypatch.setenv("TV_DATA_DIR", str(tmp_path / "data"))

@@ -7,7 +7,7 @@ import types
 import numpy as np
 import pytest
 
-from tests.data.helpers import converted, picture, png, save
+from tests.data.helpers import converted, png, random_image, save
 from tests.helpers import refused
 from tvhelpers import cli
 from tvhelpers.data.sources import open_source
@@ -36,7 +36,7 @@ def test_fashion_product_images(place):
     ]
     assert source.product_ids == ["15970", "21379"]
     assert source.attributes[0] == {"category": "Shirts", "colour": "Navy Blue", "gender": "Men"}
-    assert np.array_equal(source.pixels(1), picture(1))
+    assert np.array_equal(source.pixels(1), random_image(1))
 
 
 def test_hm_keeps_the_leading_zero(place):
@@ -155,7 +155,7 @@ def test_parquet_with_images_in_its_cells(own_row, place, write_parquet):
     source = open_source("mine")
     assert source.captions == [f"a dress {i}" for i in range(6)]
     assert source.product_ids == ["0", "0", "1", "1", "2", "2"]
-    assert all(np.array_equal(source.pixels(i), picture(i)) for i in (5, 0, 2, 3, 1, 4))
+    assert all(np.array_equal(source.pixels(i), random_image(i)) for i in (5, 0, 2, 3, 1, 4))
     before = source.fingerprint
     rows[1]["image"]["bytes"] = png(9)  # the words are as they were
     write_parquet(folder / "train-1-of-2.parquet", rows)
@@ -167,7 +167,9 @@ def test_parquet_names_image_files_too(place, tmp_path, write_parquet):
     rows = [{"file": f"{i}.png", "caption": f"tee {i}"} for i in range(2)]
     write_parquet(tmp_path / "t.parquet", rows)
     source = open_source(tmp_path / "t.parquet", columns={"images": "a/{file}"})
-    assert source.captions == ["tee 0", "tee 1"] and np.array_equal(source.pixels(1), picture(1))
+    assert source.captions == ["tee 0", "tee 1"] and np.array_equal(
+        source.pixels(1), random_image(1)
+    )
 
 
 def test_missing_libraries_are_named(own_row, place, monkeypatch):
@@ -222,7 +224,7 @@ def test_a_hub_set_through_the_datasets_library(monkeypatch):
     assert asked == [("ashraq/fashion-product-images-small", None)]
     assert source.captions == ["Shirt 0", "Shirt 1", "Shirt 2"] and source.splits == [""] * 3
     assert source.product_ids == ["15970", "15971", "15972"]
-    assert np.array_equal(source.pixels(2), picture(2))
+    assert np.array_equal(source.pixels(2), random_image(2))
     fake.load_dataset = lambda *args, **options: 1 / 0
     with refused("not-at-hand"):
         open_source("fashion-product-images-small")

@@ -136,7 +136,7 @@ def test_names_used_twice_are_refused(tmp_path):
     refused(make_tar(tmp_path / "a.tar", clash), tmp_path)
     clash = {"d/b": b"below", "d": b"file"}
     refused(make_tar(tmp_path / "b.tar", clash), tmp_path)
-    clash = {"x/a": b"1", "y/a": b"2"}  # the same once a folder is left out
+    clash = {"x/a": b"1", "y/a": b"2"}  # the same once a folder is skipped
     refused(make_zip(tmp_path / "c.zip", clash), tmp_path, strip=1)
     with zipfile.ZipFile(tmp_path / "d.zip", "w") as file:
         file.writestr("a", "1")

@@ -1,4 +1,4 @@
-"""How is drawn what hangs from the waist, and a belt?  A waist is at y = 0.
+"""How are garments that hang from the waist drawn, and a belt?  The waist is at y = 0.
 
 Each function takes (sketch, spec, rng) and adds a garment about 100 units long to the sketch.
 """

@@ -9,13 +9,13 @@ from tvhelpers.flats.fabric import Fabric
 from tvhelpers.flats.sketch import Painter, Sketch
 from tvhelpers.flats.spec import COLOURS, Spec, pick, rng_for
 
-# What identifies the drawings in the key of a cache or a run.  It is a list of digests since the
-# first drawings were named so; when a drawing changes, write a version number instead.
+# Identifies the drawings in the keys of caches and runs.  The first drawings were named by digests;
+# when a drawing changes, write a version number instead.
 DRAWING = (
     "0750e9396274c6e3 2bfedc8a58df468c ecd2ae18ebdfa39d 7b34b50d3a048ea5 a6fdf973fba3040e".split()
 )
-# Second colours of stripes, dots, checks and flowers.  A pair of colours belongs to one ground:
-# red and white is red, so that white has a colour of its own beside it.
+# Second colours of stripes, dots, checks and flowers.  A pair of colours has one ground: red and
+# white is red, so that white needs another second colour.
 ACCENTS = {"white": (0, 122, 128), "yellow": COLOURS["black"], "beige": COLOURS["brown"]}
 # Third colours: of tartan's thin lines.
 LINES = {"white": ["red"], "yellow": ["red", "white"], "beige": ["red", "white"], "pink": ["white"]}
@@ -38,11 +38,11 @@ def render(spec: Spec, seed: int, index: int, size: int = 128) -> np.ndarray:
         rotation=rng.normal(0, 1.5),
         share=rng.uniform(0.8, 0.91),
         shift=rng.uniform(-2.5, 2.5, 2),
-    ).picture()
+    ).paint()
 
 
 def _fabric(spec: Spec, rng) -> Fabric:
-    """Return cloth of the spec's pattern whose colours are a little off those of their names."""
+    """Return cloth of the spec's pattern, in colours that vary a little around the named ones."""
     hue = 1.2 if spec.colour in ("black", "white", "gray") else 3.0  # more would tint a gray
     ground = np.array(COLOURS[spec.colour]) + rng.normal(0, hue, 3) + rng.normal(0, 4)
     second = np.array(ACCENTS.get(spec.colour, COLOURS["white"]))

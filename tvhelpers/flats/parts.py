@@ -1,4 +1,4 @@
-"""What are garments put together from?  Bodies, sleeves, necks, bands, closures, folds."""
+"""Which parts are garments put together from?  Bodies, sleeves, necks, bands, closures, folds."""
 
 import numpy as np
 
@@ -50,7 +50,7 @@ def body(s: Sketch, t: Top, tail: float = 0) -> None:
 
 
 def strap_of(spec, rng) -> float | None:
-    """Return the width of the straps of what is sleeveless; None for others."""
+    """Return the width of the straps of a sleeveless garment; None for others."""
     return rng.uniform(5, 7) if spec.sleeve == "sleeveless" else None
 
 

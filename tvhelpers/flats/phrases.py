@@ -1,15 +1,14 @@
 """How is a flat described in English?"""
 
-from tvhelpers.flats.spec import ATTRIBUTES, Spec, cloth_of, is_pair, options, pick, rng_for
+from tvhelpers.flats.spec import ATTRIBUTES, STYLES, Spec, cloth_of, is_pair, options, pick, rng_for
 
-STYLES = ("elegant", "casual", "classic", "modern", "formal", "simple", "stylish", "everyday")
 SHORT = ("category", "colour", "pattern", "waist")
 
 
 def phrasings(spec: Spec) -> list[tuple[str, tuple[str, ...]]]:
-    """Return distinct natural phrasings of a spec, each with the attributes that it states.
+    """Return distinct phrasings of a spec, each with the names of the attributes that it states.
 
-    The first is the shortest that states category, colour and pattern; a high waist is always said.
+    The first is the shortest that states category, colour and pattern; all state a high waist.
     """
     noun, colour, length = spec.category, spec.colour, spec.length or ""
     pattern = "" if spec.pattern == "plain" else spec.pattern
@@ -56,13 +55,13 @@ def caption(spec: Spec, seed: int, index: int) -> str:
 
 
 def _neck(spec: Spec) -> str:
-    """Return the neckline's words; "" where the category has but one."""
+    """Return the neckline's words; "" where the category has only one."""
     several = len(options(spec.category, "neckline")) > 1
     return {"V-neck": "V-neck", "crew": "crew neck"}.get(spec.neckline, "") if several else ""
 
 
 def _sleeve(spec: Spec) -> str:
-    """Return the sleeves' words; "" where the category has but one kind."""
+    """Return the sleeves' words; "" where the category has only one kind."""
     if len(options(spec.category, "sleeve")) < 2:
         return ""
     return spec.sleeve if spec.sleeve == "sleeveless" else f"{spec.sleeve}-sleeved"

@@ -1,7 +1,7 @@
 """How is a garment sketched, and how does a sketch become pixels?
 
-A sketch is drawn in units of its own (x = 0 is its middle, x to the right, y down); a Painter fits
-it into the image.  The pattern keeps its size on the image whatever the garment's.
+A sketch has its own units (x = 0 is its middle, x to the right, y down); a Painter fits it into the
+image.  A pattern has the same size on the image for garments of any size.
 """
 
 from dataclasses import dataclass, field
@@ -49,7 +49,7 @@ class Sketch:
     def cloth(self, points: Points, angle: float = 0, tint: float = 1, plain: bool = False) -> None:
         """Add a piece and its outline; its pattern is turned by `angle` degrees.
 
-        `tint` below 1 darkens it (the inside of a hood); `plain` leaves the pattern out (a rib).
+        `tint` below 1 darkens it (the inside of a hood); `plain` has no pattern (a rib).
         """
         self.steps.append(("cloth", points, angle, tint, plain))
 
@@ -103,8 +103,8 @@ class Painter:
         self.silhouette = Image.new("L", self.image.size)
         self.draw, self.fill = ImageDraw.Draw(self.image), ImageDraw.Draw(self.silhouette)
 
-    def picture(self) -> np.ndarray:
-        """Return the image uint8 (size, size, 3)."""
+    def paint(self) -> np.ndarray:
+        """Return pixels uint8 (size, size, 3) RGB."""
         for kind, *step in self.sketch.steps:
             getattr(self, kind)(*step)
         flat = np.asarray(self.image.reduce(SUPERSAMPLING), np.float32)

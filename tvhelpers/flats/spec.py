@@ -1,4 +1,4 @@
-"""Which garments do flats show, and what does a Spec say of one?"""
+"""Which garments do flats show, and which attributes does each have?"""
 
 from dataclasses import dataclass
 
@@ -12,6 +12,7 @@ _TABLES = read_tables(__file__, "garments.yaml")
 COLOURS: dict[str, tuple[int, int, int]] = {k: tuple(v) for k, v in _TABLES["colours"].items()}
 CATEGORIES = tuple(_TABLES["categories"])
 PATTERNS = tuple(FABRICS)
+STYLES = tuple(_TABLES["styles"])
 OPTIONAL = ("sleeve", "neckline", "length", "waist")
 ATTRIBUTES = ("category", "colour", "pattern", *OPTIONAL)
 NEW_CATEGORIES, NEW_PATTERNS = (tuple(words) for words in _TABLES["new_season"].values())
@@ -20,7 +21,7 @@ SEASONS = ("base", "new", "all")
 
 @dataclass(frozen=True)
 class Spec:
-    """What a flat shows; None where the category has no such attribute."""
+    """The attributes of one flat; None where the category has no such attribute."""
 
     category: str
     colour: str
@@ -50,7 +51,7 @@ class Spec:
 
     @property
     def has_new_word(self) -> bool:
-        """Whether it shows something that the base has no word for."""
+        """Whether it shows something that the captions of mini's base have no word for."""
         new = self.category in NEW_CATEGORIES or self.pattern in NEW_PATTERNS
         return new or self.waist == "high-waisted"
 
@@ -72,17 +73,17 @@ def options(category: str, attribute: str) -> tuple[str, ...]:
 
 
 def cloth_of(category: str) -> str:
-    """Return what a category may be said to be made of, "" where nothing."""
+    """Return the fabric that captions may state for a category; "" for none."""
     return _TABLES["categories"][category].get("cloth", "")
 
 
 def is_pair(category: str) -> bool:
-    """Return whether it is "a pair of" them."""
+    """Return whether the category is called "a pair of ..."."""
     return _TABLES["categories"][category].get("pair", False)
 
 
 def words_of(attribute: str) -> tuple[str, ...]:
-    """Return all words of an attribute; "none" is the first of one that not every category has."""
+    """Return all words of an attribute; "none" comes first for one of `OPTIONAL`."""
     if attribute in OPTIONAL:
         words = [word for category in CATEGORIES for word in options(category, attribute)]
         return ("none", *dict.fromkeys(words))
@@ -98,8 +99,8 @@ def random_spec(
     patterns=PATTERNS,
     season: str = "all",
 ) -> Spec:
-    """Return the spec of flat `index`: words equally often, as far as its season ("base", "new",
-    "all") has them."""
+    """Return the spec of flat `index`; words of the season ("base", "new" or "all") are equally
+    frequent.  Raises ValueError for unknown words, and where no garment fits."""
     if season not in SEASONS:
         raise ValueError(f"unknown season {season!r}; the flats have {', '.join(SEASONS)}")
     rng = rng_for(seed, index, "spec")
