@@ -106,6 +106,14 @@ def versions() -> dict[str, str]:
     return found
 
 
+def hub_unreachable(error: BaseException) -> bool:
+    """Return whether an error of loading says that a file is not cached and the hub not reached."""
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    errors = (error, error.__cause__ or error.__context__)
+    return any(isinstance(one, LocalEntryNotFoundError) for one in errors)
+
+
 def quiet_imports() -> None:
     """Silence the messages of diffusers and transformers on import."""
     for name in ("DIFFUSERS_VERBOSITY", "TRANSFORMERS_VERBOSITY"):

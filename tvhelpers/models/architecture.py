@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from tvhelpers.errors import InputError
+from tvhelpers.runtime import hub_unreachable
 
 
 @dataclass(frozen=True)
@@ -85,18 +86,28 @@ FAMILIES = [STABLE_DIFFUSION]
 def find_architecture(path: str, revision: str | None = None) -> Architecture:
     """Return the family of a pipeline folder or hub id, by its model_index.json.
 
-    Raises InputError for a family that is not supported.  If the file cannot be read, the first
-    family is returned, and loading its parts reports the error.
+    Raises InputError for a family that is not supported, and for a hub id that is not downloaded
+    where the hub cannot be reached.  If the file cannot be read otherwise, the first family is
+    returned, and loading its parts reports the error.
     """
     try:
         kind = _pipeline_class(path, revision)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if hub_unreachable(error) and not _is_cached(path, revision):
+            raise InputError("base-unreadable.hub", path=path) from error
         return FAMILIES[0]
     for family in FAMILIES:
         if kind in family.pipelines:
             return family
     known = ", ".join(family.name for family in FAMILIES)
     raise InputError("unknown-family.base", path=path, kind=kind, known=known)
+
+
+def _is_cached(path: str, revision: str | None) -> bool:
+    """Return whether the UNet of a hub id is on this machine, if not its model_index.json."""
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(path, "unet/config.json", revision=revision), str)
 
 
 @cache

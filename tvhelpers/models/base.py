@@ -16,7 +16,7 @@ from tvhelpers.files import make_dir, replace_dir
 from tvhelpers.models.architecture import Architecture, find_architecture
 from tvhelpers.models.clip import find_clip
 from tvhelpers.records import read_record, write_json
-from tvhelpers.runtime import quiet_libraries
+from tvhelpers.runtime import hub_unreachable, quiet_libraries
 
 ABOUT_FILE = "base.json"  # in the folder of a pipeline that was trained here
 DRAWING_SCHEDULER = "DPMSolverMultistepScheduler"  # DPM-Solver++ (2M), for every base
@@ -78,6 +78,8 @@ def with_text_encoder(base: BaseLocation, name: str) -> BaseLocation:
     if not name:
         return base
     base = replace(base, text_encoder=find_clip(name))
+    if base.text_encoder.count("/") > 1 and not Path(base.text_encoder).is_dir():  # no hub id
+        raise InputError("base-unreadable.folder", path=Path(name))
     config = load_part(base, "text_encoder").config
     takes, tokens = _config_of(base, "unet")["cross_attention_dim"], load_part(base, "tokenizer")
     if config.hidden_size != takes:
@@ -228,6 +230,8 @@ def _readable(base: BaseLocation, part: str):
     except LOADING_ERRORS as error:
         reason = one_line(error)
         path = (part == "text_encoder" and base.text_encoder) or base.path
+        if hub_unreachable(error):
+            raise InputError("base-unreadable.hub", path=path) from error
         raise InputError(
             "base-unreadable", part=part, base=base.name, path=path, reason=reason
         ) from error
