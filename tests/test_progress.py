@@ -12,7 +12,7 @@ import pytest
 from tvhelpers import progress
 
 WORK = """
-import sys, time
+import signal, sys, time
 
 from tvhelpers import cli
 from tvhelpers.progress import progress_bar, show_log
@@ -24,6 +24,7 @@ def work(words):
         bar.refresh()
         time.sleep(60)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background ignores it
 cli.run_command = work
 sys.exit(cli.main(["generate", "a dress"]))
 """
