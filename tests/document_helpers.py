@@ -43,6 +43,7 @@ CHEAP = {  # settings of a training that its document does not give
 }  # fmt: skip
 PRESETS_OF_CPUS = ("", "default", "smoke", "cpu")
 COUNT = 24
+GARMENTS = ("dress", "skirt", "jacket", "t-shirt", "hoodie", "coat")
 
 
 def blocks(document: Path) -> list[tuple[str, str]]:
@@ -107,7 +108,8 @@ def shortened(words: list[str]) -> list[str]:
 
 def prepare(folder: Path, base: Path) -> None:
     """Write what the documents say that a user has: photos, a table, files of the benchmark."""
-    specs = [flats.random_spec(3, i) for i in range(COUNT)]
+    kinds = [GARMENTS[i // 2 % len(GARMENTS)] for i in range(COUNT)]  # two images a product
+    specs = [flats.random_spec(3, i, categories=(kind,)) for i, kind in enumerate(kinds)]
     pixels = [flats.render(spec, 3, i, 64) for i, spec in enumerate(specs)]
     texts = [flats.caption(spec, 3, i) for i, spec in enumerate(specs)]
     photos, rows = [f"{i:03d}.jpg" for i in range(COUNT)], []
