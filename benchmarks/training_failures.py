@@ -6,7 +6,7 @@ Everything on mini, 100 steps, one thread, a checkpoint every six seconds: an ev
 or two and cannot be cut, so no kill can cost less.  Trainings on one process are forks of this one,
 which has the libraries loaded: they die as others do, and begin sooner.
 
-python benchmarks/training_faults.py WORK_DIR      writes results/training_faults.json
+python benchmarks/training_failures.py WORK_DIR      writes results/training_failures.json
 """
 
 import argparse
@@ -236,7 +236,7 @@ def main() -> None:
     work.mkdir(parents=True, exist_ok=True)
     result = {"steps": STEPS, "killed": killed_and_resumed(work), "faults": faults(work)}
     result["two_processes_beside_one"] = largest_difference(work / "whole", work / "processes")
-    write_result("training_faults", {**result, "clipping": clipping(work)})
+    write_result("training_failures", {**result, "clipping": clipping(work)})
 
 
 if __name__ == "__main__":
