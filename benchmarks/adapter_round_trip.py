@@ -1,5 +1,5 @@
-"""Claim: stock diffusers draws from both files of an adapter what the trained model draws, to 1e-4;
-so do kohya's own scripts from theirs, and a blend is the sum of its adapters.
+"""Claim: with both files of an adapter stock diffusers generates the trained model's images, within
+1e-4; so do kohya's scripts with theirs, and a blend is the sum of its adapters.
 
 python benchmarks/adapter_round_trip.py [--peer PATH]     writes results/adapter_round_trip.json
 
@@ -47,7 +47,7 @@ def train_at_random(path: Path, targets: str, text: bool, use_dora: bool = False
 
 
 def draw(pipe) -> np.ndarray:
-    """Return pictures 0..1 of all prompts, each from a noise of its own."""
+    """Return images 0..1 of all prompts, each from its own noise."""
     generators = [torch.Generator().manual_seed(seed) for seed in range(len(PROMPTS))]
     options = {"num_inference_steps": STEPS, "guidance_scale": base.guidance, "output_type": "np"}
     return pipe(PROMPTS, generator=generators, **options).images
@@ -130,7 +130,7 @@ with tempfile.TemporaryDirectory() as folder:
         row = {"changed_by": furthest(trained, plain)}
         row["diffusers names, stock diffusers"] = furthest(by_diffusers(path), trained)
         row["kohya names, as we load them"] = furthest(by_us(kohya_path(path)), trained)
-        if "DoRA" not in case:  # which diffusers leaves out under kohya's names, and kohya lacks
+        if "DoRA" not in case:  # diffusers ignores it under kohya's names, and kohya lacks it
             row["kohya names, stock diffusers"] = furthest(by_diffusers(kohya_path(path)), trained)
             if lora:
                 drawn = by_kohya(str(kohya_path(path)), lora)
@@ -153,7 +153,8 @@ with tempfile.TemporaryDirectory() as folder:
         "kohya names": furthest(by_diffusers(folder / "sum_kohya.safetensors"), together),
     }
 
-result = {"pictures": len(PROMPTS), "steps": STEPS, "cases": cases, "blend": blended}
+result = {"pictures": len(PROMPTS), "steps": STEPS, "cases": cases}  # stable name
+result["blend"] = blended
 if peer:
     head = subprocess.run(["git", "-C", peer, "rev-parse", "HEAD"], capture_output=True, text=True)
     result["sd-scripts"] = head.stdout.strip()

@@ -6,12 +6,12 @@ python benchmarks/captured_steps.py --dry-run      a tiny UNet, eager; writes no
 
 Needs 40 GB of GPU memory and about two minutes there.  The UNet has SD 1.5's architecture at 512
 pixels and random weights, in bfloat16, with LoRA of rank 4 on its attention.  Moments of latents
-and states of texts are drawn, as if they came from a cache.  A row first takes ten steps from the
-same weights on the same numbers, whose losses are compared with those of eager steps, then as many
-as fit into three seconds.
+and text states are random, as if they came from a cache.  Each row first takes ten steps from the
+same weights on the same numbers, to compare its losses with those of eager steps, then as many as
+fit into three seconds.
 
 "trainer's way" draws its noise on the CPU, a sample at a time, and takes the norm of the gradients
-twice; all others find their numbers on the GPU.  "captured" replays the whole step: forward,
+twice; all others have their numbers on the GPU.  "captured" replays the whole step: forward,
 backward, clipping and AdamW.  "graphed callables" replays forward and backward of the UNet alone.
 """
 
@@ -87,7 +87,7 @@ class Steps:
 
     @torch.no_grad()
     def reset(self) -> None:
-        """Go back to the first weights and an empty optimizer."""
+        """Restore the first weights and an empty optimizer."""
         torch._foreach_copy_(self.weights, self.first)
         for row in self.optimizer.state.values():
             for value in row.values():

@@ -1,13 +1,13 @@
-"""Claim: what each wrong decoding of real photos costs a CLIP, pretrained and tuned, by interval.
+"""Claim: how much each wrong decoding of photos costs a CLIP, pretrained and tuned, with intervals.
 
 python benchmarks/clip_decoding.py WORK_DIR [--tuned CLIP]      writes results/clip_decoding.json
 
-Pictures: the validation photos whose kind the benchmark's codebook has, written as Img/G2.h5 in the
-benchmark's format. Each is decoded right and wrong (data/example.py); asked are zero-shot category
-and colour, caption-aware recall at 5 both ways and captions with one word changed. A cost is the
-paired difference to the right decoding, its interval over groups of photos with one caption.
-`--tuned`: what clip_tuning.py wrote, by default WORK_DIR/seed-0/tuned; without it only mini's own
-is measured.
+Images: the validation photos whose kind is in the benchmark's codebook, written as Img/G2.h5 in
+the benchmark's format.  Each is decoded correctly and wrongly (data/example.py).  Measured are
+zero-shot category and colour, caption-aware recall at 5 in both directions, and captions with one
+word changed.  A cost is the paired difference to the correct decoding, its interval over groups of
+photos with one caption.  `--tuned`: the CLIP that clip_tuning.py wrote, by default
+WORK_DIR/seed-0/tuned; without it only mini's own is measured.
 """
 
 import argparse
@@ -54,8 +54,8 @@ def written(work: Path):
 def costs(clip: Clip, variants: list[dict], captions, labels) -> dict:
     """Return {decoding: {check: share, and cost against the right decoding with its interval}}."""
     found, right = {}, None
-    pictures = {name: [variant[name] for variant in variants] for name in variants[0]}
-    for name, seen in answers(clip, pictures, captions, labels).items():
+    images = {name: [variant[name] for variant in variants] for name in variants[0]}
+    for name, seen in answers(clip, images, captions, labels).items():
         results = {check: mean_score(check, *hits) for check, hits in seen.items()}
         right = right or results
         found[name] = {}

@@ -1,7 +1,7 @@
-"""Claims: colours named without a network are those that flats are drawn in, and those that an eye
-sees in real photos; where it is not sure it says so.
+"""Claims: colours named without a network are the colours that flats are drawn in, and those that a
+person sees on photos; unclear colours are left open.
 
-The eye's colours of the first 150 validation photos are in benchmarks/eye_colours.json.
+A person's colours of the first 150 validation photos are in benchmarks/eye_colours.json.
 
 python benchmarks/colour.py        writes results/colour.json
 """
@@ -21,12 +21,12 @@ NUM_FLATS, SEED = 1000, 203
 
 
 def rates(names: list[ColourName], truths: list[list[str]]) -> dict:
-    """Return what share abstained, and what share of the rest is one of its picture's colours."""
+    """Return the share left open, and the share of the rest that is a colour of its image."""
     pairs = list(zip(names, truths, strict=True))
     said = [(colour.name, truth) for colour, truth in pairs if colour.name]
     wrong = Counter(f"{truth[0]} called {name}" for name, truth in said if name not in truth)
     return {
-        "pictures": len(names),
+        "pictures": len(names),  # stable name
         "abstained": 1 - len(said) / len(names),
         "right_of_not_abstained": 1 - wrong.total() / len(said),
         "most_mistaken": dict(wrong.most_common(5)),

@@ -1,8 +1,8 @@
 """Claims about `data convert` on files in the benchmark's format, made of real photos.
 
-Peak memory of converting 1 GB and 4 GB; decode and write beside reading the same rows and throwing
-them away (medians, page cache warm, the two in turn); rows in random order; the same bytes after 20
-SIGKILLs at random moments.
+Peak memory of converting 1 GB and 4 GB; decoding and writing compared with reading the same rows
+(medians, warm page cache, in turn); rows in random order; the same bytes after 20 SIGKILLs at
+random moments.
 
 python benchmarks/conversion.py WORK_DIR      writes results/conversion.json
 """
@@ -99,7 +99,7 @@ def kill_and_go_on(data: Path, out: Path, seconds: float) -> int:
             kills += 1
         process.wait()
         if (out / "pixels.h5").exists():
-            shutil.rmtree(out)  # it was quicker: begin anew, and kill again
+            shutil.rmtree(out)  # it was faster than the kill: start again
     finished(convert_command(data, out))
     return kills
 

@@ -10,7 +10,7 @@ import zlib
 import h5py
 import numpy as np
 from scipy.io import loadmat, savemat
-from sound_inputs import ROWS, pictures, png, zip_of
+from sound_inputs import ROWS, images, png, zip_of
 
 # ----------------------------------------------------- mutations of any file: (bytes, rng) -> bytes
 
@@ -61,7 +61,7 @@ def noise_instead(data, rng):
 
 
 def other_format(data, rng):
-    kinds = [png(pictures(32)[0]), gzip.compress(data[:1000]), b"PK\3\4" + bytes(100)]
+    kinds = [png(images(32)[0]), gzip.compress(data[:1000]), b"PK\3\4" + bytes(100)]
     kinds += [b"\x89HDF\r\n\x1a\n" + bytes(200), b"MATLAB 5.0 MAT-file" + bytes(200), b"\xff\xfe{"]
     return kinds[rng.integers(len(kinds))]
 

@@ -1,4 +1,4 @@
-"""Claim: real photos in the benchmark's format come back, no pixel off by more than 1 level.
+"""Claim: photos in the benchmark's format are decoded with an error of at most 1 level per pixel.
 
 python benchmarks/decode_truth.py WORK_DIR      writes results/decode_truth.json
 """

@@ -1,4 +1,4 @@
-"""Claim: flats are drawn fast enough to be drawn when read.
+"""Claim: flats are drawn fast enough to be drawn while they are read.
 
 python benchmarks/flats_speed.py      writes results/flats_speed.json
 """

@@ -1,14 +1,13 @@
-"""Claim: at equal steps from the same start, a UNet that reads sentences draws the colour and the
-pattern that it is asked for; one that is told a class cannot, and draws the category no better.
+"""Claim: at equal steps from the same start, text conditioning gives the colour and pattern of the
+prompt; class conditioning cannot, and is no better at the category.
 
 python benchmarks/language.py WORK_DIR [--steps 600]      writes results/language.json
 
-Start: mini's UNet with random cross-attention: it can draw flats, but neither has heard a word or a
-class before (`--start scratch`: all weights at random, which takes far more steps). Both are
-trained by the one trainer on the same flats, order, noise and steps; the baseline is told the
-category, the other the sentence. Prompts: flats that neither was trained on, one seed a prompt.
-Then the paper's Table 2 on mini, with its rows defined (score/language.py), on prompts of the whole
-vocabulary.
+Start: mini's UNet with random cross-attention, which can draw flats but knows no word and no class
+(`--start scratch`: all weights random, which takes far more steps).  Both are trained by the same
+trainer on the same flats, order, noise and steps, one with the category as class, the other with
+the caption.  Prompts: flats that neither was trained on, one seed each.  Then the paper's Table 2
+on mini, with its rows defined in score/language.py, on prompts of the whole vocabulary.
 """
 
 import argparse
@@ -36,7 +35,7 @@ METHODS = {"class": dict(method="baseline", classes="category"), "language": dic
 
 def draw(sampler: Sampler, prompts: list[str]) -> list[np.ndarray]:
     jobs = [(i, prompt, i) for i, prompt in enumerate(prompts)]
-    return [np.asarray(picture) for *_, picture in sampler.sample(REQUEST, jobs, batch_size=16)]
+    return [np.asarray(image) for *_, image in sampler.sample(REQUEST, jobs, batch_size=16)]
 
 
 def plain(table: dict) -> dict:
@@ -51,13 +50,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("work_dir", type=Path)
     parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--pictures", type=int, default=160)
-    parser.add_argument("--start", default="deaf", choices=("deaf", "scratch"))
+    parser.add_argument("--images", type=int, default=160)
+    parser.add_argument("--start", default="unconditional", choices=("unconditional", "scratch"))
     options = parser.parse_args()
     began, classifier = time.monotonic(), JudgeClassifier()
-    sentences, asked = requests(301, options.pictures)
-    prompts = {"class": [f"category={row['category']}" for row in asked], "language": sentences}
-    drawn, losses, groups = {}, {}, list(range(options.pictures))
+    texts, asked = requests(301, options.images)
+    prompts = {"class": [f"category={row['category']}" for row in asked], "language": texts}
+    drawn, losses, groups = {}, {}, list(range(options.images))
     for name, settings in METHODS.items():
         config = build_config(**BUDGET, **settings, steps=options.steps, start=options.start)
         result = train(config, options.work_dir / name, root=options.work_dir)
@@ -68,15 +67,15 @@ def main() -> None:
     result = {
         "steps": options.steps,
         "start": options.start,
-        "pictures": options.pictures,
+        "pictures": options.images,  # stable name
         "held_out_loss": losses,
     }
     result |= {"systems": plain(rows), "paired": plain(pairs)}
-    sentences, asked = requests(302, options.pictures, "all")
+    texts, asked = requests(302, options.images, "all")
     table = {
-        "pretrained": draw(Sampler("mini", "none", text_conditioning=False), sentences),
-        "+ CLIP": draw(Sampler("mini", "none"), sentences),
-        "fine-tuned": draw(Sampler("mini", "shipped"), sentences),
+        "pretrained": draw(Sampler("mini", "none", text_conditioning=False), texts),
+        "+ CLIP": draw(Sampler("mini", "none"), texts),
+        "fine-tuned": draw(Sampler("mini", "shipped"), texts),
     }
     rows, pairs = compare_systems(table, asked, groups, classifier)
     result["table_2_on_mini"] = {"systems": plain(rows), "paired": plain(pairs)}

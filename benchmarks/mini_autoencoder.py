@@ -1,4 +1,4 @@
-"""Claim: mini's autoencoder holds photos it has never seen (those of the validation split).
+"""Claim: mini's autoencoder reproduces photos that it was not trained on (validation split).
 
 python benchmarks/mini_autoencoder.py      writes results/mini_autoencoder.json
 """
@@ -17,7 +17,7 @@ vae = load_part(find_base("mini"), "vae")
 
 
 def psnr(pixels: np.ndarray) -> np.ndarray:
-    """Return the PSNR in dB of each picture as the autoencoder gives it back."""
+    """Return the PSNR in dB of each image after encoding and decoding."""
     errors = autoencoded(vae, pixels).astype(float) - pixels
     return 10 * np.log10(255**2 / np.square(errors).mean((1, 2, 3)))
 

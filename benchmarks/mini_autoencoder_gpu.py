@@ -1,4 +1,4 @@
-"""Claim: minutes on one GPU give mini an autoencoder that holds far more than the present one.
+"""Claim: minutes on one GPU give mini a far better autoencoder than the present one.
 
 TV_DATA_DIR=... python benchmarks/mini_autoencoder_gpu.py NEW_FOLDER
 python benchmarks/mini_autoencoder_gpu.py --dry-run        a few steps on the CPU, nothing kept
@@ -45,8 +45,8 @@ FRESH_FLATS, FRESH_SEED = 500, 77001
 # batches
 BATCH = 60  # cuDNN's kernels change the layout in memory of 64 and more
 PHOTOS_IN_BATCH = 6
-RECOLOURED = 16  # pictures of a batch whose channels are in any order
-POOLED = 16  # pictures of a batch whose latents are also decoded at half the size
+RECOLOURED = 16  # images of a batch whose channels are shuffled
+POOLED = 16  # images of a batch whose latents are also decoded at half the size
 # schedule
 SECONDS = 158  # 8,580 steps on an H200
 LEARNING_RATE = 2e-3
@@ -141,7 +141,7 @@ def losses(vae, images, noise, lead, pooled: int) -> torch.Tensor:
 
 
 class Training:
-    """One autoencoder, its moving average and its optimizer, on the device of its pictures."""
+    """One autoencoder, its EMA weights and its optimizer, on the device of its images."""
 
     def __init__(self, vae, drawn: torch.Tensor, photos: torch.Tensor, sizes: Sizes):
         """Move everything to the device; on a GPU also compile the losses."""
@@ -149,7 +149,7 @@ class Training:
         self.vae = vae.to(self.device, memory_format=torch.channels_last).train()
         self.averaged = copy.deepcopy(self.vae).eval().requires_grad_(False)
         self.weights = list(self.vae.parameters())
-        self.averages = list(self.averaged.parameters())
+        self.ema_weights = list(self.averaged.parameters())
         scalars = (torch.zeros((), device=self.device) for _ in range(3))
         self.rate, self.lead, self.follow = scalars
         self.seen = torch.zeros(4, device=self.device)
@@ -173,9 +173,9 @@ class Training:
         self.optimizer.step()
         with torch.no_grad():
             self.seen.copy_(torch.cat([parts.detach(), norm[None]]))
-            change = torch._foreach_sub(self.weights, self.averages)
+            change = torch._foreach_sub(self.weights, self.ema_weights)
             torch._foreach_mul_(change, self.follow)
-            torch._foreach_add_(self.averages, change)
+            torch._foreach_add_(self.ema_weights, change)
 
     def capture(self) -> None:
         """Replace the step by the replay of its CUDA graph; a rate of 0 leaves the weights."""
@@ -219,7 +219,7 @@ class Training:
 
 
 def measure(vae, pixels: np.ndarray) -> dict:
-    """Return the PSNR in dB over pictures as the autoencoder gives them back without noise."""
+    """Return the PSNR in dB over images after encoding and decoding without noise."""
     errors = autoencoded(vae, pixels).astype(float) - pixels
     values = 10 * np.log10(255**2 / np.square(errors).mean((1, 2, 3)))
     return {"n": len(pixels), "psnr_db_mean": values.mean(), "psnr_db_worst": values.min()}
@@ -227,7 +227,7 @@ def measure(vae, pixels: np.ndarray) -> dict:
 
 @torch.no_grad()
 def latent_statistics(vae, pixels: np.ndarray) -> dict:
-    """Return what the latents of pictures are like, for whoever trains a UNet on them."""
+    """Return statistics of the images' latents, for a UNet that is trained on them."""
     posterior = vae.encode(to_images(pixels, vae)).latent_dist
     mean = posterior.mean - posterior.mean.mean((0, 2, 3), keepdim=True)
     pairs = {"across": (mean[..., 1:], mean[..., :-1]), "down": (mean[:, :, 1:], mean[:, :, :-1])}

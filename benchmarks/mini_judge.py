@@ -1,9 +1,9 @@
-"""Claims: the judge names fresh flats, and sees in generated pictures what an eye sees.
+"""Claims: the judge is accurate on new flats, and agrees with a person on generated images.
 
-The eye's labels of 100 generated pictures are in benchmarks/eye_labels.json.
+A person's labels of 100 generated images are in benchmarks/eye_labels.json.
 
 python benchmarks/mini_judge.py                writes results/mini_judge.json
-python benchmarks/mini_judge.py --draw DIR     draws the 100 pictures, for new labels
+python benchmarks/mini_judge.py --draw DIR     draws the 100 images, for new labels
 """
 
 import argparse
@@ -24,11 +24,11 @@ COUNT = 100
 
 
 def generated() -> list[np.ndarray]:
-    """Draw the pictures: new season and old concepts, with the shipped adapter."""
+    """Generate the images: new garments and old ones, with the shipped adapter."""
     specs = [flats.random_spec(201, i) for i in range(COUNT)]
     jobs = [(i, flats.captions(spec)[1], 500 + i) for i, spec in enumerate(specs)]
-    pictures = Sampler("mini").sample(Request(("a garment",)), jobs, batch_size=10)
-    return [np.asarray(picture) for *_, picture in pictures]
+    images = Sampler("mini").sample(Request(("a garment",)), jobs, batch_size=10)
+    return [np.asarray(image) for *_, image in images]
 
 
 def on_fresh_flats(judge: JudgeAttributeClassifier, count: int) -> dict[str, float]:
@@ -57,7 +57,7 @@ def main() -> None:
     judge = JudgeAttributeClassifier()
     result = {"judge_sha256": judge.digest, "fresh_flats": 2000}
     result["on_fresh_flats"] = on_fresh_flats(judge, 2000)
-    result["pictures_seen_by_eye"] = COUNT
+    result["pictures_seen_by_eye"] = COUNT  # stable name
     write_result("mini_judge", {**result, "agreement_with_the_eye": against_the_eye(judge)})
 
 

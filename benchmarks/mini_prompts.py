@@ -1,7 +1,7 @@
-"""Claims: mini draws what it is told; its shipped adapter adds the new season and costs little.
+"""Claims: mini's images match their prompts; its adapter adds new garments and costs little.
 
-Prompts on seen triples and on held-out ones; the new season and old concepts without and with the
-adapter on the same seeds; the demo's prompts; Inception Score against drawn flats; copying.
+Prompts of combinations that it was trained on and of others; new garments and old ones without and
+with the adapter, same seeds; the demo's prompts; Inception Score beside drawn flats; copying.
 
 python benchmarks/mini_prompts.py [--scale X]      writes results/mini_prompts.json
 """
@@ -50,8 +50,8 @@ def specs_of(seed: int, count: int, season: str, keep=lambda spec: True) -> list
 
 def draw(sampler: Sampler, prompts: list[str], seeds: list[int]) -> np.ndarray:
     jobs = [(i, prompt, seed) for i, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True))]
-    pictures = sampler.sample(REQUEST, jobs, batch_size=16)
-    return np.stack([np.asarray(picture) for *_, picture in pictures])
+    images = sampler.sample(REQUEST, jobs, batch_size=16)
+    return np.stack([np.asarray(image) for *_, image in images])
 
 
 def prompt_of(spec: flats.Spec, number: int) -> str:
@@ -74,16 +74,16 @@ def drawn_specs(sampler, specs, first_seed: int) -> np.ndarray:
     return draw(sampler, prompts, [first_seed + i for i in range(len(specs))])
 
 
-def copies(generated: np.ndarray, held_out: np.ndarray) -> dict:
-    """Return how near pictures are to training flats, beside flats that no training saw."""
+def copies(generated: np.ndarray, validation: np.ndarray) -> dict:
+    """Return how near images are to training flats, beside flats that no training has seen."""
     source, pixels = open_source("flats-base"), PixelExtractor()
-    sides = [pixels.features(side) for side in (generated, held_out)]
+    sides = [pixels.features(side) for side in (generated, validation)]
     found = nearest(sides, len(source), lambda some: pixels.features(np.stack([*map(source.pixels, some)])))  # noqa: E501  # fmt: skip
     result = copying(*(distances for distances, _ in found))
     return {
         "generated": round(result.details["median_drawn"], 2),
         "held_out": round(result.details["median_validation"], 2),
-        "nearer_than_99_percent_of_held_out": result.value,
+        "nearer_than_99_percent_of_held_out": result.value,  # stable name
         "ci": result.ci,
     }
 

@@ -1,11 +1,11 @@
-"""Claim: on the same probabilities and features our plain figures are those of torch-fidelity.
+"""Claim: on the same probabilities and features our plain figures equal those of torch-fidelity.
 
 python benchmarks/peer_scores.py      writes results/peer_scores.json
 
-torch-fidelity brings torchvision, which this project does without: install both without their
+torch-fidelity needs torchvision, which this project does not: install both without their
 dependencies into a folder of their own (pip install --no-deps --target DIR torch-fidelity
 torchvision) and put it on PYTHONPATH; beside a CPU-only torch, torchvision's operators must be
-declared first.  Where the peers differ from us on purpose, both figures are given.
+declared first.  Where our figures differ on purpose, both are given.
 """
 
 import importlib.metadata

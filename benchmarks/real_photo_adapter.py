@@ -1,5 +1,5 @@
-"""Claim: an adapter trained on 2,000 real photos in the benchmark's format, in at most 20 CPU
-minutes, has a held-out fixed-noise loss at least 15 % under the base's.
+"""Claim: an adapter trained on 2,000 photos in the benchmark's format, in at most 20 CPU minutes,
+has a validation loss (fixed noise) at least 15 % below the base's.
 
 python benchmarks/real_photo_adapter.py WORK_DIR      writes results/real_photo_adapter.json
 """

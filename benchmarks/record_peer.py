@@ -1,4 +1,4 @@
-"""Run diffusers' training script and keep every number that its losses came from.
+"""Run diffusers' training script and record every number that its losses depend on.
 
 python benchmarks/record_peer.py OUT.pt PROGRAM.py [ARGUMENT ...]
 

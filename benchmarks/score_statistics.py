@@ -1,15 +1,15 @@
-"""Claims: the Inception Score is its closed form to 1e-6; its 95 % interval covers; paired
-comparison of 138 prompts finds a gain of 15 %, and none where there is none; the Frechet distance
-is that of SciPy's matrix root, and 20 times as fast.
+"""Claims: the Inception Score equals its closed form to 1e-6; its 95 % interval covers the truth;
+paired comparison of 138 prompts finds a gain of 15 %, and none where there is none; the Frechet
+distance equals that of SciPy's matrix root, 20 times as fast.
 
 python benchmarks/score_statistics.py [DRAWS]    writes results/score_statistics.json
 
-Simulated classifiers: an image is of one class (as frequent as rank to a power), its logits are
-normal noise and more for its class, by `sharp` times how plain the image is.  `sharp` is set so
+Simulated classifiers: an image has one class (its frequency is rank to a power); its logits are
+normal noise, and higher for its class by `sharp` times the clarity of the image.  `sharp` is set so
 that 138 images in ten splits give the 8.1 that the paper printed.
 
-Two systems share a part of the noise, as pictures of one prompt and seed do; `correlation` says how
-alike that makes what is paired (LOG.md has it for pictures of mini).
+Two systems share a part of the noise, as images of one prompt and seed do; `correlation` is that of
+the paired values (LOG.md has it for images of mini).
 """
 
 import statistics

@@ -1,10 +1,10 @@
-"""Claims: `score` of 1,000 pictures with cached features takes under 60 s and 2 GB on two cores;
-their order, the batch size and the number of threads or processes change no digit.
+"""Claims: `score` of 1,000 images with cached features takes under 60 s and 2 GB on two cores;
+order, batch size and the number of threads or processes change no digit.
 
 python benchmarks/score_whole.py WORK_DIR      writes results/score_whole.json
 
-Two folders of 500 flats each are scored against 500 others, with every figure: the second run finds
-what the networks gave in the cache.  Each variant runs in a process of its own.
+Two folders of 500 flats each are compared with 500 others, with every figure: the second run finds
+the networks' outputs in the cache.  Each variant runs in its own process.
 """
 
 import argparse
@@ -35,7 +35,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def draw(folder: Path, seed: int, count: int, order: random.Random | None = None) -> Path:
-    """Draw flats with records; `order` shuffles the records, the pictures stay what they are."""
+    """Draw flats with records; `order` shuffles the records, not the images."""
     folder.mkdir(parents=True)
     records = []
     for i in range(count):
@@ -81,7 +81,8 @@ def main() -> None:
         "one thread": score(work / "thread.json", dirs, threads=1),
     }
     figures = {json.dumps(run.pop("figures")) for run in runs.values()}
-    result = {"pictures": 2 * count, "real": count, "runs": runs, "different_figures": len(figures)}
+    result = {"pictures": 2 * count, "real": count, "runs": runs}  # stable name
+    result["different_figures"] = len(figures)
     result["bytes_of_figures"] = len(next(iter(figures)))
     write_result("score_whole", result)
 

@@ -1,4 +1,4 @@
-"""Sound inputs of every kind that is read, small: what benchmarks/broken_inputs.py damages."""
+"""Small valid inputs of every kind of data, which benchmarks/broken_inputs.py damages."""
 
 import io
 import json
@@ -31,7 +31,7 @@ def zip_of(files, mode=0o100644, flag=0):
     return out.getvalue()
 
 
-def pictures(size=128):
+def images(size=128):
     return np.stack([flats.render(flats.random_spec(1, i), 1, i, size) for i in range(ROWS)])
 
 
@@ -43,7 +43,7 @@ def png(pixels):
 
 def make_g2(folder):
     captions = [f"the lady wore a blue tee {i}." for i in range(ROWS)]
-    write_g2(folder, pictures(), captions, ["tee"] * ROWS, ["blue"] * ROWS, test_share=0.3)
+    write_g2(folder, images(), captions, ["tee"] * ROWS, ["blue"] * ROWS, test_share=0.3)
 
 
 def make_converted(folder):
@@ -56,7 +56,7 @@ def make_converted(folder):
 
 
 def make_photos(folder, prefix=""):
-    for i, one in enumerate(pictures(32)):
+    for i, one in enumerate(images(32)):
         path = folder / prefix / f"{i}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(png(one))
@@ -103,16 +103,16 @@ def make_parquet(folder):
 
 def make_h5(folder):
     with h5py.File(folder / "set.h5", "w") as file:
-        file["pixels"] = pictures(64)
+        file["pixels"] = images(64)
         file["input_description"] = np.array([b"robe"] * ROWS, "S8")[:, None]
 
 
 def make_npz(folder):
-    np.savez(folder / "set.npz", images=pictures(64).transpose(0, 3, 1, 2) / np.float32(255))
+    np.savez(folder / "set.npz", images=images(64).transpose(0, 3, 1, 2) / np.float32(255))
 
 
 def make_npy(folder):
-    np.save(folder / "set.npy", pictures(64))
+    np.save(folder / "set.npy", images(64))
 
 
 def make_text(folder):
@@ -123,7 +123,7 @@ def make_text(folder):
 
 def make_coarse(folder):
     names = [f"img/Red_Dress/img_{i:08d}.png" for i in range(ROWS)]
-    for name, one in zip(names, pictures(32)):
+    for name, one in zip(names, images(32)):
         path = folder / "Img" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(png(one))
@@ -144,19 +144,19 @@ def make_coarse(folder):
 def make_originals(folder):
     make_g2(folder)
     names = open_source(folder).item_ids
-    files = [(name.replace("img/", "img_highres/"), png(pictures(32)[0])) for name in names]
+    files = [(name.replace("img/", "img_highres/"), png(images(32)[0])) for name in names]
     (folder / "photos.zip").write_bytes(zip_of(files))
 
 
 def make_zip(folder):
     with zipfile.ZipFile(folder / "set.zip", "w", zipfile.ZIP_DEFLATED) as file:
-        for i, one in enumerate(pictures(32)):
+        for i, one in enumerate(images(32)):
             file.writestr(f"set/{i}.png", png(one))
 
 
 def make_tar(folder, mode="w", name="set.tar"):
     with tarfile.open(folder / name, mode) as file:
-        for i, one in enumerate(pictures(32)):
+        for i, one in enumerate(images(32)):
             data = png(one)
             info = tarfile.TarInfo(f"set/{i}.png")
             info.size = len(data)

@@ -1,6 +1,6 @@
-"""Claims: `import tvhelpers` takes under 0.2 s and loads no torch; one picture of 20 steps on mini
-with its shipped adapter, after loading, under 1 s on two cores.  Beside it, in turns: stock
-diffusers on the same weights and adapter.
+"""Claims: `import tvhelpers` takes under 0.2 s and loads no torch; one image of 20 steps on mini
+with its shipped adapter, after loading, under 1 s on two cores.  In turns with it: stock diffusers
+on the same weights and adapter.
 
 python benchmarks/speed.py      writes results/speed.json
 """
@@ -68,7 +68,7 @@ write_result(
     {
         "import_seconds": spread([float(value) for value, _ in imports]),
         "import_loads_torch": any(flag == "True" for _, flag in imports),
-        "generate_one_picture_20_steps_seconds": spread(ours[1:]),
+        "generate_one_picture_20_steps_seconds": spread(ours[1:]),  # stable name
         "stock_pipeline_seconds": spread(theirs[1:]),
         "ratio_of_medians": statistics.median(ours[1:]) / statistics.median(theirs[1:]),
     },

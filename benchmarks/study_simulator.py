@@ -1,11 +1,11 @@
 """Claims: in simulated studies of 5 raters and 138 prompts, with log odds that differ by rater
-(sd 0.3) and by prompt (sd 0.6), two equal systems are called different in at most 8 of 100, a
-planted share of .6 is put in the right order in at least 80, and the 95 % interval holds the truth
-in at least 90.
+(sd 0.3) and by prompt (sd 0.6), two equal systems are called different in at most 8 of 100, a true
+share of .6 is ranked correctly in at least 80, and the 95 % interval contains the truth in at least
+90.
 
 python benchmarks/study_simulator.py [STUDIES]    writes results/study_simulator.json
 
-The same votes also get the interval that most papers print: of a share of independent votes.
+The same votes also get the interval that most papers print, as if votes were independent.
 """
 
 import sys

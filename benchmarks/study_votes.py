@@ -1,5 +1,5 @@
-"""Claim: of 10,000 votes that 8 processes cast at once, one of them killed at random again and
-again, none is lost and none doubled.
+"""Claim: of 10,000 votes that 8 processes cast at once, with one killed at random again and again,
+none is lost and none doubled.
 
 python benchmarks/study_votes.py [WORK_DIR]    writes results/study_votes.json
 
@@ -34,14 +34,14 @@ def small_study(folder: Path) -> Study:
     """Make a study of so many pairs that RATERS raters give VOTES votes and some more."""
     systems = {}
     for system, shade in (("one", 40), ("two", 200)):
-        pictures = folder / system
-        pictures.mkdir(parents=True)
+        images = folder / system
+        images.mkdir(parents=True)
         lines = []
         for i in range(VOTES // RATERS):
-            Image.new("RGB", (2, 2), (shade, i % 256, i // 256)).save(pictures / f"{i}.png")
+            Image.new("RGB", (2, 2), (shade, i % 256, i // 256)).save(images / f"{i}.png")
             lines.append(f'{{"file": "{i}.png", "prompt": "p {i}", "seed": 0}}\n')
-        (pictures / "records.jsonl").write_text("".join(lines))
-        systems[system] = pictures
+        (images / "records.jsonl").write_text("".join(lines))
+        systems[system] = images
     return make_study(systems, folder / "study", seed=1)
 
 

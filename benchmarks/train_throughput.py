@@ -12,8 +12,8 @@ The peer is run as it is, from a checkout of huggingface/diffusers, in an enviro
 torch as here, the requirements of its examples/text_to_image, and torchvision without its
 dependencies (beside a CPU-only torch its operators must be declared first: a sitecustomize.py on
 --peer-path that defines torchvision::nms does).  It is run without data workers and with two, and
-the better of both counts.  All get the same pictures, which are of the size that is trained on (so
-that reading one is cheap), the same pipeline, dtype (CPU float32, GPU bfloat16), batch, rank and
+the better of both counts.  All get the same images, which have the size that is trained on (so that
+reading one is cheap), the same pipeline, dtype (CPU float32, GPU bfloat16), batch, rank and
 targets.  CPU seconds are those of the process and its data workers between two optimizer steps;
 building our cache stands apart, with the epochs after which it has paid.
 
@@ -129,7 +129,7 @@ class Fed(LatentCache):
 
 
 def fed_cache(case: Case, record: dict) -> Fed:
-    """Return our encodings of the pictures that were recorded, found in the data by their bytes."""
+    """Return our encodings of the recorded images, found in the data by their bytes."""
     source, base = open_source(case.data), find_base(str(case.base))
     cache = open_cache(source, base, case.resolution, False, case.work)
     place = {source.pixels(i).tobytes(): i for i in range(len(source))}
@@ -151,7 +151,7 @@ def fed_cache(case: Case, record: dict) -> Fed:
 
 
 def our_losses(case: Case, record: dict) -> list[float]:
-    """Return the losses of our trainer's steps, from the recorded adapter, pictures and noises.
+    """Return the losses of our trainer's steps, from the recorded adapter, images and noises.
 
     The limit of the gradient's norm is out of reach: the other script's clipping does nothing.
     """

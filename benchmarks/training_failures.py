@@ -1,7 +1,7 @@
-"""Claim: whatever goes wrong on the way, a training ends with the adapter that it would have had.
+"""Claim: a training ends with the same adapter whatever goes wrong on the way.
 
-SIGKILL at 30 random moments; with accumulation; on two processes; a full disk, a mirror that cannot
-be written, a damaged checkpoint, no memory, a loss that is not a number; two processes beside one.
+SIGKILL at 30 random moments; with gradient accumulation; on two processes; a full disk, a mirror
+that cannot be written, a damaged checkpoint, no memory, a loss of NaN; two processes beside one.
 Everything on mini, 100 steps, one thread, a checkpoint every six seconds: an evaluation takes one
 or two and cannot be cut, so no kill can cost less.  Trainings on one process are forks of this one,
 which has the libraries loaded: they die as others do, and begin sooner.
@@ -125,9 +125,9 @@ def kill_after_step(step: int, run: Path, **options) -> None:
     kill(pid)
 
 
-def train_with_fault(kind: str, run: Path, **changes) -> None:
-    """Train with a disk that is full from step 10 to 30, memory for one sample alone from step 20
-    on, or one loss that is not a number."""
+def train_with_failure(kind: str, run: Path, **changes) -> None:
+    """Train with a full disk from step 10 to 30, memory for one sample from step 20 on, or one loss
+    of NaN."""
     honest, room = Trainer.losses, resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def losses(self, batch, min_snr_gamma=None):
@@ -159,14 +159,15 @@ def same(*runs: Path) -> bool:
 
 
 def killed_and_resumed(work: Path) -> dict:
-    """Return what becomes of trainings that are killed."""
+    """Return the results of trainings that are killed."""
     whole = work / "whole"
     finish(command(whole))  # makes the cache
     longest = finish(command(work / "again"))
     plain = kill_at_random(work, KILLS, longest)
     plain |= {"same_bytes": same(whole, *plain.pop("runs")), "configured_seconds": 60 * MINUTES}
     result = {"plain": plain}
-    for name, options in {"accumulation": {"accumulate": 2}, "processes": {"processes": 2}}.items():
+    setups = {"accumulation": {"accumulate": 2}, "processes": {"processes": 2}}  # stable name
+    for name, options in setups.items():
         finish(command(work / name, **options))
         broken = work / f"{name}-broken"
         for step in (8, 24):
@@ -188,14 +189,14 @@ def damaged_checkpoint(work: Path) -> bool:
     return same(work / "whole", run)
 
 
-def faults(work: Path) -> dict:
-    """Return what becomes of trainings with other faults."""
+def other_failures(work: Path) -> dict:
+    """Return the results of trainings with other failures."""
     whole, gone = work / "whole", work / "gone"
     gone.write_text("a file where the Drive was")
     finish(command(work / "mirrored", mirror=gone / "drive"))
     for kind in ("disk", "memory", "nan"):
         more = {"eval_steps": 10} if kind == "disk" else {}
-        finish(partial(train_with_fault, kind, work / kind, **more))
+        finish(partial(train_with_failure, kind, work / kind, **more))
     events = {kind: read_events(work / kind) for kind in ("memory", "nan")}
     return {
         "damaged_newest_checkpoint": {"same_bytes": damaged_checkpoint(work)},
@@ -234,7 +235,8 @@ def main() -> None:
     torch.set_num_threads(1)  # on more, the order of a sum is not fixed
     os.environ |= {"TV_ROOT": str(work), "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     work.mkdir(parents=True, exist_ok=True)
-    result = {"steps": STEPS, "killed": killed_and_resumed(work), "faults": faults(work)}
+    result = {"steps": STEPS, "killed": killed_and_resumed(work)}
+    result["faults"] = other_failures(work)  # stable name
     result["two_processes_beside_one"] = largest_difference(work / "whole", work / "processes")
     write_result("training_failures", {**result, "clipping": clipping(work)})
 

@@ -1,7 +1,7 @@
-"""What the benchmarks of training share: models, data, runs of each trainer that are measured.
+"""Models, data and measured runs of each trainer, for the benchmarks of training.
 
-Every trainer runs in a process of its own under `watched.py`, on the same folder of pictures and
-the same pipeline of random weights: speed and memory do not depend on what the weights are.
+Every trainer runs in its own process under `watched.py`, on the same folder of images and the same
+pipeline of random weights: speed and memory do not depend on the weights.
 """
 
 import argparse
