@@ -1,4 +1,4 @@
-"""The verb `clip tune`: what cannot be tuned is refused in a sentence."""
+"""The verb `clip tune`: its errors."""
 
 
 def test_clip_tune_refuses_what_cannot_be_tuned(refuse, photo_folder, tmp_path):

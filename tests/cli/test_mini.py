@@ -1,4 +1,4 @@
-"""The verb `mini train`: it is the recipe of a checkout."""
+"""The verb `mini train` runs the recipe of a checkout."""
 
 from tvhelpers.cli import mini
 

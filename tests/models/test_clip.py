@@ -1,4 +1,4 @@
-"""CLIP as a pair of encoders: unit embeddings whatever the batch, of any kind of CLIP."""
+"""Any kind of CLIP gives unit embeddings that do not depend on the batch."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What a CLIP can tell apart: closed forms on planted similarities, and mini's own on flats."""
+"""Checks of a CLIP: known results on made-up similarities, and mini's CLIP on flats."""
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def test_words_are_swapped_whole_and_for_others_of_their_attribute():
 
 
 def test_mini_names_finds_and_tells_apart_drawings(clip):
-    # The same images on their side are no longer what the captions say.
+    # The captions do not describe the same images turned by 90 degrees.
     variants = {"upright": PIXELS, "lying": [one.transpose(1, 0, 2) for one in PIXELS]}
     names = ("category", "colour", "sleeve")
     found, fallen = clip_checks.answers(clip, variants, CAPTIONS, ROWS, names).values()

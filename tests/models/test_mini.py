@@ -1,4 +1,4 @@
-"""The embedded base as it is shipped: whole, small, drawing what the prompt says."""
+"""The shipped base mini is complete and small, and draws what the prompt says."""
 
 from dataclasses import replace
 

@@ -11,7 +11,7 @@ DATA = torch.randn(40, 6, generator=torch.Generator().manual_seed(1))
 
 
 class Small(nn.Module):
-    """Something that can be put on channels last and trained."""
+    """A small model to train."""
 
     def __init__(self):
         super().__init__()

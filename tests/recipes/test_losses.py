@@ -1,4 +1,4 @@
-"""The losses of mini's parts mean what they say."""
+"""The losses of mini's parts."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""The published prompt suites are what their recipe makes."""
+"""The recipe makes the published prompt suites."""
 
 from recipes.prompt_suite import published
 from tvhelpers.score.suite import SUITES, text_of

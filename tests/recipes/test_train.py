@@ -1,4 +1,4 @@
-"""The recipe of mini runs from nothing, once; the command says where it is."""
+"""The recipe of mini trains every part once; without a checkout, the command is refused."""
 
 import json
 

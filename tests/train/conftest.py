@@ -1,4 +1,4 @@
-"""What the tests of training share: settings of seconds, one latent cache, one finished run."""
+"""Shared by the tests of training: quick settings, one latent cache, one finished run."""
 
 import pytest
 
@@ -16,7 +16,7 @@ from tvhelpers.train.trainer import train
 
 @pytest.fixture(scope="session")
 def settings(tiny_base, photo_folder):
-    """Settings of a training of seconds."""
+    """Settings of a training that takes seconds."""
     return {
         "base": str(tiny_base), "data": str(photo_folder), "steps": 12, "batch_size": 4, "rank": 2,
         "eval_items": 4, "eval_steps": 6, "checkpoint_steps": 5, "device": "cpu", "held_out": 0.2,
@@ -25,19 +25,19 @@ def settings(tiny_base, photo_folder):
 
 @pytest.fixture(scope="session")
 def cache_root(tmp_path_factory):
-    """A folder whose artifacts/ all tests of training share: what is there is named by content."""
+    """A folder whose artifacts/ are shared by all tests of training."""
     return tmp_path_factory.mktemp("trainings")
 
 
 @pytest.fixture(autouse=True)
 def shared_root(own_root, cache_root, monkeypatch):
-    """Find the latent caches of the tests before."""
+    """Find the latent caches of earlier tests."""
     monkeypatch.setenv("TV_ROOT", str(cache_root))
 
 
 @pytest.fixture(scope="session")
 def whole(settings, cache_root):
-    """The folder of one finished training with `settings`, to read."""
+    """The folder of one finished training with `settings`, only to read."""
     train(build_config(**settings), cache_root / "whole", root=cache_root)
     return cache_root / "whole"
 
@@ -60,7 +60,7 @@ def make_trainer(settings):
 
 @pytest.fixture
 def spoil(monkeypatch):
-    """Return a function that lets `change(trainer, losses)` loose on each step's losses."""
+    """Return a function that makes `change(trainer, losses)` change the losses of each step."""
     honest = Trainer.losses
 
     def install(change):

@@ -1,4 +1,4 @@
-"""What tests of training call: a training is stopped, or runs in a process that can be killed."""
+"""Helpers of tests of training: stop one, or run it in a process that can be killed."""
 
 import os
 import signal

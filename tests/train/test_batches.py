@@ -1,4 +1,4 @@
-"""What a step draws: items in turn or by weight, with a caption or none, no validation items."""
+"""A batch has items in order or by weight, with or without caption, and no validation items."""
 
 import numpy as np
 import torch

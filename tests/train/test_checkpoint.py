@@ -1,4 +1,4 @@
-"""Where a training's state is kept: the newest sound checkpoint wins, a mirror follows."""
+"""The newest intact checkpoint is used, and a mirror is kept up to date."""
 
 import shutil
 

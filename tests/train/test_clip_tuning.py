@@ -1,4 +1,4 @@
-"""Tuning a CLIP: gradients in pieces, positives, resume, early stop, and the way back."""
+"""Tuning a CLIP: gradients in pieces, positives, resuming, early stopping, interpolation."""
 
 import weakref
 
@@ -73,7 +73,7 @@ def test_gradients_in_pieces_are_those_of_the_whole(size):
     (whole, expected), (loss, found) = gradients(12), gradients(size)
     assert loss == pytest.approx(whole)
     for one, other in zip(expected, found, strict=True):
-        # The loss is computed in float32, whatever it is given.
+        # The loss is always computed in float32.
         assert torch.allclose(one, other, atol=1e-6)
 
 
@@ -81,14 +81,14 @@ def test_a_caption_fits_every_image_that_it_is_true_of():
     pixels = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
     rows = [
         {"category": "dress", "colour": "red"},
-        {"category": "dress"},  # its caption says nothing of a colour
+        {"category": "dress"},  # its caption names no colour
         {"category": "dress", "colour": "red"},
         {"category": "coat", "colour": "red"},
     ]
     fits = Pairs(pixels, ["a", "b", "c", "d"], rows, 8).fits(torch.arange(4))
     assert fits.tolist() == [[1, 0, 1, 0], [1, 1, 1, 0], [1, 0, 1, 0], [0, 0, 0, 1]]
     said = Pairs(pixels, ["a dress", "b", "a dress", "d"], [{"sleeve": w} for w in "xyzy"], 8)
-    # The same words fit, whatever else is known of the two.
+    # Items with the same caption fit each other, whatever their attributes.
     said = said.fits(torch.arange(4))
     assert said.tolist() == [[1, 0, 1, 0], [0, 1, 0, 1], [1, 0, 1, 0], [0, 1, 0, 1]]
     alike = Pairs(pixels, ["a", "b", "a", "d"], [{}] * 4, 8).fits(torch.arange(4))
@@ -112,7 +112,7 @@ def test_pairs_hold_none_of_the_images_they_are_made_of():
 
 @pytest.mark.parametrize(("method", "rate"), [("lora", 2e-3), ("full", 2e-5)])
 def test_what_is_tuned_gains_and_resumes_to_the_same_bytes(method, rate, tmp_path, monkeypatch):
-    # New words for old things: there is something to learn.
+    # New words for known things, so that there is something to learn.
     train, validation = (
         pairs(seed, 24, lambda s: f"{s.colour} blouson {s.category}") for seed in (1, 2)
     )
@@ -164,7 +164,7 @@ def test_a_folder_is_of_one_clip_and_one_set_of_pairs(tmp_path):
         assert f"different: '{what}'" in str(caught.value)
     with refused("another-request") as caught:
         tune_clip(clip, train, validation, config, tmp_path)
-    assert "different: 'clip'" in str(caught.value)  # it is tuned by now
+    assert "different: 'clip'" in str(caught.value)  # its weights have changed
     assert tune_clip(Clip("mini", "cpu"), train, validation, config, tmp_path)[0] == result
 
 
@@ -180,7 +180,7 @@ def test_a_siglip_is_tuned_too(method, tiny_clip, tmp_path):
 
 
 def test_a_share_that_costs_accuracy_on_what_is_kept_is_not_taken(tmp_path):
-    # Words are given new meanings, drawings in their old words are to be kept.
+    # Words get new meanings, while accuracy on flats with the old words must not drop.
     words = sorted({spec.category for spec in (flats.random_spec(4, i) for i in range(60))})
 
     def exchanged(spec):
@@ -201,7 +201,7 @@ def test_a_share_that_costs_accuracy_on_what_is_kept_is_not_taken(tmp_path):
     assert len(allowed) < len(rows), "nothing was forgotten: the test says nothing"
     best = min(allowed, key=lambda row: row["held_out_loss"])
     assert share == best["share"] < found["free"]["share"]
-    # What is written is what was chosen.
+    # The written weights are those of the chosen share.
     kept = [i for i, split in enumerate(keep.splits) if split == "val"]
     clip = Clip(str(tmp_path / "keeping"), "cpu")
     rows = [keep.attributes[i] for i in kept]
@@ -225,7 +225,7 @@ def test_it_stops_where_the_validation_loss_falls_no_more(tmp_path):
     assert (
         tune_clip(Clip("mini", "cpu"), train, validation, last, tmp_path / "b")[0]["kept_step"] == 2
     )
-    if result["kept_step"] == 0:  # nothing was better than what it knew: it is what it was
+    if result["kept_step"] == 0:  # no step was better: the weights are those before
         assert all(torch.equal(w, before[n]) for n, w in clip.model.state_dict().items())
 
 

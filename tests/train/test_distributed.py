@@ -1,4 +1,4 @@
-"""Several processes train as one does."""
+"""Several processes train like one."""
 
 import os
 import socket
@@ -16,7 +16,7 @@ from tvhelpers.train.trainer import train
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a free port."""
     with socket.socket() as place:
         place.bind(("localhost", 0))
         return place.getsockname()[1]
@@ -37,7 +37,7 @@ def test_two_processes_take_the_steps_of_one(settings, whole, tmp_path):
     assert len(two) == 12
     for a, b in zip(one, two, strict=True):
         assert a["loss"] == pytest.approx(b["loss"], abs=1e-5)
-    assert not same(whole, tmp_path, "log.jsonl")  # sums in another order: there were two
+    assert not same(whole, tmp_path, "log.jsonl")  # two processes add in another order
 
 
 @pytest.mark.slow

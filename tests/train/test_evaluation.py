@@ -1,4 +1,4 @@
-"""The fixed-noise losses: the same for all trainings, in parts of any size."""
+"""The validation loss is the same for all seeds, and in batches of any size."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The latent cache: every byte where it belongs, whoever puts it there."""
+"""The latent cache holds the right bytes, whatever threads and processes build it."""
 
 import gc
 import os
@@ -53,7 +53,7 @@ def test_every_latent_belongs_to_its_caption(open_tiny, tiny_base, photo_folder,
 
 
 class Share(Processes):
-    """One of several threads that build a cache as the processes of a launch do."""
+    """One of several threads that build a cache like the processes of a launch."""
 
     def __init__(self, index: int, count: int, barrier: threading.Barrier, box: dict):
         self.index, self.count, self.device = index, count, "cpu"

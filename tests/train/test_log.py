@@ -1,4 +1,4 @@
-"""What a training writes down: on a disk that refuses, and on the screen."""
+"""The logs of a training: on a full disk, and on the screen."""
 
 import io
 import sys

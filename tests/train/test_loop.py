@@ -57,7 +57,7 @@ def test_a_checkpoint_that_explodes_again_gives_way_to_an_older_one(settings, tm
     spoil(change)
     config = build_config(**{**settings, "steps": 40, "eval_steps": 0})
     train(config, tmp_path)
-    (event,) = read_events(tmp_path)  # that of the return to step 30 was after step 25
+    (event,) = read_events(tmp_path)  # the event of rolling back to step 30 was removed
     assert "rolled back to step 25" in event["event"] and event["returns"] == 2
     assert len(read_steps(tmp_path)) == 40
     assert not (tmp_path / "checkpoints").exists()  # it is finished

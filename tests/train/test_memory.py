@@ -1,4 +1,4 @@
-"""Fewer samples at once where memory is short; the batch stays what it is."""
+"""Fewer samples in a forward pass if memory is short; the batch stays the same."""
 
 from dataclasses import replace
 

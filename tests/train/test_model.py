@@ -1,4 +1,4 @@
-"""What is trained: the adapter alone or all, at its rates, in any order of memory."""
+"""The trained networks: adapter or UNet, with their learning rates, in any memory format."""
 
 from copy import deepcopy
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What becomes of gradients: clipped, taken by the optimizer of that name."""
+"""Gradients are clipped, and used by the optimizer that was chosen."""
 
 from copy import deepcopy
 

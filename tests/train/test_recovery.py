@@ -1,4 +1,4 @@
-"""Is a training stable, and what changes after a roll back."""
+"""Problems of the loss are found, and rolling back changes what is needed."""
 
 from tvhelpers.train.recovery import OVERFLOWS, Health
 

@@ -1,4 +1,4 @@
-"""Where the user gave no value, the folder's wins: with which settings a training resumes."""
+"""A training resumes with the settings of its folder where the user gives none."""
 
 import re
 
@@ -12,7 +12,7 @@ from tvhelpers.train.resume import MAY_DIFFER, run_config
 
 @pytest.fixture
 def begin(tmp_path):
-    """Return a function that begins a training, as far as its folder tells, and returns it."""
+    """Return a function that writes the folder of an unfinished training and returns it."""
 
     def begin(folder="run", without=(), **settings):
         run = tmp_path / folder
@@ -27,7 +27,7 @@ def begin(tmp_path):
 
 
 def taken(run, config) -> list[str]:
-    """Return which settings make the folder another training's."""
+    """Return the settings for which the folder is refused."""
     request = {**to_dict(config), "base_digest": "b", "data_fingerprint": "d"}
     try:
         check_claim(run, request, "training", "config.json", MAY_DIFFER)
@@ -68,7 +68,9 @@ def test_a_folder_that_names_no_preset_resumes_with_the_one_that_fits(begin, mon
     monkeypatch.setitem(PRESETS, "default", {"eval_steps": 50})
     assert taken(run, run_config(run, "t4")) == []
     assert "batch_size" in taken(run, run_config(run, "a100"))
-    assert taken(run, run_config(run)) == []  # that no preset is named says nothing of it
+    assert (
+        taken(run, run_config(run)) == []
+    )  # without a named preset, the folder's settings are used
 
 
 def test_what_is_of_the_machine_is_of_the_call(begin):

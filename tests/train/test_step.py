@@ -1,4 +1,4 @@
-"""The step: what weighs, what is trained, and what it must not wait for."""
+"""A step: sample weights, trained weights, and no waiting for the device."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ from tvhelpers.train.trainer import train
 
 
 class Reads(TorchDispatchMode):
-    """Lists the operations that read a number from the device, which waits for all before it."""
+    """Lists the operations that read a number from the device, and so wait for it."""
 
     def __init__(self):
         super().__init__()
@@ -30,7 +30,7 @@ class Reads(TorchDispatchMode):
 
 
 class Attentions(TorchFunctionMode):
-    """Counts the calls of PyTorch's own attention, and of softmax, which others are made of."""
+    """Counts the calls of PyTorch's fused attention, and of softmax, used by slower attention."""
 
     def __init__(self):
         super().__init__()

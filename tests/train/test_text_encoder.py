@@ -1,4 +1,4 @@
-"""A tuned text encoder in the place of the base's own: in training, in the adapter, in drawing."""
+"""A tuned text encoder replaces the base's own in training, in the adapter and in drawing."""
 
 import shutil
 
@@ -18,7 +18,7 @@ from tvhelpers.train.trainer import train
 
 @pytest.fixture(scope="module")
 def tuned(tiny_base, tmp_path_factory):
-    """The base's text encoder after a tuning, as it were, where `clip tune` puts a CLIP."""
+    """A changed text encoder of the base, in a folder like that of `clip tune`."""
     model = load_part(find_base(str(tiny_base)), "text_encoder")
     torch.manual_seed(1)
     with torch.no_grad():

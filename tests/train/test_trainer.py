@@ -1,4 +1,4 @@
-"""The training line on a tiny pipeline: exact, resumable, and it claims only what it can train."""
+"""A whole training on a tiny pipeline is exact and resumes; what cannot be trained is refused."""
 
 import os
 import signal
@@ -155,7 +155,7 @@ def test_a_trained_pipeline_keeps_the_guidance_of_its_base(settings, tmp_path):
         save_pipeline(location, load_part(location, "unet"), tmp_path / name)
         location = find_base(str(tmp_path / name))
         assert location.guidance == 2.5
-    assert find_base(settings["base"]).guidance == 7.5  # what Stable Diffusion is used with
+    assert find_base(settings["base"]).guidance == 7.5  # the usual one of Stable Diffusion
 
 
 def test_what_cannot_be_trained_claims_no_folder(settings, tmp_path):
