@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-MOST_LETTERS = 80  # of a value or a list; a path stays whole
+MOST_LETTERS = 80  # of a value; a path stays whole
+LIST_LETTERS = 60  # of a list
 TYPES = {
     bool: "true or false",
     int: "a whole number",
@@ -122,9 +123,9 @@ def _number(value) -> str:
 
 
 def _joined(parts: list[str], between: str) -> str:
-    """Return the parts of a list as text; those beyond MOST_LETTERS are counted."""
+    """Return the parts of a list as text; those beyond LIST_LETTERS are counted."""
     kept = list(parts)
-    while len(kept) > 1 and sum(map(len, kept)) + 2 * len(kept) > MOST_LETTERS:
+    while len(kept) > 1 and sum(map(len, kept)) + 2 * len(kept) > LIST_LETTERS:
         kept.pop()
     if len(kept) < len(parts):
         return f"{', '.join(kept)}, … and {len(parts) - len(kept)} more"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from tvhelpers.errors import InputError, one_line
+from tvhelpers.errors import InputError
 from tvhelpers.lora.formats import PARTS, Adapter, Layer, layer_name, read_adapter, write_adapter
 from tvhelpers.models.architecture import Architecture
 from tvhelpers.models.base import BaseLocation, load_pipeline, unet_digest
@@ -172,9 +172,9 @@ def load_adapter(pipe, path: Path, base_name: str, digest: str) -> None:
         raise InputError(
             "another-base.adapter",
             path=path,
-            base=made_for["base"],
-            base_digest=made_for["base_digest"],
-            base_name=base_name,
+            made_for=made_for["base"],
+            made_for_digest=made_for["base_digest"],
+            base=base_name,
             digest=digest,
         )
     try:
@@ -183,18 +183,15 @@ def load_adapter(pipe, path: Path, base_name: str, digest: str) -> None:
             write_adapter(adapter, Path(folder) / "adapter.safetensors")
             pipe.load_lora_weights(folder, weight_name="adapter.safetensors")
     except (RuntimeError, ValueError, KeyError) as error:
-        reason = one_line(error)
-        raise InputError(
-            "adapter-unfit.sizes", path=path, base_name=base_name, reason=reason
-        ) from None
+        raise InputError("adapter-unfit.sizes", path=path, base=base_name, error=error) from None
     models = {part: getattr(pipe, part) for part in PARTS if hasattr(pipe, part)}
     loaded = dict(_lora_layers(models))
     if missing := sorted(set(adapter.layers) - set(loaded)):
         raise InputError(
             "adapter-unfit.layers",
             path=path,
-            num_missing=len(missing),
-            base_name=base_name,
+            count=len(missing),
+            base=base_name,
             first=missing[0],
         )
     if changes := made_for.get("scheduler"):  # to the scheduler it was trained with

@@ -30,5 +30,5 @@ def tuned_text_encoder(adapter: Path) -> str:
     """
     folder = Path(adapter).with_name(TEXT_ENCODER_DIR)
     if not folder.is_dir():
-        raise InputError("text-encoder-missing", adapter=adapter, text_encoder_dir=TEXT_ENCODER_DIR)
+        raise InputError("text-encoder-missing", path=Path(adapter), name=TEXT_ENCODER_DIR)
     return str(folder)

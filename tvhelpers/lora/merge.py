@@ -68,7 +68,7 @@ def blend(
     adapter is scaled.  Raises InputError for adapters of different bases, and for DoRA.
     """
     if len(adapters) != len(weights):
-        raise InputError("count-differs", num_adapters=len(adapters), num_weights=len(weights))
+        raise InputError("count-differs", count=len(adapters), given=len(weights))
     if any(adapter.is_dora for adapter in adapters):
         raise InputError("adapter-kind.dora-sum")
     layers: dict[str, Layer] = {}
@@ -101,10 +101,10 @@ def _blended_about(adapters: Sequence[Adapter], weights: Sequence[float]) -> dic
     known = [adapter.about for adapter in adapters if "base_digest" in adapter.about]
     made_for = {tuple(x.get(key, "the base's") for key in DIGESTS): x["base"] for x in known}
     if len(made_for) > 1:
-        names = " and ".join(
-            f"{made_for[digests]!r} (UNet {digests[0]}, text encoder {digests[1]})"
+        names = [
+            f"{made_for[digests]} (UNet {digests[0]}, text encoder {digests[1]})"
             for digests in sorted(made_for)
-        )
+        ]
         raise InputError("another-base.blend", names=names)
     schedules = [about.get("scheduler", {}) for about in known]
     if any(schedule != schedules[0] for schedule in schedules):
@@ -168,7 +168,7 @@ def save_as(adapter: Adapter, out: Path, format: str = "diffusers", half: bool =
 
 def _check_new(out: Path) -> None:
     if out.exists():
-        raise InputError("file-exists", out=out)
+        raise InputError("file-exists", path=out)
 
 
 def merge(

@@ -99,7 +99,7 @@ def find_architecture(path: str, revision: str | None = None) -> Architecture:
     for family in FAMILIES:
         if kind in family.pipelines:
             return family
-    known = ", ".join(family.name for family in FAMILIES)
+    known = [family.name for family in FAMILIES]
     raise InputError("unknown-family.base", path=path, kind=kind, known=known)
 
 

@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from tvhelpers import manifest
-from tvhelpers.errors import InputError, one_line
+from tvhelpers.errors import Choice, InputError
 from tvhelpers.files import make_dir, replace_dir
 from tvhelpers.models.architecture import Architecture, find_architecture
 from tvhelpers.models.clip import find_clip
@@ -58,15 +58,15 @@ def find_base(name: str) -> BaseLocation:
     folder = Path(name)
     if folder.is_dir():
         if not (folder / "model_index.json").is_file():
-            raise InputError("not-a-pipeline", name=name)
+            raise InputError("not-a-pipeline", path=folder)
         about = folder / ABOUT_FILE
         record = read_record(about, "pipeline") if about.exists() else {}
         guidance = record.get("guidance", BaseLocation.guidance)
         return BaseLocation("a folder", str(folder), guidance=guidance)
     if name.count("/") == 1 and not folder.is_absolute() and not name.startswith("."):
         return BaseLocation(name, name)
-    bases = ", ".join(key for key, row in manifest.entries().items() if row["kind"] == "base")
-    raise InputError("unknown-base", name=name, bases=bases)
+    known = [key for key, row in manifest.entries().items() if row["kind"] == "base"]
+    raise InputError("unknown-base", name=name, choice=Choice(name, known))
 
 
 def with_text_encoder(base: BaseLocation, name: str) -> BaseLocation:
@@ -86,17 +86,17 @@ def with_text_encoder(base: BaseLocation, name: str) -> BaseLocation:
         raise InputError(
             "text-encoder-unfit.width",
             name=name,
-            hidden_size=config.hidden_size,
+            seen=config.hidden_size,
             base=base.name,
-            takes=takes,
+            needed=takes,
         )
     if config.vocab_size < len(tokens):
         raise InputError(
             "text-encoder-unfit.vocabulary",
             name=name,
-            vocab_size=config.vocab_size,
+            seen=config.vocab_size,
             base=base.name,
-            num_tokens=len(tokens),
+            needed=len(tokens),
         )
     return base
 
@@ -228,10 +228,9 @@ def _readable(base: BaseLocation, part: str):
             warnings.filterwarnings("ignore", message=".*torch_dtype.*", category=FutureWarning)
             yield
     except LOADING_ERRORS as error:
-        reason = one_line(error)
         path = (part == "text_encoder" and base.text_encoder) or base.path
         if hub_unreachable(error):
             raise InputError("base-unreadable.hub", path=path) from error
         raise InputError(
-            "base-unreadable", part=part, base=base.name, path=path, reason=reason
+            "base-unreadable", part=part, base=base.name, path=path, error=error
         ) from error

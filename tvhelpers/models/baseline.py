@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from tvhelpers.errors import InputError
+from tvhelpers.errors import Choice, InputError
 from tvhelpers.records import read_record, write_json
 
 FILE = "classes.json"  # in the pipeline's folder
@@ -45,28 +45,16 @@ class Classes:
         pairs = [pair.partition("=")[::2] for pair in prompt.split(",")]
         word = _word_of({name.strip(): word.strip() for name, word in pairs}, self.attributes)
         if word not in self.words or len(pairs) != len(self.attributes):
-            raise InputError(
-                "unknown-class",
-                prompt=prompt,
-                names=",".join(f"{name}=WORD" for name in self.attributes),
-                known=self._known(),
-            )
+            known = [
+                ",".join(map("=".join, zip(self.attributes, one, strict=True)))
+                for one in self.words
+            ]
+            raise InputError("unknown-class", prompt=prompt, choice=Choice(prompt, known))
         return self.words.index(word) + 1
 
     def save(self, folder: Path) -> None:
         """Write the classes into a pipeline's folder."""
         write_json(Path(folder) / FILE, {"attributes": self.attributes, "words": self.words})
-
-    def _known(self) -> str:
-        """Return the words of each attribute as text."""
-        if len(self.attributes) == 1:
-            return f"WORD one of {', '.join(word for (word,) in self.words)}"
-        columns = [sorted({*column}) for column in zip(*self.words, strict=True)]
-        listed = "; ".join(
-            f"{name}: {', '.join(column)}"
-            for name, column in zip(self.attributes, columns, strict=True)
-        )
-        return f"a combination that was trained on ({listed})"
 
 
 def find_classes(attributes: str, rows: Sequence[dict[str, str]]) -> Classes:
@@ -78,7 +66,7 @@ def find_classes(attributes: str, rows: Sequence[dict[str, str]]) -> Classes:
     words = sorted({_word_of(row, names) for row in rows} - {None})
     if not words:
         known = sorted({name for row in rows for name in row})
-        raise InputError("not-stated", attributes=attributes, value=", ".join(known) or "nothing")
+        raise InputError("not-stated", names=names, known=known)
     return Classes(names, tuple(words))
 
 

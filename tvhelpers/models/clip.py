@@ -9,7 +9,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from tvhelpers import manifest
-from tvhelpers.errors import InputError, one_line
+from tvhelpers.errors import InputError
 from tvhelpers.image import pad_square
 from tvhelpers.records import write_json
 from tvhelpers.runtime import choose_device, quiet_libraries
@@ -35,15 +35,14 @@ class Clip:
             self.model, self.tokenizer = _load(path)
             self.mean, self.std = _normalisation(path)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
-            reason = one_line(error)
-            raise InputError("clip-unreadable", name=name, path=path, reason=reason) from None
+            raise InputError("clip-unreadable", name=name, path=path, error=error) from None
         self.model = self.model.eval().to(self.device)
         self.size = self.model.config.vision_config.image_size
         # SigLIP pools the last token: it was trained on padded texts, without a mask.
         self.padded = self.model.config.model_type.startswith("siglip")
         widths = [side.shape[1] for side in (self.images([_BLANK]), self.texts(["a"]))]
         if widths[0] != widths[1]:
-            raise InputError("clip-unfit", name=name, first=widths[0], widths=widths[1])
+            raise InputError("clip-unfit", name=name, images=widths[0], texts=widths[1])
 
     @torch.no_grad()
     def images(self, pixels: Sequence[np.ndarray], batch_size: int = 64) -> torch.Tensor:

@@ -2,9 +2,9 @@
 
 from dataclasses import InitVar, asdict, dataclass
 
+from tvhelpers.config import check_range
 from tvhelpers.errors import InputError
 
-EXAMPLE = 'say what to draw, for example: "a red dress"'
 RANGES = {  # of each number, with both ends
     "count": (1, 10**6),
     "seed": (0, 2**32 - 1),
@@ -40,20 +40,20 @@ class Request:
         for name in ("width", "height"):
             object.__setattr__(self, name, size or getattr(self, name))
         if not self.prompts:
-            raise InputError("no-prompt.none", example=EXAMPLE)
+            raise InputError("no-prompt.none")
         if not all(prompt.strip() for prompt in self.prompts):
-            raise InputError("no-prompt.blank", example=EXAMPLE)
+            raise InputError("no-prompt.blank")
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
-            if value is not None and not low <= value <= high:  # NaN fails this too
-                raise InputError("out-of-range.request", name=name, value=value, low=low, high=high)
+            if value is not None:
+                check_range(name, value, low, high)
         self._check_seeds()
         if self.width % 8 or self.height % 8:
             raise InputError("out-of-range.image-size", width=self.width, height=self.height)
 
     def _check_seeds(self) -> None:
         if self.seed + self.count > 2**32:  # torch's generators keep 32 bits of a seed
-            raise InputError("out-of-range.last-seed", seed=self.seed, value=self.count - 1)
+            raise InputError("out-of-range.last-seed", seed=self.seed, count=self.count)
         fewest = min(map(len, self.seeds), default=self.count)
         if self.count > fewest:
             raise InputError("out-of-range.suite-seeds", count=self.count, fewest=fewest)

@@ -57,9 +57,7 @@ class Sampler:
         self.base = bases.with_text_encoder(self.base, text_encoder)
         self._text_digest = bases.text_digest(self.base) if text_encoder else ""
         if self._text_digest and trained_with not in (None, self._text_digest):
-            raise InputError(
-                "another-text-encoder", adapter=self.adapter, text_encoder=text_encoder
-            )
+            raise InputError("another-text-encoder", path=self.adapter, name=text_encoder)
         self.device = choose_device(device)
         self.dtype, self.dtype_reason = choose_dtype(dtype, self.device)
         self.text_conditioning = text_conditioning
