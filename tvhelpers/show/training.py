@@ -90,9 +90,7 @@ def _plot_losses(ax, rows: Sequence[dict]) -> None:
     ax.plot(steps, validation, "o-", ms=3, color=COLOURS[0], label="validation items")
     ax.plot(steps, training, "o-", ms=3, color=COLOURS[1], label="training slice")
     gaps = [a - b for a, b in zip(validation, training)]
-    _set_title(
-        ax, f"same noise every time; gap {gaps[0]:+.4f} to {gaps[-1]:+.4f}", legend=True
-    )
+    _set_title(ax, f"same noise every time; gap {gaps[0]:+.4f} to {gaps[-1]:+.4f}", legend=True)
 
 
 def _plot_by_timestep(ax, rows: Sequence[dict]) -> None:
