@@ -18,7 +18,7 @@ BADGE = (
     "(https://colab.research.google.com/github/{repo}/blob/main/notebooks/{name})"
 )
 HELP = (
-    "A word is new to you? The [glossary](docs/glossary.md) explains it in one line. Which GPU to choose, how to keep"
+    "Is a word new to you? The [glossary](docs/glossary.md) explains it in one line. Which GPU to choose, how to keep"
     " results, what a disconnect costs: [Running in Colab](docs/colab.md)."
 )
 BOOTSTRAP = (HERE / "source" / "bootstrap.py").read_text().strip()

@@ -72,6 +72,13 @@ def test_contract(path):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_documents_that_it_links_to_exist(path):
+    text = "".join("".join(cell["source"]) for cell in read(path)["cells"])
+    documents = re.findall(r"/blob/main/(docs/[\w.]+)", text)
+    assert documents and all((REPO / document).is_file() for document in documents)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_no_logic_and_nothing_that_stops_run_all(path):
     for source in code_of(path):
         tree = ast.parse(source)
