@@ -82,7 +82,7 @@ class TrainConfig:
 
     # Images
     resolution: int = 0  # pixels a side, a multiple of 8; 0 = the base's own
-    balance: str = ""  # draw attributes equally often (category,colour), or by a column (weight)
+    balance: str = ""  # draw attributes evenly, as in category,colour; weight = by that column
     flip: bool = True  # train on the mirrored image of every item too
     held_out: float = 0.1  # share of the products kept for validation, up to 0.5
     split_seed: int = 0  # seed of that split, and of the noise in the validation loss
@@ -92,7 +92,7 @@ class TrainConfig:
     # Objective
     caption_dropout: float = 0.1  # share of captions replaced by the empty prompt
     min_snr_gamma: float = 5.0  # gamma of Min-SNR loss weights (Hang et al. 2023); 0 = plain MSE
-    prediction: str = ""  # what the UNet predicts; "" = as the base
+    prediction: str = ""  # prediction type of the UNet; "" = the base's own
     zero_terminal_snr: bool = False  # make the last timestep pure noise (Lin et al. 2024)
     garment_weight: float = 1.0  # loss weight of the garment's pixels; needs data with masks
     skin_weight: float = 1.0  # loss weight of hair, face, arms and legs
