@@ -73,7 +73,7 @@ class Probe:
 
     def figures(self, clip: Clip) -> dict[str, np.ndarray]:
         """Return whether each image is named correctly, and each caption's image found."""
-        images, texts = clip.images(self.pixels), clip.texts(self.captions)
+        images, texts = clip.encode_images(self.pixels), clip.encode_texts(self.captions)
         seen = zero_shot(clip, images, self.texts)
         named = np.array([word == row["category"] for word, row in zip(seen, self.rows)])
         found = hits_at(texts @ images.T, self.fits, 5)

@@ -19,7 +19,7 @@ def clip():
 
 def test_embeddings_have_length_one_whatever_the_batch(clip):
     texts = [flats.captions(spec)[0] for spec in SPECS[:9]]
-    for encode, items in ((clip.images, PIXELS[:9]), (clip.texts, texts)):
+    for encode, items in ((clip.encode_images, PIXELS[:9]), (clip.encode_texts, texts)):
         together, alone = encode(items), torch.cat([encode([item]) for item in items])
         torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(together.norm(dim=1), torch.ones(9))
@@ -28,7 +28,7 @@ def test_embeddings_have_length_one_whatever_the_batch(clip):
 def test_lengths_count_start_and_end_and_what_would_be_cut(clip):
     assert clip.lengths(["red"])[0] == 3 and clip.limit == 77
     assert clip.lengths(["red " * 100])[0] == 102
-    assert clip.texts(["red " * 100]).shape == (1, 128)
+    assert clip.encode_texts(["red " * 100]).shape == (1, 128)
 
 
 @pytest.mark.parametrize("kind", ["clip", "siglip"])
@@ -36,7 +36,7 @@ def test_any_clip_embeds_alike_alone_and_in_company(kind, tiny_clip, tmp_path):
     clip = Clip(str(tiny_clip(tmp_path, kind)), "cpu")
     assert (clip.size, clip.limit, clip.padded) == (32, 20, kind == "siglip")
     texts = ["a red dress", "a", "a blue skirt " * 30]
-    for encode, items in ((clip.images, PIXELS[:3]), (clip.texts, texts)):
+    for encode, items in ((clip.encode_images, PIXELS[:3]), (clip.encode_texts, texts)):
         together, alone = encode(items), torch.cat([encode([item]) for item in items])
         assert together.shape == (3, 24)
         torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
@@ -44,7 +44,7 @@ def test_any_clip_embeds_alike_alone_and_in_company(kind, tiny_clip, tmp_path):
     assert clip.cut_off(texts[0]) == "" and clip.cut_off(texts[2]).endswith("skirt")
     clip.save(tmp_path / "copy")
     again = Clip(str(tmp_path / "copy"), "cpu")
-    assert torch.equal(again.texts(texts), clip.texts(texts))
+    assert torch.equal(again.encode_texts(texts), clip.encode_texts(texts))
     assert np.array_equal(again.mean, clip.mean)
 
 
@@ -53,7 +53,7 @@ def test_a_photo_is_padded_and_not_squeezed(clip):
     wide[:, 30:50] = 10
     square = np.full((80, 80, 3), 200, np.uint8)
     square[20:60, 30:50] = 10
-    torch.testing.assert_close(clip.images([wide]), clip.images([square]))
+    torch.testing.assert_close(clip.encode_images([wide]), clip.encode_images([square]))
 
 
 def test_sides_that_do_not_fit_and_half_a_clip_are_said(tiny_clip, tmp_path):

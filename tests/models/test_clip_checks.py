@@ -78,7 +78,7 @@ def test_each_answer_has_the_caption_it_was_asked_with(clip):
 
 
 def test_neighbours_are_nearest_first_without_the_image_itself(clip):
-    images = clip.images([*PIXELS[:6], PIXELS[2]])
+    images = clip.encode_images([*PIXELS[:6], PIXELS[2]])
     assert clip_checks.neighbours(images, 2, 3)[0] == 6
     nearness = (images @ images[2])[clip_checks.neighbours(images, 2, 6)]
     assert torch.equal(nearness, nearness.sort(descending=True).values) and len(nearness) == 6
@@ -87,6 +87,6 @@ def test_neighbours_are_nearest_first_without_the_image_itself(clip):
 def test_zero_shot_tells_the_word_and_confusion_counts_it(clip):
     texts = clip_checks.phrases(ROWS, "category")
     assert texts["dress"][0].startswith("a ") and all(" dress" in text for text in texts["dress"])
-    seen = clip_checks.zero_shot(clip, clip.images(PIXELS), texts)
+    seen = clip_checks.zero_shot(clip, clip.encode_images(PIXELS), texts)
     table = clip_checks.confusion([row["category"] for row in ROWS], seen, list(texts))
     assert table.sum() == len(ROWS) and table.trace() / table.sum() >= 0.8

@@ -119,7 +119,7 @@ def drawings():
 def test_calibration_corrects_words_whose_texts_fit_all_images(drawings):
     pixels, colours = drawings
     clip = Clip("mini")
-    images = clip.images(pixels)
+    images = clip.encode_images(pixels)
     words = sorted({*colours})
     # One word's text fits every image: it is predicted too often until calibrated.
     texts = {word: [f"a {word} garment"] for word in words}

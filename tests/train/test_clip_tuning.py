@@ -205,7 +205,8 @@ def test_a_share_that_costs_accuracy_on_what_is_kept_is_not_taken(tmp_path):
     kept = [i for i, split in enumerate(keep.splits) if split == "val"]
     clip = Clip(str(tmp_path / "keeping"), "cpu")
     rows = [keep.attributes[i] for i in kept]
-    seen = zero_shot(clip, clip.images([keep.pixels(i) for i in kept]), phrases(rows, "category"))
+    images = clip.encode_images([keep.pixels(i) for i in kept])
+    seen = zero_shot(clip, images, phrases(rows, "category"))
     named = np.mean([row["category"] == word for row, word in zip(rows, seen, strict=True)])
     assert named == pytest.approx(best["kept"])
     one = photos(5, 9, categories=("dress",))
@@ -260,7 +261,8 @@ def test_the_command_writes_a_clip_that_opens(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "share 0.3: validation loss" in said and f"text_encoder={out}" in said
     tuned = Clip(str(out), "cpu")
-    assert tuned.texts(["a thing"]).shape == Clip("mini", "cpu").texts(["a thing"]).shape
+    mini = Clip("mini", "cpu")
+    assert tuned.encode_texts(["a thing"]).shape == mini.encode_texts(["a thing"]).shape
     assert 0 <= read_json(out / "result.json")["share"] <= 1
     assert main([*command, "--set", "steps=x"]) == 2
     assert main([*command, "--set", "steps=3"]) == 2  # holds another tuning

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tvhelpers.train.evaluation import evaluate, slice_losses, training_slice, validation_loss
+from tvhelpers.train.evaluation import evaluate, item_losses, training_slice, validation_loss
 
 
 def test_runs_to_compare_hold_the_same_items_out(make_trainer):
@@ -18,10 +18,10 @@ def test_runs_to_compare_hold_the_same_items_out(make_trainer):
 def test_an_evaluation_in_smaller_parts_is_the_same(make_trainer):
     trainer, sizes = make_trainer(batch_size=16), []
     items, honest = training_slice(trainer), trainer.model.predict
-    losses = slice_losses(trainer, items)
+    losses = item_losses(trainer, items)
     trainer.model.predict = lambda noisy, *rest: sizes.append(len(noisy)) or honest(noisy, *rest)
     trainer.micro_batch = 1
-    parts = slice_losses(trainer, np.resize(items, 6))
+    parts = item_losses(trainer, np.resize(items, 6))
     assert sizes == [4, 2]
     torch.testing.assert_close(parts[: len(losses)], losses)
 
@@ -36,5 +36,5 @@ def test_an_evaluation_tells_the_gap_and_where_the_loss_is(make_trainer):
         trainer.train_step()
     last = evaluate(trainer)
     assert last["training_slice_loss"] < first["training_slice_loss"]
-    late = slice_losses(trainer, validation)[trainer.batches.fixed(validation, 0).timesteps >= 750]
+    late = item_losses(trainer, validation)[trainer.batches.fixed(validation, 0).timesteps >= 750]
     assert last["by_timestep"][3] == (pytest.approx(late.mean().item()) if len(late) else None)

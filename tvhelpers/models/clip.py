@@ -40,12 +40,13 @@ class Clip:
         self.size = self.model.config.vision_config.image_size
         # SigLIP pools the last token: it was trained on padded texts, without a mask.
         self.padded = self.model.config.model_type.startswith("siglip")
-        widths = [side.shape[1] for side in (self.images([_BLANK]), self.texts(["a"]))]
+        sides = self.encode_images([_BLANK]), self.encode_texts(["a"])
+        widths = [side.shape[1] for side in sides]
         if widths[0] != widths[1]:
             raise InputError("clip-unfit", name=name, images=widths[0], texts=widths[1])
 
     @torch.no_grad()
-    def images(self, pixels: Sequence[np.ndarray], batch_size: int = 64) -> torch.Tensor:
+    def encode_images(self, pixels: Sequence[np.ndarray], batch_size: int = 64) -> torch.Tensor:
         """Return unit embeddings float32 (N, d) of images uint8 (H, W, 3), padded to squares."""
         starts = range(0, len(pixels), batch_size)
         batches = (
@@ -55,7 +56,7 @@ class Clip:
         return torch.cat([self.embed_images(torch.from_numpy(one)) for one in batches]).cpu()
 
     @torch.no_grad()
-    def texts(self, texts: Sequence[str], batch_size: int = 256) -> torch.Tensor:
+    def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> torch.Tensor:
         """Return unit embeddings float32 (N, d) of texts, truncated to the model's length."""
         starts = range(0, len(texts), batch_size)
         return torch.cat([self.embed_texts(texts[s : s + batch_size]) for s in starts]).cpu()
@@ -123,7 +124,7 @@ def cut_off(tokenizer, text: str, limit: int) -> str:
 
 def class_embeddings(clip: Clip, texts_of: dict[str, list[str]]) -> torch.Tensor:
     """Return one unit embedding per class (K, d): the mean over its texts (prompt ensembling)."""
-    means = [clip.texts(texts).mean(0) for texts in texts_of.values()]
+    means = [clip.encode_texts(texts).mean(0) for texts in texts_of.values()]
     return torch.nn.functional.normalize(torch.stack(means), dim=1)
 
 

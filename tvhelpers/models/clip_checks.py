@@ -133,7 +133,8 @@ def hard_negatives(
     swapped = swapped_captions(captions, attributes, name)
     if not swapped:
         return np.zeros(0, bool)
-    own, other = clip.texts([captions[i] for i in swapped]), clip.texts(list(swapped.values()))
+    own = clip.encode_texts([captions[i] for i in swapped])
+    other = clip.encode_texts(list(swapped.values()))
     shown = images[list(swapped)]
     return ((shown * own).sum(1) > (shown * other).sum(1)).numpy()
 
@@ -160,7 +161,7 @@ def answers(
     """
     cached = _CachedTexts(clip)
     return {
-        variant: _answers(cached, clip.images(pixels), captions, attributes, names)
+        variant: _answers(cached, clip.encode_images(pixels), captions, attributes, names)
         for variant, pixels in variants.items()
     }
 
@@ -171,15 +172,15 @@ class _CachedTexts:
     def __init__(self, clip: Clip):
         self.clip, self.cache = clip, {}
 
-    def texts(self, texts: Sequence[str]) -> torch.Tensor:
+    def encode_texts(self, texts: Sequence[str]) -> torch.Tensor:
         new = [text for text in dict.fromkeys(texts) if text not in self.cache]
         if new:
-            self.cache |= zip(new, self.clip.texts(new), strict=True)
+            self.cache |= zip(new, self.clip.encode_texts(new), strict=True)
         return torch.stack([self.cache[text] for text in texts])
 
 
 def _answers(clip: Clip | _CachedTexts, images: torch.Tensor, captions, attributes, names) -> dict:
-    texts = clip.texts(captions)
+    texts = clip.encode_texts(captions)
     aware = fitting(*attribute_codes(captions, attributes))
     found = {}
     for name in names:

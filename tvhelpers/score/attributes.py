@@ -73,7 +73,7 @@ class ClipAttributeClassifier(AttributeClassifier):
         items = range(0, len(calibration), -(-len(calibration) // most))
         half = split_by_product([calibration.product_ids[i] for i in items], 0.5, seed=0)
         fit, self.rest = ([i for i, h in zip(items, half) if h == side] for side in (0, 1))
-        images = clip.images([calibration.pixels(i) for i in fit])
+        images = clip.encode_images([calibration.pixels(i) for i in fit])
         self.classifiers: dict[str, ZeroShotClassifier] = {}
         for name in FACTORS:
             stated = [k for k, i in enumerate(fit) if name in calibration.attributes[i]]
@@ -87,7 +87,7 @@ class ClipAttributeClassifier(AttributeClassifier):
 
     def predict(self, pixels: np.ndarray) -> np.ndarray:
         """Return the index of each attribute's likeliest word (N, attributes)."""
-        images = self.clip.images(list(pixels))
+        images = self.clip.encode_images(list(pixels))
         return np.stack([one.probs(images).argmax(1) for one in self.classifiers.values()], 1)
 
 

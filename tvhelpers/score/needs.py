@@ -58,7 +58,7 @@ def _words(needs: Needs) -> list[dict[str, str]] | None:
 
 def _text_embeds(needs: Needs) -> np.ndarray | None:
     clip, prompts = needs.networks.clip, needs["prompts"]
-    return clip.texts(prompts).double().numpy() if clip and prompts else None
+    return clip.encode_texts(prompts).double().numpy() if clip and prompts else None
 
 
 def _neighbours(needs: Needs) -> dict | None:
@@ -156,7 +156,7 @@ class Networks:
     def _embedded(self, pixels: np.ndarray) -> np.ndarray:
         """Return embeddings (N, D), always from a full batch: kernels add in another order else."""
         full = [*pixels, *[pixels[0]] * (TOGETHER - len(pixels))]
-        return self.clip.images(full, batch_size=TOGETHER)[: len(pixels)].double().numpy()
+        return self.clip.encode_images(full, batch_size=TOGETHER)[: len(pixels)].double().numpy()
 
 
 def open_attribute_classifier(request: ScoreRequest, clip, folders: list, device: str):

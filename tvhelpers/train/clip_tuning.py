@@ -152,7 +152,7 @@ def trade_off(
 def _accuracy(clip: Clip, pairs: Pairs) -> float:
     """Return the zero-shot accuracy (0..1) by category."""
     texts = phrases(pairs.attributes, "category")
-    seen = zero_shot(clip, clip.images(pairs.pixels), texts)
+    seen = zero_shot(clip, clip.encode_images(pairs.pixels), texts)
     correct = [row["category"] == word for row, word in zip(pairs.attributes, seen, strict=True)]
     return float(np.mean(correct))
 
@@ -160,7 +160,10 @@ def _accuracy(clip: Clip, pairs: Pairs) -> float:
 @torch.no_grad()
 def _loss_of(clip: Clip, pairs: Pairs) -> tuple[float, torch.Tensor]:
     """Return the loss of all pairs at once, and the unit embeddings (N, d) of the images."""
-    images, texts = clip.images(pairs.pixels), clip.texts(pairs.captions, batch_size=64)
+    images, texts = (
+        clip.encode_images(pairs.pixels),
+        clip.encode_texts(pairs.captions, batch_size=64),
+    )
     scale, fits = clip_scale(clip.model).exp().cpu(), pairs.fits(torch.arange(len(images)))
     return contrastive_loss(images, texts, scale, fits).item(), images
 

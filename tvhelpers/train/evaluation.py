@@ -13,7 +13,7 @@ def evaluate(trainer) -> dict:
     """Return the mean losses of the validation items, in all and by quarter of the timesteps (None
     for a quarter without items), and of the training slice."""
     items = trainer.data.validation_items
-    validation, training = (slice_losses(trainer, x) for x in (items, training_slice(trainer)))
+    validation, training = (item_losses(trainer, x) for x in (items, training_slice(trainer)))
     timesteps = trainer.batches.fixed(items, 0).timesteps
     quarters = timesteps * NUM_QUARTERS // len(trainer.alphas_cumprod)
     by_timestep = [validation[quarters == quarter] for quarter in range(NUM_QUARTERS)]
@@ -27,7 +27,7 @@ def evaluate(trainer) -> dict:
 def validation_loss(trainer) -> float:
     """Return the mean unweighted loss of the validation items, each at its fixed timestep and
     noise."""
-    return slice_losses(trainer, trainer.data.validation_items).mean().item()
+    return item_losses(trainer, trainer.data.validation_items).mean().item()
 
 
 def training_slice(trainer) -> np.ndarray:
@@ -37,7 +37,7 @@ def training_slice(trainer) -> np.ndarray:
 
 
 @torch.no_grad()
-def slice_losses(trainer, items: np.ndarray) -> torch.Tensor:
+def item_losses(trainer, items: np.ndarray) -> torch.Tensor:
     """Return the unweighted loss (n,) of each item, the j-th at the j-th fixed timestep and noise;
     each process computes its share, in batches that need less memory than a training step."""
     losses = torch.zeros(len(items), dtype=torch.float64, device=trainer.device)
