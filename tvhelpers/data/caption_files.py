@@ -162,5 +162,6 @@ def format_caption_report(before: dict, after: dict) -> str:
     lines = [f"{'':28}{'before':>10}{'after':>10}"]
     for (name, old), (_, new) in zip(_flat(before), _flat(after), strict=True):
         form = ",.1%" if name.endswith("_share") or name.startswith(("states", "words_of")) else ","
+        name = name.replace("_", " ")
         lines.append(f"{name:28}{round(old, 4):>10{form}}{round(new, 4):>10{form}}")
     return "\n".join(lines)

@@ -150,8 +150,8 @@ def _detect_levels(rows: np.ndarray, plain: Verdict) -> Verdict:
     if seams > 0.0005:
         return Verdict(UNKNOWN, 0.0, why)
     full, stretched, odd = _stretched_shares(levels)
-    why = (*why, f"{full:.0%} of the images reach from 0 to the top, {stretched:.0%} with fewer "
-           "levels between than that allows")  # fmt: skip
+    why = (*why, f"{full:.0%} of the images span the whole range, {stretched:.0%} with gaps "
+           "between their levels, as stretching leaves them")  # fmt: skip
     if full > 0.98 and stretched > 0.02:
         return Verdict("minmax", 0.9 if stretched > 0.2 and odd < 0.05 else 0.7, why)
     return Verdict(plain.name, plain.confidence if full < 0.98 or odd < 0.05 else 0.6, why)
@@ -216,8 +216,8 @@ def _detect_signed(rows: np.ndarray, mean: np.ndarray | None) -> Verdict:
     levels = (rows + 1) * 127.5
     on_levels = float((np.abs(levels - np.rint(levels)) < 0.01).mean())
     why = (
-        f"at one place values reach over {reach:.3g} (minus a mean: 1, scaled to -1..1: 2)",
-        f"the mean of the rows is {ghost:.2g} times what chance gives",
+        f"at one place values span {reach:.3g} (at most 1 minus a mean, 2 where scaled to -1..1)",
+        f"the mean of the rows is {ghost:.2g} times as far from 0 as chance gives",
         f"{on_levels:.1%} of the values are on the 256 levels of -1..1",
     )
     if on_levels > 0.99 or reach > 1.2:
@@ -245,7 +245,7 @@ def detect_axes(levels: np.ndarray, key: str) -> Verdict:
     a, b = (np.abs(grey - np.flip(grey, axis)).mean((1, 2)) for axis in (1, 2))
     share, deviations = _vote((b - a)[a != b])  # for the first axis to be W; flat images: no vote
     seen = names[0] if share > 0.5 else names[1]
-    why = f"{max(share, 1 - share):.0%} of the rows are more alike left to right with axes {seen}"
+    why = f"{max(share, 1 - share):.0%} of the images are more symmetric with axes {seen}"
     documented = arrays.DOCUMENTED.get(key)
     if documented in names:
         agrees = deviations <= SURE or seen == documented
@@ -289,9 +289,7 @@ def _corners(levels: np.ndarray) -> tuple[str, ...]:
     if levels.shape[1] == 3:
         levels = levels.transpose(0, 2, 3, 1)
     corners = levels[:, [0, 0, -1, -1], [0, -1, 0, -1]]
-    return (
-        f"decoded this way, the corners are at {np.median(corners):.0f} of 255 (a studio: 240)",
-    )
+    return (f"decoded this way, the corners are at {np.median(corners):.0f} of 255 (white: 240)",)
 
 
 def format_report(report: dict) -> str:
