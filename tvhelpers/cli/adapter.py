@@ -68,7 +68,7 @@ def _in_words(value) -> str:
     if isinstance(value, dict) and "weight" in value:  # one part of a blend
         return f"{value['weight']:g} x ({_in_words(value['adapter'])})"
     if isinstance(value, dict):
-        words = {WORDS.get(key, key): _in_words(one) for key, one in value.items()}
+        words = {key.replace("_", " "): _in_words(one) for key, one in value.items()}
         return ", ".join(f"{key} {text}" for key, text in words.items() if text)
     return " + ".join(map(_in_words, value)) if isinstance(value, list) else str(value)
 
