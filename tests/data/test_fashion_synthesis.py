@@ -60,9 +60,9 @@ def test_round_trip_and_what_is_not_stated(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"cate_new": [16, 16, 0, 16]}, "holds 0 in row 2 of cate_new"),
-        ({"gender_": [0, 1, 2, 0]}, "holds 2 in row 2 of gender_"),
-        ({"color_": [1, 1, 1]}, "'color_': 3"),
+        ({"cate_new": [16, 16, 0, 16]}, "row 2 of 'cate_new'"),
+        ({"gender_": [0, 1, 2, 0]}, "row 2 of 'gender_'"),
+        ({"color_": [1, 1, 1]}, "'color_ 3'"),
     ],
 )
 def test_wrong_codes(tmp_path, changes, named):

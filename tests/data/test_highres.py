@@ -156,7 +156,7 @@ def test_unusable_archives(g2, tmp_path):
         file.writestr("img/Blue_Dress/img_00000001.jpg", jpeg((0, 0, 0)))
     with refused("ambiguous") as caught:
         open_highres(g2, other)
-    assert "img_highres/Blue" in str(caught.value) and " img/Blue" in str(caught.value)
+    assert "img_highres/Blue" in str(caught.value) and "'img/Blue" in str(caught.value)
 
 
 def test_a_photo_of_absurd_size_is_refused(g2, tmp_path, monkeypatch):

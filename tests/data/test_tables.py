@@ -24,7 +24,7 @@ from tvhelpers.data.sources import open_source
         ('file_name,caption\n0.png,"a\n1.png,b\n', "file-damaged", ""),  # one row, it would seem
         ("file_name,caption,caption\n0.png,a,b\n", "given-twice", "caption"),
         ("file_name,caption\n0.png,a\0b\n", "file-damaged", "zero bytes"),
-        ("file_name,caption,split\n0.png,a,dev\n", "unknown-choice", r"row 0 \(0.png\) .*'dev'"),
+        ("file_name,caption,split\n0.png,a,dev\n", "unknown-choice", r"row 0 \('0.png'\) .*'dev'"),
         ("file_name,caption,weight\n0.png,a,-1\n", "out-of-range", "'-1'"),
     ],
 )
@@ -46,7 +46,7 @@ def test_tables_that_would_be_misread_are_refused(photo_folder, tmp_path):
     table.write_text("filename,caption\n000.png,a red dress\n")
     with refused("column-missing") as caught:
         open_source(folder)
-    assert "filename, caption" in str(caught.value)
+    assert "mean 'filename'" in str(caught.value)
     table.write_text("file_name,caption,split\n000.png,a red dress,tests\n")
     with refused("unknown-choice"):
         open_source(folder)

@@ -69,8 +69,9 @@ def _benchmark_columns(h5: Path, count: int) -> list[list]:
         return [[""] * count, ids, ids, [{} for _ in ids], _splits(h5, count)]
     notes = codebook.read_language(language)
     if len(notes) != count:
-        counts = f"{len(notes)} rows, but {h5} has {count} images"
-        raise InputError("count-differs.language", path=language, counts=counts)
+        raise InputError(
+            "count-differs.language", path=language, count=len(notes), other=h5.name, images=count
+        )
     return [notes.captions, notes.names, notes.products, notes.attributes(), _splits(h5, count)]
 
 
@@ -108,13 +109,13 @@ def open_converted(name: str, path: Path, options: dict) -> Source:
     rows = [upgraded(row, "item") for row in written]
     images = open_images(path / "pixels.h5", "uint8", "HWC", "RGB")
     if len(rows) != len(images):
-        counts = f"items.jsonl has {len(rows)} rows, pixels.h5 {len(images)}"
-        raise InputError("count-differs.converted", path=path, counts=counts)
+        num_images = len(images)
+        raise InputError("count-differs.converted", folder=path, count=len(rows), images=num_images)
     for number, row in enumerate(rows):
         lacking = [key for key, kind in ROW_KINDS.items() if type(row.get(key)) is not kind]
         if lacking or row["split"] not in ("", "train", "test", "val"):
-            what = lacking[0] if lacking else "split"
-            raise InputError("missing-key.item", path=path, number=number, what=what)
+            key = lacking[0] if lacking else "split"
+            raise InputError("missing-key.item", path=path / "items.jsonl", row=number, key=key)
     ids = [str(row.get("item", i)) for i, row in enumerate(rows)]
     columns = [[row[key] for row in rows] for key in ("caption", "product", "attributes", "split")]
     key = content_key([file_digest(path / "pixels.h5"), written])

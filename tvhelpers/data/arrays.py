@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from tvhelpers.errors import InputError, one_line
+from tvhelpers.errors import InputError
 from tvhelpers.files import read_tables
 
 DOCUMENTED = {"ih": "CWH", "pixels": "HWC"}  # the benchmark's key and our own: their axes, both RGB
@@ -68,7 +68,7 @@ def _open_h5(path: Path) -> h5py.File:
             raise InputError("another-format", path=path)
         return h5py.File(path, "r")
     except OSError as error:
-        raise InputError("file-damaged.reason", path=path, reason=one_line(error)) from None
+        raise InputError("file-damaged.reason", path=path, error=error) from None
 
 
 def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
@@ -78,20 +78,19 @@ def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
     found = {name: item for name, item in found.items() if isinstance(item, h5py.Dataset)}
     for name, data in found.items():
         if data.external or data.is_virtual:
-            raise InputError("outside-folder.dataset", path=file.filename, name=name)
+            raise InputError("outside-folder.dataset", path=Path(file.filename), name=name)
     return found
 
 
 @contextlib.contextmanager
-def read_errors(path: Path, what: str = "it") -> Iterator[None]:
+def read_errors(path: Path, what: str = "array") -> Iterator[None]:
     """Raise an InputError for whatever a damaged file makes a library raise."""
     try:
         yield
     except InputError:
         raise
     except Exception as error:
-        reason = f"{what} cannot be read: {one_line(error)}"
-        raise InputError("file-damaged.reason", path=path, reason=reason) from None
+        raise InputError("file-damaged.part", path=path, name=what, error=error) from None
 
 
 def rows_of(path: Path, key: str, data, start: int, stop: int) -> np.ndarray:
@@ -120,8 +119,10 @@ def image_key(path: Path, arrays: dict, given: str = "") -> str:
     names = (given,) if given else (*DOCUMENTED, *sorted(images, key=images.get, reverse=True))
     key = next((name for name in names if name in images), None)
     if key is None:
-        held = ", ".join(f"{name} {data.shape}" for name, data in arrays.items()) or "nothing"
-        raise InputError("no-images.arrays", path=path, place=given and f" in {given}", held=held)
+        held = [f"{name} {data.shape}" for name, data in arrays.items()]
+        if given:
+            raise InputError("no-images.key", path=path, key=given, held=held)
+        raise InputError("no-images.arrays", path=path, held=held)
     row = images[key] // arrays[key].shape[0] * arrays[key].dtype.itemsize
     if row > LARGEST_ROW:
         raise InputError("too-large.row", path=path, key=key, size=row >> 20)

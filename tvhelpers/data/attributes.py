@@ -110,7 +110,7 @@ def _find(folder: Path, file: str) -> Path | None:
 def _annotations(folder: Path, file: str) -> Path:
     if place := _find(folder, file):
         return place
-    raise InputError("file-missing.labels", folder=folder, file=f"{PLACES[file][0]}/{file}")
+    raise InputError("file-missing.labels", folder=folder, name=f"{PLACES[file][0]}/{file}")
 
 
 def read_coarse(folder: Path) -> AttributeLabels:
@@ -146,7 +146,9 @@ def _coarse_splits(path: Path, names: list[str], first: Path) -> list[str]:
     rows = lists.table_of(path, 2)
     for number, (_, split) in enumerate(rows, 3):
         if split not in SPLITS:
-            raise lists.damaged(path, f"holds {split[:40]!r}, none of {', '.join(SPLITS)}", number)
+            raise InputError(
+                "file-damaged.list-split", line=number, path=path, seen=split, known=SPLITS
+            )
     order = lists.order_of(path, [name for name, _ in rows], names, first)
     return [rows[at][1] for at in order.tolist()]
 
@@ -205,8 +207,13 @@ def _fine_split(anno: Path, split: str, width: int) -> tuple:
     for path, count in zip(paths, (1, 4, width), strict=True):
         columns.append(lists.cells_of(path, lists.lines_of(path), count))
         if len(columns[-1]) != len(names):
-            problem = f"{path} has {len(columns[-1])} rows, but {split}.txt has {len(names)}"
-            raise InputError("file-differs.list", fault=problem)
+            raise InputError(
+                "file-differs.rows",
+                path=path,
+                count=len(columns[-1]),
+                other=f"{split}.txt",
+                needed=len(names),
+            )
     labels = lists.integers_of(paths[0], columns[0], 1, len(CATEGORIES), 1)[:, 0]
     boxes = lists.boxes_of(paths[1], columns[1], 1)
     return names, labels, boxes, lists.integers_of(paths[2], columns[2], 0, 1, 1)
@@ -257,7 +264,7 @@ def _image_folder(root: Path) -> Path:
     places = ("Img/img", "Img/img1", "img", "Img")
     found = next((root / place for place in places if (root / place).is_dir()), None)
     if found is None:
-        raise InputError("file-missing.image-folder", root=root)
+        raise InputError("file-missing.image-folder", folder=root)
     return found
 
 
@@ -298,7 +305,7 @@ def _warn(root: Path, names: list[str], problems: dict[int, str], clipped: int) 
     first = next((names[row] for row in problems), "")
     text = f"{len(problems):,} of {len(names):,} images are skipped ({kinds}), {first} the first"
     if len(problems) == len(names):
-        raise InputError("file-missing.images", root=root, faults=text)
+        raise InputError("file-missing.images", folder=root, name=first)
     parts = [text] if problems else []
     parts += [f"boxes beyond their image, clipped to it: {clipped:,}"] if clipped else []
     if parts:

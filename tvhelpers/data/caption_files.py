@@ -83,8 +83,9 @@ def with_captions(source: Source, path: Path) -> Source:
     """
     rows = read_rows(Path(path))
     if [row.get("item") for row in rows] != source.item_ids:
-        wanted = f"{len(source)} of {source.name}"
-        raise InputError("file-differs.captions", path=path, num_rows=len(rows), wanted=wanted)
+        raise InputError(
+            "file-differs.captions", path=Path(path), count=len(rows), name=source.name
+        )
     captions = [row.get("captions") for row in rows]
     for i, texts in enumerate(captions):
         if not (isinstance(texts, list) and texts and all(isinstance(x, str) for x in texts)):

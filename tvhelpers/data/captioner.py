@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tvhelpers.data.items import Source
-from tvhelpers.errors import InputError, one_line
+from tvhelpers.errors import InputError
 from tvhelpers.files import atomic_path
 from tvhelpers.progress import progress_bar
 from tvhelpers.records import read_records
@@ -49,7 +49,7 @@ def _resume(out: Path, request: dict) -> list[str]:
     """Return the captions of `out` so far; an incomplete last line is removed."""
     rows = read_records(out, "captions")
     if rows and rows[0] != request:
-        raise InputError("another-request.captioner", out=out)
+        raise InputError("another-request.captioner", path=out)
     with atomic_path(out) as aside:
         aside.write_text("".join(json.dumps(row) + "\n" for row in rows or [request]))
     return [row["caption"] for row in rows[1:]]
@@ -65,8 +65,7 @@ def _load_captioner(model: str, device: str, max_new_tokens: int) -> Callable[[l
         processor = AutoProcessor.from_pretrained(model)
         network = AutoModelForImageTextToText.from_pretrained(model).to(device).eval()
     except (OSError, ValueError) as error:
-        reason = one_line(error)[:200]
-        raise InputError("captioner-unreadable", model=model, reason=reason) from None
+        raise InputError("captioner-unreadable", name=model, error=error) from None
 
     @torch.inference_mode()
     def caption(pixels: list) -> list[str]:

@@ -4,6 +4,7 @@ import random
 import re
 from functools import lru_cache
 
+from tvhelpers.config import check_range
 from tvhelpers.data import caption_parsing as parsing
 from tvhelpers.data.lexicon import SLOTS, VOCABULARY, WORDS, facts_of
 from tvhelpers.errors import InputError
@@ -36,8 +37,7 @@ def recaption(
     wins over a contradicting name.  Without labels the repaired old caption comes first, and is the
     only one where no category is known.  Raises InputError for variants outside 1..5.
     """
-    if not 1 <= variants <= MAX_VARIANTS:
-        raise InputError("out-of-range.variants", variants=variants, most=MAX_VARIANTS)
+    check_range("variants", variants, 1, MAX_VARIANTS)
     parts = _parts(tuple(sorted(attributes.items())), product, caption)
     if parts is None:
         return [parsing.repair_caption(caption)]
@@ -232,6 +232,6 @@ def template_captions(
     Raises InputError where the labels lack a category.
     """
     if "category" not in attributes:
-        raise InputError("not-stated.category", labels=attributes or "are empty and")
+        raise InputError("not-stated.category", names=list(attributes))
     others = recaption(attributes, "", "", seed=seed, index=index, variants=variants)
     return list(dict.fromkeys([describe(attributes), *others]))[:variants]

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 from PIL import Image
 
-from tvhelpers.config import check_choice
+from tvhelpers.config import check_choice, check_range
 from tvhelpers.data.items import Source, Subset
 from tvhelpers.data.sources import open_source
 from tvhelpers.errors import InputError
@@ -49,8 +49,7 @@ def convert(
     all.  A stopped conversion resumes.  Returns {"out", "items", "shape", "was_done"}.
     Raises InputError where the input cannot be read, or OUT holds other results.
     """
-    if size is not None and not 1 <= size <= MAX_SIZE:
-        raise InputError("out-of-range.size", size=size, most=MAX_SIZE)
+    check_range("size", 1 if size is None else size, 1, MAX_SIZE)
     check_choice("output", to, WRITERS)
     source = open_source(path, columns, **(reading or {}))
     if limit < 0:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tvhelpers.errors import InputError
+from tvhelpers.errors import Choice, InputError
 
 NOT_STATED = "not stated"
 EXPECTED = 20  # items that chance would give a pair of values, before its absence is a gap
@@ -22,8 +22,8 @@ def coverage(attributes: Sequence[dict[str, str]], names: Sequence[str]) -> dict
     InputError where no item states a name.
     """
     if missing := [name for name in names if not any(name in row for row in attributes)]:
-        known = ", ".join(sorted({name for row in attributes for name in row})) or "nothing"
-        raise InputError("not-stated.coverage", missing=missing[0], known=known)
+        choice = Choice(missing[0], sorted({name for row in attributes for name in row}))
+        raise InputError("not-stated.coverage", name=missing[0], choice=choice)
     counts = {
         name: dict(Counter(row.get(name, NOT_STATED) for row in attributes).most_common())
         for name in names

@@ -66,7 +66,7 @@ def _sample(path: Path, key: str, data) -> tuple[np.ndarray, np.ndarray, list[in
     rows = np.stack([arrays.rows_of(path, key, data, i, i + 1)[0] for i in numbers])
     finite = np.isfinite(rows).all((1, 2, 3))
     if not finite.any():
-        raise InputError("file-damaged.not-finite", path=path, rows="all sampled rows")
+        raise InputError("file-damaged.not-finite-sample", path=path)
     return numbers[finite], rows[finite], numbers[~finite].tolist()
 
 

@@ -76,7 +76,7 @@ def _get_files(row: dict, place: Path) -> None:
 def _add_archive(archive: Path, place: Path) -> None:
     """Unpack an archive of the user's into `place`; no existing file is overwritten."""
     if not archive.is_file():
-        raise InputError("file-missing.archive", archive=archive)
+        raise InputError("file-missing.archive", path=archive)
     marker = place / MARKER
     done = read_record(marker, "download") if marker.exists() else {}
     mark = f"{archive.name}, {archive.stat().st_size} bytes"
@@ -97,7 +97,7 @@ def _move_in(aside: Path, place: Path) -> None:
     targets = [place / path.relative_to(aside) for path in paths]
     for path, target in zip(paths, targets, strict=True):
         if target.exists() and file_sha256(path) != file_sha256(target):
-            raise InputError("file-exists.another", target=target)
+            raise InputError("file-exists.another", path=target)
     for path, target in zip(paths, targets, strict=True):
         make_dir(target.parent)
         os.replace(path, target)
@@ -106,14 +106,16 @@ def _move_in(aside: Path, place: Path) -> None:
 def _check_digests(place: Path, row: dict) -> None:
     for file, digest in (row.get("sha256") or {}).items():
         if not (place / file).is_file():
-            raise InputError("file-missing.dataset", path=place / file, obtain=row["obtain"])
+            raise InputError(
+                "file-missing.dataset", path=place / file, obtain=" ".join(row["obtain"].split())
+            )
         _verify(place / file, digest)
 
 
 def _verify(path: Path, digest: str) -> None:
     seen = file_sha256(path)
     if not seen.startswith(digest):
-        raise InputError("wrong-digest", path=path, seen=seen, digest=digest)
+        raise InputError("wrong-digest", path=path, seen=seen[:12], digest=digest[:12])
 
 
 def fetch(file: dict, folder: Path) -> Path:
@@ -161,14 +163,14 @@ def _download(file: dict, partial: Path) -> None:
         try:
             return _request(url, partial, file.get("size"))
         except urllib.error.HTTPError as error:
-            problem = f"answers {error.code} {error.reason}"
+            problem = error
             failures = ATTEMPTS if error.code < 500 else failures
         except (OSError, http.client.HTTPException) as error:
             _raise_disk_full(error, partial)
-            problem = f"broke off ({getattr(error, 'reason', None) or error})"
+            problem = getattr(error, "reason", error)
         failures = 0 if _size(partial) > before else failures + 1
         if failures >= ATTEMPTS:
-            raise InputError("download-failed.broken", url=url, problem=problem)
+            raise InputError("download-failed.broken", url=url, error=problem)
         time.sleep(pause)
         pause = PAUSE if not failures else 2 * pause
 

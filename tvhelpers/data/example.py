@@ -74,7 +74,7 @@ def write_g2(
     """
     path, count = Path(out_dir) / "Img" / "G2.h5", len(captions)
     if path.exists():
-        raise InputError("file-exists.g2", path=path)
+        raise InputError("file-exists.folder", path=path)
     columns = codebook.encode(count, captions, categories, colours, **more)
     labels = np.where(np.isin(columns["cate_new"], codebook.LOWER_LABEL_CATEGORIES), 4, 3)
     with atomic_path(path) as aside:
@@ -92,9 +92,11 @@ def _write_images(file: h5py.File, pixels, masks, labels: np.ndarray) -> None:
     b_ = file.create_dataset("b_", (count, 1, SIZE, SIZE), "f4")
     total, number = np.zeros((SIZE, SIZE, 3)), 0
     for number, one in enumerate(pixels, 1):
-        if np.shape(one) != (SIZE, SIZE, 3) or one.dtype != np.uint8 or number > count:
+        if np.shape(one) != (SIZE, SIZE, 3) or one.dtype != np.uint8:
             seen = f"{one.dtype} {np.shape(one)}"
-            raise InputError("wrong-type.image", number=number - 1, seen=seen, count=count)
+            raise InputError("wrong-type.image", number=number - 1, seen=seen)
+        if number > count:
+            break
         garment = _differs_from_border(one) if masks is None else masks[number - 1]
         ih[number - 1] = (one.astype(np.float32) / 255).T
         b_[number - 1, 0] = np.asarray(garment, bool).T * labels[number - 1]

@@ -9,9 +9,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from tvhelpers.data.list_files import damaged
 from tvhelpers.data.mat import read_mat
-from tvhelpers.errors import InputError
+from tvhelpers.errors import Choice, InputError
 from tvhelpers.files import atomic_path, read_tables
 from tvhelpers.runtime import seed_for
 
@@ -75,7 +74,8 @@ def read_language(path: Path) -> Annotations:
     columns = read_mat(path, ("engJ", "nameList", *CODES))
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
-        raise damaged(path, f"has columns of unequal length ({lengths})")
+        lengths = [f"{name} {length}" for name, length in lengths.items()]
+        raise InputError("file-damaged.mat-columns", path=path, lengths=lengths)
     codes = [_codes(path, name, columns[name], book) for name, book in CODES.items()]
     return Annotations(_texts(path, columns["engJ"]), _texts(path, columns["nameList"]), *codes)
 
@@ -90,11 +90,11 @@ def read_partition(path: Path, num_rows: int) -> list[str]:
     every = np.concatenate(list(rows.values()))
     low, high = (every.min(), every.max()) if len(every) else (1, num_rows)
     if not 1 <= low <= high <= num_rows:
-        raise InputError("file-differs.indices", path=path, low=low, high=high, num_rows=num_rows)
+        raise InputError("file-differs.indices", path=path, low=low, high=high, count=num_rows)
     if len(np.unique(every)) != len(every):
-        raise damaged(path, "names a row twice in train_ind and test_ind")
+        raise InputError("file-damaged.mat-twice", path=path)
     if len(every) != num_rows:
-        raise InputError("file-differs.partition", path=path, count=len(every), num_rows=num_rows)
+        raise InputError("file-differs.partition", path=path, count=len(every), total=num_rows)
     splits = np.full(num_rows, "train", object)
     splits[rows["test_ind"] - 1] = "test"
     return splits.tolist()
@@ -103,7 +103,7 @@ def read_partition(path: Path, num_rows: int) -> list[str]:
 def _texts(path: Path, cells: np.ndarray) -> list[str]:
     """Return the strings of a cell array; each cell holds an array of no or one string."""
     if cells.dtype != object:
-        raise damaged(path, f"holds {cells.dtype} where cells of text should be")
+        raise InputError("file-damaged.mat-text", path=path, seen=str(cells.dtype))
     texts = [str(cell.item()) if np.size(cell) == 1 else "" for cell in map(np.asarray, cells)]
     return [text.strip() for text in texts]
 
@@ -112,7 +112,7 @@ def _integers(path: Path, name: str, column: np.ndarray) -> np.ndarray:
     is_finite = column.dtype.kind in "iuf" and np.isfinite(column).all()
     values = column.astype(np.int64) if is_finite else None
     if values is None or (values != column).any():
-        raise damaged(path, f"holds something other than whole numbers in {name}")
+        raise InputError("file-damaged.mat-number", path=path, name=name)
     return values
 
 
@@ -120,8 +120,15 @@ def _codes(path: Path, name: str, column: np.ndarray, book: dict[int, str]) -> n
     values = _integers(path, name, column)
     wrong = np.flatnonzero(~np.isin(values, list(book)))
     if len(wrong):
-        seen = f"{values[wrong[0]]} in row {wrong[0]} of {name}"
-        raise damaged(path, f"holds {seen}, outside {min(book)}..{max(book)}")
+        raise InputError(
+            "file-damaged.mat-code",
+            path=path,
+            row=wrong[0],
+            name=name,
+            value=values[wrong[0]],
+            low=min(book),
+            high=max(book),
+        )
     return values
 
 
@@ -144,13 +151,13 @@ def encode(
         columns[name] = np.array([words.get(value, value) for value in given], object)
         wrong = [value for value in columns[name] if value not in CODES[name]]
         if wrong:
-            known = ", ".join(words)
-            raise InputError("unknown-choice.codebook", name=name, wrong=wrong[0], words=known)
+            choice = Choice(wrong[0], words)
+            raise InputError("unknown-choice.codebook", name=name, value=wrong[0], choice=choice)
     products = [f"Product_{i:06d}" for i in range(count)] if products is None else list(products)
     columns["nameList"] = _number_images(products)
     for name, values in columns.items():
         if len(values) != count:
-            raise InputError("count-differs.column", name=name, num_rows=len(values), count=count)
+            raise InputError("count-differs.column", name=name, given=len(values), count=count)
     return columns
 
 

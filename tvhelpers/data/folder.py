@@ -24,7 +24,7 @@ def open_photos(name: str, folder: Path, options: dict) -> Source:
             return open_table(name, folder / table, options)
     rows = [_row_of_photo(folder, path) for path in sorted(folder.rglob("*")) if is_photo(path)]
     if not rows:
-        raise InputError("no-images.photos", folder=folder, endings=", ".join(IMAGE_ENDINGS))
+        raise InputError("no-images.photos", folder=folder, endings=IMAGE_ENDINGS)
     rows = _captions_of_names(folder, rows)
     if not options["captions_optional"]:
         _check_captions(folder, rows)
@@ -76,6 +76,7 @@ def _check_captions(folder: Path, rows: list[dict]) -> None:
     without = [row["file_name"] for row in rows if not row.get(key)]
     if without:
         tables = [path.name for path in folder.iterdir() if path.suffix.lower() in ENDINGS]
-        other = f", or say what is in {tables[0]} with --columns" if tables else ""
-        seen = f"{len(without)} of {len(rows)} images have no caption, {without[0]} the first"
-        raise InputError("no-caption.photos", folder=folder, seen=seen, other=other)
+        count, total, first = len(without), len(rows), without[0]
+        if tables:
+            raise InputError("no-caption.table", count=count, folder=folder, table=tables[0])
+        raise InputError("no-caption.photos", folder=folder, count=count, total=total, first=first)

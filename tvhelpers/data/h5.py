@@ -45,8 +45,9 @@ class StoredImages(Images):
             return read_mean_image(given, shape, self.axes)
         mean, issues = own_mean(self.path, arrays, shape)
         if mean is None:
-            why = issues[0] if issues else "ih_mean, the mean image, is missing"
-            raise InputError("mean-missing", path=self.path, why=why)
+            if issues:
+                raise InputError("mean-missing.unusable", path=self.path, why=issues[0])
+            raise InputError("mean-missing", path=self.path)
         return mean
 
     def _check_labels(self) -> None:
@@ -55,7 +56,7 @@ class StoredImages(Images):
         wanted = (len(self.data), 1, int(turned[2]), int(turned[1]))
         if self.labels.shape != wanted or self.labels.dtype.kind not in "uif":
             seen = f"{self.labels.dtype} {self.labels.shape}"
-            raise InputError("wrong-shape.labels", path=self.path, seen=seen, wanted=wanted)
+            raise InputError("wrong-shape.labels", path=self.path, seen=seen, shape=wanted)
 
     def get(self, index: int) -> np.ndarray:
         return self.read(index, index + 1)[0]
@@ -95,12 +96,12 @@ class StoredImages(Images):
         allowed = CLIP_SHARE if self.encoding == "mean_subtracted" else 0
         for row, one in enumerate(levels, start):
             if not np.isfinite(one).all():
-                raise InputError(
-                    "file-damaged.not-finite", path=self.path, rows=f"values of row {row}"
-                )
+                raise InputError("file-damaged.not-finite", path=self.path, row=row)
             if outside_range(one, 1 if allowed else 0.5, 255).mean() > allowed:
-                seen = f"row {row} goes from {one.min():.0f} to {one.max():.0f}"
-                raise InputError("wrong-decode", path=self.path, how=self.encoding, seen=seen)
+                low, high = round(float(one.min())), round(float(one.max()))
+                raise InputError(
+                    "wrong-decode", row=row, path=self.path, how=self.encoding, low=low, high=high
+                )
 
     def regions(self, index: int) -> np.ndarray | None:
         """Return the regions of `items.REGIONS`, uint8 (H, W), by segmentation labels; None without
@@ -109,7 +110,7 @@ class StoredImages(Images):
             return None
         labels = rows_of(self.path, "b_", self.labels, index, index + 1)[0, 0]
         if not np.isin(labels, range(len(codebook.SEGMENTS))).all():
-            raise InputError("file-damaged.labels", path=self.path, index=index)
+            raise InputError("file-damaged.labels", path=self.path, row=index)
         return np.array(codebook.SEGMENT_REGIONS, np.uint8)[labels.T.astype(int)]
 
 
@@ -150,13 +151,14 @@ def check_choices(**given: str) -> None:
 def _check_detected(path: str, images: dict) -> None:
     """Raise InputError for what was not detected, so that the user must give it."""
     if images["encoding"] == "wrapped":
-        raise InputError("file-damaged.wrapped", path=path, lost=ISSUES["wrapped"])
+        raise InputError("file-damaged.wrapped", path=Path(path), lost=ISSUES["wrapped"])
     for what, flag in (("encoding", "decode"), ("axes", "axes")):
         if images[what] == "unknown":
             low, high = images["range"]
-            seen = f"values from {low:.3g} to {high:.3g}"
-            words = f"{flag} {', '.join(CHOICES[flag])}"
-            raise InputError("undecided", path=path, what=what, seen=seen, words=words)
+            known, place = CHOICES[flag], Path(path)
+            raise InputError(
+                "undecided", path=place, what=what, low=low, high=high, flag=flag, known=known
+            )
 
 
 def read_mean_image(path: Path, shape: tuple, axes: str) -> np.ndarray:

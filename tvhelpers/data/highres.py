@@ -38,14 +38,14 @@ def open_highres(source: Source, archive: Path) -> Source:
     """
     archive = Path(archive)
     if not archive.exists():
-        raise InputError("file-missing.photos", archive=archive)
+        raise InputError("file-missing.photos", path=archive)
     photos = FolderPhotos(archive) if archive.is_dir() else ZipPhotos(archive)
     keys = [_key(name) for name in source.item_ids]
     kept = [row for row, key in enumerate(keys) if key in photos.places]
     if not kept:
         name, wanted = source.name, "/".join(keys[0])
         some = "/".join(next(iter(photos.places), ("nothing",)))
-        raise InputError("file-differs.photos", path=archive, name=name, some=some, wanted=wanted)
+        raise InputError("file-differs.photos", path=archive, name=name, seen=some, needed=wanted)
     log.info(f"{archive}: photos matched {len(kept):,} of {len(source):,} items")
     photos.read(keys[kept[0]])  # asks for a password, and tries it
     columns = {name: [getattr(source, name)[row] for row in kept] for name in COLUMNS}

@@ -92,7 +92,7 @@ def leakage(source: Source, validation: np.ndarray, pairs: np.ndarray | None = N
     validation = np.asarray(validation, bool)
     if validation.shape != (len(source),) or validation.all() or not validation.any():
         name, count, held = source.name, len(source), int(validation.sum())
-        raise InputError("too-few-items.sides", name=name, held_out=held, count=count)
+        raise InputError("too-few-items.sides", name=name, given=held, count=count)
     crossing = None if pairs is None else validation[pairs[:, 0]] != validation[pairs[:, 1]]
     tuples = [tuple(sorted(row.items())) for row in source.attributes]
     return {

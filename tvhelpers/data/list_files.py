@@ -14,19 +14,13 @@ import numpy as np
 from tvhelpers.errors import InputError
 
 
-def damaged(path: Path, problem: str, line: int = 0) -> InputError:
-    """Return the error for a file, or for one of its lines."""
-    where = f"line {line} of {path}" if line else str(path)
-    return InputError("file-damaged.list", where=where, fault=problem)
-
-
 def lines_of(path: Path) -> list[str]:
     """Return the lines of a small file without empty lines at its end."""
     _check_there(path)
     try:
         return path.read_text(encoding="utf-8").rstrip().split("\n")
     except UnicodeDecodeError as error:
-        raise damaged(path, f"is not text ({error})") from None
+        raise InputError("file-damaged.list-text", path=path, error=error) from None
 
 
 def _check_there(path: Path) -> None:
@@ -36,7 +30,7 @@ def _check_there(path: Path) -> None:
 
 def _check_count(path: Path, line: str, rows: int) -> None:
     if line.strip() != str(rows):
-        raise damaged(path, f"says {line.strip()[:40]!r} rows, but the file has {rows}", 1)
+        raise InputError("file-damaged.list-count", path=path, given=line.strip(), count=rows)
 
 
 def table_of(path: Path, columns: int) -> list[list[str]]:
@@ -51,7 +45,13 @@ def cells_of(path: Path, lines: list[str], columns: int, first_line: int = 1) ->
     rows = [line.rsplit(None, columns - 1) for line in lines]
     for number, row in enumerate(rows, first_line):
         if len(row) != columns:
-            raise damaged(path, f"has {len(row)} of {columns} columns", number)
+            raise InputError(
+                "file-damaged.list-columns",
+                line=number,
+                path=path,
+                count=len(row),
+                needed=columns,
+            )
         row[0] = row[0].strip()
     return rows
 
@@ -67,9 +67,15 @@ def integers_of(path: Path, cells: list, low: int, high: int, first_line: int = 
     for number, row in enumerate(cells, first_line):
         for cell in [row] if isinstance(row, str) else row:
             if not (re.fullmatch(r"-?[0-9]{1,18}", cell) and low <= int(cell) <= high):
-                problem = f"holds {cell[:40]!r}, not a whole number of {low} to {high}"
-                raise damaged(path, problem, number)
-    raise damaged(path, "holds numbers that cannot be read")
+                raise InputError(
+                    "file-damaged.list-number",
+                    line=number,
+                    path=path,
+                    seen=cell,
+                    low=low,
+                    high=high,
+                )
+    raise InputError("file-damaged.list-numbers", path=path)
 
 
 def boxes_of(path: Path, cells: list, first_line: int = 3) -> np.ndarray:
@@ -77,8 +83,8 @@ def boxes_of(path: Path, cells: list, first_line: int = 3) -> np.ndarray:
     boxes = integers_of(path, cells, 0, 1 << 20, first_line)
     empty = np.flatnonzero((boxes[:, 2:] <= boxes[:, :2]).any(1))
     if len(empty):
-        problem = f"has the empty box {boxes[empty[0]].tolist()}"
-        raise damaged(path, problem, empty[0] + first_line)
+        line, box = int(empty[0]) + first_line, tuple(boxes[empty[0]].tolist())
+        raise InputError("file-damaged.list-box", line=line, path=path, shape=box)
     return boxes
 
 
@@ -86,14 +92,14 @@ def order_of(path: Path, names: list[str], wanted: list[str], first: Path) -> np
     """Return the index in `names` of each of `wanted`, which are from the file `first`."""
     if names == wanted:
         return np.arange(len(names))
-    problem, places = "", {name: place for place, name in enumerate(names)}
     if len(names) != len(wanted):
-        problem = f"{path} has {len(names)} rows, but {first} has {len(wanted)}"
-    elif missing := [at for at, name in enumerate(wanted) if name not in places][:1]:
-        name = wanted[missing[0]][:200]
-        problem = f"line {missing[0] + 3} of {first} names {name}, which {path} has not"
-    if problem:
-        raise InputError("file-differs.list", fault=problem)
+        raise InputError(
+            "file-differs.rows", path=path, count=len(names), other=first.name, needed=len(wanted)
+        )
+    places = {name: place for place, name in enumerate(names)}
+    for line, name in enumerate(wanted, 3):
+        if name not in places:
+            raise InputError("file-differs.name", line=line, other=first.name, name=name, path=path)
     return np.array([places[name] for name in wanted])
 
 
@@ -164,10 +170,12 @@ def _first_problem(path: Path, lines: list[bytes], width: int, number: int) -> I
         wrong = [cell for cell in cells if cell not in (b"1", b"-1", b"0")]
         if wrong:
             seen = wrong[0][:40].decode("utf-8", "replace")
-            return damaged(path, f"holds {seen!r}, where only 1, -1 and 0 stand", at)
+            return InputError("file-damaged.list-value", line=at, path=path, seen=seen)
         if len(cells) != width:
-            return damaged(path, f"has {len(cells)} values, but there are {width} attributes", at)
-    return damaged(path, f"cannot be read near line {number}")
+            return InputError(
+                "file-damaged.list-values", line=at, path=path, count=len(cells), needed=width
+            )
+    return InputError("file-damaged.list-line", line=number, path=path)
 
 
 def sparse_rows(blocks: Iterator[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

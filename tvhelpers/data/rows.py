@@ -5,9 +5,9 @@ import warnings
 from pathlib import Path
 
 from tvhelpers.data.items import ATTRIBUTES
-from tvhelpers.errors import InputError
+from tvhelpers.errors import Choice, InputError, in_words
 from tvhelpers.text import as_text
-from tvhelpers.words import describe, some
+from tvhelpers.words import describe
 
 SPLITS = {"train": "train", "test": "test", "val": "val", "valid": "val", "validation": "val"}
 NUMBER = re.compile(r"\d+(\.\d*)?([eE][-+]?\d+)?")  # from 0 on
@@ -21,7 +21,9 @@ def item_columns(
     A row with no caption, text or category gets "a garment" where `captions_optional`; otherwise
     it raises InputError, as an unknown split and a weight that is no number of 0 or more do.
     """
-    places = [f"{where}: row {number} ({one})" for number, one in enumerate(ids)]
+    places = [
+        f"row {number} ({in_words(one)}) of {in_words(where)}" for number, one in enumerate(ids)
+    ]
     attributes = [_attributes(row, place) for row, place in zip(rows, places)]
     captions = [_caption(*each, captions_optional) for each in zip(rows, attributes, places)]
     if not captions_optional:
@@ -37,7 +39,7 @@ def _attributes(row: dict, place: str) -> dict[str, str]:
     found = {key: as_text(row.get(key)) for key in (*ATTRIBUTES, "weight")}
     weight = found["weight"]
     if weight and not NUMBER.fullmatch(weight):
-        raise InputError("out-of-range.row-weight", place=place, weight=weight)
+        raise InputError("out-of-range.row-weight", where=place, value=weight)
     return {key: value for key, value in found.items() if value}
 
 
@@ -46,14 +48,15 @@ def _caption(row: dict, attributes: dict[str, str], place: str, captions_optiona
     if caption or "category" in attributes:
         return caption or describe(attributes)
     if not captions_optional:
-        raise InputError("no-caption.row", place=place, columns=some(row))
+        raise InputError("no-caption.row", where=place, names=list(row))
     return "a garment"
 
 
 def _split(row: dict, place: str) -> str:
     word = as_text(row.get("split")).lower()
     if word and word not in SPLITS:
-        raise InputError("unknown-choice.split", place=place, word=word, words=", ".join(SPLITS))
+        choice = Choice(word, SPLITS)
+        raise InputError("unknown-choice.split", where=place, value=word, choice=choice)
     return SPLITS.get(word, "")
 
 

@@ -10,7 +10,7 @@ from tvhelpers.data import array_sources, flats_source, folder, table_sources
 from tvhelpers.data.attributes import is_attribute_prediction, open_attribute_prediction
 from tvhelpers.data.highres import open_highres
 from tvhelpers.data.items import Source
-from tvhelpers.errors import InputError
+from tvhelpers.errors import Choice, InputError
 
 
 @dataclass(frozen=True)
@@ -89,16 +89,16 @@ def _named_reader(name: str, row: dict) -> Reader | None:
     wanted = row.get("reader", "photos") if kind == "images" else kind
     known = {reader.name: reader for reader in READERS}
     if wanted not in known:
-        words = ", ".join(known)
-        raise InputError("unknown-choice.reader", name=name, wanted=wanted, words=words)
+        choice = Choice(wanted, known)
+        raise InputError("unknown-choice.reader", name=name, value=wanted, choice=choice)
     return None if wanted == "photos" else known[wanted]
 
 
 def _existing(path: Path) -> Path:
     if not path.exists():
         rows = manifest.entries().items()
-        names = ", ".join(name for name, row in rows if row["kind"] in ("images", "flats"))
-        raise InputError("file-missing.source", path=path, names=names)
+        names = [name for name, row in rows if row["kind"] in ("images", "flats")]
+        raise InputError("file-missing.source", path=path, choice=Choice(path, names))
     return path
 
 

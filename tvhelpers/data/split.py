@@ -61,7 +61,7 @@ def split_items(source: Source, config: TrainConfig) -> tuple[np.ndarray, np.nda
         own &= thin_by_attributes(source, config.at_most, config.split_seed)[:count]
     train_items, validation = np.flatnonzero(~held & own), np.flatnonzero(held)
     if not len(train_items) or not len(validation):
-        seen = f"{len(train_items)} training and {len(validation)} validation items"
-        raise InputError("too-few-items.split", name=source.name, seen=seen)
+        counts = len(train_items), len(validation)
+        raise InputError("too-few-items.split", name=source.name, train=counts[0], held=counts[1])
     order = sorted(validation, key=lambda item: seed_for(config.split_seed, source.item_ids[item]))
     return train_items, np.sort(order[: config.eval_items])

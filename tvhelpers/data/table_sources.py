@@ -13,7 +13,7 @@ import numpy as np
 from tvhelpers.data import tables
 from tvhelpers.data.items import Images, Source, file_digest
 from tvhelpers.data.rows import SPLITS, item_columns
-from tvhelpers.errors import InputError, one_line
+from tvhelpers.errors import InputError
 from tvhelpers.files import content_key
 from tvhelpers.image import IMAGE_ENDINGS, is_photo, read_photo
 from tvhelpers.paths import inside, is_there
@@ -31,8 +31,7 @@ def only_table(path: Path) -> Path:
         return path
     found = [one for one in sorted(path.iterdir()) if is_table(one)]
     if len(found) != 1:
-        seen = ", ".join(one.name for one in found) or "none"
-        raise InputError("ambiguous.table", path=path, seen=seen)
+        raise InputError("ambiguous.table", path=path, names=[one.name for one in found])
     return found[0]
 
 
@@ -40,7 +39,7 @@ def own_table(name: str, path: Path, options: dict) -> tuple[Path, dict]:
     """Return (folder, options with `table` and `images`) of a row, or of a table at `path`."""
     if path.is_dir():
         if not options.get("table"):
-            raise InputError("missing-key.row", where=f"row {name!r}", missing="table")
+            raise InputError("missing-key.reader", name=name, missing=["table"])
         return path, options
     columns = dict(options["columns"])
     images = columns.pop("images", "file_name")
@@ -63,9 +62,14 @@ def open_table(name: str, path: Path, options: dict) -> Source:
         rows += tables.rename(path, part, options["columns"], split)
     rows, missing = _find_images(folder, rows, spec)
     if missing and (not rows or not options.get("missing_images")):
-        seen = f"{len(missing)} of the {len(missing) + len(rows)}"
-        first = missing[0]
-        raise InputError("file-missing.of-rows", folder=folder, seen=seen, column=spec, first=first)
+        raise InputError(
+            "file-missing.of-rows",
+            count=len(missing),
+            total=len(missing) + len(rows),
+            column=spec,
+            folder=folder,
+            first=missing[0],
+        )
     if missing:
         seen = f"{len(missing)} rows are skipped, because their images are missing"
         warnings.warn(f"{folder}: {seen}, {missing[0]} the first", stacklevel=4)
@@ -93,8 +97,13 @@ def _find_many_images(folder: Path, rows: list[dict], spec: str) -> tuple[list[d
         missing += [] if names else [pattern[:200]]
         for name in names:
             if owner.get(name, product) != product:
-                both = f"{owner[name]} and of {product}"
-                raise InputError("ambiguous.product", folder=folder, name=name, both=both)
+                raise InputError(
+                    "ambiguous.product",
+                    name=name,
+                    folder=folder,
+                    first=owner[name],
+                    second=product,
+                )
             if name not in owner:
                 found.append({**row, "file_name": name, "product": product})
             owner[name] = product
@@ -141,7 +150,7 @@ def _cells(where: Path | str, count: int, cell: Callable[[int], bytes | dict]) -
         data, name = cell(row), f"{where}: the image of row {row}"
         data = data.get("bytes") if isinstance(data, dict) else data
         if not isinstance(data, bytes):
-            raise InputError("not-an-image.cell", name=name, seen=type(data).__name__)
+            raise InputError("not-an-image.cell", name=name, wanted=type(data))
         return read_photo(io.BytesIO(data), name)
 
     return Images(count, pixels)
@@ -154,7 +163,7 @@ def open_columns(name: str, folder: Path, options: dict, open_file: Callable) ->
     """
     columns = dict(options["columns"])
     if "pixels" not in columns:
-        raise InputError("missing-key.row", where=f"{name}: columns", missing="pixels")
+        raise InputError("missing-key.reader", name=name, missing=["columns: pixels"])
     pixels, files, rows, digests = columns.pop("pixels"), [], [], []
     for path, split in tables.find_tables(folder, options["table"]):
         images, part, digest = open_file(path, pixels, options)
@@ -183,7 +192,7 @@ def open_hub(name: str, path: Path, options: dict) -> Source:
     """Open a data set of the Hugging Face hub (a row's `hub`) through the datasets library."""
     columns, hub = dict(options["columns"]), options.get("hub")
     if "pixels" not in columns or not hub:
-        raise InputError("missing-key.row", where=f"row {name!r}", missing="hub, or pixels")
+        raise InputError("missing-key.reader", name=name, missing=["hub", "columns: pixels"])
     pixels, rows, files, digest = columns.pop("pixels"), [], [], hashlib.sha256()
     splits = _load_hub(name, options, pixels)
     for split, data in splits.items():
@@ -201,10 +210,10 @@ def _load_hub(name: str, row: dict, pixels: str) -> dict:
     try:
         from datasets import Image, load_dataset
     except ImportError:
-        raise InputError("not-installed.reader", path=name, package="datasets") from None
+        raise InputError("not-installed.reader", name=name, package="datasets") from None
     try:
         splits = load_dataset(row["hub"], revision=row.get("revision"))
         return {key: data.cast_column(pixels, Image(decode=False)) for key, data in splits.items()}
     except Exception as error:  # no network, no such set, a gate: each another library's exception
-        reason, how = one_line(error), row["obtain"]
-        raise InputError("not-at-hand.hub", hub=row["hub"], reason=reason, obtain=how) from None
+        hub, how = row["hub"], row["obtain"]
+        raise InputError("not-at-hand.hub", hub=hub, error=error, obtain=how) from None

@@ -12,9 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from tvhelpers.data.items import ATTRIBUTES, read_rows
-from tvhelpers.errors import InputError, one_line
+from tvhelpers.errors import Choice, InputError
 from tvhelpers.text import as_text
-from tvhelpers.words import some
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 OURS = ("caption", *ATTRIBUTES, "product", "split", "weight")
@@ -55,7 +54,7 @@ def _read_csv(path: Path, bad_lines: str) -> list[dict]:
     except (csv.Error, UnicodeDecodeError) as error:
         raise InputError("file-damaged.csv", path=path, error=error) from None
     if "\0" in text:
-        raise InputError("file-damaged.reason", path=path, reason="it holds zero bytes")
+        raise InputError("file-damaged.zero-bytes", path=path)
     names = Counter(reader.fieldnames or [])
     if twice := [name for name, count in names.items() if name and count > 1]:
         raise InputError("given-twice.column", path=path, name=twice[0])
@@ -74,12 +73,12 @@ def _parquet(path: Path) -> Iterator:
     try:
         import pyarrow.parquet
     except ImportError:
-        raise InputError("not-installed.reader", path=path, package="pyarrow") from None
+        raise InputError("not-installed.reader", name=path, package="pyarrow") from None
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             yield file
     except Exception as error:  # a damaged file raises nearly anything
-        raise InputError("file-damaged.reason", path=path, reason=one_line(error)) from None
+        raise InputError("file-damaged.reason", path=path, error=error) from None
 
 
 def _read_parquet(path: Path, without: str) -> list[dict]:
@@ -121,7 +120,7 @@ def find_tables(folder: Path, table: str | dict[str, str]) -> list[tuple[Path, s
         found += [(folder / match, split) for match in matches]
         missing += [] if matches else [name]
     if not found:
-        raise InputError("file-missing.tables", folder=folder, names=" and no ".join(missing))
+        raise InputError("file-missing.tables", folder=folder, names=missing)
     if missing:
         warnings.warn(f"{folder} has no {', '.join(missing)}; read without", stacklevel=3)
     return found
@@ -136,8 +135,8 @@ def rename(where: Path | str, rows: list[dict], columns: dict[str, str], split: 
     known = list(dict.fromkeys(key for row in rows for key in row))
     for ours, theirs in columns.items():
         if ours not in OURS:
-            words = ", ".join(OURS)
-            raise InputError("unknown-choice.column", where=where, name=ours, words=words)
+            choice = Choice(ours, OURS)
+            raise InputError("unknown-choice.column", place=where, name=ours, choice=choice)
         check_columns(where, ours, theirs, known)
     added = {"split": split} if split else {}
     return [
@@ -150,8 +149,8 @@ def check_columns(where: Path | str, ours: str, theirs: str, known: list[str]) -
     names = [match[0] for match in BRACES.findall(theirs)] if "{" in theirs else [theirs]
     for name in names:
         if name not in known:
-            seen = some(known)
-            raise InputError("column-missing", where=where, name=name, ours=ours, known=seen)
+            choice = Choice(name, known)
+            raise InputError("column-missing", place=where, name=name, ours=ours, choice=choice)
 
 
 def fill(theirs: str, row: dict, quote: Callable[[str], str] = str) -> str:

@@ -20,7 +20,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path, PureWindowsPath
 
-from tvhelpers.errors import InputError, one_line
+from tvhelpers.errors import InputError, in_words
 from tvhelpers.files import make_dir
 from tvhelpers.progress import in_notebook, progress_bar
 
@@ -70,7 +70,7 @@ def unpack(
         raw.seek(0)
         (_read_zip if is_zip else _read_tar)(archive, raw, limit, max_files, take)
     if not any(seen.values()):
-        raise InputError("file-damaged.empty-archive", archive=archive)
+        raise InputError("file-damaged.empty-archive", path=archive)
     return folder
 
 
@@ -80,13 +80,13 @@ def archive_errors(archive: Path, member: zipfile.ZipInfo | None = None):
 
     It names the archive, or a `member` of a zip, but never the password.
     """
-    where = f"{archive}: {member.filename[:100]!r}" if member else archive
+    where = f"{in_words(member.filename)} in {in_words(archive)}" if member else in_words(archive)
     try:
         yield
     except InputError:
         raise
     except FileExistsError as error:
-        raise InputError("file-exists.unpacked", path=error.filename) from None
+        raise InputError("file-exists.folder", path=Path(error.filename)) from None
     except NotImplementedError as error:
         raise InputError("zip-method", where=where, error=error) from None
     except Exception as error:
@@ -94,7 +94,7 @@ def archive_errors(archive: Path, member: zipfile.ZipInfo | None = None):
             raise
         if member and member.flag_bits & 1:  # a wrong password passes the check 1 time in 256
             raise InputError("wrong-password", where=where) from None
-        raise InputError("file-damaged.archive", where=where, reason=one_line(error)) from None
+        raise InputError("file-damaged.archive", where=where, error=error) from None
 
 
 def _read_zip(archive: Path, raw, limit: int, max_files: int, take: Callable) -> None:
@@ -108,7 +108,7 @@ def _read_zip(archive: Path, raw, limit: int, max_files: int, take: Callable) ->
         _check_bounds(archive, total, limit, len(members), max_files)
         for one in members:
             if stat.S_IFMT(one.external_attr >> 16) not in (0, stat.S_IFREG):
-                raise _unsafe(archive, f"{one.filename[:100]!r} is a link or a device")
+                raise InputError("unsafe-archive.link", path=archive, name=one.filename)
         password = zip_password(archive) if any(one.flag_bits & 1 for one in members) else None
         with progress_bar(f"unpacking {archive.name}", total, unit="B") as bar:
             for one in members:
@@ -122,7 +122,7 @@ def zip_password(archive: Path) -> bytes:
     given = os.environ.get("TV_ZIP_PASSWORD")
     if not given:
         if not (sys.stdin and sys.stdin.isatty()) and not in_notebook():
-            raise InputError("no-password", archive=archive)
+            raise InputError("no-password", path=archive)
         given = getpass.getpass(f"password of {archive.name}: ")
     return given.encode()
 
@@ -140,7 +140,7 @@ def _read_tar(archive: Path, raw, limit: int, max_files: int, take: Callable) ->
             if one.isdir():
                 continue
             if not one.isreg() or one.issparse():
-                raise _unsafe(archive, f"{one.name[:100]!r} is a link or a device")
+                raise InputError("unsafe-archive.link", path=archive, name=one.name)
             count += 1
             _check_bounds(archive, one.size, limit, count, max_files)
             take(one.name, file.extractfile(one))
@@ -173,21 +173,17 @@ class _Bounded:
         return piece
 
 
-def _unsafe(archive: Path, problem: str) -> InputError:
-    return InputError("unsafe-archive", archive=archive, fault=problem)
-
-
 def _check_bounds(archive: Path, size: int, limit: int, count: int = 0, max_files: int = 0) -> None:
     if size > limit:
-        raise _unsafe(archive, f"it would unpack to more than the {limit / 1e6:.0f} MB allowed")
+        raise InputError("unsafe-archive.size", path=archive, size=limit // 10**6)
     if count > max_files:
-        raise _unsafe(archive, f"it holds more than {max_files} files")
+        raise InputError("unsafe-archive.files", path=archive, count=max_files)
 
 
 def _safe_parts(archive: Path, name: str) -> tuple[str, ...]:
     path = PureWindowsPath(name)  # knows drives and both slashes
     if path.anchor or not path.parts or ".." in path.parts or min(name) < " ":
-        raise _unsafe(archive, f"the name {name[:100]!r} leads out of the folder")
+        raise InputError("unsafe-archive.outside", path=archive, name=name)
     return path.parts
 
 
@@ -198,6 +194,5 @@ def _note_name(archive: Path, parts: tuple, seen: dict[tuple, bool]) -> None:
     """
     above = [parts[:depth] for depth in range(1, len(parts))]
     if parts in seen or any(seen.get(folder) for folder in above):
-        name = "/".join(parts)[:100]
-        raise _unsafe(archive, f"{name!r} is there twice, or is a file and a folder")
+        raise InputError("unsafe-archive.twice", path=archive, name="/".join(parts))
     seen |= {**dict.fromkeys(above, False), parts: True}
