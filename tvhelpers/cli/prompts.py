@@ -10,7 +10,7 @@ OPTIONS = (
     option("--out FILE.JSONL", Path, None, "file for the prompt suite", "print it"),
     option("--seed", int, None, "make another suite of the same kind", "0, the published one"),
     option("--base", str, "", "only prompts whose words this base knows"),
-    option("--captions SOURCE", text="data whose validation captions to take instead of flats'"),
+    option("--captions SOURCE", text="take validation captions of these data, not of flats"),
 )
 
 

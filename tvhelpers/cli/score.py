@@ -7,9 +7,9 @@ from tvhelpers.cli.options import DEVICE, REQUIRED, add_options, option
 from tvhelpers.score.request import CLASSIFIERS, ScoreRequest
 
 OPTIONS = (
-    option("dirs DIR", Path, nargs="+"),
+    option("dirs DIR", Path, text="folders of images; each is compared with the first", nargs="+"),
     option("--out METRICS.JSON", Path, REQUIRED, "file for the figures; charts go beside it"),
-    option("--classifier", str, "auto", ", ".join(CLASSIFIERS)),
+    option("--classifier", str, "auto", "for the Inception Score: " + ", ".join(CLASSIFIERS)),
     option("--real DIR", Path, None, "folder of real images, to measure how near the others are"),
     option("--features NAME", str, "", "network that compares images: judge (for flats), or a "
            "vision model such as DINOv2, CLIP or SigLIP, by folder or hub id",
