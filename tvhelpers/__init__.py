@@ -1,3 +1,3 @@
-"""Turn a sentence into a fashion design, teach a diffusion model yours, and measure it honestly."""
+"""How are fashion designs drawn from prompts, a model trained on garments, and both measured?"""
 
 __version__ = "0.1.0"

@@ -19,7 +19,7 @@ VERBS = {
     "score": "Score folders of generated images.",
     "data": "Inspect, convert, caption and split images; download data sets.",
     "adapter": "Show, convert, scale, blend and merge adapters.",
-    "clip": "Train a CLIP on your images.",
+    "clip": "Train a CLIP, the network that compares images with texts.",
     "study": "Ask people which images are better, and analyse their votes.",
     "mini": "Train mini, the small base of this package, again.",
 }
@@ -67,6 +67,7 @@ def build_parser() -> Parser:
     parser = Parser(
         prog="python -m tvhelpers",
         description="Draw fashion designs from prompts; train the model on your garments.",
+        epilog="python -m tvhelpers COMMAND --help explains one of them.",
     )
     parser.add_argument("--version", action="version", version=f"tvhelpers {tvhelpers.__version__}")
     add = add_verbs(parser)

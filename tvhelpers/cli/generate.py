@@ -10,7 +10,7 @@ SETTINGS = ("steps", "guidance", "size", "width", "height", "lora_scale")  # fie
 OPTIONS = (
     option("prompts PROMPT", nargs="*", text='what to draw, each in quotes: "a red dress"'),
     option("--prompts SUITE", dest="suite", text="draw a prompt suite instead: paper-8, fb138, "
-           "fb1000, fb138:SEED, or a file that the verb `prompts` wrote; prompts with words that "
+           "fb1000, fb138:SEED, or a file that `prompts` wrote; prompts with words that "
            "the base does not know are skipped, and each prompt has its own seeds"),
     option("--out DIR", Path, REQUIRED, "folder for the images and their records; a folder that "
            "holds a part of them is completed"),

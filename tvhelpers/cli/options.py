@@ -70,7 +70,7 @@ def add_verbs(parser: Parser) -> Callable[..., Parser]:
 
     `add` returns the verb's parser.  Without `run` the verb has no options yet.
     """
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    verbs = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, run: Callable | None, text: str, *options: tuple[str, dict]) -> Parser:
         verb = verbs.add_parser(name, help=text, description=text)
@@ -81,9 +81,11 @@ def add_verbs(parser: Parser) -> Callable[..., Parser]:
     return add
 
 
-JSON = option("--json", bool, False, "print the result as JSON; all else goes to stderr")
+JSON = option("--json", bool, False, "print the result as JSON, for programs")
 DEVICE = option("--device", str, "auto", "auto (a GPU where there is one), cpu or cuda")
-BASE = option("--base", str, "mini", "mini, sd15, a diffusers pipeline folder, or a hub id")
+BASE = option(
+    "--base", str, "mini", "mini, sd15, a diffusers folder, or owner/name on huggingface.co"
+)
 APPLIED = "how much of the adapter is applied; 0 is nothing"
 LORA_SCALE = option("--lora-scale/--strength", float, 1.0, APPLIED)  # stable name
 SET = option("--set KEY=VALUE", str, [], "change a setting listed below", action="append")
