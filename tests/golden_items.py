@@ -581,7 +581,7 @@ def study(side):
     files = [_answers(side, rater, number) for number, rater in enumerate(raters)]
     found["import"] = side.json("study", "import", "made/study", *files)
     found["again"] = side.json("study", "import", "made/study", files[0])
-    found["analyse"] = side.json("study", "analyse", "made/study", "--out", "made/analysis")
+    found["analyse"] = plain(side.json("study", "analyse", "made/study", "--out", "made/analysis"))
     found["analysis"] = read_json(side, "made/analysis/analysis.json")
     found["votes.csv"] = read_folder(side, "made/analysis", ("*.json", "*.html"))
     power = "--raters", 4, "--prompts", 12, "--effect", 0.7, "--ties", 0.1
@@ -650,7 +650,7 @@ def saved(side):
         side.run(*COMMANDS[name])
         found[name] = read_gallery(side, folder)
     found["import"] = side.json("study", "import", "study", "votes-r2.json")
-    found["analyse"] = side.json("study", "analyse", "study", "--out", "made/saved-analysis")
+    found["analyse"] = plain(side.json("study", "analyse", "study", "--out", "made/saved-analysis"))
     return {**found, "analysis": read_folder(side, "made/saved-analysis", ("*.json", "*.html"))}
 
 
