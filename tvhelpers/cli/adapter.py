@@ -9,13 +9,13 @@ from tvhelpers.errors import InputError
 FILE = option("file FILE", Path, text="a LoRA file, the folder of a training, or shipped: the one "
               "that comes with mini")  # fmt: skip
 FILES = option("files FILE", Path, nargs="+", text="two LoRA files or more, as for `adapter show`")
-OUT = option("--out OUT", Path, REQUIRED, "new file to write")
-FOLDER = option("--out OUT", Path, REQUIRED, "new folder to write")
+OUT = option("--out FILE", Path, REQUIRED, "new file to write")
+FOLDER = option("--out DIR", Path, REQUIRED, "new folder to write")
 HALF = option("--half", bool, False, "store weights as fp16, in half the space")
-TO = option("--to", str, REQUIRED, "diffusers, or kohya for A1111, Forge and ComfyUI")
+TO = option("--to FORMAT", str, REQUIRED, "diffusers, or kohya for A1111, Forge and ComfyUI")
 BY = option("--by FACTOR", float, REQUIRED, "0.5 halves its effect, 1 leaves it as it is")
 WEIGHTS = option("--weights W,W", str, REQUIRED, "how much of each file, in order: 0.6,0.4")
-RANK = option("--rank", int, 0, "highest rank of a layer; a lower one makes the file smaller and "
+RANK = option("--rank N", int, 0, "highest rank of a layer; a lower one makes the file smaller and "
               "the blend less exact", "as high as an exact blend needs")  # fmt: skip
 WORDS = {  # for what an adapter's file says of its making
     "base": "made for base",

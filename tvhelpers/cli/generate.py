@@ -12,18 +12,18 @@ OPTIONS = (
     option("--prompts SUITE", dest="suite", text="draw a prompt suite instead: paper-8, fb138, "
            "fb1000, fb138:SEED, or a file that `prompts` wrote; prompts with words that "
            "the base does not know are skipped, and each prompt has its own seeds"),
-    option("--out DIR", Path, REQUIRED, "folder for the images and their records; a folder that "
-           "holds a part of them is completed"),
+    option("--out DIR", Path, REQUIRED, "folder for the images and their records; if a stopped "
+           "command has drawn some of them, the others are drawn"),
     BASE,
     option("--adapter", str, None, "a LoRA file, the folder of a training, shipped (the one that "
            "comes with the base), or none", "shipped where the base has one"),
     option("--text-encoder DIR", str, "", "a folder that `clip tune` wrote; its text encoder "
            "reads the prompts", "the one that the adapter was trained with"),
-    option("--count", int, 1, "images for each prompt"),
-    option("--seed", int, None, "seed of the first image of each prompt; the next ones have "
+    option("--count N", int, 1, "images for each prompt"),
+    option("--seed N", int, None, "seed of the first image of each prompt; the next ones have "
            "seed + 1, seed + 2, ...", "0"),
-    option("--steps", int, 20, "inference steps"),
-    option("--guidance", float, None, "guidance scale: how strongly an image follows its prompt; "
+    option("--steps N", int, 20, "inference steps"),
+    option("--guidance X", float, None, "guidance scale: how strongly an image follows its prompt; "
            "1 adds no push", "what suits the base"),
     option("--size PX", int, 0, "width and height of square images, a multiple of 8 pixels",
            "the base's own"),
@@ -31,7 +31,7 @@ OPTIONS = (
     option("--height PX", int, 0, "of images that are not square", "the base's own"),
     LORA_SCALE,
     DEVICE,
-    option("--batch-size", int, 8, "images drawn at once; fewer take less memory"),
+    option("--batch-size N", int, 8, "images drawn at once; fewer take less memory"),
 )  # fmt: skip
 
 

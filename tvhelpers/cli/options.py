@@ -87,5 +87,5 @@ BASE = option(
     "--base", str, "mini", "mini, sd15, a diffusers folder, or owner/name on huggingface.co"
 )
 APPLIED = "how much of the adapter is applied; 0 is nothing"
-LORA_SCALE = option("--lora-scale/--strength", float, 1.0, APPLIED)  # stable name
+LORA_SCALE = option("--lora-scale/--strength X", float, 1.0, APPLIED)  # stable name
 SET = option("--set KEY=VALUE", str, [], "change a setting listed below", action="append")
