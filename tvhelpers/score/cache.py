@@ -46,8 +46,7 @@ class RowCache:
             with np.load(self.path) as file:
                 return dict(zip(file["digests"].tolist(), file["rows"], strict=True))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            kind = type(error).__name__
-            raise InputError("file-damaged.rows", path=self.path, kind=kind) from None
+            raise InputError("file-damaged.rows", path=self.path, error=error) from None
 
     def _store(self) -> None:
         if self.path is None:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from tvhelpers.config import check_choice
-from tvhelpers.errors import InputError, one_line
+from tvhelpers.errors import InputError
 from tvhelpers.files import content_key, file_sha256
 from tvhelpers.image import resize
 from tvhelpers.models.base import unet_digest
@@ -90,11 +90,11 @@ class InceptionClassifier:
         path = find_inception()
         if path is None:
             place = _inception_places()[0]
-            raise InputError("file-missing.inception", file=place.name, folder=place.parent)
+            raise InputError("file-missing.inception", name=place.name, folder=place.parent)
         self.digest, self.device = file_sha256(path), device
         if not self.digest.startswith(INCEPTION_DIGEST):
             seen = self.digest[: len(INCEPTION_DIGEST)]
-            raise InputError("file-damaged.digest", path=path, seen=seen, right=INCEPTION_DIGEST)
+            raise InputError("file-damaged.digest", path=path, seen=seen, digest=INCEPTION_DIGEST)
         self.network = _inception_network(path).to(device).eval()
 
     def probs(self, pixels: np.ndarray) -> np.ndarray:
@@ -123,8 +123,7 @@ class VisionExtractor:
             self.prepare = AutoImageProcessor.from_pretrained(name, backend="pil", **here)
             model = AutoModel.from_pretrained(name, dtype=torch.float32, **here)
         except (OSError, ValueError, KeyError) as error:
-            reason = one_line(error)
-            raise InputError("model-unreadable", name=name, reason=reason) from None
+            raise InputError("model-unreadable", name=name, error=error) from None
         self.name, self.device = name, device
         self.model = model.eval().to(device)
         self.digest = content_key([unet_digest(model), self.prepare.to_dict()])

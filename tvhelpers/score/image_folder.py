@@ -76,7 +76,7 @@ def _records(path: Path) -> list[dict]:
     if not files:
         raise InputError("no-images.records", path=path)
     if missing:
-        raise InputError("file-missing.record", path=path, file=missing[0])
+        raise InputError("file-missing.record", path=path, name=missing[0])
     if len(set(files)) < len(files):
         raise InputError("records-broken.twice", path=path)
     return records
@@ -90,7 +90,7 @@ def _suite_rows(path: Path, records: list[dict]) -> dict[str, dict]:
     rows = {row["id"]: row for row in open_suite(str(path / SUITE_FILE))}
     unknown = sorted(named - set(rows))
     if unknown:
-        raise InputError("records-broken.suite", path=path, id=unknown[0], file=SUITE_FILE)
+        raise InputError("records-broken.suite", path=path, id=unknown[0], name=SUITE_FILE)
     return rows
 
 

@@ -30,9 +30,10 @@ def score_folders(request: ScoreRequest) -> dict:
     of_real = Needs(real, networks) if real else None
     try:
         results = [all_results(Needs(folder, networks, of_real)) for folder in folders]
+    except InputError:
+        raise
     except ValueError as error:
-        code = getattr(error, "code", "") or "cannot-be-scored"
-        raise InputError(code, f"the images cannot be scored: {error}") from None
+        raise InputError("cannot-be-scored", problem=str(error)) from None
     scored = []
     for folder, rows in zip(folders, results, strict=True):
         figures = {"metrics": [with_card(row) for row in rows], "notes": folder.notes}

@@ -40,6 +40,6 @@ class ScoreRequest:
         if isinstance(self.classifier, str):
             check_choice("classifier", self.classifier, CLASSIFIERS)
         if self.attribute_classifier == "clip" and not (self.clip and self.calibration):
-            raise InputError("not-enough-given.reader")
+            raise InputError("not-enough-given.classifier")
         if Path(self.out_path).exists() and not Path(self.out_path).is_file():
-            raise InputError("not-a-file", path=self.out_path)
+            raise InputError("not-a-file", path=Path(self.out_path))

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tvhelpers.data.items import Source, read_rows
-from tvhelpers.errors import InputError
+from tvhelpers.errors import Choice, InputError
 from tvhelpers.files import atomic_path
 from tvhelpers.score.draw_suite import draw_suite, with_captions
 
@@ -48,7 +48,7 @@ def open_suite(name: str, seed: int | None = None, captions: Source | None = Non
         return with_captions(rows, captions) if captions else rows
     if Path(name).is_file():
         return _checked(Path(name), read_rows(Path(name)))
-    raise InputError("unknown-choice.suite", name=name, known=", ".join(SHA256))
+    raise InputError("unknown-choice.suite", name=name, choice=Choice(name, SHA256))
 
 
 def text_of(rows: Iterable[dict]) -> str:
@@ -91,8 +91,7 @@ def _checked(path: Path, rows: list[dict]) -> list[dict]:
     for number, row in enumerate(rows, 1):
         wrong = [key for key, kind in KEYS.items() if type(row.get(key)) is not kind]
         if wrong or not row["prompt"].strip() or {*map(type, row["seeds"])} - {int}:
-            keys = ", ".join(wrong) or "prompt"
-            raise InputError("not-a-suite.row", number=number, path=path, keys=keys)
+            raise InputError("not-a-suite.row", row=number, path=path, keys=wrong or ["prompt"])
     if len({row["id"] for row in rows}) < len(rows):
         raise InputError("not-a-suite.ids", path=path)
     return rows

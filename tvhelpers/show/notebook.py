@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from tvhelpers import manifest, runtime
-from tvhelpers.errors import InputError
+from tvhelpers.errors import Choice, InputError
 from tvhelpers.files import atomic_path, content_key, make_dir
 from tvhelpers.models.base import find_base
 from tvhelpers.progress import show_log
@@ -60,7 +60,7 @@ def settings(
         _load_token()
     find_base(base)  # raises InputError here, not cells later
     if data and data not in manifest.entries() and not Path(data).exists():
-        raise InputError("source-missing", data=data)
+        raise InputError("source-missing", data=data, choice=Choice(data, manifest.entries()))
     chosen = NotebookSettings(base, preset, data, root, COLAB_ROOT if drive else None)
     if preset == "auto":
         chosen = replace(chosen, preset=_preset(chosen, run))

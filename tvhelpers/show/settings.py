@@ -66,7 +66,7 @@ class NotebookSettings:
         Raises InputError where `name` is not a folder's name.
         """
         if name != Path(name).name:
-            raise InputError("bad-name.run-dir", name=name)
+            raise InputError("bad-name.run", name=name)
         return self.root / "runs" / f"{name}-{self.base.replace('/', '-')}-{preset or self.preset}"
 
     def train_dir(self, name: str) -> Path:
@@ -99,7 +99,7 @@ class NotebookSettings:
             return str(own)
         if given:
             if given not in ("none", "shipped") and not adapter_file(Path(given)).is_file():
-                raise InputError("no-adapter.given", given=given, value=self.root / "runs")
+                raise InputError("no-adapter.given", given=given, folder=self.root / "runs")
             print(f"adapter {given}, as chosen in the form")
             return given
         missing = f'{self.root / "runs"} holds no finished run "{name}" of it'
@@ -110,7 +110,7 @@ class NotebookSettings:
         if or_none:
             print(f"no adapter: {missing} (on Colab, tick USE_DRIVE there and here)")
             return "none"
-        raise InputError("no-adapter.none", missing=missing)
+        raise InputError("no-adapter.none", base=self.base, folder=self.root / "runs", name=name)
 
     def first_adapter(self) -> str:
         """Return the adapter that the base comes with, else notebook 04's, else "none": a notebook

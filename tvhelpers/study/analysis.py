@@ -51,7 +51,7 @@ def answers_of(study: Study, votes: list[Vote]) -> list[Answer]:
     for vote in votes:
         plan = trials[vote.rater]
         if not vote.trial < len(plan) or plan[vote.trial].item != vote.item:
-            raise InputError("vote-unfit.answers-of", rater=vote.rater)
+            raise InputError("vote-unfit.trial", rater=vote.rater)
         trial = plan[vote.trial]
         systems = tuple(study.key["items"][vote.item])
         if list(trial.shown) != study.items[vote.item][IMAGES]:
@@ -71,7 +71,8 @@ def analyse(study: Study, votes: list[Vote]) -> dict:
     raters = [_about_rater(study, name, rows) for name, rows in _by_rater(answers).items()]
     kept = {row["rater"] for row in raters if not row["excluded"]}
     if not kept:
-        raise InputError("no-raters")
+        why = [f"{row['rater']}: {row['excluded']}" for row in raters]
+        raise InputError("no-raters", why=why)
     answers = [a for a in answers if a.vote.rater in kept]
     first = [a for a in answers if a.expected is None and not a.repeat]
     pairs = [a for a in first if a.trial.kind == "pair"]

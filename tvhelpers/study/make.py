@@ -73,13 +73,13 @@ def _check_request(names, primary, tasks, per_rater, real) -> None:
     if len(names) < 2:
         raise InputError("too-few-systems")
     if REAL in names:
-        raise InputError("bad-name.check-request", real=REAL)
+        raise InputError("bad-name.system", name=REAL)
     if len(set(primary)) != 2 or not {*primary} <= {*names}:
-        raise InputError("unknown-choice.check-request", names=", ".join(names))
+        raise InputError("unknown-choice.primary", names=list(names))
     if per_rater < 0:
-        raise InputError("out-of-range.check-request", per_rater=per_rater)
+        raise InputError("out-of-range.per-rater", value=per_rater)
     if len(tasks) > 1 and (real is None or len(real) < REFERENCES + 1):
-        raise InputError("too-few-images", tasks=tasks[1], value=REFERENCES + 1)
+        raise InputError("too-few-images", task=tasks[1], count=REFERENCES + 1)
 
 
 def _images_by_key(folder: Path) -> dict[tuple[str, int], Path]:
@@ -98,7 +98,7 @@ def _check_pairs(generated: dict[str, dict]) -> None:
     different = set.union(*keys.values()) - set.intersection(*keys.values())
     if different:
         prompt, seed = min(different)
-        raise InputError("unpaired-images", num_different=len(different), prompt=prompt, seed=seed)
+        raise InputError("unpaired-images", count=len(different), prompt=prompt, seed=seed)
     if len({prompt for prompt, _ in next(iter(keys.values()))}) < 2:
         raise InputError("too-few-prompts")
 

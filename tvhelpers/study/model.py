@@ -126,5 +126,5 @@ class Study:
 def check_code(rater: str) -> str:
     """Return a rater's code; raises InputError where it is no code."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", rater):
-        raise InputError("bad-name.check-code", rater=rater[:40])
+        raise InputError("bad-name.rater", rater=rater)
     return rater

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from tvhelpers.errors import InputError
+from tvhelpers.errors import Choice, InputError
 from tvhelpers.records import read_record
 from tvhelpers.study.model import Study, Trial
 
@@ -38,7 +38,10 @@ class Vote:
 def vote_of(rater: str, trial: Trial, answer: str, seconds: float, source: str, at="") -> Vote:
     """Return the vote; raises InputError for an answer that the trial does not offer."""
     if answer not in trial.answers:
-        raise InputError("unknown-choice.vote-of", number=trial.number, answer=str(answer)[:20])
+        choice = Choice(answer, trial.answers)
+        raise InputError(
+            "unknown-choice.answer", number=trial.number, answer=str(answer), choice=choice
+        )
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     asked = rater, trial.number, trial.item, " ".join(trial.shown)
     return Vote(*asked, answer, round(seconds, 3), at or now, source)
@@ -139,13 +142,13 @@ def import_votes(study: Study, file: Path) -> dict:
     try:
         rater, rows = str(content["rater"]), list(content["votes"])
         if content["study"] != study.hash:
-            raise InputError("another-study.votes-file", file=file, study=content["study"])
+            raise InputError("another-study.votes-file", file=file, study=str(content["study"]))
         trials = {trial.number: trial for trial in study.trials(rater)}
         votes = [_checked(rater, trials, row) for row in rows]
     except InputError:
         raise
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError("not-votes", file=file, name=type(error).__name__, error=error) from None
+        raise InputError("not-votes", file=file, kind=type(error).__name__, error=error) from None
     if len({vote.trial for vote in votes}) < len(votes):
         raise InputError("duplicate-vote", file=file)
     new = VoteBox(study).cast(votes)
@@ -156,5 +159,5 @@ def _checked(rater: str, trials: dict[int, Trial], row: dict) -> Vote:
     trial, item, answer = trials.get(row["trial"]), row["item"], row["answer"]
     seconds, at = float(row["seconds"]), str(row["at"])[:32]
     if trial is None or trial.item != item or not 0 <= seconds < 1e7:
-        raise InputError("vote-unfit.checked", rater=rater, item=str(item)[:20])
+        raise InputError("vote-unfit.item", rater=rater, item=str(item))
     return vote_of(rater, trial, answer, seconds, "page", at)

@@ -151,7 +151,7 @@ class Loop:
         """Roll back to the last checkpoint, and change what led to the problem."""
         trainer, state = self.trainer, self._last_state("exploded" in problem)
         if state is None or step == 0:
-            raise InputError("not-finite.at-first", fault=problem)
+            raise InputError("not-finite.at-first", problem=problem)
         health = trainer.health
         change = health.change(step, problem, state["step"], state["health"])
         trainer.restore(state)

@@ -126,8 +126,8 @@ def noise_schedule(base: BaseLocation, config: TrainConfig):
     scheduler = type(scheduler).from_config(scheduler.config, **scheduler_changes(config))
     kind = scheduler.config.prediction_type
     if kind not in diffusion.PREDICTION_TYPES:
-        known = " and ".join(diffusion.PREDICTION_TYPES)
-        raise InputError("unfit-objective.base", name=base.name, kind=kind, known=known)
+        known = diffusion.PREDICTION_TYPES
+        raise InputError("unfit-objective.base", base=base.name, kind=kind, known=known)
     if kind == "epsilon" and scheduler.config.rescale_betas_zero_snr:
         raise InputError("unfit-objective.noise-alone")
     return scheduler

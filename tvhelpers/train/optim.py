@@ -18,7 +18,7 @@ def make_optimizer(
     """
     entry = OPTIMIZERS[name]
     if entry.only_on not in ("", torch.device(device).type):
-        raise InputError("unfit-device", name=name, wanted=entry.only_on, device=device)
+        raise InputError("unfit-device", name=name, needed=entry.only_on, device=device)
     package, _, kind = entry.made_by.rpartition(".")
     try:
         kind = getattr(importlib.import_module(package), kind)

@@ -53,7 +53,7 @@ class Health:
         that was not enough, or if the loss has exploded.  Raises InputError after MAX_ROLLBACKS.
         """
         if self.returns == MAX_ROLLBACKS:
-            raise InputError("not-finite.again", fault=problem, returns=MAX_ROLLBACKS)
+            raise InputError("not-finite.again", problem=problem, count=MAX_ROLLBACKS)
         again = any(skipped > back_to for skipped in self.skipped)
         self.returns += 1
         self.recent, self.lowest, self.overflows = before["recent"], before["lowest"], 0

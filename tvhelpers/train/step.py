@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 
 from tvhelpers.config import TrainConfig
-from tvhelpers.errors import InputError, one_line
+from tvhelpers.errors import InputError
 from tvhelpers.runtime import device_name
 from tvhelpers.train import diffusion
 from tvhelpers.train.batches import Batch, Batches, Data
@@ -146,7 +146,7 @@ class Trainer:
         try:
             self.try_micro_batch()
         except Exception as error:  # of torch's compiler, or of the C++ compiler that it calls
-            raise InputError("not-compiled", reason=one_line(error)) from None
+            raise InputError("not-compiled", error=error) from None
         log.info(f"compiled in {time.monotonic() - began:.0f} s")
 
     def state(self) -> dict:
