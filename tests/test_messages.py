@@ -16,7 +16,8 @@ KEY = r"[a-z0-9]+(-[a-z0-9]+)*(\.[a-z0-9]+(-[a-z0-9]+)*)?"
 MESSAGES = dict(line.split(": ", 1) for line in LINES)
 PATH = Path("/content/drive/MyDrive/textile-vision/data/photos/summer-26")
 PATHS = ("path", "folder", "file", "archive")
-NUMBERS = "number count row low high value line size most seed step images texts samples needed width height resolution fewest total".split()
+NUMBERS = """number count row low high value line size most seed step images texts samples needed
+width height resolution fewest total""".split()
 
 
 def refusals():
