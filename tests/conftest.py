@@ -125,7 +125,7 @@ def tiny_base(tmp_path_factory) -> Path:
 def tiny_clip():
     """A function that writes a CLIP or SigLIP of a few thousand random weights."""
 
-    def tiny(folder, kind, text_width=24, picture_width=24):
+    def tiny(folder, kind, text_width=24, image_width=24):
         """Write a CLIP or SigLIP of random weights with a tokenizer and return its folder."""
         import torch
         import transformers as t
@@ -138,7 +138,7 @@ def tiny_clip():
         ids = dict(bos_token_id=words.bos_token_id, eos_token_id=words.eos_token_id)
         ids["pad_token_id"] = words.pad_token_id
         text = dict(sides, vocab_size=len(words), hidden_size=16, max_position_embeddings=20, **ids)
-        vision = dict(sides, hidden_size=picture_width, image_size=32, patch_size=16)
+        vision = dict(sides, hidden_size=image_width, image_size=32, patch_size=16)
         if kind == "siglip":
             text |= {"projection_size": text_width}
             model = t.SiglipModel(t.SiglipConfig(text_config=text, vision_config=vision))
@@ -154,7 +154,7 @@ def tiny_clip():
 
 @pytest.fixture(scope="session")
 def photo_folder(tmp_path_factory) -> Path:
-    """24 small pictures of 12 products with captions, as a photo folder with metadata.csv."""
+    """24 small images of 12 products with captions, as a photo folder with metadata.csv."""
     import csv
 
     from PIL import Image

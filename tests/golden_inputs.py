@@ -62,7 +62,7 @@ class Garments:
         self.colours = [spec.colour for spec in specs]
 
     def save(self, folder: Path, name) -> None:
-        """Write the pictures as folder/name(i)."""
+        """Write the images as folder/name(i)."""
         for i, pixels in enumerate(self.pixels):
             path = folder / name(i)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -127,7 +127,7 @@ def photo_folders(folder: Path, garments: Garments) -> None:
 
 
 def tables(folder: Path, garments: Garments) -> None:
-    """Write a shop's table in each format, its pictures, and an HDF5 file with words in it."""
+    """Write a shop's table in each format, its images, and an HDF5 file with words in it."""
     rows = [
         {"sku": f"s{i:03d}", "title": caption, "brand": "Loom", "kind": garments.categories[i],
          "sold": i % 5 + 1}
@@ -179,7 +179,7 @@ def benchmark(folder: Path) -> None:
 
 
 def stores(folder: Path) -> None:
-    """Write the same pictures in each encoding, as HDF5, .npz and .npy, and damaged ones."""
+    """Write the same images in each encoding, as HDF5, .npz and .npy, and damaged ones."""
     levels = np.stack(Garments(8, 32, SIDE).pixels)
     unit = levels.astype(np.float32) / 255
     place = folder / "stores"
@@ -198,7 +198,7 @@ def stores(folder: Path) -> None:
 
 
 def encodings(levels: np.ndarray, unit: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
-    """Return {file: {key: rows}} of pictures uint8 (N, H, W, 3), which are 0..1 in `unit`."""
+    """Return {file: {key: rows}} of images uint8 (N, H, W, 3), which are 0..1 in `unit`."""
     mean, odd = unit.mean(0), np.arange(len(unit))[:, None, None, None]
     low, span = unit.min((1, 2, 3), keepdims=True), np.ptp(unit, (1, 2, 3), keepdims=True)
     cwh = (unit - mean).transpose(0, 3, 2, 1)

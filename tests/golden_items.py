@@ -1,7 +1,7 @@
 """What is compared: a function an item, that runs commands of a side and returns what it found.
 
 A finding is {where: value}; values are numbers, texts, lists, dicts, arrays and bytes.  `read_*`
-leave out what may differ between two runs of one tree, and nothing else.
+ignore what may differ between two runs of one tree, and nothing else.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from golden_names import today
 
-# Dates, versions, speeds, memory and the state of the machine.  Nothing else is left out.
-LEFT_OUT = {"versions", "images_per_second", "memory_gb", "seconds_a_step"}
-FILES_LEFT_OUT = ("tensorboard/*", "speed.jsonl", "figures/*", ".lock", "*/.*.lock")
+# Dates, versions, speeds, memory and the state of the machine.  Nothing else is ignored.
+IGNORED = {"versions", "images_per_second", "memory_gb", "seconds_a_step"}
+IGNORED_FILES = ("tensorboard/*", "speed.jsonl", "figures/*", ".lock", "*/.*.lock")
 METADATA = (  # of an adapter, compared by key: a new tree may say more
     "base base_digest data_digest text_encoder_digest steps rank alpha targets resolution "
     "prediction_type scheduler licences format format_version lora_adapter_metadata "
@@ -26,6 +26,9 @@ METADATA = (  # of an adapter, compared by key: a new tree may say more
 ).split()
 SMALL = "base=inputs/base batch_size=4 rank=4 eval_items=4 eval_steps=10 checkpoint_steps=10"
 PROMPTS = "a red dress", "a blue striped skirt", "a black hoodie"
+# Options and a setting by the names that both trees know.
+IMAGE, VALIDATION, LORA_SCALE = "--picture", "--held-out", "--strength"  # stable name
+UNCONDITIONAL = "start=deaf"  # stable name
 ITEMS: dict = {}
 
 
@@ -39,13 +42,13 @@ def item(function):
 
 
 def plain(value):
-    """Return JSON under today's names, without what is left out."""
+    """Return JSON under today's names, without what is ignored."""
     return _without(today(value))
 
 
 def _without(value):
     if isinstance(value, dict):
-        return {key: _without(one) for key, one in value.items() if key not in LEFT_OUT}
+        return {key: _without(one) for key, one in value.items() if key not in IGNORED}
     return [_without(one) for one in value] if isinstance(value, list) else value
 
 
@@ -84,13 +87,13 @@ def _json_of(text) -> dict:
     return value if isinstance(value, dict) else {}
 
 
-def read_folder(side, folder, left_out=()) -> dict[str, bytes]:
-    """Return the bytes of all files of a folder by their names, hidden ones left out."""
+def read_folder(side, folder, ignored=()) -> dict[str, bytes]:
+    """Return the bytes of all files of a folder by their names, without hidden ones."""
     top, found = side.path(folder), {}
     for path in sorted(top.rglob("*")):
         name = path.relative_to(top)
         hidden = any(part.startswith(".") for part in name.parts)
-        if path.is_file() and not hidden and not any(name.match(one) for one in left_out):
+        if path.is_file() and not hidden and not any(name.match(one) for one in ignored):
             found[str(name)] = path.read_bytes()
     return found
 
@@ -109,7 +112,7 @@ def read_run(side, run) -> dict:
     """Return all that a finished training says and holds, its cache too."""
     found = {
         "names": sorted(
-            name for name in read_folder(side, run, FILES_LEFT_OUT) if "checkpoints" not in name
+            name for name in read_folder(side, run, IGNORED_FILES) if "checkpoints" not in name
         ),
         "result.json": read_json(side, f"{run}/result.json"),
         "config.json": read_json(side, f"{run}/config.json"),
@@ -135,7 +138,7 @@ def read_caches(side, known=()) -> dict:
 
 
 def read_gallery(side, folder) -> dict:
-    """Return the pictures of a drawing as bytes, their records and the request."""
+    """Return the images of a drawing as bytes, their records and the request."""
     found = read_folder(side, folder)
     found["records.jsonl"] = read_lines(side, f"{folder}/records.jsonl")
     found["request.json"] = read_json(side, f"{folder}/request.json")
@@ -166,7 +169,7 @@ def _lora(side):
 
 @item
 def lora_dora_text(side):
-    """DoRA on all layers, in the text encoder too, with mirrored pictures."""
+    """DoRA on all layers, in the text encoder too, with mirrored images."""
     more = "steps=30 dora=true text_rank=2 text_learning_rate=5e-5 targets=attention+ff+conv"
     return train(side, "lora", "inputs/rows", "dora", *more.split(), "flip=true", "alpha=2")
 
@@ -206,13 +209,13 @@ def lora_mini(side):
 
 @item
 def baseline(side):
-    """All of the UNet without language, from random weights."""
+    """An unconditional UNet, from random weights."""
     return train(side, "baseline", "inputs/photos", "baseline", "steps=30", "start=scratch")
 
 
 @item
 def baseline_classes(side):
-    """The same with classes, and pictures of a class."""
+    """The same with classes, and images of a class."""
     more = "steps=30", "classes=category", "learning_rate=1e-4"
     found = train(side, "baseline", "inputs/photos", "classes", *more)
     words = json.loads(side.path("runs/classes/pipeline/classes.json").read_text())["words"]
@@ -224,13 +227,13 @@ def baseline_classes(side):
 def full(side):
     """All of the UNet with language, and with cross-attention from random numbers."""
     found = train(side, "full", "inputs/photos", "full", "steps=6", "ema_decay=0.5")
-    deaf = train(side, "full", "inputs/photos", "deaf", "steps=3", "start=deaf")
-    return {"full": found, "deaf": deaf}
+    other = train(side, "full", "inputs/photos", "random-attention", "steps=3", UNCONDITIONAL)
+    return {"full": found, "random-attention": other}
 
 
 @item
 def resumed(side):
-    """A training that is killed, goes on, is stopped, and goes on: the same as an unbroken one."""
+    """A training that is killed and resumed, stopped and resumed: the same as an unbroken one."""
     pairs = [*SMALL.split(), "steps=30"]
     words = ["train", "lora", "--data", "inputs/photos", "--out", "runs/resumed"]
     words += [word for pair in pairs for word in ("--set", pair)]
@@ -254,7 +257,7 @@ def captions_and_mirror(side):
     side.run("data", "captions", "inputs/photos", "--out", "made/new.jsonl")
     more = "steps=6", "captions=made/new.jsonl", "mirror=made/mirror"
     found = train(side, "lora", "inputs/photos", "captioned", *more)
-    found["mirror"] = sorted(read_folder(side, "made/mirror", FILES_LEFT_OUT))
+    found["mirror"] = sorted(read_folder(side, "made/mirror", IGNORED_FILES))
     return found
 
 
@@ -268,7 +271,7 @@ def inspect(side):
     for path in sorted(side.path("inputs/stores").iterdir()):
         done = side.run("data", "inspect", f"inputs/stores/{path.name}", "--json", code=None)
         found[path.name] = [done.code, done.json() if done.code == 0 else ""]
-    found["g2"] = side.json("data", "inspect", "inputs/g2", "--all", "--picture", "made/look.png")
+    found["g2"] = side.json("data", "inspect", "inputs/g2", "--all", IMAGE, "made/look.png")
     found["look.png"] = side.path("made/look.png").read_bytes()
     return found
 
@@ -346,7 +349,7 @@ def convert(side, source, out, *words, code: int | None = 0) -> dict:
 
 @item
 def convert_resumed(side):
-    """A conversion that is killed and goes on."""
+    """A conversion that is killed and resumes."""
     words = "data", "convert", "few-flats", "--out", "made/killed", "--to", "images"
     watch = {"files": "made/killed/*.png", "count": 3}
     killed = side.run(*words, code=None, watch=watch).code
@@ -382,11 +385,11 @@ def captions(side):
 
 @item
 def split(side):
-    """Splits by product and by pictures."""
+    """Splits by product and by images."""
     found = {}
     for name in ("photos", "g2", "g2/Anno/language_original.mat", "prediction", "rows"):
         out = f"made/split-{name.replace('/', '-')}.json"
-        more = ("--held-out", 0.25, "--seed", 3) if name == "rows" else ()
+        more = (VALIDATION, 0.25, "--seed", 3) if name == "rows" else ()
         more += ("--images",) if name in ("photos", "rows") else ()
         said = side.json("data", "split", f"inputs/{name}", "--out", out, *more)
         found[name] = {"--json": plain(said), "file": side.path(out).read_bytes()}
@@ -395,12 +398,12 @@ def split(side):
 
 @item
 def coverage(side):
-    """Counts and gaps, and their picture."""
+    """Counts and gaps, and their image."""
     found = {}
     for name in ("inputs/photos", "inputs/g2", "tiny-flats", "inputs/prediction", "shop"):
         found[name] = plain(side.json("data", "coverage", name))
-    picture = "--by", "category,colour", "--picture", "made/coverage.png"
-    found["by"] = plain(side.json("data", "coverage", "tiny-flats", *picture))
+    image = "--by", "category,colour", IMAGE, "made/coverage.png"
+    found["by"] = plain(side.json("data", "coverage", "tiny-flats", *image))
     found["coverage.png"] = side.path("made/coverage.png").read_bytes()
     return found
 
@@ -417,7 +420,7 @@ def draw(side, out, *words, base="inputs/base", steps=4) -> dict:
 
 @item
 def demo(side):
-    """The eight pictures of the front page, as `make demo` draws them."""
+    """The eight images of the README, as `make demo` draws them."""
     words = [
         "green bomber jacket", "brown leather belt", "formal black dress", "V-neck t-shirt",
         "short overalls", "black sweatsuit", "tartan skirt", "black high-waisted skirt",
@@ -437,9 +440,9 @@ def _galleries(side):
 
 @item
 def generate(side):
-    """Galleries with and without an adapter, at a strength, at a size, by either kind of names."""
+    """Galleries with and without an adapter, a LoRA scale, a size, either kind of names."""
     found = dict(side.once(_galleries))
-    weak = "--adapter", "runs/lora/adapter.safetensors", "--strength", 0.5, "--guidance", 1
+    weak = "--adapter", "runs/lora/adapter.safetensors", LORA_SCALE, 0.5, "--guidance", 1
     found["weak"] = draw(side, "weak", "a red dress", *weak, "--size", 96, "--batch-size", 1)
     names = "--adapter", "runs/lora/adapter_kohya.safetensors"
     found["kohya"] = draw(side, "kohya", *PROMPTS, *names)
@@ -458,7 +461,7 @@ def generate_suite(side):
 
 @item
 def generate_resumed(side):
-    """A gallery that is killed and goes on."""
+    """A gallery that is killed and resumes."""
     words = ["generate", *PROMPTS, "--count", 4, "--steps", 6, "--batch-size", 1]
     words += ["--base", "inputs/base", "--out", "out/killed"]
     watch = {"lines": "out/killed/records.jsonl", "count": 2}
@@ -479,19 +482,19 @@ def score(side, out, *words) -> dict:
 
 @item
 def scores(side):
-    """Two galleries beside real pictures, with copies, a cache, features and a CLIP."""
+    """Two galleries beside real images, with copies, a cache, features and a CLIP."""
     side.once(_galleries)
     two = "out/plain", "out/adapted"
     first = score(side, "plain", *two, "--classifier", "judge", "--real", "inputs/photos",
                   "--train", "many-flats", "--cache", "made/cache")  # fmt: skip
     second = score(side, "clip", *two, "--clip", "mini", "--features", "judge", "--copies", "judge",
-                   "--train", "tiny-flats", "--held-out", "few-flats")  # fmt: skip
+                   "--train", "tiny-flats", VALIDATION, "few-flats")  # fmt: skip
     return {"plain": first, "clip": second, "photos": score(side, "photos", "inputs/photos")}
 
 
 @item
 def score_suite(side):
-    """A suite's pictures, read by the judge and by a CLIP."""
+    """A suite's images, read by the judge and by a CLIP."""
     side.once(generate_suite)
     judge = score(side, "judge", "out/suite", "--reader", "judge", "--known", "few-flats")
     words = "out/suite", "--reader", "clip", "--clip", "mini", "--known", "tiny-flats"
@@ -540,7 +543,7 @@ def adapters(side):
         "blend": _adapter(side, "blend", "both", lora, lora, "--weights", "0.6,0.4"),
         "rank": _adapter(side, "blend", "rank", *both, "--rank", 3),
     }
-    words = "--base", "inputs/base", "--strength", 0.8, "--out", "made/merged"
+    words = "--base", "inputs/base", LORA_SCALE, 0.8, "--out", "made/merged"
     found["merge"] = plain(side.json("adapter", "merge", lora, *words))
     found["merged"] = read_pipeline(side, "made/merged")
     return found
@@ -556,8 +559,10 @@ def clip_tune(side):
     found["files"] = read_pipeline(side, "made/clip/clip")
     found["tuning.json"] = read_json(side, "made/clip/tuning.json")
     more = "steps=2 limit=12 batch_size=2 eval_steps=0 text_encoder=made/clip"
-    found["run"] = train(side, "lora", "tiny-flats", "heard", *more.split(), small="")
-    found["gallery"] = draw(side, "heard", "a red dress", "--adapter", "runs/heard", base="mini")
+    found["run"] = train(side, "lora", "tiny-flats", "text-encoder", *more.split(), small="")
+    found["gallery"] = draw(
+        side, "text-encoder", "a red dress", "--adapter", "runs/text-encoder", base="mini"
+    )
     return found
 
 
@@ -601,7 +606,7 @@ def answers(study: Path, page: Path, number: int) -> dict:
     """Return what a rater's page gives at its end, attention checks answered right."""
     content = _page_content(page)
     key, about = (json.loads((study / f"{name}.json").read_text()) for name in ("key", "study"))
-    orders = {item["id"]: item["pictures"] for item in about["items"]}
+    orders = {item["id"]: item["pictures"] for item in about["items"]}  # stable name
     votes = []
     for trial in content["trials"]:
         answer = _answer(trial, trial["number"] + number, key, orders)
@@ -634,7 +639,7 @@ def _answer(trial: dict, turn: int, key: dict, orders: dict) -> str:
 
 @item
 def saved(side):
-    """Work of a commit that lies in tests/saved, gone on with by both."""
+    """Work of an older commit, in tests/saved, resumed by both."""
     from saved.make import COMMANDS, TRAIN
 
     work = Path(__file__).with_name("saved") / "work"

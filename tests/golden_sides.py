@@ -115,8 +115,8 @@ class Side:
 
 def copy_package(checkout: Path, folder: Path) -> Path:
     """Copy what of a checkout is the package, and return the folder."""
-    left_out = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(checkout / "tvhelpers", folder / "tvhelpers", ignore=left_out)
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(checkout / "tvhelpers", folder / "tvhelpers", ignore=ignored)
     beside = checkout / "data_manifest.yaml"  # where it is not in the package
     if beside.exists():
         shutil.copy2(beside, folder)

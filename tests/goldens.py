@@ -4,7 +4,7 @@
 
 Both run the same commands on the same inputs on this CPU, one thread each, side by side.  What one
 tree makes differently is printed: item, place, both values; the exit code is 1 then.  Versions,
-dates, speeds and memory are left out (`golden_items.LEFT_OUT`); what was renamed since is compared
+dates, speeds and memory are ignored (`golden_items.IGNORED`); what was renamed since is compared
 under its new name (`golden_names`).  Where both give an object of JSON,
 the new one may have more keys, never fewer and no other value.
 """

@@ -59,7 +59,7 @@ def lines(path):
 
 
 def state(folder):
-    """Return {file: (bytes, time)} of a folder, figures and hidden files left out."""
+    """Return {file: (bytes, time)} of a folder, without figures and hidden files."""
     files = [path for path in Path(folder).rglob("*") if path.is_file()]
     files = [path for path in files if not {"figures", ".lock", "grid.png"} & {*path.parts}]
     return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}

@@ -2,7 +2,7 @@
 
     python tests/saved/make.py CHECKOUT        # a clean checkout of that commit
 
-What lies here stands for the work of users of that commit: newer code must go on with it.  It is
+What lies here stands for the work of users of that commit: newer code must resume it.  It is
 made once; a newer commit gets files of its own.  All paths in it are relative to work/.
 """
 
@@ -28,7 +28,7 @@ TRAIN = {  # the trainings: method, and settings beside SMALL
     "done": "lora seed=0",
     "half": "lora seed=1",
     "half-rich": "lora seed=2 dora=true text_rank=1 ema_decay=0.8 accumulate=2",
-    "half-classes": "baseline seed=3 classes=category start=deaf flip=false",
+    "half-classes": "baseline seed=3 classes=category start=deaf flip=false",  # stable name
 }
 SMALL = (
     f"base=base steps={STEPS} batch_size=2 rank=2 eval_items=2 eval_steps=4 checkpoint_steps=4 "
@@ -55,7 +55,7 @@ COMMANDS = {  # that were begun, or ended; the tests give them again
     "show": ["adapter", "show", "runs/done"],
     "inspect": ["data", "inspect", "converted"],
 }  # fmt: skip
-LEFT_OUT = (
+IGNORED = (
     "tensorboard",
     "figures",
     "speed.jsonl",
@@ -83,8 +83,8 @@ def main(checkout: Path) -> None:
             said = make(side)
             work = HERE / "work"
             shutil.rmtree(work, ignore_errors=True)
-            left_out = shutil.ignore_patterns(*LEFT_OUT)
-            shutil.copytree(side.root, work, ignore=left_out)
+            ignored = shutil.ignore_patterns(*IGNORED)
+            shutil.copytree(side.root, work, ignore=ignored)
             expected = {"commit": COMMIT, "said": said, "finished": finish(side)}
             write(HERE / "expected.json", expected)
             side.script(Path(__file__), "names", HERE / "names.json")
@@ -136,7 +136,7 @@ def make(side: Side) -> dict:
 
 
 def studio() -> None:
-    """Draw and keep a picture in the prompt studio; runs on the old tree."""
+    """Draw and keep an image in the prompt studio; runs on the old tree."""
     from tvhelpers.sample.sampler import Sampler
     from tvhelpers.show.prompt_studio import PromptStudio
 
