@@ -25,9 +25,3 @@ def with_article(words: str, noun: str = "") -> str:
 def listed(things: list[str]) -> str:
     """Return "a, b and c"."""
     return things[0] if len(things) == 1 else f"{', '.join(things[:-1])} and {things[-1]}"
-
-
-def some(names) -> str:
-    """Return up to 20 names as text."""
-    names = [str(name)[:50] for name in names]
-    return ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")

@@ -221,7 +221,7 @@ def test_gated_data_by_hand(row, tmp_path, capsys):
     assert (place / "note.txt").read_text() == "my own"
     (tmp_path / "other.zip").write_bytes(zipped({"Img/G2.h5": "others"}))
     assert cli.main([*command[:4], str(tmp_path / "other.zip")]) == 2
-    assert "is there already and is another" in capsys.readouterr().err
+    assert "already exists with other contents" in capsys.readouterr().err
     (place / "Img" / "G2.h5").write_text("broken")
     assert cli.main(["data", "get", "mine"]) == 2
     assert "not the file it should be" in capsys.readouterr().err

@@ -243,8 +243,12 @@ def test_a_table_with_other_column_names_in_one_command(tmp_path):
     assert rows[1]["attributes"] == {"category": "dress"} and rows[1]["product"] == "a-02"
     assert open_source(table, columns={"images": "pics/{sku}.jpg", "caption": "title"}).captions
     for code, seen, columns in (
-        ("column-missing", "'name' for caption", {"images": "pics/{sku}.jpg", "caption": "name"}),
-        ("column-missing", "'file_name' for images", {"caption": "title"}),
+        (
+            "column-missing",
+            "column 'name'",
+            {"images": "pics/{sku}.jpg", "caption": "name"},
+        ),
+        ("column-missing", "column 'file_name'", {"caption": "title"}),
         ("file-missing", "pics/a-01.png", {"images": "pics/{sku}.png", "caption": "title"}),
         ("unknown-choice", "'kind'", {"images": "pics/{sku}.jpg", "kind": "title"}),
         ("no-caption", "row 0", {"images": "pics/{sku}.jpg"}),

@@ -1,10 +1,11 @@
 """How does a verb of the command line declare its options and their help?"""
 
 import argparse
+import re
 from collections.abc import Callable
 from importlib import import_module
 
-from tvhelpers.errors import InputError
+from tvhelpers.errors import Choice, InputError
 
 REQUIRED = object()  # as a default: the option must be given
 
@@ -19,6 +20,9 @@ class Parser(argparse.ArgumentParser):
     appendix: Callable[[], str] | None = None
 
     def error(self, message):
+        if found := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
+            choice = Choice(found[1], re.findall(r"[\w-]+", found[2]))
+            raise InputError("usage.choice", prog=self.prog, value=found[1], choice=choice)
         raise InputError("usage.words", message=message, prog=self.prog)
 
     def load(self) -> None:

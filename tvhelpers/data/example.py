@@ -96,7 +96,7 @@ def _write_images(file: h5py.File, pixels, masks, labels: np.ndarray) -> None:
             seen = f"{one.dtype} {np.shape(one)}"
             raise InputError("wrong-type.image", number=number - 1, seen=seen)
         if number > count:
-            break
+            raise InputError("wrong-type.images", count=count)
         garment = _differs_from_border(one) if masks is None else masks[number - 1]
         ih[number - 1] = (one.astype(np.float32) / 255).T
         b_[number - 1, 0] = np.asarray(garment, bool).T * labels[number - 1]
