@@ -380,7 +380,7 @@ def captions(side):
         out = f"made/captions-{name.replace('/', '-')}.jsonl"
         more = ("--variants", 2, "--seed", 7) if name == "kinds" else ()
         said = side.json("data", "captions", f"inputs/{name}", "--out", out, *more)
-        found[name] = {"--json": plain(said), "file": read_json(side, out)}
+        found[name] = {"--json": plain(said), "file": side.path(out).read_bytes()}
     return found
 
 
