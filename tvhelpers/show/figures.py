@@ -164,9 +164,7 @@ def metric_card(rows: dict[str, dict]) -> Image.Image:
     notes = dict.fromkeys(f"{label}: {w}" for label, row in rows.items() for w in row["warnings"])
     text = [first["card"], f"n = {', '.join(map(str, numbers))}; {first['method']}", *notes]
     if any("ceiling" in row["details"] for row in rows.values()):
-        text.insert(
-            1, "red line: the most this classifier could report; ring: corrected for its errors"
-        )
+        text.insert(1, "red line: the highest it can report; ring: corrected for its errors")
     lines = "\n".join(wrapped(part, 96, 6) for part in text)
     below = {"xytext": (-80, -26), "textcoords": "offset points", "va": "top"}
     ax.annotate(lines, (0, 0), xycoords="axes fraction", fontsize=8, color=INK, **below)
@@ -189,13 +187,8 @@ def _metric_bar(ax, place: int, row: dict, colour: str) -> None:
 def rarefaction_curve(rows: Sequence[dict], label: str) -> Image.Image:
     """Return the Inception Score for growing numbers of images (`score.metrics.rarefaction`)."""
     figure, ax = _chart(6.4, 3)
-    ax.plot(
-        *columns_of(rows, "n", "corrected"),
-        "o-",
-        markersize=3,
-        label="corrected for the number of images",
-    )
-    ax.plot(*columns_of(rows, "n", "plug_in"), "o--", markersize=3, label="not corrected")
+    ax.plot(*columns_of(rows, "n", "corrected"), "o-", markersize=3, label="bias-corrected")
+    ax.plot(*columns_of(rows, "n", "plug_in"), "o--", markersize=3, label="uncorrected")
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set_xlabel(f"number of images ({label})", fontsize=9)
     ax.set_ylabel("Inception Score", fontsize=9)

@@ -66,9 +66,7 @@ def settings(
         chosen = replace(chosen, preset=_preset(chosen, run))
     print(f"base {base}, preset {chosen.preset}, data {data or 'none'}; results in {root}")
     if chosen.quick:
-        print(
-            "preset smoke only tries the notebook out: it is too short to learn or measure anything"
-        )
+        print("preset smoke only tries the notebook: it is too short to learn or measure anything")
     return chosen
 
 

@@ -102,11 +102,11 @@ class NotebookSettings:
                 raise InputError("no-adapter.given", given=given, folder=self.root / "runs")
             print(f"adapter {given}, as chosen in the form")
             return given
-        missing = f'{self.root / "runs"} holds no finished run "{name}" of it'
+        missing = f'{self.root / "runs"} holds no finished run "{name}" of this base'
         if find_base(self.base).adapter:
             print(f"adapter: the one that {self.base} comes with, because {missing}")
             return "shipped"
-        missing = f"base {self.base} comes without one, and {missing}; train one in notebook 04"
+        missing = f"{self.base} comes without one, and {missing}; train one in notebook 04"
         if or_none:
             print(f"no adapter: {missing} (on Colab, tick USE_DRIVE there and here)")
             return "none"
@@ -134,12 +134,8 @@ class NotebookSettings:
             data = self.data
         _, validation = split_items(open_source(data), TrainConfig(eval_items=MIN_VALIDATION))
         enough = len(validation) == MIN_VALIDATION
-        few = (
-            ""
-            if enough
-            else f"; its {len(validation)} validation images are too few to find copies"
-        )
-        print(f"trained on {data}{few}")
+        few = f"; {len(validation)} validation images are too few to find copies"
+        print(f"trained on {data}{'' if enough else few}")
         return data if enough else ""
 
     @property
@@ -170,10 +166,8 @@ class NotebookSettings:
         validation = {*split_items(source, TrainConfig(eval_items=len(source)))[1].tolist()}
         found = [i for i in usable if i in validation]
         if len(found) < min(count, MIN_VALIDATION) and found != usable:
-            few = (
-                f"only {len(found)} validation images of {self.data} have a caption and a {stating}"
-            )
-            print(f"{few}; training images are added")
+            few = f"{len(found)} validation images of {self.data} have a caption and a {stating}"
+            print(f"only {few}; training images are added")
             found = usable
         if not found:
             raise InputError("not-stated.examples", data=self.data, stating=stating)
@@ -190,9 +184,7 @@ class NotebookSettings:
         if self.data_is_flats:
             prompts, asked = language.requests(seed, count, season)
             return prompts, [f"category={row['category']}" for row in asked], asked
-        find_classes(
-            "category", open_source(self.data).attributes
-        )  # raises InputError where none is stated
+        find_classes("category", open_source(self.data).attributes)  # InputError where none is
         items = self.examples(seed, count)
         classes = [f"category={row['category']}" for row in items.attributes]
         return items.captions, classes, [{}] * len(items)
@@ -205,12 +197,10 @@ class NotebookSettings:
         colours = [name_colour(one).name for one in pixels]
         measured = [a == row["colour"] for a, row in zip(colours, real.attributes, strict=True)]
         wanted = [{name: row[name] for name in CORE if name in row} for row in real.attributes]
-        judged = (
-            agreement(wanted, JudgeAttributeClassifier().words(pixels))
-            if self.data_is_flats
-            else {}
-        )
-        return {**judged, "colour, measured": np.array(measured)}
+        correct = {"colour, measured": np.array(measured)}
+        if not self.data_is_flats:
+            return correct
+        return {**agreement(wanted, JudgeAttributeClassifier().words(pixels)), **correct}
 
     def draw(self, name: str, sampler, prompts: Sequence[str], **options) -> list[Path]:
         """Return the images of a run, generated or opened; `options` as in `Request`."""

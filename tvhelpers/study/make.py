@@ -20,17 +20,7 @@ from tvhelpers.files import content_key, file_sha256
 from tvhelpers.image import read_photo, resize, save_png
 from tvhelpers.records import claim_dir, read_records, write_json
 from tvhelpers.score.image_folder import open_folder
-from tvhelpers.study.model import (
-    CHECKS,
-    CONSENT,
-    IMAGES,
-    KINDS,
-    QUESTIONS,
-    REAL,
-    REFERENCES,
-    RULES,
-    Study,
-)
+from tvhelpers.study.model import CHECKS, CONSENT, IMAGES, KINDS, REAL, REFERENCES, TEXTS, Study
 
 
 def make_study(
@@ -129,8 +119,9 @@ class _StudyWriter:
         key = {"salt": self.salt, "systems": self.names, "primary": request["primary"]}
         key |= {"items": {item["id"]: who for item, who, _ in self.rows}, "expected": expected}
         about = {"title": request["title"], "consent": request["consent"]}
-        about |= {"questions": QUESTIONS, "rules": RULES, "tasks": request["tasks"]}
-        about |= {"per_rater": request["per_rater"], "key_sha256": content_key(key)}
+        about |= {"questions": TEXTS["questions"], "rules": TEXTS["rules"]}
+        about |= {"tasks": request["tasks"], "per_rater": request["per_rater"]}
+        about |= {"key_sha256": content_key(key)}
         write_json(self.folder / "key.json", key)
         write_json(self.folder / "study.json", {**about, "items": [item for item, *_ in self.rows]})
 

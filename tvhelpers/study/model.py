@@ -23,7 +23,7 @@ from tvhelpers.runtime import seed_for
 KINDS = ("pair", "rating", "real")
 SIDES = ("left", "right")
 TEXTS = read_tables(__file__, "model.yaml")
-SCALES, QUESTIONS, CONSENT = TEXTS["scales"], TEXTS["questions"], TEXTS["consent"]
+SCALES, CONSENT = TEXTS["scales"], TEXTS["consent"]
 RULES = TEXTS["rules"]  # which raters are excluded
 CHECKS, REPEATS = 0.10, 0.07  # as shares of a rater's trials, and of its pairs
 REFERENCES = 3  # real images beside one that is rated
