@@ -1,6 +1,6 @@
 """How were the published prompt suites made?
 
-python -m recipes.prompt_suite      writes tvhelpers/score/suites/*.jsonl; refuses to change one
+python -m recipes.prompt_suite      writes tvhelpers/score/suites/*.jsonl; never changes one
 """
 
 from tvhelpers.score.draw_suite import draw_suite, make_row
@@ -20,13 +20,13 @@ PAPER = {  # the paper's figures 4 to 12
 
 
 def published() -> dict[str, list[dict]]:
-    """Return the rows of the suites by the names of their files; FB-138 is the head of FB-1000."""
+    """Return {file name: rows}; FB-138 is the start of FB-1000."""
     paper = [
         make_row(f"paper-{n}", "paper", 0, (shown,), prompt, named(prompt, shown))
         for n, (prompt, shown) in enumerate(PAPER.items(), 1)
     ]
-    known = {"covered_by": ["mini", "sd15"], "unseen_by": []}  # mini's adapter has seen them all
-    return {"fb1000": draw_suite(0), "paper-8": [{**row, **known} for row in paper]}
+    bases = {"covered_by": ["mini", "sd15"], "unseen_by": []}  # mini's adapter was trained on all
+    return {"fb1000": draw_suite(0), "paper-8": [{**row, **bases} for row in paper]}
 
 
 if __name__ == "__main__":
