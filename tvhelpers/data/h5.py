@@ -10,7 +10,7 @@ import numpy as np
 
 from tvhelpers.config import check_choice
 from tvhelpers.data import fashion_synthesis as codebook
-from tvhelpers.data.arrays import ISSUES, open_arrays, own_mean, read_errors, rows_of
+from tvhelpers.data.arrays import open_arrays, own_mean, read_errors, rows_of
 from tvhelpers.data.detect import AXES, detect_format, outside_range
 from tvhelpers.data.items import Images
 from tvhelpers.data.mat import read_mat
@@ -151,7 +151,7 @@ def check_choices(**given: str) -> None:
 def _check_detected(path: str, images: dict) -> None:
     """Raise InputError for what was not detected, so that the user must give it."""
     if images["encoding"] == "wrapped":
-        raise InputError("file-damaged.wrapped", path=Path(path), lost=ISSUES["wrapped"])
+        raise InputError("file-damaged.wrapped", path=Path(path))
     for what, flag in (("encoding", "decode"), ("axes", "axes")):
         if images[what] == "unknown":
             low, high = images["range"]
