@@ -78,7 +78,7 @@ def test_every_refusal_names_its_kind_and_fills_its_message():
         if key is None:
             passes_on.append(place.partition(":")[0])
             continue
-        assert re.fullmatch(KEY, key), f"{place}: {key!r} is no kind of fault"
+        assert re.fullmatch(KEY, key), f"{place}: {key!r} is no kind of problem"
         assert key in MESSAGES, f"{place}: messages.txt has no {key!r}"
         assert fields(MESSAGES[key]).keys() == names, f"{place}: {key}"
     assert passes_on == []

@@ -15,7 +15,7 @@ def split_by_product(product_ids: list[str], validation_share: float, seed: int)
     products or more, each side gets at least one.  The order of the rows does not matter.
     """
     if not 0 < validation_share < 1:
-        raise InputError("out-of-range.share", held_out=validation_share)
+        raise InputError("out-of-range.share", share=validation_share)
     products, rows = np.unique(np.asarray(product_ids, object).astype(str), return_inverse=True)
     sizes = np.bincount(rows, minlength=len(products))
     order = sorted(range(len(products)), key=lambda p: seed_for(seed, str(products[p])))
