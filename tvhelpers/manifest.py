@@ -60,7 +60,7 @@ def _read(path: Path, changed: int) -> dict[str, dict]:
 
 
 def _check_row(where: str, name, row, allowed: dict[str, dict]) -> None:
-    """Raise InputError that says what is not right in a row; `allowed` is in manifest_keys.yaml."""
+    """Raise InputError for a wrong row; `allowed` is the content of manifest_keys.yaml."""
     if not isinstance(name, str):
         raise InputError("wrong-type.row-name", where=where)
     missing = [key for key in REQUIRED if not isinstance(row, dict) or not row.get(key)]

@@ -218,7 +218,7 @@ def _colour_of(token: str) -> str | None:
 
 
 def stated_sleeve(text: str) -> str | None:
-    """Return "long", "short" or "sleeveless", whichever a text in lower case says first."""
+    """Return "long", "short" or "sleeveless", whichever comes first in a text in lower case."""
     if "sleeve" not in text:
         return None
     places = {

@@ -20,7 +20,7 @@ LABELS = {
 
 
 def difference_hash(thumb: np.ndarray) -> np.uint64:
-    """Return 64 bits that say where a thumbnail uint8 (16, 16, 3) grows brighter to the right.
+    """Return 64 bits: where a thumbnail uint8 (16, 16, 3) gets brighter to the right.
 
     Neighbouring means of 8 x 9 cells are compared (dHash, Krawetz 2013).
     """
