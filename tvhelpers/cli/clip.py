@@ -9,7 +9,7 @@ from tvhelpers.config import CLIP_CHOICES, ClipTuning, from_settings, parse_sett
 TUNE = (
     option("--data SOURCE", str, REQUIRED, "a name in data_manifest.yaml, or a folder"),
     option("--out DIR", Path, REQUIRED, "folder of the tuned CLIP"),
-    option("--clip", str, "mini", "mini, a folder or a hub id"),
+    option("--clip", str, "mini", "CLIP to start from: mini, a folder or a hub id"),
     option("--keep SOURCE", text="data whose accuracy must not drop: trained on too; "
            "max_accuracy_drop=0.01 is how much it may lose"),
     SET,

@@ -13,7 +13,7 @@ DECODING = (
     option("--mean FILE", Path, None, "the mean image to add: .mat, .npy, .npz or .h5"),
 )  # fmt: skip
 SOURCE = option("source SOURCE", text="a name in data_manifest.yaml, a folder, or a file")
-SEED = option("--seed", int, 0, "of the random choice of words or products")
+SEED = option("--seed N", int, 0, "of the random choice; another seed gives another result")
 GET = (
     option("name NAME", text="a name in data_manifest.yaml"),
     option("--archive FILE", Path, [], "a zip or tar that you downloaded yourself, to unpack into "
@@ -22,7 +22,7 @@ GET = (
 INSPECT = (
     option("path", Path, text="an .h5, .npz or .npy file, or a folder with one"),
     option("--all", bool, False, "look for quality issues in all images, not in 256 of them"),
-    option("--image/--picture PNG", Path, None, "draw some images in each decoding"),  # stable name
+    option("--image/--picture PNG", Path, None, "show some images in each decoding"),  # stable name
     *DECODING,
 )
 CONVERT = (
@@ -31,7 +31,7 @@ CONVERT = (
     option("--to", str, "h5", "h5 (pixels.h5, items.jsonl), images (PNG, metadata.jsonl), or "
            "latents (the cache that a training on --base opens, in $TV_ROOT/artifacts)"),
     option("--base", str, "mini", "for --to latents: the base that encodes"),
-    option("--size", int, None, "rescale to this many pixels a side", "each image's own"),
+    option("--size PX", int, None, "rescale to this many pixels a side", "each image's own"),
     option("--photos ARCHIVE", Path, None, "use the original photos of img_highres.zip or its "
            "folder; items without one are skipped"),
     option("--columns NAME=COLUMN,...", text="which columns a table has: caption=title,"
@@ -40,23 +40,23 @@ CONVERT = (
 )  # fmt: skip
 CAPTIONS = (
     SOURCE,
-    option("--out FILE.jsonl", Path, REQUIRED),
-    option("--variants", int, 3, "captions per item, 1 to 5"),
+    option("--out FILE.jsonl", Path, REQUIRED, "file for the new captions"),
+    option("--variants N", int, 3, "captions per item, 1 to 5"),
     SEED,
     option("--captioner MODEL", text="an image captioner to run first: a folder or hub id"),
     option("--base", str, "mini", "the base whose tokenizer counts tokens"),
 )
 SPLIT = (
     SOURCE,
-    option("--validation-share/--held-out", float, 0.1, "share of items, 0..1"),  # stable name
+    option("--validation-share/--held-out SHARE", float, 0.1, "of the items, 0..1"),  # stable name
     SEED,
     option("--images", bool, False, "keep near-duplicate photos on one side, too"),
     option("--out FILE.json", Path, None, "write the ids of the validation items"),
 )
 COVERAGE = (
     SOURCE,
-    option("--by", str, "", "attributes, with commas between them", "all that items have"),
-    option("--image/--picture PNG", Path, None, "draw counts and pairs"),  # stable name
+    option("--by NAME,...", str, "", "attributes, with commas between them", "all that items have"),
+    option("--image/--picture PNG", Path, None, "chart of the counts"),  # stable name
 )
 
 

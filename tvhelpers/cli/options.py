@@ -92,4 +92,4 @@ BASE = option(
 )
 APPLIED = "how much of the adapter is applied; 0 is nothing"
 LORA_SCALE = option("--lora-scale/--strength X", float, 1.0, APPLIED)  # stable name
-SET = option("--set KEY=VALUE", str, [], "change a setting listed below", action="append")
+SET = option("--set KEY=VALUE", str, [], "change a setting below; repeatable", action="append")
