@@ -39,35 +39,28 @@ KINDS: dict[str, Kind] = {
     "partial download": Kind(),  # beside a partly downloaded file
     "download": Kind(),  # .obtained.json of a downloaded or unpacked data set
     "image": Kind(),  # a line of records.jsonl, a studio's too
-    "metrics": Kind(),  # what `score` writes; the next four are parts of it
-    "scored folder": Kind(
-        {"reader": "attribute_classifier", "known": "calibration", "held_out": "validation"},
-        {"calibration": {"flats drawn anew": "fresh flats"}},  # stable name
-    ),
-    "metric": Kind(
-        values={
-            "name": {
-                f"atom:{name}{end}": f"attribute:{name}{end}"  # stable name
-                for name in (*SCORED_ATTRIBUTES, "all")
-                for end in ("", ", difference")
-            }
-        }
-    ),
-    "metric details": Kind(
+    "metrics": Kind(  # what `score` writes, and each object within it
         {
+            "reader": "attribute_classifier",
+            "known": "calibration",
+            "held_out": "validation",
             "left_out": "skipped",  # stable name
             "n_known": "n_calibration",
             "right_where_named": "accuracy_where_named",
             "median_held_out": "median_validation",  # stable name
             "nearer_than_held_out": "nearer_than_validation",  # stable name
             "n_held_out": "n_validation",  # stable name
-        }
-    ),
-    "copied pair": Kind(
-        {
-            "picture": "image",  # stable name
             "held_out_as_near": "validation_as_near",  # stable name
-        }
+            "picture": "image",  # stable name
+        },
+        {
+            "calibration": {"flats drawn anew": "fresh flats"},  # stable name
+            "name": {
+                f"atom:{name}{end}": f"attribute:{name}{end}"  # stable name
+                for name in (*SCORED_ATTRIBUTES, "all")
+                for end in ("", ", difference")
+            },
+        },
     ),
     "study": Kind(),  # study.json
     "study request": Kind(),  # key-request.json of a study

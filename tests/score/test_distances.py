@@ -1,4 +1,4 @@
-"""Distances between sets of features: their definitions, no bias, no order, no quiet number."""
+"""Distances between sets of features: definitions, no bias, any order, errors on bad input."""
 
 import numpy as np
 import pytest

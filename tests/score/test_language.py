@@ -1,4 +1,4 @@
-"""Systems side by side: shares of what was asked, the score, and differences pair by pair."""
+"""Systems compared: attributes correct, the score, and paired differences."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def drawn():
     return {"nothing": own[1:] + own[:1], "class": own, "language": own}
 
 
-def test_what_is_asked_is_what_the_sentence_says():
+def test_prompts_name_their_attributes():
     prompts, asked = language.requests(41, 40, "all")
     assert len({*prompts}) > 30
     for prompt, row in zip(prompts, asked, strict=True):

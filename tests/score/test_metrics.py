@@ -187,7 +187,7 @@ def test_pairs_see_what_two_intervals_do_not():
 
 
 def test_pairs_that_all_agree_have_an_interval_too():
-    one, none = mean_score("right", [1] * 40), mean_score("right", [0] * 40)
+    one, none = mean_score("correct", [1] * 40), mean_score("correct", [0] * 40)
     same, all_of_them = compare(one, one), compare(one, none)
     assert (same.value, same.details["p"], all_of_them.value) == (0, 1, 1)
     assert same.ci == pytest.approx((-1.96 / 42, 1.96 / 42), rel=1e-4)
@@ -227,7 +227,7 @@ def test_a_mean_has_the_interval_of_its_groups():
         mean_score("category", [1.0, np.nan])
 
 
-def test_all_right_is_no_certainty():
+def test_a_share_of_one_has_an_interval():
     correct, wrong = mean_score("category", np.ones(20)), mean_score("category", np.zeros(20))
     assert 0.8 < correct.ci[0] < 0.9 and correct.ci[1] == 1
     assert 0.1 < wrong.ci[1] < 0.2 and wrong.ci[0] == 0

@@ -392,7 +392,7 @@ def test_copies_are_looked_for_in_the_training_set(tmp_path, photo_folder):
         scored([folder], tmp_path / "n.json", BrightnessClassifier(), train=str(photo_folder))
 
 
-def test_mixed_sizes_few_images_and_nan_features_are_never_a_quiet_number(tmp_path):
+def test_mixed_sizes_few_images_and_nan_features_give_a_note_or_an_error(tmp_path):
     for i, side in enumerate((40, 64, 64, 90, 33)):
         flat = flats.render(flats.random_spec(2, i), 2, i, side)
         Image.fromarray(flat).save(tmp_path / f"{i}.png")

@@ -104,21 +104,13 @@ def _compared(ours: list[Result], theirs: list[Result]) -> dict:
 
 def read_metrics(path: Path) -> dict:
     """Return what `score` has written to `path`, under today's names."""
-    result = read_record(path, "metrics")
-    for key in ("folders", "pairs"):
-        if key in result:
-            result[key] = [_upgraded(part) for part in result[key]]
-    return result
+    return _upgraded(read_record(path, "metrics"))
 
 
-def _upgraded(part: dict) -> dict:
-    """Return a folder or a pair of a result under today's names."""
-    rows = [upgraded(row, "metric") for row in part["metrics"]]
-    for row in rows:
-        row["details"] = upgraded(row["details"], "metric details")
-        if "top" in row["details"]:
-            row["details"]["top"] = [upgraded(one, "copied pair") for one in row["details"]["top"]]
-    return {**upgraded(part, "scored folder"), "metrics": rows}
+def _upgraded(value):
+    if isinstance(value, dict):
+        return {key: _upgraded(one) for key, one in upgraded(value, "metrics").items()}
+    return [_upgraded(one) for one in value] if isinstance(value, list) else value
 
 
 def _figures(value):
