@@ -121,7 +121,7 @@ def test_what_is_no_suite_is_refused(tmp_path):
     path.write_text(text.replace('"prompt"', '"text"', 1))
     with refused("not-a-suite") as caught:
         open_suite(str(path))
-    assert "row 1 of" in str(caught.value) and "(prompt)" in str(caught.value)
+    assert "row 1 of" in str(caught.value) and "'prompt'" in str(caught.value)
     path.write_text(text + text)
     with refused("not-a-suite"):
         open_suite(str(path))
