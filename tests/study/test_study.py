@@ -290,7 +290,7 @@ def test_votes_are_counted_for_the_system_that_was_chosen_on_either_side(pair_st
     (row,) = result["contrasts"]
     assert (row["wins"], row["ties"], row["losses"]) == (0, 0, len(PROMPTS)) and row["share"] == 0
     assert result["repeats"]["same"] == result["repeats"]["n"]
-    assert result["sides"]["all"]["p"] > 0.3 and "only 1" in result["warnings"][0]
+    assert result["sides"]["all"]["p"] > 0.3 and "raters (1)" in result["warnings"][0]
     assert "no interval can be given" in result["warnings"][-1]
 
 

@@ -20,7 +20,7 @@ from tvhelpers.study import statistics
 from tvhelpers.study.model import IMAGES, REAL, RULES, SCALES, SIDES, Study, Trial
 from tvhelpers.study.votes import Vote
 
-FEW_RATERS = 3  # with fewer, the interval may not hold for other raters
+FEW_RATERS, FEW_PROMPTS = 3, 20  # with fewer, an interval may not hold for others
 
 
 @dataclass(frozen=True)
@@ -120,10 +120,12 @@ def _about_rater(study: Study, rater: str, answers: list[Answer]) -> dict:
 def _warnings(num_raters: int, pairs: list[Answer]) -> list[str]:
     warnings = []
     if num_raters < FEW_RATERS:
-        warnings.append(f"raters: only {num_raters}; the intervals may not hold for other people")
+        few = f"fewer than {FEW_RATERS} raters ({num_raters})"
+        warnings.append(f"{few}: the intervals may not hold for other people")
     prompts = len({a.trial.prompt for a in pairs})
-    if pairs and prompts < 20:
-        warnings.append(f"prompts: only {prompts}; the intervals may not hold for other prompts")
+    if pairs and prompts < FEW_PROMPTS:
+        few = f"fewer than {FEW_PROMPTS} prompts ({prompts})"
+        warnings.append(f"{few}: the intervals may not hold for other prompts")
     return warnings
 
 
