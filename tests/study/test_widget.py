@@ -95,7 +95,7 @@ def test_no_system_is_named_and_prompts_are_escaped(study):
 
 def test_errors_are_shown_and_a_rating_waits_for_all_rows(study):
     app = enter(study, "a b")
-    assert "no code" in app.status.value and not app.todo
+    assert "not a code" in app.status.value and not app.todo
     app = enter(study)
     while app.todo[0].kind != "rating":
         answer(app)
