@@ -23,7 +23,7 @@ from tvhelpers.data.sources import open_source
         ("file_name,caption\n0.png,a, b\n", "ragged-row", "line 2"),
         ('file_name,caption\n0.png,"a\n1.png,b\n', "file-damaged", ""),  # one row, it would seem
         ("file_name,caption,caption\n0.png,a,b\n", "given-twice", "caption"),
-        ("file_name,caption\n0.png,a\0b\n", "file-damaged", "zero bytes"),
+        ("file_name,caption\n0.png,a\0b\n", "file-damaged", "null characters"),
         ("file_name,caption,split\n0.png,a,dev\n", "unknown-choice", r"row 0 \('0.png'\) .*'dev'"),
         ("file_name,caption,weight\n0.png,a,-1\n", "out-of-range", "'-1'"),
     ],
