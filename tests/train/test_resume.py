@@ -60,7 +60,7 @@ def test_a_value_that_is_given_makes_it_another_training(begin):
 def test_another_preset_is_another_training(begin):
     run = begin(preset="t4")
     assert taken(run, run_config(run, "a100")) == ["accumulate", "batch_size", "dtype"]
-    assert "learning_rate" in taken(run, run_config(run, "default"))
+    assert "batch_size" in taken(run, run_config(run, "default"))
 
 
 def test_a_folder_that_names_no_preset_resumes_with_the_one_that_fits(begin, monkeypatch):
