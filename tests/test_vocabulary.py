@@ -9,8 +9,9 @@ from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[1]
 LOOKED_AT = (
-    "tvhelpers/**/*.py tvhelpers/messages.txt tvhelpers/*.yaml recipes/**/*.py notebooks/source/*"
-    " benchmarks/*.py tests/**/*.py README.md CONTRIBUTING.md SECURITY.md docs/*.md"
+    "tvhelpers/**/*.py tvhelpers/messages.txt tvhelpers/**/*.yaml tvhelpers/**/*.html"
+    " recipes/**/*.py notebooks/source/* benchmarks/*.py tests/**/*.py"
+    " tvhelpers/**/*.md recipes/**/*.md README.md CONTRIBUTING.md SECURITY.md docs/*.md"
 ).split()
 # {what is written: what is said instead}; a pattern is looked for in names, comments and text.
 INSTEAD = {
@@ -26,7 +27,7 @@ INSTEAD = {
     r"(?<![a-z])strengths?(?![a-z])|\btimes the adapter\b": "LoRA scale",
     r"(?<![a-z])faults?(?![a-z])": "image quality issue, problem, error",
     r"\bwhat (?:a|the) networks? (?:gave|gives?)\b": "embedding, features",
-    r"(?<![a-z])(?:at hand|by hand)(?![a-z])": "available, found, manually",
+    r"(?<![a-z])at hand(?![a-z])": "available",
     r"(?<![a-z])atoms?(?![a-z])": "attribute",
 }  # fmt: skip
 # Names that files and scripts of users hold, and words that are meant otherwise.
@@ -34,7 +35,10 @@ STABLE = (
     r"[\"'`.]held_out(?:_loss|\.json)?[\"'`]?|config\.held_out|held_out(?:=0|: float)|\"faults\""
     r"|num_held_out|held_out_loss_base|held_out\.json|accumulate(?:=\d|: int)|[\"`]accumulate[\"`]"
 )
-HERE = ("tests/test_vocabulary.py", "tests/golden_names.py", "docs/glossary.md")
+HERE = (  # words of captions, and what the hash of a study is over
+    "tests/test_vocabulary.py", "tests/golden_names.py", "docs/glossary.md",
+    "tvhelpers/data/lexicon.yaml", "tvhelpers/study/model.yaml",
+)  # fmt: skip
 
 
 def found(path: Path) -> list[tuple[int, str, str]]:
@@ -47,6 +51,17 @@ def found(path: Path) -> list[tuple[int, str, str]]:
             hits = re.finditer(pattern, re.sub(STABLE, "", line), re.IGNORECASE)
             rows += [(number, hit.group(), word) for hit in hits]
     return rows
+
+
+def test_words_are_those_of_the_field():
+    found_here = {str(path.relative_to(REPO)): found(path) for path in files([""])}
+    assert {path: rows for path, rows in found_here.items() if rows and path not in HERE} == {}
+
+
+def test_a_word_that_is_not_used_is_found(tmp_path):
+    path = tmp_path / "a.py"
+    path.write_text("num_pictures = 1  # goes on\nheld_out = 2  # stable name\nimage_copies = 1\n")
+    assert [seen for _, seen, _ in found(path)] == ["pictures", "goes on"]
 
 
 def files(names=()) -> list[Path]:

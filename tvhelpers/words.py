@@ -22,6 +22,11 @@ def with_article(words: str, noun: str = "") -> str:
     return f"{'an' if vowel else 'a'} {words}"
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return "1 image" or "2,000 images"."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
 def listed(things: list[str]) -> str:
     """Return "a, b and c"."""
     return things[0] if len(things) == 1 else f"{', '.join(things[:-1])} and {things[-1]}"

@@ -64,7 +64,7 @@ def _benchmark_columns(h5: Path, count: int) -> list[list]:
     language = _beside(h5, "Anno", "language_original.mat")
     if not language:
         seen = "has no Anno/language_original.mat beside it"
-        warnings.warn(f"{h5} {seen}: captions are empty", stacklevel=3)
+        warnings.warn(f"{h5} {seen}: put it there, or captions are empty", stacklevel=3)
         ids = [f"{i:06d}" for i in range(count)]
         return [[""] * count, ids, ids, [{} for _ in ids], _splits(h5, count)]
     notes = codebook.read_language(language)

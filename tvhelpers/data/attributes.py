@@ -23,7 +23,7 @@ from tvhelpers.data.lexicon import VOCABULARY
 from tvhelpers.errors import InputError
 from tvhelpers.files import content_key, read_tables
 from tvhelpers.image import read_photo
-from tvhelpers.words import describe
+from tvhelpers.words import counted, describe
 
 _BOOK = read_tables(__file__, "deepfashion.yaml")["attribute_prediction"]
 CATEGORIES: list[str] = _BOOK["categories"]
@@ -307,6 +307,8 @@ def _warn(root: Path, names: list[str], problems: dict[int, str], clipped: int) 
     if len(problems) == len(names):
         raise InputError("file-missing.images", folder=root, name=first)
     parts = [text] if problems else []
-    parts += [f"boxes beyond their image, clipped to it: {clipped:,}"] if clipped else []
+    parts += (
+        [f"{counted(clipped, 'box', 'boxes')} cut at the border of the image"] if clipped else []
+    )
     if parts:
         warnings.warn(f"{root}: {'; '.join(parts)}", stacklevel=4)

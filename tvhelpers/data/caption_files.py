@@ -15,7 +15,7 @@ from tvhelpers.data.lexicon import SLOTS, facts_of
 from tvhelpers.errors import InputError
 from tvhelpers.files import atomic_path, content_key
 from tvhelpers.runtime import seed_for
-from tvhelpers.words import describe
+from tvhelpers.words import counted, describe
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def write_captions(
     before = caption_report(old, tokenizer)
     after = caption_report(_chosen(source.item_ids, new), tokenizer)
     different = len({text for texts in new for text in texts})
-    log.info(f"{out}: {different:,} different captions of {len(new):,} items")
+    log.info(f"{out}: {counted(different, 'different caption')} of {counted(len(new), 'item')}")
     log.info(format_caption_report(before, after))
     about = {"out": str(out), "items": len(new), "variants": variants}
     return {**about, "before": before, "after": after}

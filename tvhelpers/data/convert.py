@@ -22,6 +22,7 @@ from tvhelpers.files import atomic_path
 from tvhelpers.image import resize, save_png
 from tvhelpers.progress import progress_bar
 from tvhelpers.records import claim_dir, read_json, write_json
+from tvhelpers.words import counted
 
 FORMAT = 1  # raise it when a change of this module changes what is written
 ROWS_AT_ONCE = 64
@@ -63,7 +64,7 @@ def convert(
     if not was_done:
         write(out_dir, source, shape, size)
     done = ", done already" if was_done else ""
-    log.info(f"{out_dir}: {shape[0]} items of {shape[2]} x {shape[1]} pixels{done}")
+    log.info(f"{out_dir}: {counted(shape[0], 'item')} of {shape[2]} x {shape[1]} pixels{done}")
     return {"out": str(out_dir), "items": shape[0], "shape": list(shape), "was_done": was_done}
 
 

@@ -46,7 +46,7 @@ def open_highres(source: Source, archive: Path) -> Source:
         name, wanted = source.name, "/".join(keys[0])
         some = "/".join(next(iter(photos.places), ("nothing",)))
         raise InputError("file-differs.photos", path=archive, name=name, seen=some, needed=wanted)
-    log.info(f"{archive}: photos matched {len(kept):,} of {len(source):,} items")
+    log.info(f"{archive}: photos were found for {len(kept):,} of {len(source):,} items")
     photos.read(keys[kept[0]])  # asks for a password, and tries it
     columns = {name: [getattr(source, name)[row] for row in kept] for name in COLUMNS}
     sums = [photos.checksum(keys[row]) for row in kept]

@@ -68,7 +68,7 @@ def _warn_of_labels(where: Path | str, rows: list[dict], captions: list[str]) ->
     if bare and ("caption" in rows[0] or longer):
         meant = [f"; if {key} is better, give --columns caption={key}" for key in longer[:1]]
         warnings.warn(
-            f"{where}: {len(bare)} of {len(rows)} items have no caption; theirs are made from the "
+            f"{where}: {len(bare)} of {len(rows)} items have no caption; it is made from the "
             f"labels, such as {captions[bare[0]]!r}{''.join(meant)}",
             stacklevel=2,
         )

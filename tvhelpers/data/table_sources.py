@@ -18,6 +18,7 @@ from tvhelpers.files import content_key
 from tvhelpers.image import IMAGE_ENDINGS, is_photo, read_photo
 from tvhelpers.paths import inside, is_there
 from tvhelpers.text import as_text
+from tvhelpers.words import counted
 
 
 def is_table(path: Path) -> bool:
@@ -71,8 +72,8 @@ def open_table(name: str, path: Path, options: dict) -> Source:
             first=missing[0],
         )
     if missing:
-        seen = f"{len(missing)} rows are skipped, because their images are missing"
-        warnings.warn(f"{folder}: {seen}, {missing[0]} the first", stacklevel=4)
+        seen = f"{counted(len(missing), 'row')} skipped, because the image is missing"
+        warnings.warn(f"{folder}: {seen}, such as {missing[0]!r}", stacklevel=4)
     return open_rows(name, folder, rows, options["captions_optional"])
 
 

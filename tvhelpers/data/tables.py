@@ -14,6 +14,7 @@ from pathlib import Path
 from tvhelpers.data.items import ATTRIBUTES, read_rows
 from tvhelpers.errors import Choice, InputError
 from tvhelpers.text import as_text
+from tvhelpers.words import counted, listed
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 OURS = ("caption", *ATTRIBUTES, "product", "split", "weight")
@@ -62,8 +63,8 @@ def _read_csv(path: Path, bad_lines: str) -> list[dict]:
     if bad and not bad_lines:
         raise InputError("ragged-row", line=bad[0], path=path)
     if bad:
-        seen = f"{len(bad)} lines have more cells than the header and are skipped"
-        warnings.warn(f"{path}: {seen}", stacklevel=3)
+        seen = f"{counted(len(bad), 'line')} skipped, with more cells than the header has"
+        warnings.warn(f"{path}: {seen}, such as line {bad[0]}", stacklevel=3)
     return [row for _, row in rows if None not in row]
 
 
@@ -122,7 +123,7 @@ def find_tables(folder: Path, table: str | dict[str, str]) -> list[tuple[Path, s
     if not found:
         raise InputError("file-missing.tables", folder=folder, names=missing)
     if missing:
-        warnings.warn(f"{folder} has no {', '.join(missing)}; read without", stacklevel=3)
+        warnings.warn(f"{folder} has no {listed(missing)}; the other files are used", stacklevel=3)
     return found
 
 

@@ -27,6 +27,7 @@ from tvhelpers.records import claim_dir, read_records
 from tvhelpers.runtime import choose_device, choose_dtype, versions
 from tvhelpers.sample.grid import save_grid
 from tvhelpers.sample.request import Request, sized
+from tvhelpers.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -212,7 +213,7 @@ def generate(
         records = _complete_records(out_dir)
         todo = [job for job in request.jobs() if job[0] not in records]
         if not todo and (out_dir / "grid.png").exists():
-            log.info("%s holds all %d images of this request already", out_dir, len(records))
+            log.info("%s has all images of this request already", out_dir)
             return list(records.values())
         if exists and todo:
             _warn_of_truncation(sampler, request.prompts)
@@ -221,7 +222,7 @@ def generate(
             for record in _draw(sampler, request, todo, out_dir, batch_size):
                 records[record["index"]] = record
                 bar.update(1)
-        log.info("%s: %d images, see grid.png", out_dir, total)
+        log.info("%s in %s; grid.png shows all", counted(total, "image"), out_dir)
         records = [record for _, record in sorted(records.items())]
         save_grid(
             [(out_dir / record["file"], record["prompt"]) for record in records],

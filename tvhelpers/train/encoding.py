@@ -152,7 +152,7 @@ def encode_captions(captions: list[str], tokenizer, text_encoder, folder: Path, 
     limit = tokenizer.model_max_length
     lengths = [len(ids) for ids in tokenizer(unique, truncation=False, verbose=False).input_ids]
     if long := sum(length > limit for length in lengths):
-        log.warning(f"{long} of {len(unique)} captions are over {limit} tokens and are truncated")
+        log.warning(f"{long} of {len(unique)} captions have over {limit} tokens and are truncated")
     ids = tokenize(tokenizer, unique)
     _save(folder / "token_ids.npy", ids.int().numpy())
     size = 2 * len(unique) * limit * text_encoder.config.hidden_size

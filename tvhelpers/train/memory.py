@@ -48,7 +48,7 @@ def choose_micro_batch(trainer, limit: float) -> None:
             break
         trainer.micro_batch = smaller(trainer.micro_batch)
     what = f"{predicted / GB:.2f} GB predicted, {limit / GB:.2f} GB available"
-    log.info(f"micro-batch {trainer.micro_batch}: {what}")
+    log.info(f"images per forward pass: {trainer.micro_batch} ({what})")
 
 
 def optimizer_bytes(trainer) -> int:

@@ -21,6 +21,7 @@ from tvhelpers.train.memory import is_out_of_memory, smaller
 from tvhelpers.train.model import Model
 from tvhelpers.train.optim import Update, num_steps
 from tvhelpers.train.recovery import Health
+from tvhelpers.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,9 @@ class Trainer:
         while self.processes.any((total := self._backward(share)) is None)[0]:
             self._free_memory()
             self.micro_batch = smaller(self.micro_batch)
-            what = f"out of memory: micro-batch {self.micro_batch} from now on, the same batch"
+            what = (
+                f"out of memory: from now on {counted(self.micro_batch, 'image')} per forward pass"
+            )
             self.notice(what, micro_batch=self.micro_batch)
         if self.processes.count > 1:
             for weight in self.model.weights:
@@ -168,7 +171,10 @@ class Trainer:
     def restore(self, state: dict) -> None:
         """Load the state of a checkpoint."""
         if state["dtype"] != str(self.dtype):  # another GPU than before
-            log.info(f"resumed in {self.dtype} after {state['dtype']}: results differ slightly")
+            log.info(
+                f"resumed in {self.dtype}; the checkpoint was made in {state['dtype']}, so that "
+                "results differ slightly"
+            )
         self.step, self.health = state["step"], Health(**state["health"])
         self.fitted = state["micro_batch"]["fits"] == self._room()
         if self.fitted:
