@@ -169,7 +169,7 @@ def test_source(coarse, recwarn):
         source = open_source(coarse)
     (only,) = said
     assert "3 of 5 images are skipped (1 unreadable, 2 missing)" in str(only.message)
-    assert f"{NAMES[1]} the first; boxes beyond their image, clipped to it: 1" in str(only.message)
+    assert f"{NAMES[1]} the first; 1 box cut at the border" in str(only.message)
     assert source.item_ids == [NAMES[0], NAMES[2]] and source.splits == ["train", "test"]
     assert source.product_ids == ["Abstract_Chevron_Blouse", "There's_A_Will._Dress"]
     assert source.captions[1] == "a photo of a polka-dot dress"
@@ -265,7 +265,7 @@ def test_damaged_fine_labels(fine, file, text, code, named):
 
 def test_coarse_where_there_are_both_fine_by_its_folder(coarse, fine, tmp_path):
     photos(coarse)
-    with pytest.warns(UserWarning, match="boxes beyond their image, clipped to it: 1"):
+    with pytest.warns(UserWarning, match="1 box cut at the border"):
         assert len(open_source(coarse)) == 5
         only = open_source(coarse / "Anno_fine")
     assert only.captions[0] == "a photo of a floral blouse"
