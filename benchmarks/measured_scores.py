@@ -29,7 +29,7 @@ ROWS = [
     ),
     (
         "peer_scores",
-        "All figures compared with torch-fidelity on the same inputs: largest relative difference",
+        "All metrics compared with torch-fidelity on the same inputs: largest relative difference",
         lambda r: f"{max(differences(r)):.0e}",
     ),
     (
@@ -60,7 +60,7 @@ ROWS = [
     ),
     (
         "score_whole",
-        "`score` of 1,000 images, all figures, with the networks' outputs in the cache",
+        "`score` of 1,000 images, all metrics, with the networks' outputs in the cache",
         lambda r: (
             f"{r['runs']['cached']['seconds']:.0f} s, {r['runs']['cached']['peak_mb']:,} MB "
             "on two cores"

@@ -23,7 +23,7 @@ from golden_sides import Broken, Side  # noqa: F401
 REPO = Path(__file__).resolve().parents[1]
 DOCUMENTS = [REPO / "README.md", *sorted((REPO / "docs").glob("*.md"))]
 OURS = "python -m tvhelpers "
-CHECKED_ONLY = "make pip git source python accelerate jupyter".split()  # but not OURS
+CHECKED_ONLY = "make pip git cd source python accelerate jupyter".split()  # but not OURS
 NEEDS_NETWORK = ["--captioner", "--clip", "--features", "--copies", "--base"]  # with owner/name
 # Each with enough pixels and items for what the documents do with them, and no more.
 MANIFEST = """
