@@ -126,3 +126,11 @@ def test_what_is_long_is_cut():
     assert names.startswith("'name 0', 'name 1', ") and names.endswith(", … and 34 more")
     assert len(in_words("x" * 999)) < 100 and len(in_words(ValueError("x" * 999))) < 100
     assert len(in_words(Path("x" * 999))) > 999
+
+
+def test_a_path_stays_whole_and_a_long_list_is_cut_later():
+    for path in ("/" + "a b" * 99, "~/" + "x" * 99, "runs/" + "x" * 99, "../" + "a b" * 99):
+        assert in_words(path) == f"'{path}'"
+    assert len(in_words("a red/blue dress " * 9)) < 100 and len(in_words("/" + "x" * 9999)) < 100
+    names = [f"name {number}" for number in range(40)]
+    assert in_words(names, "long").endswith(", … and 25 more")

@@ -3,6 +3,7 @@
 import difflib
 import functools
 import numbers
+import re
 import string
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from pathlib import Path
 
 MOST_LETTERS = 80  # of a value; a path stays whole
 LIST_LETTERS = 60  # of a list
+LONG_LIST_LETTERS = 160  # of a list that the user needs whole
+PATH = re.compile(r"(?=.{,999}$)(?=.*/)([/~.]|\S+$)")  # a text that is a path
 TYPES = {
     bool: "true or false",
     int: "a whole number",
@@ -52,12 +55,12 @@ def _messages() -> dict[str, str]:
 class _Message(string.Formatter):
     """Fills the braces of a message.
 
-    {x} as `in_words`; {x:text} without quotes; {x:and}, {x:or} a list; {x:image|images} a count
-    with its noun; anything else as `format` does.
+    {x} as `in_words`; {x:text} without quotes; {x:and}, {x:or}, {x:long} a list; {x:image|images} a
+    count with its noun; anything else as `format` does.
     """
 
     def format_field(self, value, spec: str) -> str:
-        if spec in ("", "and", "or"):
+        if spec in ("", "and", "or", "long"):
             return in_words(value, spec or ",")
         if spec == "text":
             return _escaped(value) if isinstance(value, str) else in_words(value)
@@ -85,13 +88,13 @@ def in_words(value, between: str = ",") -> str:
     """Return a value as a message says it.
 
     Names and paths are quoted, long ones but no paths cut; a list is joined by `between`, "," or
-    "or" or "and", and cut; a tuple of whole numbers is a shape; errors, types and `Choice` are
-    words.
+    "or" or "and", and cut ("long": later); a tuple of whole numbers is a shape; errors, types and
+    `Choice` are words.
     """
     if isinstance(value, Path):
         return f"'{_escaped(str(value))}'"
     if isinstance(value, str):
-        return f"'{_cut(_escaped(value))}'"
+        return f"'{_escaped(value) if PATH.match(value) else _cut(_escaped(value))}'"
     if isinstance(value, BaseException):
         return one_line(value)
     if isinstance(value, type):
@@ -123,13 +126,13 @@ def _number(value) -> str:
 
 
 def _joined(parts: list[str], between: str) -> str:
-    """Return the parts of a list as text; those beyond LIST_LETTERS are counted."""
-    kept = list(parts)
-    while len(kept) > 1 and sum(map(len, kept)) + 2 * len(kept) > LIST_LETTERS:
+    """Return the parts of a list as text; those beyond the most letters are counted."""
+    kept, most = list(parts), LONG_LIST_LETTERS if between == "long" else LIST_LETTERS
+    while len(kept) > 1 and sum(map(len, kept)) + 2 * len(kept) > most:
         kept.pop()
     if len(kept) < len(parts):
         return f"{', '.join(kept)}, … and {len(parts) - len(kept)} more"
-    if between == "," or len(kept) < 2:
+    if between in (",", "long") or len(kept) < 2:
         return ", ".join(kept) or "nothing"
     return f"{', '.join(kept[:-1])} {between} {kept[-1]}"
 

@@ -23,7 +23,7 @@ def manifest_path() -> Path:
     for place in (TOP_DIR / FILE_NAME, Path(__file__).parent / FILE_NAME):
         if place.is_file():
             return place
-    raise InputError("no-manifest.own")
+    raise InputError("no-manifest.own", path=place)
 
 
 def entries() -> dict[str, dict]:

@@ -159,7 +159,7 @@ def claim_dir(
 def check_claim(path: Path, request: dict, what: str, marker: str, ignore: tuple[str, ...]) -> None:
     """Raise TakenError where the folder `path` has the marker of another request."""
     seen = read_record(path / marker, what) if (path / marker).exists() else request
-    keys = {*seen, *request} - {*ignore}
-    different = sorted(key for key in keys if seen.get(key) != request.get(key))
+    keys = [key for key in {**request, **seen} if key not in ignore]  # what a user gives is first
+    different = [key for key in keys if seen.get(key) != request.get(key)]
     if different:
         raise TakenError("another-request", path=path, different=different)

@@ -51,5 +51,5 @@ def test_tables_that_would_be_misread_are_refused(photo_folder, tmp_path):
     with refused("unknown-choice"):
         open_source(folder)
     table.write_text('file_name,caption\n000.png,"a red dress, striped"\n')
-    with pytest.warns(UserWarning, match="23 images are skipped, 001.png the first"):
+    with pytest.warns(UserWarning, match="23 images skipped, such as 001.png"):
         assert open_source(folder).captions == ["a red dress, striped"]

@@ -59,7 +59,7 @@ def test_a_value_that_is_given_makes_it_another_training(begin):
 
 def test_another_preset_is_another_training(begin):
     run = begin(preset="t4")
-    assert taken(run, run_config(run, "a100")) == ["accumulate", "batch_size", "dtype"]
+    assert taken(run, run_config(run, "a100")) == ["batch_size", "accumulate", "dtype"]
     assert "batch_size" in taken(run, run_config(run, "default"))
 
 

@@ -119,7 +119,8 @@ def image_key(path: Path, arrays: dict, given: str = "") -> str:
     names = (given,) if given else (*DOCUMENTED, *sorted(images, key=images.get, reverse=True))
     key = next((name for name in names if name in images), None)
     if key is None:
-        held = [f"{name} {data.shape}" for name, data in arrays.items()]
+        shapes = sorted(arrays, key=lambda name: name not in images)  # those of images first
+        held = [f"{name} {arrays[name].shape}" for name in shapes]
         if given:
             raise InputError("no-images.key", path=path, key=given, held=held)
         raise InputError("no-images.arrays", path=path, held=held)

@@ -277,6 +277,8 @@ def _examine(root: Path, paths: list[Path], labels: AttributeLabels) -> tuple[li
             problems[row] = problem or "outside their box"
         else:
             clipped += right > width or bottom > height
+    if len(problems) == len(paths):
+        raise InputError("file-missing.images", path=paths[0])
     _warn(root, labels.names, problems, clipped)
     return [row for row in range(len(paths)) if row not in problems], digest.hexdigest()
 
@@ -303,9 +305,7 @@ def _check_file(path: Path, digest) -> tuple[str, tuple[int, int]]:
 def _warn(root: Path, names: list[str], problems: dict[int, str], clipped: int) -> None:
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in Counter(problems.values()).items())
     first = next((names[row] for row in problems), "")
-    text = f"{len(problems):,} of {len(names):,} images are skipped ({kinds}), {first} the first"
-    if len(problems) == len(names):
-        raise InputError("file-missing.images", folder=root, name=first)
+    text = f"{len(problems):,} of {counted(len(names), 'image')} skipped ({kinds}), such as {first}"
     parts = [text] if problems else []
     parts += (
         [f"{counted(clipped, 'box', 'boxes')} cut at the border of the image"] if clipped else []

@@ -21,6 +21,7 @@ from tvhelpers.data.unpack import archive_errors, zip_password
 from tvhelpers.errors import InputError
 from tvhelpers.files import content_key
 from tvhelpers.image import IMAGE_ENDINGS, read_photo
+from tvhelpers.words import counted
 
 log = logging.getLogger(__name__)
 MAX_BYTES = 1 << 28  # of one photo; a zip that declares more is damaged or a bomb
@@ -46,7 +47,7 @@ def open_highres(source: Source, archive: Path) -> Source:
         name, wanted = source.name, "/".join(keys[0])
         some = "/".join(next(iter(photos.places), ("nothing",)))
         raise InputError("file-differs.photos", path=archive, name=name, seen=some, needed=wanted)
-    log.info(f"{archive}: photos were found for {len(kept):,} of {len(source):,} items")
+    log.info(f"{archive}: photos were found for {len(kept):,} of {counted(len(source), 'item')}")
     photos.read(keys[kept[0]])  # asks for a password, and tries it
     columns = {name: [getattr(source, name)[row] for row in kept] for name in COLUMNS}
     sums = [photos.checksum(keys[row]) for row in kept]

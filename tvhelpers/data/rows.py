@@ -7,7 +7,7 @@ from pathlib import Path
 from tvhelpers.data.items import ATTRIBUTES
 from tvhelpers.errors import Choice, InputError, in_words
 from tvhelpers.text import as_text
-from tvhelpers.words import describe
+from tvhelpers.words import counted, describe
 
 SPLITS = {"train": "train", "test": "test", "val": "val", "valid": "val", "validation": "val"}
 NUMBER = re.compile(r"\d+(\.\d*)?([eE][-+]?\d+)?")  # from 0 on
@@ -68,7 +68,7 @@ def _warn_of_labels(where: Path | str, rows: list[dict], captions: list[str]) ->
     if bare and ("caption" in rows[0] or longer):
         meant = [f"; if {key} is better, give --columns caption={key}" for key in longer[:1]]
         warnings.warn(
-            f"{where}: {len(bare)} of {len(rows)} items have no caption; it is made from the "
-            f"labels, such as {captions[bare[0]]!r}{''.join(meant)}",
+            f"{where}: {len(bare)} of {counted(len(rows), 'item')} without a caption: it is made "
+            f"from the labels, such as {captions[bare[0]]!r}{''.join(meant)}",
             stacklevel=2,
         )

@@ -136,8 +136,8 @@ def _warn_of_others(folder: Path, paths: list[Path]) -> None:
     kinds = (*IMAGE_ENDINGS, ".gif", ".tif", ".tiff", ".avif", ".heic")
     files = [path for path in folder.rglob("*") if path.suffix.lower() in kinds]
     if others := sorted(path for path in files if path not in taken):
-        why = f"they are not in the metadata, or not {', '.join(IMAGE_ENDINGS)}"
-        seen = f"{len(others)} images are skipped, {others[0].name} the first"
+        why = f"not in the metadata, or not {', '.join(IMAGE_ENDINGS)}"
+        seen = f"{counted(len(others), 'image')} skipped, such as {others[0].name}"
         warnings.warn(f"{folder}: {seen}; {why}", stacklevel=3)
 
 

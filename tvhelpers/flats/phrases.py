@@ -1,6 +1,19 @@
 """How is a flat described in English?"""
 
-from tvhelpers.flats.spec import ATTRIBUTES, STYLES, Spec, cloth_of, is_pair, options, pick, rng_for
+import functools
+import re
+
+from tvhelpers.flats.spec import (
+    ATTRIBUTES,
+    STYLES,
+    Spec,
+    cloth_of,
+    is_pair,
+    options,
+    pick,
+    random_spec,
+    rng_for,
+)
 
 SHORT = ("category", "colour", "pattern", "waist")
 
@@ -47,6 +60,18 @@ def phrasings(spec: Spec) -> list[tuple[str, tuple[str, ...]]]:
 def captions(spec: Spec) -> list[str]:
     """Return the texts of `phrasings(spec)`."""
     return [text for text, _ in phrasings(spec)]
+
+
+def words_in(text: str) -> set[str]:
+    """Return the words of a text in lower case; "v" and "neck" for "V-neck"."""
+    return set(re.findall(r"[^\W\d_]+", text.lower()))
+
+
+@functools.cache
+def caption_words(season: str) -> frozenset[str]:
+    """Return the words of all captions of a season's flats."""
+    specs = [random_spec(0, index, season=season) for index in range(1000)]
+    return frozenset(words_in(" ".join(text for spec in specs for text in captions(spec))))
 
 
 def caption(spec: Spec, seed: int, index: int) -> str:

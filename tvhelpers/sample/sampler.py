@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from tvhelpers.errors import InputError
+from tvhelpers import flats
+from tvhelpers.errors import InputError, in_words
 from tvhelpers.files import atomic_path, file_sha256, locked, make_dir
 from tvhelpers.image import save_png
 from tvhelpers.lora.adapter import fuse_adapter, load_adapter
@@ -207,7 +208,7 @@ def generate(
     request_json = json.loads(json.dumps({**request.record(), **sampler.identity, "dtype": dtype}))
     exists = (out_dir / "request.json").exists()
     if not exists:
-        _warn_of_truncation(sampler, request.prompts)  # loads the base: if that fails, no folder
+        _warn_of_prompts(sampler, request.prompts)  # loads the base: if that fails, no folder
     with locked(make_dir(out_dir) / ".lock"):
         claim_dir(out_dir, request_json, "request")
         records = _complete_records(out_dir)
@@ -216,7 +217,7 @@ def generate(
             log.info("%s has all images of this request already", out_dir)
             return list(records.values())
         if exists and todo:
-            _warn_of_truncation(sampler, request.prompts)
+            _warn_of_prompts(sampler, request.prompts)
         total, done = len(request.jobs()), len(records)
         with progress_bar("drawing", total, done=done, unit="images") as bar:
             for record in _draw(sampler, request, todo, out_dir, batch_size):
@@ -255,7 +256,14 @@ def _draw(
             yield record
 
 
-def _warn_of_truncation(sampler: Sampler, prompts: Sequence[str]) -> None:
+def _warn_of_prompts(sampler: Sampler, prompts: Sequence[str]) -> None:
+    """Warn of prompts that are truncated, and of words that mini was not trained on."""
+    own = not sampler.base.text_encoder and sampler.adapter in (None, sampler.base.adapter)
+    if sampler.name == "mini" and own:
+        known = flats.caption_words("all" if sampler.adapter else "base")
+        if unknown := flats.words_in(" ".join(prompts)) - known:
+            seen = in_words(sorted(unknown))
+            warnings.warn(f"mini ignores words that it does not know: {seen}", stacklevel=3)
     limit = sampler.pipe.tokenizer.model_max_length
     for prompt in prompts:
         if cut := sampler.cut_off(prompt):

@@ -58,6 +58,8 @@ def open_folder(path: Path) -> ImageFolder:
         files = [path / record["file"] for record in records]
         return _sorted(path, files, records, _suite_rows(path, records))
     files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_ENDINGS)
+    if not files and (path / "pixels.h5").exists():
+        raise InputError("no-images.converted", path=path)
     if not files:
         raise InputError("no-images.folder", path=path)
     return _sorted(path, files, [{} for _ in files], {})

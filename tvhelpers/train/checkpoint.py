@@ -17,6 +17,7 @@ import torch
 from tvhelpers.errors import InputError
 from tvhelpers.files import atomic_path, file_sha256, make_dir
 from tvhelpers.models.base import TEXT_ENCODER_DIR
+from tvhelpers.words import counted
 
 log = logging.getLogger(__name__)
 TREES = ("pipeline", TEXT_ENCODER_DIR)  # folders of a result
@@ -112,7 +113,7 @@ class Mirror:
             for path in files:
                 copy_checked(path, self.run_dir / path.relative_to(self.folder))
             begun.unlink()
-            log.info(f"{len(files)} files restored from the mirror {self.folder}")
+            log.info(f"{counted(len(files), 'file')} restored from the mirror {self.folder}")
         except OSError as error:
             log.warning(f"nothing could be restored from the mirror {self.folder} ({error})")
 

@@ -21,6 +21,7 @@ from tvhelpers.errors import InputError
 from tvhelpers.files import atomic_path
 from tvhelpers.image import resize
 from tvhelpers.progress import progress_bar
+from tvhelpers.words import counted
 
 log = logging.getLogger(__name__)
 CHUNK_PIXELS = 16 * 256 * 256  # encoded at once: 4 images of 512 px, which fit on a T4
@@ -152,7 +153,8 @@ def encode_captions(captions: list[str], tokenizer, text_encoder, folder: Path, 
     limit = tokenizer.model_max_length
     lengths = [len(ids) for ids in tokenizer(unique, truncation=False, verbose=False).input_ids]
     if long := sum(length > limit for length in lengths):
-        log.warning(f"{long} of {len(unique)} captions have over {limit} tokens and are truncated")
+        what = f"{long:,} of {counted(len(unique), 'caption')}"
+        log.warning(f"{what} truncated, because longer than {limit} tokens")
     ids = tokenize(tokenizer, unique)
     _save(folder / "token_ids.npy", ids.int().numpy())
     size = 2 * len(unique) * limit * text_encoder.config.hidden_size
