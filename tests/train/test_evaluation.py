@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tvhelpers.train.evaluation import evaluate, item_losses, training_slice, validation_loss
+from tvhelpers.train.evaluation import evaluate, item_losses, training_subset, validation_loss
 
 
 def test_runs_to_compare_hold_the_same_items_out(make_trainer):
@@ -17,7 +17,7 @@ def test_runs_to_compare_hold_the_same_items_out(make_trainer):
 
 def test_an_evaluation_in_smaller_parts_is_the_same(make_trainer):
     trainer, sizes = make_trainer(batch_size=16), []
-    items, honest = training_slice(trainer), trainer.model.predict
+    items, honest = training_subset(trainer), trainer.model.predict
     losses = item_losses(trainer, items)
     trainer.model.predict = lambda noisy, *rest: sizes.append(len(noisy)) or honest(noisy, *rest)
     trainer.micro_batch = 1
@@ -28,7 +28,7 @@ def test_an_evaluation_in_smaller_parts_is_the_same(make_trainer):
 
 def test_an_evaluation_tells_the_gap_and_where_the_loss_is(make_trainer):
     trainer = make_trainer(method="full", learning_rate=2e-3, warmup_steps=0, steps=40, flip=False)
-    items, validation = training_slice(trainer), trainer.data.validation_items
+    items, validation = training_subset(trainer), trainer.data.validation_items
     trainer.batches.entries = items
     first = evaluate(trainer)
     assert len(items) == len(validation) == 4 and not {*items} & {*validation}

@@ -1,1 +1,1 @@
-"""How are images drawn from prompts?"""
+"""How are images generated from prompts?"""

@@ -84,11 +84,11 @@ def _plot_smoothed(ax, rows: Sequence[dict], names: dict[str, str], title: str) 
 
 
 def _plot_losses(ax, rows: Sequence[dict]) -> None:
-    """Draw the losses of validation items and of the training slice, and the gap between them."""
+    """Draw the losses of validation items and of the training subset, and the gap between them."""
     steps, validation, training = columns_of(rows, "step", "validation_loss", "training_slice_loss")
     ax.fill_between(steps, training, validation, color=SOFT, alpha=0.35, lw=0)
     ax.plot(steps, validation, "o-", ms=3, color=COLOURS[0], label="validation items")
-    ax.plot(steps, training, "o-", ms=3, color=COLOURS[1], label="training slice")
+    ax.plot(steps, training, "o-", ms=3, color=COLOURS[1], label="training subset")
     gaps = [a - b for a, b in zip(validation, training)]
     _set_title(ax, f"same noise every time; gap {gaps[0]:+.4f} to {gaps[-1]:+.4f}", legend=True)
 

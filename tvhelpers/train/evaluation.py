@@ -1,4 +1,4 @@
-"""What are the validation loss and the loss on the training slice?  Noise is the same each time."""
+"""What are the losses on validation items and a training subset?  Noise is the same each time."""
 
 import numpy as np
 import torch
@@ -11,9 +11,9 @@ NUM_QUARTERS = 4  # of the timesteps; the loss of each is reported
 
 def evaluate(trainer) -> dict:
     """Return the mean losses of the validation items, in all and by quarter of the timesteps (None
-    for a quarter without items), and of the training slice."""
+    for a quarter without items), and of the training subset."""
     items = trainer.data.validation_items
-    validation, training = (item_losses(trainer, x) for x in (items, training_slice(trainer)))
+    validation, training = (item_losses(trainer, x) for x in (items, training_subset(trainer)))
     timesteps = trainer.batches.fixed(items, 0).timesteps
     quarters = timesteps * NUM_QUARTERS // len(trainer.alphas_cumprod)
     by_timestep = [validation[quarters == quarter] for quarter in range(NUM_QUARTERS)]
@@ -30,7 +30,7 @@ def validation_loss(trainer) -> float:
     return item_losses(trainer, trainer.data.validation_items).mean().item()
 
 
-def training_slice(trainer) -> np.ndarray:
+def training_subset(trainer) -> np.ndarray:
     """Return as many training items as there are validation items, the same for all trainings."""
     rng = np.random.default_rng(seed_for(trainer.config.split_seed, "slice"))
     return rng.permutation(trainer.data.train_items)[: len(trainer.data.validation_items)]

@@ -69,7 +69,7 @@ class RunLog:
         self.evaluations.add({"step": step, **row})
         self.board.add(step, {name: value for name, value in row.items() if name != "by_timestep"})
         losses = (row["validation_loss"], row["training_slice_loss"])
-        what = "validation loss {:.4f}, loss on a training slice {:.4f}".format(*losses)
+        what = "validation loss {:.4f}, loss on a training subset {:.4f}".format(*losses)
         log.info(f"step {step}/{self.num_steps}  {what}")
         self.flush()
 
