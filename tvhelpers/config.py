@@ -51,42 +51,49 @@ RANGES = {  # smallest and largest value of a number
     "ema_decay": (0, 0.99999),
     "held_out": (0.001, 0.5),
 }
+COMMON = (  # settings that most people change: first in --help
+    "steps epochs batch_size rank learning_rate resolution base captions balance flip mirror "
+    "memory_gb"
+).split()
 REGION_WEIGHTS = ("background_weight", "skin_weight", "garment_weight")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Settings of one training.  The comments are the help of `train`."""
+    """Settings of one training.  The comments are the help of `train`; `#   ` continues one."""
 
     # What is trained
-    preset: str = ""  # preset that the settings began with; "" = none
-    method: str = "lora"  # train an adapter | the whole UNet without captions | the whole UNet
-    base: str = "mini"  # base: a name in data_manifest.yaml, a pipeline folder, or a hub id
-    data: str = ""  # data set: a name in data_manifest.yaml, or a folder
-    captions: str = ""  # captions file of `data captions` to use instead; "" = the data's own
+    preset: str = ""  # filled in by --preset; do not set it
+    method: str = "lora"  # an adapter | the whole UNet without captions | the whole UNet
+    base: str = "mini"  # mini, sd15, a diffusers pipeline folder, or owner/name on huggingface.co
+    data: str = ""  # filled in by --data; do not set it
+    captions: str = ""  # file that `data captions` wrote, with captions to use; "" = the data's own
     text_encoder: str = ""  # a CLIP whose text encoder conditions the UNet; "" = the base's own
-    start: str = "base"  # the base's weights | random cross-attention | all weights random
+    start: str = "base"  # as it is | with randomly initialised cross-attention | all weights random
     classes: str = ""  # baseline: attributes to condition on, such as category,colour; "" = none
-    rank: int = 8  # LoRA rank
+    rank: int = 8  # LoRA rank: size of the adapter; a higher one can learn more
     targets: str = "attention"  # layers of the UNet that get LoRA
     alpha: int = 0  # LoRA alpha, which scales the adapter by alpha / rank; 0 = as rank, scale 1
-    dora: bool = False  # DoRA: train the norms of the weights separately (Liu et al. 2024)
+    dora: bool = False  # DoRA: train magnitude and direction of each weight separately
     text_rank: int = 0  # LoRA rank in the text encoder; 0 = the text encoder is not trained
 
     # Duration and batch size
-    steps: int = 500  # optimizer steps; ignored if epochs is not 0
-    epochs: int = 0  # passes over the training images; 0 = train for the given steps
+    steps: int = 500  # training steps (optimizer updates); ignored if epochs is not 0
+    epochs: int = 0  # passes over all training images; 0 = train for `steps`
     batch_size: int = 16  # images in one forward pass
     accumulate: int = 1  # gradient accumulation: forward passes per optimizer step
-    memory_gb: float = 0.0  # memory limit in GB, by smaller forward passes; 0 = whole GPU, any RAM
+    memory_gb: float = 0.0  # memory limit in GB, kept by smaller forward passes (training is
+    #   slower); 0 = no limit
 
     # Images
-    resolution: int = 0  # pixels a side, a multiple of 8; 0 = the base's own
-    balance: str = ""  # draw attributes evenly, as in category,colour; weight = by that column
-    flip: bool = True  # train on the mirrored image of every item too
-    held_out: float = 0.1  # share of the products kept for validation, up to 0.5
-    split_seed: int = 0  # seed of that split, and of the noise in the validation loss
-    at_most: int = 0  # most training items of equal attributes and caption; 0 = no limit
+    resolution: int = 0  # pixels a side of the images, a multiple of 8; 0 = the base's own
+    balance: str = ""  # sample all values of these attributes equally often, such as
+    #   category,colour; weight = in proportion to the column weight; "" = as in the data
+    flip: bool = True  # train on the mirror image of every image too
+    held_out: float = 0.1  # share of the items kept for validation, in whole products; at most 0.5
+    split_seed: int = 0  # random seed of the validation split and of the noise in its loss
+    at_most: int = 0  # maximum number of training items with the same attributes and caption;
+    #   0 = no limit
     limit: int = 0  # use only the first N items of the data set; 0 = all
 
     # Objective
@@ -99,28 +106,30 @@ class TrainConfig:
     background_weight: float = 1.0  # loss weight of all other pixels
 
     # Optimizer
-    optimizer: str = "adamw"  # adamw8bit needs a quarter of the memory, a GPU and bitsandbytes
-    learning_rate: float = 1e-3  # learning rate after the warm-up
+    optimizer: str = "adamw"  # adamw8bit: a quarter of AdamW's optimizer memory; needs a GPU
+    #   and bitsandbytes
+    learning_rate: float = 1e-3  # learning rate (size of the steps) after the warm-up
     text_learning_rate: float = 0.0  # learning rate of the text encoder; 0 = as learning_rate
-    schedule: str = "cosine"  # learning rate after the warm-up; cosine ends at 0
+    schedule: str = "cosine"  # of the learning rate after the warm-up; cosine ends at 0
     warmup_steps: int = 20  # steps in which the learning rate rises from 0
     weight_decay: float = 0.01  # weight decay of AdamW
-    max_grad_norm: float = 1.0  # largest norm of the gradient; a larger one is clipped
+    max_grad_norm: float = 1.0  # maximum norm of the gradient; a larger one is clipped to it
     ema_decay: float = 0.0  # EMA decay of the trained weights; 0 = none
 
     # Checkpoints and evaluation
     checkpoint_steps: int = 100  # steps between checkpoints; 0 = checkpoints by time only
-    checkpoint_minutes: float = 5.0  # minutes that a crash can lose at most; 0 = only by steps
-    keep_checkpoints: int = 2  # how many of the newest checkpoints are kept
-    mirror: str = ""  # folder, as on a Drive, for copies of the newest checkpoint and the result
+    checkpoint_minutes: float = 5.0  # maximum minutes between checkpoints; 0 = only every
+    #   checkpoint_steps
+    keep_checkpoints: int = 2  # number of checkpoints that are kept, the newest
+    mirror: str = ""  # folder for copies of the newest checkpoint and the result, as on a Drive
     eval_steps: int = 100  # steps between validation losses; 0 = only before and after training
-    eval_items: int = 256  # most validation items that the validation loss is computed on
+    eval_items: int = 256  # maximum number of items that the validation loss is computed on
 
     # Machine
     seed: int = 0  # random seed of the training
     device: str = "auto"  # auto = a GPU if there is one
     dtype: str = "auto"  # dtype of the frozen base; auto = the best for the device
-    gradient_checkpointing: bool = False  # less memory, a third more computing, the same losses
+    gradient_checkpointing: bool = False  # less memory, a third more computing, same result
     channels_last: bool = False  # channels-last memory format; slower on a CPU
     compile: bool = False  # compile the UNet with torch.compile, which takes minutes at first
 
@@ -167,18 +176,21 @@ CLIP_RANGES = {
 class ClipTuning:
     """Settings of a CLIP's tuning.  The comments are the help of `clip tune`."""
 
-    method: str = "lora"  # train an adapter and merge it | train all weights
-    positives: str = "fits"  # every caption true of an image | only the image's own caption
-    steps: int = 300  # most optimizer steps
+    method: str = "lora"  # train a LoRA adapter and merge it | train all weights
+    positives: str = "fits"  # every caption in the batch that is true of the image counts as a
+    #   positive | only the image's own caption does
+    steps: int = 300  # maximum number of training steps
     batch_size: int = 128  # pairs in one step, each contrasted with all others
     micro_batch: int = 64  # pairs in one forward pass
     learning_rate: float = 1e-3  # learning rate after the warm-up
     weight_decay: float = 0.05  # weight decay of AdamW
     rank: int = 16  # LoRA rank
     eval_steps: int = 25  # steps between validation losses
-    patience: int = 4  # stop after so many evaluations without a better loss; 0 = use the last
-    share: float = -1.0  # share of the change that is applied, 0..1; -1 = least validation loss
-    max_accuracy_drop: float = 0.01  # most accuracy that the source of --keep may lose, 0..1
+    patience: int = 4  # stop after so many validation losses without a better one; 0 = no early
+    #   stopping, use the last step
+    share: float = -1.0  # interpolation between the weights before (0) and after (1) (WiSE-FT);
+    #   -1 = the value with the lowest validation loss
+    max_accuracy_drop: float = 0.01  # largest allowed drop of the accuracy on --keep, 0..1
     seed: int = 0  # random seed of the tuning
 
     def __post_init__(self) -> None:
@@ -215,6 +227,17 @@ PRESETS: dict[str, dict] = {
         warmup_steps=0, dtype="float32",
     ),
 }  # fmt: skip
+# What each is for, in --help.
+PRESETS_FOR = {
+    "default": "mini without a GPU, a few minutes",
+    "smoke": "a trial of seconds, to see that everything works",
+    "cpu": "mini without a GPU, longer and with more layers",
+    "t4": "Stable Diffusion on a GPU of 16 GB, such as Colab's T4",
+    "l4": "Stable Diffusion on a GPU of 24 GB, such as L4",
+    "a100": "Stable Diffusion on a GPU of 40 GB, such as A100",
+    "h100": "Stable Diffusion on a GPU of 80 GB, such as H100",
+    "paper": "as in the paper, with METHOD full",
+}
 
 
 def build_config(preset: str = "default", **changes) -> TrainConfig:

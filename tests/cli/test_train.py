@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from tvhelpers import cli
-from tvhelpers.config import CHOICES, CLIP_CHOICES, PRESETS, ClipTuning, TrainConfig, build_config
+from tvhelpers.config import (
+    CHOICES,
+    CLIP_CHOICES,
+    COMMON,
+    PRESETS,
+    PRESETS_FOR,
+    ClipTuning,
+    TrainConfig,
+    build_config,
+)
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "training.md"
 
@@ -36,7 +45,7 @@ def test_train_refuses_what_cannot_be_trained(refuse, photo_folder, tmp_path):
 def test_help_says_default_choices_and_meaning_of_every_setting(
     words, kind, choices, capsys, monkeypatch
 ):
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "400")
     with pytest.raises(SystemExit):
         cli.main([*words, "--help"])
     lines = (out := capsys.readouterr().out).splitlines()
@@ -49,9 +58,13 @@ def test_help_says_default_choices_and_meaning_of_every_setting(
         assert len(row.split()) > 2, f"{field.name} has no comment"
         assert all(word in row for word in choices.get(field.name, ()))
     if kind is TrainConfig:
-        assert {"What is trained:", "Optimizer:"} <= set(lines)
+        heading = lines.index("Settings that most people change:")
+        assert all(lines[heading + 1 + i].startswith(f"  {key}=") for i, key in enumerate(COMMON))
+        assert {"For specialists: what is trained:", "For specialists: optimizer:"} <= set(lines)
+        assert {*PRESETS_FOR} == {*PRESETS}
         for name, changes in PRESETS.items():
             row = next(line for line in reversed(lines) if line.startswith(f"  {name} "))
+            assert PRESETS_FOR[name] in row
             assert all(f"{key}=" in row for key in changes if key != "lora")
 
 

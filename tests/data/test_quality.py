@@ -20,11 +20,12 @@ def test_issues_of_single_images(drawn, tmp_path):
         ("clipped", 11),
         ("near-duplicate", 30),
     ):
-        assert f"({kind}): {number}" in issues
+        assert f"({kind}): image number {number};" in issues
 
 
 def test_issues_of_all_images(tmp_path, drawn):
     pixels = np.repeat(drawn, 5, 0)
     pixels[2] = 0  # 320 images, of which 256 are looked at
     path = save_h5(tmp_path / "x.h5", pixels)
-    assert any("(flat): 2" in issue for issue in inspect_images(path, all_rows=True)["faults"])
+    issues = inspect_images(path, all_rows=True)["faults"]
+    assert any("(flat): image number 2;" in issue for issue in issues)

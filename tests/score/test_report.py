@@ -59,7 +59,7 @@ def test_figure_card_and_groups(folder, tmp_path):
     assert score["details"]["num_groups"] == 4  # prompts, not images
     assert one["classifier"] == "brightness" and one["digest"]
     assert json.loads((tmp_path / "metrics.json").read_text()) == result
-    assert "n 12, cap 4" in format_table(result)
+    assert "n 12, upper bound 4" in format_table(result)
     (pair,) = result["pairs"]  # a folder against itself
     assert pair["metrics"][0]["value"] == 1 and pair["metrics"][0]["details"]["p"] == 1
 

@@ -8,15 +8,15 @@ from tvhelpers.errors import InputError
 
 FILE = option("file FILE", Path, text="a LoRA file, the folder of a training, or shipped: the one "
               "that comes with mini")  # fmt: skip
-FILES = option("files FILE", Path, nargs="+", text="two LoRA files or more, as for `adapter show`")
-OUT = option("--out FILE", Path, REQUIRED, "new file to write")
+FILES = option("files FILE", Path, nargs="+", text="two or more LoRA files or folders of trainings")
+OUT = option("--out FILE.safetensors", Path, REQUIRED, "new file to write")
 FOLDER = option("--out DIR", Path, REQUIRED, "new folder to write")
 HALF = option("--half", bool, False, "store weights as fp16, in half the space")
-TO = option("--to FORMAT", str, REQUIRED, "diffusers, or kohya for A1111, Forge and ComfyUI")
-BY = option("--by FACTOR", float, REQUIRED, "0.5 halves its effect, 1 leaves it as it is")
+TO = option("--to FORMAT", str, REQUIRED, "diffusers, or kohya (for A1111, Forge and ComfyUI)")
+BY = option("--by FACTOR", float, REQUIRED, "0.5 halves its effect, 1 keeps it as it is")
 WEIGHTS = option("--weights W,W", str, REQUIRED, "how much of each file, in order: 0.6,0.4")
-RANK = option("--rank N", int, 0, "highest rank of a layer; a lower one makes the file smaller and "
-              "the blend less exact", "as high as an exact blend needs")  # fmt: skip
+RANK = option("--rank N", int, 0, "maximum rank of a layer; a lower one makes the file smaller and "
+              "the blend less exact", "the rank of an exact blend")  # fmt: skip
 WORDS = {  # for what an adapter's file says of its making
     "base": "made for base",
     "base_digest": "digest of the base's UNet",
@@ -38,9 +38,9 @@ def declare(parser) -> None:
     text = "Write an adapter in the format of other programs."
     add("convert", run_convert, text, FILE, TO, OUT, HALF)
     add("scale", run_scale, "Write a weaker or stronger copy of an adapter.", FILE, BY, OUT)
-    text = "Add several adapters up to one, each with a weight."
+    text = "Combine several adapters into one, each with a weight."
     add("blend", run_blend, text, FILES, WEIGHTS, RANK, OUT)
-    text = "Merge an adapter into its base: write a pipeline folder that needs no adapter."
+    text = "Merge an adapter into its base, as a diffusers pipeline folder without adapter."
     add("merge", run_merge, text, FILE, BASE, LORA_SCALE, FOLDER, HALF)
 
 
@@ -106,7 +106,7 @@ def run_blend(options) -> dict:
     print(f"{len(adapter.layers)} layers of rank {', '.join(map(str, ranks))}")
     if options.rank:
         print(f"lost by the lower rank: {100 * lost['overall']:.2f} % of the norm")
-        print(f"most in {lost['worst']}: {100 * lost['worst_layer']:.2f} %")
+        print(f"most lost in {lost['worst']}: {100 * lost['worst_layer']:.2f} %")
     return {**_written(options.out), "ranks": ranks, "lost": lost}
 
 

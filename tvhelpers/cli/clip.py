@@ -2,16 +2,17 @@
 
 from pathlib import Path
 
-from tvhelpers.cli.options import DEVICE, REQUIRED, SET, add_verbs, option
+from tvhelpers.cli.options import DEVICE, REQUIRED, SET, SOURCE, add_verbs, option
 from tvhelpers.cli.settings import settings_help
 from tvhelpers.config import CLIP_CHOICES, ClipTuning, from_settings, parse_settings
 
 TUNE = (
-    option("--data SOURCE", str, REQUIRED, "a name in data_manifest.yaml, or a folder"),
-    option("--out DIR", Path, REQUIRED, "folder of the tuned CLIP"),
-    option("--clip", str, "mini", "CLIP to start from: mini, a folder or a hub id"),
-    option("--keep SOURCE", text="data whose accuracy must not drop: trained on too; "
-           "max_accuracy_drop=0.01 is how much it may lose"),
+    option("--data SOURCE", str, REQUIRED, f"what to tune on: {SOURCE}"),
+    option("--out DIR", Path, REQUIRED, "folder for the tuned CLIP"),
+    option("--clip", str, "mini", "CLIP to start from: mini, a folder, or owner/name on "
+           "huggingface.co"),
+    option("--keep SOURCE", text="data on which the CLIP must stay accurate: mixed into "
+           "training; accuracy on it may drop by at most max_accuracy_drop"),
     SET,
     DEVICE,
 )  # fmt: skip
@@ -22,8 +23,8 @@ def declare(parser) -> None:
     text = "Fine-tune a CLIP on captioned images; the same command resumes a stopped tuning."
     tune = add_verbs(parser)("tune", run_tune, text, *TUNE)
     tune.appendix = lambda: (
-        settings_help(ClipTuning, CLIP_CHOICES)
-        + "\nthe naive recipe: --set method=full --set positives=own --set batch_size=8\n"
+        settings_help(ClipTuning, CLIP_CHOICES) + "\nPlain fine-tuning, for comparison: "
+        "--set method=full --set positives=own --set batch_size=8\n"
     )
 
 

@@ -2,61 +2,69 @@
 
 from pathlib import Path
 
-from tvhelpers.cli.options import REQUIRED, add_verbs, option
+from tvhelpers.cli.options import REQUIRED, SOURCE, add_verbs, option
 from tvhelpers.errors import InputError
 
 DECODING = (
-    option("--decode", str, "auto", "how pixels are stored: auto, mean (minus a mean image), "
-           "affine (-1..1), unit (0..1) or uint8 (0..255)"),
-    option("--axes", str, "auto", "order of an image's axes: auto, CWH, CHW, HWC or WHC"),
-    option("--channels", str, "auto", "auto, RGB or BGR"),
-    option("--mean FILE", Path, None, "the mean image to add: .mat, .npy, .npz or .h5"),
+    option("--decode", str, "auto", "how pixels are stored: auto (detect it), mean (0..1 minus "
+           "a mean image), affine (-1..1), unit (0..1) or uint8 (0..255)"),
+    option("--axes", str, "auto", "order of an image's axes, of channels (C), width (W) and "
+           "height (H): auto (detect it), CWH, CHW, HWC or WHC"),
+    option("--channels", str, "auto", "order of the colour channels: auto (detect it), RGB or BGR"),
+    option("--mean FILE", Path, None, "the mean image to add, for --decode mean: .mat, .npy, "
+           ".npz or .h5"),
 )  # fmt: skip
-SOURCE = option("source SOURCE", text="a name in data_manifest.yaml, a folder, or a file")
-SEED = option("--seed N", int, 0, "of the random choice; another seed gives another result")
+DATA = option("source SOURCE", text=SOURCE)
+SEED = option("--seed N", int, 0, "seed of the random choice; another seed gives another result")
 GET = (
     option("name NAME", text="a name in data_manifest.yaml"),
     option("--archive FILE", Path, [], "a zip or tar that you downloaded yourself, to unpack into "
            "the data set's folder; can be repeated", action="append"),
 )  # fmt: skip
 INSPECT = (
-    option("path", Path, text="an .h5, .npz or .npy file, or a folder with one"),
-    option("--all", bool, False, "look for quality issues in all images, not in 256 of them"),
-    option("--image/--picture PNG", Path, None, "show some images in each decoding"),  # stable name
+    option("path", Path, text="a file of images, .h5, .npz or .npy, or a folder with one"),
+    option("--all", bool, False, "look for quality issues in all images, not only in 256"),
+    option("--image/--picture PNG", Path, None, "an image file to write: "  # stable name
+           "some images in the detected decoding and in wrong ones"),
     *DECODING,
-)
+)  # fmt: skip
 CONVERT = (
-    option("path", Path, text="a name in data_manifest.yaml, a folder, or a file"),
-    option("--out DIR", Path, None, "folder to write to; not for --to latents"),
-    option("--to", str, "h5", "h5 (pixels.h5, items.jsonl), images (PNG, metadata.jsonl), or "
-           "latents (the cache that a training on --base opens, in $TV_ROOT/artifacts)"),
-    option("--base", str, "mini", "for --to latents: the base that encodes"),
+    option("path", Path, metavar="SOURCE", text=SOURCE),
+    option("--out DIR", Path, None, "folder to write to; required, except with --to latents"),
+    option("--to", str, "h5", "h5 (the files pixels.h5 and items.jsonl), images (PNG files and "
+           "metadata.jsonl), or latents (encoded by --base, as its trainings need them, into "
+           "$TV_ROOT/artifacts)"),
+    option("--base", str, "mini", "only for --to latents: the base whose VAE encodes the images"),
     option("--size PX", int, None, "rescale to this many pixels a side", "each image's own"),
-    option("--photos ARCHIVE", Path, None, "use the original photos of img_highres.zip or its "
-           "folder; items without one are skipped"),
-    option("--columns NAME=COLUMN,...", text="which columns a table has: caption=title,"
-           "category=type,product=sku,images=photos/{sku}.jpg"),
+    option("--photos ARCHIVE", Path, None, "only for DeepFashion: high-resolution photos from "
+           "img_highres.zip or its folder, instead; items without one are skipped"),
+    option("--columns NAME=COLUMN,...", text="for a table: name of this program=name in your "
+           "table, as in caption=title,category=type,product=sku,images=photos/{sku}.jpg"),
     *DECODING,
 )  # fmt: skip
 CAPTIONS = (
-    SOURCE,
-    option("--out FILE.jsonl", Path, REQUIRED, "file for the new captions"),
-    option("--variants N", int, 3, "captions per item, 1 to 5"),
+    DATA,
+    option("--out FILE.jsonl", Path, REQUIRED, "file to write the new captions to"),
+    option("--variants N", int, 3, "number of captions per item, 1 to 5"),
     SEED,
-    option("--captioner MODEL", text="an image captioner to run first: a folder or hub id"),
-    option("--base", str, "mini", "the base whose tokenizer counts tokens"),
+    option(
+        "--captioner MODEL",
+        text="image captioning model to run first: a folder, or owner/name on huggingface.co",
+    ),
+    option("--base", str, "mini", "the base whose tokenizer counts the tokens (parts of words)"),
 )
+SHARE = "share of the items for validation, 0..1; products are kept whole"
 SPLIT = (
-    SOURCE,
-    option("--validation-share/--held-out SHARE", float, 0.1, "of the items, 0..1"),  # stable name
+    DATA,
+    option("--validation-share/--held-out SHARE", float, 0.1, SHARE),  # stable name
     SEED,
-    option("--images", bool, False, "keep near-duplicate photos on one side, too"),
-    option("--out FILE.json", Path, None, "write the ids of the validation items"),
+    option("--images", bool, False, "keep near-duplicate photos in the same part, too"),
+    option("--out FILE.json", Path, None, "write the ids of the validation items to this file"),
 )
 COVERAGE = (
-    SOURCE,
-    option("--by NAME,...", str, "", "attributes, with commas between them", "all that items have"),
-    option("--image/--picture PNG", Path, None, "chart of the counts"),  # stable name
+    DATA,
+    option("--by NAME,...", str, "", "attributes to count, such as category,colour", "all"),
+    option("--image/--picture PNG", Path, None, "write a chart of the counts"),  # stable name
 )
 
 
@@ -64,15 +72,14 @@ def declare(parser) -> None:
     """Add the verbs of `data`."""
     add = add_verbs(parser)
     add("get", run_get, "Download and unpack a data set of data_manifest.yaml.", *GET)
-    add(
-        "inspect", run_inspect, "Show which images a file holds and how they are encoded.", *INSPECT
-    )
-    text = "Write a data set as one HDF5 file, a folder of images, or latents."
+    add("inspect", run_inspect, "Show which images a file holds and how they are stored.", *INSPECT)
+    text = "Write images and captions as one data set that `train` reads fast."
     add("convert", run_convert, text, *CONVERT)
-    text = "Write new captions from labels, product names and old captions."
+    text = "Write new captions from attributes, product names and old captions."
     add("captions", run_captions, text, *CAPTIONS)
-    add("split", run_split, "Split by product, and show the leakage of each split.", *SPLIT)
-    text = "Count the attributes of a data set, and find missing combinations."
+    text = "Split into training and validation; show the leakage: products that are in both parts."
+    add("split", run_split, text, *SPLIT)
+    text = "Count the attributes of a data set, and find combinations that are missing."
     add("coverage", run_coverage, text, *COVERAGE)
 
 

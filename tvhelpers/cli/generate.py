@@ -9,26 +9,30 @@ from tvhelpers.errors import InputError
 SETTINGS = ("steps", "guidance", "size", "width", "height", "lora_scale")  # fields of a Request
 OPTIONS = (
     option("prompts PROMPT", nargs="*", text='what to draw, each in quotes: "a red dress"'),
-    option("--prompts SUITE", dest="suite", text="draw a prompt suite instead: paper-8, fb138, "
-           "fb1000, fb138:SEED, or a file that `prompts` wrote; prompts with words that "
-           "the base does not know are skipped, and each prompt has its own seeds"),
+    option("--prompts SUITE", dest="suite", text="draw a prompt suite, a fixed list of prompts: "
+           "paper-8 (the eight of the paper), fb138 (138 prompts), fb1000 (1000), fb138:SEED "
+           "(another 138), or a file that `prompts` wrote. In a suite, prompts with words that "
+           "the base does not know are skipped; a PROMPT that you type is always generated"),
     option("--out DIR", Path, REQUIRED, "folder for the images and their records; if a stopped "
            "command has drawn some of them, the others are drawn"),
     BASE,
     option("--adapter", str, None, "a LoRA file, the folder of a training, shipped (the one that "
-           "comes with the base), or none", "shipped where the base has one"),
+           "comes with mini), or none", "shipped for mini, else none"),
     option("--text-encoder DIR", str, "", "a folder that `clip tune` wrote; its text encoder "
-           "reads the prompts", "the one that the adapter was trained with"),
+           "encodes the prompts", "the one that the adapter was trained with"),
     option("--count N", int, 1, "images for each prompt"),
     option("--seed N", int, None, "seed of the first image of each prompt; the next ones have "
            "seed + 1, seed + 2, ...", "0"),
-    option("--steps N", int, 20, "inference steps"),
+    option("--steps N", int, 20, "denoising steps; more take longer"),
     option("--guidance X", float, None, "guidance scale: how strongly an image follows its prompt; "
-           "1 adds no push", "what suits the base"),
+           "1 = no classifier-free guidance",
+           "2.5 for mini, 7.5 for Stable Diffusion"),
     option("--size PX", int, 0, "width and height of square images, a multiple of 8 pixels",
            "the base's own"),
-    option("--width PX", int, 0, "of images that are not square", "the base's own"),
-    option("--height PX", int, 0, "of images that are not square", "the base's own"),
+    option("--width PX", int, 0, "width in pixels, for images that are not square",
+           "the base's own"),
+    option("--height PX", int, 0, "height in pixels, for images that are not square",
+           "the base's own"),
     LORA_SCALE,
     DEVICE,
     option("--batch-size N", int, 8, "images drawn at once; fewer take less memory"),

@@ -87,9 +87,12 @@ def add_verbs(parser: Parser) -> Callable[..., Parser]:
 
 JSON = option("--json", bool, False, "print the result as JSON, for programs")
 DEVICE = option("--device", str, "auto", "auto (a GPU where there is one), cpu or cuda")
-BASE = option(
-    "--base", str, "mini", "mini, sd15, a diffusers folder, or owner/name on huggingface.co"
-)
-APPLIED = "how much of the adapter is applied; 0 is nothing"
+BASE = option("--base", str, "mini", "mini, sd15, a diffusers pipeline folder, or owner/name on "
+              "huggingface.co")  # fmt: skip
+APPLIED = "how much of the adapter is applied: 1 fully, 0 not at all"
 LORA_SCALE = option("--lora-scale/--strength X", float, 1.0, APPLIED)  # stable name
-SET = option("--set KEY=VALUE", str, [], "change a setting below; repeatable", action="append")
+SET = option("--set KEY=VALUE", str, [], "change a setting below, as in --set steps=1000; can "
+             "be repeated", action="append")  # fmt: skip
+SOURCE = (
+    "a folder of photos, a table, converted data, or a name: flats, ... (all in data_manifest.yaml)"
+)

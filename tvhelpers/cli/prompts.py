@@ -3,14 +3,28 @@
 import sys
 from pathlib import Path
 
-from tvhelpers.cli.options import add_options, option
+from tvhelpers.cli.options import SOURCE, add_options, option
 
 OPTIONS = (
-    option("suite SUITE", text="fb138, fb1000, paper-8, or a file of one"),
+    option(
+        "suite SUITE",
+        text="paper-8 (the eight prompts of the paper), fb138 (138 prompts), "
+        "fb1000 (1000), or a file that `prompts` wrote",
+    ),
     option("--out FILE.JSONL", Path, None, "file for the prompt suite", "print it"),
-    option("--seed", int, None, "make another suite of the same kind", "0, the published one"),
-    option("--base", str, "", "only prompts whose words this base knows"),
-    option("--captions SOURCE", text="take validation captions of these data, not of flats"),
+    option(
+        "--seed",
+        int,
+        None,
+        "seed: another one makes other prompts of the same kind",
+        "0, the published suite",
+    ),
+    option("--base", str, "", "only prompts whose words this base knows, such as mini"),
+    option(
+        "--captions SOURCE",
+        text="take the captions in the suite from the validation "
+        f"items of these data, not from flats: {SOURCE}",
+    ),
 )
 
 

@@ -3,28 +3,35 @@
 from dataclasses import fields
 from pathlib import Path
 
-from tvhelpers.cli.options import DEVICE, REQUIRED, add_options, option
-from tvhelpers.score.request import CLASSIFIERS, ScoreRequest
+from tvhelpers.cli.options import DEVICE, REQUIRED, SOURCE, add_options, option
+from tvhelpers.score.request import ScoreRequest
 
 OPTIONS = (
     option("dirs DIR", Path, text="folders of images; each is compared with the first", nargs="+"),
-    option("--out METRICS.JSON", Path, REQUIRED, "file for the figures; charts go beside it"),
-    option("--classifier", str, "auto", "for the Inception Score: " + ", ".join(CLASSIFIERS)),
-    option("--real DIR", Path, None, "folder of real images, to measure how near the others are"),
-    option("--features NAME", str, "", "network that compares images: judge (for flats), or a "
-           "vision model such as DINOv2, CLIP or SigLIP, by folder or hub id",
-           "judge with --real, else none"),
-    option("--clip NAME", str, "", "CLIP for CLIPScore: how well image and prompt match; not the "
-           "CLIP of the base that generated the images"),
-    option("--cache DIR", Path, None, "keep the networks' outputs there: the next score is faster"),
-    option("--attribute-classifier/--reader NAME", str, "", "for images of a prompt suite: judge, "
-           "or clip (zero-shot by --clip, needs --calibration)", "judge for images by mini"),
+    option("--out METRICS.JSON", Path, REQUIRED, "file for the numbers (JSON); charts go beside "
+           "it"),
+    option("--classifier", str, "auto", "for the Inception Score: inception (knows photos), judge "
+           "(knows flats), or auto: inception if its weights are there, else judge"),
+    option("--real DIR", Path, None, "folder of real images: adds kernel distance (KID), "
+           "precision, recall, density and coverage"),
+    option("--features NAME", str, "", "feature extractor for these: judge (for flats), or a "
+           "vision model such as DINOv2, CLIP or SigLIP, by folder or owner/name on "
+           "huggingface.co", "judge with --real, else none"),
+    option("--clip NAME", str, "", "CLIP for CLIPScore, how well image and prompt match, by folder "
+           "or owner/name; not the CLIP of the base that generated the images"),
+    option("--cache DIR", Path, None, "folder to keep features in: scoring the same images again "
+           "is faster"),
+    option("--attribute-classifier/--reader NAME", str, "", "names the attributes in images of a "
+           "prompt suite: judge, or clip (zero-shot by --clip, needs --calibration)",
+           "judge for images by mini"),
     option("--calibration/--known SOURCE", str, "", "images with known attributes, to measure how "
            "often the attribute classifier is wrong", "flats"),
-    option("--train SOURCE", str, "", "training data: look for copies of its images"),
-    option("--validation/--held-out SOURCE", str, "", "real images that no training "  # stable name
-           "has seen, to compare copies with", "the validation items of --train"),
-    option("--copies NAME", str, "pixels", "how copies are found: pixels, or as --features"),
+    option("--train SOURCE", str, "", "training data of the model: reports generated images that "
+           f"are near-copies of it; {SOURCE}"),
+    option("--validation/--held-out SOURCE", str, "", "unseen real images "  # stable name
+           "that calibrate the copy threshold", "the validation items of --train"),
+    option("--copies NAME", str, "pixels", "features by which near-copies of training images are "
+           "found: pixels, or as --features"),
     DEVICE,
 )  # fmt: skip
 

@@ -3,31 +3,42 @@
 import argparse
 import inspect
 import re
+from collections.abc import Sequence
 
 FIELD = re.compile(r" {4}(\w+): \w+ = .*?  # (.*)")
+CONTINUED = re.compile(r"\n {4}# {3}(?=\S)")
 GROUP = re.compile(r" {4}# (.*)")
 
 
 def settings_help(
-    kind: type, choices: dict[str, tuple], presets: dict[str, dict] | None = None
+    kind: type,
+    choices: dict[str, tuple],
+    common: Sequence[str] = (),
+    presets: dict[str, tuple[str, dict]] | None = None,
 ) -> str:
     """Return the settings of a dataclass as text: default, choices, and the comment beside each.
 
-    A comment on its own line begins a group.  `presets` are listed with the settings that they
-    change.  The layout is argparse's.
+    A comment on its own line begins a group; those named in `common` come first.  `presets`
+    {name: (what for, settings)} are listed with the settings that they change.  The layout is
+    argparse's.
     """
-    title = "settings with their defaults; --set KEY=VALUE changes one:"
+    title = "Settings with their defaults; --set changes one, as in --set steps=1000"
     page = argparse.ArgumentParser(usage=argparse.SUPPRESS, description=title, add_help=False)
     group = page.add_argument_group()
-    for line in inspect.getsource(kind).splitlines():
-        if found := FIELD.fullmatch(line):
+    first = page.add_argument_group("Settings that most people change") if common else group
+    lines = CONTINUED.sub(" ", inspect.getsource(kind)).splitlines()
+    fields = {found[1]: found[2] for line in lines if (found := FIELD.fullmatch(line))}
+    for name in common:
+        _add(first, _pair(name, getattr(kind, name)), _with(choices.get(name, ()), fields[name]))
+    for line in lines:
+        if (found := FIELD.fullmatch(line)) and found[1] not in common:
             name, meaning = found.groups()
             _add(group, _pair(name, getattr(kind, name)), _with(choices.get(name, ()), meaning))
         elif found := GROUP.fullmatch(line):
-            group = page.add_argument_group(found[1])
-    group = page.add_argument_group("presets with the settings that they change; --preset NAME")
-    for name, row in (presets or {}).items():
-        _add(group, name, _changes(row) or "nothing")
+            group = page.add_argument_group(f"For specialists: {found[1][0].lower()}{found[1][1:]}")
+    group = page.add_argument_group("Presets for --preset, with the settings that they change")
+    for name, (use, row) in (presets or {}).items():
+        _add(group, name, f"{use}: {_changes(row)}" if row else use)
     return "\n" + page.format_help()
 
 
@@ -46,8 +57,8 @@ def _with(words: tuple[str, ...], meaning: str) -> str:
 
 def _changes(row: dict) -> str:
     """Return a preset's changes as KEY=VALUE; those for LoRA come last."""
-    pairs = [_pair(key, value) for key, value in row.items() if key != "lora"]
-    return " ".join(pairs + (["and for lora", _changes(row["lora"])] if "lora" in row else []))
+    text = " ".join(_pair(key, value) for key, value in row.items() if key != "lora")
+    return f"{text}; only with lora: {_changes(row['lora'])}" if "lora" in row else text
 
 
 def _pair(key: str, value) -> str:

@@ -2,37 +2,59 @@
 
 from pathlib import Path
 
-from tvhelpers.cli.options import REQUIRED, add_verbs, option
+from tvhelpers.cli.options import REQUIRED, SOURCE, add_verbs, option
 from tvhelpers.config import check_choice, check_range
 from tvhelpers.errors import InputError
 
 STUDY = option("study STUDY", Path, text="the folder that `study make` wrote")
 OUT = option("--out DIR", Path, REQUIRED, "the folder to write")
 MAKE = (
-    option("systems NAME=DIR", nargs="+", text="galleries of `generate`, each with a name"),
+    option("systems NAME=DIR", nargs="+", text="folders that `generate` wrote, each with a name"),
     option("--out STUDY", Path, REQUIRED, "the folder to write"),
-    option("--real SOURCE", text="real images, as `train --data`"),
-    option("--tasks NAMES", str, "pair", "pair,rating,real; rating and real need --real"),
-    option("--primary A,B", str, "", "the comparison that counts", "the first two"),
-    option("--per-rater N", int, 0, "most questions of a task for each rater", "all"),
+    option("--real SOURCE", text=f"real images: {SOURCE}"),
+    option(
+        "--tasks NAMES",
+        str,
+        "pair",
+        "one or more of pair (which of two is better), rating (1 to 5 "
+        "beside real images) and real (is it real?), as in pair,real; rating and real need --real",
+    ),
+    option(
+        "--primary A,B",
+        str,
+        "",
+        "names of two systems: the comparison that the study is about",
+        "the first two",
+    ),
+    option("--per-rater N", int, 0, "maximum number of questions of a task for each rater", "all"),
     option("--title TEXT", str, "Which design is better?", "the headline that raters read"),
 )
-RATERS = option("--raters CODE", str, REQUIRED, "codes of raters; each gets a page", nargs="+")
-FILES = option("files FILE", Path, text="what a rater's page gave at its end", nargs="+")
+RATERS = option(
+    "--raters CODE",
+    str,
+    REQUIRED,
+    "a name or code that you invent for each person, "
+    "such as anna ben (letters, digits, - and _); each gets a page",
+    nargs="+",
+)
+FILES = option("files FILE", Path, text="file that a rater's page wrote at its end", nargs="+")
 POWER = (
-    option("--raters N", int, REQUIRED, "number of people"),
-    option("--prompts N", int, REQUIRED, "number of prompts"),
+    option("--raters N", int, REQUIRED, "number of people who vote"),
+    option("--prompts N", int, REQUIRED, "number of prompts that each of them judges"),
     option(
-        "--effect SHARE", float, REQUIRED, "share of votes for the better system, ties not counted"
+        "--effect SHARE",
+        float,
+        REQUIRED,
+        "true win rate of the better system, 0.5..1: its share of the votes, ties not counted",
     ),
-    option("--ties SHARE", float, 0.0, "share of votes that say no difference"),
+    option("--ties SHARE", float, 0.0, "share of votes that say no difference, 0..1"),
 )
 
 
 def declare(parser) -> None:
     """Add the verbs of `study`."""
     add = add_verbs(parser)
-    text = "Make a blind study of galleries with the same prompts and seeds."
+    text = "Make a blind study of folders of images with the same prompts and seeds."
     add("make", run_make, text, *MAKE)
     add(
         "html", run_html, "Write a page for each rater, to vote in any browser.", STUDY, RATERS, OUT
@@ -130,8 +152,8 @@ def run_power(options) -> dict:
     size = options.raters, options.prompts
     row = simulated_studies(*size, options.effect, 300, ties=options.ties)
     print(
-        f"of 100 studies with {options.raters} raters and {options.prompts} prompts, "
-        f"{100 * row['found']:.0f} find a share of {options.effect:g} "
-        f"(95 % interval ± {row['half_width']:.3f})"
+        f"power {100 * row['found']:.0f} %: {100 * row['found']:.0f} of 100 simulated studies with "
+        f"{options.raters} raters and {options.prompts} prompts find a win rate of "
+        f"{options.effect:g} (95 % interval of the win rate: ± {row['half_width']:.3f})"
     )
     return row

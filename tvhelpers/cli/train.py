@@ -3,17 +3,18 @@
 import os
 from pathlib import Path
 
-from tvhelpers.cli.options import REQUIRED, SET, add_options, option
+from tvhelpers.cli.options import REQUIRED, SET, SOURCE, add_options, option
 from tvhelpers.cli.settings import settings_help
-from tvhelpers.config import CHOICES, PRESETS, TrainConfig, parse_settings
+from tvhelpers.config import CHOICES, COMMON, PRESETS, PRESETS_FOR, TrainConfig, parse_settings
 from tvhelpers.errors import InputError
 
 OPTIONS = (
-    option("method METHOD", text="lora (an adapter), full (the whole UNet), "
-           "baseline (the whole UNet without captions)"),
-    option("--data SOURCE", str, REQUIRED, "a name in data_manifest.yaml, or a folder"),
-    option("--out RUN", Path, REQUIRED, "folder of the run"),
-    option("--preset", str, "", ", ".join(PRESETS), "default"),
+    option("method METHOD", text="lora (an adapter: a small file; the usual choice), full "
+           "(the whole UNet), baseline (the whole UNet without captions)"),
+    option("--data SOURCE", str, REQUIRED, f"what to train on: {SOURCE}"),
+    option("--out RUN", Path, REQUIRED, "folder for the training: adapter, checkpoints, curves"),
+    option("--preset NAME", str, "", "settings for your machine: " + ", ".join(PRESETS) + "; they "
+           "are explained at the end", "default"),
     SET,
 )  # fmt: skip
 
@@ -21,7 +22,9 @@ OPTIONS = (
 def declare(parser) -> None:
     """Add the options of `train`, and the settings to its help."""
     add_options(parser, run, *OPTIONS)
-    parser.appendix = lambda: settings_help(TrainConfig, CHOICES, PRESETS)
+    parser.appendix = lambda: settings_help(
+        TrainConfig, CHOICES, COMMON, {name: (PRESETS_FOR[name], PRESETS[name]) for name in PRESETS}
+    )
 
 
 def run(options) -> dict:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tvhelpers.errors import Choice, InputError
+from tvhelpers.words import counted
 
 NOT_STATED = "not stated"
 EXPECTED = 20  # items that chance would give a pair of values, before its absence is a gap
@@ -129,18 +130,21 @@ def effective_sample_size(weights: np.ndarray) -> float:
 
 def format_coverage(report: dict, most: int = 12) -> str:
     """Return a coverage report as text to read."""
-    lines = [f"{report['items']:,} items"]
+    lines = [counted(report["items"], "item")]
     for name, counts in report["counts"].items():
-        alike = f"{report['effective_words'][name]:.1f} equally frequent values"
-        lines.append(f"  {name}: {len(counts)} values, as varied as {alike}")
+        alike = f"{report['effective_words'][name]:.1f} values that are equally frequent"
+        lines.append(f"  {name}: {counted(len(counts), 'value')}, as varied as {alike}")
         for word, count in list(counts.items())[:most]:
             lines.append(f"    {word:20} {count:7,}  {count / report['items']:6.1%}")
         if len(counts) > most:
             lines.append(f"    and {len(counts) - most} more")
-    lines.append(f"  {len(report['gaps'])} gaps: values that hardly ever occur together")
+    pairs = counted(len(report["gaps"]), "pair")
+    lines.append(
+        f"  {pairs} of values that occur together far less often than their frequencies predict"
+    )
     for gap in report["gaps"][:most]:
         pair = " + ".join(gap["words"])
         lines.append(
-            f"    {pair:32} {gap['count']:5,} where chance would give {gap['expected']:,.0f}"
+            f"    {pair:32} {counted(gap['count'], 'item')}, expected {gap['expected']:,.0f}"
         )
     return "\n".join(lines)

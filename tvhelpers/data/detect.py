@@ -8,13 +8,16 @@ import numpy as np
 
 from tvhelpers.data import arrays
 from tvhelpers.errors import InputError
+from tvhelpers.words import counted
 
 # Axes after N -> the order that turns them to (N, H, W, C)
 AXES = {"CWH": (0, 3, 2, 1), "CHW": (0, 2, 3, 1), "HWC": (0, 1, 2, 3), "WHC": (0, 2, 1, 3)}
 SAMPLE_ROWS = 256
+CHANCE = 3  # standard errors of a mean
 SURE = 4  # standard deviations of a fair coin
 ROUGH = 45  # levels between neighbours; photos have about 2, pure noise 64
 DOUBTFUL = 0.5  # the confidence where the images disagree with what the name says
+DECODE_NAMES = {"mean_subtracted": "mean"}  # {encoding: its name for --decode, if another}
 MANY_LEVELS = 24  # distinct values that an image needs before their spacing means anything
 
 
@@ -124,7 +127,7 @@ def detect_encoding(rows: np.ndarray, mean: np.ndarray | None) -> Verdict:
     low, high = float(rows.min()), float(rows.max())
     seen = f"values from {low:.3g} to {high:.3g}"
     if rows.dtype == np.uint8:
-        return _detect_levels(rows, Verdict("uint8", 1.0, ("the type is uint8",)))
+        return _detect_levels(rows, Verdict("uint8", 1.0, ("the numbers are of the type uint8",)))
     if low >= 0 and high > 2:
         whole = bool((rows == np.rint(rows)).all())
         if high <= 255 and (whole or high > 128):
@@ -143,15 +146,15 @@ def _detect_levels(rows: np.ndarray, plain: Verdict) -> Verdict:
     """Detect images that were wrapped modulo 256, or stretched one by one."""
     levels = to_levels(rows, plain.name, None)
     seams, roughness = seams_and_roughness(levels)
-    why = (*plain.evidence, f"{seams:.2%} of neighbouring pixels jump by 240 levels or more in one "
-           "channel while another stays (wrapped modulo 256: 0.3 % and more)")  # fmt: skip
+    why = (*plain.evidence, f"at {seams:.2%} of neighbouring pixels one channel jumps by 240 "
+           "levels or more and another hardly changes (modulo 256: over 0.3 %)")  # fmt: skip
     if seams > 0.003 and roughness < ROUGH:
         return Verdict("wrapped", 0.95, why)
     if seams > 0.0005:
         return Verdict(UNKNOWN, 0.0, why)
     full, stretched, odd = _stretched_shares(levels)
-    why = (*why, f"{full:.0%} of the images span the whole range, {stretched:.0%} with gaps "
-           "between their levels, as stretching leaves them")  # fmt: skip
+    why = (*why, f"{full:.0%} of the images use the whole range from darkest to brightest; "
+           f"{stretched:.0%} have gaps between levels, as after a contrast stretch")  # fmt: skip
     if full > 0.98 and stretched > 0.02:
         return Verdict("minmax", 0.9 if stretched > 0.2 and odd < 0.05 else 0.7, why)
     return Verdict(plain.name, plain.confidence if full < 0.98 or odd < 0.05 else 0.6, why)
@@ -216,18 +219,21 @@ def _detect_signed(rows: np.ndarray, mean: np.ndarray | None) -> Verdict:
     levels = (rows + 1) * 127.5
     on_levels = float((np.abs(levels - np.rint(levels)) < 0.01).mean())
     why = (
-        f"at one place values span {reach:.3g} (at most 1 minus a mean, 2 where scaled to -1..1)",
-        f"the mean of the rows is {ghost:.2g} times as far from 0 as chance gives",
-        f"{on_levels:.1%} of the values are on the 256 levels of -1..1",
+        f"the range of one pixel over all images is {reach:.3g}; images of 0..1 minus a mean allow "
+        "at most 1, images scaled to -1..1 allow 2",
+        f"the mean over all images is {ghost:.2g} standard errors from 0 (under {CHANCE}: 0 within "
+        "sampling error, as if a mean image was subtracted)",
+        f"{on_levels:.1%} of the values are one of the 256 levels that an 8-bit image scaled to "
+        "-1..1 has",
     )
     if on_levels > 0.99 or reach > 1.2:
         return Verdict("affine", 0.98, why)
     if mean is not None:
         fits = 1 - float(outside_range(rows + mean, 1 / 255).mean())
-        why = (*why, f"with ih_mean added, {fits:.2%} of the values are within 0..1")
+        why = (*why, f"with the mean image ih_mean added, {fits:.2%} of the values are within 0..1")
         if fits > 0.99:
-            return Verdict("mean_subtracted", 0.99 if ghost < 3 else 0.8, why)
-    if len(rows) >= 8 and ghost < 3:
+            return Verdict("mean_subtracted", 0.99 if ghost < CHANCE else 0.8, why)
+    if len(rows) >= 8 and ghost < CHANCE:
         return Verdict("mean_subtracted", 0.9, why)
     return Verdict(UNKNOWN, 0.0, why)
 
@@ -245,13 +251,12 @@ def detect_axes(levels: np.ndarray, key: str) -> Verdict:
     a, b = (np.abs(grey - np.flip(grey, axis)).mean((1, 2)) for axis in (1, 2))
     share, deviations = _vote((b - a)[a != b])  # for the first axis to be W; flat images: no vote
     seen = names[0] if share > 0.5 else names[1]
-    why = f"{max(share, 1 - share):.0%} of the images are more symmetric with axes {seen}"
+    why = f"{max(share, 1 - share):.0%} of the images are more symmetric left to right as {seen}"
     documented = arrays.DOCUMENTED.get(key)
     if documented in names:
         agrees = deviations <= SURE or seen == documented
-        return Verdict(
-            documented, 0.99 if agrees else DOUBTFUL, (why, f"{key} is {documented} by name")
-        )
+        named = f"an array named {key} has axes {documented} by convention"
+        return Verdict(documented, 0.99 if agrees else DOUBTFUL, (why, named))
     return Verdict(seen, 0.95, (why,)) if deviations > SURE else Verdict(UNKNOWN, 0.0, (why,))
 
 
@@ -261,7 +266,7 @@ def detect_channels(levels: np.ndarray, key: str, encoding: str, has_mean: bool)
     White backgrounds have no vote, nor do images that cannot be decoded.
     """
     if key in arrays.DOCUMENTED:
-        return Verdict("RGB", 0.99, (f"{key} is RGB by name",))
+        return Verdict("RGB", 0.99, (f"an array named {key} is RGB by convention",))
     if encoding in (UNKNOWN, "wrapped") or (encoding == "mean_subtracted" and not has_mean):
         return Verdict(UNKNOWN, 0.0)
     if levels.shape[1] == 3:
@@ -271,7 +276,7 @@ def detect_channels(levels: np.ndarray, key: str, encoding: str, has_mean: bool)
     redder = border[..., 0] - border[..., 2]
     votes = (redder > 10).mean(1) - (redder < -10).mean(1)
     share, deviations = _vote(votes[np.abs(votes) > 0.1])
-    why = f"{max(share, 1 - share):.0%} of the coloured borders are warm with channels "
+    why = f"{max(share, 1 - share):.0%} of the coloured borders are warm, as rooms are, if read as "
     name = "RGB" if share > 0.5 else "BGR"
     if deviations > SURE and max(share, 1 - share) > 0.75:
         return Verdict(name, 0.9, (why + name,))
@@ -289,12 +294,17 @@ def _corners(levels: np.ndarray) -> tuple[str, ...]:
     if levels.shape[1] == 3:
         levels = levels.transpose(0, 2, 3, 1)
     corners = levels[:, [0, 0, -1, -1], [0, -1, 0, -1]]
-    return (f"decoded this way, the corners are at {np.median(corners):.0f} of 255 (white: 240)",)
+    return (
+        f"decoded this way, the corners of the images have a brightness of "
+        f"{np.median(corners):.0f} of 255 (a white background: over 240)",
+    )
 
 
 def format_report(report: dict) -> str:
     """Return an inspection as text to read."""
     images = report["images"]
+    decode = DECODE_NAMES.get(images["encoding"], images["encoding"])
+    sampled = counted(images["rows_sampled"], "image")
     lines = [report["path"]]
     lines += [
         f"  {key:10} {about['dtype']:8} {tuple(about['shape'])}"
@@ -302,9 +312,9 @@ def format_report(report: dict) -> str:
         for key, about in report["keys"].items()
     ]
     lines.append(
-        f"  images in {images['key']}: {images['encoding']}, axes {images['axes']}, channels "
+        f"  images in {images['key']}: encoding {decode}, axes {images['axes']}, channels "
         f"{images['channels']}, confidence {images['confidence']:.0%}; values from "
-        f"{images['range'][0]:.3g} to {images['range'][1]:.3g} in {images['rows_sampled']} rows"
+        f"{images['range'][0]:.3g} to {images['range'][1]:.3g} in {sampled}"
     )
     lines += [f"  because {sentence}" for sentence in images["evidence"]]
     lines += [f"  ISSUE: {sentence}" for sentence in report["faults"]]

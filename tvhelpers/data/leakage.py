@@ -7,6 +7,7 @@ import numpy as np
 from tvhelpers.data.items import Source
 from tvhelpers.errors import InputError
 from tvhelpers.progress import progress_bar
+from tvhelpers.words import counted
 
 HASH_BITS = 6  # two photos of one scene differ in fewer of 64 bits
 THUMB_LEVELS = 5  # and by less on average in their thumbnails; other garments, posed alike: 9
@@ -17,6 +18,7 @@ LABELS = {
     "captions": "captions",
     "attribute_tuples": "combinations of attributes",
 }
+NORMAL = "shared captions and combinations are normal; only shared products must be 0"
 
 
 def difference_hash(thumb: np.ndarray) -> np.uint64:
@@ -121,11 +123,15 @@ def format_leakage(reports: dict[str, dict]) -> str:
     for name, row in reports.items():
         lines.append(f"{name}: {row['validation']:,} of {row['items']:,} items are for validation")
         for what in LABELS:
-            one, label = row[what], LABELS[what]
-            seen = f"{one['shared']:,} of {one['different']:,} also occur in training"
-            lines.append(f"  {label}: {seen} ({one['items_share']:.1%} of the validation items)")
-        if row["near_duplicates"] is not None:
+            one, count = row[what], row["validation"]
+            about = "" if count < 10_000 else "about "  # `items_share` is rounded
             lines.append(
-                f"  near-duplicate images on both sides, pairs: {row['near_duplicates']:,}"
+                f"  {one['shared']:,} of the {one['different']:,} {LABELS[what]} of validation "
+                f"items also occur in training; they cover {about}"
+                f"{round(one['items_share'] * count):,} "
+                f"of the {count:,} validation items"
             )
-    return "\n".join(lines)
+        if row["near_duplicates"] is not None:
+            pairs = counted(row["near_duplicates"], "pair")
+            lines.append(f"  {pairs} of near-duplicate images with one image in each part")
+    return "\n".join([*lines, NORMAL])

@@ -5,15 +5,16 @@ from collections.abc import Iterable
 import numpy as np
 
 from tvhelpers.data.leakage import near_duplicates, thumbnail
+from tvhelpers.words import counted
 
 FLAT = 2  # levels between darkest and brightest
 DULL = 40  # levels between the 1st and the 99th percentile
 CLIPPED = 0.5  # share of the inner half's values that are all black or all white
 ISSUES = {
-    "flat": "are of one colour",
-    "low dynamic range": f"span under {DULL} levels",
-    "near-duplicate": "are nearly the same as an image before them",
-    "clipped": f"have over {CLIPPED:.0%} of their middle at 0 or 255",
+    "flat": "of one colour only",
+    "low dynamic range": f"of under {DULL} levels of brightness",
+    "near-duplicate": "nearly the same as an earlier image",
+    "clipped": f"with over {CLIPPED:.0%} of the middle at 0 or 255",
 }
 
 
@@ -53,4 +54,8 @@ def _issues_of(pixels: np.ndarray) -> list[str]:
 
 def _sentence(issue: str, numbers: list[int], scanned: int) -> str:
     first = ", ".join(map(str, numbers[:8])) + (", ..." if len(numbers) > 8 else "")
-    return f"{len(numbers)} of {scanned} images {ISSUES[issue]} ({issue}): {first}"
+    are, which, them = "are", "image numbers", "them"
+    if len(numbers) == 1:
+        are, which, them = "is", "image number", "it"
+    found = f"{len(numbers)} of {counted(scanned, 'image')} {are} {ISSUES[issue]} ({issue})"
+    return f"{found}: {which} {first}; look at {them}"

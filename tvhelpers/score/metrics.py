@@ -58,9 +58,9 @@ def inception_score(probs: np.ndarray, groups=None) -> Result:
     not independent.  With fewer than 10 groups, or where the corrected value would exceed N, the
     value is the plain estimate without an interval; values are at most K.
     `per_item`: KL(p_i | mean p) in nats, whose mean is the plain log score.  `details`: the plain
-    estimate (`plug_in`), its cap min(N, K), the effective number of classes exp(H(mean p)), and the
-    mean and standard deviation over ten splits that papers print.  Only the ten splits depend on
-    the order of the images.
+    estimate (`plug_in`), its upper bound min(N, K) (`cap`), the effective number of classes
+    exp(H(mean p)), and the mean and standard deviation over ten splits that papers print.  Only the
+    ten splits depend on the order of the images.
     Raises ValueError for rows that are no probabilities, and for groups of another length.
     """
     probs = _checked(probs)
@@ -118,7 +118,7 @@ def mean_score(name: str, values, groups=None, method: str = "mean") -> Result:
     blocks, names = blocks_of(groups, len(values))
     per_item, method = tuple(values.tolist()), f"{method}, jackknife over {len(names)} groups"
     if len(names) < MIN_GROUPS:
-        few = (f"{len(names)} independent images or groups are too few for an interval",)
+        few = (f"only {_counted_blocks(len(names), len(values))}: too few for an interval",)
         return Result(name, float(values.mean()), None, None, len(values), method, few, per_item)
     estimate = leave_one_out_mean(values, blocks, names)
     _, se = jackknife(estimate)
@@ -251,20 +251,27 @@ def _ten_splits(probs: np.ndarray, splits: int = 10, seed: int = 2020) -> dict:
     return {"ten_split_mean": float(np.mean(scores)), "ten_split_std": float(np.std(scores))}
 
 
+def _counted_blocks(num_blocks: int, num_images: int) -> str:
+    noun = "image" if num_blocks == num_images else "prompt"
+    return f"{num_blocks} {noun}" if num_blocks == 1 else f"{num_blocks} {noun}s"
+
+
 def _doubts(value: float, se: float | None, shape: tuple[int, int], num_blocks: int):
     """Return a warning for each reason why the figure is unreliable."""
     num_images, num_classes = shape
     doubts = []
-    if se is None:
-        few = f"{num_blocks} independent images or groups are too few, or the score is near its cap"
-        doubts.append(f"{few}: no interval and no correction")
-    elif se < 1e-9:  # all images alike, or each of a class of its own: nothing to estimate it from
-        doubts.append("every image changes the score by the same amount: the interval has no width")
-    if value > min(shape) / 2:
+    few, near = se is None or num_blocks < 10 * value, value > min(shape) / 2
+    if few or near:
+        count = _counted_blocks(num_blocks, num_images)
+        seen = [f"from only {count}"] if few else []
+        seen += [f"over half of its upper bound of {min(shape)}"] if near else []
         more = "images" if num_images <= num_classes else "classes"
-        doubts.append(f"the score is over half of its cap of {min(shape)}: more {more} are needed")
-    if num_blocks < 10 * value:
-        doubts.append(f"only {num_blocks} independent images or groups for a score of {value:.1f}")
+        more = count.split()[1].removesuffix("s") + "s" if few else more
+        end = "are needed" if se is not None else "are needed; no interval and no correction"
+        doubts.append(f"the score of {value:.1f} is {' and '.join(seen)}: more {more} {end}")
+    # All images alike, or each of a class of its own: nothing to estimate it from.
+    if se is not None and se < 1e-9:
+        doubts.append("every image changes the score by the same amount: the interval has no width")
     if num_images < 10:
         doubts.append(f"{num_images} images are fewer than ten splits: no ten-split figure")
     if 10 <= num_images < 100 * value:

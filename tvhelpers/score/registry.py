@@ -38,9 +38,9 @@ class Metric:
 # fmt: off
 METRICS = [
     Metric("inception_score", inception_score, ("probs", "groups"),
-           "How many kinds of thing the images clearly show, from 1 to the cap. Higher is more "
-           "varied and clearer. It does not say whether an image matches its prompt. Compare "
-           "only scores of the same classifier."),
+           "How many kinds of thing the images clearly show, from 1 to an upper bound. "
+           "Higher is more varied and clearer. It does not say whether an image matches its "
+           "prompt. Compare only scores of the same classifier."),
     Metric("colour", colour_score, ("asked_colours", "colours", "groups"),
            "Share of images in the colour that their prompt names, measured from the garment's "
            "pixels without a network. Higher is better. An unclear colour counts as wrong, so "

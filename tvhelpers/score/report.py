@@ -68,7 +68,7 @@ def format_table(result: dict) -> str:
 def _line(row: dict) -> str:
     low_high = "95 % interval {:.4g} to {:.4g}"
     interval = "no interval" if row["ci"] is None else low_high.format(*row["ci"])
-    cap = f", cap {row['details']['cap']}" if "cap" in row["details"] else ""
+    cap = f", upper bound {row['details']['cap']}" if "cap" in row["details"] else ""
     chance = f", p {row['details']['p']:.2g}" if "p" in row["details"] else ""
     ceiling = ""
     if "ceiling" in row["details"]:

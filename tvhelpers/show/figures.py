@@ -225,7 +225,7 @@ def _pair_counts(ax, table: np.ndarray, rows: Sequence[str], columns: Sequence[s
     _heat_map(ax, shades, rows, columns, texts, shades.max() * 0.6, "YlGnBu", 7)
     for i, j in np.argwhere(is_gap(table)):
         ax.plot(j, i, "o", ms=17, mfc="none", mec=ACCENT, mew=1.5)
-    note = " (ringed: at most a tenth of what chance would give)" if is_gap(table).any() else ""
+    note = " (ring: far fewer than their frequencies predict)" if is_gap(table).any() else ""
     ax.set_title(f"items that have both values{note}", fontsize=10)
 
 
