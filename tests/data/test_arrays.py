@@ -48,6 +48,10 @@ def test_bad_files(g2, tmp_path):
         inspect_images(labels)
     with refused("no-images"):
         inspect_images(tmp_path)
+    arrays = {"names": np.arange(3), "photos": np.zeros((4, 8, 8, 3), np.uint8)}
+    with refused("no-images") as caught:
+        open_images(save_h5(tmp_path / "two.h5", **arrays), key="names")
+    assert "arrays: 'photos (4, 8, 8, 3)', 'names" in str(caught.value)
 
 
 @pytest.mark.filterwarnings("ignore")  # of issues that a flipped byte makes

@@ -144,6 +144,12 @@ def test_the_end_of_a_long_prompt_is_ignored_with_a_warning(sampler, tmp_path):
     assert sampler.cut_off("a red dress") == ""
 
 
+def test_words_that_mini_does_not_know_are_named(tmp_path):
+    sampler, prompts = Sampler("mini", "none", "cpu"), ("a Red T-shirt", "a zebra with a red belt")
+    with pytest.warns(UserWarning, match="does not know: 'belt', 'zebra'$"):  # belt: new season
+        generate(sampler, Request(prompts, steps=1), tmp_path)
+
+
 @pytest.mark.parametrize(
     ("options", "code"),
     [

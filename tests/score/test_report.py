@@ -119,6 +119,8 @@ def test_folders_that_cannot_be_scored(folder, tmp_path):
     check(tmp_path / "nothing", "folder-missing")
     (tmp_path / "empty").mkdir()
     check(tmp_path / "empty", "no-images")
+    (tmp_path / "empty" / "pixels.h5").touch()  # what `data convert` writes
+    check(tmp_path / "empty", "no-images")
     (folder / "3.png").write_bytes(b"no image")
     check(folder, "not-an-image")
     (folder / "3.png").unlink()
