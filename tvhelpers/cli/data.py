@@ -17,7 +17,7 @@ DECODING = (
 DATA = option("source SOURCE", text=SOURCE)
 SEED = option("--seed N", int, 0, "seed of the random choice; another seed gives another result")
 GET = (
-    option("name NAME", text="a name in data_manifest.yaml"),
+    option("name NAME", text="a name in data_manifest.yaml, such as clothing-small"),
     option("--archive FILE", Path, [], "a zip or tar that you downloaded yourself, to unpack into "
            "the data set's folder; can be repeated", action="append"),
 )  # fmt: skip

@@ -7,10 +7,10 @@ from tvhelpers.config import check_choice, check_range
 from tvhelpers.errors import InputError
 
 STUDY = option("study STUDY", Path, text="the folder that `study make` wrote")
-OUT = option("--out DIR", Path, REQUIRED, "the folder to write")
+OUT = option("--out DIR", Path, REQUIRED, "new folder to write")
 MAKE = (
     option("systems NAME=DIR", nargs="+", text="folders that `generate` wrote, each with a name"),
-    option("--out STUDY", Path, REQUIRED, "the folder to write"),
+    option("--out STUDY", Path, REQUIRED, "new folder to write"),
     option("--real SOURCE", text=f"real images: {SOURCE}"),
     option(
         "--tasks NAMES",

@@ -218,13 +218,14 @@ def _detect_signed(rows: np.ndarray, mean: np.ndarray | None) -> Verdict:
     reach = float(np.quantile(np.ptp(rows, 0), 0.999))
     levels = (rows + 1) * 127.5
     on_levels = float((np.abs(levels - np.rint(levels)) < 0.01).mean())
+    few = "only " if on_levels < 0.5 else ""
     why = (
         f"the range of one pixel over all images is {reach:.3g}; images of 0..1 minus a mean allow "
         "at most 1, images scaled to -1..1 allow 2",
         f"the mean over all images is {ghost:.2g} standard errors from 0 (under {CHANCE}: 0 within "
         "sampling error, as if a mean image was subtracted)",
-        f"{on_levels:.1%} of the values are one of the 256 levels that an 8-bit image scaled to "
-        "-1..1 has",
+        f"{few}{on_levels:.1%} of the values are one of the 256 levels that an 8-bit image scaled "
+        "to -1..1 has",
     )
     if on_levels > 0.99 or reach > 1.2:
         return Verdict("affine", 0.98, why)

@@ -126,10 +126,9 @@ def format_leakage(reports: dict[str, dict]) -> str:
             one, count = row[what], row["validation"]
             about = "" if count < 10_000 else "about "  # `items_share` is rounded
             lines.append(
-                f"  {one['shared']:,} of the {one['different']:,} {LABELS[what]} of validation "
-                f"items also occur in training; they cover {about}"
-                f"{round(one['items_share'] * count):,} "
-                f"of the {count:,} validation items"
+                f"  {one['shared']:,} of the {one['different']:,} {LABELS[what]} in validation "
+                f"also occur in training; they cover {about}"
+                f"{round(one['items_share'] * count):,} of the {count:,} validation items"
             )
         if row["near_duplicates"] is not None:
             pairs = counted(row["near_duplicates"], "pair")
