@@ -45,6 +45,14 @@ def atomic_path(path: Path):
         Path(name).unlink(missing_ok=True)
 
 
+def write_once(path: Path, content: bytes) -> None:
+    """Write a file; raises InputError where it exists with other content."""
+    if path.exists() and path.read_bytes() != content:
+        raise InputError("file-exists.content", path=path)
+    with atomic_path(path) as aside:
+        aside.write_bytes(content)
+
+
 def make_dir(path: Path) -> Path:
     """Make the folder and its parents; raises InputError where that is impossible."""
     path = Path(path)

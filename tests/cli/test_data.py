@@ -72,3 +72,10 @@ def test_data_refuses_options_that_cannot_be_used(refuse, g2, photo_folder, tmp_
     refuse("file-missing", "data", "split", "no-such-set")
     refuse("file-missing", "data", "captions", "no-such-set", "--out", tmp_path / "new.jsonl")
     refuse("not-stated", "data", "coverage", "flats-new-season", "--by", "fabric")
+
+
+def test_a_chart_is_written_again_but_never_over_another_file(run, refuse, tmp_path):
+    words = ["data", "coverage", "flats-new-season", "--image", tmp_path / "chart.png", "--by"]
+    for _ in "ab":
+        assert run(*words, "category,colour")[0] == 0
+    refuse("file-exists", *words, "colour")

@@ -112,6 +112,8 @@ def test_what_is_no_suite_is_refused(tmp_path):
             open_suite(name)
     with refused("fixed-suite"):
         open_suite("paper-8", 3)
+    with refused("fixed-suite"):
+        open_suite("paper-8", captions=open_source("flats-new-season"))
     path = tmp_path / "mine.jsonl"
     prompts.write(open_suite("paper-8"), path)
     assert open_suite(str(path)) == open_suite("paper-8")

@@ -1,18 +1,23 @@
 """How is a data set downloaded, inspected, converted, captioned, split and counted?"""
 
+import io
 from pathlib import Path
 
 from tvhelpers.cli.options import REQUIRED, SOURCE, add_verbs, option
 from tvhelpers.errors import InputError
+from tvhelpers.files import write_once
+from tvhelpers.words import counted
 
+ARRAYS = "only for .h5, .npz and .npy: "
 DECODING = (
-    option("--decode", str, "auto", "how pixels are stored: auto (detect it), mean (0..1 minus "
-           "a mean image), affine (-1..1), unit (0..1) or uint8 (0..255)"),
-    option("--axes", str, "auto", "order of an image's axes, of channels (C), width (W) and "
-           "height (H): auto (detect it), CWH, CHW, HWC or WHC"),
-    option("--channels", str, "auto", "order of the colour channels: auto (detect it), RGB or BGR"),
-    option("--mean FILE", Path, None, "the mean image to add, for --decode mean: .mat, .npy, "
-           ".npz or .h5"),
+    option("--decode", str, "auto", f"{ARRAYS}how pixels are stored: auto (detect it), mean "
+           "(0..1 minus a mean image), affine (-1..1), unit (0..1) or uint8 (0..255)"),
+    option("--axes", str, "auto", f"{ARRAYS}order of an image's axes, of channels (C), width "
+           "(W) and height (H): auto (detect it), CWH, CHW, HWC or WHC"),
+    option("--channels", str, "auto", f"{ARRAYS}order of the colour channels: auto (detect it), "
+           "RGB or BGR"),
+    option("--mean FILE", Path, None, f"{ARRAYS}the mean image to add, for --decode mean: .mat, "
+           ".npy, .npz or .h5"),
 )  # fmt: skip
 DATA = option("source SOURCE", text=SOURCE)
 SEED = option("--seed N", int, 0, "seed of the random choice; another seed gives another result")
@@ -32,14 +37,16 @@ CONVERT = (
     option("path", Path, metavar="SOURCE", text=SOURCE),
     option("--out DIR", Path, None, "folder to write to; required, except with --to latents"),
     option("--to", str, "h5", "h5 (the files pixels.h5 and items.jsonl), images (PNG files and "
-           "metadata.jsonl), or latents (encoded by --base, as its trainings need them, into "
-           "$TV_ROOT/artifacts)"),
+           "metadata.jsonl), or latents (the cache that a training of --base needs, written to "
+           "`artifacts` in $TV_ROOT, by default the current folder)"),
     option("--base", str, "mini", "only for --to latents: the base whose VAE encodes the images"),
     option("--size PX", int, None, "rescale to this many pixels a side", "each image's own"),
-    option("--photos ARCHIVE", Path, None, "only for DeepFashion: high-resolution photos from "
-           "img_highres.zip or its folder, instead; items without one are skipped"),
-    option("--columns NAME=COLUMN,...", text="for a table: name of this program=name in your "
-           "table, as in caption=title,category=type,product=sku,images=photos/{sku}.jpg"),
+    option("--photos ARCHIVE", Path, None, "only for DeepFashion: take the pixels from "
+           "img_highres.zip (or its folder) and not from G2.h5; items without such a photo are "
+           "skipped"),
+    option("--columns FIELD=COLUMN,...", text="which column of your table is which field, such as "
+           "caption=title,images=pics/{sku}.jpg (take captions from the column title; {sku} is "
+           "filled in from the column sku)"),
     *DECODING,
 )  # fmt: skip
 CAPTIONS = (
@@ -72,12 +79,16 @@ def declare(parser) -> None:
     """Add the verbs of `data`."""
     add = add_verbs(parser)
     add("get", run_get, "Download and unpack a data set of data_manifest.yaml.", *GET)
-    add("inspect", run_inspect, "Show which images a file holds and how they are stored.", *INSPECT)
+    text = "Show how images are stored in a file: for .h5, .npz and .npy files, not for photos."
+    add("inspect", run_inspect, text, *INSPECT)
     text = "Write images and captions as one data set that `train` reads fast."
     add("convert", run_convert, text, *CONVERT)
     text = "Write new captions from attributes, product names and old captions."
     add("captions", run_captions, text, *CAPTIONS)
-    text = "Split into training and validation; show the leakage: products that are in both parts."
+    text = (
+        "Show a split into training and validation, and its leakage: products in both parts. "
+        "`train` makes such a split by itself; this shows it."
+    )
     add("split", run_split, text, *SPLIT)
     text = "Count the attributes of a data set, and find combinations that are missing."
     add("coverage", run_coverage, text, *COVERAGE)
@@ -108,23 +119,33 @@ def run_inspect(options) -> dict:
 
     check_choices(decode=options.decode, axes=options.axes, channels=options.channels)
     report = inspect_images(options.path, options.all)
-    print(format_report(report))
+    image = None
     if options.image:
-        _draw_decodings(open_images(options.path, **_decoding(options)), options.image)
+        image = _draw_decodings(open_images(options.path, **_decoding(options)))
+    _print(format_report(report), image, options.image)
     return report
 
 
-def _draw_decodings(images, path: Path) -> None:
-    """Write an image of three rows in the correct decoding and in wrong ones."""
+def _draw_decodings(images):
+    """Return an image of three rows in the correct decoding and in wrong ones."""
     from tvhelpers.data.example import decodings
-    from tvhelpers.image import save_png
     from tvhelpers.show.figures import gallery
 
     rows = [decodings(images, i) for i in sorted({0, len(images) // 2, len(images) - 1})]
     names = [name for row in rows for name in row]
-    image = gallery([one for row in rows for one in row.values()], names, columns=len(rows[0]))
-    save_png(image, path)
-    print(f"see {path}")
+    images = [one for row in rows for one in row.values()]
+    return gallery(images, names, columns=len(rows[0]))
+
+
+def _print(report: str, image, path: Path | None) -> None:
+    """Print a report, and write its PIL image as PNG; raises InputError, and prints nothing, where
+    the file has other content."""
+    if image:
+        png = io.BytesIO()
+        image.save(png, "PNG")
+        write_once(path, png.getvalue())
+        report = f"{report}\nsee {path}"
+    print(report)
 
 
 def run_convert(options) -> dict:
@@ -157,7 +178,8 @@ def _encode_latents(options) -> dict:
     base = find_base(options.base)
     size = options.size or own_resolution(base)
     cache = open_cache(source, base, size, True, root_dir(), processes=Processes(choose_device()))
-    print(f"{cache.folder}: {cache.num_items} items and their mirror images, {size} pixels a side")
+    items = counted(cache.num_items, "item")
+    print(f"{cache.folder}: {items} and the mirror images, {size} pixels a side")
     return {"out": str(cache.folder), "items": cache.num_items, "size": size}
 
 
@@ -202,7 +224,7 @@ def run_split(options) -> dict:
         asked = {"validation": options.validation_share, "seed": options.seed}
         about = {"source": source.fingerprint, **asked, "report": report}
         write_json(options.out, {**about, "validation_items": ids})
-        print(f"{options.out}: {len(ids):,} validation items")
+        print(f"{options.out}: {counted(len(ids), 'validation item')}")
     return report
 
 
@@ -215,11 +237,10 @@ def run_coverage(options) -> dict:
     stated = {name: None for row in rows for name in row if name != "weight"}
     names = [name.strip() for name in options.by.split(",") if name.strip()] or list(stated)
     report = coverage(rows, names)
-    print(format_coverage(report))
+    image = None
     if options.image:
-        from tvhelpers.image import save_png
         from tvhelpers.show.figures import coverage_figure
 
-        save_png(coverage_figure(rows, names), options.image)
-        print(f"see {options.image}")
+        image = coverage_figure(rows, names)
+    _print(format_coverage(report), image, options.image)
     return report

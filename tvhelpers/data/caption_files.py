@@ -13,7 +13,7 @@ from tvhelpers.data.captions import recaption, template_captions
 from tvhelpers.data.items import Source, read_rows
 from tvhelpers.data.lexicon import SLOTS, facts_of
 from tvhelpers.errors import InputError
-from tvhelpers.files import atomic_path, content_key
+from tvhelpers.files import content_key, write_once
 from tvhelpers.runtime import seed_for
 from tvhelpers.words import counted, describe
 
@@ -45,7 +45,8 @@ def write_captions(
     new = [_new_captions(source, old[i], i, seed, variants) for i in range(len(source))]
     numbered = zip(range(len(new)), source.item_ids, new, strict=True)
     rows = [{"index": i, "item": item, "captions": texts} for i, item, texts in numbered]
-    _write_once(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+    write_once(out, "".join(lines).encode())
     before = caption_report(old, tokenizer)
     after = caption_report(_chosen(source.item_ids, new), tokenizer)
     different = len({text for texts in new for text in texts})
@@ -60,13 +61,6 @@ def _new_captions(source: Source, old: str, index: int, seed: int, variants: int
     if "category" in labels and old == describe(labels):  # made from the labels, not written
         return template_captions(labels, **options)
     return recaption(labels, source.product_ids[index], old, **options)
-
-
-def _write_once(path: Path, text: str) -> None:
-    if path.exists() and path.read_text(encoding="utf-8") != text:
-        raise InputError("file-exists.captions", path=path)
-    with atomic_path(path) as aside:
-        aside.write_text(text, encoding="utf-8")
 
 
 def _chosen(item_ids: list[str], captions: list[list[str]]) -> list[str]:

@@ -77,6 +77,8 @@ def _check_captions(folder: Path, rows: list[dict]) -> None:
     if without:
         tables = [path.name for path in folder.iterdir() if path.suffix.lower() in ENDINGS]
         count, total, first = len(without), len(rows), without[0]
+        if "records.jsonl" in tables:
+            raise InputError("no-caption.records", folder=folder)
         if tables:
             raise InputError("no-caption.table", count=count, folder=folder, table=tables[0])
         raise InputError("no-caption.photos", folder=folder, count=count, total=total, first=first)

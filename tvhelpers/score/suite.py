@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tvhelpers.data.items import Source, read_rows
 from tvhelpers.errors import Choice, InputError
-from tvhelpers.files import atomic_path
+from tvhelpers.files import write_once
 from tvhelpers.score.draw_suite import draw_suite, with_captions
 
 SUITES = Path(__file__).parent / "suites"  # made by recipes/prompt_suite.py of a checkout
@@ -39,7 +39,7 @@ def open_suite(name: str, seed: int | None = None, captions: Source | None = Non
     kind, _, redraw = str(name).lower().partition(":")
     if kind in SHA256 and (not redraw or (redraw.isdecimal() and seed is None)):
         if kind == "paper-8":
-            if redraw or seed:
+            if redraw or seed or captions:
                 raise InputError("fixed-suite")
             return read_rows(SUITES / "paper-8.jsonl")
         seed = int(redraw or seed or 0)
@@ -63,10 +63,7 @@ def digest(rows: Iterable[dict]) -> str:
 
 def write(rows: list[dict], path: Path) -> None:
     """Write rows as JSON lines; raises InputError where the file has other content."""
-    if path.exists() and path.read_text() != text_of(rows):
-        raise InputError("file-exists.prompts", path=path)
-    with atomic_path(path) as aside:
-        aside.write_text(text_of(rows))
+    write_once(path, text_of(rows).encode())
 
 
 def request_of(rows: list[dict]) -> dict:
