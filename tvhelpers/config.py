@@ -52,8 +52,7 @@ RANGES = {  # smallest and largest value of a number
     "held_out": (0.001, 0.5),
 }
 COMMON = (  # settings that most people change: first in --help
-    "steps epochs batch_size rank learning_rate resolution base captions balance flip mirror "
-    "memory_gb"
+    "steps epochs batch_size rank learning_rate resolution base captions balance flip memory_gb"
 ).split()
 REGION_WEIGHTS = ("background_weight", "skin_weight", "garment_weight")
 
@@ -65,11 +64,13 @@ class TrainConfig:
     # What is trained
     preset: str = ""  # filled in by --preset; do not set it
     method: str = "lora"  # an adapter | the whole UNet without captions | the whole UNet
-    base: str = "mini"  # mini, sd15, a diffusers pipeline folder, or owner/name on huggingface.co
+    base: str = "mini"  # a base named in data_manifest.yaml (mini, sd15, sd14), a diffusers
+    #   pipeline folder, or owner/name on huggingface.co
     data: str = ""  # filled in by --data; do not set it
     captions: str = ""  # file that `data captions` wrote, with captions to use; "" = the data's own
     text_encoder: str = ""  # a CLIP whose text encoder conditions the UNet; "" = the base's own
-    start: str = "base"  # as it is | with randomly initialised cross-attention | all weights random
+    start: str = "base"  # the initial weights are the base's | the base's, but with random
+    #   cross-attention, which does not understand prompts yet | all random
     classes: str = ""  # baseline: attributes to condition on, such as category,colour; "" = none
     rank: int = 8  # LoRA rank: size of the adapter; a higher one can learn more
     targets: str = "attention"  # layers of the UNet that get LoRA
@@ -80,15 +81,16 @@ class TrainConfig:
     # Duration and batch size
     steps: int = 500  # training steps (optimizer updates); ignored if epochs is not 0
     epochs: int = 0  # passes over all training images; 0 = train for `steps`
-    batch_size: int = 16  # images in one forward pass
+    batch_size: int = 16  # images processed at once
     accumulate: int = 1  # gradient accumulation: forward passes per optimizer step
-    memory_gb: float = 0.0  # memory limit in GB, kept by smaller forward passes (training is
-    #   slower); 0 = no limit
+    memory_gb: float = 0.0  # memory limit in GB; to stay below it, fewer images are processed at
+    #   once (slower); 0 = no limit
 
     # Images
     resolution: int = 0  # pixels a side of the images, a multiple of 8; 0 = the base's own
-    balance: str = ""  # sample all values of these attributes equally often, such as
-    #   category,colour; weight = in proportion to the column weight; "" = as in the data
+    balance: str = ""  # sample the values of these attributes equally often, as in
+    #   balance=category,colour; or balance=weight: items in proportion to the column `weight` of
+    #   your table (2 = twice as often); "" = as in the data
     flip: bool = True  # train on the mirror image of every image too
     held_out: float = 0.1  # share of the items kept for validation, in whole products; at most 0.5
     split_seed: int = 0  # random seed of the validation split and of the noise in its loss
@@ -108,7 +110,7 @@ class TrainConfig:
     # Optimizer
     optimizer: str = "adamw"  # adamw8bit: a quarter of AdamW's optimizer memory; needs a GPU
     #   and bitsandbytes
-    learning_rate: float = 1e-3  # learning rate (size of the steps) after the warm-up
+    learning_rate: float = 1e-3  # size of the training steps, after the warm-up
     text_learning_rate: float = 0.0  # learning rate of the text encoder; 0 = as learning_rate
     schedule: str = "cosine"  # of the learning rate after the warm-up; cosine ends at 0
     warmup_steps: int = 20  # steps in which the learning rate rises from 0
@@ -121,7 +123,8 @@ class TrainConfig:
     checkpoint_minutes: float = 5.0  # maximum minutes between checkpoints; 0 = only every
     #   checkpoint_steps
     keep_checkpoints: int = 2  # number of checkpoints that are kept, the newest
-    mirror: str = ""  # folder for copies of the newest checkpoint and the result, as on a Drive
+    mirror: str = ""  # backup folder, such as one on Google Drive, that gets a copy of the newest
+    #   checkpoint and of the result
     eval_steps: int = 100  # steps between validation losses; 0 = only before and after training
     eval_items: int = 256  # maximum number of items that the validation loss is computed on
 
@@ -221,7 +224,7 @@ PRESETS: dict[str, dict] = {
         batch_size=64, steps=1000, learning_rate=2e-5, warmup_steps=50, dtype="bfloat16",
         lora=dict(rank=16, learning_rate=2e-4),
     ),
-    "paper": dict(  # the settings of the paper
+    "paper": dict(  # the settings of the student paper
         method="full", base="sd14", resolution=512, epochs=5, batch_size=8, flip=False,
         caption_dropout=0.0, min_snr_gamma=0.0, learning_rate=5e-5, schedule="constant",
         warmup_steps=0, dtype="float32",
@@ -236,7 +239,7 @@ PRESETS_FOR = {
     "l4": "Stable Diffusion on a GPU of 24 GB, such as L4",
     "a100": "Stable Diffusion on a GPU of 40 GB, such as A100",
     "h100": "Stable Diffusion on a GPU of 80 GB, such as H100",
-    "paper": "as in the paper, with METHOD full",
+    "paper": "as in the student paper that this project grew from, with METHOD full",
 }
 
 

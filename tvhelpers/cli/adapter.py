@@ -5,6 +5,7 @@ from pathlib import Path
 from tvhelpers.cli.options import BASE, LORA_SCALE, REQUIRED, add_verbs, option
 from tvhelpers.config import check_choice, check_range
 from tvhelpers.errors import InputError
+from tvhelpers.words import counted
 
 FILE = option("file FILE", Path, text="a LoRA file, the folder of a training, or shipped: the one "
               "that comes with mini")  # fmt: skip
@@ -49,7 +50,8 @@ def run_show(options) -> dict:
     from tvhelpers.lora.merge import show
 
     result = show(_path(options.file))
-    print(f"{result['kind']} on {result['layers']} layers, {result['weights']:,} weights")
+    layers, weights = (counted(result[f"{name}s"], name) for name in ("layer", "weight"))
+    print(f"{result['kind']} on {layers}, {weights}")
     for key, value in {**result["metadata"], **result["about"]}.items():
         if text := _in_words(value):
             print(f"  {WORDS.get(key, key)}: {text}")
@@ -57,8 +59,8 @@ def run_show(options) -> dict:
     for row in result["blocks"]:
         ranks, alphas = (", ".join(f"{x:g}" for x in row[key]) for key in ("ranks", "alphas"))
         print(
-            f"  {row['block']:22} {row['layers']:4} layers, rank {ranks}, alpha {alphas}, "
-            f"norm {row['norm']:.4g}"
+            f"  {row['block']:22} {counted(row['layers'], 'layer'):>11}, rank {ranks}, "
+            f"alpha {alphas}, norm {row['norm']:.4g}"
         )
     return result
 
@@ -103,7 +105,7 @@ def run_blend(options) -> dict:
     adapter, lost = blend([_read(file) for file in options.files], weights, options.rank)
     save_as(adapter, options.out)
     ranks = sorted({layer.rank for layer in adapter.layers.values()})
-    print(f"{len(adapter.layers)} layers of rank {', '.join(map(str, ranks))}")
+    print(f"{counted(len(adapter.layers), 'layer')} of rank {', '.join(map(str, ranks))}")
     if options.rank:
         print(f"lost by the lower rank: {100 * lost['overall']:.2f} % of the norm")
         print(f"most lost in {lost['worst']}: {100 * lost['worst_layer']:.2f} %")

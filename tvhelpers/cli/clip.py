@@ -20,7 +20,10 @@ TUNE = (
 
 def declare(parser) -> None:
     """Add `clip tune`, and the settings to its help."""
-    text = "Fine-tune a CLIP on captioned images; the same command resumes a stopped tuning."
+    text = (
+        "For specialists: not needed to train on your garments. Fine-tune a CLIP on captioned "
+        "images; the same command resumes a stopped tuning."
+    )
     tune = add_verbs(parser)("tune", run_tune, text, *TUNE)
     tune.appendix = lambda: (
         settings_help(ClipTuning, CLIP_CHOICES) + "\nPlain fine-tuning, for comparison: "

@@ -13,8 +13,8 @@ OPTIONS = (
            "paper-8 (the eight of the paper), fb138 (138 prompts), fb1000 (1000), fb138:SEED "
            "(another 138), or a file that `prompts` wrote. In a suite, prompts with words that "
            "the base does not know are skipped; a PROMPT that you type is always generated"),
-    option("--out DIR", Path, REQUIRED, "folder for the images and their records; if a stopped "
-           "command has drawn some of them, the others are drawn"),
+    option("--out DIR", Path, REQUIRED, "folder for the images and their records; the same "
+           "command resumes where it stopped"),
     BASE,
     option("--adapter", str, None, "a LoRA file, the folder of a training, shipped (the one that "
            "comes with mini), or none", "shipped for mini, else none"),
@@ -23,10 +23,9 @@ OPTIONS = (
     option("--count N", int, 1, "images for each prompt"),
     option("--seed N", int, None, "seed of the first image of each prompt; the next ones have "
            "seed + 1, seed + 2, ...", "0"),
-    option("--steps N", int, 20, "denoising steps; more take longer"),
-    option("--guidance X", float, None, "guidance scale: how strongly an image follows its prompt; "
-           "1 = no classifier-free guidance",
-           "2.5 for mini, 7.5 for Stable Diffusion"),
+    option("--steps N", int, 20, "denoising steps; more are finer but slower"),
+    option("--guidance X", float, None, "how strongly the image follows the prompt; 1 = no "
+           "classifier-free guidance", "2.5 for mini, 7.5 for Stable Diffusion"),
     option("--size PX", int, 0, "width and height of square images, a multiple of 8 pixels",
            "the base's own"),
     option("--width PX", int, 0, "width in pixels, for images that are not square",

@@ -16,7 +16,10 @@ TRAIN = (
 
 def declare(parser) -> None:
     """Add `mini train`."""
-    text = "Train mini from random weights; the same command resumes a stopped training."
+    text = (
+        "Rebuild mini from nothing, to reproduce it; not for your garments (for those: train "
+        "lora). The same command resumes a stopped training."
+    )
     add_verbs(parser)("train", run_train, text, *TRAIN)
 
 

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from tvhelpers.cli.options import SOURCE, add_options, option
+from tvhelpers.words import counted
 
 OPTIONS = (
     option(
@@ -22,8 +23,8 @@ OPTIONS = (
     option("--base", str, "", "only prompts whose words this base knows, such as mini"),
     option(
         "--captions SOURCE",
-        text="take the captions in the suite from the validation "
-        f"items of these data, not from flats: {SOURCE}",
+        text="replace the suite's prompts of the kind `captions` with captions of the validation "
+        f"items of these data: {SOURCE}",
     ),
 )
 
@@ -52,5 +53,5 @@ def run(options) -> dict:
     strata = Counter(row["stratum"] for row in rows)
     about = {"rows": len(rows), "sha256": suites.digest(rows), "strata": dict(strata)}
     counts = ", ".join(f"{number} {stratum}" for stratum, number in strata.items())
-    print(f"{len(rows)} prompts ({counts}), sha256 {about['sha256']}", file=sys.stderr)
+    print(f"{counted(len(rows), 'prompt')} ({counts}), sha256 {about['sha256']}", file=sys.stderr)
     return about

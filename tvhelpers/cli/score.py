@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tvhelpers.cli.options import DEVICE, REQUIRED, SOURCE, add_options, option
 from tvhelpers.score.request import ScoreRequest
+from tvhelpers.words import counted
 
 OPTIONS = (
     option("dirs DIR", Path, text="folders of images; each is compared with the first", nargs="+"),
@@ -13,25 +14,27 @@ OPTIONS = (
     option("--classifier", str, "auto", "for the Inception Score: inception (knows photos), judge "
            "(knows flats), or auto: inception if its weights are there, else judge"),
     option("--real DIR", Path, None, "folder of real images: adds kernel distance (KID), "
-           "precision, recall, density and coverage"),
-    option("--features NAME", str, "", "feature extractor for these: judge (for flats), or a "
-           "vision model such as DINOv2, CLIP or SigLIP, by folder or owner/name on "
-           "huggingface.co", "judge with --real, else none"),
+           "precision, recall, density and coverage; for photos give --features too"),
+    option("--features NAME", str, "", "feature extractor for these: judge (for flats), or, for "
+           "photos, a vision model (DINOv2, CLIP, SigLIP): a folder, or owner/name, for example "
+           "facebook/dinov2-small, already downloaded with `hf download`",
+           "judge with --real, else none"),
     option("--clip NAME", str, "", "CLIP for CLIPScore, how well image and prompt match, by folder "
-           "or owner/name; not the CLIP of the base that generated the images"),
+           "or owner/name; the CLIP of the base that generated the images is refused"),
     option("--cache DIR", Path, None, "folder to keep features in: scoring the same images again "
            "is faster"),
     option("--attribute-classifier/--reader NAME", str, "", "names the attributes in images of a "
-           "prompt suite: judge, or clip (zero-shot by --clip, needs --calibration)",
-           "judge for images by mini"),
+           "prompt suite: judge; for photos: clip, with --clip and photos of known attributes as "
+           "--calibration", "judge for images by mini"),
     option("--calibration/--known SOURCE", str, "", "images with known attributes, to measure how "
-           "often the attribute classifier is wrong", "flats"),
+           "often the attribute classifier is wrong; if omitted, judge takes flats"),
     option("--train SOURCE", str, "", "training data of the model: reports generated images that "
            f"are near-copies of it; {SOURCE}"),
-    option("--validation/--held-out SOURCE", str, "", "unseen real images "  # stable name
-           "that calibrate the copy threshold", "the validation items of --train"),
-    option("--copies NAME", str, "pixels", "features by which near-copies of training images are "
-           "found: pixels, or as --features"),
+    option("--validation/--held-out SOURCE", str, "", "real images "  # stable name
+           "that the model was not trained on; they show how similar two different garments can be",
+           "the validation items of --train"),
+    option("--copies NAME", str, "pixels", "how images are compared, to find near-copies: by "
+           "pixels, or by a network (as --features)"),
     DEVICE,
 )  # fmt: skip
 
@@ -55,5 +58,5 @@ def run(options) -> dict:
 
     folder = options.out.with_name(f"{options.out.stem}-figures")
     train = open_source(options.train) if options.train else None
-    print(f"{len(write_figures(result, folder, train))} charts in {folder}")
+    print(f"{counted(len(write_figures(result, folder, train)), 'chart')} in {folder}")
     return result

@@ -5,6 +5,7 @@ from pathlib import Path
 from tvhelpers.cli.options import REQUIRED, SOURCE, add_verbs, option
 from tvhelpers.config import check_choice, check_range
 from tvhelpers.errors import InputError
+from tvhelpers.words import counted
 
 STUDY = option("study STUDY", Path, text="the folder that `study make` wrote")
 OUT = option("--out DIR", Path, REQUIRED, "new folder to write")
@@ -16,8 +17,9 @@ MAKE = (
         "--tasks NAMES",
         str,
         "pair",
-        "one or more of pair (which of two is better), rating (1 to 5 "
-        "beside real images) and real (is it real?), as in pair,real; rating and real need --real",
+        "added to pair (which of two is better), which is always asked: rating (grade one image 1 "
+        "to 5, with real images shown for comparison), real (is it real?), or rating,real; both "
+        "need --real",
     ),
     option(
         "--primary A,B",
@@ -45,7 +47,8 @@ POWER = (
         "--effect SHARE",
         float,
         REQUIRED,
-        "true win rate of the better system, 0.5..1: its share of the votes, ties not counted",
+        "share of votes that you expect for the better one, 0.5..1, ties not counted; the answer "
+        "says whether you have enough raters",
     ),
     option("--ties SHARE", float, 0.0, "share of votes that say no difference, 0..1"),
 )
@@ -96,7 +99,7 @@ def run_make(options) -> dict:
         title=options.title,
     )
     trials = len(study.trials("example"))
-    print(f"study {study.hash} in {options.out}: {trials} questions for each rater")
+    print(f"study {study.hash} in {options.out}: {counted(trials, 'question')} for each rater")
     print("keep key.json and key-request.json secret: they name the systems")
     return {"study": study.hash, "trials_a_rater": trials, "primary": study.key["primary"]}
 
@@ -107,7 +110,8 @@ def run_html(options) -> list[str]:
     from tvhelpers.study.page import write_pages
 
     pages = write_pages(Study(options.study), options.out, options.raters)
-    print(f"{len(pages)} pages in {options.out}; send a rater the page and the folder {IMAGES}")
+    count = counted(len(pages), "page")
+    print(f"{count} in {options.out}; send a rater the page and the folder {IMAGES}")
     return [str(page) for page in pages]
 
 
@@ -120,7 +124,8 @@ def run_import(options) -> list[dict]:
     for file in options.files:
         row = import_votes(study, file)
         rows.append(row)
-        print(f"{file}: rater {row['rater']}, {row['votes']} votes, {row['new']} of them new")
+        votes = counted(row["votes"], "vote")
+        print(f"{file}: rater {row['rater']}, {votes}, {row['new']} of them new")
     return rows
 
 
@@ -153,7 +158,7 @@ def run_power(options) -> dict:
     row = simulated_studies(*size, options.effect, 300, ties=options.ties)
     print(
         f"power {100 * row['found']:.0f} %: {100 * row['found']:.0f} of 100 simulated studies with "
-        f"{options.raters} raters and {options.prompts} prompts find a win rate of "
-        f"{options.effect:g} (95 % interval of the win rate: ± {row['half_width']:.3f})"
+        f"{counted(options.raters, 'rater')} and {counted(options.prompts, 'prompt')} find a win "
+        f"rate of {options.effect:g} (95 % interval of the win rate: ± {row['half_width']:.3f})"
     )
     return row
