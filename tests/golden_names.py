@@ -42,12 +42,17 @@ ENGLISH = {
 }  # keys whose values are sentences for people, which may be reworded
 
 
+def _count(sentences) -> int | None:
+    """Return how many sentences a list has; of one sentence it is only known that it is there."""
+    return len(sentences) if isinstance(sentences, list) else None
+
+
 def today(value, key: str = ""):
     """Return JSON under today's names, without sentences for people."""
     if isinstance(value, dict):
         pairs = ((KEYS.get(key, key), one) for key, one in value.items())
         english = ENGLISH | {"method"} if "ci" in value else ENGLISH  # how a figure was computed
-        return {key: today(one, key) for key, one in pairs if key not in english}
+        return {key: _count(one) if key in english else today(one, key) for key, one in pairs}
     if isinstance(value, list):
         return [today(one, key) for one in value]
     return VALUES.get(key, {}).get(value, value) if isinstance(value, str) else value

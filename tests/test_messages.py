@@ -6,6 +6,7 @@ import re
 import string
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tvhelpers.errors import Choice, InputError, in_words
@@ -108,6 +109,11 @@ def test_a_refusal_says_its_message_and_survives_a_process():
         (0.5, "0.5"),
         (1e9, "1000000000"),
         (True, "true"),
+        (np.bool_(True), "true"),
+        (np.array(3.0), "3"),
+        (1.0000001, "1.0000001"),
+        (b"a\0", "b'a\\x00'"),
+        ({"a": 1}, "{'a': 1}"),
         (int, "a whole number"),
         (["a", "b"], "'a', 'b'"),
         ([], "nothing"),
@@ -129,8 +135,10 @@ def test_what_is_long_is_cut():
 
 
 def test_a_path_stays_whole_and_a_long_list_is_cut_later():
-    for path in ("/" + "a b" * 99, "~/" + "x" * 99, "runs/" + "x" * 99, "../" + "a b" * 99):
+    for path in ("/home/" + "a b" * 99, "~/" + "x" * 99, "runs/" + "x" * 99, "../" + "a b" * 99):
         assert in_words(path) == f"'{path}'"
-    assert len(in_words("a red/blue dress " * 9)) < 100 and len(in_words("/" + "x" * 9999)) < 100
+    for prompt in ("a red/blue dress ", "/imagine a dress "):
+        assert len(in_words(prompt * 9)) < 100
+    assert len(in_words("/" + "x" * 9999)) < 100
     names = [f"name {number}" for number in range(40)]
     assert in_words(names, "long").endswith(", … and 25 more")

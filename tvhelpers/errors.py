@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MOST_LETTERS = 80  # of a value; a path stays whole
+TEXT_LETTERS = 400  # of a text that is a part of the message
 LIST_LETTERS = 60  # of a list
 LONG_LIST_LETTERS = 160  # of a list that the user needs whole
-PATH = re.compile(r"(?=.{,999}$)(?=.*/)([/~.]|\S+$)")  # a text that is a path
+PATH = re.compile(r"(?=.{,999}$)(?:[/~.]\S*/|\S*/\S*$)")  # a text that is a path
 TYPES = {
     bool: "true or false",
     int: "a whole number",
@@ -63,9 +64,11 @@ class _Message(string.Formatter):
         if spec in ("", "and", "or", "long"):
             return in_words(value, spec or ",")
         if spec == "text":
-            return _escaped(value) if isinstance(value, str) else in_words(value)
+            return (
+                _cut(_escaped(value), TEXT_LETTERS) if isinstance(value, str) else in_words(value)
+            )
         if "|" in spec:
-            return f"{value} {spec.split('|')[value != 1]}"
+            return f"{in_words(value)} {spec.split('|')[value != 1]}"
         return format(value, spec)
 
 
@@ -78,7 +81,7 @@ class Choice:
 
     def __str__(self) -> str:
         known = {str(name).lower(): str(name) for name in self.known}
-        near = difflib.get_close_matches(str(self.given).lower(), known, 3, 0.5)
+        near = difflib.get_close_matches(str(self.given).lower(), known, 3, 0.6)
         if near:
             return f"did you mean {in_words([known[name] for name in near], 'or')}?"
         return f"choose {in_words(list(known.values()), 'or')}" if known else "there is none"
@@ -91,6 +94,8 @@ def in_words(value, between: str = ",") -> str:
     "or" or "and", and cut ("long": later); a tuple of whole numbers is a shape; errors, types and
     `Choice` are words.
     """
+    if getattr(value, "ndim", None) == 0:  # numpy's scalars
+        value = value.item()
     if isinstance(value, Path):
         return f"'{_escaped(str(value))}'"
     if isinstance(value, str):
@@ -103,6 +108,10 @@ def in_words(value, between: str = ",") -> str:
         return _number(value)
     if isinstance(value, tuple) and all(isinstance(size, numbers.Integral) for size in value):
         return str(tuple(map(int, value)))
+    if isinstance(value, bytes):
+        return _cut(repr(value))
+    if isinstance(value, dict):
+        return _cut(_escaped(repr(value)))
     if isinstance(value, Iterable):
         return _joined([in_words(part) for part in value], between)
     return _escaped(str(value)) if value is not None else "nothing"
@@ -121,8 +130,8 @@ def _number(value) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, numbers.Integral) or (float(value).is_integer() and abs(value) < 1e15):
-        return str(int(value))
-    return f"{float(value):.6g}"
+        return _cut(str(int(value)))
+    return f"{float(value):.12g}"
 
 
 def _joined(parts: list[str], between: str) -> str:
@@ -141,7 +150,7 @@ def _escaped(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-def _cut(text: str) -> str:
+def _cut(text: str, most: int = MOST_LETTERS) -> str:
     """Return a text without its middle, where it is long."""
-    half = MOST_LETTERS // 2
-    return text if len(text) <= MOST_LETTERS else f"{text[:half]}…{text[1 - half :]}"
+    half = most // 2
+    return text if len(text) <= most else f"{text[:half]}…{text[1 - half :]}"

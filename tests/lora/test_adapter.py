@@ -201,6 +201,10 @@ def test_a_file_that_is_no_whole_adapter_is_refused(adapter, tmp_path, damage, o
 def test_missing_and_broken_files_are_refused(adapter, tmp_path):
     with refused("file-missing"):
         read_adapter(tmp_path / "nothing.safetensors")
+    (tmp_path / "config.json").write_text("{}")  # of a training that has not ended
+    with refused("file-missing") as seen:
+        read_adapter(tmp_path)
+    assert "resume" in str(seen.value)
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(adapter[1].read_bytes()[:200])
     with refused("adapter-damaged"):

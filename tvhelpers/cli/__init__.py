@@ -5,12 +5,14 @@ function of the package.
 """
 
 import contextlib
+import os
 import sys
 import warnings
+from pathlib import Path
 
 import tvhelpers
 from tvhelpers.cli.options import Parser, add_verbs
-from tvhelpers.errors import InputError
+from tvhelpers.errors import InputError, in_words
 
 VERBS = {
     "generate": "Draw images from prompts.",
@@ -81,7 +83,7 @@ def _message(error: Exception) -> str:
     if isinstance(error, InputError):
         return str(error)
     if isinstance(error, OSError):
-        where = f" ({error.filename})" if error.filename else ""
+        where = f" ({in_words(Path(os.fsdecode(error.filename)))})" if error.filename else ""
         what = f"{error.strerror or error}{where}"
         return f"{what}; finished work is kept; fix this and run the same command again"
     if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not loaded here

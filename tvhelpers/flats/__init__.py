@@ -4,7 +4,7 @@ An image is a function of (spec, seed, index), and a spec one of (seed, index).
 """
 
 from tvhelpers.flats.draw import DRAWING, render
-from tvhelpers.flats.phrases import caption, caption_words, captions, phrasings, words_in
+from tvhelpers.flats.phrases import caption, captions, new_words, phrasings
 from tvhelpers.flats.spec import (
     ATTRIBUTES,
     CATEGORIES,

@@ -74,6 +74,22 @@ def caption_words(season: str) -> frozenset[str]:
     return frozenset(words_in(" ".join(text for spec in specs for text in captions(spec))))
 
 
+# Words of prompts that say nothing of the garment.
+UNSEEN_BUT_PLAIN = frozenset(
+    "a an the of in on for with and or my your one some s photo image drawing sketch flat "
+    "design garment clothes fashion nice new".split()
+)
+
+
+def new_words(prompt: str, season: str) -> list[str]:
+    """Return the words of a prompt that no caption of a season's flats has, not even as a plural
+    or a singular."""
+    words = caption_words(season) | UNSEEN_BUT_PLAIN
+    words |= {f"{word}s" for word in words} | {f"{word}es" for word in words}
+    singular = {word.removesuffix("s") for word in words}
+    return sorted(words_in(prompt) - words - singular)
+
+
 def caption(spec: Spec, seed: int, index: int) -> str:
     """Return the caption of flat `index`, one of `captions(spec)`."""
     return pick(rng_for(seed, index, "caption"), captions(spec))

@@ -243,6 +243,8 @@ def read_metadata(path: Path) -> dict[str, str]:
     """
     from safetensors import SafetensorError, safe_open
 
+    if (path / "config.json").is_file() and not (path / "result.json").exists():
+        raise InputError("file-missing.unfinished", path=path)
     if not Path(path).is_file():
         raise InputError("file-missing.adapter", path=path)
     try:

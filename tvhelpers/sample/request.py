@@ -48,8 +48,9 @@ class Request:
             if value is not None:
                 check_range(name, value, low, high)
         self._check_seeds()
-        if self.width % 8 or self.height % 8:
-            raise InputError("out-of-range.image-size", width=self.width, height=self.height)
+        for side in (self.width, self.height):
+            if side % 8:
+                raise InputError("out-of-range.image-size", value=side)
 
     def _check_seeds(self) -> None:
         if self.seed + self.count > 2**32:  # torch's generators keep 32 bits of a seed

@@ -208,7 +208,7 @@ def generate(
     request_json = json.loads(json.dumps({**request.record(), **sampler.identity, "dtype": dtype}))
     exists = (out_dir / "request.json").exists()
     if not exists:
-        _warn_of_prompts(sampler, request.prompts)  # loads the base: if that fails, no folder
+        _warn_of_prompts(sampler, request)  # loads the base: if that fails, no folder
     with locked(make_dir(out_dir) / ".lock"):
         claim_dir(out_dir, request_json, "request")
         records = _complete_records(out_dir)
@@ -217,7 +217,7 @@ def generate(
             log.info("%s has all images of this request already", out_dir)
             return list(records.values())
         if exists and todo:
-            _warn_of_prompts(sampler, request.prompts)
+            _warn_of_prompts(sampler, request)
         total, done = len(request.jobs()), len(records)
         with progress_bar("drawing", total, done=done, unit="images") as bar:
             for record in _draw(sampler, request, todo, out_dir, batch_size):
@@ -256,21 +256,21 @@ def _draw(
             yield record
 
 
-def _warn_of_prompts(sampler: Sampler, prompts: Sequence[str]) -> None:
-    """Warn of prompts that are truncated, and of words that mini was not trained on."""
+def _warn_of_prompts(sampler: Sampler, request: Request) -> None:
+    """Warn of prompts that are truncated, and of words that mini was not trained on, unless the
+    prompts are those of a suite."""
     own = not sampler.base.text_encoder and sampler.adapter in (None, sampler.base.adapter)
-    if sampler.name == "mini" and own:
-        known = flats.caption_words("all" if sampler.adapter else "base")
-        if unknown := flats.words_in(" ".join(prompts)) - known:
-            seen = in_words(sorted(unknown))
-            warnings.warn(f"mini ignores words that it does not know: {seen}", stacklevel=3)
+    if sampler.name == "mini" and own and not request.ids:
+        season = "all" if sampler.adapter else "base"
+        for prompt in request.prompts:
+            if new := flats.new_words(prompt, season):
+                what = f"mini was not trained on {in_words(new, 'or')}, and may not draw that"
+                warnings.warn(f"prompt {in_words(prompt)}: {what}", stacklevel=3)
     limit = sampler.pipe.tokenizer.model_max_length
-    for prompt in prompts:
+    for prompt in request.prompts:
         if cut := sampler.cut_off(prompt):
-            warnings.warn(
-                f"prompt {prompt[:40]!r}... has over {limit} tokens; its end is ignored: {cut!r}",
-                stacklevel=3,
-            )
+            what = f"has over {limit} tokens; its end is ignored: {in_words(cut)}"
+            warnings.warn(f"prompt {in_words(prompt)} {what}", stacklevel=3)
 
 
 def _complete_records(out_dir: Path) -> dict[int, dict]:
