@@ -15,15 +15,15 @@ from tvhelpers.cli.options import Parser, add_verbs
 from tvhelpers.errors import InputError, in_words
 
 VERBS = {
-    "generate": "Draw images from prompts.",
+    "generate": "Generate images from prompts.",
     "train": "Train on your images; the same command resumes a stopped training.",
     "prompts": "Print or write a prompt suite: a fixed list of prompts and seeds.",
     "score": "Score folders of generated images.",
     "data": "Inspect, convert, caption and split images; download data sets.",
     "adapter": "Show, convert, scale, blend and merge adapters.",
-    "clip": "Train a CLIP, the network that compares images with texts.",
+    "clip": "For specialists: train a CLIP, the network that compares images with texts.",
     "study": "Ask people which images are better, and analyse their votes.",
-    "mini": "Train mini, the small base of this package, again.",
+    "mini": "Rebuild mini from nothing, to reproduce it; not for your garments.",
 }
 
 
