@@ -226,7 +226,7 @@ def test_a_prompt_and_a_menu_become_new_pixels(page):
     say(page, "Done.")
     first = screenshot(page)
     generate(page)
-    say(page, "Drawing")
+    say(page, "Generating")
     say(page, "Done.")
     assert screenshot(page) != first
     assert page.get_by_text("a blue long dress").count() >= 2  # under the image, in the gallery
@@ -238,7 +238,7 @@ def test_cancel_stops_and_an_error_is_shown(page):
     steps.fill("50")
     steps.press("Enter")
     generate(page)
-    say(page, "Drawing")
+    say(page, "Generating")
     page.get_by_role("button", name="Cancel", exact=True).click()
     say(page, "Cancelled.")
     steps.click()

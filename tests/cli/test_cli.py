@@ -116,7 +116,7 @@ def test_a_stopped_command_says_how_to_resume(run, monkeypatch):
     [
         (InputError("out-of-range", "steps is -5"), 2, "error: steps is -5\n"),
         (BrokenPipeError(), 0, ""),
-        (OSError(28, "No space", "a.png"), 2, "error: No space (a.png)"),
+        (OSError(28, "No space", "a.png"), 2, "error: No space ('a.png')"),
         (type("OutOfMemoryError", (RuntimeError,), {})("CUDA"), 2, "error: the GPU is out of"),
     ],
     ids=lambda value: type(value).__name__,
@@ -160,6 +160,6 @@ def test_a_full_disk_is_one_message(run, tiny_base, tmp_path, monkeypatch):
     monkeypatch.setattr("PIL.Image.Image.save", full)
     words = ["generate", "a", "--base", tiny_base, "--steps", 1, "--out", tmp_path / "out"]
     code, _, err = run(*words)
-    assert code == 2 and "No space left on device (image.png)" in err and "Traceback" not in err
+    assert code == 2 and "No space left on device ('image.png')" in err and "Traceback" not in err
     monkeypatch.undo()
     assert run(*words)[0] == 0

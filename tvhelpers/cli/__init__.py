@@ -68,7 +68,7 @@ def build_parser() -> Parser:
     """Return the parser of all verbs; the module of a verb is loaded when it is used."""
     parser = Parser(
         prog="python -m tvhelpers",
-        description="Draw fashion designs from prompts; train the model on your garments.",
+        description="Generate fashion designs from prompts; train the model on your garments.",
         epilog="python -m tvhelpers COMMAND --help explains one of them.",
     )
     parser.add_argument("--version", action="version", version=f"tvhelpers {tvhelpers.__version__}")
@@ -88,4 +88,4 @@ def _message(error: Exception) -> str:
         return f"{what}; finished work is kept; fix this and run the same command again"
     if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not loaded here
         return ""
-    return "the GPU is out of memory; train with a smaller batch_size, or draw with --batch-size 1"
+    return "the GPU is out of memory; use a smaller batch_size, or generate with --batch-size 1"

@@ -1,4 +1,4 @@
-"""Which images does the verb `generate` draw, and where does it write them?"""
+"""Which images does the verb `generate` make, and where does it write them?"""
 
 from pathlib import Path
 
@@ -8,11 +8,11 @@ from tvhelpers.errors import InputError
 
 SETTINGS = ("steps", "guidance", "size", "width", "height", "lora_scale")  # fields of a Request
 OPTIONS = (
-    option("prompts PROMPT", nargs="*", text='what to draw, each in quotes: "a red dress"'),
-    option("--prompts SUITE", dest="suite", text="draw a prompt suite, a fixed list of prompts: "
-           "paper-8 (the eight of the paper), fb138 (138 prompts), fb1000 (1000), fb138:SEED "
-           "(another 138), or a file that `prompts` wrote. In a suite, prompts with words that "
-           "the base does not know are skipped; a PROMPT that you type is always generated"),
+    option("prompts PROMPT", nargs="*", text='what to generate, each in quotes: "a red dress"'),
+    option("--prompts SUITE", dest="suite", text="a prompt suite, which is a fixed list of "
+           "prompts: paper-8 (the eight of the paper), fb138 (138 prompts), fb1000 (1000), "
+           "fb138:SEED (another 138), or a file that `prompts` wrote. In a suite, prompts "
+           "with words that the base does not know are skipped; a PROMPT that you type is always generated"),
     option("--out DIR", Path, REQUIRED, "folder for the images and their records; the same "
            "command resumes where it stopped"),
     BASE,
@@ -34,7 +34,7 @@ OPTIONS = (
            "the base's own"),
     LORA_SCALE,
     DEVICE,
-    option("--batch-size N", int, 8, "images drawn at once; fewer take less memory"),
+    option("--batch-size N", int, 8, "images generated at once; fewer take less memory"),
 )  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def declare(parser) -> None:
 
 
 def run(options) -> list[dict]:
-    """Draw, and return the records."""
+    """Generate, and return the records."""
     from tvhelpers.sample.request import Request
 
     rows, prompts, suite = [], tuple(options.prompts), {}

@@ -201,7 +201,7 @@ def load_adapter(pipe, path: Path, base_name: str, digest: str) -> None:
 def fuse_adapter(pipe, lora_scale: float) -> None:
     """Add the loaded adapter's change, times `lora_scale`, to the weights of a float32 pipeline.
 
-    Drawing then costs what it costs without an adapter.  The model's own weights are kept: an
+    Generating then costs what it costs without an adapter.  The model's own weights are kept: an
     earlier LoRA scale leaves no trace.  Half of a DoRA is half of its change, as of a LoRA.
     """
     from peft.tuners.tuners_utils import BaseTunerLayer

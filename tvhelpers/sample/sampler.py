@@ -219,7 +219,7 @@ def generate(
         if exists and todo:
             _warn_of_prompts(sampler, request)
         total, done = len(request.jobs()), len(records)
-        with progress_bar("drawing", total, done=done, unit="images") as bar:
+        with progress_bar("generating", total, done=done, unit="images") as bar:
             for record in _draw(sampler, request, todo, out_dir, batch_size):
                 records[record["index"]] = record
                 bar.update(1)

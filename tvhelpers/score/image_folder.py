@@ -25,7 +25,7 @@ class ImageFolder:
     seeds: list[int | None]
     rows: list[dict | None]  # of the prompt suite, for images that were generated from one
     bases: frozenset[str] = frozenset()  # that generated them, where records name it
-    notes: tuple[str, ...] = ()  # problems that a reader of the figures must know
+    notes: tuple[str, ...] = ()  # problems that a reader of the results must know
 
     def pixels(self, number: int) -> np.ndarray:
         """Return pixels uint8 (H, W, 3) of one image."""
@@ -103,7 +103,7 @@ def _sorted(path: Path, files: list[Path], records: list[dict], rows: dict) -> I
     order = sorted(range(len(files)), key=keys.__getitem__)
     records = [records[i] for i in order]
     lacking = len(rows) - len({record.get("prompt_id") for record in records})
-    note = f"{lacking} of {len(rows)} prompts have no image: the figures are of the other prompts"
+    note = f"{lacking} of {len(rows)} prompts have no image: the results are of the other prompts"
     return ImageFolder(
         path,
         [files[i] for i in order],

@@ -29,7 +29,7 @@ def _prompt(spec: flats.Spec, number: int) -> str:
     return texts[number % len(texts)]
 
 
-def figures_of(
+def metrics_of(
     pixels: np.ndarray, wanted: Sequence[dict[str, str]], groups: Sequence, judge, classifier
 ) -> dict[str, Result]:
     """Return {figure: Result} of one system's images uint8 (N, H, W, 3): for each attribute that
@@ -46,14 +46,14 @@ def figures_of(
 def compare_systems(
     images: dict[str, Sequence], wanted: Sequence[dict[str, str]], groups: Sequence, classifier
 ) -> tuple[dict[str, dict[str, Result]], dict[str, dict[str, Result]]]:
-    """Return ({system: figures}, {"B against A": paired differences}); each system is compared with
+    """Return ({system: metrics}, {"B against A": paired differences}); each system is compared with
     the one before it.
 
     Image i of every system, an array uint8 (H, W, 3) or a path, has the same prompt and seed; the
-    other arguments are those of `figures_of`.
+    other arguments are those of `metrics_of`.
     """
     sides = (wanted, groups, JudgeAttributeClassifier(), classifier)
-    rows = {name: figures_of(_pixels(shown), *sides) for name, shown in images.items()}
+    rows = {name: metrics_of(_pixels(shown), *sides) for name, shown in images.items()}
     pairs = {f"{b} against {a}": paired(rows[b], rows[a]) for a, b in itertools.pairwise(rows)}
     return rows, pairs
 
@@ -73,10 +73,10 @@ def format_systems(rows: dict[str, dict[str, Result]], pairs: dict[str, dict[str
     lines = []
     for title, table in (("", rows), ("difference, paired (score: ratio)", pairs)):
         lines += [title] * bool(title)
-        for name, figures in table.items():
+        for name, metrics in table.items():
             lines.append(name)
             lines += [
-                f"  {figure:16} {result.value:7.3f}  ({result.interval})"
-                for figure, result in figures.items()
+                f"  {metric:16} {result.value:7.3f}  ({result.interval})"
+                for metric, result in metrics.items()
             ]
     return "\n".join(lines)

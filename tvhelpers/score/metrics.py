@@ -238,7 +238,7 @@ def _corrected(estimate: LeaveOneOut, shape: tuple[int, int]):
 
 
 def _ten_splits(probs: np.ndarray, splits: int = 10, seed: int = 2020) -> dict:
-    """Return the figures that torch-fidelity prints: shuffled, i * N // 10 splits, ddof 0.
+    """Return the results that torch-fidelity prints: shuffled, i * N // 10 splits, ddof 0.
 
     The deviation is the spread of small splits, not an error bar; the mean is at most N / 10.
     """

@@ -88,7 +88,7 @@ NEEDS: dict[str, Callable[[Needs], object]] = {
     "text_embeds": _text_embeds,  # of the prompts (N, D)
     "features": lambda its: its.rows("features"),  # by the extractor (N, D)
     "real_features": lambda its: its.real and its.real["features"],  # of real images (M, D)
-    "neighbours": _neighbours,  # four figures that are computed together
+    "neighbours": _neighbours,  # four results that are computed together
     "copies": lambda its: its.networks.copies and [its.networks.copies[its.folder.path]],  # result
 }
 

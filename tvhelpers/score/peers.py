@@ -1,4 +1,4 @@
-"""Which figures do other libraries give for the same inputs?
+"""Which results do other libraries give for the same inputs?
 
 How the Inception Score of torchmetrics 1.9.0, the tested version, differs:
 

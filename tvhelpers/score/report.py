@@ -18,7 +18,7 @@ SENTENCES = {"card", "chosen", "method", "notes", "warnings"}  # keys of a resul
 
 
 def score_folders(request: ScoreRequest) -> dict:
-    """Write and return the figures of each folder, and of each compared with the first in pairs.
+    """Write and return the metrics of each folder, and of each compared with the first in pairs.
 
     Every metric of METRICS whose inputs are there is computed; images of one prompt count as one
     block.  Raises InputError for a folder that cannot be scored, and TakenError where `out_path`
@@ -36,8 +36,8 @@ def score_folders(request: ScoreRequest) -> dict:
         raise InputError("cannot-be-scored", problem=str(error)) from None
     scored = []
     for folder, rows in zip(folders, results, strict=True):
-        figures = {"metrics": [with_card(row) for row in rows], "notes": folder.notes}
-        scored.append({**_about(folder), **networks.card, **figures})
+        found = {"metrics": [with_card(row) for row in rows], "notes": folder.notes}
+        scored.append({**_about(folder), **networks.card, **found})
     pairs = [
         {"dir": str(folder.path), "against": str(folders[0].path), **_compared(rows, results[0])}
         for folder, rows in zip(folders[1:], results[1:], strict=True)
@@ -50,7 +50,7 @@ def score_folders(request: ScoreRequest) -> dict:
 
 
 def format_table(result: dict) -> str:
-    """Return the figures of each folder and of each pair, with notes, and then their cards."""
+    """Return the metrics of each folder and of each pair, with notes, and then their cards."""
     lines, cards = [], {}
     for folder in result["folders"]:
         lines.append(f"{folder['dir']}: {folder['n']} images, classifier: {folder['classifier']}")
@@ -88,7 +88,7 @@ def with_card(result: Result) -> dict:
 
 
 def _compared(ours: list[Result], theirs: list[Result]) -> dict:
-    """Return the paired comparisons of two folders' figures, and why others are impossible."""
+    """Return the paired comparisons of two folders' metrics, and why others are impossible."""
     others = {result.name: result for result in theirs}
     rows, notes = [], {}
     for result in ours:
@@ -113,15 +113,15 @@ def _upgraded(value):
     return [_upgraded(one) for one in value] if isinstance(value, list) else value
 
 
-def _figures(value):
+def _without_sentences(value):
     """Return a result without its sentences, which a later version may word otherwise."""
     if isinstance(value, dict):
-        return {key: _figures(one) for key, one in value.items() if key not in SENTENCES}
-    return [_figures(one) for one in value] if isinstance(value, list) else value
+        return {key: _without_sentences(one) for key, one in value.items() if key not in SENTENCES}
+    return [_without_sentences(one) for one in value] if isinstance(value, list) else value
 
 
 def _write_once(path: Path, result: dict) -> None:
     if not path.exists():
         write_json(path, result)
-    elif _figures(read_metrics(path)) != _figures(result):
+    elif _without_sentences(read_metrics(path)) != _without_sentences(result):
         raise TakenError("another-result", path=path)

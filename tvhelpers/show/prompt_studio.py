@@ -186,7 +186,7 @@ class PromptStudio:
         request = self.request()
         self.seed.value = self._drawn = request.seed
         self.progress.max, self.progress.value = request.steps, 0
-        self._show_status("Drawing…" if self.sampler.loaded else "Loading the model, then drawing…")
+        self._show_status("Generating…" if self.sampler.loaded else "Loading the model…")
         _, prompt, seed, image = next(self.sampler.sample(request, on_step=self._after_step))
         asked = {key: value for key, value in request.record().items() if key not in NOT_RECORDED}
         asked = {"strength" if k == "lora_scale" else k: v for k, v in asked.items()}  # stable name
