@@ -12,7 +12,8 @@ OPTIONS = (
     option("--prompts SUITE", dest="suite", text="a prompt suite, which is a fixed list of "
            "prompts: paper-8 (the eight of the paper), fb138 (138 prompts), fb1000 (1000), "
            "fb138:SEED (another 138), or a file that `prompts` wrote. In a suite, prompts "
-           "with words that the base does not know are skipped; a PROMPT that you type is always generated"),
+           "with words that the base does not know are skipped; a PROMPT that you type is "
+           "always generated"),
     option("--out DIR", Path, REQUIRED, "folder for the images and their records; the same "
            "command resumes where it stopped"),
     BASE,
