@@ -183,7 +183,7 @@ def test_the_widget_keeps_answers_is_blind_and_resumes(study, browser, lab):
     page = context.pages[0]
     open_and_run(page, address, "study.ipynb", "I agree, begin")
     begin(page, "my name")
-    say(page, "is no code for a rater")
+    say(page, "is not a code for a rater")
     begin(page, "r8")
     for number in range(1, 4):
         say(page, f"{number} of {total}")

@@ -80,7 +80,7 @@ def test_converted_source_is_the_same_items(benchmark, tmp_path):
         (tmp_path / "out" / "items.jsonl").write_text("\n".join(rows))
         with refused("missing-key") as caught:
             open_source(tmp_path / "out")
-        assert f"no usable {min(change)!r}" in str(caught.value)
+        assert repr(min(change)) in str(caught.value)
     (tmp_path / "out" / "items.jsonl").write_text("\n".join(lines[:-1]))
     with refused("count-differs"):
         open_source(tmp_path / "out")

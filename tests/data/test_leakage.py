@@ -38,7 +38,7 @@ def test_the_benchmarks_own_split_leaks_and_ours_does_not(real_rows):
     assert own["captions"]["items_share"] == pytest.approx(0.969, abs=0.001)
     ours = leakage(source, split_by_product(source.product_ids, 0.1, seed=0))
     assert ours["products"]["shared"] == 0 and ours["near_duplicates"] is None
-    assert "3,226 of 3,241" in format_leakage({"its own": own})
+    assert "3,226 of the 3,241" in format_leakage({"its own": own})
 
 
 def test_the_same_photo_is_found_whatever_was_done_to_the_file(shared):
