@@ -42,6 +42,9 @@ ENGLISH = {
 }  # keys whose values are sentences for people, which may be reworded
 
 
+COUNTED = {"evidence", "faults", "notes", "event"}  # those of which there are as many as before
+
+
 def _count(sentences) -> int | None:
     """Return how many sentences a list has; of one sentence it is only known that it is there."""
     return len(sentences) if isinstance(sentences, list) else None
@@ -52,7 +55,10 @@ def today(value, key: str = ""):
     if isinstance(value, dict):
         pairs = ((KEYS.get(key, key), one) for key, one in value.items())
         english = ENGLISH | {"method"} if "ci" in value else ENGLISH  # how a figure was computed
-        return {key: _count(one) if key in english else today(one, key) for key, one in pairs}
+        return {
+            key: today(one, key) if key not in english else _count(one) if key in COUNTED else None
+            for key, one in pairs
+        }
     if isinstance(value, list):
         return [today(one, key) for one in value]
     return VALUES.get(key, {}).get(value, value) if isinstance(value, str) else value

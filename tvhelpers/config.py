@@ -82,9 +82,10 @@ class TrainConfig:
     steps: int = 500  # training steps (optimizer updates); ignored if epochs is not 0
     epochs: int = 0  # passes over all training images; 0 = train for `steps`
     batch_size: int = 16  # images processed at once
-    accumulate: int = 1  # gradient accumulation: forward passes per optimizer step
+    accumulate: int = 1  # gradient accumulation: forward passes per optimizer step,
+    #   which uses batch_size times as many images
     memory_gb: float = 0.0  # memory limit in GB; to stay below it, fewer images are processed at
-    #   once (slower); 0 = no limit
+    #   once (slower, same result); 0 = no limit
 
     # Images
     resolution: int = 0  # pixels a side of the images, a multiple of 8; 0 = the base's own

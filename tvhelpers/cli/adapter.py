@@ -41,7 +41,7 @@ def declare(parser) -> None:
     add("scale", run_scale, "Write a weaker or stronger copy of an adapter.", FILE, BY, OUT)
     text = "Combine several adapters into one, each with a weight."
     add("blend", run_blend, text, FILES, WEIGHTS, RANK, OUT)
-    text = "Merge an adapter into its base, as a diffusers pipeline folder without adapter."
+    text = "Write a complete model (a diffusers pipeline folder) of a base and an adapter."
     add("merge", run_merge, text, FILE, BASE, LORA_SCALE, FOLDER, HALF)
 
 

@@ -56,16 +56,24 @@ CAPTIONS = (
     SEED,
     option(
         "--captioner MODEL",
-        text="image captioning model to run first: a folder, or owner/name on huggingface.co",
+        text="model that describes images without captions: a folder, or owner/name on "
+        "huggingface.co, for example Salesforce/blip-image-captioning-base",
     ),
-    option("--base", str, "mini", "the base whose tokenizer counts the tokens (parts of words)"),
+    option(
+        "--base",
+        str,
+        "mini",
+        "the base that you will train; captions that are too long for it are reported",
+    ),
 )
 SHARE = "share of the items for validation, 0..1; products are kept whole"
 SPLIT = (
     DATA,
     option("--validation-share/--held-out SHARE", float, 0.1, SHARE),  # stable name
     SEED,
-    option("--images", bool, False, "keep near-duplicate photos in the same part, too"),
+    option(
+        "--images", bool, False, "compare the images, and keep near-duplicates in the same part"
+    ),
     option("--out FILE.json", Path, None, "write the ids of the validation items to this file"),
 )
 COVERAGE = (

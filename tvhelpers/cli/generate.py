@@ -25,8 +25,8 @@ OPTIONS = (
     option("--seed N", int, None, "seed of the first image of each prompt; the next ones have "
            "seed + 1, seed + 2, ...", "0"),
     option("--steps N", int, 20, "denoising steps; more are finer but slower"),
-    option("--guidance X", float, None, "how strongly the image follows the prompt; 1 = no "
-           "classifier-free guidance", "2.5 for mini, 7.5 for Stable Diffusion"),
+    option("--guidance X", float, None, "how strongly the image follows the prompt; 1 adds no "
+           "push (no classifier-free guidance)", "2.5 for mini, 7.5 for Stable Diffusion"),
     option("--size PX", int, 0, "width and height of square images, a multiple of 8 pixels",
            "the base's own"),
     option("--width PX", int, 0, "width in pixels, for images that are not square",

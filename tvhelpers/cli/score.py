@@ -15,17 +15,19 @@ OPTIONS = (
            "(knows flats), or auto: inception if its weights are there, else judge"),
     option("--real DIR", Path, None, "folder of real images: adds kernel distance (KID), "
            "precision, recall, density and coverage; for photos give --features too"),
-    option("--features NAME", str, "", "feature extractor for these: judge (for flats), or, for "
-           "photos, a vision model (DINOv2, CLIP, SigLIP): a folder, or owner/name, for example "
-           "facebook/dinov2-small, already downloaded with `hf download`",
-           "judge with --real, else none"),
+    option("--features NAME", str, "", "feature extractor for KID, precision, recall, density "
+           "and coverage: judge (for flats), or, for photos, a vision model (DINOv2, CLIP, "
+           "SigLIP): a folder, or owner/name, for example facebook/dinov2-small, already "
+           "downloaded with `hf download`", "judge with --real, else none"),
     option("--clip NAME", str, "", "CLIP for CLIPScore, how well image and prompt match, by folder "
-           "or owner/name; the CLIP of the base that generated the images is refused"),
+           "or owner/name, for example patrickjohncyh/fashion-clip, already downloaded with `hf "
+           "download`; the CLIP of the base that generated the images is refused"),
     option("--cache DIR", Path, None, "folder to keep features in: scoring the same images again "
            "is faster"),
-    option("--attribute-classifier/--reader NAME", str, "", "names the attributes in images of a "
-           "prompt suite: judge; for photos: clip, with --clip and photos of known attributes as "
-           "--calibration", "judge for images by mini"),
+    option("--attribute-classifier/--reader NAME", str, "", "network that recognises "
+           "attributes, only for images of a prompt suite: judge for flats, or clip for photos, "
+           "with --clip and, as --calibration, photos with a table of their categories and "
+           "colours", "judge for images by mini"),
     option("--calibration/--known SOURCE", str, "", "images with known attributes, to measure how "
            "often the attribute classifier is wrong; if omitted, judge takes flats"),
     option("--train SOURCE", str, "", "training data of the model: reports generated images that "

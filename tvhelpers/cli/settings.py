@@ -58,7 +58,7 @@ def _with(words: tuple[str, ...], meaning: str) -> str:
 def _changes(row: dict) -> str:
     """Return a preset's changes as KEY=VALUE; those for LoRA come last."""
     text = " ".join(_pair(key, value) for key, value in row.items() if key != "lora")
-    return f"{text}; only with lora: {_changes(row['lora'])}" if "lora" in row else text
+    return f"{text}; with lora: {_changes(row['lora'])}" if "lora" in row else text
 
 
 def _pair(key: str, value) -> str:

@@ -17,9 +17,9 @@ MAKE = (
         "--tasks NAMES",
         str,
         "pair",
-        "added to pair (which of two is better), which is always asked: rating (grade one image 1 "
-        "to 5, with real images shown for comparison), real (is it real?), or rating,real; both "
-        "need --real",
+        "what raters are asked: always which of two images is better (pair); with rating also to "
+        "grade each image 1 to 5, with real also whether it is real, with rating,real both; each "
+        "of these needs --real",
     ),
     option(
         "--primary A,B",
@@ -70,7 +70,7 @@ def declare(parser) -> None:
         STUDY,
         OUT,
     )
-    text = "Estimate how often a study of this size would find a preference."
+    text = "Estimate, before a study, the chance that it finds the better model."
     add("power", run_power, text, *POWER)
 
 
