@@ -23,7 +23,7 @@ def test_rows_are_complete_and_revisions_are_commits():
 
 def test_unknown_name_lists_the_names():
     with refused("unknown-name") as caught:
-        manifest.entry("sd99")
+        manifest.entry("sd16")
     assert "sd15" in str(caught.value)
 
 

@@ -92,7 +92,7 @@ def test_a_study_is_opened_and_its_votes_count(work, run):  # noqa: F811
     assert 0 < brought["new"] < brought["votes"]
     found = run("study", "analyse", "study", "--out", "analysis")
     assert found["votes"] == sum(votes["trials"].values())
-    holds(found, EXPECTED["finished"]["analyse"], rel=1e-9)
+    holds(today(found), EXPECTED["finished"]["analyse"], rel=1e-9)
 
 
 def test_a_studio_keeps_its_images(work):  # noqa: F811
@@ -112,7 +112,7 @@ def test_a_conversion_is_opened(work, run):  # noqa: F811
     before = state("converted")
     assert run(*COMMANDS["convert"]) == {**EXPECTED["said"]["convert"], "was_done": True}
     assert state("converted") == before
-    holds(run(*COMMANDS["inspect"]), EXPECTED["said"]["inspect"])
+    holds(today(run(*COMMANDS["inspect"])), EXPECTED["said"]["inspect"])
     run("data", "convert", "photos", "--out", "again")
     with h5py.File("again/pixels.h5") as new, h5py.File("converted/pixels.h5") as old:
         assert [*new] == [*old] == ["pixels"] and np.array_equal(new["pixels"], old["pixels"])
@@ -128,7 +128,7 @@ def test_a_latent_cache_is_opened(work, run):  # noqa: F811
 
 def test_captions_are_known_again(work, run):  # noqa: F811
     before = state("captions.jsonl")
-    holds(run(*COMMANDS["captions"]), EXPECTED["said"]["captions"])
+    holds(today(run(*COMMANDS["captions"])), EXPECTED["said"]["captions"])
     assert state("captions.jsonl") == before
 
 

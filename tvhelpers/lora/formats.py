@@ -243,9 +243,10 @@ def read_metadata(path: Path) -> dict[str, str]:
     """
     from safetensors import SafetensorError, safe_open
 
+    path = Path(path)
     if (path / "config.json").is_file() and not (path / "result.json").exists():
         raise InputError("file-missing.unfinished", path=path)
-    if not Path(path).is_file():
+    if not path.is_file():
         raise InputError("file-missing.adapter", path=path)
     try:
         with safe_open(path, "pt") as file:
