@@ -61,6 +61,7 @@ class _Message(string.Formatter):
     """
 
     def format_field(self, value, spec: str) -> str:
+        """Return a value as the part of a message that `spec`, after the colon, asks for."""
         if spec in ("", "and", "or", "long"):
             return in_words(value, spec or ",")
         if spec == "text":
