@@ -79,3 +79,11 @@ def test_a_chart_is_written_again_but_never_over_another_file(run, refuse, tmp_p
     for _ in "ab":
         assert run(*words, "category,colour")[0] == 0
     refuse("file-exists", *words, "colour")
+
+
+def test_a_split_is_written_again_but_never_over_another(run, refuse, photo_folder, tmp_path):
+    words = ["data", "split", photo_folder, "--out", tmp_path / "split.json"]
+    for _ in "ab":
+        assert run(*words)[0] == 0
+    refuse("file-exists", *words, "--seed", 5)
+    assert json.loads((tmp_path / "split.json").read_text())["seed"] == 0

@@ -1,6 +1,7 @@
 """How is a data set downloaded, inspected, converted, captioned, split and counted?"""
 
 import io
+import json
 from pathlib import Path
 
 from tvhelpers.cli.options import REQUIRED, SOURCE, add_verbs, option
@@ -214,7 +215,6 @@ def run_split(options) -> dict:
     from tvhelpers.data import leakage
     from tvhelpers.data.sources import open_source
     from tvhelpers.data.split import split_by_product
-    from tvhelpers.records import write_json
 
     source = open_source(options.source)
     pairs, groups = None, source.product_ids
@@ -226,13 +226,15 @@ def run_split(options) -> dict:
     splits = {"its own split": own} if own.any() and not own.all() else {}
     splits |= {"by product": validation}
     report = {name: leakage.leakage(source, held, pairs) for name, held in splits.items()}
-    print(leakage.format_leakage(report))
+    text = leakage.format_leakage(report)
     if options.out:
         ids = [source.item_ids[i] for i in np.flatnonzero(validation)]
         asked = {"validation": options.validation_share, "seed": options.seed}
         about = {"source": source.fingerprint, **asked, "report": report}
-        write_json(options.out, {**about, "validation_items": ids})
-        print(f"{options.out}: {counted(len(ids), 'validation item')}")
+        content = json.dumps({**about, "validation_items": ids}, indent=1) + "\n"
+        write_once(options.out, content.encode())
+        text += f"\n{options.out}: {counted(len(ids), 'validation item')}"
+    print(text)
     return report
 
 
