@@ -16,9 +16,9 @@ from common import shared_folder, write_result
 from tvhelpers.data import caption_files
 from tvhelpers.data.caption_parsing import contradictions
 from tvhelpers.data.fashion_synthesis import COLOURS
-from tvhelpers.data.items import read_rows
 from tvhelpers.data.lexicon import product_words
 from tvhelpers.data.sources import open_source
+from tvhelpers.records import read_rows
 
 SHOWN = {"pattern", "fabric", "cut"}
 file = shared_folder() / "data" / "deepfashion_annotations" / "language_original.mat"

@@ -111,9 +111,9 @@ def read_json(path: Path):
 
 
 def read_jsonl(path: Path) -> list[dict]:
-    """Return the records of a JSON-lines file, except an incomplete last line; [] if missing.
+    """Return the records of a JSON-lines file that grows, as a log does; [] if missing.
 
-    Raises InputError for a broken line before that.
+    An incomplete last line is ignored; raises InputError for a broken line before that.
     """
     if not Path(path).exists():
         return []
@@ -124,6 +124,22 @@ def read_jsonl(path: Path) -> list[dict]:
             rows.append(json.loads(line))
         except ValueError as error:
             raise InputError("not-json.line", number=number, path=path, error=error) from None
+    return rows
+
+
+def read_rows(path: Path, whole: bool = False) -> list[dict]:
+    """Return the objects of a finished JSON-lines file, or of a list that is the `whole` file.
+
+    Raises InputError where the file is broken, also at its end, or one is no object, or none there.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        lines = [line for line in text.splitlines() if line.strip()]
+        rows = json.loads(text) if whole else [json.loads(line) for line in lines]
+    except (ValueError, RecursionError) as error:
+        raise InputError("not-json.file", path=path, error=error) from None
+    if not rows or not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise InputError("not-json.rows", path=path)
     return rows
 
 

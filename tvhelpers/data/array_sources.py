@@ -6,11 +6,11 @@ from pathlib import Path
 from tvhelpers.data import fashion_synthesis as codebook
 from tvhelpers.data.arrays import find_array_file, open_arrays, read_errors
 from tvhelpers.data.h5 import StoredImages, open_images
-from tvhelpers.data.items import Source, file_digest, read_rows
+from tvhelpers.data.items import Source, file_digest
 from tvhelpers.data.table_sources import open_columns, own_table
 from tvhelpers.errors import InputError
 from tvhelpers.files import content_key
-from tvhelpers.records import upgraded
+from tvhelpers.records import read_rows, upgraded
 from tvhelpers.text import as_text
 
 ROW_KINDS = {"caption": str, "attributes": dict, "product": str, "split": str}  # of items.jsonl

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from tvhelpers.data.caption_parsing import FEATURES, parse_caption
 from tvhelpers.data.captions import recaption, template_captions
-from tvhelpers.data.items import Source, read_rows
+from tvhelpers.data.items import Source
 from tvhelpers.data.lexicon import SLOTS, facts_of
 from tvhelpers.errors import InputError
 from tvhelpers.files import content_key, write_once
+from tvhelpers.records import read_rows
 from tvhelpers.runtime import seed_for
 from tvhelpers.words import counted, describe
 

@@ -1,7 +1,6 @@
 """What is an item, and what is the source of items that every data format is opened as?"""
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,19 +132,3 @@ def file_digest(path: Path, pieces: int = 4096, piece: int = 1 << 16) -> str:
             file.seek(offset)
             digest.update(file.read(piece))
     return digest.hexdigest()[:16]
-
-
-def read_rows(path: Path, whole: bool = False) -> list[dict]:
-    """Return the objects of a JSON-lines file, or of a list that is the `whole` file.
-
-    Raises InputError where there are none, or one is no object.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-        lines = [line for line in text.splitlines() if line.strip()]
-        rows = json.loads(text) if whole else [json.loads(line) for line in lines]
-    except (ValueError, RecursionError) as error:
-        raise InputError("not-json.file", path=path, error=error) from None
-    if not rows or not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise InputError("not-json.rows", path=path)
-    return rows

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from tvhelpers.data.items import ATTRIBUTES, read_rows
+from tvhelpers.data.items import ATTRIBUTES
 from tvhelpers.errors import Choice, InputError
+from tvhelpers.records import read_rows
 from tvhelpers.text import as_text
 from tvhelpers.words import counted, listed
 

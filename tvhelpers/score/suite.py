@@ -9,9 +9,10 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from tvhelpers.data.items import Source, read_rows
+from tvhelpers.data.items import Source
 from tvhelpers.errors import Choice, InputError
 from tvhelpers.files import write_once
+from tvhelpers.records import read_rows
 from tvhelpers.score.draw_suite import draw_suite, with_captions
 
 SUITES = Path(__file__).parent / "suites"  # made by recipes/prompt_suite.py of a checkout
