@@ -134,8 +134,8 @@ def read_rows(path: Path, whole: bool = False) -> list[dict]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        lines = [line for line in text.splitlines() if line.strip()]
-        rows = json.loads(text) if whole else [json.loads(line) for line in lines]
+        lines = filter(str.strip, text.split("\n"))  # splitlines() cuts texts with U+0085 or U+2028
+        rows = json.loads(text) if whole else list(map(json.loads, lines))
     except (ValueError, RecursionError) as error:
         raise InputError("not-json.file", path=path, error=error) from None
     if not rows or not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):

@@ -199,3 +199,13 @@ def test_other_files_are_left_alone(g2, tmp_path):
     with refused("folder-taken"):
         convert(g2[0], tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_captions_with_line_separators_are_read_again(tmp_path):
+    texts = ["red\u2028dress", "a tee\x85", "blue\x0bcoat"]
+    pixels = np.zeros((3, 128, 128, 3), np.uint8)
+    write_g2(tmp_path / "g2", pixels, texts, ["tee"] * 3, ["blue"] * 3)
+    old = open_source(tmp_path / "g2")
+    convert(tmp_path / "g2", tmp_path / "h5")
+    assert open_source(tmp_path / "h5").captions == old.captions
+    assert any("\u2028" in text for text in old.captions)
