@@ -8,7 +8,15 @@ import pytest
 
 from tests.helpers import refused
 from tvhelpers import records
-from tvhelpers.records import Kind, claim_dir, read_json, read_jsonl, read_record, read_records
+from tvhelpers.records import (
+    Kind,
+    claim_dir,
+    read_json,
+    read_jsonl,
+    read_record,
+    read_records,
+    read_rows,
+)
 
 PACKAGE = Path(records.__file__).parent
 READERS = {"read_json", "read_jsonl"}
@@ -80,6 +88,15 @@ def test_what_is_no_record_is_refused(tmp_path):
     with refused("not-json") as caught:
         read_jsonl(path)
     assert "line 1" in str(caught.value)
+
+
+def test_a_table_of_json_may_begin_with_a_byte_order_mark(tmp_path):
+    """Notepad and PowerShell write one."""
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"a": "x"}\r\n\r\n{"a": "y"}', encoding="utf-8-sig")
+    assert read_rows(path) == [{"a": "x"}, {"a": "y"}]
+    path.write_text('[{"a": "x"}]', encoding="utf-8-sig")
+    assert read_rows(path, whole=True) == [{"a": "x"}]
 
 
 def test_what_outlives_a_process_is_read_as_a_kind_of_record():

@@ -133,7 +133,7 @@ def read_rows(path: Path, whole: bool = False) -> list[dict]:
     Raises InputError where the file is broken, also at its end, or one is no object, or none there.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         lines = filter(str.strip, text.split("\n"))  # splitlines() cuts texts with U+0085 or U+2028
         rows = json.loads(text) if whole else list(map(json.loads, lines))
     except (ValueError, RecursionError) as error:
