@@ -5,6 +5,7 @@ import re
 
 from tvhelpers.flats.spec import (
     ATTRIBUTES,
+    FILLERS,
     STYLES,
     Spec,
     cloth_of,
@@ -74,20 +75,16 @@ def caption_words(season: str) -> frozenset[str]:
     return frozenset(words_in(" ".join(text for spec in specs for text in captions(spec))))
 
 
-# Words of prompts that say nothing of the garment.
-UNSEEN_BUT_PLAIN = frozenset(
-    "a an the of in on for with and or my your one some s photo image drawing sketch flat "
-    "design garment clothes fashion nice new".split()
-)
-
-
 def new_words(prompt: str, season: str) -> list[str]:
     """Return the words of a prompt that no caption of a season's flats has, not even as a plural
-    or a singular."""
-    words = caption_words(season) | UNSEEN_BUT_PLAIN
-    words |= {f"{word}s" for word in words} | {f"{word}es" for word in words}
-    singular = {word.removesuffix("s") for word in words}
-    return sorted(words_in(prompt) - words - singular)
+    or a singular; words that say nothing about a garment (FILLERS) are ignored."""
+    known = caption_words(season).union(FILLERS)
+    return sorted(word for word in words_in(prompt) if known.isdisjoint(_numbers(word)))
+
+
+def _numbers(word: str) -> tuple[str, ...]:
+    """Return a word with its possible plural and singulars."""
+    return word, f"{word}s", word.removesuffix("s"), word.removesuffix("es")
 
 
 def caption(spec: Spec, seed: int, index: int) -> str:
