@@ -148,11 +148,7 @@ class TakenError(InputError):
 
 
 def claim_dir(
-    path: Path,
-    request: dict,
-    what: str,
-    marker: str = "request.json",
-    ignore: tuple[str, ...] = (),
+    path: Path, request: dict, what: str, marker: str = "request.json", ignore: tuple[str, ...] = ()
 ) -> Path:
     """Make `path` the folder of `request`, or check that it is already.
 

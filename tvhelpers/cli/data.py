@@ -128,9 +128,7 @@ def run_inspect(options) -> dict:
 
     check_choices(decode=options.decode, axes=options.axes, channels=options.channels)
     report = inspect_images(options.path, options.all)
-    image = None
-    if options.image:
-        image = _draw_decodings(open_images(options.path, **_decoding(options)))
+    image = options.image and _draw_decodings(open_images(options.path, **_decoding(options)))
     _print(format_report(report), image, options.image)
     return report
 

@@ -307,8 +307,7 @@ def _warn(root: Path, names: list[str], problems: dict[int, str], clipped: int) 
     first = next((names[row] for row in problems), "")
     text = f"{len(problems):,} of {counted(len(names), 'image')} skipped ({kinds}), such as {first}"
     parts = [text] if problems else []
-    parts += (
-        [f"{counted(clipped, 'box', 'boxes')} cut at the border of the image"] if clipped else []
-    )
+    if clipped:
+        parts.append(f"{counted(clipped, 'box', 'boxes')} cut at the border of the image")
     if parts:
         warnings.warn(f"{root}: {'; '.join(parts)}", stacklevel=4)

@@ -46,11 +46,7 @@ def cells_of(path: Path, lines: list[str], columns: int, first_line: int = 1) ->
     for number, row in enumerate(rows, first_line):
         if len(row) != columns:
             raise InputError(
-                "file-damaged.list-columns",
-                line=number,
-                path=path,
-                count=len(row),
-                needed=columns,
+                "file-damaged.list-columns", line=number, path=path, count=len(row), needed=columns
             )
         row[0] = row[0].strip()
     return rows

@@ -99,11 +99,7 @@ def _find_many_images(folder: Path, rows: list[dict], spec: str) -> tuple[list[d
         for name in names:
             if owner.get(name, product) != product:
                 raise InputError(
-                    "ambiguous.product",
-                    name=name,
-                    folder=folder,
-                    first=owner[name],
-                    second=product,
+                    "ambiguous.product", name=name, folder=folder, first=owner[name], second=product
                 )
             if name not in owner:
                 found.append({**row, "file_name": name, "product": product})
