@@ -7,8 +7,7 @@ from tvhelpers.config import check_choice, check_range
 from tvhelpers.errors import InputError
 from tvhelpers.words import counted
 
-FILE = option("file FILE", Path, text="a LoRA file, the folder of a training, or shipped: the one "
-              "that comes with mini")  # fmt: skip
+FILE = option("file FILE", Path, text="a LoRA file, folder of a training, or shipped (mini's own)")
 FILES = option("files FILE", Path, nargs="+", text="two or more LoRA files or folders of trainings")
 OUT = option("--out FILE.safetensors", Path, REQUIRED, "new file to write")
 FOLDER = option("--out DIR", Path, REQUIRED, "new folder to write")

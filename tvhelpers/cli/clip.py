@@ -9,8 +9,7 @@ from tvhelpers.config import CLIP_CHOICES, ClipTuning, from_settings, parse_sett
 TUNE = (
     option("--data SOURCE", str, REQUIRED, f"what to tune on: {SOURCE}"),
     option("--out DIR", Path, REQUIRED, "folder for the tuned CLIP"),
-    option("--clip", str, "mini", "CLIP to start from: mini, a folder, or owner/name on "
-           "huggingface.co"),
+    option("--clip", str, "mini", "CLIP to start from: mini, a folder, or a hub id (owner/name)"),
     option("--keep SOURCE", text="data on which the CLIP must stay accurate: mixed into "
            "training; accuracy on it may drop by at most max_accuracy_drop"),
     SET,
@@ -20,10 +19,7 @@ TUNE = (
 
 def declare(parser) -> None:
     """Add `clip tune`, and the settings to its help."""
-    text = (
-        "For specialists: not needed to train on your garments. Fine-tune a CLIP on captioned "
-        "images; the same command resumes a stopped tuning."
-    )
+    text = "For specialists: fine-tune a CLIP on captioned images; the same command resumes it."
     tune = add_verbs(parser)("tune", run_tune, text, *TUNE)
     tune.appendix = lambda: (
         settings_help(ClipTuning, CLIP_CHOICES) + "\nPlain fine-tuning, for comparison: "

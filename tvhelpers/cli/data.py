@@ -15,10 +15,8 @@ DECODING = (
            "(0..1 minus a mean image), affine (-1..1), unit (0..1) or uint8 (0..255)"),
     option("--axes", str, "auto", f"{ARRAYS}order of an image's axes, of channels (C), width "
            "(W) and height (H): auto (detect it), CWH, CHW, HWC or WHC"),
-    option("--channels", str, "auto", f"{ARRAYS}order of the colour channels: auto (detect it), "
-           "RGB or BGR"),
-    option("--mean FILE", Path, None, f"{ARRAYS}the mean image to add, for --decode mean: .mat, "
-           ".npy, .npz or .h5"),
+    option("--channels", str, "auto", f"{ARRAYS}order of colours: auto (detect it), RGB or BGR"),
+    option("--mean FILE", Path, None, f"{ARRAYS}mean image to add: .mat, .npy, .npz or .h5"),
 )  # fmt: skip
 DATA = option("source SOURCE", text=SOURCE)
 SEED = option("--seed N", int, 0, "seed of the random choice; another seed gives another result")
@@ -37,17 +35,14 @@ INSPECT = (
 CONVERT = (
     option("path", Path, metavar="SOURCE", text=SOURCE),
     option("--out DIR", Path, None, "folder to write to; required, except with --to latents"),
-    option("--to", str, "h5", "h5 (the files pixels.h5 and items.jsonl), images (PNG files and "
-           "metadata.jsonl), or latents (the cache that a training of --base needs, written to "
-           "`artifacts` in $TV_ROOT, by default the current folder)"),
+    option("--to", str, "h5", "h5 (pixels.h5 and items.jsonl), images (PNG and metadata.jsonl), or "
+           "latents (cache for a training of --base, in artifacts/ here or in $TV_ROOT)"),
     option("--base", str, "mini", "only for --to latents: the base whose VAE encodes the images"),
     option("--size PX", int, None, "rescale to this many pixels a side", "each image's own"),
     option("--photos ARCHIVE", Path, None, "only for DeepFashion: take the pixels from "
-           "img_highres.zip (or its folder) and not from G2.h5; items without such a photo are "
-           "skipped"),
+           "img_highres.zip (or its folder), and skip items without a photo there"),
     option("--columns FIELD=COLUMN,...", text="which column of your table is which field, such as "
-           "caption=title,images=pics/{sku}.jpg (take captions from the column title; {sku} is "
-           "filled in from the column sku)"),
+           "caption=title,images=pics/{sku}.jpg ({sku} is filled in from the column sku)"),
     *DECODING,
 )  # fmt: skip
 CAPTIONS = (
@@ -55,26 +50,17 @@ CAPTIONS = (
     option("--out FILE.jsonl", Path, REQUIRED, "file to write the new captions to"),
     option("--variants N", int, 3, "number of captions per item, 1 to 5"),
     SEED,
-    option(
-        "--captioner MODEL",
-        text="model that describes images without captions: a folder, or owner/name on "
-        "huggingface.co, for example Salesforce/blip-image-captioning-base",
-    ),
-    option(
-        "--base",
-        str,
-        "mini",
-        "the base that you will train; captions that are too long for it are reported",
-    ),
-)
+    option("--captioner MODEL", text="model that describes images without captions: a folder or a "
+           "hub id, such as Salesforce/blip-image-captioning-base"),
+    option("--base", str, "mini", "the base that you will train; captions that are too long for it "
+           "are reported"),
+)  # fmt: skip
 SHARE = "share of the items for validation, 0..1; products are kept whole"
 SPLIT = (
     DATA,
     option("--validation-share/--held-out SHARE", float, 0.1, SHARE),  # stable name
     SEED,
-    option(
-        "--images", bool, False, "compare the images, and keep near-duplicates in the same part"
-    ),
+    option("--images", bool, False, "compare images too, to keep near-duplicates in one part"),
     option("--out FILE.json", Path, None, "write the ids of the validation items to this file"),
 )
 COVERAGE = (
@@ -94,10 +80,7 @@ def declare(parser) -> None:
     add("convert", run_convert, text, *CONVERT)
     text = "Write new captions from attributes, product names and old captions."
     add("captions", run_captions, text, *CAPTIONS)
-    text = (
-        "Show a split into training and validation, and its leakage: products in both parts. "
-        "`train` makes such a split by itself; this shows it."
-    )
+    text = "Split by product, as `train` does by itself, and show what both parts share (leakage)."
     add("split", run_split, text, *SPLIT)
     text = "Count the attributes of a data set, and find combinations that are missing."
     add("coverage", run_coverage, text, *COVERAGE)

@@ -9,30 +9,24 @@ from tvhelpers.errors import InputError
 SETTINGS = ("steps", "guidance", "size", "width", "height", "lora_scale")  # fields of a Request
 OPTIONS = (
     option("prompts PROMPT", nargs="*", text='what to generate, each in quotes: "a red dress"'),
-    option("--prompts SUITE", dest="suite", text="a prompt suite, which is a fixed list of "
-           "prompts: paper-8 (the eight of the paper), fb138 (138 prompts), fb1000 (1000), "
-           "fb138:SEED (another 138), or a file that `prompts` wrote. In a suite, prompts "
-           "with words that the base does not know are skipped; a PROMPT that you type is "
-           "always generated"),
-    option("--out DIR", Path, REQUIRED, "folder for the images and their records; the same "
-           "command resumes where it stopped"),
+    option("--prompts SUITE", dest="suite", text="a prompt suite, a fixed list of prompts: paper-8 "
+           "(the eight of the paper), fb138 (138 prompts), fb1000 (1000), fb138:SEED (another "
+           "138), or a file that `prompts` wrote; prompts with words that the base does not know "
+           "are skipped"),
+    option("--out DIR", Path, REQUIRED, "folder for images and records; the same command resumes"),
     BASE,
     option("--adapter", str, None, "a LoRA file, the folder of a training, shipped (the one that "
            "comes with mini), or none", "shipped for mini, else none"),
     option("--text-encoder DIR", str, "", "a folder that `clip tune` wrote; its text encoder "
            "encodes the prompts", "the one that the adapter was trained with"),
     option("--count N", int, 1, "images for each prompt"),
-    option("--seed N", int, None, "seed of the first image of each prompt; the next ones have "
-           "seed + 1, seed + 2, ...", "0"),
+    option("--seed N", int, None, "seed of each prompt's first image; the next has seed + 1", "0"),
     option("--steps N", int, 20, "denoising steps; more are finer but slower"),
-    option("--guidance X", float, None, "how strongly the image follows the prompt; 1 adds no "
-           "push (no classifier-free guidance)", "2.5 for mini, 7.5 for Stable Diffusion"),
-    option("--size PX", int, 0, "width and height of square images, a multiple of 8 pixels",
-           "the base's own"),
-    option("--width PX", int, 0, "width in pixels, for images that are not square",
-           "the base's own"),
-    option("--height PX", int, 0, "height in pixels, for images that are not square",
-           "the base's own"),
+    option("--guidance X", float, None, "how strongly the image follows the prompt; 1 is without "
+           "classifier-free guidance", "2.5 for mini, 7.5 for Stable Diffusion"),
+    option("--size PX", int, 0, "side of square images, a multiple of 8", "the base's own"),
+    option("--width PX", int, 0, "width of images that are not square", "the base's own"),
+    option("--height PX", int, 0, "height of images that are not square", "the base's own"),
     LORA_SCALE,
     DEVICE,
     option("--batch-size N", int, 8, "images generated at once; fewer take less memory"),

@@ -16,10 +16,7 @@ TRAIN = (
 
 def declare(parser) -> None:
     """Add `mini train`."""
-    text = (
-        "Rebuild mini from nothing, to reproduce it; not for your garments (for those: train "
-        "lora). The same command resumes a stopped training."
-    )
+    text = "Rebuild mini from nothing, to reproduce it; the same command resumes."
     add_verbs(parser)("train", run_train, text, *TRAIN)
 
 

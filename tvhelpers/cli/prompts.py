@@ -7,26 +7,15 @@ from tvhelpers.cli.options import SOURCE, add_options, option
 from tvhelpers.words import counted
 
 OPTIONS = (
-    option(
-        "suite SUITE",
-        text="paper-8 (the eight prompts of the paper), fb138 (138 prompts), "
-        "fb1000 (1000), or a file that `prompts` wrote",
-    ),
+    option("suite SUITE", text="paper-8 (the eight prompts of the paper), fb138 (138 prompts), "
+           "fb1000 (1000), or a file that `prompts` wrote"),
     option("--out FILE.JSONL", Path, None, "file for the prompt suite", "print it"),
-    option(
-        "--seed",
-        int,
-        None,
-        "seed: another one makes other prompts of the same kind",
-        "0, the published suite",
-    ),
+    option("--seed", int, None, "seed: another one makes other prompts of the same kind",
+           "0, the published suite"),
     option("--base", str, "", "only prompts whose words this base knows, such as mini"),
-    option(
-        "--captions SOURCE",
-        text="replace the suite's prompts of the kind `captions` with captions of the validation "
-        f"items of these data: {SOURCE}",
-    ),
-)
+    option("--captions SOURCE", text="replace the suite's prompts of the kind `captions` with "
+           f"captions of the validation items of these data: {SOURCE}"),
+)  # fmt: skip
 
 
 def declare(parser) -> None:

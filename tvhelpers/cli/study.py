@@ -13,45 +13,24 @@ MAKE = (
     option("systems NAME=DIR", nargs="+", text="folders that `generate` wrote, each with a name"),
     option("--out STUDY", Path, REQUIRED, "new folder to write"),
     option("--real SOURCE", text=f"real images: {SOURCE}"),
-    option(
-        "--tasks NAMES",
-        str,
-        "pair",
-        "what raters are asked: always which of two images is better (pair); with rating also to "
-        "grade each image 1 to 5, with real also whether it is real, with rating,real both; each "
-        "of these needs --real",
-    ),
-    option(
-        "--primary A,B",
-        str,
-        "",
-        "names of two systems: the comparison that the study is about",
-        "the first two",
-    ),
+    option("--tasks NAMES", str, "pair", "what raters are asked: always which of two images is "
+           "better (pair); also a grade of 1 to 5 for each image (rating), whether it is real "
+           "(real), or both (rating,real); these need --real"),
+    option("--primary A,B", str, "", "names of two systems: the comparison that the study is about",
+           "the first two"),
     option("--per-rater N", int, 0, "maximum number of questions of a task for each rater", "all"),
     option("--title TEXT", str, "Which design is better?", "the headline that raters read"),
-)
-RATERS = option(
-    "--raters CODE",
-    str,
-    REQUIRED,
-    "a name or code that you invent for each person, "
-    "such as anna ben (letters, digits, - and _); each gets a page",
-    nargs="+",
-)
+)  # fmt: skip
+RATERS = option("--raters CODE", str, REQUIRED, "a name or code that you invent for each person, "
+                "such as anna ben (letters, digits, - and _)", nargs="+")  # fmt: skip
 FILES = option("files FILE", Path, text="file that a rater's page wrote at its end", nargs="+")
 POWER = (
     option("--raters N", int, REQUIRED, "number of people who vote"),
     option("--prompts N", int, REQUIRED, "number of prompts that each of them judges"),
-    option(
-        "--effect SHARE",
-        float,
-        REQUIRED,
-        "share of votes that you expect for the better one, 0.5..1, ties not counted; the answer "
-        "says whether you have enough raters",
-    ),
+    option("--effect SHARE", float, REQUIRED, "share of votes that you expect for the better one, "
+           "0.5..1, ties not counted"),
     option("--ties SHARE", float, 0.0, "share of votes that say no difference, 0..1"),
-)
+)  # fmt: skip
 
 
 def declare(parser) -> None:
@@ -59,17 +38,11 @@ def declare(parser) -> None:
     add = add_verbs(parser)
     text = "Make a blind study of folders of images with the same prompts and seeds."
     add("make", run_make, text, *MAKE)
-    add(
-        "html", run_html, "Write a page for each rater, to vote in any browser.", STUDY, RATERS, OUT
-    )
+    text = "Write a page for each rater, to vote in any browser."
+    add("html", run_html, text, STUDY, RATERS, OUT)
     add("import", run_import, "Add the votes of files that raters sent back.", STUDY, FILES)
-    add(
-        "analyse",
-        run_analyse,
-        "Analyse the votes; write a report, a table and the numbers.",
-        STUDY,
-        OUT,
-    )
+    text = "Analyse the votes; write a report, a table and the numbers."
+    add("analyse", run_analyse, text, STUDY, OUT)
     text = "Estimate, before a study, the chance that it finds the better model."
     add("power", run_power, text, *POWER)
 
