@@ -104,20 +104,14 @@ def _compared(ours: list[Result], theirs: list[Result]) -> dict:
 
 def read_metrics(path: Path) -> dict:
     """Return what `score` has written to `path`, under today's names."""
-    return _upgraded(read_record(path, "metrics"))
+    record = json.dumps(read_record(path, "metrics"))
+    return json.loads(record, object_hook=lambda row: upgraded(row, "metrics"))
 
 
-def _upgraded(value):
-    if isinstance(value, dict):
-        return {key: _upgraded(one) for key, one in upgraded(value, "metrics").items()}
-    return [_upgraded(one) for one in value] if isinstance(value, list) else value
-
-
-def _without_sentences(value):
+def _without_sentences(result: dict) -> dict:
     """Return a result without its sentences, which a later version may word otherwise."""
-    if isinstance(value, dict):
-        return {key: _without_sentences(one) for key, one in value.items() if key not in SENTENCES}
-    return [_without_sentences(one) for one in value] if isinstance(value, list) else value
+    text = json.dumps(result)
+    return json.loads(text, object_hook=lambda row: {k: row[k] for k in row.keys() - SENTENCES})
 
 
 def _write_once(path: Path, result: dict) -> None:
