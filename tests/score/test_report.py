@@ -88,6 +88,13 @@ def test_a_metric_of_ones_own_is_one_entry(tmp_path, monkeypatch):
     assert "brightness.png" in {path.name for path in write_figures(result, tmp_path / "figures")}
 
 
+def test_charts_name_folders_however_their_paths_are_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    dirs = ["base-cpu", str(tmp_path / "lora-cpu")]
+    result = {"folders": [{"dir": path, "metrics": [{"name": "colour"}]} for path in dirs]}
+    assert [*by_metric(result)["colour"]] == ["base", "lora"]
+
+
 def test_a_metric_whose_needs_are_not_met_is_skipped(folder, tmp_path, monkeypatch):
     unmet = Metric("unmet", brightness, ("features", "no such need"), "")
     monkeypatch.setattr("tvhelpers.score.registry.METRICS", [*registry.METRICS, unmet])

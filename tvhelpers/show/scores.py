@@ -48,8 +48,9 @@ def by_metric(result: dict) -> dict[str, dict[str, dict]]:
 
 def _labels(dirs: list[str]) -> list[str]:
     """Return the folders' names, without the words that all of them begin and end with."""
+    dirs = [os.path.abspath(path) for path in dirs]
     common = os.path.commonpath(dirs) if len(dirs) > 1 else os.path.dirname(dirs[0])
-    words = [os.path.relpath(path, common or ".").split("-") for path in dirs]
+    words = [os.path.relpath(path, common).split("-") for path in dirs]
     for end in (0, -1) if len(dirs) > 1 else ():
         while min(map(len, words)) > 1 and len({row[end] for row in words}) == 1:
             words = [row[1:] if end == 0 else row[:-1] for row in words]
