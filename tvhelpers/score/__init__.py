@@ -1,1 +1,1 @@
-"""How good are drawn images?"""
+"""How good are generated images?"""

@@ -18,7 +18,7 @@ from tvhelpers.show.figures import gallery, metric_card
 
 def write_figures(result: dict, folder: Path, train: Source | None = None) -> list[Path]:
     """Write a PNG for each metric of `score_folders`' result, and one with the nearest training
-    images; `train` is their source if the result names none that can be opened."""
+    images, from `train` or else from the source that the result names."""
     images = {name: metric_card(rows) for name, rows in by_metric(result).items()}
     for number, scored in enumerate(result["folders"], 1):
         for row in (row for row in scored["metrics"] if "top" in row["details"]):
