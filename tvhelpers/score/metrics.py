@@ -17,6 +17,7 @@ from tvhelpers.score.statistics import (
     two_sided_p,
     unanimous_difference,
 )
+from tvhelpers.words import counted
 
 TWICE_GROUPS = 200  # most groups for the jackknife of pairs of groups: N^2 K operations
 MIN_GROUPS = 10  # with fewer independent images their spread cannot be estimated
@@ -118,7 +119,8 @@ def mean_score(name: str, values, groups=None, method: str = "mean") -> Result:
     blocks, names = blocks_of(groups, len(values))
     per_item, method = tuple(values.tolist()), f"{method}, jackknife over {len(names)} groups"
     if len(names) < MIN_GROUPS:
-        few = (f"only {_counted_blocks(len(names), len(values))}: too few for an interval",)
+        count = counted(len(names), _noun(len(names), len(values)))
+        few = (f"only {count}: too few for an interval",)
         return Result(name, float(values.mean()), None, None, len(values), method, few, per_item)
     estimate = leave_one_out_mean(values, blocks, names)
     _, se = jackknife(estimate)
@@ -251,9 +253,8 @@ def _ten_splits(probs: np.ndarray, splits: int = 10, seed: int = 2020) -> dict:
     return {"ten_split_mean": float(np.mean(scores)), "ten_split_std": float(np.std(scores))}
 
 
-def _counted_blocks(num_blocks: int, num_images: int) -> str:
-    noun = "image" if num_blocks == num_images else "prompt"
-    return f"{num_blocks} {noun}" if num_blocks == 1 else f"{num_blocks} {noun}s"
+def _noun(num_blocks: int, num_images: int) -> str:
+    return "image" if num_blocks == num_images else "prompt"
 
 
 def _doubts(value: float, se: float | None, shape: tuple[int, int], num_blocks: int):
@@ -262,11 +263,10 @@ def _doubts(value: float, se: float | None, shape: tuple[int, int], num_blocks: 
     doubts = []
     few, near = se is None or num_blocks < 10 * value, value > min(shape) / 2
     if few or near:
-        count = _counted_blocks(num_blocks, num_images)
-        seen = [f"from only {count}"] if few else []
+        noun = _noun(num_blocks, num_images)
+        seen = [f"from only {counted(num_blocks, noun)}"] if few else []
         seen += [f"over half of its upper bound of {min(shape)}"] if near else []
-        more = "images" if num_images <= num_classes else "classes"
-        more = count.split()[1].removesuffix("s") + "s" if few else more
+        more = f"{noun}s" if few else "images" if num_images <= num_classes else "classes"
         end = "are needed" if se is not None else "are needed; no interval and no correction"
         doubts.append(f"the score of {value:.1f} is {' and '.join(seen)}: more {more} {end}")
     # All images alike, or each of a class of its own: nothing to estimate it from.
