@@ -26,8 +26,12 @@ from tvhelpers.models.baseline import find_classes
 from tvhelpers.records import TakenError, read_record
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import generate
+from tvhelpers.score import language
+from tvhelpers.score.attributes import CORE, JudgeAttributeClassifier, agreement
 from tvhelpers.score.colour import EXAMPLES, name_colour
 from tvhelpers.score.copying import MIN_VALIDATION
+from tvhelpers.score.report import score_folders
+from tvhelpers.score.request import ScoreRequest
 from tvhelpers.train.resume import run_config
 
 Outcome = TypeVar("Outcome")
@@ -179,8 +183,6 @@ class NotebookSettings:
 
         Raises InputError where no item of the data states a category.
         """
-        from tvhelpers.score import language
-
         if self.data_is_flats:
             prompts, asked = language.requests(seed, count, season)
             return prompts, [f"category={row['category']}" for row in asked], asked
@@ -192,8 +194,6 @@ class NotebookSettings:
     def correct(self, real: Source, pixels: np.ndarray) -> dict[str, np.ndarray]:
         """Return {attribute: bool (N,)}: whether pixels uint8 (N, H, W, 3) show what the items of
         `real` state: the measured colour and, of flats, what the judge names."""
-        from tvhelpers.score.attributes import CORE, JudgeAttributeClassifier, agreement
-
         colours = [name_colour(one).name for one in pixels]
         measured = [a == row["colour"] for a, row in zip(colours, real.attributes, strict=True)]
         wanted = [{name: row[name] for name in CORE if name in row} for row in real.attributes]
@@ -213,9 +213,6 @@ class NotebookSettings:
 
     def score(self, name: str, dirs: Sequence[Path], **options) -> dict:
         """Return the scores of galleries, stored in this run; `options` as in `ScoreRequest`."""
-        from tvhelpers.score.report import score_folders
-        from tvhelpers.score.request import ScoreRequest
-
         if self.quick and options.get("train"):  # the first of them: reading all takes long
             source = open_source(options["train"])
             options["train"] = Subset(source, [*range(min(len(source), TRIAL_TRAIN))])
