@@ -40,11 +40,8 @@ def test_size_and_batch_do_not_matter():
 def test_only_what_was_asked_counts():
     seen = [{"category": "dress", "colour": "red"}, {"category": "coat", "colour": "red"}]
     correct = agreement([{"category": "dress"}, {"category": "dress", "colour": "red"}], seen)
-    assert correct["category"].tolist() == [True, False] and correct["colour"].tolist() == [
-        True,
-        True,
-    ]
-    assert correct["all"].tolist() == [True, False]
+    assert correct["category"].tolist() == correct["all"].tolist() == [True, False]
+    assert correct["colour"].tolist() == [True, True]
     with pytest.raises(ValueError):
         agreement([{}], seen)
 
@@ -124,16 +121,16 @@ def test_calibration_corrects_words_whose_texts_fit_all_images(drawings):
     # One word's text fits every image: it is predicted too often until calibrated.
     texts = {word: [f"a {word} garment"] for word in words}
     texts[words[0]] = ["a drawing of a garment on white"]
-    attribute_classifier = ZeroShotClassifier(clip, texts)
-    place = [attribute_classifier.words.index(colour) for colour in colours[60:]]
+    classifier = ZeroShotClassifier(clip, texts)
+    place = [classifier.words.index(colour) for colour in colours[60:]]
 
     def loss():
-        chances = attribute_classifier.probs(images[60:])
+        chances = classifier.probs(images[60:])
         assert chances.sum(1) == pytest.approx(np.ones(60))
         return -np.log(chances[range(60), place]).mean()
 
     before = loss()
-    attribute_classifier.calibrate(images[:60], colours[:60])
+    classifier.calibrate(images[:60], colours[:60])
     assert loss() < before - 0.05
     with pytest.raises(ValueError, match="none of the classifier's words"):
-        attribute_classifier.calibrate(images[:1], ["chartreuse"])
+        classifier.calibrate(images[:1], ["chartreuse"])

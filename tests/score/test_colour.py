@@ -33,12 +33,8 @@ def test_ciede2000_is_that_of_the_paper(one, other, difference):
 
 
 def test_lab_of_known_colours():
-    calibration = {
-        (255, 255, 255): (100, 0, 0),
-        (255, 0, 0): (53.24, 80.09, 67.20),
-        (0, 0, 0): (0, 0, 0),
-    }
-    for srgb, lab in calibration.items():
+    known = {(255, 255, 255): (100, 0, 0), (255, 0, 0): (53.24, 80.09, 67.20), (0, 0, 0): (0, 0, 0)}
+    for srgb, lab in known.items():
         assert to_lab(np.array(srgb, np.uint8)) == pytest.approx(lab, abs=0.02)
 
 

@@ -69,7 +69,5 @@ def test_pairs_name_the_training_image(tmp_path, monkeypatch):
     with refused("same-source"):  # no distance would be a copy's
         CopyCheck(extractor, train, FlatsSource(3, 60, name="again"))
     own = CopyCheck(extractor, train)  # the split of a training
-    assert (
-        not {*own.items} & {*own.validation_items}
-        and len(own.items) + len(own.validation_items) == 60
-    )
+    assert not {*own.items} & {*own.validation_items}
+    assert len(own.items) + len(own.validation_items) == 60

@@ -271,13 +271,13 @@ def test_clip_score_by_another_clip_than_the_drawing_one(tmp_path):
         scored([correct], tmp_path / "o.json", BrightnessClassifier(), clip="mini")
 
 
-def from_suite(path, wrong=(), base="mini", leave_one_out=0):
+def from_suite(path, wrong=(), base="mini", skipped=0):
     """A folder of flats that are what the rows of FB-138 within mini's words ask for, but for the
     colour of the `wrong` ones."""
     rows = covered(open_suite("fb138"), "mini")
     path.mkdir()
     records = []
-    for i, row in enumerate(rows[leave_one_out:]):
+    for i, row in enumerate(rows[skipped:]):
         asked = dict(row["spec"]["garments"][0])
         rest = {n: asked.get(n, (flats.options(asked["category"], n) or (None,))[0])
                 for n in flats.OPTIONAL}  # fmt: skip
@@ -313,10 +313,8 @@ def test_attributes_and_strata_of_a_suite(tmp_path, few_calibration):
     assert second["stratum:core"]["n"] == 24 and second["stratum:rare"]["n"] == 12
     paired = {row["name"]: row for row in result["pairs"][0]["metrics"]}
     assert paired["attribute:colour, difference"]["details"]["p"] < 1e-6
-    assert (
-        result["folders"][0]["attribute_classifier"] == "mini judge"
-        and not result["folders"][0]["notes"]
-    )
+    assert result["folders"][0]["attribute_classifier"] == "mini judge"
+    assert not result["folders"][0]["notes"]
     assert "ceiling" in format_table(result)
 
 
@@ -351,7 +349,7 @@ OLDER = {  # {name in earlier files: name}
 
 
 def test_incomplete_images_of_a_suite(tmp_path, few_calibration):
-    few = from_suite(tmp_path / "few", leave_one_out=3)
+    few = from_suite(tmp_path / "few", skipped=3)
     result = scored([few], tmp_path / "m.json", BrightnessClassifier())
     assert "3 of 48 prompts have no image" in result["folders"][0]["notes"][0]
     assert "3 of 48 prompts have no image" in format_table(result)

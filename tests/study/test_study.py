@@ -27,7 +27,7 @@ SECRETS = ("secret-base", "secret-tuned", "secret-third")
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Three systems' images of PROMPTS; the metadata of each file name its system."""
+    """Three systems' images of PROMPTS; the metadata of each file names its system."""
     root, found = tmp_path_factory.mktemp("systems"), {}
     for number, name in enumerate(SECRETS):
         folder = root / name
