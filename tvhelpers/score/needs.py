@@ -66,11 +66,6 @@ def _neighbours(needs: Needs) -> dict | None:
     return None if real is None else neighbour_scores(real, needs["features"])
 
 
-def _heads(needs: Needs) -> dict | None:
-    classifier = needs.networks.attribute_classifier
-    return classifier and classifier.heads
-
-
 # Another need is another entry here.  Images are in the folder's own order.
 NEEDS: dict[str, Callable[[Needs], object]] = {
     "pixels": lambda its: its.folder,  # uint8 (H, W, 3) of one image after the other
@@ -81,8 +76,8 @@ NEEDS: dict[str, Callable[[Needs], object]] = {
     "probs": lambda its: its.rows("probs"),  # of classes (N, K)
     "asked_colours": _asked_colours,  # by the prompts, of those that can be measured (N,)
     "colours": lambda its: its.rows("colours"),  # indices of the measured ones (N, 1)
-    "heads": _heads,  # {attribute: words} of the attribute classifier
-    "words": _words,  # {attribute: word} that the attribute classifier predicts for each image
+    "heads": lambda its: getattr(its.networks.attribute_classifier, "heads", None),
+    "words": _words,  # {attribute: one of its `heads`} as predicted for each image
     "calibration_words": lambda its: its.networks.calibration_words,  # (true, predicted)
     "image_embeds": lambda its: its.rows("image_embeds"),  # of length one, by the CLIP (N, D)
     "text_embeds": _text_embeds,  # of the prompts (N, D)
