@@ -54,6 +54,7 @@ def test_menus_generate_gallery_and_save(studio, tmp_path):
     assert row["prompt"] == "a blue bomber jacket" and row["seed"] == 1
     saved = np.asarray(Image.open(tmp_path / "saved" / row["file"]))
     assert np.array_equal(saved, np.asarray(studio.history[0]["image"]))
+    assert (row["size"], row["size"]) == saved.shape[:2] and row["steps"] == 2
 
 
 def test_what_was_saved_is_never_overwritten(studio, tmp_path):

@@ -64,6 +64,11 @@ class Request:
         row = {key: value for key, value in asdict(self).items() if value != ()}
         return sized(row, row.pop("width"), row.pop("height"))
 
+    def settings(self) -> dict:
+        """Return the settings that a line of records.jsonl has of the request."""
+        row = sized({"steps": self.steps, "guidance": self.guidance}, self.width, self.height)
+        return {**row, "strength": self.lora_scale}  # stable name
+
     def jobs(self) -> list[tuple[int, str, int]]:
         """Return (index, prompt, seed) of every image, prompt after prompt."""
         copies = range(self.count)

@@ -27,7 +27,7 @@ from tvhelpers.progress import progress_bar
 from tvhelpers.records import claim_dir, read_records
 from tvhelpers.runtime import choose_device, choose_dtype, versions
 from tvhelpers.sample.grid import save_grid
-from tvhelpers.sample.request import Request, sized
+from tvhelpers.sample.request import Request
 from tvhelpers.words import counted
 
 log = logging.getLogger(__name__)
@@ -241,10 +241,7 @@ def _draw(
         i * request.count + k: id for i, id in enumerate(request.ids) for k in range(request.count)
     }
     request = sampler.with_defaults(request)
-    fixed = {"steps": request.steps, "guidance": request.guidance}
-    fixed = sized(fixed, request.width, request.height)
-    fixed |= {"strength": request.lora_scale}  # stable name
-    fixed |= {**sampler.identity, "versions": versions()}
+    fixed = {**request.settings(), **sampler.identity, "versions": versions()}
     with open(out_dir / "records.jsonl", "a") as file:
         for index, prompt, seed, image in sampler.sample(request, jobs, batch_size=batch_size):
             name = f"{index:04d}_{seed}.png"

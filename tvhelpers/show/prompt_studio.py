@@ -25,7 +25,6 @@ from tvhelpers.records import read_records
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler
 
-NOT_RECORDED = ("prompts", "count")  # fields of a request; the record has its one prompt
 MAX_GALLERY = 24  # images kept on the page
 STYLE = {"description_width": "76px"}
 
@@ -188,9 +187,8 @@ class PromptStudio:
         self.progress.max, self.progress.value = request.steps, 0
         self._show_status("Generating…" if self.sampler.loaded else "Loading the model…")
         _, prompt, seed, image = next(self.sampler.sample(request, on_step=self._after_step))
-        asked = {key: value for key, value in request.record().items() if key not in NOT_RECORDED}
-        asked = {"strength" if k == "lora_scale" else k: v for k, v in asked.items()}  # stable name
-        record = {"prompt": prompt, "seed": seed, **asked, **self.sampler.identity}
+        settings = self.sampler.with_defaults(request).settings()
+        record = {"prompt": prompt, "seed": seed, **settings, **self.sampler.identity}
         self._show({"record": record, "image": image})
         cut = self.sampler.cut_off(prompt)
         text = f"The prompt is too long; this part was ignored: {cut}" if cut else "Done."
