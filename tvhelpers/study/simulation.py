@@ -7,7 +7,7 @@ import numpy as np
 
 from tvhelpers.runtime import seed_for
 from tvhelpers.study.analysis import Answer, answers_of
-from tvhelpers.study.model import REAL, SIDES, Study, Trial
+from tvhelpers.study.model import REAL, SCALES, SIDES, Study, Trial
 from tvhelpers.study.statistics import interval, resampled_weights, weighted_mean
 from tvhelpers.study.votes import Vote, VoteBox, vote_of
 
@@ -57,7 +57,7 @@ def _judgement(rng: random.Random, trial: Trial, system: str, quality: dict[str,
     worse = 0.0 if system == REAL else 0.6 + max(quality.values()) - quality[system]
     if trial.kind == "real":
         return "real" if rng.random() < 1 / (1 + math.exp(3 * worse - 2)) else "generated"
-    grades = (round(rng.gauss(REAL_GRADE - worse, 0.7)) for _ in range(3))
+    grades = (round(rng.gauss(REAL_GRADE - worse, 0.7)) for _ in SCALES)
     return "".join(str(min(5, max(1, grade))) for grade in grades)
 
 
