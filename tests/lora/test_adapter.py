@@ -14,7 +14,7 @@ from tvhelpers.lora.adapter import (
     save_adapter,
     trained_layers,
 )
-from tvhelpers.lora.formats import _kohya_key, read_adapter, write_adapter
+from tvhelpers.lora.formats import _kohya_key, adapter_file, read_adapter, write_adapter
 from tvhelpers.models.base import find_base, load_part, load_pipeline, unet_digest
 
 EVERYTHING = "attention+ff+conv"
@@ -203,7 +203,7 @@ def test_missing_and_broken_files_are_refused(adapter, tmp_path):
         read_adapter(tmp_path / "nothing.safetensors")
     (tmp_path / "config.json").write_text("{}")  # of a training that has not ended
     with refused("file-missing") as seen:
-        read_adapter(tmp_path)
+        adapter_file(tmp_path)
     assert "resume" in str(seen.value)
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(adapter[1].read_bytes()[:200])

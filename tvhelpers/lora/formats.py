@@ -183,9 +183,16 @@ def _text_width(layers: dict[str, Layer]) -> int | None:
 
 
 def adapter_file(path: Path) -> Path:
-    """Return the path of an adapter, given its file or the folder of its training."""
+    """Return the path of an adapter, given its file or the folder of its training.
+
+    Raises InputError for the folder of a training that is not finished.
+    """
     inside = path / "adapter.safetensors"
-    return inside if inside.is_file() else path
+    if inside.is_file():
+        return inside
+    if (path / "config.json").is_file() and not (path / "result.json").exists():
+        raise InputError("file-missing.unfinished", path=path)
+    return path
 
 
 def read_adapter(path: Path) -> Adapter:
@@ -243,10 +250,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     """
     from safetensors import SafetensorError, safe_open
 
-    path = Path(path)
-    if (path / "config.json").is_file() and not (path / "result.json").exists():
-        raise InputError("file-missing.unfinished", path=path)
-    if not path.is_file():
+    if not Path(path).is_file():
         raise InputError("file-missing.adapter", path=path)
     try:
         with safe_open(path, "pt") as file:
