@@ -184,6 +184,13 @@ class Sampler:
         """Return the end of a prompt beyond the text encoder's limit, "" if all of it fits."""
         return cut_off(self.pipe.tokenizer, prompt, self.pipe.tokenizer.model_max_length)
 
+    def new_words(self, prompt: str) -> list[str]:
+        """Return the words of a prompt that mini was not trained on; [] for other models."""
+        own = not self.base.text_encoder and self.adapter in (None, self.base.adapter)
+        if self.name != "mini" or not own:
+            return []
+        return flats.new_words(prompt, "all" if self.adapter else "base")  # seasons
+
 
 def generate(
     sampler: Sampler,
@@ -254,17 +261,12 @@ def _draw(
 
 
 def _warn_of_prompts(sampler: Sampler, request: Request) -> None:
-    """Warn of prompts that are truncated, and of words that mini was not trained on, unless the
-    prompts are those of a suite."""
-    own = not sampler.base.text_encoder and sampler.adapter in (None, sampler.base.adapter)
-    if sampler.name == "mini" and own and not request.ids:
-        season = "all" if sampler.adapter else "base"
-        for prompt in request.prompts:
-            if new := flats.new_words(prompt, season):
-                what = f"mini was not trained on {in_words(new, 'or')}, and may not draw that"
-                warnings.warn(f"prompt {in_words(prompt)}: {what}", stacklevel=3)
+    """Warn of prompts that are truncated, and, unless they are those of a suite, of new words."""
     limit = sampler.pipe.tokenizer.model_max_length
     for prompt in request.prompts:
+        if not request.ids and (new := sampler.new_words(prompt)):
+            what = f"mini was not trained on {in_words(new, 'or')}, and may not draw that"
+            warnings.warn(f"prompt {in_words(prompt)}: {what}", stacklevel=3)
         if cut := sampler.cut_off(prompt):
             what = f"has over {limit} tokens; its end is ignored: {in_words(cut)}"
             warnings.warn(f"prompt {in_words(prompt)} {what}", stacklevel=3)
