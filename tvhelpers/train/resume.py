@@ -9,6 +9,7 @@ import dataclasses
 from pathlib import Path
 
 from tvhelpers.config import TrainConfig, build_config, preset_row, typed_settings
+from tvhelpers.records import read_record
 
 HERE = ("device", "mirror", "memory_gb")  # of the machine and the call, not of the training
 BY_DIGEST = ("data", "base", "captions", "text_encoder")  # paths; their content has a digest
@@ -42,8 +43,6 @@ def _begun(run_dir: Path, mirror: str) -> dict:
     for folder in (run_dir, *([Path(mirror) / run_dir.name] if mirror else [])):
         names = _visible(folder)
         if "config.json" in names and len(names) > 1:
-            from tvhelpers.records import read_record  # here, as most calls do not need it
-
             record = read_record(folder / "config.json", "training")
             fields = {field.name for field in dataclasses.fields(TrainConfig)}
             return {key: value for key, value in record.items() if key in fields}
