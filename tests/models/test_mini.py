@@ -67,12 +67,9 @@ def test_the_shipped_adapter_is_the_default_and_fits_the_new_season_better(mini)
     data, config = Data(cache, np.arange(32), np.arange(32)), replace(config, method="full")
     parts = {"scheduler": load_part(find_base("mini"), "scheduler")}
     bases = (load_part(find_base("mini"), "unet"), mini.pipe.unet)
-    (
-        base,
-        adapted,
-    ) = (  # method "full" leaves the UNet as it is; no step is taken
-        validation_loss(Trainer(config, {**parts, "unet": unet}, data)) for unet in bases
-    )
+    # method "full" does not change the UNet before the first step
+    trainers = [Trainer(config, {**parts, "unet": unet}, data) for unet in bases]
+    base, adapted = map(validation_loss, trainers)
     assert adapted < 0.9 * base
 
 

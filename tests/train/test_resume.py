@@ -68,9 +68,8 @@ def test_a_folder_that_names_no_preset_resumes_with_the_one_that_fits(begin, mon
     monkeypatch.setitem(PRESETS, "default", {"eval_steps": 50})
     assert taken(run, run_config(run, "t4")) == []
     assert "batch_size" in taken(run, run_config(run, "a100"))
-    assert (
-        taken(run, run_config(run)) == []
-    )  # without a named preset, the folder's settings are used
+    # without a named preset, the folder's settings are used
+    assert taken(run, run_config(run)) == []
 
 
 def test_what_is_of_the_machine_is_of_the_call(begin):

@@ -26,12 +26,7 @@ TEXT_ENCODER = ["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"]  # all o
 
 
 def add_lora(
-    model,
-    rank: int,
-    alpha: int,
-    seed: int,
-    targets: str = "attention",
-    use_dora: bool = False,
+    model, rank: int, alpha: int, seed: int, targets: str = "attention", use_dora: bool = False
 ) -> list[torch.nn.Parameter]:
     """Freeze a model, add fp32 LoRA weights to its `targets`, and return them in a fixed order.
 
@@ -188,11 +183,7 @@ def load_adapter(pipe, path: Path, base_name: str, digest: str) -> None:
     loaded = dict(_lora_layers(models))
     if missing := sorted(set(adapter.layers) - set(loaded)):
         raise InputError(
-            "adapter-unfit.layers",
-            path=path,
-            count=len(missing),
-            base=base_name,
-            first=missing[0],
+            "adapter-unfit.layers", path=path, count=len(missing), base=base_name, first=missing[0]
         )
     if changes := made_for.get("scheduler"):  # to the scheduler it was trained with
         pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, **changes)

@@ -9,14 +9,7 @@ import torch
 from tvhelpers.errors import InputError
 from tvhelpers.lora.adapter import fuse_adapter, load_adapter
 from tvhelpers.lora.find import tuned_text_encoder
-from tvhelpers.lora.formats import (
-    PARTS,
-    Adapter,
-    Layer,
-    read_adapter,
-    read_metadata,
-    write_adapter,
-)
+from tvhelpers.lora.formats import PARTS, Adapter, Layer, read_adapter, read_metadata, write_adapter
 from tvhelpers.models import base as bases
 
 DIGESTS = ("base_digest", "text_encoder_digest")  # of the base that an adapter was made for
@@ -27,7 +20,7 @@ def show(path: Path) -> dict:
 
     "norm" is the root of the sum of squares of alpha / rank * up @ down over the block's layers.
     """
-    adapter = read_adapter(path)
+    adapter, metadata = read_adapter(path), read_metadata(path)
     blocks: dict[str, list[Layer]] = {}
     for name, layer in adapter.layers.items():
         block = re.match(r"unet\.(down|up)_blocks\.\d+|unet\.\w+|text_encoder", name)[0]
@@ -48,11 +41,7 @@ def show(path: Path) -> dict:
         "layers": len(adapter.layers),
         "weights": sum(x.down.numel() + x.up.numel() for x in adapter.layers.values()),
         "about": adapter.about,
-        "metadata": {
-            key: value
-            for key, value in sorted(read_metadata(path).items())
-            if key.startswith("ss_")
-        },
+        "metadata": {key: metadata[key] for key in sorted(metadata) if key.startswith("ss_")},
         "blocks": rows,
     }
 
@@ -113,12 +102,9 @@ def _blended_about(adapters: Sequence[Adapter], weights: Sequence[float]) -> dic
     for about in known:
         for key, licence in about.get("licences", {}).items():
             licences[key] = "; ".join(dict.fromkeys([*licences.get(key, "").split("; "), licence]))
+    first = known[0] if known else {}
     return {
-        **{
-            key: known[0][key]
-            for key in ("base", *DIGESTS, "scheduler")
-            if known and key in known[0]
-        },
+        **{key: first[key] for key in ("base", *DIGESTS, "scheduler") if key in first},
         "licences": {key: text.removeprefix("; ") for key, text in licences.items()},
         "blend": [
             {"weight": weight, "adapter": adapter.about}

@@ -73,11 +73,7 @@ STABLE_DIFFUSION = Architecture(
     },
     text_encoders=("text_encoder",),
     tokenizers=("tokenizer",),
-    kohya_prefixes={
-        "lora_unet_": "unet",
-        "lora_te_": "text_encoder",
-        "lora_te1_": "text_encoder",
-    },
+    kohya_prefixes={"lora_unet_": "unet", "lora_te_": "text_encoder", "lora_te1_": "text_encoder"},
     text_widths={768: "sd_v1", 1024: "sd_v2"},
 )
 FAMILIES = [STABLE_DIFFUSION]

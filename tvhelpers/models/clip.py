@@ -125,7 +125,7 @@ def cut_off(tokenizer, text: str, limit: int) -> str:
 def class_embeddings(clip: Clip, texts_of: dict[str, list[str]]) -> torch.Tensor:
     """Return one unit embedding per class (K, d): the mean over its texts (prompt ensembling)."""
     means = [clip.encode_texts(texts).mean(0) for texts in texts_of.values()]
-    return torch.nn.functional.normalize(torch.stack(means), dim=1)
+    return F.normalize(torch.stack(means), dim=1)
 
 
 def _load(path: str) -> tuple:

@@ -34,21 +34,14 @@ def save_grid(images: list[tuple[Path, str]], path: Path, columns: int = 0) -> N
             grid.paste(image.convert("RGB").resize((side, side), Image.Resampling.LANCZOS), (x, y))
         draw.rectangle((x - 1, y - 1, x + side, y + side), outline="#dddddd")
         for number, words in enumerate(lines):
-            draw.text(
-                (x + side / 2, y + side + GAP / 2 + number * line),
-                words,
-                "#333333",
-                font,
-                anchor="ma",
-            )
+            place = (x + side / 2, y + side + GAP / 2 + number * line)
+            draw.text(place, words, "#333333", font, anchor="ma")
     save_png(grid, path)
 
 
 def _columns(count: int) -> int:
     """Return the columns of a grid that is a little wider than high, its last row nearly full."""
-    widest = min(count, max(1, math.ceil(math.sqrt(count * 1.5))))
-    return (
-        min(range(widest, 0, -1), key=lambda columns: (-count % columns, -columns))
-        if count > 3
-        else count
-    )
+    if count <= 3:
+        return count
+    widest = math.ceil(math.sqrt(count * 1.5))
+    return min(range(widest, 0, -1), key=lambda columns: (-count % columns, -columns))

@@ -78,7 +78,7 @@ class Request:
             for prompt, own in zip(self.prompts, seeds, strict=True)
             for k in copies
         ]
-        return [(index, prompt, seed) for index, (prompt, seed) in enumerate(pairs)]
+        return [(index, *pair) for index, pair in enumerate(pairs)]
 
 
 def sized(record: dict, width: int, height: int) -> dict:

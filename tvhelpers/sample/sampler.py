@@ -193,11 +193,7 @@ class Sampler:
 
 
 def generate(
-    sampler: Sampler,
-    request: Request,
-    out_dir: Path,
-    *,
-    batch_size: int = 8,
+    sampler: Sampler, request: Request, out_dir: Path, *, batch_size: int = 8
 ) -> list[dict]:
     """Draw the images of a request that `out_dir` lacks, and return the records of all of them.
 

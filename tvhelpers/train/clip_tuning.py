@@ -160,10 +160,8 @@ def _accuracy(clip: Clip, pairs: Pairs) -> float:
 @torch.no_grad()
 def _loss_of(clip: Clip, pairs: Pairs) -> tuple[float, torch.Tensor]:
     """Return the loss of all pairs at once, and the unit embeddings (N, d) of the images."""
-    images, texts = (
-        clip.encode_images(pairs.pixels),
-        clip.encode_texts(pairs.captions, batch_size=64),
-    )
+    images = clip.encode_images(pairs.pixels)
+    texts = clip.encode_texts(pairs.captions, batch_size=64)
     scale, fits = clip_scale(clip.model).exp().cpu(), pairs.fits(torch.arange(len(images)))
     return contrastive_loss(images, texts, scale, fits).item(), images
 

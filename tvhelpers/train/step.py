@@ -79,9 +79,8 @@ class Trainer:
         while self.processes.any((total := self._backward(share)) is None)[0]:
             self._free_memory()
             self.micro_batch = smaller(self.micro_batch)
-            what = (
-                f"out of memory: from now on {counted(self.micro_batch, 'image')} per forward pass"
-            )
+            count = counted(self.micro_batch, "image")
+            what = f"out of memory: from now on {count} per forward pass"
             self.notice(what, micro_batch=self.micro_batch)
         if self.processes.count > 1:
             for weight in self.model.weights:
