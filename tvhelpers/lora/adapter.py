@@ -81,7 +81,6 @@ def _lora_layers(models: dict[str, torch.nn.Module]) -> list[tuple[str, torch.nn
 
 
 def _weights(layer) -> Layer:
-    """Return the weights of one of peft's layers."""
     key = layer.active_adapters[0]
     down, up = layer.lora_A[key].weight, layer.lora_B[key].weight
     rows = layer.lora_magnitude_vector[key].weight if key in layer.lora_magnitude_vector else None

@@ -11,7 +11,7 @@ def find_adapter(base, adapter: str | None) -> Path | None:
     """Return the path of an adapter: "shipped" (also what None takes, where the base has one),
     "none" (returns None), a file, or the folder of a training.
 
-    Raises InputError for "shipped" where the base has none.
+    Raises InputError for "shipped" where the base has none, and for an unfinished training.
     """
     shipped = base.adapter if base.adapter and base.adapter.exists() else None
     if adapter in (None, "none"):

@@ -1,8 +1,8 @@
 """How is an adapter's file read and written, in the format of diffusers or of kohya's scripts?
 
 diffusers: unet.mid_block.attentions.0....attn2.to_q.lora_A.weight; read by diffusers and ComfyUI.
-kohya:     lora_unet_mid_block_attentions_0_..._attn2_to_q.lora_down.weight, with an alpha a layer;
-           read by A1111, Forge, ComfyUI, kohya's scripts and, without DoRA, by diffusers.
+kohya:     lora_unet_mid_block_attentions_0_..._attn2_to_q.lora_down.weight, with an alpha for each
+           layer; read by A1111, Forge, ComfyUI, kohya's scripts and, without DoRA, by diffusers.
 """
 
 import hashlib

@@ -24,7 +24,7 @@ class Previews:
         folder: Path,
         *,
         seed: int = 0,
-        steps=20,
+        steps: int = 20,
         text_encoder: str = "",
     ):
         self.base, self.prompts, self.folder = base, list(prompts), Path(folder)

@@ -257,7 +257,7 @@ def _draw(
 
 
 def _warn_of_prompts(sampler: Sampler, request: Request) -> None:
-    """Warn of prompts that are truncated, and, unless they are those of a suite, of new words."""
+    """Warn of prompts that are truncated and, except in a suite, of words new to mini."""
     limit = sampler.pipe.tokenizer.model_max_length
     for prompt in request.prompts:
         if not request.ids and (new := sampler.new_words(prompt)):

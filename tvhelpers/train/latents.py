@@ -48,6 +48,7 @@ class LatentCache:
 
     @property
     def num_items(self) -> int:
+        """The number of items; with flips there are twice as many entries."""
         return self.about["num_items"]
 
     def entries(self, item_indices: np.ndarray, flip: bool) -> np.ndarray:

@@ -1,5 +1,5 @@
-"""What does a training log?  Steps and events (log.jsonl), validation losses (eval.jsonl), images a
-second and memory (speed.jsonl), TensorBoard, and a progress bar."""
+"""What does a training log?  Steps and events (log.jsonl), validation losses (eval.jsonl), images
+per second and memory (speed.jsonl), TensorBoard, and a progress bar."""
 
 import json
 import logging

@@ -135,7 +135,6 @@ class Trainer:
         return fits
 
     def _free_memory(self) -> None:
-        """Free the gradients and the cache of the GPU's allocator."""
         self.update.optimizer.zero_grad()
         torch.cuda.empty_cache()
 

@@ -62,8 +62,8 @@ def train(
     result.json} and, for "lora", adapter.safetensors; for "full" and "baseline", pipeline/; and
     checkpoints/ until it is finished.  With `accelerate launch` the processes share each step's
     samples.
-    `base` is the location of the base, by default find_base(config.base); `root` is the folder of
-    artifacts/, by default $TV_ROOT.
+
+    `base` is by default find_base(config.base), and `root`, the folder of artifacts/, $TV_ROOT.
     `preview(step, parts)` is called after each evaluation with the "unet", the "scheduler" and, if
     it is trained, the "text_encoder".  Raises InputError for input that cannot be used, Interrupted
     on Ctrl-C or SIGTERM.
