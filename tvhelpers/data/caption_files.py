@@ -19,6 +19,7 @@ from tvhelpers.runtime import seed_for
 from tvhelpers.words import counted, describe
 
 log = logging.getLogger(__name__)
+MAX_TOKENS = 77  # of CLIP, with start and end
 
 
 def write_captions(
@@ -137,11 +138,11 @@ def _mean(sizes: dict[str, int], counts: Counter) -> float:
     return sum(sizes[text] * count for text, count in counts.items()) / counts.total()
 
 
-def _token_report(counts: Counter, tokenizer, limit: int = 77) -> dict:
+def _token_report(counts: Counter, tokenizer) -> dict:
     texts = list(counts)
     blocks = [tokenizer(texts[at : at + 4096])["input_ids"] for at in range(0, len(texts), 4096)]
     sizes = dict(zip(texts, (len(ids) for block in blocks for ids in block), strict=True))
-    over = sum(count for text, count in counts.items() if sizes[text] > limit)
+    over = sum(count for text, count in counts.items() if sizes[text] > MAX_TOKENS)
     most = max(sizes.values())
     return {"mean": _mean(sizes, counts), "max": most, "over_77_share": over / counts.total()}
 

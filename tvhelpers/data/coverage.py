@@ -11,6 +11,7 @@ from tvhelpers.words import counted
 
 NOT_STATED = "not stated"
 EXPECTED = 20  # items that chance would give a pair of values, before its absence is a gap
+FLOOR = 0.1  # the least share of the mean demand: items without sales are still learnt
 SELDOM = 0.1  # a gap has fewer items than this share of what chance would give
 
 
@@ -92,17 +93,15 @@ def inverse_frequency_weights(
     return weights / weights.mean()
 
 
-def demand_weights(values: Sequence[float], power: float = 1.0, floor: float = 0.1) -> np.ndarray:
+def demand_weights(values: Sequence[float]) -> np.ndarray:
     """Return weights float (N,) of mean 1 in proportion to a column, such as sales or clicks.
 
-    `floor`: the least weight as a share of the mean, so that items without sales are still learnt.
-    Raises InputError for values that are negative, not finite, or all zero.
+    None is below FLOOR.  Raises InputError for values that are negative, not finite, or all zero.
     """
     values = np.asarray(values, float)
     if not len(values) or not np.isfinite(values).all() or values.min() < 0 or not values.any():
         raise InputError("out-of-range.weights")
-    weights = values**power
-    weights = np.maximum(weights / weights.mean(), floor)
+    weights = np.maximum(values / values.mean(), FLOOR)
     return weights / weights.mean()
 
 

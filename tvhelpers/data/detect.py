@@ -74,7 +74,6 @@ def _sample(path: Path, key: str, data) -> tuple[np.ndarray, np.ndarray, list[in
 
 
 def _shared_issues(images: dict, rows: np.ndarray, mean: np.ndarray | None) -> list[str]:
-    """Return the issues that all of the images share."""
     if images["needs"]:
         return [arrays.ISSUES["no_mean"]]
     if images["encoding"] in ("wrapped", "minmax"):

@@ -160,7 +160,6 @@ def _values(text: bytes, rows: int, width: int) -> np.ndarray | None:
 
 
 def _first_problem(path: Path, lines: list[bytes], width: int, number: int) -> InputError:
-    """Return the error for the first wrong line."""
     for at, line in enumerate(lines, number):
         cells = line.split()[1:]
         wrong = [cell for cell in cells if cell not in (b"1", b"-1", b"0")]
