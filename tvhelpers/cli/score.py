@@ -9,21 +9,18 @@ from tvhelpers.words import counted
 
 OPTIONS = (
     option("dirs DIR", Path, text="folders of images; each is compared with the first", nargs="+"),
-    option("--out METRICS.JSON", Path, REQUIRED, "file for the numbers (JSON); charts go beside "
-           "it"),
+    option("--out METRICS.JSON", Path, REQUIRED, "file for the numbers; charts go beside it"),
     option("--classifier", str, "auto", "for the Inception Score: inception (knows photos), judge "
            "(knows flats), or auto: inception if its weights are there, else judge"),
     option("--real DIR", Path, None, "folder of real images: adds kernel distance (KID), "
            "precision, recall, density and coverage; for photos give --features too"),
-    option("--features NAME", str, "", "feature extractor for KID, precision, recall, density "
-           "and coverage: judge (for flats), or, for photos, a vision model (DINOv2, CLIP, "
-           "SigLIP): a folder, or owner/name, for example facebook/dinov2-small, already "
-           "downloaded with `hf download`", "judge with --real, else none"),
-    option("--clip NAME", str, "", "CLIP for CLIPScore, how well image and prompt match, by folder "
-           "or owner/name, for example patrickjohncyh/fashion-clip, already downloaded with `hf "
-           "download`; the CLIP of the base that generated the images is refused"),
-    option("--cache DIR", Path, None, "folder to keep features in: scoring the same images again "
-           "is faster"),
+    option("--features NAME", str, "", "feature extractor for the scores of --real: judge (for "
+           "flats), or, for photos, a vision model (DINOv2, CLIP, SigLIP): a folder, or a hub id "
+           "such as facebook/dinov2-small after `hf download`", "judge with --real, else none"),
+    option("--clip NAME", str, "", "CLIP for CLIPScore, how well image and prompt match: a folder, "
+           "or a hub id such as patrickjohncyh/fashion-clip after `hf download`; the CLIP of the "
+           "base that generated the images is refused"),
+    option("--cache DIR", Path, None, "folder for features, to score the same images again faster"),
     option("--attribute-classifier/--reader NAME", str, "", "network that recognises "
            "attributes, only for images of a prompt suite: judge for flats, or clip for photos, "
            "with --clip and, as --calibration, photos with a table of their categories and "
