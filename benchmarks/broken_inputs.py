@@ -25,26 +25,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 from common import write_result
-from damage import (
-    ARCHIVES,
-    BYTES,
-    CHANGES,
-    CSV,
-    ITEMS,
-    JSON,
-    JSONL,
-    LANGUAGE,
-    PARTITION,
-    PNGS,
-    TSV,
-    YAML,
-    of_archive,
-    of_bytes,
-    of_h5,
-    of_mat,
-    of_png,
-    of_text,
-)
+from damage_arrays import BYTES, CHANGES, LANGUAGE, PARTITION, of_bytes, of_h5, of_mat
+from damage_images import ARCHIVES, PNGS, of_archive, of_png
+from damage_tables import CSV, ITEMS, JSON, JSONL, TSV, YAML, of_text
 from sound_inputs import (
     ROWS,
     make_classes,
