@@ -59,66 +59,11 @@ def own_log():
 def tiny_base(tmp_path_factory) -> Path:
     """A Stable Diffusion pipeline of a few thousand random weights (not mini's sizes), saved in the
     stock layout."""
-    import torch
-    from diffusers import (
-        AutoencoderKL,
-        PNDMScheduler,
-        StableDiffusionPipeline,
-        UNet2DConditionModel,
-    )
-    from transformers import CLIPTextConfig, CLIPTextModel
+    from tests.golden_inputs import write_base
 
-    from recipes.mini.build import build_tokenizer
-
-    folder = tmp_path_factory.mktemp("tiny")
-    tokenizer = build_tokenizer(["a red dress", "a blue striped skirt"], folder / "words")
-    torch.manual_seed(0)
-    text = CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        projection_dim=32,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    unet = UNet2DConditionModel(
-        sample_size=8,
-        block_out_channels=(32, 64),
-        layers_per_block=1,
-        cross_attention_dim=32,
-        attention_head_dim=2,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-    )
-    vae = AutoencoderKL(
-        block_out_channels=(8, 8, 16, 16),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        norm_num_groups=4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        latent_channels=4,
-        sample_size=64,
-    )
-    scheduler = PNDMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        skip_prk_steps=True,
-        steps_offset=1,
-    )
-    StableDiffusionPipeline(
-        vae,
-        CLIPTextModel(text),
-        tokenizer,
-        unet,
-        scheduler,
-        None,
-        None,
-        requires_safety_checker=False,
-    ).save_pretrained(folder / "base")
-    return folder / "base"
+    folder = tmp_path_factory.mktemp("tiny") / "base"
+    write_base(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import importlib
 import importlib.util
 import json
 import sys
@@ -49,12 +51,19 @@ def main(folder: Path) -> None:
     prediction(folder / "prediction", garments)
 
 
+def first_of(*names: str):
+    """Return the first of these modules that the tree has: today's name, then its former one."""
+    for name in names:
+        with contextlib.suppress(ModuleNotFoundError):
+            return importlib.import_module(name)
+    raise ModuleNotFoundError(" or ".join(names))
+
+
 class Garments:
     """Drawn garments with their words, as files of all formats hold them."""
 
     def __init__(self, seed: int = 3, count: int = COUNT, side: int = SIDE):
-        from tvhelpers.data import flats
-
+        flats = first_of("tvhelpers.flats", "tvhelpers.data.flats")
         specs = [flats.random_spec(seed, i) for i in range(count)]
         self.pixels = [flats.render(spec, seed, i, side) for i, spec in enumerate(specs)]
         self.captions = [flats.caption(spec, seed, i) for i, spec in enumerate(specs)]
@@ -75,9 +84,9 @@ def write_base(folder: Path, widths=(32, 64), hidden: int = 32, side: int = 8, s
     import torch
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    from tvhelpers.models.mini import build_tokenizer
-
-    words = build_tokenizer(["a red dress", "a blue striped skirt"], folder.with_name("words"))
+    build = first_of("recipes.mini.build", "tvhelpers.models.mini")
+    captions = ["a red dress", "a blue striped skirt"]
+    words = build.build_tokenizer(captions, folder.with_name("words"))
     torch.manual_seed(seed)
     ids = {f"{name}_token_id": getattr(words, f"{name}_token_id") for name in ("bos", "eos", "pad")}
     text = CLIPTextConfig(
@@ -160,16 +169,16 @@ def _csv(path: Path, rows: list[dict], delimiter: str = ",") -> None:
 
 def benchmark(folder: Path) -> None:
     """Write the files of the Fashion Synthesis benchmark, and original photos for half of them."""
-    from tvhelpers.data.fashion_synthesis import write_g2
+    from tvhelpers.data.sources import open_source
 
+    example = first_of("tvhelpers.data.example", "tvhelpers.data.fashion_synthesis")
     own = Garments(21, COUNT, 128)
     kinds = ["tee", "dress", "coat", "blouse", "romper", "hoodie"] * (COUNT // 6)
     colours = ["red", "blue", "green", "black"] * (COUNT // 4)
     texts = [f"the lady wore a {c} {k} with short sleeves." for k, c in zip(kinds, colours)]
     products = [f"Red_Thing_{i // 2:02d}" for i in range(COUNT)]
-    write_g2(folder / "g2", iter(own.pixels), texts, kinds, colours, products=products, seed=4)
-    from tvhelpers.data.sources import open_source
-
+    more = {"products": products, "seed": 4}
+    example.write_g2(folder / "g2", iter(own.pixels), texts, kinds, colours, **more)
     with zipfile.ZipFile(folder / "img_highres.zip", "w") as archive:
         for i, name in enumerate(open_source(folder / "g2").item_ids[: COUNT // 2]):
             path = folder / "photo.jpg"

@@ -114,9 +114,11 @@ class Side:
 
 
 def copy_package(checkout: Path, folder: Path) -> Path:
-    """Copy what of a checkout is the package, and return the folder."""
+    """Copy the package of a checkout, and the recipe of mini's tokenizer; return the folder."""
     ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(checkout / "tvhelpers", folder / "tvhelpers", ignore=ignored)
+    for name in ("tvhelpers", "recipes"):
+        if (checkout / name).is_dir():
+            shutil.copytree(checkout / name, folder / name, ignore=ignored)
     beside = checkout / "data_manifest.yaml"  # where it is not in the package
     if beside.exists():
         shutil.copy2(beside, folder)
