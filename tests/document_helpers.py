@@ -17,8 +17,8 @@ from tvhelpers.data.example import write_g2
 
 sys.path.insert(0, str(Path(__file__).parent))  # the goldens' modules are programs too
 
-from golden_items import answers
 from golden_sides import Broken, Side  # noqa: F401
+from golden_study import answers
 
 REPO = Path(__file__).resolve().parents[1]
 DOCUMENTS = [REPO / "README.md", *sorted((REPO / "docs").glob("*.md"))]

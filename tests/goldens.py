@@ -4,7 +4,7 @@
 
 Both run the same commands on the same inputs on this CPU, one thread each, side by side.  What one
 tree makes differently is printed: item, place, both values; the exit code is 1 then.  Versions,
-dates, speeds and memory are ignored (`golden_items.IGNORED`); what was renamed since is compared
+dates, speeds and memory are ignored (`golden_reading.IGNORED`); what was renamed since is compared
 under its new name (`golden_names`).  Where both give an object of JSON,
 the new one may have more keys, never fewer and no other value.
 """
@@ -28,7 +28,8 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from golden_items import ITEMS, digest  # noqa: E402
+from golden_items import ITEMS  # noqa: E402
+from golden_reading import digest  # noqa: E402
 from golden_sides import Broken, Side  # noqa: E402
 
 PLACES = {"TV_DATA_DIR": "inputs", "TV_MANIFEST": "inputs/manifest.yaml"}

@@ -149,7 +149,7 @@ def studio() -> None:
 
 def votes(side: Side) -> dict[str, int]:
     """Let one rater answer all, another half; keep the other half as a file of the page."""
-    from golden_items import answers
+    from golden_study import answers
 
     raters = ["r1", "r2"]
     side.run("study", "html", "study", "--raters", *raters, "--out", "pages")
