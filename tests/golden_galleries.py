@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from golden_commands import LORA_SCALE, PROMPTS, VALIDATION, draw, item
 from golden_names import today
-from golden_reading import plain, read_folder, read_gallery, read_json
+from golden_reading import plain, read_chart, read_folder, read_gallery, read_json
 from golden_training import train_lora
 
 
@@ -61,9 +61,10 @@ def generate_resumed(side):
 
 
 def score(side, out, *words) -> dict:
-    """Score, and return the metrics and the figures' names."""
+    """Score, and return the metrics and the figures."""
     said = side.json("score", *words, "--out", f"made/{out}.json")
-    figures = dict.fromkeys(read_folder(side, f"made/{out}-figures"))  # their text is English
+    folder = f"made/{out}-figures"
+    figures = {name: read_chart(side, f"{folder}/{name}") for name in read_folder(side, folder)}
     return {"--json": plain(said), "file": read_json(side, f"made/{out}.json"), **today(figures)}
 
 

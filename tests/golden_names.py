@@ -1,5 +1,7 @@
 """What has another name now: goldens compare the older tree's findings under today's names."""
 
+import re
+
 KEYS: dict[str, str] = {  # {old key of a JSON object: key}
     "strength": "lora_scale",
     "strengths": "preference_scores",  # analysis.json of a study
@@ -32,31 +34,29 @@ VALUES: dict[str, dict[str, str]] = {  # {key, by today's name: {old value: valu
     "chosen": {"its weights are at hand": "its weights were found"},
     "calibration": {"flats drawn anew": "fresh flats"},
 }
-ENGLISH = {
-    "warnings",
-    "card",
-    "notes",
-    "event",
-    "evidence",
-    "faults",
-}  # keys whose values are sentences for people, which may be reworded
+# Keys whose values are sentences for people, which may be reworded.
+NUMBERED = {"event", "faults"}  # their numbers are compared
+COUNTED = {"evidence", "notes"}  # there are as many as before
+ENGLISH = {*NUMBERED, *COUNTED, "warnings", "card"}
 
 
-COUNTED = {"evidence", "faults", "notes", "event"}  # those of which there are as many as before
-
-
-def _count(sentences) -> int | None:
-    """Return how many sentences a list has; of one sentence it is only known that it is there."""
-    return len(sentences) if isinstance(sentences, list) else None
+def _of_sentences(key: str, value):
+    """Return what is compared of a sentence, or of a list of sentences."""
+    if key in COUNTED:
+        return len(value) if isinstance(value, list) else None
+    if key not in NUMBERED | {"method"}:
+        return None
+    sentences = value if isinstance(value, list) else [value]
+    return [re.findall(r"\d+(?:[.,]\d+)*", str(sentence)) for sentence in sentences]
 
 
 def today(value, key: str = ""):
-    """Return JSON under today's names, without sentences for people."""
+    """Return JSON under today's names, without the words of sentences for people."""
     if isinstance(value, dict):
         pairs = ((KEYS.get(key, key), one) for key, one in value.items())
         english = ENGLISH | {"method"} if "ci" in value else ENGLISH  # how a figure was computed
         return {
-            key: today(one, key) if key not in english else _count(one) if key in COUNTED else None
+            key: _of_sentences(key, one) if key in english else today(one, key)
             for key, one in pairs
         }
     if isinstance(value, list):

@@ -10,9 +10,11 @@ import json
 
 import numpy as np
 from golden_names import today
+from PIL import Image
 
 # Dates, versions, speeds, memory and the state of the machine.  Nothing else is ignored.
 IGNORED = {"versions", "images_per_second", "memory_gb", "seconds_a_step"}
+COLOURS = ("1f6f8b", "c98a1b", "4a7c59", "6b4c9a", "b3261e")  # of bars and lines in charts
 IGNORED_FILES = ("tensorboard/*", "speed.jsonl", "figures/*", ".lock", "*/.*.lock")
 METADATA = (  # of an adapter, compared by key: a new tree may say more
     "base base_digest data_digest text_encoder_digest steps rank alpha targets resolution "
@@ -125,6 +127,16 @@ def read_gallery(side, folder) -> dict:
     found = read_folder(side, folder)
     found["records.jsonl"] = read_lines(side, f"{folder}/records.jsonl")
     found["request.json"] = read_json(side, f"{folder}/request.json")
+    return found
+
+
+def read_chart(side, name) -> dict[str, list[int]]:
+    """Return {colour: widths in pixels} of the bars and lines of a chart: its text may change."""
+    pixels = np.asarray(Image.open(side.path(name)).convert("RGB"))
+    found = {}
+    for colour in COLOURS:
+        widths = (pixels == list(bytes.fromhex(colour))).all(2).sum(1)
+        found[colour] = sorted({*widths.tolist()} - {0})
     return found
 
 
