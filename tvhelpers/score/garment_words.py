@@ -77,7 +77,6 @@ def attributes_of(worn: Iterable[dict]) -> list[dict]:
 
 
 def _question(garment: dict, name: str, word: str) -> str:
-    """Return the question whether an image shows a garment's word."""
     noun = garment["category"]
     be = "Are" if noun.endswith("s") and not noun.endswith("ss") else "Is"
     if name == "category":

@@ -239,7 +239,6 @@ def _chart(width: float, height: float):
 
 
 def _name_rows(ax, names: Sequence[str]) -> None:
-    """Label the rows of a chart, from the top."""
     ax.set_yticks(range(len(names)), names, fontsize=9)
     ax.set_ylim(len(names) - 0.4, -0.6)
 

@@ -84,7 +84,6 @@ def _plot_smoothed(ax, rows: Sequence[dict], names: dict[str, str], title: str) 
 
 
 def _plot_losses(ax, rows: Sequence[dict]) -> None:
-    """Draw the losses of validation items and of the training subset, and the gap between them."""
     steps, validation, training = columns_of(rows, "step", "validation_loss", "training_slice_loss")
     ax.fill_between(steps, training, validation, color=SOFT, alpha=0.35, lw=0)
     ax.plot(steps, validation, "o-", ms=3, color=COLOURS[0], label="validation items")

@@ -94,7 +94,6 @@ def analyse(study: Study, votes: list[Vote]) -> dict:
 
 
 def _grouped(answers: list[Answer], key: Callable[[Answer], str]) -> dict[str, list[Answer]]:
-    """Return the answers by key, the keys sorted."""
     return {name: list(group) for name, group in groupby(sorted(answers, key=key), key)}
 
 
@@ -250,7 +249,6 @@ def _agreement(answers: list[Answer]) -> dict:
 
 
 def _numbers(answer: Answer) -> dict[str, int]:
-    """Return the answer as numbers, {question: number}."""
     if answer.trial.kind == "rating":
         return dict(zip(SCALES, map(int, answer.vote.answer), strict=True))
     if answer.trial.kind == "real":

@@ -108,7 +108,6 @@ def write_report(result: dict, path: Path) -> Path:
 
 
 def _raters(raters: list[dict]) -> str:
-    """Return the rows of the table of raters, with the rules that excluded some."""
     heads = ("rater", "votes", "checks correct", "median seconds", "excluded because")
     lines = [_each("th", heads)]
     for row in raters:
