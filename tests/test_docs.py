@@ -1,5 +1,6 @@
 """README and docs/ say what is: their commands run, their links and figures are true."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -149,6 +150,20 @@ def test_contributing_changes_what_is_there():
             text = (REPO / name).read_text().splitlines()
             kept = [line[1:] for line in lines.splitlines() if line[0] in " -"]
             assert all(any(old.startswith(line) for old in text) for line in kept), name
+
+
+def test_files_and_functions_are_as_short_as_contributing_says():
+    words = "than (\\d+) lines, none has more than (\\d+). Files have at most (\\d+) lines"
+    (limits,) = re.findall(words, CONTRIBUTING)
+    usual, longest, most = map(int, limits)
+    lengths, folders = [], "tvhelpers tests benchmarks recipes notebooks".split()
+    for path in (path for folder in folders for path in (REPO / folder).rglob("*.py")):
+        text = path.read_text()
+        assert text.count("\n") <= most, path
+        nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+        lengths += [(node.end_lineno - node.lineno + 1, f"{path}: {node.name}") for node in nodes]
+    assert max(lengths) < (longest + 1, ""), max(lengths)
+    assert sorted(lengths)[len(lengths) * 9 // 10] < (usual, "")
 
 
 def test_the_citation_is_of_this_version():
