@@ -120,7 +120,7 @@ def test_ten_splits_are_torch_fidelity_s():
 
 def test_doubtful_figures_say_so():
     said = " ".join(inception_score(np.eye(50)[:30]).warnings)
-    assert "upper bound of 30: more images" in said and "3 images at a time" in said
+    assert "upper bound of 30: more images" in said and "only 3 images" in said
     said = inception_score(np.eye(10)[np.arange(2000) % 10]).warnings
     assert any("upper bound of 10: more classes" in warning for warning in said)
     assert any("no width" in warning for warning in inception_score(np.eye(4)[[1] * 12]).warnings)

@@ -273,10 +273,10 @@ def _doubts(value: float, se: float | None, shape: tuple[int, int], num_blocks: 
     if se is not None and se < 1e-9:
         doubts.append("every image changes the score by the same amount: the interval has no width")
     if num_images < 10:
-        doubts.append(f"{num_images} images are fewer than ten splits: no ten-split figure")
+        doubts.append(f"only {counted(num_images, 'image')} for ten splits: no ten-split score")
     if 10 <= num_images < 100 * value:
         doubts.append(
-            f"the ten-split figure sees only {num_images // 10} images at a time, too few for a "
-            f"score of {value:.1f}: use it only beside those of papers"
+            f"each of the ten splits has only {counted(num_images // 10, 'image')}, too few for a "
+            f"score of {value:.1f}: compare the ten-split score only with those of papers"
         )
     return tuple(doubts)

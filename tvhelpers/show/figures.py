@@ -174,12 +174,12 @@ def metric_card(rows: dict[str, dict]) -> Image.Image:
 def _metric_bar(ax, place: int, row: dict, colour: str) -> None:
     details, value = row["details"], row["value"]
     ax.barh(place, value, color=colour, height=0.55)
-    low, high = row["ci"] or (value, value)
-    ax.plot([low, high], [place, place], color=INK, lw=1.4, marker="|")
+    ends = row["ci"] or []
+    ax.plot(ends, [place] * len(ends), color=INK, lw=1.4, marker="|")
     if "ceiling" in details:
         ax.plot([details["ceiling"]] * 2, [place - 0.4, place + 0.4], color=ACCENT, lw=1.5)
         ax.plot(details["corrected"], place, "o", mfc="white", mec=INK, ms=5)
-    end = max(value, high, details.get("ceiling", value))
+    end = max(value, *ends, details.get("ceiling", value))
     beside = {"xytext": (6, 0), "textcoords": "offset points"}
     ax.annotate(f"{value:.3g}", (end, place), va="center", fontsize=9, **beside)
 

@@ -98,6 +98,6 @@ def nearest_pairs(scored: dict, row: dict, source: Source, count: int = 4) -> Im
     near = [source.pixels(pair["train_number"]) for pair in top]
     side = max(image.shape[0] for image in generated)
     titles = [f"generated; distance {pair['distance']:.3g}" for pair in top]
-    shares = [f"training; {100 * pair['validation_as_near']:.1f} % of unseen are as near"
-              for pair in top]  # fmt: skip
+    shares = [100 * pair["validation_as_near"] for pair in top]
+    shares = [f"training; {share:.1f} % of validation images are as near" for share in shares]
     return gallery([resize(image, side) for image in generated + near], titles + shares, len(top))
