@@ -277,7 +277,9 @@ def test_mixed_sizes_few_images_and_nan_features_give_a_note_or_an_error(tmp_pat
         flat = flats.render(flats.random_spec(2, i), 2, i, side)
         Image.fromarray(flat).save(tmp_path / f"{i}.png")
     result = scored([tmp_path], tmp_path / "out" / "m.json", "judge")
-    assert "fewer than ten splits" in format_table(result)
+    measured = result["folders"][0]["metrics"][0]
+    assert any("ten splits" in note for note in measured["warnings"])
+    assert measured["warnings"][0] in format_table(result)
 
     class Broken(BrightnessClassifier):
         def probs(self, pixels):
