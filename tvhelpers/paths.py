@@ -1,21 +1,79 @@
-"""Does a path that a table names exist, inside the table's folder?"""
+"""Which files does a folder hold, and does a path that something names lead into it?
 
+No file outside the folder is ever returned, however a name or a link is written.  An exception are
+the files of a snapshot that the Hugging Face hub's cache links to, in `blobs` beside `snapshots`.
+"""
+
+import functools
+import os
+import re
+import unicodedata
+from collections import Counter
 from pathlib import Path
 
 from tvhelpers.errors import InputError
 
+# Why a file is skipped; each ends the sentence "2 files skipped, such as ...: ".
+HIDDEN = "hidden, or in a folder of the system"
+LEADS_OUT = "a link that leads out of the folder, or nowhere; copy what it names into the folder"
+NOT_UTF8 = "its name is not UTF-8; rename it"
+CLOSED = "a folder that cannot be opened"
 
-def inside(folder: Path, name: str, row: int) -> Path:
-    """Return the file `name` of a folder, which `row` of a table in it names.
+SERVICE = frozenset(
+    """@eadir __macosx thumbs.db ehthumbs.db desktop.ini lost+found $recycle.bin
+recycler #recycle @recycle @__thumb __pycache__""".split()
+) | {"system volume information"}
+LIKE_IMAGE = re.compile(r"\.(jpe?g?|jfif|png|webp|bmp|gif|tiff?|avif|hei[cf]|jxl|psd|svg)", re.I)
 
-    Raises InputError where there is no such file, or where it lies outside the folder.
+
+def walk(folder: Path, skipped: dict[str, list[str]] | None = None) -> list[Path]:
+    """Return the regular files of a folder and of those in it, sorted.
+
+    Hidden and service files and folders, such as .ipynb_checkpoints, @eaDir and ._x.png, and links
+    that lead out of the folder are left out.  To `skipped` {reason: names} are added those, and
+    names that are not UTF-8; of hidden files only images, by their ending.
     """
-    path, leads_out = folder / name, Path(name).is_absolute() or ".." in Path(name).parts
-    if not leads_out and not is_there(path):
-        raise InputError("file-missing.of-row", folder=folder, row=row, name=name)
-    if leads_out or not path.resolve().is_relative_to(folder.resolve()):
-        raise InputError("outside-folder.of-row", folder=folder, row=row, name=name)
-    return path
+    folder, found, skipped = Path(folder), [], {} if skipped is None else skipped
+
+    def skip(reason: str, path: str) -> None:
+        name = os.path.relpath(path, folder).encode("utf-8", "backslashreplace").decode()
+        skipped.setdefault(reason, []).append(name)
+
+    for place, folders, files in os.walk(folder, onerror=lambda one: skip(CLOSED, one.filename)):
+        folders.sort()
+        links = [name for name in folders if os.path.islink(os.path.join(place, name))]
+        for path in (os.path.join(place, name) for name in sorted(files + links)):
+            reason = _why_not(folder, path)
+            if reason and (reason != HIDDEN or LIKE_IMAGE.fullmatch(os.path.splitext(path)[1])):
+                skip(reason, path)
+            elif not reason and os.path.isfile(path):
+                found.append(Path(path))
+    return sorted(found)
+
+
+def is_listed(folder: Path, path: Path) -> bool:
+    """Return whether `walk(folder)` lists a file at this place: neither hidden nor a link out."""
+    return is_there(path) and not _why_not(folder, os.fspath(path))
+
+
+def inside(folder: Path, name: str) -> Path:
+    """Return the path in a folder that `name` means, whether there is a file or not.
+
+    An absolute path into the folder may be given.  Where there is no such file, backslashes are
+    read as slashes, and letters match in either case and in any form of Unicode.  Raises InputError
+    for a name, or a link, that leads out of the folder.
+    """
+    folder, spelled = Path(folder), dict.fromkeys((str(name), str(name).replace("\\", "/")))
+    inner = [_relative(folder, one) for one in spelled]
+    paths = [folder / one for one in inner if one is not None]
+    try:
+        paths += [_as_written(folder, one) for one in inner if one is not None]
+        path = next((one for one in paths if one.exists()), None if None in inner else paths[0])
+        if path and _stays(folder, path):
+            return path
+    except (OSError, ValueError, RuntimeError):  # zero bytes, too long, links in a circle
+        return folder / "\N{REPLACEMENT CHARACTER}"  # no such file
+    raise InputError("outside-folder", name=str(name), folder=folder)
 
 
 def is_there(path: Path) -> bool:
@@ -24,3 +82,60 @@ def is_there(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):  # too long, or with a zero byte
         return False
+
+
+def _relative(folder: Path, name: str) -> str | None:
+    """Return a name relative to the folder, without ".."; None where it leads out of it."""
+    if os.path.isabs(name):
+        places = [Path(os.path.abspath(folder)), folder.resolve()]
+        path = Path(os.path.normpath(name))
+        place = next((one for one in places if path.is_relative_to(one)), None)
+        return path.relative_to(place).as_posix() if place else None
+    inner = os.path.normpath(name)
+    return None if inner.split(os.sep)[0] == ".." or re.match(r"[A-Za-z]:[\\/]", inner) else inner
+
+
+def _as_written(folder: Path, inner: str) -> Path:
+    """Return the path whose parts are equal but for case and Unicode form, where there is one."""
+    path = folder
+    for part in Path(inner).parts:
+        if path.is_dir() and not (path / part).exists():
+            part = _entries(path, path.stat().st_mtime_ns).get(_folded(part), part)
+        path = path / part
+    return path
+
+
+@functools.lru_cache(maxsize=64)
+def _entries(folder: Path, changed: int) -> dict[str, str]:
+    """Return {folded name: name} of a folder, without names that fold alike."""
+    names = os.listdir(folder)
+    counts = Counter(map(_folded, names))
+    return {_folded(name): name for name in names if counts[_folded(name)] == 1}
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _stays(folder: Path, path: Path) -> bool:
+    """Return whether all links of a path end in the folder, or in the blobs of its hub snapshot."""
+    end, root = path.resolve(), folder.resolve()
+    if end.is_relative_to(root):
+        return True
+    snapshots = (one for one in (root, *root.parents) if one.name == "snapshots")
+    blobs = [one.with_name("blobs") for one in snapshots]
+    return any(end.parent == one and not one.is_symlink() for one in blobs)
+
+
+def _why_not(folder: Path, path: str) -> str:
+    """Return why a file of a folder, or a link to a folder, is left out; "" if it is not."""
+    inner = os.path.relpath(path, folder)
+    if any(part[0] == "." or part.lower() in SERVICE for part in inner.split(os.sep)):
+        return HIDDEN
+    try:
+        inner.encode()
+    except UnicodeEncodeError:
+        return NOT_UTF8
+    if os.path.islink(path) and not (os.path.exists(path) and _stays(folder, Path(path))):
+        return LEADS_OUT
+    return ""

@@ -18,7 +18,7 @@ from tvhelpers.data.sources import open_source
         ("name,caption\n0.png,x\n", "column-missing", "file_name"),
         ("file_name,caption\n9.png,x\n", "file-missing", "9.png"),
         (f"file_name,caption\n{'a' * 5000},x\n", "file-missing", "^.{,400}$"),
-        ("file_name,caption\n../x.png,x\n", "outside-folder", "row 0 .*x.png"),
+        ("file_name,caption\n../x.png,x\n", "outside-folder", "'../x.png'"),
         ("file_name,caption\n0.png,\n", "no-caption", "row 0"),
         ("file_name,caption\n0.png,a, b\n", "ragged-row", "line 2"),
         ('file_name,caption\n0.png,"a\n1.png,b\n', "file-damaged", ""),  # one row, it would seem

@@ -82,7 +82,7 @@ def _find_images(folder: Path, rows: list[dict], spec: str) -> tuple[list[dict],
     if "*" in spec:
         return _find_many_images(folder, rows, spec)
     names = [tables.fill(spec, row) for row in rows]
-    there = [bool(name) and is_there(folder / name) for name in names]
+    there = [bool(name) and is_there(inside(folder, name)) for name in names]
     found = [{**row, "file_name": name} for row, name, ok in zip(rows, names, there) if ok]
     return found, [name[:200] or "(empty)" for name, ok in zip(names, there) if not ok]
 
@@ -94,7 +94,7 @@ def _find_many_images(folder: Path, rows: list[dict], spec: str) -> tuple[list[d
         pattern = tables.fill(spec, row, glob.escape)
         product = as_text(row.get("product")) or pattern
         names = sorted(glob.glob(pattern, root_dir=folder))
-        names = [name for name in names if is_photo(folder / name)]
+        names = [name for name in names if is_photo(inside(folder, name))]
         missing += [] if names else [pattern[:200]]
         for name in names:
             if owner.get(name, product) != product:
@@ -114,7 +114,11 @@ def open_rows(name: str, folder: Path, rows: list[dict], captions_optional: bool
     category.
     """
     names = [as_text(row["file_name"]) for row in rows]
-    paths = [inside(folder, one, i) for i, one in enumerate(names)]
+    paths = [inside(folder, name) for name in names]
+    for row, path in enumerate(paths):
+        if not is_there(path):
+            name = names[row]
+            raise InputError("file-missing.of-row", folder=folder, row=row, name=name)
     ids = [path.relative_to(folder).as_posix() for path in paths]
     columns = item_columns(folder, rows, ids, captions_optional)
     _warn_of_others(folder, paths)

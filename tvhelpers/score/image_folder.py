@@ -8,7 +8,8 @@ import numpy as np
 
 from tvhelpers.errors import InputError
 from tvhelpers.files import content_key, file_sha256
-from tvhelpers.image import IMAGE_ENDINGS, read_photo
+from tvhelpers.image import is_photo, read_photo
+from tvhelpers.paths import inside, walk
 from tvhelpers.records import read_records
 from tvhelpers.score.suite import FILE as SUITE_FILE
 from tvhelpers.score.suite import open_suite
@@ -55,9 +56,9 @@ def open_folder(path: Path) -> ImageFolder:
         raise InputError("folder-missing.images", path=path)
     if (path / "records.jsonl").exists():
         records = _records(path)
-        files = [path / record["file"] for record in records]
+        files = [inside(path, record["file"]) for record in records]
         return _sorted(path, files, records, _suite_rows(path, records))
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_ENDINGS)
+    files = [file for file in walk(path) if file.parent == path and is_photo(file)]
     if not files and (path / "pixels.h5").exists():
         raise InputError("no-images.converted", path=path)
     if not files:
@@ -70,7 +71,9 @@ def _records(path: Path) -> list[dict]:
     try:
         records = read_records(path / "records.jsonl", "image")
         records = [{**record, "prompt": str(record["prompt"])} for record in records]
-        files = [path / record["file"] for record in records]
+        files = [inside(path, record["file"]) for record in records]
+    except InputError:
+        raise
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         kind = type(error).__name__
         raise InputError("records-broken", path=path, kind=kind, error=error) from None
