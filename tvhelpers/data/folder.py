@@ -10,7 +10,7 @@ from tvhelpers.data.rows import SPLITS
 from tvhelpers.data.table_sources import open_rows, open_table
 from tvhelpers.data.tables import ENDINGS
 from tvhelpers.errors import InputError
-from tvhelpers.image import IMAGE_ENDINGS, is_photo
+from tvhelpers.image import IMAGE_ENDINGS, is_image
 
 
 def open_photos(name: str, folder: Path, options: dict) -> Source:
@@ -22,7 +22,7 @@ def open_photos(name: str, folder: Path, options: dict) -> Source:
     for table in ("metadata.jsonl", "metadata.csv"):
         if (folder / table).is_file():
             return open_table(name, folder / table, options)
-    rows = [_row_of_photo(folder, path) for path in sorted(folder.rglob("*")) if is_photo(path)]
+    rows = [_row_of_photo(folder, path) for path in sorted(folder.rglob("*")) if is_image(path)]
     if not rows:
         raise InputError("no-images.photos", folder=folder, endings=IMAGE_ENDINGS)
     rows = _captions_of_names(folder, rows)

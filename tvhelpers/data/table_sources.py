@@ -15,7 +15,7 @@ from tvhelpers.data.items import Images, Source, file_digest
 from tvhelpers.data.rows import SPLITS, item_columns
 from tvhelpers.errors import InputError
 from tvhelpers.files import content_key
-from tvhelpers.image import IMAGE_ENDINGS, is_photo, read_photo
+from tvhelpers.image import IMAGE_ENDINGS, is_image, read_photo
 from tvhelpers.paths import inside, is_there
 from tvhelpers.text import as_text
 from tvhelpers.words import counted
@@ -94,7 +94,7 @@ def _find_many_images(folder: Path, rows: list[dict], spec: str) -> tuple[list[d
         pattern = tables.fill(spec, row, glob.escape)
         product = as_text(row.get("product")) or pattern
         names = sorted(glob.glob(pattern, root_dir=folder))
-        names = [name for name in names if is_photo(inside(folder, name))]
+        names = [name for name in names if is_image(inside(folder, name))]
         missing += [] if names else [pattern[:200]]
         for name in names:
             if owner.get(name, product) != product:

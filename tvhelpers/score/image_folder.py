@@ -8,7 +8,7 @@ import numpy as np
 
 from tvhelpers.errors import InputError
 from tvhelpers.files import content_key, file_sha256
-from tvhelpers.image import is_photo, read_photo
+from tvhelpers.image import is_image, read_photo
 from tvhelpers.paths import inside, walk
 from tvhelpers.records import read_records
 from tvhelpers.score.suite import FILE as SUITE_FILE
@@ -58,7 +58,7 @@ def open_folder(path: Path) -> ImageFolder:
         records = _records(path)
         files = [inside(path, record["file"]) for record in records]
         return _sorted(path, files, records, _suite_rows(path, records))
-    files = [file for file in walk(path) if file.parent == path and is_photo(file)]
+    files = [file for file in walk(path) if file.parent == path and is_image(file)]
     if not files and (path / "pixels.h5").exists():
         raise InputError("no-images.converted", path=path)
     if not files:
