@@ -7,6 +7,8 @@ import sys
 import time
 from collections.abc import Iterator
 
+from tvhelpers.output import Screen, say, shown
+
 
 class Interrupted(KeyboardInterrupt):
     """The work was asked to stop, and has saved its state."""
@@ -49,8 +51,7 @@ class _Printer(logging.Handler):
     """Print each message without a prefix to standard output, above a running bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        bars = sys.modules.get("tqdm")
-        (bars.tqdm.write if bars else print)(self.format(record))
+        say(self.format(record))
 
 
 def show_log() -> None:
@@ -71,11 +72,13 @@ def progress_bar(what: str, total: int | None, *, done: int = 0, unit: str = "it
     """
     from tqdm.auto import tqdm
 
-    live = sys.stderr.isatty() or in_notebook()
-    how = {} if live else {"mininterval": 60, "file": _Lines(sys.stderr)}
+    screen = Screen(sys.stderr)
+    live = screen.isatty() or in_notebook()
+    how = {} if live else {"mininterval": 60, "file": _Lines(screen)}
     scaled = {"unit_scale": True, "unit_divisor": 1000} if unit == "B" else {}
     silent = not logging.getLogger("tvhelpers").isEnabledFor(logging.INFO)
-    return tqdm(desc=what, total=total, initial=done, unit=unit, disable=silent, **how, **scaled)
+    how |= {"unit": unit, "disable": silent}
+    return tqdm(desc=shown(what), total=total, initial=done, **how, **scaled)
 
 
 def in_notebook() -> bool:

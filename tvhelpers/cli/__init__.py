@@ -7,10 +7,10 @@ function of the package.
 import contextlib
 import os
 import sys
-import warnings
 from pathlib import Path
 
 import tvhelpers
+from tvhelpers import output
 from tvhelpers.cli.options import Parser, add_verbs
 from tvhelpers.errors import InputError, in_words
 
@@ -25,27 +25,33 @@ VERBS = {
     "study": "Ask people which images are better, and analyse their votes.",
     "mini": "Rebuild mini from nothing, to reproduce it; not for your garments.",
 }
+PRINTED = {"prompts", "data inspect", "data split", "data coverage", "adapter show", "study power"}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; return 0, 2 after an error of the input or the machine, 130 after Ctrl-C."""
+    """Run one command; return 0, 2 after an error of the input or the machine, 130 after Ctrl-C,
+    141 where the result was to be printed and nobody reads it."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    warnings.showwarning = lambda message, *rest: print(f"warning: {message}", file=sys.stderr)
+    with output.screens():
+        return _status(arguments)
+
+
+def _status(arguments: list[str]) -> int:
     try:
         run_command(arguments)
-    except BrokenPipeError:  # nothing reads our output any more, as after `| head`
-        sys.stdout = None  # or Python prints an error at its end
+    except BrokenPipeError:
+        return 141
     except KeyboardInterrupt as error:
         import shlex
 
-        print(str(error) or "stopped", file=sys.stderr)
-        print(f"to resume: python -m tvhelpers {shlex.join(arguments)}", file=sys.stderr)
+        resume = f"to resume: python -m tvhelpers {shlex.join(arguments)}"
+        output.note(str(error) or "stopped", resume)
         return 130
     except (InputError, OSError, RuntimeError) as error:
         message = _message(error)
         if not message:
             raise
-        print(f"error: {message}", file=sys.stderr)
+        output.note(f"error: {message}")
         return 2
     return 0
 
@@ -61,7 +67,20 @@ def run_command(arguments: list[str]) -> None:
     if options.json:
         import json
 
-        print(json.dumps(result, indent=1))
+        output.say(*json.dumps(result, indent=1).split("\n"))
+    _check_printed(options)
+
+
+def _check_printed(options) -> None:
+    """Raise the error of standard output, if all that was asked for stood there.
+
+    Other work is done whole although nobody reads what it prints, as in `train ... | head`.
+    """
+    error, written = output.lost(), getattr(options, "out", None) or getattr(options, "image", None)
+    if error and options.prog.partition("tvhelpers ")[2] in PRINTED and not written:
+        raise error
+    if error and options.json and not isinstance(error, BrokenPipeError):
+        raise error
 
 
 def build_parser() -> Parser:

@@ -5,6 +5,7 @@ from pathlib import Path
 from tvhelpers.cli.options import BASE, LORA_SCALE, REQUIRED, add_verbs, option
 from tvhelpers.config import check_choice, check_range
 from tvhelpers.errors import InputError
+from tvhelpers.output import say
 from tvhelpers.words import counted
 
 FILE = option("file FILE", Path, text="a LoRA file, folder of a training, or shipped (mini's own)")
@@ -50,14 +51,14 @@ def run_show(options) -> dict:
 
     result = show(_path(options.file))
     layers, weights = (counted(result[f"{name}s"], name) for name in ("layer", "weight"))
-    print(f"{result['kind']} on {layers}, {weights}")
+    say(f"{result['kind']} on {layers}, {weights}")
     for key, value in {**result["metadata"], **result["about"]}.items():
         if text := _in_words(value):
-            print(f"  {WORDS.get(key, key)}: {text}")
-    print("blocks, with the norm of what is added to their weights:")
+            say(f"  {WORDS.get(key, key)}: {text}")
+    say("blocks, with the norm of what is added to their weights:")
     for row in result["blocks"]:
         ranks, alphas = (", ".join(f"{x:g}" for x in row[key]) for key in ("ranks", "alphas"))
-        print(
+        say(
             f"  {row['block']:22} {counted(row['layers'], 'layer'):>11}, rank {ranks}, "
             f"alpha {alphas}, norm {row['norm']:.4g}"
         )
@@ -104,10 +105,10 @@ def run_blend(options) -> dict:
     adapter, lost = blend([_read(file) for file in options.files], weights, options.rank)
     save_as(adapter, options.out)
     ranks = sorted({layer.rank for layer in adapter.layers.values()})
-    print(f"{counted(len(adapter.layers), 'layer')} of rank {', '.join(map(str, ranks))}")
+    say(f"{counted(len(adapter.layers), 'layer')} of rank {', '.join(map(str, ranks))}")
     if options.rank:
-        print(f"lost by the lower rank: {100 * lost['overall']:.2f} % of the norm")
-        print(f"most lost in {lost['worst']}: {100 * lost['worst_layer']:.2f} %")
+        say(f"lost by the lower rank: {100 * lost['overall']:.2f} % of the norm")
+        say(f"most lost in {lost['worst']}: {100 * lost['worst_layer']:.2f} %")
     return {**_written(options.out), "ranks": ranks, "lost": lost}
 
 
@@ -142,5 +143,5 @@ def _finite(number: float) -> float:
 
 
 def _written(out: Path) -> dict:
-    print(f"written: {out}")
+    say(f"written: {out}")
     return {"out": str(out)}

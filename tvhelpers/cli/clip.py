@@ -5,6 +5,7 @@ from pathlib import Path
 from tvhelpers.cli.options import DEVICE, REQUIRED, SET, SOURCE, add_verbs, option
 from tvhelpers.cli.settings import settings_help
 from tvhelpers.config import CLIP_CHOICES, ClipTuning, from_settings, parse_settings
+from tvhelpers.output import say
 
 TUNE = (
     option("--data SOURCE", str, REQUIRED, f"what to tune on: {SOURCE}"),
@@ -38,14 +39,14 @@ def run_tune(options) -> dict:
     clip = Clip(options.clip, options.device)
     result = tune_on_source(source, config, options.out, clip, keep)
     first, kept = (row["held_out_loss"] for row in (result["curve"][0], _kept(result)))
-    print(f"validation loss {first:.3f} before, {kept:.3f} at step {result['kept_step']}")
+    say(f"validation loss {first:.3f} before, {kept:.3f} at step {result['kept_step']}")
     for row in result["trade_off"]:
         loss, nearness = row["held_out_loss"], row["nearness"]
         kept = f", accuracy on {options.keep} {row['kept']:.1%}" if "kept" in row else ""
         text = f"validation loss {loss:.3f}, cosine to the embeddings before {nearness:.3f}{kept}"
-        print(f"  share {row['share']:.1f}: {text}")
-    print(f"the tuned CLIP, {result['share']:.0%} of the change applied: {result['clip']}")
-    print(f"to train with it: --set text_encoder={options.out}")
+        say(f"  share {row['share']:.1f}: {text}")
+    say(f"the tuned CLIP, {result['share']:.0%} of the change applied: {result['clip']}")
+    say(f"to train with it: --set text_encoder={options.out}")
     return result
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from tvhelpers.cli.options import REQUIRED, SOURCE, add_verbs, option
 from tvhelpers.errors import InputError
 from tvhelpers.files import write_once
+from tvhelpers.output import say
 from tvhelpers.words import counted
 
 ARRAYS = "only for .h5, .npz and .npy: "
@@ -134,8 +135,7 @@ def _print(report: str, image, path: Path | None) -> None:
         png = io.BytesIO()
         image.save(png, "PNG")
         write_once(path, png.getvalue())
-        report = f"{report}\nsee {path}"
-    print(report)
+    say(*report.split("\n"), *([f"see {path}"] if image else []))
 
 
 def run_convert(options) -> dict:
@@ -169,7 +169,7 @@ def _encode_latents(options) -> dict:
     size = options.size or own_resolution(base)
     cache = open_cache(source, base, size, True, root_dir(), processes=Processes(choose_device()))
     items = counted(cache.num_items, "item")
-    print(f"{cache.folder}: {items} and the mirror images, {size} pixels a side")
+    say(f"{cache.folder}: {items} and the mirror images, {size} pixels a side")
     return {"out": str(cache.folder), "items": cache.num_items, "size": size}
 
 
@@ -207,15 +207,14 @@ def run_split(options) -> dict:
     splits = {"its own split": own} if own.any() and not own.all() else {}
     splits |= {"by product": validation}
     report = {name: leakage.leakage(source, held, pairs) for name, held in splits.items()}
-    text = leakage.format_leakage(report)
+    say(*leakage.format_leakage(report).split("\n"))
     if options.out:
         ids = [source.item_ids[i] for i in np.flatnonzero(validation)]
         asked = {"validation": options.validation_share, "seed": options.seed}
         about = {"source": source.fingerprint, **asked, "report": report}
         content = json.dumps({**about, "validation_items": ids}, indent=1) + "\n"
         write_once(options.out, content.encode())
-        text += f"\n{options.out}: {counted(len(ids), 'validation item')}"
-    print(text)
+        say(f"{options.out}: {counted(len(ids), 'validation item')}")
     return report
 
 

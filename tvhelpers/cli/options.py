@@ -6,6 +6,7 @@ from collections.abc import Callable
 from importlib import import_module
 
 from tvhelpers.errors import Choice, InputError
+from tvhelpers.output import lost
 
 REQUIRED = object()  # as a default: the option must be given
 
@@ -18,12 +19,16 @@ class Parser(argparse.ArgumentParser):
 
     module: str = ""
     appendix: Callable[[], str] | None = None
+    color = property(lambda self: False, lambda self, value: None)  # Python 3.14 would colour it
 
     def error(self, message):
         if found := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
             choice = Choice(found[1], re.findall(r"[\w-]+", found[2]))
             raise InputError("usage.choice", prog=self.prog, value=found[1], choice=choice)
         raise InputError("usage.words", message=message, prog=self.prog)
+
+    def exit(self, status=0, message=None):
+        super().exit(status or (141 if lost() else 0), message)
 
     def load(self) -> None:
         """Let the module declare the options, once."""
@@ -64,7 +69,7 @@ def option(
 
 def add_options(parser: Parser, run: Callable, *options: tuple[str, dict]) -> None:
     """Add the options of a verb, and --json; `run(options)` does the work."""
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, prog=parser.prog)
     for flag, how in (JSON, *options):
         parser.add_argument(*flag.split("/"), **how)
 

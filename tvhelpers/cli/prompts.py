@@ -1,9 +1,9 @@
 """What are the options of the verb `prompts`?"""
 
-import sys
 from pathlib import Path
 
 from tvhelpers.cli.options import SOURCE, add_options, option
+from tvhelpers.output import note, say
 from tvhelpers.words import counted
 
 OPTIONS = (
@@ -38,9 +38,9 @@ def run(options) -> dict:
     if options.out:
         suites.write(rows, options.out)
     else:
-        print(suites.text_of(rows), end="")
+        say(*suites.text_of(rows).rstrip("\n").split("\n"))
     strata = Counter(row["stratum"] for row in rows)
     about = {"rows": len(rows), "sha256": suites.digest(rows), "strata": dict(strata)}
     counts = ", ".join(f"{number} {stratum}" for stratum, number in strata.items())
-    print(f"{counted(len(rows), 'prompt')} ({counts}), sha256 {about['sha256']}", file=sys.stderr)
+    note(f"{counted(len(rows), 'prompt')} ({counts}), sha256 {about['sha256']}")
     return about

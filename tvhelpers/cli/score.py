@@ -4,6 +4,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from tvhelpers.cli.options import DEVICE, REQUIRED, SOURCE, add_options, option
+from tvhelpers.output import say
 from tvhelpers.score.request import ScoreRequest
 from tvhelpers.words import counted
 
@@ -51,11 +52,11 @@ def run(options) -> dict:
     from tvhelpers.score.report import format_table, score_folders
 
     result = score_folders(request)
-    print(format_table(result))
+    say(*format_table(result).split("\n"))
     from tvhelpers.data.sources import open_source
     from tvhelpers.show.scores import write_figures
 
     folder = options.out.with_name(f"{options.out.stem}-figures")
     train = open_source(options.train) if options.train else None
-    print(f"{counted(len(write_figures(result, folder, train)), 'chart')} in {folder}")
+    say(f"{counted(len(write_figures(result, folder, train)), 'chart')} in {folder}")
     return result

@@ -5,6 +5,8 @@ import inspect
 import re
 from collections.abc import Sequence
 
+from tvhelpers.cli.options import Parser
+
 FIELD = re.compile(r" {4}(\w+): \w+ = .*?  # (.*)")
 CONTINUED = re.compile(r"\n {4}# {3}(?=\S)")
 GROUP = re.compile(r" {4}# (.*)")
@@ -23,7 +25,7 @@ def settings_help(
     argparse's.
     """
     title = "Settings with their defaults; --set changes one, as in --set steps=1000"
-    page = argparse.ArgumentParser(usage=argparse.SUPPRESS, description=title, add_help=False)
+    page = Parser(usage=argparse.SUPPRESS, description=title, add_help=False)
     group = page.add_argument_group()
     first = page.add_argument_group("Settings that most people change") if common else group
     lines = CONTINUED.sub(" ", inspect.getsource(kind)).splitlines()

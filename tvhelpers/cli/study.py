@@ -5,6 +5,7 @@ from pathlib import Path
 from tvhelpers.cli.options import REQUIRED, SOURCE, add_verbs, option
 from tvhelpers.config import check_choice, check_range
 from tvhelpers.errors import InputError
+from tvhelpers.output import say
 from tvhelpers.words import counted
 
 STUDY = option("study STUDY", Path, text="the folder that `study make` wrote")
@@ -72,8 +73,8 @@ def run_make(options) -> dict:
         title=options.title,
     )
     trials = len(study.trials("example"))
-    print(f"study {study.hash} in {options.out}: {counted(trials, 'question')} for each rater")
-    print("keep key.json and key-request.json secret: they name the systems")
+    say(f"study {study.hash} in {options.out}: {counted(trials, 'question')} for each rater")
+    say("keep key.json and key-request.json secret: they name the systems")
     return {"study": study.hash, "trials_a_rater": trials, "primary": study.key["primary"]}
 
 
@@ -84,7 +85,7 @@ def run_html(options) -> list[str]:
 
     pages = write_pages(Study(options.study), options.out, options.raters)
     count = counted(len(pages), "page")
-    print(f"{count} in {options.out}; send a rater the page and the folder {IMAGES}")
+    say(f"{count} in {options.out}; send a rater the page and the folder {IMAGES}")
     return [str(page) for page in pages]
 
 
@@ -98,7 +99,7 @@ def run_import(options) -> list[dict]:
         row = import_votes(study, file)
         rows.append(row)
         votes = counted(row["votes"], "vote")
-        print(f"{file}: rater {row['rater']}, {votes}, {row['new']} of them new")
+        say(f"{file}: rater {row['rater']}, {votes}, {row['new']} of them new")
     return rows
 
 
@@ -116,7 +117,7 @@ def run_analyse(options) -> dict:
     write_json(options.out / "analysis.json", result)
     write_csv(study, votes, options.out / "votes.csv")
     report = write_report(result, options.out / "report.html")
-    print("\n".join([*summary(result), *quality(result), f"report: {report}"]))
+    say(*summary(result), *quality(result), f"report: {report}")
     return result
 
 
@@ -129,7 +130,7 @@ def run_power(options) -> dict:
         check_range(name, getattr(options, name), low, high)
     size = options.raters, options.prompts
     row = simulated_studies(*size, options.effect, 300, ties=options.ties)
-    print(
+    say(
         f"power {100 * row['found']:.0f} %: {100 * row['found']:.0f} of 100 simulated studies with "
         f"{counted(options.raters, 'rater')} and {counted(options.prompts, 'prompt')} find a win "
         f"rate of {options.effect:g} (95 % interval of the win rate: ± {row['half_width']:.3f})"

@@ -7,6 +7,7 @@ from tvhelpers.cli.options import REQUIRED, SET, SOURCE, add_options, option
 from tvhelpers.cli.settings import settings_help
 from tvhelpers.config import CHOICES, COMMON, PRESETS, PRESETS_FOR, TrainConfig, parse_settings
 from tvhelpers.errors import InputError
+from tvhelpers.output import say
 
 OPTIONS = (
     option("method METHOD", text="lora (an adapter: a small file; the usual choice), full "
@@ -44,5 +45,5 @@ def run(options) -> dict:
         from tvhelpers.show.training import training_curves
 
         training_curves(options.out)
-        print(f"curves: {options.out / 'figures' / 'training.png'}")
+        say(f"curves: {options.out / 'figures' / 'training.png'}")
     return result

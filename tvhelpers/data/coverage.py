@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tvhelpers.errors import Choice, InputError
+from tvhelpers.output import page
 from tvhelpers.words import counted
 
 NOT_STATED = "not stated"
@@ -146,4 +147,4 @@ def format_coverage(report: dict, most: int = 12) -> str:
         lines.append(
             f"    {pair:32} {counted(gap['count'], 'item')}, expected {gap['expected']:,.0f}"
         )
-    return "\n".join(lines)
+    return page(lines)

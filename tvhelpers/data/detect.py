@@ -8,6 +8,7 @@ import numpy as np
 
 from tvhelpers.data import arrays
 from tvhelpers.errors import InputError
+from tvhelpers.output import page
 from tvhelpers.words import counted
 
 # Axes after N -> the order that turns them to (N, H, W, C)
@@ -318,4 +319,4 @@ def format_report(report: dict) -> str:
     )
     lines += [f"  because {sentence}" for sentence in images["evidence"]]
     lines += [f"  ISSUE: {sentence}" for sentence in report["faults"]]
-    return "\n".join(lines)
+    return page(lines)

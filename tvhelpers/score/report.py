@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from tvhelpers.errors import InputError
+from tvhelpers.output import page
 from tvhelpers.records import TakenError, read_record, upgraded, write_json
 from tvhelpers.runtime import versions
 from tvhelpers.score.image_folder import ImageFolder, open_folder
@@ -62,7 +63,7 @@ def format_table(result: dict) -> str:
         lines.append(f"{pair['dir']} compared with {pair['against']}, prompt by prompt")
         lines += [_line(row) for row in pair["metrics"]]
         lines += [f"    note: {note}" for note in pair["notes"]]
-    return "\n".join([*lines, *(f"{name}: {card}" for name, card in cards.items())])
+    return page([*lines, *(f"{name}: {card}" for name, card in cards.items())])
 
 
 def _line(row: dict) -> str:

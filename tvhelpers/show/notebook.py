@@ -13,6 +13,7 @@ from tvhelpers import manifest, runtime
 from tvhelpers.errors import Choice, InputError
 from tvhelpers.files import atomic_path, content_key, make_dir
 from tvhelpers.models.base import find_base
+from tvhelpers.output import say
 from tvhelpers.progress import show_log
 from tvhelpers.show.settings import NotebookSettings
 
@@ -29,11 +30,11 @@ def start() -> None:
     device = runtime.choose_device()
     dtype, reason = runtime.choose_dtype("auto", device)
     found = "  ".join(f"{name} {number}" for name, number in runtime.versions().items())
-    print(f"python {platform.python_version()}  {found}")
+    say(f"python {platform.python_version()}  {found}")
     machine = f"cpu ({os.cpu_count()} cores)"
     if device != "cpu":
         machine = f"{runtime.device_name(device)} ({_gpu_memory():.0f} GB)"
-    print(f"device {machine}, {str(dtype).removeprefix('torch.')}: {reason}")
+    say(f"device {machine}, {str(dtype).removeprefix('torch.')}: {reason}")
 
 
 def settings(
@@ -64,9 +65,9 @@ def settings(
     chosen = NotebookSettings(base, preset, data, root, COLAB_ROOT if drive else None)
     if preset == "auto":
         chosen = replace(chosen, preset=_preset(chosen, run))
-    print(f"base {base}, preset {chosen.preset}, data {data or 'none'}; results in {root}")
+    say(f"base {base}, preset {chosen.preset}, data {data or 'none'}; results in {root}")
     if chosen.quick:
-        print("preset smoke only tries the notebook: it is too short to learn or measure anything")
+        say("preset smoke only tries the notebook: it is too short to learn or measure anything")
     return chosen
 
 
@@ -80,7 +81,7 @@ def _base(gpu_gb: float) -> str:
         return "mini"
     memory = _gpu_memory()
     if memory < 0.9 * gpu_gb:  # a card of 24 GB shows 22
-        print(f"base mini: Stable Diffusion needs {gpu_gb:g} GB here, and the GPU has {memory:.0f}")
+        say(f"base mini: Stable Diffusion needs {gpu_gb:g} GB here, and the GPU has {memory:.0f}")
         return "mini"
     return "sd15"
 
@@ -96,7 +97,7 @@ def _preset(chosen: NotebookSettings, run: str) -> str:
     started = [preset for preset in chosen.presets_of(run, "config.json") if preset != "smoke"]
     if run and started and started[0] != suits:
         name = chosen.run_dir(run, started[0]).name
-        print(f"{name} resumes with its preset; choose {suits} in the form to start another run")
+        say(f"{name} resumes with its preset; choose {suits} in the form to start another run")
         return started[0]
     return suits
 
@@ -140,7 +141,7 @@ def _copy_from_drive(data: str) -> str:
     for path in files:
         target, size = place / path.relative_to(there), path.stat().st_size
         if not target.exists() or target.stat().st_size != size:
-            print(f"copying {path} to this machine ({size / 1e9:.1f} GB)")
+            say(f"copying {path} to this machine ({size / 1e9:.1f} GB)")
             with atomic_path(target) as aside:
                 shutil.copyfile(path, aside)
     return str(place) if own else data
@@ -177,7 +178,7 @@ def _load_token() -> None:
     try:
         os.environ["HF_TOKEN"] = userdata.get("HF_TOKEN")
     except Exception as error:  # no such secret, no access, no answer: open models need none
-        print(f"Colab has no secret HF_TOKEN ({type(error).__name__}); open models need none")
+        say(f"Colab has no secret HF_TOKEN ({type(error).__name__}); open models need none")
 
 
 def _check_torchao() -> None:

@@ -23,6 +23,7 @@ from tvhelpers.errors import InputError
 from tvhelpers.lora.formats import adapter_file
 from tvhelpers.models.base import find_base
 from tvhelpers.models.baseline import find_classes
+from tvhelpers.output import say
 from tvhelpers.records import TakenError, read_record
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import generate
@@ -99,20 +100,20 @@ class NotebookSettings:
         name = given or "lora"
         if own := self._trained(name):
             config = read_record(own.with_name("config.json"), "training")
-            print(f"adapter {own}: {config['steps']} steps on {config['data']}")
+            say(f"adapter {own}: {config['steps']} steps on {config['data']}")
             return str(own)
         if given:
             if given not in ("none", "shipped") and not adapter_file(Path(given)).is_file():
                 raise InputError("no-adapter.given", given=given, folder=self.root / "runs")
-            print(f"adapter {given}, as chosen in the form")
+            say(f"adapter {given}, as chosen in the form")
             return given
         missing = f'{self.root / "runs"} holds no finished run "{name}" of this base'
         if find_base(self.base).adapter:
-            print(f"adapter: the one that {self.base} comes with, because {missing}")
+            say(f"adapter: the one that {self.base} comes with, because {missing}")
             return "shipped"
         missing = f"{self.base} comes without one, and {missing}; train one in notebook 04"
         if or_none:
-            print(f"no adapter: {missing} (on Colab, tick USE_DRIVE there and here)")
+            say(f"no adapter: {missing} (on Colab, tick USE_DRIVE there and here)")
             return "none"
         raise InputError("no-adapter.none", base=self.base, folder=self.root / "runs", name=name)
 
@@ -134,12 +135,12 @@ class NotebookSettings:
         data = SHIPPED_DATA if adapter == "shipped" else ""
         data = read_record(config, "training")["data"] if config.exists() else data
         if data not in manifest.entries() and not (data and Path(data).exists()):
-            print(f"the training data of {adapter} were not found; {self.data} is used instead")
+            say(f"the training data of {adapter} were not found; {self.data} is used instead")
             data = self.data
         _, validation = split_items(open_source(data), TrainConfig(eval_items=MIN_VALIDATION))
         enough = len(validation) == MIN_VALIDATION
         few = f"; {len(validation)} validation images are too few to find copies"
-        print(f"trained on {data}{'' if enough else few}")
+        say(f"trained on {data}{'' if enough else few}")
         return data if enough else ""
 
     @property
@@ -171,7 +172,7 @@ class NotebookSettings:
         found = [i for i in usable if i in validation]
         if len(found) < min(count, MIN_VALIDATION) and found != usable:
             few = f"{len(found)} validation images of {self.data} have a caption and a {stating}"
-            print(f"only {few}; training images are added")
+            say(f"only {few}; training images are added")
             found = usable
         if not found:
             raise InputError("not-stated.examples", data=self.data, stating=stating)
@@ -245,7 +246,7 @@ class NotebookSettings:
         items = len(open_source(self.data))
         if config.limit or config.epochs or items <= drawn:
             return config
-        print(f"this training draws {drawn:,} items: the first {drawn:,} of {items:,} are used")
+        say(f"this training draws {drawn:,} items: the first {drawn:,} of {items:,} are used")
         return replace(config, limit=drawn, flip=False)
 
 
