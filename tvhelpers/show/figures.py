@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from tvhelpers.data.coverage import coverage, is_gap, pair_table
+from tvhelpers.output import shown
 from tvhelpers.score.metrics import Result
 
 INK, SOFT, ACCENT = "#222222", "#9aa0a6", "#b3261e"
@@ -56,8 +59,8 @@ def matrix(
 def _heat_map(ax, shades, rows, columns, texts, middle: float, colours: str, size: int) -> None:
     """Draw shades (N, M) with {(row, column): text}, white where the shade is above `middle`."""
     ax.imshow(shades, cmap=colours, aspect="auto")
-    ax.set_xticks(range(len(columns)), columns, rotation=45, ha="right", fontsize=8)
-    ax.set_yticks(range(len(rows)), rows, fontsize=8)
+    ax.set_xticks(range(len(columns)), [*map(shown, columns)], rotation=45, ha="right", fontsize=8)
+    ax.set_yticks(range(len(rows)), [*map(shown, rows)], fontsize=8)
     for (i, j), text in texts.items():
         colour = "white" if shades[i, j] > middle else INK
         ax.text(j, i, text, ha="center", va="center", fontsize=size, color=colour)
@@ -93,7 +96,7 @@ def intervals(table: dict[str, dict[str, Result]], columns: int = 3) -> Image.Im
         if all(0 <= result.value <= 1 for _, result in rows):
             ax.set_xlim(-0.03, 1.03)
         ax.set_title(name, fontsize=9)
-        ax.set_yticks(range(len(names)), names, fontsize=8)
+        ax.set_yticks(range(len(names)), [*map(shown, names)], fontsize=8)
     axes[0].invert_yaxis()
     for ax in axes[len(metrics) :]:
         ax.set_visible(False)
@@ -105,9 +108,9 @@ def systems(images: dict[str, Sequence], prompts: Sequence[str]) -> Image.Image:
     figure = Figure(figsize=(1.35 * len(prompts) + 1.1, 1.35 * len(images) + 0.6))
     figure.set_layout_engine("constrained", h_pad=0.02, w_pad=0.02)
     axes = figure.subplots(len(images), len(prompts), squeeze=False)
-    for row, (name, shown) in zip(axes, images.items(), strict=True):
+    for row, (name, drawn) in zip(axes, images.items(), strict=True):
         row[0].set_ylabel(wrapped(name, 12), fontsize=9, rotation=0, ha="right", va="center")
-        for ax, image in zip(row, shown, strict=False):
+        for ax, image in zip(row, drawn, strict=False):
             ax.imshow(_open(image))
             ax.set(xticks=[], yticks=[])
             ax.spines[:].set_visible(False)
@@ -208,7 +211,7 @@ def coverage_figure(attributes: Sequence[dict[str, str]], names: Sequence[str]) 
     figure = Figure(figsize=(max(10, 3.4 * len(names)), 4.2 + 0.32 * len(rows)))
     top, bottom = figure.subfigures(2, 1, height_ratios=(3.2, 1 + 0.32 * len(rows)))
     for ax, name in zip(np.atleast_1d(top.subplots(1, len(names))), names, strict=True):
-        words = list(counts[name].items())[:14]
+        words = [(shown(word), n) for word, n in counts[name].items()][:14]
         without_frame(ax).barh([w for w, _ in words], [n for _, n in words], color=COLOURS[1])
         ax.set_ylim(max(len(words), 8) - 0.5, -0.5)
         ax.locator_params(axis="x", nbins=4)
@@ -239,7 +242,7 @@ def _chart(width: float, height: float):
 
 
 def _name_rows(ax, names: Sequence[str]) -> None:
-    ax.set_yticks(range(len(names)), names, fontsize=9)
+    ax.set_yticks(range(len(names)), [*map(shown, names)], fontsize=9)
     ax.set_ylim(len(names) - 0.4, -0.6)
 
 
@@ -262,9 +265,13 @@ def wrapped(text: str, width: int, lines: int = 3) -> str:
 
 
 def render(figure: Figure) -> Image.Image:
-    """Return a figure as an image."""
+    """Return a figure as an image; its texts are shown as they are, "$" and all."""
     data = io.BytesIO()
+    plain = {"parse_math": False, "usetex": False}
+    for text in figure.findobj(Text):
+        text.update({"text": "\n".join(map(shown, text.get_text().split("\n"))), **plain})
     look = {"dpi": 110, "facecolor": "white", "bbox_inches": "tight"}
     fast = {"compress_level": 1}  # the notebook compresses it again
-    figure.savefig(data, format="png", pil_kwargs=fast, **look)
+    with rc_context({f"text.{name}": value for name, value in plain.items()}):  # labels of ticks
+        figure.savefig(data, format="png", pil_kwargs=fast, **look)
     return Image.open(data)

@@ -5,7 +5,6 @@ import json
 import logging
 import math
 import os
-import socket
 import time
 from pathlib import Path
 
@@ -162,7 +161,7 @@ class Board:
     def __init__(self, folder: Path | None):
         from tensorboard.summary.writer.record_writer import RecordWriter
 
-        name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}"
+        name = f"events.out.tfevents.{time.time():.0f}.run.{os.getpid()}"
         self.records = Lines(folder and folder / name)
         self.writer = RecordWriter(self.records)
         self._event(file_version="brain.Event:2")
