@@ -14,7 +14,9 @@ from tvhelpers.lora.adapter import (
     save_adapter,
     trained_layers,
 )
-from tvhelpers.lora.formats import _kohya_key, adapter_file, read_adapter, write_adapter
+from tvhelpers.lora.dialects import find_layer
+from tvhelpers.lora.find import adapter_file
+from tvhelpers.lora.formats import read_adapter, write_adapter
 from tvhelpers.models.base import find_base, load_part, load_pipeline, unet_digest
 
 EVERYTHING = "attention+ff+conv"
@@ -105,7 +107,7 @@ def test_each_layers_name_comes_back_from_kohyas():
     for name, module in unet.named_modules():
         if isinstance(module, (torch.nn.Linear, torch.nn.Conv2d)):
             key = f"lora_unet_{name.replace('.', '_')}.alpha"
-            assert _kohya_key(key) == f"unet.{name}.alpha"
+            assert find_layer(key) == (f"unet.{name}", "alpha")
 
 
 def test_kohyas_file_has_its_names_alphas_and_shapes(tiny_base, tmp_path):

@@ -124,7 +124,7 @@ def run_merge(options) -> dict:
 
 def _path(file: Path, base: str = "mini") -> Path:
     """Return an adapter's file; "shipped" is the one that comes with `base`."""
-    from tvhelpers.lora.formats import adapter_file
+    from tvhelpers.lora.find import adapter_file
     from tvhelpers.models.base import find_base
 
     shipped = find_base(base).adapter if str(file) == "shipped" else None

@@ -1,15 +1,14 @@
 """How is LoRA added to a model, saved, checked in a stock pipeline, and loaded for drawing?"""
 
-import contextlib
 import copy
-import logging
-import tempfile
+import warnings
 from pathlib import Path
 
 import torch
 
 from tvhelpers.errors import InputError
-from tvhelpers.lora.formats import PARTS, Adapter, Layer, layer_name, read_adapter, write_adapter
+from tvhelpers.lora.dialects import PARTS, layer_name
+from tvhelpers.lora.formats import Adapter, Layer, read_adapter, write_adapter
 from tvhelpers.models.architecture import Architecture
 from tvhelpers.models.base import BaseLocation, load_pipeline, unet_digest
 from tvhelpers.runtime import seed_for
@@ -155,37 +154,77 @@ def _copy_lora(pipe, models: dict[str, torch.nn.Module]) -> None:
                 weights[name].data.copy_(weight)
 
 
-def load_adapter(pipe, path: Path, base_name: str, digest: str) -> None:
-    """Load an adapter in either format into a pipeline whose UNet has `digest` (`unet_digest`).
+def load_adapter(
+    pipe, path: Path, base_name: str, digest: str, adapter: Adapter | None = None
+) -> None:
+    """Load an adapter in any format into a pipeline whose UNet has `digest` (`unet_digest`).
 
-    Raises InputError for an adapter of another base, and for one that is damaged or does not fit.
+    `adapter` is what `read_adapter` returned of `path`, where it is read already.  Raises
+    InputError for an adapter of another base, and for one that is damaged or does not fit.
     """
-    adapter = read_adapter(path)
+    adapter = adapter or read_adapter(path)
     made_for = adapter.about
     if made_for.get("base_digest", digest) != digest:
         raise InputError(
             "another-base.adapter",
             path=path,
-            made_for=made_for["base"],
+            made_for=made_for.get("base", ""),
             made_for_digest=made_for["base_digest"],
             base=base_name,
             digest=digest,
         )
-    try:
-        # diffusers' own reader of kohya's format ignores DoRA and fails on some sets of layers.
-        with tempfile.TemporaryDirectory() as folder, _quiet_mismatches():
-            write_adapter(adapter, Path(folder) / "adapter.safetensors")
-            pipe.load_lora_weights(folder, weight_name="adapter.safetensors")
-    except (RuntimeError, ValueError, KeyError) as error:
-        raise InputError("adapter-unfit.sizes", path=path, base=base_name, error=error) from None
-    models = {part: getattr(pipe, part) for part in PARTS if hasattr(pipe, part)}
-    loaded = dict(_lora_layers(models))
-    if missing := sorted(set(adapter.layers) - set(loaded)):
+    # Not by diffusers' readers, which fail on some sets of layers, and to which names and settings
+    # of the file would be regular expressions.
+    for part, layers in _fitted(pipe, adapter, path, base_name).items():
+        _attach(getattr(pipe, part), layers)
+    if changes := made_for.get("scheduler"):  # to the scheduler it was trained with
+        pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, **changes)
+
+
+def _fitted(pipe, adapter: Adapter, path: Path, base_name: str) -> dict[str, dict[str, Layer]]:
+    """Return {part: {module's name in the pipeline: layer in that module's shape}}."""
+    modules = {
+        layer_name(part, name): (part, name, module)
+        for part in PARTS
+        if hasattr(pipe, part)
+        for name, module in getattr(pipe, part).named_modules()
+        if isinstance(module, torch.nn.Linear | torch.nn.Conv2d)
+    }
+    if missing := sorted(set(adapter.layers) - set(modules)):
         raise InputError(
             "adapter-unfit.layers", path=path, count=len(missing), base=base_name, first=missing[0]
         )
-    if changes := made_for.get("scheduler"):  # to the scheduler it was trained with
-        pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, **changes)
+    fitted: dict[str, dict[str, Layer]] = {}
+    for name, layer in adapter.layers.items():
+        part, module_name, module = modules[name]
+        if (own := layer.shaped(module.weight.shape)) is None:
+            raise InputError("adapter-unfit.sizes", path=path, base=base_name, name=name)
+        fitted.setdefault(part, {})[module_name] = own
+    return fitted
+
+
+def _attach(model: torch.nn.Module, layers: dict[str, Layer]) -> None:
+    """Attach layers of `_fitted` to a model, those of each rank as one adapter of peft."""
+    from peft import LoraConfig
+
+    kinds: dict[tuple[int, bool], list[str]] = {}
+    for name, layer in layers.items():
+        kinds.setdefault((layer.rank, layer.magnitude is not None), []).append(name)
+    keys = []
+    for (rank, use_dora), names in kinds.items():
+        keys.append(f"rank_{rank}_dora" if use_dora else f"rank_{rank}")
+        config = LoraConfig(r=rank, lora_alpha=rank, target_modules=names, use_dora=use_dora)
+        with warnings.catch_warnings():  # peft warns of more than one
+            warnings.simplefilter("ignore")
+            model.add_adapter(config, keys[-1])
+        for name in names:
+            module, layer = model.get_submodule(name), layers[name]
+            module.lora_A[keys[-1]].weight.data.copy_(layer.down)
+            module.lora_B[keys[-1]].weight.data.copy_(layer.scaled_up)
+            if use_dora:
+                rows = module.lora_magnitude_vector[keys[-1]].weight.data
+                rows.copy_(layer.magnitude.reshape(rows.shape))
+    model.set_adapter(keys)
 
 
 def fuse_adapter(pipe, lora_scale: float) -> None:
@@ -208,15 +247,3 @@ def fuse_adapter(pipe, lora_scale: float) -> None:
             layer.plain_weight = weight.detach().clone()
         layer.merge()
         weight.data.lerp_(layer.plain_weight, 1 - lora_scale)
-
-
-@contextlib.contextmanager
-def _quiet_mismatches():
-    """Keep diffusers from logging a line for each tensor before it raises."""
-    logger = logging.getLogger("diffusers")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)

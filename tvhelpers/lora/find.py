@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from tvhelpers.errors import InputError
-from tvhelpers.lora.formats import adapter_file
 from tvhelpers.models.base import TEXT_ENCODER_DIR
+
+# what trainings, peft and diffusers call an adapter in its folder
+FILES = ("adapter.safetensors", "adapter_model.safetensors", "pytorch_lora_weights.safetensors")
 
 
 def find_adapter(base, adapter: str | None) -> Path | None:
@@ -21,6 +23,28 @@ def find_adapter(base, adapter: str | None) -> Path | None:
             raise InputError("no-shipped-adapter", base=base.name)
         return shipped
     return adapter_file(Path(adapter))
+
+
+def adapter_file(path: Path) -> Path:
+    """Return the path of an adapter, given its file or a folder: of a training, peft or diffusers,
+    or with one .safetensors file.
+
+    Raises InputError for a training that is not finished, a pipeline, and other folders.
+    """
+    if not path.is_dir():
+        return path
+    if inside := [path / name for name in FILES if (path / name).is_file()]:
+        return inside[0]
+    if (path / "config.json").is_file() and not (path / "result.json").exists():
+        raise InputError("file-missing.unfinished", path=path)
+    if (path / "model_index.json").exists():
+        raise InputError("adapter-kind.pipeline", path=path)
+    files = sorted(file for file in path.glob("[!.]*.safetensors") if file.is_file())
+    if len(files) == 1:
+        return files[0]
+    if files:
+        raise InputError("ambiguous.adapter", path=path, names=[file.name for file in files])
+    raise InputError("file-missing.no-adapter", path=path)
 
 
 def tuned_text_encoder(adapter: Path) -> str:

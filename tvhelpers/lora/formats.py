@@ -7,7 +7,7 @@ kohya:     lora_unet_mid_block_attentions_0_..._attn2_to_q.lora_down.weight, wit
 
 import hashlib
 import json
-import math
+import logging
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,37 +15,19 @@ from typing import NamedTuple
 
 import torch
 
-from tvhelpers.errors import InputError
+from tvhelpers.errors import InputError, in_words
 from tvhelpers.files import atomic_path
+from tvhelpers.lora.contents import MOST_WEIGHTS, Contents, read_contents, read_tensors
+from tvhelpers.lora.dialects import EMBEDDED, PARTS, find_layer, kohya_name
+from tvhelpers.lora.families import check_family
+from tvhelpers.lora.metadata import is_scale, own_metadata, peft_alpha, read_alphas
 from tvhelpers.models.architecture import FAMILIES
-from tvhelpers.records import upgraded
+
+log = logging.getLogger(__name__)
 
 FORMATS = ("diffusers", "kohya")
-KOHYA_PREFIXES = {
-    prefix: part for family in FAMILIES for prefix, part in family.kohya_prefixes.items()
-}
-PARTS = tuple(dict.fromkeys(KOHYA_PREFIXES.values()))  # in which an adapter may have layers
-# Parts of module names that have an underscore; kohya's names write the dots as underscores too.
-UNDERSCORED = (
-    "down_blocks", "up_blocks", "mid_block", "transformer_blocks", "to_q", "to_k", "to_v", "to_out",
-    "proj_in", "proj_out", "conv_in", "conv_out", "conv_shortcut", "time_emb_proj",
-    "time_embedding", "linear_1", "linear_2", "text_model", "self_attn", "q_proj", "k_proj",
-    "v_proj", "out_proj",
-)  # fmt: skip
-KINDS = {  # {end of a tensor's name: field of Layer}
-    ".lora_A.weight": "down",
-    ".lora_B.weight": "up",
-    ".lora_magnitude_vector": "magnitude",
-    ".lora_magnitude_vector.weight": "magnitude",
-    ".lora_down.weight": "down",
-    ".lora_up.weight": "up",
-    ".alpha": "alpha",
-    ".dora_scale": "dora_scale",
-}
 # {width of the text states: what kohya's scripts call the base's version}
 TEXT_WIDTHS = {width: name for family in FAMILIES for width, name in family.text_widths.items()}
-XL_KEYS = ("lora_te2_", "lora_unet_input_", "text_encoder_2.")
-XL_TEXT_WIDTH = 2048
 
 
 class Layer(NamedTuple):
@@ -69,6 +51,18 @@ class Layer(NamedTuple):
         """Return `up` times alpha / rank."""
         return self.up * (self.alpha / self.rank)
 
+    def shaped(self, shape: torch.Size) -> "Layer | None":
+        """Return the layer for weights of `shape`, None where it does not fit.
+
+        Some programs write a convolution by 1 x 1 as a linear layer, and others the reverse.
+        """
+        down, up = (self.rank, *shape[1:]), (shape[0], self.rank, *[1] * len(shape[2:]))
+        is_point = self.down.shape[2:].numel() == 1 and shape[2:].numel() == 1
+        fits = self.down.shape == down or (is_point and self.down.shape[1] == shape[1])
+        if not fits or len(self.up) != shape[0]:
+            return None
+        return self._replace(down=self.down.reshape(down), up=self.up.reshape(up))
+
 
 @dataclass
 class Adapter:
@@ -91,11 +85,19 @@ class Adapter:
 def write_adapter(
     adapter: Adapter, path: Path, format: str = "diffusers", dtype: torch.dtype = torch.float32
 ) -> None:
-    """Write an adapter in one of FORMATS; equal adapters write equal bytes."""
+    """Write an adapter in one of FORMATS; equal adapters write equal bytes.
+
+    Raises InputError where a weight is too large for `dtype`, and for a DoRA on some of a part's
+    layers in diffusers' format, in which it is on all.
+    """
     from safetensors.torch import save
 
     tensors, metadata = (_to_kohya if format == "kohya" else _to_diffusers)(adapter)
-    data = save({name: tensor.to(dtype).contiguous() for name, tensor in tensors.items()})
+    tensors = {name: tensor.to(dtype).contiguous() for name, tensor in tensors.items()}
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise InputError("not-finite.written", name=name, kind=str(dtype))
+    data = save(tensors)
     size = 8 + int.from_bytes(data[:8], "little")
     metadata |= {"format": "pt", "tvhelpers": json.dumps(adapter.about)}
     metadata["sshs_model_hash"] = hashlib.sha256(data[size:]).hexdigest()  # as kohya's scripts do
@@ -119,16 +121,17 @@ def _to_diffusers(adapter: Adapter) -> tuple[dict, dict]:
             shape = (1, -1, 1, 1) if layer.down.ndim == 4 else (-1,)
             tensors[f"{name}.lora_magnitude_vector.weight"] = layer.magnitude.reshape(shape)
     for part in PARTS:
-        ranks = {
-            name.removeprefix(f"{part}.").removeprefix("text_model."): layer.rank
-            for name, layer in adapter.layers.items()
-            if name.startswith(f"{part}.")
-        }
+        own = {name: x for name, x in adapter.layers.items() if name.startswith(f"{part}.")}
+        short = (name.removeprefix(f"{part}.").removeprefix("text_model.") for name in own)
+        ranks = dict(zip(short, (layer.rank for layer in own.values()), strict=True))
+        is_dora = {layer.magnitude is not None for layer in own.values()}
+        if len(is_dora) > 1:
+            raise InputError("adapter-kind.partly-dora")
         if ranks:
             rank = adapter.most_common("rank", part)
             other = {name: own for name, own in ranks.items() if own != rank}
             lora = {"r": rank, "lora_alpha": rank, "target_modules": sorted(ranks)}
-            lora |= {"rank_pattern": other, "alpha_pattern": other, "use_dora": adapter.is_dora}
+            lora |= {"rank_pattern": other, "alpha_pattern": other, "use_dora": True in is_dora}
             config |= {f"{part}.{key}": value for key, value in lora.items()}
     return tensors, {"lora_adapter_metadata": json.dumps(config)}
 
@@ -141,10 +144,8 @@ def _to_kohya(adapter: Adapter) -> tuple[dict, dict]:
     """
     tensors = {}
     for name, layer in adapter.layers.items():
-        part, _, module = name.partition(".")
-        alpha = adapter.most_common("alpha", part)
-        prefix = next(prefix for prefix, own in KOHYA_PREFIXES.items() if own == part)
-        stem = prefix + module.replace(".", "_")
+        alpha = adapter.most_common("alpha", name.partition(".")[0])
+        stem = kohya_name(name)
         tensors[f"{stem}.lora_down.weight"] = layer.down
         tensors[f"{stem}.lora_up.weight"] = layer.up * (layer.alpha / alpha)
         tensors[f"{stem}.alpha"] = torch.tensor(float(alpha))
@@ -182,84 +183,40 @@ def _text_width(layers: dict[str, Layer]) -> int | None:
     return next(widths, None)
 
 
-def adapter_file(path: Path) -> Path:
-    """Return the path of an adapter, given its file or the folder of its training.
-
-    Raises InputError for the folder of a training that is not finished.
-    """
-    inside = path / "adapter.safetensors"
-    if inside.is_file():
-        return inside
-    if (path / "config.json").is_file() and not (path / "result.json").exists():
-        raise InputError("file-missing.unfinished", path=path)
-    return path
-
-
 def read_adapter(path: Path) -> Adapter:
-    """Return the adapter of a file in either format, fp32.
+    """Return the adapter of a file, fp32, in our formats or those of other programs.
 
-    Raises InputError for a file that is missing, damaged or empty, for Stable Diffusion XL, and for
-    other kinds than LoRA and DoRA.
+    Raises InputError for a file that is missing, damaged or empty, of another family of models, and
+    for other kinds than LoRA, LoCon and DoRA.
     """
-    from safetensors.torch import load_file
-
-    metadata = read_metadata(path)
-    tensors = load_file(path)
-    if not tensors:
+    contents = read_contents(path)
+    about = _checked_about(contents)
+    if not contents.shapes:
         raise InputError("adapter-damaged.empty", path=path)
-    if "tvhelpers" in metadata and not _hash_matches(path, metadata):
+    if "tvhelpers" in contents.metadata and not _hash_matches(path, contents.metadata):
         raise InputError("adapter-damaged.changed", path=path)
-    if any(key.startswith(XL_KEYS) for key in tensors):
-        raise _xl_error(path)
-    is_kohya = any(key.startswith(tuple(KOHYA_PREFIXES)) for key in tensors)
-    if is_kohya:
-        renamed = {_kohya_key(key): tensor for key, tensor in tensors.items()}
-    else:
-        renamed = _from_diffusers(tensors)
+    places = _places(contents)
+    tensors, settings = read_tensors(contents, list(places)), read_alphas(contents)
     layers: dict[str, dict] = {}
-    for key, tensor in renamed.items():
-        name, kind = _split(key)
-        if not kind or name.partition(".")[0] not in PARTS:
-            raise InputError("adapter-kind.foreign-weight", path=path, key=key)
-        if not tensor.isfinite().all():
-            raise InputError("not-finite.adapter", path=path, key=key)
-        layers.setdefault(name, {})[kind] = tensor.float()
-    alphas = {} if is_kohya else json.loads(metadata.get("lora_adapter_metadata", "{}"))
-    whole = {name: _layer(path, name, layers[name], alphas) for name in sorted(layers)}
-    if _text_width(whole) == XL_TEXT_WIDTH:
-        raise _xl_error(path)
-    return Adapter(whole, _about(metadata))
+    for key, (name, kind) in places.items():
+        layers.setdefault(name, {})[kind] = tensors[key]
+    whole = {name: _layer(path, name, layers[name], settings) for name in sorted(layers)}
+    if any(key.startswith(EMBEDDED) for key in contents.shapes):
+        log.warning("%s also holds a textual inversion, which is ignored", in_words(Path(path)))
+    return Adapter(whole, about)
 
 
 def read_about(path: Path) -> dict:
     """Return our metadata ("base", "base_digest", ...), {} for an adapter made elsewhere.
 
-    The weights are not read.  Raises InputError for a file that is missing or not safetensors.
+    The weights are not read.  Raises InputError for a file that is missing or no adapter.
     """
-    return _about(read_metadata(path))
+    return _checked_about(read_contents(path))
 
 
-def _about(metadata: dict[str, str]) -> dict:
-    return upgraded(json.loads(metadata.get("tvhelpers", "{}")), "adapter")
-
-
-def read_metadata(path: Path) -> dict[str, str]:
-    """Return all metadata of an adapter's file.
-
-    Raises InputError for a file that is missing or not safetensors.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    if not Path(path).is_file():
-        raise InputError("file-missing.adapter", path=path)
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-        for key in ("tvhelpers", "lora_adapter_metadata"):
-            json.loads(metadata.get(key, "{}"))
-    except (SafetensorError, OSError, ValueError) as error:
-        raise InputError("adapter-damaged.not-whole", path=path, error=error) from None
-    return metadata
+def _checked_about(contents: Contents) -> dict:
+    check_family(contents)
+    return own_metadata(contents)
 
 
 def _hash_matches(path: Path, metadata: dict) -> bool:
@@ -269,76 +226,54 @@ def _hash_matches(path: Path, metadata: dict) -> bool:
     return metadata.get("sshs_model_hash", digest) == digest
 
 
-def _xl_error(path: Path) -> InputError:
-    return InputError("unknown-family.adapter", path=path)
+def _places(contents: Contents) -> dict[str, tuple[str, str]]:
+    """Return {tensor's name: (layer, field)}; raises InputError for a name that is not known, and
+    for two tensors in one place."""
+    places: dict[str, tuple[str, str]] = {}
+    for key in sorted(contents.shapes):
+        if key.startswith(EMBEDDED):
+            continue
+        if (place := find_layer(key)) is None:
+            raise InputError("adapter-kind.foreign-weight", path=contents.path, key=key)
+        places[key] = place
+    twice = [place for place, count in Counter(places.values()).items() if count > 1]
+    if twice:
+        raise InputError("adapter-damaged.twice", path=contents.path, name=".".join(twice[0]))
+    return places
 
 
-def _split(key: str) -> tuple[str, str | None]:
-    """Return (module, field of Layer) of a tensor's name; the field is None where it is unknown."""
-    for end, kind in KINDS.items():
-        if key.endswith(end):
-            return key.removesuffix(end), kind
-    return key, None
-
-
-def _kohya_key(key: str) -> str:
-    """Return a name of kohya's format with the module's name as torch has it; others unchanged."""
-    stem, _, end = key.partition(".")
-    for prefix, part in KOHYA_PREFIXES.items():
-        if stem.startswith(prefix):
-            module = stem.removeprefix(prefix).replace("_", ".")
-            for word in UNDERSCORED:
-                module = module.replace(word.replace("_", "."), word)
-            return f"{part}.{module}.{end}"
-    return key
-
-
-def _from_diffusers(tensors: dict) -> dict:
-    """Return the tensors with peft's names; older files of diffusers have other names."""
-    from diffusers.utils.state_dict_utils import (
-        DIFFUSERS_OLD_TO_PEFT,
-        UNET_TO_DIFFUSERS,
-        convert_state_dict,
-    )
-
-    text = {key: tensor for key, tensor in tensors.items() if key.startswith("text_encoder")}
-    rest = {key: tensor for key, tensor in tensors.items() if key not in text}
-    text = convert_state_dict(text, DIFFUSERS_OLD_TO_PEFT)
-    text = {layer_name(*key.split(".", 1)): tensor for key, tensor in text.items()}
-    return text | convert_state_dict(rest, UNET_TO_DIFFUSERS)
-
-
-def layer_name(part: str, module: str) -> str:
-    """Return the name of a part's layer.
-
-    A text encoder's has the level `text_model`, which transformers 5.6 and later lack.
-    """
-    if part == "unet":
-        return f"unet.{module}"
-    return f"{part}.text_model.{module.removeprefix('text_model.')}"
-
-
-def _layer(path: Path, name: str, fields: dict, config: dict) -> Layer:
+def _layer(path: Path, name: str, fields: dict, settings: dict) -> Layer:
     """Return one layer; raises InputError where tensors are missing or do not fit together."""
-    down, up = fields.get("down"), fields.get("up")
-    if down is None or up is None or down.ndim < 2 or up.ndim < 2 or len(down) != up.shape[1]:
+    down, up = _matrices(fields)
+    if down is None:
         raise InputError("adapter-damaged.layer", path=path, name=name)
     rank, magnitude = len(down), fields.get("dora_scale", fields.get("magnitude"))
-    by_input = "dora_scale" in fields and len(magnitude) != len(up)
-    if magnitude is not None and (by_input or magnitude.numel() != len(up)):
-        raise InputError("adapter-kind.by-input", path=path, name=name)
-    if "alpha" in fields:
-        alpha = fields["alpha"].item() or rank  # in kohya's scripts, 0 means the rank
-    else:
-        alpha = _peft_alpha(name, rank, config)
-    return Layer(down, up, alpha, None if magnitude is None else magnitude.flatten())
+    if magnitude is not None:
+        by_input = "dora_scale" in fields and magnitude.shape[:1] != up.shape[:1]
+        if by_input or magnitude.numel() != len(up):
+            raise InputError("adapter-kind.by-input", path=path, name=name)
+        magnitude = magnitude.flatten()
+    alphas = fields.get("alpha", torch.zeros(1)).flatten()[:2].tolist()
+    if len(alphas) != 1 or not is_scale(alphas[0]):
+        raise InputError("adapter-damaged.alpha", path=path, name=name)
+    # In kohya's scripts, an alpha of 0 means the rank.
+    alpha = (alphas[0] or rank) if "alpha" in fields else peft_alpha(name, rank, settings)
+    largest = down.abs().max() * up.abs().max() * abs(alpha)
+    if not largest.isfinite():
+        raise InputError("not-finite.adapter", path=path, key=name)
+    return Layer(down, up, alpha, magnitude)
 
 
-def _peft_alpha(name: str, rank: int, config: dict) -> float:
-    """Return a layer's alpha from peft's config, its rank where there is none."""
-    from peft.utils.other import get_pattern_key
-
-    part, _, module = name.partition(".")
-    patterns = config.get(f"{part}.alpha_pattern") or {}
-    alpha = patterns.get(get_pattern_key(patterns, module), config.get(f"{part}.lora_alpha", rank))
-    return alpha * math.sqrt(rank) if config.get(f"{part}.use_rslora") else alpha
+def _matrices(fields: dict) -> tuple[torch.Tensor, torch.Tensor] | tuple[None, None]:
+    """Return (down, up) of a layer, (None, None) where they do not fit together."""
+    down, up, mid = (fields.get(key) for key in ("down", "up", "mid"))
+    if down is None or up is None or down.ndim not in (2, 4) or up.ndim not in (2, 4):
+        return None, None
+    if mid is not None:  # LyCORIS's Tucker decomposition: down by 1 x 1, mid by the kernel
+        fit = mid.ndim == 4 and down.shape[2:].numel() == 1 and mid.shape[1] == len(down)
+        if not fit or mid[:, 0].numel() * down.shape[1] > MOST_WEIGHTS:
+            return None, None
+        down = torch.einsum("rkhw,ki->rihw", mid, down.flatten(1))
+    if len(down) != up.shape[1] or up.shape[2:].numel() != 1 or not down.numel() * up.numel():
+        return None, None
+    return down, up.reshape(*up.shape[:2], *[1] * (down.ndim - 2))

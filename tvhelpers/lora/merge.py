@@ -8,8 +8,10 @@ import torch
 
 from tvhelpers.errors import InputError
 from tvhelpers.lora.adapter import fuse_adapter, load_adapter
+from tvhelpers.lora.contents import read_contents
+from tvhelpers.lora.dialects import PARTS
 from tvhelpers.lora.find import tuned_text_encoder
-from tvhelpers.lora.formats import PARTS, Adapter, Layer, read_adapter, read_metadata, write_adapter
+from tvhelpers.lora.formats import Adapter, Layer, read_adapter, write_adapter
 from tvhelpers.models import base as bases
 
 DIGESTS = ("base_digest", "text_encoder_digest")  # of the base that an adapter was made for
@@ -20,7 +22,7 @@ def show(path: Path) -> dict:
 
     "norm" is the root of the sum of squares of alpha / rank * up @ down over the block's layers.
     """
-    adapter, metadata = read_adapter(path), read_metadata(path)
+    adapter, metadata = read_adapter(path), read_contents(path).metadata
     blocks: dict[str, list[Layer]] = {}
     for name, layer in adapter.layers.items():
         block = re.match(r"unet\.(down|up)_blocks\.\d+|unet\.\w+|text_encoder", name)[0]
@@ -76,10 +78,11 @@ def blend(
 
 def _concatenated(name: str, first: Layer, second: Layer) -> Layer:
     """Return the sum of two layers; its rank is the sum of their ranks."""
-    if first.down.shape[1:] != second.down.shape[1:] or len(first.up) != len(second.up):
+    fitted = second.shaped(torch.Size((len(first.up), *first.down.shape[1:])))
+    if fitted is None:
         raise InputError("another-base.sizes", name=name)
-    down = torch.cat([first.down, second.down])
-    return Layer(down, torch.cat([first.scaled_up, second.scaled_up], 1), float(len(down)))
+    down = torch.cat([first.down, fitted.down])
+    return Layer(down, torch.cat([first.scaled_up, fitted.scaled_up], 1), float(len(down)))
 
 
 def _blended_about(adapters: Sequence[Adapter], weights: Sequence[float]) -> dict:
@@ -88,7 +91,7 @@ def _blended_about(adapters: Sequence[Adapter], weights: Sequence[float]) -> dic
     Raises InputError for adapters of different bases or different noise schedules.
     """
     known = [adapter.about for adapter in adapters if "base_digest" in adapter.about]
-    made_for = {tuple(x.get(key, "the base's") for key in DIGESTS): x["base"] for x in known}
+    made_for = {tuple(x.get(key, "the base's") for key in DIGESTS): x.get("base") for x in known}
     if len(made_for) > 1:
         names = [
             f"{made_for[digests]} (UNet {digests[0]}, text encoder {digests[1]})"
@@ -166,11 +169,12 @@ def merge(
     for an adapter that does not fit, a folder that exists, and weights too large for fp16.
     """
     _check_new(out)
-    about = read_adapter(path).about
+    adapter = read_adapter(path)
+    about = adapter.about
     if "text_encoder_digest" in about:  # trained with a tuned one, which lies beside the adapter
         base = bases.with_text_encoder(base, tuned_text_encoder(path))
     pipe = bases.load_pipeline(base)
-    load_adapter(pipe, path, base.name, bases.unet_digest(pipe.unet))
+    load_adapter(pipe, path, base.name, bases.unet_digest(pipe.unet), adapter)
     fuse_adapter(pipe, lora_scale)
     pipe.unload_lora_weights()
     if half:

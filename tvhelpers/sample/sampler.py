@@ -97,13 +97,13 @@ class Sampler:
         return self._pipe
 
     def _load(self):
-        if self.adapter:  # a damaged one is refused before the base is loaded, which takes long
-            read_adapter(self.adapter)
+        # A damaged adapter is refused before the base is loaded, which takes long.
+        adapter = read_adapter(self.adapter) if self.adapter else None
         pipe = bases.load_pipeline(self.base)
         digest = bases.unet_digest(pipe.unet)  # of the weights as they are stored
         pipe.to(self.device, self.dtype)
-        if self.adapter:
-            load_adapter(pipe, self.adapter, self.name, digest)
+        if adapter:
+            load_adapter(pipe, self.adapter, self.name, digest, adapter)
         return pipe
 
     @property

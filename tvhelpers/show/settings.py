@@ -20,7 +20,7 @@ from tvhelpers.data.items import Source, Subset
 from tvhelpers.data.sources import open_source
 from tvhelpers.data.split import split_items
 from tvhelpers.errors import InputError
-from tvhelpers.lora.formats import adapter_file
+from tvhelpers.lora.find import adapter_file
 from tvhelpers.models.base import find_base
 from tvhelpers.models.baseline import find_classes
 from tvhelpers.output import say

@@ -1,0 +1,107 @@
+"""What does an adapter's file hold?  Asked before any of its weights is read."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from tvhelpers.errors import InputError
+
+MOST_HEADER = 32 << 20  # bytes; kohya's scripts write every tag of the training images into it
+MOST_TENSORS = 20_000  # an adapter of Stable Diffusion has at most 2,000
+MOST_WEIGHTS = 1 << 29  # 2 GiB as fp32: rank 400 on all layers of Stable Diffusion
+FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
+INTEGERS = ("I64", "I32", "I16", "I8", "U8")  # for an alpha alone
+# {first bytes of what is no safetensors file: (what it is, what to do)}
+FETCH = "download the file itself"
+OTHER_FILES = {
+    b"version https://git-lfs": ("a pointer of Git LFS", "run `git lfs pull`, or " + FETCH),
+    b"<": ("a web page", FETCH),
+    b"GGUF": ("a GGUF model", "use the .safetensors file of a LoRA"),
+    b"\x89HDF": ("an HDF5 file", "use the .safetensors file of a LoRA"),
+    b"\x89PNG": ("an image", "use the .safetensors file of a LoRA"),
+    b"\xff\xd8\xff": ("an image", "use the .safetensors file of a LoRA"),
+    b"\x1f\x8b": ("an archive", "unpack it, and give a .safetensors file in it"),
+    b"Rar!": ("an archive", "unpack it, and give a .safetensors file in it"),
+    b"7z\xbc\xaf": ("an archive", "unpack it, and give a .safetensors file in it"),
+    b"PK\x03\x04": ("an archive", "unpack it, and give a .safetensors file in it"),
+    b"{": ("text in JSON", "give the .safetensors file"),
+}
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The header of a safetensors file: {name: shape}, {name: type of numbers} and metadata."""
+
+    path: Path
+    shapes: dict[str, tuple[int, ...]]
+    dtypes: dict[str, str]
+    metadata: dict[str, str]
+
+
+def read_contents(path: Path) -> Contents:
+    """Return what a safetensors file holds, within bounds on its size.
+
+    Raises InputError for a file that is missing, of another format, damaged or too large.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    _check_format(path)
+    try:
+        with safe_open(path, "pt") as file:
+            names = list(file.keys())
+            if len(names) > MOST_TENSORS:
+                raise InputError("too-large.adapter", path=path, size=f"{len(names)} tensors")
+            slices = {name: file.get_slice(name) for name in names}
+            shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
+            dtypes = {name: part.get_dtype() for name, part in slices.items()}
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError, ValueError, OverflowError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError("adapter-damaged.not-whole", path=path, error=error) from None
+    return Contents(path, shapes, dtypes, metadata)
+
+
+def _check_format(path: Path) -> None:
+    """Raise InputError for a file that is missing or not safetensors, whatever its name."""
+    if not path.is_file():
+        raise InputError("file-missing.adapter", path=path)
+    try:
+        with open(path, "rb") as file:
+            head = file.read(256)
+    except OSError as error:
+        raise InputError("adapter-damaged.not-whole", path=path, error=error) from None
+    if int.from_bytes(head[:8], "little") <= MOST_HEADER:  # the length that safetensors begins with
+        return
+    if (head[0] == 0x80 and head[1] <= 5) or (head[:2] == b"PK" and b"data.pkl" in head):
+        raise InputError("adapter-kind.pickle", path=path)
+    for first, (what, advice) in OTHER_FILES.items():
+        if head.lstrip().startswith(first):
+            raise InputError("adapter-kind.no-adapter", path=path, what=what, advice=advice)
+    error = "its header has no sensible length"
+    raise InputError("adapter-damaged.not-whole", path=path, error=error)
+
+
+def read_tensors(contents: Contents, names: list[str]) -> dict:
+    """Return {name: tensor} of finite numbers, fp32.
+
+    Raises InputError for another type of numbers, values that are not finite, and too many weights.
+    """
+    import torch
+    from safetensors import safe_open
+
+    path, sizes = contents.path, [math.prod(contents.shapes[name]) for name in names]
+    if sum(sizes) > MOST_WEIGHTS:
+        raise InputError("too-large.adapter", path=path, size=f"{sum(sizes)} weights")
+    for name, size in zip(names, sizes, strict=True):
+        is_alpha = size == 1 and name.endswith("alpha")
+        if contents.dtypes[name] not in FLOATS + INTEGERS * is_alpha:
+            kind = contents.dtypes[name]
+            raise InputError("adapter-kind.numbers", path=path, key=name, kind=kind)
+    with safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name).to(torch.float32) for name in names}
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise InputError("not-finite.adapter", path=path, key=name)
+    return tensors

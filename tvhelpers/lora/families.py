@@ -1,0 +1,109 @@
+"""Is a safetensors file an adapter for Stable Diffusion 1.x or 2.x, and if not, what is it?
+
+The names of its tensors say it; dots and underscores in them count as equal.
+"""
+
+import re
+
+from tvhelpers.errors import InputError
+from tvhelpers.lora.contents import Contents
+from tvhelpers.lora.dialects import EMBEDDED, find_layer
+
+START = r"^(?:base_model_model_|lora_|unet_|diffusion_model_|transformer_|model_|lycoris_)*"
+BLOCKS = START + r"(?:(?:down|up)_blocks_\d|mid_block)_"
+# {pattern of a tensor's name: method of adapters that are not supported}
+METHODS = {
+    r"_hada_[wt]\d": "LoHa",
+    r"_lokr_[wt]\d": "LoKr",
+    r"_b?oft_(blocks|diag|[rR])": "OFT",
+    r"_(a2|b2)_weight$": "GLoRA",
+    r"_on_input$|_ia3_l": "IA3",
+    r"_vera_lambda": "VeRA",
+    r"_lora_E(_|$)": "AdaLoRA",
+    r"_diff(_b)?$|_[wb]_norm$": "whole differences (LyCORIS Full)",
+}
+# {pattern: family}; the first that is found counts
+FAMILIES = {
+    r"img_mod_linear|individual_token_refiner": "HunyuanVideo",
+    r"(double|single)_stream_blocks_\d": "HiDream",
+    r"single_transformer_blocks_\d|(double|single)_blocks_\d": "FLUX",
+    r"joint_blocks_\d|joint_transformer_blocks_\d|^lora_te3_|^text_encoder_3_|"
+    + START + r"blocks_\d+_attn_add_[qkv]_proj": "Stable Diffusion 3",
+    r"transformer_blocks_\d+_(img|txt)_(mlp|mod)_": "Qwen-Image",
+    START + r"blocks_\d+_(cross_attn|self_attn|ffn)_": "Wan",
+    r"(noise|context)_refiner_\d|" + START + r"layers_\d+_(attention|feed_forward)_":
+        "Lumina or Z-Image",
+    START + r"layers_\d+_(self_attn|mlp)_": "a language model",
+    r"prior_unet_": "Stable Cascade",
+    r"motion_modules_\d": "AnimateDiff",
+    r"^lora_te2_|^text_encoder_2_|^lora_unet_(input|middle|output)_|_add_embedding_|label_emb_|"
+    + BLOCKS + r"attentions_\d_transformer_blocks_[1-9]": "Stable Diffusion XL",
+    r"vision_model_": "the image encoder of CLIP",
+    START + r"blocks_\d|^(lora_)?transformer_": "a diffusion transformer (DiT)",
+}  # fmt: skip
+OTHERS = {  # {pattern: (what a file holds, what to do)}
+    r"lora_controlnet|control_model_|controlnet_|input_hint_block|zero_convs|lllite_":
+        ("a ControlNet", "use a LoRA"),
+    r"^image_proj_|^ip_adapter_": ("an IP-Adapter", "use a LoRA"),
+    r"^emb_params$|^string_to_param|^clip_[lg]$": ("a textual inversion", "use a LoRA"),
+}  # fmt: skip
+WHOLE = {  # the same, of files without LoRA weights
+    r"^model_diffusion_model_|^first_stage_model_|^cond_stage_model_|^conditioner_":
+        ("a whole model (checkpoint)", "convert it to a diffusers folder, and give that as --base"),
+    BLOCKS: ("a whole UNet", "give the folder of its pipeline as --base"),
+    r"^(text_model_)?(encoder_layers|embeddings)_": ("a whole text encoder", "use a LoRA"),
+    r"^(encoder|decoder)_(conv|down|up|mid)_": ("an image autoencoder (VAE)", "use a LoRA"),
+}  # fmt: skip
+VERSIONS = {  # {beginning of the family's name in metadata: family}
+    "sdxl": "Stable Diffusion XL",
+    "stable-diffusion-xl": "Stable Diffusion XL",
+    "sd3": "Stable Diffusion 3",
+    "stable-diffusion-3": "Stable Diffusion 3",
+    "flux": "FLUX",
+    "hunyuan": "HunyuanVideo",
+    "wan": "Wan",
+}
+VERSION_KEYS = ("modelspec.architecture", "ss_base_model_version")
+VECTORS = ("a textual inversion", "use a LoRA")
+XL_TEXT_WIDTH = 2048
+TEXT_WIDTHS = (768, 1024, 1280, XL_TEXT_WIDTH, 4096)  # of the vectors of a textual inversion
+
+
+def check_family(contents: Contents) -> None:
+    """Raise InputError, which names what it is, for a file that is no adapter of our families."""
+    path = contents.path
+    names = "\n".join(name.replace(".", "_") for name in contents.shapes)
+    if kind := _found(METHODS, names):
+        raise InputError("adapter-kind.method", path=path, kind=kind)
+    other = _found(OTHERS, names) or ("lora" not in names and _found(WHOLE, names))
+    if other or _are_vectors(contents.shapes):
+        what, advice = other or VECTORS
+        raise InputError("adapter-kind.no-adapter", path=path, what=what, advice=advice)
+    if "tvhelpers" not in contents.metadata and (family := _family(contents, names)):
+        raise InputError("unknown-family.adapter", path=path, family=family)
+
+
+def _found(table: dict, names: str):
+    return next((value for pattern, value in table.items() if re.search(pattern, names, re.M)), "")
+
+
+def _family(contents: Contents, names: str) -> str:
+    """Return the family that is not supported, "" where none is found."""
+    if family := _found(FAMILIES, names):
+        return family
+    for key, shape in contents.shapes.items():
+        if re.search(r"attn2[._]to_k[._]lora", key) and shape[1:2] == (XL_TEXT_WIDTH,):
+            return "Stable Diffusion XL"
+    known = (contents.metadata.get(key, "").lower() for key in VERSION_KEYS)
+    versions = {
+        family for text in known for start, family in VERSIONS.items() if text.startswith(start)
+    }
+    return min(versions, default="")
+
+
+def _are_vectors(shapes: dict) -> bool:
+    """Return whether a file holds nothing but vectors of words: a textual inversion."""
+    own = [shape for name, shape in shapes.items() if not find_layer(name)]
+    fit = all(len(shape) in (1, 2) and shape[-1] in TEXT_WIDTHS for shape in own)
+    embedded = all(name.startswith(EMBEDDED) for name in shapes)
+    return bool(shapes) and len(own) == len(shapes) and ((fit and len(own) <= 2) or embedded)
