@@ -106,12 +106,13 @@ def versions() -> dict[str, str]:
     return found
 
 
-def hub_unreachable(error: BaseException) -> bool:
+def hub_unreachable(error: BaseException | None) -> bool:
     """Return whether an error of loading says that a file is not cached and the hub not reached."""
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    errors = (error, error.__cause__ or error.__context__)
-    return any(isinstance(one, LocalEntryNotFoundError) for one in errors)
+    while error and not isinstance(error, LocalEntryNotFoundError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def quiet_imports() -> None:

@@ -9,7 +9,7 @@ def test_adapter_refuses_what_cannot_be_made(refuse, run, tmp_path):
     refuse("out-of-range", "adapter", "scale", "shipped", "--by", "nan", *out)
     refuse("wrong-type", "adapter", "blend", "shipped", "--weights", "1,x", *out)
     refuse("out-of-range", "adapter", "blend", "shipped", "--weights", "1", "--rank", "-1", *out)
-    refuse("unknown-base", "adapter", "merge", "shipped", "--base", "sd99", *out)
+    refuse("unknown-model", "adapter", "merge", "shipped", "--base", "sd99", *out)
     assert not (tmp_path / "out.safetensors").exists()
 
 

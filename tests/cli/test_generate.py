@@ -15,7 +15,7 @@ def test_generate_refuses_what_cannot_be_drawn(refuse, tiny_base, tmp_path):
     refuse("given-twice", "generate", "a", "--size", "64", "--height", "96", *here)
     refuse("out-of-range", "generate", "a", "--width", "100", *here)
     refuse("file-missing", "generate", "a", "--adapter", tmp_path / "no.safetensors", *here)
-    said = refuse("unknown-base", "generate", "a", "--base", "sd99", "--out", tmp_path)
+    said = refuse("unknown-model", "generate", "a", "--base", "sd99", "--out", tmp_path)
     assert "'sd99'" in said and "sd15" in said
     refuse("no-prompt", "generate", "--out", tmp_path)
     assert not (tmp_path / "out").exists()

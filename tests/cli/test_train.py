@@ -29,7 +29,7 @@ def test_train_refuses_what_cannot_be_trained(refuse, photo_folder, tmp_path):
     refuse("unknown-key", *start, "--set", "step=5")
     refuse("usage", *start, "--set", "step")
     refuse("out-of-range", *start, "--set", "steps=-5")
-    refuse("unknown-base", *start, "--set", "base=sd99")
+    refuse("unknown-model", *start, "--set", "base=sd99")
     for key in ("data=flats", "method=full", "preset=cpu"):
         refuse("given-twice", *start, "--set", key)
     assert "no-such" in refuse("file-missing", "train", "lora", "--data", "no-such", *start[4:])

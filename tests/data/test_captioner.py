@@ -56,8 +56,10 @@ def test_images_are_captioned_and_a_stopped_run_resumes(tiny_blip, tmp_path, mon
     assert read == [2, 3, 4] and part.read_text() == whole.read_text()
     with refused("another-request"):
         caption_images(FlatsSource(2, 5, size=32), tiny_blip, whole, **options)
-    with refused("captioner-unreadable"):
+    with refused("unknown-model"):
         caption_images(source, str(tmp_path / "none"), tmp_path / "new.jsonl", **options)
+    with refused("captioner-unreadable"):
+        caption_images(source, str(tmp_path), tmp_path / "other.jsonl", **options)
 
 
 def test_photos_without_captions_get_them_and_open_with_them(tiny_blip, tmp_path):

@@ -177,7 +177,7 @@ def test_requests_that_cannot_be_met(options, code):
 
 
 def test_unknown_bases_and_missing_adapters(tiny_base, tmp_path):
-    with refused("unknown-base"):
+    with refused("unknown-model"):
         find_base("sd99")
     with refused("not-a-pipeline"):
         find_base(str(tmp_path))

@@ -123,7 +123,7 @@ def test_ones_own_photos_come_from_the_drive_by_a_name_or_a_path(colab, tmp_path
 
 def test_what_is_not_there_is_said_by_the_cell_of_the_form(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    cases = (({"data": "no-such"}, "source-missing"), ({"base": "/nope"}, "unknown-base"))
+    cases = (({"data": "no-such"}, "source-missing"), ({"base": "/nope"}, "unknown-model"))
     for form, code in cases:
         with refused(code):
             notebook.settings(**{"base": "mini", **form})

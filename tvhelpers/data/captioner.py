@@ -7,6 +7,7 @@ from pathlib import Path
 from tvhelpers.data.items import Source
 from tvhelpers.errors import InputError
 from tvhelpers.files import atomic_path
+from tvhelpers.hub import HUB, Unreadable, find_model, load, readable
 from tvhelpers.progress import progress_bar
 from tvhelpers.records import read_records
 from tvhelpers.runtime import choose_device, quiet_libraries
@@ -27,7 +28,11 @@ def caption_images(
     call resumes.  Raises InputError where the model cannot be loaded, or `out` is of another source
     or model.
     """
-    request = {"source": source.fingerprint, "model": str(model), "max_tokens": max_new_tokens}
+    request = {
+        "source": source.fingerprint,
+        "model": str(model).removeprefix(HUB),
+        "max_tokens": max_new_tokens,
+    }
     done, total = _resume(out, request), len(source)
     if len(done) == total:
         return done
@@ -57,20 +62,26 @@ def _resume(out: Path, request: dict) -> list[str]:
 
 def _load_captioner(model: str, device: str, max_new_tokens: int) -> Callable[[list], list[str]]:
     """Return a function from pixels (list of uint8 (H, W, 3)) to captions."""
+    import numpy as np
     import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
     quiet_libraries("transformers")
-    try:
-        processor = AutoProcessor.from_pretrained(model)
-        network = AutoModelForImageTextToText.from_pretrained(model).to(device).eval()
-    except (OSError, ValueError) as error:
-        raise InputError("captioner-unreadable", name=model, error=error) from None
+    path = find_model(model)
 
     @torch.inference_mode()
     def caption(pixels: list) -> list[str]:
         inputs = processor(images=pixels, return_tensors="pt").to(device)
-        ids = network.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
+        # generation_config.json may ask for a compiler
+        how = {"max_new_tokens": max_new_tokens, "do_sample": False, "disable_compile": True}
+        ids = network.generate(**inputs, **how)
         return [text.strip() for text in processor.batch_decode(ids, skip_special_tokens=True)]
 
+    try:
+        processor = load(AutoProcessor, path)
+        network = load(AutoModelForImageTextToText, path).to(device).eval()
+        with readable(path):
+            caption([np.zeros((8, 8, 3), np.uint8)])
+    except Unreadable as error:
+        raise InputError("captioner-unreadable", name=model, error=error) from None
     return caption

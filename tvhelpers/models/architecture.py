@@ -7,8 +7,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
+from tvhelpers import hub
 from tvhelpers.errors import InputError
 from tvhelpers.runtime import hub_unreachable
 
@@ -88,7 +88,7 @@ def find_architecture(path: str, revision: str | None = None) -> Architecture:
     """
     try:
         kind = _pipeline_class(path, revision)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except hub.Unreadable as error:
         if hub_unreachable(error) and not _is_cached(path, revision):
             raise InputError("base-unreadable.hub", path=path) from error
         return FAMILIES[0]
@@ -101,17 +101,12 @@ def find_architecture(path: str, revision: str | None = None) -> Architecture:
 
 def _is_cached(path: str, revision: str | None) -> bool:
     """Return whether the UNet of a hub id is on this machine, if not its model_index.json."""
-    from huggingface_hub import try_to_load_from_cache
-
-    return isinstance(try_to_load_from_cache(path, "unet/config.json", revision=revision), str)
+    return hub.file_of(path, "unet/config.json", revision, local=True) is not None
 
 
 @cache
 def _pipeline_class(path: str, revision: str | None) -> str:
     """Return the pipeline class that a folder's or hub id's model_index.json names."""
-    file = Path(path) / "model_index.json"
-    if not Path(path).is_dir():  # of the hub
-        from huggingface_hub import hf_hub_download
-
-        file = hf_hub_download(path, file.name, revision=revision)
-    return json.loads(Path(file).read_text())["_class_name"]
+    with hub.readable(path):
+        file = hub.file_of(path, "model_index.json", revision)
+        return json.loads(file.read_text(encoding="utf-8"))["_class_name"]

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from tvhelpers import manifest
-from tvhelpers.errors import Choice, InputError
+from tvhelpers import hub, manifest
+from tvhelpers.errors import InputError
 from tvhelpers.files import make_dir, replace_dir
 from tvhelpers.models.architecture import Architecture, find_architecture
 from tvhelpers.models.clip import find_clip
@@ -20,10 +20,6 @@ from tvhelpers.runtime import hub_unreachable, quiet_libraries
 
 ABOUT_FILE = "base.json"  # in the folder of a pipeline that was trained here
 DRAWING_SCHEDULER = "DPMSolverMultistepScheduler"  # DPM-Solver++ (2M), for every base
-# Errors of diffusers, transformers and safetensors for a broken folder or an unreachable hub.
-LOADING_ERRORS = (
-    OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError, SafetensorError,
-)  # fmt: skip
 TEXT_ENCODER_DIR = "text_encoder"  # beside an adapter that was trained with a tuned text encoder
 
 
@@ -45,7 +41,7 @@ class BaseLocation:
 
 
 def find_base(name: str) -> BaseLocation:
-    """Return the location of a manifest name, a pipeline folder, or a hub id ("owner/model").
+    """Return the location of a manifest name, a pipeline folder, or a hub id ("hub:owner/name").
 
     Raises InputError for anything else.
     """
@@ -55,7 +51,8 @@ def find_base(name: str) -> BaseLocation:
         adapter = path / "shipped_adapter.safetensors" if path else None
         guidance = row.get("guidance", BaseLocation.guidance)
         return BaseLocation(name, str(path or row["hub"]), row.get("revision"), adapter, guidance)
-    folder = Path(name)
+    known = [key for key, row in manifest.entries().items() if row["kind"] == "base"]
+    folder = Path(path := hub.find_model(name, known))
     if folder.is_dir():
         if not (folder / "model_index.json").is_file():
             raise InputError("not-a-pipeline", path=folder)
@@ -63,10 +60,7 @@ def find_base(name: str) -> BaseLocation:
         record = read_record(about, "pipeline") if about.exists() else {}
         guidance = record.get("guidance", BaseLocation.guidance)
         return BaseLocation("a folder", str(folder), guidance=guidance)
-    if name.count("/") == 1 and not folder.is_absolute() and not name.startswith("."):
-        return BaseLocation(name, name)
-    known = [key for key, row in manifest.entries().items() if row["kind"] == "base"]
-    raise InputError("unknown-base", name=name, choice=Choice(name, known))
+    return BaseLocation(path, path)
 
 
 def with_text_encoder(base: BaseLocation, name: str) -> BaseLocation:
@@ -78,8 +72,6 @@ def with_text_encoder(base: BaseLocation, name: str) -> BaseLocation:
     if not name:
         return base
     base = replace(base, text_encoder=find_clip(name))
-    if base.text_encoder.count("/") > 1 and not Path(base.text_encoder).is_dir():  # no hub id
-        raise InputError("base-unreadable.folder", path=Path(name))
     config = load_part(base, "text_encoder").config
     takes, tokens = _config_of(base, "unet")["cross_attention_dim"], load_part(base, "tokenizer")
     if config.hidden_size != takes:
@@ -116,14 +108,11 @@ def load_part(base: BaseLocation, part: str, dtype: torch.dtype = torch.float32)
     with _readable(base, part):
         kind = getattr(importlib.import_module(library), name)
         if part == "scheduler":  # latents are not limited to -1..1
-            return kind.from_pretrained(path, **where, clip_sample=False)
+            return hub.load(kind, path, **where, clip_sample=False)
         if part == "tokenizer":
-            return kind.from_pretrained(path, **where)
+            return hub.load(kind, path, **where)
         types = {"torch_dtype": dtype} if library == "diffusers" else {"dtype": dtype}
-        model, loaded = kind.from_pretrained(path, **where, **types, output_loading_info=True)
-        if missing := sorted(loaded["missing_keys"]):  # they would be random numbers
-            raise ValueError(f"{len(missing)} weights are missing, {missing[0]} is the first")
-    return model.eval()
+        return hub.load(kind, path, whole=True, **where, **types).eval()
 
 
 def load_pipeline(base: BaseLocation):
@@ -152,7 +141,7 @@ def _config_of(base: BaseLocation, part: str) -> dict:
     import diffusers
 
     kind = getattr(diffusers, base.architecture.parts[part][1])
-    with _readable(base, part):
+    with _readable(base, part), hub.readable(base.path):
         return kind.load_config(base.path, subfolder=part, revision=base.revision)
 
 
@@ -173,9 +162,7 @@ def base_digest(base: BaseLocation) -> str:
     name = "unet/diffusion_pytorch_model.safetensors"
     path = Path(base.path) / name
     if not Path(base.path).is_dir():  # of the hub
-        from huggingface_hub import try_to_load_from_cache
-
-        path = try_to_load_from_cache(base.path, name, revision=base.revision)
+        path = hub.file_of(base.path, name, base.revision, local=True)
     try:
         with safe_open(path, "pt") as file:
             return _digest((name, file.get_tensor(name)) for name in sorted(file.keys()))
@@ -227,7 +214,7 @@ def _readable(base: BaseLocation, part: str):
             # diffusers 0.42 renames torch_dtype, which is the only name in 0.39
             warnings.filterwarnings("ignore", message=".*torch_dtype.*", category=FutureWarning)
             yield
-    except LOADING_ERRORS as error:
+    except hub.Unreadable as error:
         path = (part == "text_encoder" and base.text_encoder) or base.path
         if hub_unreachable(error):
             raise InputError("base-unreadable.hub", path=path) from error

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from tvhelpers import manifest
+from tvhelpers import hub, manifest
 from tvhelpers.errors import InputError
 from tvhelpers.image import pad_square
 from tvhelpers.records import write_json
@@ -30,11 +30,11 @@ class Clip:
 
     def __init__(self, name: str = "mini", device: str = "auto"):
         path = find_clip(name)
-        self.name, self.device = name, choose_device(device)
+        self.name, self.device = name.removeprefix(hub.HUB), choose_device(device)
         try:
             self.model, self.tokenizer = _load(path)
             self.mean, self.std = _normalisation(path)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except hub.Unreadable as error:
             raise InputError("clip-unreadable", name=name, path=path, error=error) from None
         self.model = self.model.eval().to(self.device)
         self.size = self.model.config.vision_config.image_size
@@ -102,12 +102,16 @@ class Clip:
 
 
 def find_clip(name: str) -> str:
-    """Return the folder or hub id of a CLIP: a base's own, or the result of `clip tune`."""
+    """Return the folder or hub id of a CLIP: a base's own, the result of `clip tune`, or as in
+    `hub.find_model`."""
     row = manifest.entries().get(name, {}).get("clip", {})
     if "path" in row:
         return str(manifest.TOP_DIR / row["path"])
     tuned = Path(name) / "clip"
-    return str(tuned) if (tuned / "config.json").is_file() else row.get("hub", name)
+    if (tuned / "config.json").is_file():
+        return str(tuned)
+    known = [key for key, row in manifest.entries().items() if "clip" in row]
+    return row.get("hub") or hub.find_model(name, known)
 
 
 def to_square(pixels: np.ndarray, size: int) -> np.ndarray:
@@ -129,30 +133,33 @@ def class_embeddings(clip: Clip, texts_of: dict[str, list[str]]) -> torch.Tensor
 
 
 def _load(path: str) -> tuple:
-    """Return (model, tokenizer) of a folder or hub id; raises ValueError for an incomplete CLIP."""
+    """Return (model, tokenizer) of a folder or hub id; raises Unreadable for an incomplete CLIP."""
     quiet_libraries("transformers")
     from transformers import AutoModel, AutoTokenizer
 
     own = any((Path(path) / file).exists() for file in ("vocab.json", "tokenizer.json"))
     here = own or not Path(path).is_dir()
-    model, loaded = AutoModel.from_pretrained(path, dtype=torch.float32, output_loading_info=True)
+    model = hub.load(AutoModel, path, whole=True, dtype=torch.float32)
     if not hasattr(model, "get_text_features") or not hasattr(model, "get_image_features"):
-        raise ValueError(f"a {type(model).__name__} has no image encoder and text encoder")
-    if missing := sorted(loaded["missing_keys"]):  # they would be random numbers
-        raise ValueError(f"{len(missing)} weights are missing, {missing[0]} is the first")
+        what = f"a {type(model).__name__} has no image encoder and text encoder"
+        raise hub.Unreadable(ValueError(what))
     words = path if here else str(Path(path).with_name("tokenizer"))
-    return model, AutoTokenizer.from_pretrained(words)
+    return model, hub.load(AutoTokenizer, words)
 
 
 def _normalisation(path: str) -> tuple[np.ndarray, np.ndarray]:
     from transformers.image_processing_base import ImageProcessingMixin
 
-    try:
-        settings, _ = ImageProcessingMixin.get_image_processor_dict(path)
-    except OSError:  # it has none
-        settings = {}
-    named = settings.get("image_mean", MEAN), settings.get("image_std", STD)
-    return np.float32(named[0]), np.float32(named[1])
+    with hub.readable(path):
+        try:
+            settings, _ = ImageProcessingMixin.get_image_processor_dict(path)
+        except OSError:  # it has none
+            settings = {}
+        sides = settings.get("image_mean", MEAN), settings.get("image_std", STD)
+        mean, std = (np.asarray(side, np.float32).reshape(3) for side in sides)
+        if not (np.isfinite([mean, std]).all() and (std > 0).all()):
+            raise ValueError("image_mean and image_std are not three numbers, or zero")
+    return mean, std
 
 
 def _unit(found) -> torch.Tensor:

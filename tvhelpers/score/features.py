@@ -17,6 +17,7 @@ import torch
 from tvhelpers.config import check_choice
 from tvhelpers.errors import InputError
 from tvhelpers.files import content_key, file_sha256
+from tvhelpers.hub import Unreadable, find_model, load, offline, readable
 from tvhelpers.image import resize
 from tvhelpers.models.base import unet_digest
 
@@ -24,6 +25,7 @@ INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 INCEPTION_DIGEST = "6726825d"  # the start of its SHA-256, as in its name
 INCEPTION_PACKAGES = ("torchmetrics", "torch_fidelity")
 BATCH_SIZE = 32
+BLANK = np.zeros((1, 8, 8, 3), np.uint8)
 
 
 class JudgeClassifier:
@@ -117,21 +119,25 @@ class VisionExtractor:
         # Not from transformers itself: 5.15 requires torchvision there, which Pillow does not need.
         from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
+        self.device = device
         try:
-            here = {"local_files_only": True}
-            # Pillow also where torchvision is installed: it resizes differently.
-            self.prepare = AutoImageProcessor.from_pretrained(name, backend="pil", **here)
-            model = AutoModel.from_pretrained(name, dtype=torch.float32, **here)
-        except (OSError, ValueError, KeyError) as error:
+            with offline():
+                self.name = find_model(name, EXTRACTORS)
+                # Pillow also where torchvision is installed: it resizes differently.
+                self.prepare = load(AutoImageProcessor, self.name, backend="pil")
+                self.model = load(AutoModel, self.name, dtype=torch.float32).eval().to(device)
+            with readable(self.name):
+                _in_batches(self._pooled, self._prepared(BLANK), device)
+        except Unreadable as error:
             raise InputError("model-unreadable", name=name, error=error) from None
-        self.name, self.device = name, device
-        self.model = model.eval().to(device)
-        self.digest = content_key([unet_digest(model), self.prepare.to_dict()])
+        self.digest = content_key([unet_digest(self.model), self.prepare.to_dict()])
 
     def features(self, pixels: np.ndarray) -> np.ndarray:
         """Return float64 (N, D) of pixels uint8 (N, H, W, 3)."""
-        prepared = self.prepare(list(checked_pixels(pixels)), return_tensors="pt").pixel_values
-        return _in_batches(self._pooled, prepared, self.device)
+        return _in_batches(self._pooled, self._prepared(pixels), self.device)
+
+    def _prepared(self, pixels: np.ndarray) -> torch.Tensor:
+        return self.prepare(list(checked_pixels(pixels)), return_tensors="pt").pixel_values
 
     def _pooled(self, images: torch.Tensor) -> torch.Tensor:
         if hasattr(self.model, "get_image_features"):

@@ -12,6 +12,7 @@ import torch
 from tvhelpers.data.caption_parsing import parse_caption
 from tvhelpers.data.sources import open_source
 from tvhelpers.errors import InputError
+from tvhelpers.hub import offline
 from tvhelpers.models.base import find_base, load_part, unet_digest
 from tvhelpers.models.clip import Clip
 from tvhelpers.runtime import choose_device
@@ -174,7 +175,8 @@ def refuse_own_clip(clip: Clip, base: str) -> None:
     Warn where the base is not on this machine and cannot be compared.
     """
     try:
-        own = load_part(find_base(base), "text_encoder").state_dict()
+        with offline():  # the base is named by records, which may be somebody else's
+            own = load_part(find_base(base), "text_encoder").state_dict()
     except InputError:
         warnings.warn(
             f"base {base!r} was not found: not checked whether {clip.name} is its own CLIP",

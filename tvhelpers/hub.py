@@ -1,0 +1,161 @@
+"""Which model does a name mean, and how is it loaded so that no code of its own runs?
+
+Every model, tokenizer and processor from outside is found by `find_model` and loaded by `load`.
+"""
+
+import contextlib
+import difflib
+import json
+import logging
+import re
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from tvhelpers.errors import Choice, InputError, one_line
+
+log = logging.getLogger(__name__)
+HUB = "hub:"
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]*\w", re.ASCII)  # owner/name
+ENDING = re.compile(r"\.[A-Za-z]\w*$")  # of a file; "v1.5" and "2.7b" have none
+# Keys of a config.json that make transformers or diffusers import packages, or load other models.
+REFUSED = frozenset(
+    "quantization_config kernel_config use_kernels use_pretrained_backbone configuration_files "
+    "transformers_weights model_args".split()
+)
+# What keys such as attn_implementation may hold; "owner/name" would be code of the hub.
+IMPLEMENTATIONS = {None, "eager", "sdpa", "grouped_mm", "batched_mm"}
+_lock = threading.RLock()  # `_offline` changes a setting of the process
+
+
+class Unreadable(ValueError):
+    """A model cannot be loaded; `error` is what the library said."""
+
+    def __init__(self, error: Exception):
+        super().__init__(one_line(error))
+        self.error = error
+
+
+def find_model(name: str, known: Iterable[str] = ()) -> str:
+    """Return the folder or hub id that a name means: a folder, "hub:owner/name" or "owner/name".
+
+    Without "hub:", the log says that the hub is asked.  `known`: names that may have been meant.
+    Raises InputError for anything else, and for "owner/name" that looks like a path: with an
+    ending, or in a folder that exists here.
+    """
+    wanted, path = name.removeprefix(HUB), Path(name)
+    is_id = HUB_ID.fullmatch(wanted) is not None
+    if name.startswith(HUB):
+        if not is_id:
+            raise InputError("not-a-hub-id", name=name)
+        if Path(wanted).exists():  # the libraries would take the folder
+            raise InputError("given-twice.hub", name=name, path=Path(wanted))
+        return wanted
+    if name and path.is_dir():
+        return name
+    near = path.parent.is_dir() and "/" in name
+    if is_id and not near and not ENDING.search(name):
+        from huggingface_hub import constants
+
+        if not constants.HF_HUB_OFFLINE:
+            log.warning(f"{name!r} is no folder here: asking huggingface.co for {HUB}{name}")
+        return name
+    beside = [one.name for one in path.parent.iterdir() if one.is_dir()] if near else []
+    close = difflib.get_close_matches(path.name, beside, 1)
+    choice = Choice(name, [str(path.with_name(one)) for one in close] or known)
+    if is_id:
+        raise InputError("unknown-model.path", name=name, choice=choice, hub=HUB + name)
+    raise InputError("unknown-model", name=name, choice=choice)
+
+
+def load(kind, path: str, *, whole: bool = False, **options):
+    """Return `kind.from_pretrained(path, **options)`, of a class of transformers or diffusers.
+
+    No code of the model runs and none is asked for: neither its modules, nor kernels, quantizers or
+    other models that its config names.  A folder is loaded without the hub.  With `whole`, a model
+    lacks no weights.  Raises InputError for a config that names such code, and Unreadable where the
+    library fails.
+    """
+    where = {key: options[key] for key in ("subfolder", "revision") if options.get(key)}
+    if kind.__module__.startswith("transformers."):
+        options["trust_remote_code"] = False
+    with readable(path):
+        _check_configs(path, options.get("local_files_only", False), **where)
+        if not whole:
+            return kind.from_pretrained(path, **options)
+        model, loaded = kind.from_pretrained(path, **options, output_loading_info=True)
+        if missing := sorted(loaded["missing_keys"]):  # they would be random numbers
+            raise ValueError(f"{len(missing)} weights are missing, {missing[0]} is the first")
+    return model
+
+
+@contextlib.contextmanager
+def readable(path: str) -> Iterator[None]:
+    """Turn the many errors of a broken folder or an unreachable hub into Unreadable."""
+    try:
+        with offline() if Path(path).is_dir() else contextlib.nullcontext():
+            yield
+    except (InputError, Unreadable):
+        raise
+    except Exception as error:  # of diffusers, transformers, safetensors, torch, huggingface_hub
+        if type(error).__name__ == "OutOfMemoryError":
+            raise
+        raise Unreadable(error) from error
+
+
+@contextlib.contextmanager
+def offline() -> Iterator[None]:
+    """Keep huggingface_hub from asking the hub within the block; what was downloaded is found."""
+    from huggingface_hub import constants
+
+    with _lock:
+        before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+        try:
+            yield
+        finally:
+            constants.HF_HUB_OFFLINE = before
+
+
+def _check_configs(path: str, local: bool, subfolder: str = "", revision=None) -> None:
+    """Raise InputError where files beside the weights name code or other models."""
+    where = f"{subfolder}/" if subfolder else ""
+    if file_of(path, where + "adapter_config.json", revision, local):  # of peft: for another model
+        raise InputError("unsafe-model.adapter", path=path)
+    if file := file_of(path, where + "config.json", revision, local):
+        config = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise ValueError("its config.json is not a table of names and values")
+        _check_keys(path, config)
+    for index in Path(path, subfolder).glob("*.index.json"):  # nothing of the hub: its own names
+        names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        if outside := [name for name in names if Path(name).name != name]:
+            raise InputError("unsafe-model.outside", path=index, name=outside[0])
+
+
+def file_of(path: str, name: str, revision: str | None, local: bool = False) -> Path | None:
+    """Return a file of a folder or of a hub id, None where it has none."""
+    if Path(path).is_dir():
+        file = Path(path, name)
+        return file if file.is_file() else None
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(path, name, revision=revision, local_files_only=local))
+    except (EntryNotFoundError, LocalEntryNotFoundError):
+        return None
+
+
+def _check_keys(path: str, config) -> None:
+    """Raise InputError for a key at any depth of a config that would load code or other models."""
+    if isinstance(config, list):
+        for part in config:
+            _check_keys(path, part)
+    if not isinstance(config, dict):
+        return
+    for key, value in config.items():
+        choices = value.values() if isinstance(value, dict) else [value]
+        free = not key.endswith(("_implementation", "_implementation_internal"))
+        if (key in REFUSED and value) or not (free or IMPLEMENTATIONS.issuperset(choices)):
+            raise InputError("unsafe-model", path=path, key=key, value=value)
+        _check_keys(path, value)
