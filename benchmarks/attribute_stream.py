@@ -52,13 +52,15 @@ def write_tables(anno: Path) -> None:
     }
     for file, rows in tables.items():
         lines = [f"{first:55} {rest}\n" for first, rest in rows]
-        (anno / f"{file}.txt").write_text(f"{len(rows)}\nheader\n" + "".join(lines))
+        (anno / f"{file}.txt").write_text(
+            f"{len(rows)}\nheader\n" + "".join(lines), encoding="utf-8"
+        )
 
 
 def read_naive(path: Path) -> int:
     """Return the number of positives, as most code reads the file: a split and an int a cell."""
     positives = 0
-    with open(path) as file:
+    with open(path, encoding="utf-8") as file:
         next(file), next(file)
         for line in file:
             values = [int(cell) for cell in line.split()[1:]]
@@ -99,7 +101,8 @@ def measure(reader: str, path: Path) -> None:
     began = time.monotonic()
     positives = read(path)
     seconds = time.monotonic() - began
-    status = Path("/proc/self/status").read_text()  # getrusage counts what the parent had, too
+    # getrusage counts what the parent had, too
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
     peak = int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
     print(json.dumps({"seconds": seconds, "positives": positives, "peak_rss_mb": peak}))
 

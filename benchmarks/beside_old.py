@@ -38,7 +38,7 @@ def make_inputs(work: Path) -> None:
         Image.fromarray(image).save(work / "gallery" / f"{i:04d}.png")
         rows.append({"index": i, "file": f"{i:04d}.png", "prompt": caption, "seed": i})
     lines = "".join(json.dumps(row) + "\n" for row in rows)
-    (work / "gallery" / "records.jsonl").write_text(lines)
+    (work / "gallery" / "records.jsonl").write_text(lines, encoding="utf-8")
     write_g2(work / "g2", pixels, captions, ["dress"] * IMAGES, ["red"] * IMAGES)
 
 

@@ -227,13 +227,13 @@ def child(number, job, work):
     soft = resource.getrlimit(resource.RLIMIT_AS)[1]
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, soft))
     resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 30, 2 << 30))
-    sys.stderr = sys.stdout = open(os.devnull, "w")
+    sys.stderr = sys.stdout = open(os.devnull, "w", encoding="utf-8")
     warnings.simplefilter("ignore")
     try:
         outcome = run(number, job, work)
     except BaseException as error:
         outcome = "other exception", f"{type(error).__name__}: {error}"
-    (work / "outcome.json").write_text(json.dumps(outcome))
+    (work / "outcome.json").write_text(json.dumps(outcome), encoding="utf-8")
 
 
 def outcome_of(process, work, began):
@@ -246,7 +246,9 @@ def outcome_of(process, work, began):
     path = work / "outcome.json"
     if hung:
         return "hang", f"over {SECONDS} s"
-    return json.loads(path.read_text()) if path.exists() else ("crash", f"exit {process.exitcode}")
+    if not path.exists():
+        return "crash", f"exit {process.exitcode}"
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def run_all(listed, work):

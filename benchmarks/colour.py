@@ -41,7 +41,7 @@ def on_flats() -> dict:
 
 def on_photos(folder: Path) -> dict:
     """Rate the photos; one that the eye calls "multi" has no right name but its alternatives."""
-    labels = json.loads(LABELS.read_text())["labels"]
+    labels = json.loads(LABELS.read_text(encoding="utf-8"))["labels"]
     return rates([name_colour(read_photo(folder / file)) for file in labels], [*labels.values()])
 
 

@@ -39,10 +39,12 @@ def write_result(name: str, result: dict) -> None:
 
     cpu = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         cpu = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), cpu)
     machine = {"cpu": cpu, "cores": os.cpu_count(), "threads": torch.get_num_threads()}
     about = {"date": datetime.date.today().isoformat(), "machine": machine, "versions": versions()}
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps({**result, **about}, indent=1) + "\n")
+    (RESULTS / f"{name}.json").write_text(
+        json.dumps({**result, **about}, indent=1) + "\n", encoding="utf-8"
+    )
     print(json.dumps(result, indent=1))

@@ -39,7 +39,7 @@ def on_fresh_flats(judge: JudgeAttributeClassifier, count: int) -> dict[str, flo
 
 
 def against_the_eye(judge: JudgeAttributeClassifier) -> dict[str, float]:
-    eye = json.loads(LABELS.read_text())["labels"]
+    eye = json.loads(LABELS.read_text(encoding="utf-8"))["labels"]
     right = agreement(eye, judge.words(np.stack(generated())))
     right["words"] = np.stack([right[name] for name in CORE])
     return {name: float(values.mean()) for name, values in right.items()}

@@ -44,7 +44,9 @@ def draw(folder: Path, seed: int, count: int, order: random.Random | None = None
         records.append({"file": f"{i:04d}.png", "prompt": flats.captions(spec)[0], "seed": i})
     if order:
         order.shuffle(records)
-    (folder / "records.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records))
+    (folder / "records.jsonl").write_text(
+        "".join(json.dumps(r) + "\n" for r in records), encoding="utf-8"
+    )
     return folder
 
 
@@ -55,7 +57,7 @@ def score(out: Path, dirs: list[Path], cache="", together=32, threads=2) -> dict
     began = time.monotonic()
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     seconds = round(time.monotonic() - began, 1)
-    result = json.loads(out.read_text())
+    result = json.loads(out.read_text(encoding="utf-8"))
     figures = [folder["metrics"] for folder in result["folders"]]
     figures += [pair["metrics"] for pair in result["pairs"]]
     return {"seconds": seconds, "peak_mb": int(done.stdout) // 1024, "figures": figures}

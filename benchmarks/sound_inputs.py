@@ -65,13 +65,17 @@ def make_photos(folder, prefix=""):
 def make_csv(folder):
     make_photos(folder)
     rows = [f'{i}.png,"a red dress, number {i}",p{i // 2},train' for i in range(ROWS)]
-    (folder / "metadata.csv").write_text("\n".join(["file_name,caption,product,split", *rows]))
+    (folder / "metadata.csv").write_text(
+        "\n".join(["file_name,caption,product,split", *rows]), encoding="utf-8"
+    )
 
 
 def make_jsonl(folder):
     make_photos(folder)
     rows = [{"file_name": f"{i}.png", "text": f"tee {i}", "weight": i} for i in range(ROWS)]
-    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
+    (folder / "metadata.jsonl").write_text(
+        "\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8"
+    )
 
 
 def make_classes(folder):
@@ -85,12 +89,12 @@ def stock():
 def make_tsv(folder):
     make_photos(folder, "pics")
     rows = ["\t".join(row.values()) for row in stock()]
-    (folder / "stock.tsv").write_text("\n".join(["sku\ttitle\tkind", *rows]))
+    (folder / "stock.tsv").write_text("\n".join(["sku\ttitle\tkind", *rows]), encoding="utf-8")
 
 
 def make_json(folder):
     make_photos(folder, "pics")
-    (folder / "stock.json").write_text(json.dumps(stock()))
+    (folder / "stock.json").write_text(json.dumps(stock()), encoding="utf-8")
 
 
 def make_parquet(folder):
@@ -118,7 +122,7 @@ def make_npy(folder):
 def make_text(folder):
     make_photos(folder)
     for i in range(ROWS):
-        (folder / f"{i}.txt").write_text(f"a red dress, number {i}")
+        (folder / f"{i}.txt").write_text(f"a red dress, number {i}", encoding="utf-8")
 
 
 def make_coarse(folder):
@@ -138,7 +142,9 @@ def make_coarse(folder):
     (folder / "Anno").mkdir()
     for file, rows in tables.items():
         lines = [f"{first:55} {rest}\n" for first, rest in rows]
-        (folder / "Anno" / f"{file}.txt").write_text(f"{len(rows)}\nheader\n" + "".join(lines))
+        (folder / "Anno" / f"{file}.txt").write_text(
+            f"{len(rows)}\nheader\n" + "".join(lines), encoding="utf-8"
+        )
 
 
 def make_originals(folder):

@@ -40,7 +40,7 @@ def small_study(folder: Path) -> Study:
         for i in range(VOTES // RATERS):
             Image.new("RGB", (2, 2), (shade, i % 256, i // 256)).save(images / f"{i}.png")
             lines.append(f'{{"file": "{i}.png", "prompt": "p {i}", "seed": 0}}\n')
-        (images / "records.jsonl").write_text("".join(lines))
+        (images / "records.jsonl").write_text("".join(lines), encoding="utf-8")
         systems[system] = images
     return make_study(systems, folder / "study", seed=1)
 
@@ -50,7 +50,7 @@ def answer_all(folder: Path, rater: str, said: Path) -> None:
     study = Study(folder)
     box, trials = VoteBox(study), study.trials(rater)[: VOTES // RATERS]
     done = box.done(rater)
-    with open(said, "a") as log:
+    with open(said, "a", encoding="utf-8") as log:
         for trial in trials:
             if trial.number in done:
                 continue
@@ -88,7 +88,7 @@ def main() -> None:
     said = [
         (f"rater-{number % RATERS}", int(line.split()[0]), line.split()[1])
         for number in range(PROCESSES)
-        for line in (work / f"said-{number}").read_text().split("\n")[:-1]
+        for line in (work / f"said-{number}").read_text(encoding="utf-8").split("\n")[:-1]
     ]
     with contextlib.closing(sqlite3.connect(study.folder / "votes.sqlite")) as db:
         sound = db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"

@@ -31,7 +31,7 @@ def _rows(rows: list[tuple]) -> str:
     lines = ["| what | measured | program |", "|---|---|---|"]
     for name, claim, figure in rows:
         if (RESULTS / f"{name}.json").exists():
-            result = json.loads((RESULTS / f"{name}.json").read_text())
+            result = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
             program = name.removesuffix("_gpu")
             lines.append(f"| {claim} | {figure(result)} | `{program}.py` |")
     return "\n".join(lines) + "\n"
@@ -39,8 +39,8 @@ def _rows(rows: list[tuple]) -> str:
 
 def main() -> None:
     """Write the tables between their marks in docs/measured.md."""
-    before, rest = DOCUMENT.read_text().split(START)
-    DOCUMENT.write_text(before + START + table() + END + rest.split(END)[1])
+    before, rest = DOCUMENT.read_text(encoding="utf-8").split(START)
+    DOCUMENT.write_text(before + START + table() + END + rest.split(END)[1], encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -192,7 +192,7 @@ def damaged_checkpoint(work: Path) -> bool:
 def other_failures(work: Path) -> dict:
     """Return the results of trainings with other failures."""
     whole, gone = work / "whole", work / "gone"
-    gone.write_text("a file where the Drive was")
+    gone.write_text("a file where the Drive was", encoding="utf-8")
     finish(command(work / "mirrored", mirror=gone / "drive"))
     for kind in ("disk", "memory", "nan"):
         more = {"eval_steps": 10} if kind == "disk" else {}

@@ -73,7 +73,7 @@ class Case:
             names = [draw(folder, i, self.resolution) for i in range(count)]
             rows = zip(names, captions(count), strict=True)
             lines = [json.dumps({"file_name": name, "text": text}) + "\n" for name, text in rows]
-            (folder / "metadata.jsonl").write_text("".join(lines))
+            (folder / "metadata.jsonl").write_text("".join(lines), encoding="utf-8")
         return folder
 
     def cache(self) -> dict:
@@ -253,7 +253,7 @@ def measure(case: Case, command: list[str], **how) -> dict:
     out.unlink(missing_ok=True)
     watched = [str(HERE / "watched.py"), str(out), str(case.first), str(case.last)]
     run([*watched, *command], case.work, **how)
-    row = json.loads(out.read_text())
+    row = json.loads(out.read_text(encoding="utf-8"))
     images = row["steps"] * case.batch_size
     row["images_per_second"] = images / row["wall_seconds"]
     row["images_per_cpu_second"] = images / row["cpu_seconds"]

@@ -44,7 +44,7 @@ class Watch:
             self.peak_before = self.peak_mb()
             self.forget_peak()
         else:
-            self.out.write_text(json.dumps(self.result()))
+            self.out.write_text(json.dumps(self.result()), encoding="utf-8")
 
     def cpu_seconds(self) -> float:
         """Return user and system time, with that of workers alive and gone."""
@@ -59,14 +59,14 @@ class Watch:
         status = Path("/proc/self/status")
         if not status.exists():  # not Linux: never reset
             return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-        lines = status.read_text().splitlines()
+        lines = status.read_text(encoding="utf-8").splitlines()
         return next(int(x.split()[1]) for x in lines if x.startswith("VmHWM")) * 1024 / 1e6
 
     def forget_peak(self) -> None:
         if self.cuda:
             torch.cuda.reset_peak_memory_stats()
         elif Path("/proc/self/clear_refs").exists():
-            Path("/proc/self/clear_refs").write_text("5")
+            Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
     def result(self) -> dict:
         (wall, cpu), (wall_end, cpu_end) = self.marks

@@ -21,7 +21,7 @@ HELP = (
     "Is a word new to you? The [glossary](docs/glossary.md) explains it in one line. Which GPU to choose, how to keep"
     " results, what a disconnect costs: [Running in Colab](docs/colab.md)."
 )
-BOOTSTRAP = (HERE / "source" / "bootstrap.py").read_text().strip()
+BOOTSTRAP = (HERE / "source" / "bootstrap.py").read_text(encoding="utf-8").strip()
 GPU = ("03", "04", "05", "06", "08")  # notebooks that ask Colab for a GPU
 
 
@@ -40,7 +40,7 @@ def cells_of(text: str) -> list[tuple[str, str]]:
 def notebook(source: Path) -> dict:
     """Return the notebook (nbformat 4.5) of one source."""
     name = f"{source.stem}.ipynb"
-    (kind, first), *rest = cells_of(source.read_text())
+    (kind, first), *rest = cells_of(source.read_text(encoding="utf-8"))
     first = f"{BADGE.format(repo=REPO, name=name)}\n\n{first}\n\n{HELP}"
     cells = [(kind, first), ("code", BOOTSTRAP.replace("REPO", REPO)), *rest]
     colab = {"name": name, "provenance": [], "toc_visible": True}
@@ -78,7 +78,7 @@ def text_of(source: Path) -> str:
 
 def main() -> None:
     for source in sorted((HERE / "source").glob("*.md")):
-        (HERE / f"{source.stem}.ipynb").write_text(text_of(source))
+        (HERE / f"{source.stem}.ipynb").write_text(text_of(source), encoding="utf-8")
         print(f"{source.stem}.ipynb")
 
 

@@ -63,7 +63,7 @@ def server(folder):
             "--LabApp.expose_app_in_browser=True",
             "--LabApp.extension_manager=readonly",
         ]
-    with open(folder / "server.log", "w") as log:
+    with open(folder / "server.log", "w", encoding="utf-8") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", SERVER, *options],
             env=environment,

@@ -107,7 +107,7 @@ def photo_folder(tmp_path_factory) -> Path:
     from tvhelpers import flats
 
     folder = tmp_path_factory.mktemp("photos")
-    with open(folder / "metadata.csv", "w", newline="") as file:
+    with open(folder / "metadata.csv", "w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["file_name", "caption", "product"])
         for i in range(24):

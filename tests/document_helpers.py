@@ -48,7 +48,9 @@ GARMENTS = ("dress", "skirt", "jacket", "t-shirt", "hoodie", "coat")
 
 def blocks(document: Path) -> list[tuple[str, str]]:
     """Return (language, text) of a document's blocks, in their order."""
-    found = re.findall(r"^ *```(\w+)\n(.*?)^ *```$", document.read_text(), re.M | re.S)
+    found = re.findall(
+        r"^ *```(\w+)\n(.*?)^ *```$", document.read_text(encoding="utf-8"), re.M | re.S
+    )
     return [(language, textwrap.dedent(text)) for language, text in found]
 
 
@@ -134,7 +136,7 @@ def _save(path: Path, pixels: np.ndarray) -> None:
 
 
 def _write_csv(path: Path, names: list[str], rows: list[tuple]) -> None:
-    with open(path, "w", newline="") as file:
+    with open(path, "w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([names, *rows])
 
 

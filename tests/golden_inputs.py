@@ -161,7 +161,7 @@ def tables(folder: Path, garments: Garments) -> None:
 
 
 def _csv(path: Path, rows: list[dict], delimiter: str = ",") -> None:
-    with open(path, "w", newline="") as file:
+    with open(path, "w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, list(rows[0]), delimiter=delimiter)
         table.writeheader()
         table.writerows(rows)
@@ -252,7 +252,7 @@ def table(path: Path, header: str, rows: list[tuple]) -> None:
     """Write a list of that benchmark: count, header, a first column padded with spaces."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [f"{first:70} {rest}" for first, rest in rows]
-    path.write_text("\n".join([str(len(rows)), header, *lines]) + "\n")
+    path.write_text("\n".join([str(len(rows)), header, *lines]) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

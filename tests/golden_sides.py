@@ -175,8 +175,11 @@ def _child(order: dict) -> None:
     for number, ending in ((1, "out"), (2, "err")):
         handle = os.open(f"{order['said']}.{ending}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         os.dup2(handle, number)
-    sys.stdin = open(os.devnull)
-    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
+    sys.stdin = open(os.devnull, encoding="utf-8")
+    sys.stdout, sys.stderr = (
+        open(1, "w", encoding="utf-8", closefd=False),
+        open(2, "w", encoding="utf-8", closefd=False),
+    )
     os.environ.update(order["env"])
     os.chdir(order["cwd"])
     secrets.token_hex = lambda n=32: "5a" * n  # the salt of a study, which is its hash's too
@@ -230,7 +233,7 @@ def _seen(watch: dict) -> int:
     if "files" in watch:
         return len(glob.glob(watch["files"]))
     try:
-        return len(re.findall("\n", Path(watch["lines"]).read_text()))
+        return len(re.findall("\n", Path(watch["lines"]).read_text(encoding="utf-8")))
     except OSError:
         return 0
 

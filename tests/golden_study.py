@@ -58,7 +58,7 @@ def answers(study: Path, page: Path, number: int) -> dict:
 
 def _page_content(page: Path) -> dict:
     """Return what a rater's page holds, without the words around it."""
-    text = page.read_text().split('<script type="application/json" id="study">')[1]
+    text = page.read_text(encoding="utf-8").split('<script type="application/json" id="study">')[1]
     return json.loads(text.split("</script>")[0])
 
 

@@ -58,7 +58,7 @@ def main() -> int:
     if options.json:
         trees = {"old": _commit(options.old), "new": _commit(options.new)}
         summary = {**trees, "seconds": round(seconds, 1), "items": rows}
-        Path(options.json).write_text(json.dumps(summary, indent=1) + "\n")
+        Path(options.json).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     return int(bool(wrong))
 
 

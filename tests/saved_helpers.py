@@ -48,14 +48,14 @@ def run(monkeypatch):
 def ours(name):
     """Return a class or function of the package by its name, wherever it is."""
     for module in pkgutil.walk_packages(tvhelpers.__path__, "tvhelpers."):
-        text = Path(module.module_finder.find_spec(module.name).origin).read_text()
+        text = Path(module.module_finder.find_spec(module.name).origin).read_text(encoding="utf-8")
         if f"\ndef {name}(" in text or f"\nclass {name}" in text:
             return getattr(importlib.import_module(module.name), name)
     raise LookupError(name)
 
 
 def lines(path):
-    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
 
 
 def state(folder):

@@ -26,7 +26,7 @@ def test_a_training_goes_on_and_its_adapter_draws(tiny_base, photo_folder, tmp_p
     words = [word for row in settings.items() for word in ("--set", "{}={}".format(*row))]
     command = ["train", "lora", "--data", str(photo_folder), "--out", str(tmp_path / "run"), *words]
     assert main([*command, "--set", "steps=6"]) == 0
-    losses = [json.loads(line) for line in open(tmp_path / "run" / "eval.jsonl")]
+    losses = [json.loads(line) for line in open(tmp_path / "run" / "eval.jsonl", encoding="utf-8")]
     assert [row["step"] for row in losses] == [0, 3, 6]
     assert all(math.isfinite(row["validation_loss"]) for row in losses)
     assert main([*command, "--set", "steps=6"]) == 0  # opened, not repeated

@@ -29,7 +29,7 @@ RECIPES = sorted((PACKAGE.parent / "recipes").rglob("*.py"))
 def imports(path: Path) -> set[str]:
     """Every dotted name that a module imports, at its top or inside a function."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

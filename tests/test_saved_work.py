@@ -50,11 +50,13 @@ def test_a_finished_training_is_opened(work, run):  # noqa: F811
 
 
 def test_a_half_gallery_is_completed(work, run):  # noqa: F811
-    before, text = state("out/half"), Path("out/half/records.jsonl").read_text()
+    before, text = state("out/half"), Path("out/half/records.jsonl").read_text(encoding="utf-8")
     records = run(*COMMANDS["half-gallery"])
     holds(today(records), EXPECTED["finished"]["half-gallery"])
     assert len(records) == 6 and all({*record} >= RECORD for record in records)
-    assert Path("out/half/records.jsonl").read_text().startswith(text), "old records were changed"
+    assert Path("out/half/records.jsonl").read_text(encoding="utf-8").startswith(text), (
+        "old records were changed"
+    )
     after = state("out/half")
     assert all(after[name] == before[name] for name in before if "records" not in name)
     assert all(Path("out/half", record["file"]).exists() for record in records)
@@ -97,13 +99,13 @@ def test_a_study_is_opened_and_its_votes_count(work, run):  # noqa: F811
 
 def test_a_studio_keeps_its_images(work):  # noqa: F811
     pytest.importorskip("ipywidgets")
-    before, text = state("studio"), Path("studio/records.jsonl").read_text()
+    before, text = state("studio"), Path("studio/records.jsonl").read_text(encoding="utf-8")
     words = {"categories": ["dress"], "colours": ["red"]}
     studio = ours("PromptStudio")(ours("Sampler")("base", "runs/done"), Path("studio"), **words)
     studio.seed.value = 6
     studio.draw()
     assert Path(studio.save()).name == "0001_6.png"
-    after = Path("studio/records.jsonl").read_text()
+    after = Path("studio/records.jsonl").read_text(encoding="utf-8")
     assert after.startswith(text) and {*json.loads(text)} <= {*lines("studio/records.jsonl")[1]}
     assert state("studio")["studio/0000_5.png"] == before["studio/0000_5.png"]
 

@@ -44,7 +44,7 @@ HERE = (  # words of captions, and what the hash of a study is over
 def found(path: Path) -> list[tuple[int, str, str]]:
     """Return (line, what is written there, what is said instead)."""
     rows = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         if "stable name" in line:  # a comment that says so
             continue
         for pattern, word in INSTEAD.items():

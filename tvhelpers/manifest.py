@@ -8,6 +8,7 @@ from pathlib import Path
 from tvhelpers.config import check_choice
 from tvhelpers.errors import TYPES, Choice, InputError, in_words
 from tvhelpers.files import read_tables, read_yaml
+from tvhelpers.text import read_text
 
 TOP_DIR = Path(__file__).resolve().parent.parent  # rows' `path` is relative to it
 FILE_NAME = "data_manifest.yaml"
@@ -48,7 +49,7 @@ def _read(path: Path, changed: int) -> dict[str, dict]:
         if path == manifest_path():
             rows = read_yaml(path)
         else:  # a user's: the fast reader crashes on brackets that are nested too deeply
-            rows = yaml.safe_load(path.read_text(encoding="utf-8"))
+            rows = yaml.safe_load(read_text(path))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError("not-yaml", path=path, error=error) from None
     if not isinstance(rows, dict):

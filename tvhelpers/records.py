@@ -11,6 +11,7 @@ from pathlib import Path
 from tvhelpers.config import FORMER_SETTINGS, FORMER_VALUES
 from tvhelpers.errors import InputError
 from tvhelpers.files import atomic_path, make_dir
+from tvhelpers.text import read_text
 
 
 @dataclass(frozen=True)
@@ -97,13 +98,13 @@ def read_records(path: Path, kind: str) -> list[dict]:
 def write_json(path: Path, value) -> None:
     """Write `value` as indented JSON, atomically."""
     with atomic_path(path) as aside:
-        aside.write_text(json.dumps(value, indent=1) + "\n")
+        aside.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path):
     """Return the parsed JSON of `path`; raises InputError where it is missing or broken."""
     try:
-        return json.loads(Path(path).read_text())
+        return json.loads(read_text(path))
     except FileNotFoundError:
         raise InputError("file-missing.json", path=path) from None
     except ValueError as error:
@@ -117,7 +118,7 @@ def read_jsonl(path: Path) -> list[dict]:
     """
     if not Path(path).exists():
         return []
-    lines = Path(path).read_text().split("\n")[:-1]  # the last is empty, or incomplete
+    lines = read_text(path).split("\n")[:-1]  # the last is empty, or incomplete
     rows = []
     for number, line in enumerate(lines, 1):
         try:
@@ -133,7 +134,7 @@ def read_rows(path: Path, whole: bool = False) -> list[dict]:
     Raises InputError where the file is broken, also at its end, or one is no object, or none there.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path)
         lines = filter(str.strip, text.split("\n"))  # splitlines() cuts texts with U+0085 or U+2028
         rows = json.loads(text) if whole else list(map(json.loads, lines))
     except (ValueError, RecursionError) as error:

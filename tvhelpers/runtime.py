@@ -67,7 +67,7 @@ def reset_peak_memory(device: str) -> None:
         torch.cuda.reset_peak_memory_stats()
     else:
         with contextlib.suppress(OSError):  # only Linux has this
-            Path("/proc/self/clear_refs").write_text("5")
+            Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
 
 def peak_memory(device: str) -> int | None:
@@ -78,7 +78,7 @@ def peak_memory(device: str) -> int | None:
     if device != "cpu":
         return torch.cuda.max_memory_allocated()
     with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
+        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
             if line.startswith("VmHWM"):
                 return 1024 * int(line.split()[1])
     return None

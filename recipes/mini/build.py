@@ -12,7 +12,7 @@ from recipes.mini import SETTINGS
 
 SIZES = SETTINGS["sizes"]
 # Words that the tokenizer knows beside those of captions, so that prompts become few tokens.
-FASHION_WORDS = (Path(__file__).parent / "words.txt").read_text().split()
+FASHION_WORDS = (Path(__file__).parent / "words.txt").read_text(encoding="utf-8").split()
 NUM_MERGES = 1200  # of the tokenizer
 
 
@@ -62,9 +62,13 @@ def build_tokenizer(captions: list[str], folder: Path) -> CLIPTokenizer:
     tokens += [SETTINGS["tokenizer"][name] for name in ("bos_token", "eos_token")]
     lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
-    (folder / "merges.txt").write_text("\n".join(lines) + "\n")
-    (folder / "tokenizer_config.json").write_text(json.dumps(SETTINGS["tokenizer"], indent=1))
+    (folder / "vocab.json").write_text(
+        json.dumps({token: i for i, token in enumerate(tokens)}), encoding="utf-8"
+    )
+    (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps(SETTINGS["tokenizer"], indent=1), encoding="utf-8"
+    )
     return CLIPTokenizer.from_pretrained(folder)
 
 

@@ -69,7 +69,7 @@ def test_a_request_that_was_stopped_resumes(sampler, tmp_path, monkeypatch):
     with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
         stopped.setattr(sampler, "sample", two)
         generate(sampler, request, tmp_path / "broken", batch_size=1)
-    with open(tmp_path / "broken" / "records.jsonl", "a") as file:
+    with open(tmp_path / "broken" / "records.jsonl", "a", encoding="utf-8") as file:
         file.write('{"index": 2, "file": "00')  # killed in the middle of a line
     first = (tmp_path / "broken" / "0000_0.png").stat().st_mtime_ns
     records = generate(sampler, request, tmp_path / "broken", batch_size=1)

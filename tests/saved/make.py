@@ -95,7 +95,7 @@ def main(checkout: Path) -> None:
 
 def write(path: Path, value) -> None:
     """Write JSON."""
-    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def inputs() -> None:
@@ -108,7 +108,7 @@ def inputs() -> None:
     shutil.rmtree("words")
     garments = Garments(9, 12, 32)
     garments.save(Path("photos"), "{:02d}.png".format)
-    with open("photos/metadata.csv", "w", newline="") as file:
+    with open("photos/metadata.csv", "w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["file_name", "caption", "category", "product"])
         for i, words in enumerate(zip(garments.captions, garments.categories)):

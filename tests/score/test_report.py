@@ -24,7 +24,7 @@ def folder(tmp_path):
     """Twelve images of four brightnesses, three seeds a prompt."""
     path = tmp_path / "images"
     path.mkdir()
-    with open(path / "records.jsonl", "w") as file:
+    with open(path / "records.jsonl", "w", encoding="utf-8") as file:
         for i in range(12):
             Image.new("RGB", (16 + i // 6, 16), (64 * (i // 3) + 9,) * 3).save(path / f"{i}.png")
             file.write(

@@ -50,7 +50,9 @@ def test_menus_generate_gallery_and_save(studio, tmp_path):
     assert studio.progress.value == 2 and "Done" in studio.status.value
     assert bytes(studio.image.value[:4]) == b"\x89PNG" and len(studio.gallery.children) == 1
     studio._guarded(studio.save)
-    (row,) = [json.loads(line) for line in open(tmp_path / "saved" / "records.jsonl")]
+    (row,) = [
+        json.loads(line) for line in open(tmp_path / "saved" / "records.jsonl", encoding="utf-8")
+    ]
     assert row["prompt"] == "a blue bomber jacket" and row["seed"] == 1
     saved = np.asarray(Image.open(tmp_path / "saved" / row["file"]))
     assert np.array_equal(saved, np.asarray(studio.history[0]["image"]))

@@ -56,7 +56,8 @@ def _resume(out: Path, request: dict) -> list[str]:
     if rows and rows[0] != request:
         raise InputError("another-request.captioner", path=out)
     with atomic_path(out) as aside:
-        aside.write_text("".join(json.dumps(row) + "\n" for row in rows or [request]))
+        lines = [json.dumps(row) + "\n" for row in rows or [request]]
+        aside.write_text("".join(lines), encoding="utf-8")
     return [row["caption"] for row in rows[1:]]
 
 

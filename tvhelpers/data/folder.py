@@ -11,6 +11,7 @@ from tvhelpers.data.table_sources import open_rows, open_table
 from tvhelpers.data.tables import ENDINGS
 from tvhelpers.errors import InputError
 from tvhelpers.image import IMAGE_ENDINGS, is_image
+from tvhelpers.text import read_text
 
 
 def open_photos(name: str, folder: Path, options: dict) -> Source:
@@ -35,7 +36,7 @@ def _row_of_photo(folder: Path, path: Path) -> dict:
     """Return the row of a photo with a caption file beside it, or in a folder [SPLIT/]CATEGORY/."""
     row, text = {"file_name": path.relative_to(folder).as_posix()}, path.with_suffix(".txt")
     if text.is_file():
-        row["caption"] = text.read_text(encoding="utf-8", errors="replace").strip()
+        row["caption"] = read_text(text).strip()
     elif path.parent != folder:
         row["category"], above = path.parent.name, path.parent.parent
         row["split"] = above.name if above.name.lower() in SPLITS and above != folder else ""

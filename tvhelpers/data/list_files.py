@@ -12,15 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from tvhelpers.errors import InputError
+from tvhelpers.text import read_text
 
 
 def lines_of(path: Path) -> list[str]:
     """Return the lines of a small file without empty lines at its end."""
     _check_there(path)
-    try:
-        return path.read_text(encoding="utf-8").rstrip().split("\n")
-    except UnicodeDecodeError as error:
-        raise InputError("file-damaged.list-text", path=path, error=error) from None
+    return read_text(path).rstrip().split("\n")
 
 
 def _check_there(path: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from tvhelpers.data.items import ATTRIBUTES
 from tvhelpers.errors import Choice, InputError
 from tvhelpers.records import read_rows
-from tvhelpers.text import as_text
+from tvhelpers.text import as_text, decoded
 from tvhelpers.words import counted, listed
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
@@ -46,17 +46,14 @@ def _read_csv(path: Path, bad_lines: str) -> list[dict]:
     pandas.read_csv would rename equal columns, shift the cells of a line that has too many, and
     accept zero bytes and stray quotes.
     """
+    text = decoded(path.read_bytes(), path)
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            text = file.read()
         header = re.split("[\r\n]", text, maxsplit=1)[0]
         delimiter = max(",;\t", key=header.count)
         reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         rows = [(reader.line_num, row) for row in reader]
-    except (csv.Error, UnicodeDecodeError) as error:
+    except csv.Error as error:
         raise InputError("file-damaged.csv", path=path, error=error) from None
-    if "\0" in text:
-        raise InputError("file-damaged.zero-bytes", path=path)
     names = Counter(reader.fieldnames or [])
     if twice := [name for name, count in names.items() if name and count > 1]:
         raise InputError("given-twice.column", path=path, name=twice[0])

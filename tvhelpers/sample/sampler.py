@@ -245,7 +245,7 @@ def _draw(
     }
     request = sampler.with_defaults(request)
     fixed = {**request.settings(), **sampler.identity, "versions": versions()}
-    with open(out_dir / "records.jsonl", "a") as file:
+    with open(out_dir / "records.jsonl", "a", encoding="utf-8") as file:
         for index, prompt, seed, image in sampler.sample(request, jobs, batch_size=batch_size):
             name = f"{index:04d}_{seed}.png"
             save_png(image, out_dir / name)
@@ -274,7 +274,7 @@ def _complete_records(out_dir: Path) -> dict[int, dict]:
     rows = [row for row in read_records(path, "image") if _is_readable(out_dir / row["file"])]
     if path.exists():
         with atomic_path(path) as aside:
-            aside.write_text("".join(json.dumps(row) + "\n" for row in rows))
+            aside.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return {row["index"]: row for row in rows}
 
 

@@ -18,7 +18,7 @@ from tvhelpers.score.metrics import Result, mean_score
 
 SIDE = 128  # pixels a side that images are resized to
 # {name: examples (L, a, b)}
-EXAMPLES = yaml.safe_load(Path(__file__).with_name("colours.yaml").read_text())
+EXAMPLES = yaml.safe_load(Path(__file__).with_name("colours.yaml").read_text(encoding="utf-8"))
 MIN_SHARE = 0.03  # of the image; a smaller region is no garment
 MIN_LEAD = 0.17  # over the second name, of all garment pixels
 MIN_TOP = 0.4  # of all garment pixels

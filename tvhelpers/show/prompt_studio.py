@@ -205,7 +205,7 @@ class PromptStudio:
         number = 1 + max((int(number) for number in numbers if number.isdecimal()), default=-1)
         path = folder / f"{number:04d}_{newest['record']['seed']}.png"
         save_png(newest["image"], path)
-        with open(folder / "records.jsonl", "a") as file:
+        with open(folder / "records.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps({"file": path.name, **newest["record"]}) + "\n")
         self._show_status(f"Saved as {path}")
         return path

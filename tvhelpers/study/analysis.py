@@ -308,7 +308,7 @@ def write_csv(study: Study, votes: list[Vote], path: Path) -> None:
         rows.append(row)
     heads = "rater trial item task prompt left right answer chosen".split()
     heads += [*SCALES, *"expected repeat seconds at source".split()]
-    with atomic_path(path) as aside, open(aside, "w", newline="") as file:
+    with atomic_path(path) as aside, open(aside, "w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, heads, extrasaction="ignore")
         table.writeheader()
         table.writerows(rows)

@@ -31,5 +31,8 @@ def write_pages(study: Study, out_dir: Path, raters: Sequence[str]) -> list[Path
         pages.append(Path(out_dir) / f"{rater}.html")
         text = json.dumps(content).replace("<", "\\u003c")  # no prompt can end the script
         with atomic_path(pages[-1]) as aside:
-            aside.write_text(TEMPLATE.read_text().replace("STUDY</script>", text + "</script>"))
+            aside.write_text(
+                TEMPLATE.read_text(encoding="utf-8").replace("STUDY</script>", text + "</script>"),
+                encoding="utf-8",
+            )
     return pages

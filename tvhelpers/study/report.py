@@ -103,7 +103,7 @@ def write_report(result: dict, path: Path) -> Path:
         study=result["study"],
     )
     with atomic_path(path) as aside:
-        aside.write_text(page)
+        aside.write_text(page, encoding="utf-8")
     return Path(path)
 
 
