@@ -152,7 +152,7 @@ def test_only_a_hub_id_that_looks_like_none_of_our_paths_is_asked_of_the_hub(
     monkeypatch.chdir(tmp_path)
     for folder in ("runs/mine", "own/model"):
         Path(folder).mkdir(parents=True)
-        Path(folder, "model_index.json").write_text("{}")
+        Path(folder, "model_index.json").write_text("{}", encoding="utf-8")
     assert find("hub:nobody/model-v1.5") == "nobody/model-v1.5" and not caplog.messages
     assert find("nobody/model-2.7b") == "nobody/model-2.7b"
     (line,) = caplog.messages
