@@ -24,7 +24,7 @@ REPO = Path(__file__).resolve().parents[1]
 DOCUMENTS = [REPO / "README.md", *sorted((REPO / "docs").glob("*.md"))]
 OURS = "python -m tvhelpers "
 CHECKED_ONLY = "make pip git cd source python accelerate jupyter".split()  # but not OURS
-NEEDS_NETWORK = ["--captioner", "--clip", "--features", "--copies", "--base"]  # with owner/name
+NEEDS_NETWORK = ["--captioner", "--clip", "--features", "--copies", "--base"]  # with hub:owner/name
 # Each with enough pixels and items for what the documents do with them, and no more.
 MANIFEST = """
 sd15: {{kind: base, licence: none, obtain: made by a test, hub: {base}}}
@@ -82,11 +82,7 @@ def is_tried(line: str) -> bool:
     if words[:2] in (["data", "get"], ["mini", "train"]):
         return False
     values = [words[i + 1] for i, word in enumerate(words[:-1]) if word in NEEDS_NETWORK]
-    return not any(re.fullmatch(r"[\w-]+/[\w.-]+", value) for value in values if _is_hub(value))
-
-
-def _is_hub(value: str) -> bool:
-    return not value.startswith(("runs/", "out/", "data/", "artifacts/", "bases/"))
+    return not any(value.startswith("hub:") for value in values)
 
 
 def shortened(words: list[str]) -> list[str]:

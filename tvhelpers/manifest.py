@@ -13,6 +13,7 @@ from tvhelpers.text import read_text
 TOP_DIR = Path(__file__).resolve().parent.parent  # rows' `path` is relative to it
 FILE_NAME = "data_manifest.yaml"
 REQUIRED = ("kind", "licence", "obtain")
+ROW_NAME = re.compile(r"\w[\w.+-]*")
 YAML_TYPES = {kind.__name__: kind for kind in TYPES} | {"null": type(None)}
 
 
@@ -64,6 +65,8 @@ def _check_row(where: str, name, row, allowed: dict[str, dict]) -> None:
     """Raise InputError for a wrong row; `allowed` is the content of manifest_keys.yaml."""
     if not isinstance(name, str):
         raise InputError("wrong-type.row-name", where=where)
+    if not ROW_NAME.fullmatch(name):  # it is the name of a folder of data
+        raise InputError("bad-name.row", where=where)
     missing = [key for key in REQUIRED if not isinstance(row, dict) or not row.get(key)]
     if missing:
         raise InputError("missing-key.row", where=where, missing=missing)
@@ -82,6 +85,10 @@ def _check_row(where: str, name, row, allowed: dict[str, dict]) -> None:
             raise InputError("wrong-type.texts", where=where, key=key)
     for digest in (row.get("sha256") or {}).values():
         _check_digest(where, digest)
+    places = [row.get("path"), *(row.get("sha256") or {}), (row.get("clip") or {}).get("path")]
+    for place in filter(None, places):
+        if Path(str(place)).is_absolute() or ".." in Path(str(place)).parts:
+            raise InputError("outside-folder.row", where=where, place=str(place))
 
 
 def _check_keys(where: str, row: dict, allowed: dict[str, str]) -> None:

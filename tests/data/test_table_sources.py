@@ -225,6 +225,13 @@ def test_a_hub_set_through_the_datasets_library(monkeypatch):
     assert source.captions == ["Shirt 0", "Shirt 1", "Shirt 2"] and source.splits == [""] * 3
     assert source.product_ids == ["15970", "15971", "15972"]
     assert np.array_equal(source.pixels(2), random_image(2))
+    asked.clear()
+    columns = {"caption": "productDisplayName"}
+    assert open_source("hub:nobody/set", columns).captions == source.captions
+    assert asked == [("nobody/set", None)]
+    with refused("file-missing") as caught:
+        open_source("nobody/set")
+    assert "hub:nobody/set" in str(caught.value)
     fake.load_dataset = lambda *args, **options: 1 / 0
     with refused("not-at-hand"):
         open_source("fashion-product-images-small")

@@ -10,7 +10,7 @@ from tvhelpers.output import say
 TUNE = (
     option("--data SOURCE", str, REQUIRED, f"what to tune on: {SOURCE}"),
     option("--out DIR", Path, REQUIRED, "folder for the tuned CLIP"),
-    option("--clip", str, "mini", "CLIP to start from: mini, a folder, or a hub id (owner/name)"),
+    option("--clip", str, "mini", "CLIP to start from: mini, a folder, or hub:owner/name"),
     option("--keep SOURCE", text="data on which the CLIP must stay accurate: mixed into "
            "training; accuracy on it may drop by at most max_accuracy_drop"),
     SET,

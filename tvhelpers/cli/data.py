@@ -51,8 +51,8 @@ CAPTIONS = (
     option("--out FILE.jsonl", Path, REQUIRED, "file to write the new captions to"),
     option("--variants N", int, 3, "number of captions per item, 1 to 5"),
     SEED,
-    option("--captioner MODEL", text="model that describes images without captions: a folder or a "
-           "hub id, such as Salesforce/blip-image-captioning-base"),
+    option("--captioner MODEL", text="model that describes images without captions: a folder, or "
+           "from the Hugging Face hub, such as hub:Salesforce/blip-image-captioning-base"),
     option("--base", str, "mini", "the base that you will train; captions that are too long for it "
            "are reported"),
 )  # fmt: skip

@@ -16,10 +16,10 @@ OPTIONS = (
     option("--real DIR", Path, None, "folder of real images: adds kernel distance (KID), "
            "precision, recall, density and coverage; for photos give --features too"),
     option("--features NAME", str, "", "feature extractor for the scores of --real: judge (for "
-           "flats), or, for photos, a vision model (DINOv2, CLIP, SigLIP): a folder, or a hub id "
-           "such as facebook/dinov2-small after `hf download`", "judge with --real, else none"),
+           "flats), or, for photos, a vision model (DINOv2, CLIP, SigLIP): a folder, or "
+           "hub:facebook/dinov2-small after `hf download`", "judge with --real, else none"),
     option("--clip NAME", str, "", "CLIP for CLIPScore, how well image and prompt match: a folder, "
-           "or a hub id such as patrickjohncyh/fashion-clip after `hf download`; the CLIP of the "
+           "or hub:patrickjohncyh/fashion-clip after `hf download`; the CLIP of the "
            "base that generated the images is refused"),
     option("--cache DIR", Path, None, "folder for features, to score the same images again faster"),
     option("--attribute-classifier/--reader NAME", str, "", "network that recognises "

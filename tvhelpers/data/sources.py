@@ -11,6 +11,7 @@ from tvhelpers.data.attributes import is_attribute_prediction, open_attribute_pr
 from tvhelpers.data.highres import open_highres
 from tvhelpers.data.items import Source
 from tvhelpers.errors import Choice, InputError
+from tvhelpers.hub import HUB, HUB_ID, find_model
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def open_source(
     captions_optional: bool = False,
     **reading,
 ) -> Source:
-    """Open a name of data_manifest.yaml, or a folder or file.
+    """Open a name of data_manifest.yaml, a folder or file, or "hub:owner/name" of the hub.
 
     A folder holds one of: photos with metadata.csv or .jsonl (file_name and a caption, text, or
     category); photos with a .txt caption each; photos in folders named by category; photos whose
@@ -67,6 +68,8 @@ def open_source(
     name = str(name_or_path)
     if not name:
         raise InputError("no-images.unnamed")
+    if name.startswith(HUB):
+        return table_sources.open_hub_id(find_model(name), columns or {})
     row = manifest.entries().get(name, {})
     given = {key: value for key, value in reading.items() if value not in ("auto", None)}
     options = {"columns": {}, **row, **given, "captions_optional": captions_optional}
@@ -98,6 +101,8 @@ def _existing(path: Path) -> Path:
     if not path.exists():
         rows = manifest.entries().items()
         names = [name for name, row in rows if row["kind"] in ("images", "flats")]
+        if HUB_ID.fullmatch(str(path)) and not path.parent.is_dir():
+            raise InputError("file-missing.hub-source", path=path, hub=f"{HUB}{path}")
         raise InputError("file-missing.source", path=path, choice=Choice(path, names))
     return path
 

@@ -20,6 +20,10 @@ from tvhelpers.paths import inside, is_there
 from tvhelpers.text import as_text
 from tvhelpers.words import counted
 
+HUB_HELP = (
+    "check its name and the columns (--columns pixels=COLUMN), or log in with `hf auth login`"
+)
+
 
 def is_table(path: Path) -> bool:
     """Return whether a path is a table by its ending."""
@@ -189,6 +193,13 @@ def _parquet_file(path: Path, pixels: str, options: dict) -> tuple[Images, list[
     return _cells(path, *tables.parquet_cells(path, pixels)), rows, file_digest(path)
 
 
+def open_hub_id(hub: str, columns: dict[str, str]) -> Source:
+    """Open a data set of the Hugging Face hub by its id; its images are in the column "image" or
+    in the one that `columns` gives for "pixels"."""
+    row = {"columns": {"pixels": "image", **columns}, "hub": hub, "obtain": HUB_HELP}
+    return open_hub(hub.replace("/", "-"), Path(hub), row)
+
+
 def open_hub(name: str, path: Path, options: dict) -> Source:
     """Open a data set of the Hugging Face hub (a row's `hub`) through the datasets library."""
     columns, hub = dict(options["columns"]), options.get("hub")
@@ -209,12 +220,15 @@ def open_hub(name: str, path: Path, options: dict) -> Source:
 def _load_hub(name: str, row: dict, pixels: str) -> dict:
     """Return {split: datasets.Dataset} with images as undecoded bytes."""
     try:
-        from datasets import Image, load_dataset
+        import datasets
     except ImportError:
         raise InputError("not-installed.reader", name=name, package="datasets") from None
+    # before version 4, datasets could run a script of the data set
+    old = int(getattr(datasets, "__version__", "4").split(".")[0]) < 4
+    safe, image = {"trust_remote_code": False} if old else {}, datasets.Image(decode=False)
     try:
-        splits = load_dataset(row["hub"], revision=row.get("revision"))
-        return {key: data.cast_column(pixels, Image(decode=False)) for key, data in splits.items()}
+        splits = datasets.load_dataset(row["hub"], revision=row.get("revision"), **safe)
+        return {key: data.cast_column(pixels, image) for key, data in splits.items()}
     except Exception as error:  # no network, no such set, a gate: each another library's exception
         hub, how = row["hub"], row["obtain"]
         raise InputError("not-at-hand.hub", hub=hub, error=error, obtain=how) from None

@@ -108,7 +108,8 @@ class Networks:
             net = choose_extractor(request.features or "judge", device)
             self.card |= {"extractor": net.name, "extractor_digest": net.digest}
             self.rows["features"] = cache(net.features, "features", net.name, net.digest)
-        self.clip = Clip(request.clip, device) if request.clip else None
+        with offline():  # scores never download
+            self.clip = Clip(request.clip, device) if request.clip else None
         if self.clip:
             for base in sorted(set().union(*(folder.bases for folder in folders))):
                 refuse_own_clip(self.clip, base)
