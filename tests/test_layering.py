@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "tvhelpers"
 ROOMS = """flats data models lora train sample score show study experiments cli""".split()
 PLOTS = {"show", "study", "experiments"}  # the rooms that import matplotlib and ipywidgets
 COMMON = set(
-    """config errors files hub runtime progress manifest image output text records paths
+    """config errors files hub runtime progress manifest icc image output text records paths
 words""".split()
 )
 ALONE = {  # and what of ours they import: each is read alone

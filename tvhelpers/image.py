@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from tvhelpers.errors import InputError
 from tvhelpers.files import atomic_path
+from tvhelpers.icc import Conversion, conversion_of
 
 # {format: the modules of Pillow that read it}; Pillow's other readers are never asked: some start
 # programs (EPS: Ghostscript) or guess
@@ -30,7 +31,20 @@ IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gi
 OTHER_ENDINGS = (".jfif", ".jpe", ".mpo")  # rarer ones of the same formats
 RAW_ENDINGS = (".dng", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".pef", ".3fr", ".iiq", ".erf")
 HEAD = 512  # bytes at the start of a file that tell its format
-MAX_SIDE = 16_384  # pixels; a square of it takes 0.8 GB
+MAX_SIDE = 16_384  # pixels
+MAX_PIXELS = 178_956_970  # of an image, 0.5 GB; Pillow's own limit
+PIXELS_AT_ONCE = 1 << 22  # that are converted together, so that a large image has no further copies
+
+# {orientation of EXIF: how pixels are turned upright}
+TURNS = {
+    2: np.fliplr,
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: np.flipud,
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
+    8: np.rot90,
+}
 
 # {format: how its files begin}; those of PLUGINS are read, the others are named
 MAGIC = {
@@ -100,39 +114,45 @@ def _format_of(head: bytes) -> str:
     return next(found, "")
 
 
-def read_photo(path: Path | BinaryIO, name: str = "") -> np.ndarray:
-    """Return an image file as pixels uint8 (H, W, 3) RGB.
+def read_photo(file: Path | BinaryIO, name: str = "") -> np.ndarray:
+    """Return an image file as pixels uint8 (H, W, 3) sRGB.
 
-    It is turned upright by its EXIF, put on white where transparent, and reduced to 8 bits a
-    channel.  Raises InputError, with `name` for the file, where it cannot be read.
+    It is turned upright by its EXIF, converted by its ICC profile, put on white where transparent,
+    and reduced to 8 bits a channel; of several frames the first is taken.  Raises InputError, with
+    `name` for the file, where it cannot be read, or is too large.
     """
+    name = name or file
     try:
-        with open_image(path) as image:
-            image = ImageOps.exif_transpose(image)
-            if image.mode.startswith("I"):  # 16 bits a channel, which convert() would clip
-                image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
-            if image.has_transparency_data:
-                image = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError("not-an-image", name=name or path, error=error) from None
+        with open_image(file, name) as image:
+            return _pixels(image)
+    except InputError:
+        raise
+    except Exception as error:  # each of Pillow's readers has its own kinds for damaged files
+        raise InputError("not-an-image", name=name, error=error) from None
 
 
-def open_image(file: Path | BinaryIO) -> Image.Image:
+def open_image(file: Path | BinaryIO, name: str = "") -> Image.Image:
     """Return an image file as Pillow opens it, its pixels not yet decoded; use it in a `with`.
 
-    Only readers of FORMATS are asked.  Raises what Pillow raises, for other formats too.
+    Only readers of FORMATS are asked.  Raises InputError for another format and for more than
+    MAX_SIDE or MAX_PIXELS pixels, and what Pillow raises for a damaged file.
     """
+    name = name or file
     if isinstance(file, str | Path) and not _is_file(Path(file)):
-        raise FileNotFoundError(f"{file} is not a file")
-    head = _head(file)
-    name = _format_of(head)
-    if name not in FORMATS:
-        raise UnidentifiedImageError(f"it is {name or 'no image'}")
-    for module in PLUGINS[name]:
+        raise InputError("not-an-image", name=name, error=OSError("it is not a file"))
+    found = _format_of(_head(file))
+    if found not in FORMATS:
+        if found:
+            raise InputError("not-an-image.format", name=name, found=found, formats=FORMATS)
+        raise UnidentifiedImageError("it does not begin as an image does")
+    for module in PLUGINS[found]:
         importlib.import_module(f"PIL.{module}")
-    return Image.open(file, formats=(name,))
+    image = Image.open(file, formats=(found,))
+    width, height = image.size
+    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+        image.close()
+        raise InputError("out-of-range.pixels", name=name, width=width, height=height)
+    return image
 
 
 def _head(file: Path | BinaryIO) -> bytes:
@@ -143,35 +163,93 @@ def _head(file: Path | BinaryIO) -> bytes:
         return opened.read(HEAD)
 
 
-def resize(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Return pixels uint8 (H, W, 3) as uint8 (size, size, 3), rescaled by Lanczos.
+def _pixels(image: Image.Image) -> np.ndarray:
+    """Return an opened image as pixels uint8 (H, W, 3) sRGB, upright."""
+    if image.mode == "F" or (image.format == "TIFF" and image.mode.startswith("I") and
+                             not image.mode.startswith("I;16")):  # fmt: skip
+        raise ValueError("it has 32 bits a channel; save it with 8 or 16")
+    conversion = conversion_of(image)
+    image.load()
+    rows = max(1, PIXELS_AT_ONCE // image.width)
+    if rows >= image.height:
+        pixels = _on_white(image, conversion)
+    else:
+        pixels = np.empty((image.height, image.width, 3), np.uint8)
+        for top in range(0, image.height, rows):
+            stop = min(top + rows, image.height)
+            band = image.crop((0, top, image.width, stop))
+            pixels[top:stop] = _on_white(band, conversion)
+    turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    return np.ascontiguousarray(turn(pixels) if turn else pixels)
 
-    `pad_square` makes them square first, so that nothing is cut or distorted.  Raises InputError
-    for a side over MAX_SIDE.
-    """
-    pixels = pad_square(pixels)
-    if pixels.shape[0] == size:
-        return pixels
-    return np.asarray(Image.fromarray(pixels).resize((size, size), Image.LANCZOS))
+
+def _on_white(image: Image.Image, conversion: Conversion) -> np.ndarray:
+    """Return decoded rows of an image as pixels uint8 (H, W, 3) sRGB, on white where clear."""
+    image = _eight_bits(image)
+    clear = image.has_transparency_data
+    if clear or image.mode != "CMYK":
+        image = image.convert("RGBA" if clear else "RGB")
+    if conversion.transform:
+        pixels = conversion(image.convert("RGB") if clear else image)
+        if not clear:
+            return pixels
+        converted = Image.fromarray(pixels)
+        converted.putalpha(image.getchannel("A"))
+        image = converted
+    if clear:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.asarray(image.convert("RGB"))
 
 
-def pad_square(pixels: np.ndarray) -> np.ndarray:
-    """Return pixels uint8 (H, W, 3) as uint8 (S, S, 3), with margins in the border's median colour.
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Return 16-bit gray, which convert() would clip, as 8 bits, with the level that is clear as
+    alpha; other images as they are."""
+    clear = image.info.get("transparency")
+    if image.mode.startswith("I"):
+        levels = np.asarray(image)
+        grey = Image.fromarray((levels / 257).round().astype(np.uint8))
+        if isinstance(clear, int):
+            grey.putalpha(Image.fromarray(np.where(levels == clear, 0, 255).astype(np.uint8)))
+        return grey
+    return image
 
-    Raises InputError for a side over MAX_SIDE.
+
+def resize(
+    pixels: np.ndarray, size: int, how: Image.Resampling = Image.Resampling.LANCZOS
+) -> np.ndarray:
+    """Return pixels uint8 (H, W, 3) as uint8 (size, size, 3), rescaled by Lanczos, or as `how`.
+
+    Margins in the border's median colour make them square first, so that nothing is cut or
+    distorted.  Raises InputError for a side over MAX_SIDE.
     """
     height, width = pixels.shape[:2]
-    if max(height, width) > MAX_SIDE:
+    side = max(height, width)
+    if side > MAX_SIDE:
         raise InputError("out-of-range.strip", width=width, height=height)
     if height == width:
-        return pixels
+        return pixels if side == size else _rescaled(pixels, (size, size), how)
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    side = max(height, width)
-    square = np.empty((side, side, 3), np.uint8)
-    square[:] = np.median(border, 0).astype(np.uint8)
-    y, x = (side - height) // 2, (side - width) // 2
-    square[y : y + height, x : x + width] = pixels
-    return square
+    colour = np.median(border, 0).astype(np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    # As Pillow does, first the width and then the height, and without ever making the whole square
+    square = np.full((side, size, 3), colour, np.uint8)
+    rows = max(1, PIXELS_AT_ONCE // side)
+    for start in range(0, height, rows):
+        part = pixels[start : start + rows]
+        if width < side:
+            wide = np.full((len(part), side, 3), colour, np.uint8)
+            wide[:, left : left + width] = part
+            part = wide
+        place = top + start
+        square[place : place + len(part)] = _rescaled(part, (size, len(part)), how)
+    return _rescaled(square, (size, size), how)
+
+
+def _rescaled(pixels: np.ndarray, size: tuple[int, int], how: Image.Resampling) -> np.ndarray:
+    """Return pixels uint8 (H, W, 3) rescaled to `size`, (width, height)."""
+    if size == pixels.shape[1::-1]:
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize(size, how))
 
 
 def save_png(image: Image.Image, path: Path) -> None:

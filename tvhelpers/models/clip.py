@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from tvhelpers import hub, manifest
 from tvhelpers.errors import InputError
-from tvhelpers.image import pad_square
+from tvhelpers.image import resize
 from tvhelpers.records import write_json
 from tvhelpers.runtime import choose_device, quiet_libraries
 
@@ -116,8 +116,7 @@ def find_clip(name: str) -> str:
 
 def to_square(pixels: np.ndarray, size: int) -> np.ndarray:
     """Return an image uint8 (H, W, 3) as uint8 (size, size, 3), padded and resized."""
-    square = Image.fromarray(pad_square(pixels))
-    return np.asarray(square.resize((size, size), Image.Resampling.BICUBIC))
+    return resize(pixels, size, Image.Resampling.BICUBIC)
 
 
 def cut_off(tokenizer, text: str, limit: int) -> str:
