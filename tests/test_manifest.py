@@ -63,6 +63,15 @@ def test_local_path(tmp_path, monkeypatch):
         (ROW + "files: [{url: 'http://a/b', sha256: abc}]}", "not-a-digest", "'abc'"),
         (ROW + "sha256: {a: xyz}}", "not-a-digest", "'xyz'"),
         (ROW + "files: [{url: 'http://a/b', size: -1}]}", "out-of-range", "size"),
+        (ROW + "files: [{url: 'file:///etc/passwd'}]}", "not-a-url", "file:"),
+        (ROW + "files: [{url: 'http://u:p@a/b'}]}", "not-a-url", "http:"),
+        (ROW + "files: [{url: 'http://a/b c'}]}", "not-a-url", "http:"),
+        (ROW + "files: [{url: 'http://a/\u00e9'}]}", "not-a-url", "http:"),
+        (
+            ROW + "files: [{url: 'http://a/b.zip?v=1'}, {url: 'http://a/B.zip?v=2'}]}",
+            "given-twice",
+            "of the same name",
+        ),
         (
             ROW + "files: [{url: 'http://a/b'}, {url: 'http://c/b'}]}",
             "given-twice",

@@ -4,6 +4,7 @@ import os
 import re
 from functools import cache
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from tvhelpers.config import check_choice
 from tvhelpers.errors import TYPES, Choice, InputError, in_words
@@ -14,6 +15,8 @@ TOP_DIR = Path(__file__).resolve().parent.parent  # rows' `path` is relative to 
 FILE_NAME = "data_manifest.yaml"
 REQUIRED = ("kind", "licence", "obtain")
 ROW_NAME = re.compile(r"\w[\w.+-]*")
+# ASCII as it is sent, without a name and password; %xx stands for the rest
+URL = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/[!-~]*[!-.0-~]")
 YAML_TYPES = {kind.__name__: kind for kind in TYPES} | {"null": type(None)}
 
 
@@ -77,7 +80,7 @@ def _check_row(where: str, name, row, allowed: dict[str, dict]) -> None:
     files = row.get("files", ())
     for number, file in enumerate(files, 1):
         _check_file(f"file {number} of {where}", file, allowed["file of a row"])
-    if len({file["url"].rpartition("/")[2] for file in files}) < len(files):
+    if len({file_name(file["url"]).lower() for file in files}) < len(files):
         raise InputError("given-twice.file", where=where)
     for key in ("sha256", "columns"):
         texts = row.get(key) or {}
@@ -107,7 +110,7 @@ def _check_file(where: str, file, allowed: dict[str, str]) -> None:
     if not isinstance(file, dict) or not file.get("url"):
         raise InputError("missing-key.url", where=where)
     _check_keys(where, file, allowed)
-    if not re.match(r"https?://[^/]+/.*[^/]$", file["url"]):
+    if not URL.fullmatch(file["url"]):
         raise InputError("not-a-url", where=where, url=file["url"])
     if (file.get("size") or 0) < 0 or file.get("strip", 0) < 0:
         raise InputError("out-of-range.file", where=where)
@@ -117,6 +120,12 @@ def _check_file(where: str, file, allowed: dict[str, str]) -> None:
 def _check_digest(where: str, digest: str | None) -> None:
     if digest is not None and not re.fullmatch(r"[0-9a-f]{8,64}", digest):
         raise InputError("not-a-digest", where=where, digest=digest)
+
+
+def file_name(url: str) -> str:
+    """Return the name of a download's file: letters, digits, dots and dashes, at most 100."""
+    name = unquote(urlsplit(url).path).rpartition("/")[2]
+    return re.sub(r"[^\w.-]+", "-", name)[-100:].strip(".-") or "download"
 
 
 def entry(name: str) -> dict:

@@ -1,12 +1,15 @@
 """Downloads from a server of our own: whole, cut off, changed, wrong; then unpacked, once."""
 
+import contextlib
 import hashlib
 import http.server
 import io
 import json
 import os
 import shutil
+import socket
 import threading
+import time
 import zipfile
 
 import pytest
@@ -233,3 +236,108 @@ def test_what_needs_no_download(tmp_path, monkeypatch):
         with refused("no-download"):
             obtain(name)
     assert (obtain("mini") / "unet").is_dir()
+
+
+@pytest.fixture
+def raw(row):
+    """Return a function that starts a server which sends `answers`, one for each connection."""
+    sockets, threads = [], []
+
+    def serve(*answers, **file):
+        listener = socket.create_server(("127.0.0.1", 0))
+        sockets.append(listener)
+        heads = []
+
+        def run():
+            for answer in answers:
+                with contextlib.suppress(OSError), listener.accept()[0] as one:
+                    heads.append(one.recv(65536))
+                    for piece in [answer] if isinstance(answer, bytes) else answer:
+                        one.sendall(piece)
+
+        threads.append(threading.Thread(target=run, daemon=True))
+        threads[-1].start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/a.bin"
+        row({"url": url, **file})
+        return heads
+
+    yield serve
+    for one in sockets:
+        one.close()
+
+
+def head(code=200, **headers):
+    lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return ("\r\n".join([f"HTTP/1.1 {code} x", *lines]) + "\r\n\r\n").encode("latin-1")
+
+
+def chunks(data, count=1):
+    yield head(Transfer_Encoding="chunked")
+    for _ in range(count):
+        yield b"%x\r\n%s\r\n" % (len(data), data)
+    yield b"0\r\n\r\n"
+
+
+PART = head(200, Content_Length=9, ETag='"1"') + b"abcd"  # cut off
+REST = "bytes 4-8/9"
+CHUNKED = b"5\r\nefghi\r\n0\r\n\r\n"
+ANSWERS = [  # what one connection after the other sends, and the code, or None where all is well
+    ([head(Content_Length="\xb2") + b"abcdefghi"], {}, None),
+    ([head(Content_Length="9" * 99) + b"abcdefghi"], {}, "disk-full"),
+    ([PART, head(206, Content_Range=REST, Transfer_Encoding="chunked") + CHUNKED], {}, None),
+    ([PART, head(206, Content_Range="bytes 4-8/*") + b"efghi"], {}, None),
+    ([PART, head(206, Content_Range="bytes 0-8/9") + b"abcdefghi", PART + b"efghi"], {}, None),
+    ([PART, head(206, Content_Range="bytes x") + b"efghi", PART + b"efghi"], {}, None),
+    ([PART, head(206) + b"efghi", PART + b"efghi"], {}, None),
+    ([PART, head(200, Content_Length=9) + b"abcdefghi"], {}, None),
+    ([PART, head(416), PART + b"efghi"], {}, None),
+    ([head() + b"abcd", head(416)] * 5, {"size": 9}, "download-failed"),
+    ([head() + b"abcdefghi" * 9], {"size": 9}, "wrong-size"),
+    ([chunks(bytes(1 << 20), 300)], {"size": 1000}, "wrong-size"),
+    ([head(Content_Length=10)], {"size": 9}, "wrong-size"),
+    ([head(Content_Encoding="gzip") + b"abcdefghi"], {}, "download-failed"),
+    ([head(Content_Type="text/html") + b"abcdefghi"], {}, "download-failed"),
+    ([head(Content_Type="application/x") + b" \n<!DOCTYPE html><html>"], {}, "download-failed"),
+    ([head(302, Location="file:///etc/passwd")], {}, "download-failed"),
+    ([head(301, Location="ftp://127.0.0.1/x")], {}, "download-failed"),
+    ([head(302, Location="data:,x")], {}, "download-failed"),
+    ([b"\0" * 99] * 9, {}, "download-failed"),
+    ([b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 999] * 9, {}, "download-failed"),
+]
+
+
+@pytest.mark.parametrize(("answers", "file", "code"), ANSWERS, ids=range(len(ANSWERS)))
+def test_servers_that_answer_otherwise(raw, tmp_path, answers, file, code):
+    raw(*answers, **file)
+    if code is None:
+        assert (obtain("mine") / "a.bin").read_bytes() == b"abcdefghi"
+        return
+    with refused(code):
+        obtain("mine")
+    left = [path for path in (tmp_path / "data").rglob("*a.bin*") if path.is_file()]
+    assert all(path.stat().st_size < 999 for path in left)
+
+
+def test_a_server_that_trickles_is_given_up_on(raw, monkeypatch):
+    monkeypatch.setattr(download, "WINDOW", 0.2)
+
+    def trickle():
+        yield head(Content_Length=999)
+        for _ in range(999):
+            time.sleep(0.05)
+            yield b"x"
+
+    raw(*(trickle() for _ in range(9)))
+    with refused("download-failed"):
+        obtain("mine")
+
+
+def test_a_file_that_is_there_is_checked_too(server, row, tmp_path):
+    """It may be of an older row, or damaged."""
+    server.files = {"/a.bin": BODY}
+    aside = tmp_path / "data" / ".mine.partial" / "downloads"
+    aside.mkdir(parents=True)
+    for file in ({"size": len(BODY)}, {"sha256": hashlib.sha256(BODY).hexdigest()}):
+        (aside / "a.bin").write_bytes(b"another")
+        row({"url": f"{server.at}/a.bin", **file})
+        assert download.fetch({"url": f"{server.at}/a.bin", **file}, aside).read_bytes() == BODY

@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from tvhelpers import manifest
 from tvhelpers.data.unpack import unpack
@@ -27,6 +27,9 @@ TIMEOUT = 30  # seconds without a byte
 ATTEMPTS = 4  # in a row without a new byte
 PAUSE = 2.0  # seconds before another attempt, doubled each time
 PIECE = 1 << 20
+SLOWEST, WINDOW = 100, 60  # bytes a second over so many seconds; slower is a failed attempt
+LENGTH = re.compile(r"[0-9]{1,99}")
+PACKED = re.compile(r"\.(t?gz|tar|zip|bz2|xz)\b")  # servers call these encoded
 
 
 def obtain(name: str, archives: Sequence[Path | str] = ()) -> Path:
@@ -122,12 +125,14 @@ def fetch(file: dict, folder: Path) -> Path:
     """Download a file of the manifest ({url, sha256, size}) into `folder`; return its path.
 
     An interrupted download resumes.  Raises InputError where the server or the disk fails, or the
-    digest is wrong; a file with a wrong digest is removed.
+    size or the digest is wrong; such a file is removed.
     """
-    path = make_dir(folder) / _file_name(file["url"])
-    if path.exists():
-        return path
-    partial = path.with_name(f"{path.name}.partial")
+    path = make_dir(folder) / manifest.file_name(file["url"])
+    if path.is_file() and file.get("size") in (None, path.stat().st_size):
+        with contextlib.suppress(InputError):  # else it is downloaded again
+            _verify(path, file.get("sha256") or "")
+            return path
+    partial = path.with_name(f".{path.name}.partial")  # no file_name begins with a dot
     _download(file, partial)
     if file.get("sha256"):
         try:
@@ -138,11 +143,6 @@ def fetch(file: dict, folder: Path) -> Path:
     os.replace(partial, path)
     _remove_partial(partial)
     return path
-
-
-def _file_name(url: str) -> str:
-    name = unquote(urlsplit(url).path).rpartition("/")[2]
-    return re.sub(r"[^\w.-]+", "-", name).lstrip(".-") or "download"
 
 
 def _remove_partial(partial: Path) -> None:
@@ -156,7 +156,7 @@ def _version_path(partial: Path) -> Path:
 
 
 def _download(file: dict, partial: Path) -> None:
-    """Request the missing bytes until all are here; give up after ATTEMPTS without a new byte."""
+    """Request the missing bytes until all are here; give up after ATTEMPTS that hardly helped."""
     url, failures, pause = file["url"], 0, PAUSE
     while True:
         before = _size(partial)
@@ -168,7 +168,7 @@ def _download(file: dict, partial: Path) -> None:
         except (OSError, http.client.HTTPException) as error:
             _raise_disk_full(error, partial)
             problem = getattr(error, "reason", error)
-        failures = 0 if _size(partial) > before else failures + 1
+        failures = 0 if _size(partial) > before + SLOWEST * WINDOW else failures + 1
         if failures >= ATTEMPTS:
             raise InputError("download-failed.broken", url=url, error=problem)
         time.sleep(pause)
@@ -186,6 +186,26 @@ def _raise_disk_full(error: Exception, path: Path) -> None:
         raise InputError("no-permission.download", path=path) from None
 
 
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follow a redirect to http or https only, and from https to https."""
+
+    def redirect_request(self, request, fp, code, msg, headers, newurl):
+        """Return the request of the new address; raises InputError for another scheme."""
+        allowed = ("https",) if request.type == "https" else ("http", "https")
+        if urlsplit(newurl).scheme not in allowed:
+            raise InputError("download-failed.redirect", url=request.full_url, to=newurl)
+        return super().redirect_request(request, fp, code, msg, headers, newurl)
+
+    def http_error_302(self, request, fp, code, msg, headers):
+        """Refuse other schemes here too: urllib would answer with an error of its own."""
+        to = headers.get("Location") or headers.get("URI") or ""
+        if urlsplit(to).scheme not in ("", "http", "https"):
+            raise InputError("download-failed.redirect", url=request.full_url, to=to)
+        return super().http_error_302(request, fp, code, msg, headers)
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
+
 def _request(url: str, partial: Path, size: int | None) -> None:
     """Append the missing bytes to the partial file; start again where the server's file changed."""
     start = _size(partial)
@@ -197,51 +217,84 @@ def _request(url: str, partial: Path, size: int | None) -> None:
         headers |= {"If-Range": note["version"]} if note.get("version") else {}
     request = urllib.request.Request(url, headers=headers)
     try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT)
+        response = urllib.request.build_opener(_Redirects).open(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         if error.code != 416 or "Range" not in headers:
             raise
-        if note.get("total") != start:  # 416: there is nothing from `start` on
+        if start not in (note.get("total"), size):  # 416: there is nothing from `start` on
             _remove_partial(partial)
             raise ConnectionError("the file on the server has changed") from None
         return
     with response:
-        _receive(response, url, partial, start, size)
+        _receive(response, url, partial, start if response.status == 206 else 0, size)
 
 
 def _receive(response, url: str, partial: Path, start: int, size: int | None) -> None:
-    if response.headers.get_content_type() == "text/html":
+    """Write what comes from byte `start` on; `size` is the manifest's."""
+    kind, packed = response.headers.get_content_type(), response.headers.get("Content-Encoding", "")
+    if kind in ("text/html", "application/xhtml+xml"):
         raise InputError("download-failed.page", url=url)
-    start = start if response.status == 206 else 0
-    length = response.headers.get("Content-Length", "")
-    total = start + int(length) if length.isdigit() else None
-    if start and response.headers.get("Content-Range") != f"bytes {start}-{total - 1}/{total}":
-        _remove_partial(partial)
-        raise ConnectionError("the server gave another part of the file than it was asked for")
+    if packed.lower() not in ("", "identity") and not PACKED.search(partial.name):
+        raise InputError("download-failed.packed", url=url, packed=packed)
+    total = _total(response.headers, partial, start)
     if None not in (size, total) and total != size:
         raise InputError("wrong-size", url=url, total=total, size=size)
     _check_room(partial, (total or size or start) - start)
     tag = response.headers.get("ETag") or ""
     version = tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
     write_json(_version_path(partial), {"url": url, "version": version, "total": total})
-    _copy(response, partial, start, total or size)
+    _copy(response, url, partial, start, total if size is None else size)
+
+
+def _total(headers, partial: Path, start: int) -> int | None:
+    """Return the size of the whole file by the headers of a response, None where none says it.
+
+    Raises ConnectionError where another part came than the one from byte `start` on.
+    """
+    length = headers.get("Content-Length", "")
+    length = int(length) if LENGTH.fullmatch(length) else None
+    if not start:
+        return length
+    span = re.fullmatch(r"bytes ([0-9]{1,15})-([0-9]{1,15})/([0-9]{1,15}|\*)",
+                        headers.get("Content-Range", ""))  # fmt: skip
+    begin, last = map(int, span.groups()[:2]) if span else (None, 0)
+    total = int(span[3]) if span and span[3] != "*" else None
+    fits = total is None or last + 1 == total
+    if begin != start or not fits or length not in (None, last + 1 - start):
+        _remove_partial(partial)
+        raise ConnectionError("the server gave another part of the file than it was asked for")
+    return total
 
 
 def _check_room(path: Path, needed: int) -> None:
-    name, folder, needed = path.name, path.parent, needed / 1e9
+    name, folder, needed = path.name[1:], path.parent, needed / 1e9
     free = shutil.disk_usage(folder).free / 1e9
     if needed > free:
         raise InputError("disk-full.room", name=name, needed=needed, folder=folder, free=free)
 
 
-def _copy(response, partial: Path, start: int, total: int | None) -> None:
-    bar = progress_bar(partial.name.removesuffix(".partial"), total, done=start, unit="B")
+def _copy(response, url: str, partial: Path, start: int, total: int | None) -> None:
+    """Write at most `total` bytes; without one, at most half of the free disk."""
+    limit = start + shutil.disk_usage(partial.parent).free // 2 if total is None else total
+    bar = progress_bar(partial.name[1:].removesuffix(".partial"), total, done=start, unit="B")
+    done, since, base = start, time.monotonic(), start
     with bar, open(partial, "ab" if start else "wb") as out:
-        while piece := response.read(PIECE):
+        while piece := response.read1(PIECE):
+            if not done and piece[:99].lstrip().lower().startswith((b"<!doctype html", b"<html")):
+                raise InputError("download-failed.page", url=url)
+            done += len(piece)
+            if done > limit:
+                break
             out.write(piece)
             bar.update(len(piece))
+            if time.monotonic() > since + WINDOW:
+                if done < base + SLOWEST * WINDOW:
+                    raise ConnectionError(f"less than {SLOWEST} bytes a second came")
+                since, base = time.monotonic(), done
         out.flush()
         os.fsync(out.fileno())
-        done = out.tell()
+    if done > limit:
+        _remove_partial(partial)
+        raise InputError("wrong-size.longer", url=url, size=limit)
     if total is not None and done != total:
         raise ConnectionError(f"{done} of {total} bytes came")
