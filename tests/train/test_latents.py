@@ -176,3 +176,4 @@ def test_captions_that_are_cut_off_are_counted(tiny_base, photo_folder, tmp_path
     source.captions[3] = "a very " * 60 + "long dress"
     latents.open_cache(source, base, 64, False, tmp_path)
     assert f"1 of {len(set(source.captions)) + 1} captions" in caplog.text
+    assert "long dress' is ignored" in caplog.text

@@ -4,6 +4,7 @@ from dataclasses import InitVar, asdict, dataclass
 
 from tvhelpers.config import check_range
 from tvhelpers.errors import InputError
+from tvhelpers.sample.prompt import check_prompt
 
 RANGES = {  # of each number, with both ends
     "count": (1, 10**6),
@@ -41,8 +42,8 @@ class Request:
             object.__setattr__(self, name, size or getattr(self, name))
         if not self.prompts:
             raise InputError("no-prompt.none")
-        if not all(prompt.strip() for prompt in self.prompts):
-            raise InputError("no-prompt.blank")
+        for prompt in self.prompts:
+            check_prompt(prompt)
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
             if value is not None:

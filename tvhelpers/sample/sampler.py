@@ -27,6 +27,7 @@ from tvhelpers.progress import progress_bar
 from tvhelpers.records import claim_dir, read_records
 from tvhelpers.runtime import choose_device, choose_dtype, versions
 from tvhelpers.sample.grid import save_grid
+from tvhelpers.sample.prompt import remarks
 from tvhelpers.sample.request import Request
 from tvhelpers.words import counted
 
@@ -257,7 +258,10 @@ def _draw(
 
 
 def _warn_of_prompts(sampler: Sampler, request: Request) -> None:
-    """Warn of prompts that are truncated and, except in a suite, of words new to mini."""
+    """Warn of prompts that are truncated, of what has no effect and, except in a suite, of words
+    new to mini."""
+    for text in remarks(request.prompts):
+        warnings.warn(text, stacklevel=3)
     limit = sampler.pipe.tokenizer.model_max_length
     for prompt in request.prompts:
         if not request.ids and (new := sampler.new_words(prompt)):

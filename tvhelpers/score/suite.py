@@ -13,6 +13,7 @@ from tvhelpers.data.items import Source
 from tvhelpers.errors import Choice, InputError
 from tvhelpers.files import write_once
 from tvhelpers.records import read_rows
+from tvhelpers.sample.prompt import is_prompt
 from tvhelpers.score.draw_suite import draw_suite, with_captions
 
 SUITES = Path(__file__).parent / "suites"  # made by recipes/prompt_suite.py of a checkout
@@ -88,7 +89,7 @@ def _checked(path: Path, rows: list[dict]) -> list[dict]:
     """Return the rows of a file; raises InputError where they are not those of a suite."""
     for number, row in enumerate(rows, 1):
         wrong = [key for key, kind in KEYS.items() if type(row.get(key)) is not kind]
-        if wrong or not row["prompt"].strip() or {*map(type, row["seeds"])} - {int}:
+        if wrong or not is_prompt(row["prompt"]) or {*map(type, row["seeds"])} - {int}:
             raise InputError("not-a-suite.row", row=number, path=path, keys=wrong or ["prompt"])
     if len({row["id"] for row in rows}) < len(rows):
         raise InputError("not-a-suite.ids", path=path)

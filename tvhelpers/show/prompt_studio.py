@@ -22,6 +22,7 @@ from tvhelpers.errors import InputError
 from tvhelpers.files import make_dir
 from tvhelpers.image import save_png
 from tvhelpers.records import read_records
+from tvhelpers.sample.prompt import remarks
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler
 
@@ -191,8 +192,9 @@ class PromptStudio:
         record = {"prompt": prompt, "seed": seed, **settings, **self.sampler.identity}
         self._show({"record": record, "image": image})
         cut = self.sampler.cut_off(prompt)
-        text = f"The prompt is too long; this part was ignored: {cut}" if cut else "Done."
-        self._show_status(text, cut)
+        said = [f"The prompt is too long; this part was ignored: {cut}"] if cut else []
+        said += [f"{text[0].upper()}{text[1:]}." for text in remarks([prompt])]
+        self._show_status(" ".join(said) or "Done.", bool(said))
         return image
 
     def save(self) -> Path:

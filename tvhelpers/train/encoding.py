@@ -17,9 +17,10 @@ import torch
 from PIL import Image
 
 from tvhelpers.data.items import REGIONS, Source
-from tvhelpers.errors import InputError
+from tvhelpers.errors import InputError, in_words
 from tvhelpers.files import atomic_path
 from tvhelpers.image import resize
+from tvhelpers.models.clip import cut_off
 from tvhelpers.progress import progress_bar
 from tvhelpers.words import counted
 
@@ -151,10 +152,11 @@ def encode_captions(captions: list[str], tokenizer, text_encoder, folder: Path, 
         return
     unique = list(dict.fromkeys(["", *captions]))
     limit = tokenizer.model_max_length
-    lengths = [len(ids) for ids in tokenizer(unique, truncation=False, verbose=False).input_ids]
-    if long := sum(length > limit for length in lengths):
-        what = f"{long:,} of {counted(len(unique), 'caption')}"
-        log.warning(f"{what} truncated, because longer than {limit} tokens")
+    tokens = tokenizer(unique, truncation=False, verbose=False).input_ids
+    if long := [caption for caption, ids in zip(unique, tokens) if len(ids) > limit]:
+        what = f"{len(long):,} of {counted(len(unique), 'caption')} truncated"
+        end = in_words(cut_off(tokenizer, long[0], limit))
+        log.warning(f"{what}, because longer than {limit} tokens; of the first, {end} is ignored")
     ids = tokenize(tokenizer, unique)
     _save(folder / "token_ids.npy", ids.int().numpy())
     size = 2 * len(unique) * limit * text_encoder.config.hidden_size

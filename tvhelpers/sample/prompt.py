@@ -1,0 +1,57 @@
+"""Can a prompt be drawn, and what in it has no effect here?"""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from tvhelpers.errors import InputError, in_words
+
+TURNING = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF}  # of letters, and a BOM
+# What A1111, ComfyUI, InvokeAI and Midjourney obey: weights, alternatives, files, parameters.
+SYNTAX = re.compile(
+    r"<\w+:[^<>]*>|\bembedding:[\w./-]+|\([^()]*:\s*[-+]?[\d.]+\s*\)|\({2,}[^()]*\){2,}"
+    r"|\[[^][]*\]|\{[^{}]*[|$][^{}]*\}|__[\w/-]+__|[\w)]+(?:\+\+|--)\+*-*(?=[\s,.]|$)"
+    r"|(?<!\S)--(?:ar|v|no|q|s|seed|style|stylize|niji|chaos|iw|tile)\b(?: [^\s-]\S*)?"
+    r"|::-?[\d.]+|\.(?:blend|and|swap)\("
+)
+WORDS = re.compile(r"(?<!\S)(?:AND|BREAK)(?!\S)")  # not where all letters are large
+
+
+def check_prompt(prompt: str) -> str:
+    """Return a prompt; raises InputError where it has no visible letter, or a letter that no text
+    has: control characters, bytes that are not UTF-8, marks that turn the order of letters."""
+    if not any(letter.isprintable() and not letter.isspace() for letter in prompt):
+        raise InputError("no-prompt.blank")
+    for place, letter in enumerate(prompt, 1):
+        control = unicodedata.category(letter) == "Cc" and not letter.isspace()
+        if control or ord(letter) in TURNING or "\ud800" <= letter <= "\udfff":
+            raise InputError("prompt-letter", place=place, prompt=prompt, letter=letter)
+    return prompt
+
+
+def is_prompt(text: str) -> bool:
+    """Return whether a text can be a prompt."""
+    try:
+        return bool(check_prompt(text))
+    except InputError:
+        return False
+
+
+def remarks(prompts: Iterable[str]) -> list[str]:
+    """Return a sentence each on what in any of the prompts does not do what its author may think:
+    the syntax of other programs, and lines."""
+    prompts, said = list(prompts), []
+    if found := list(dict.fromkeys(one for prompt in prompts for one in _syntax(prompt))):
+        said.append(
+            f"in a prompt, {in_words(found, 'and')} of other programs has no effect here; use "
+            "--adapter FILE and --lora-scale X for an adapter, and plain words for the rest"
+        )
+    if lines := next((one for one in prompts if len(one.strip().splitlines()) > 1), ""):
+        what = f"prompt {in_words(lines)} has several lines, which are drawn as one prompt"
+        said.append(f"{what}; put each prompt into quotes of its own")
+    return said
+
+
+def _syntax(prompt: str) -> list[str]:
+    words = [] if prompt.isupper() else WORDS.findall(prompt)
+    return [*SYNTAX.findall(prompt), *words]
