@@ -51,19 +51,20 @@ def main(folder: Path) -> None:
     prediction(folder / "prediction", garments)
 
 
-def first_of(*names: str):
-    """Return the first of these modules that the tree has: today's name, then its former one."""
-    for name in names:
+def module_with(name: str, *modules: str):
+    """Return the first of these modules that has `name`: today's module, then its former one."""
+    for module in modules:
         with contextlib.suppress(ModuleNotFoundError):
-            return importlib.import_module(name)
-    raise ModuleNotFoundError(" or ".join(names))
+            if hasattr(found := importlib.import_module(module), name):
+                return found
+    raise ModuleNotFoundError(f"{name} of {' or '.join(modules)}")
 
 
 class Garments:
     """Drawn garments with their words, as files of all formats hold them."""
 
     def __init__(self, seed: int = 3, count: int = COUNT, side: int = SIDE):
-        flats = first_of("tvhelpers.flats", "tvhelpers.data.flats")
+        flats = module_with("render", "tvhelpers.flats", "tvhelpers.data.flats")
         specs = [flats.random_spec(seed, i) for i in range(count)]
         self.pixels = [flats.render(spec, seed, i, side) for i, spec in enumerate(specs)]
         self.captions = [flats.caption(spec, seed, i) for i, spec in enumerate(specs)]
@@ -84,7 +85,7 @@ def write_base(folder: Path, widths=(32, 64), hidden: int = 32, side: int = 8, s
     import torch
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    build = first_of("recipes.mini.build", "tvhelpers.models.mini")
+    build = module_with("build_tokenizer", "recipes.mini.build", "tvhelpers.models.mini")
     captions = ["a red dress", "a blue striped skirt"]
     words = build.build_tokenizer(captions, folder.with_name("words"))
     torch.manual_seed(seed)
@@ -171,7 +172,7 @@ def benchmark(folder: Path) -> None:
     """Write the files of the Fashion Synthesis benchmark, and original photos for half of them."""
     from tvhelpers.data.sources import open_source
 
-    example = first_of("tvhelpers.data.example", "tvhelpers.data.fashion_synthesis")
+    example = module_with("write_g2", "tvhelpers.data.example", "tvhelpers.data.fashion_synthesis")
     own = Garments(21, COUNT, 128)
     kinds = ["tee", "dress", "coat", "blouse", "romper", "hoodie"] * (COUNT // 6)
     colours = ["red", "blue", "green", "black"] * (COUNT // 4)

@@ -151,6 +151,8 @@ def serve() -> None:
     import importlib
     import importlib.util
 
+    # An editable install would lend this tree the modules that it lacks.
+    sys.meta_path[:] = [one for one in sys.meta_path if "Editable" not in repr(one)]
     for name in LIBRARIES:
         importlib.import_module(name)
     answers, sys.stdout = sys.stdout, sys.stderr
