@@ -174,21 +174,11 @@ def damaged(weights, damage):
     if damage == "a layer":
         block = first.rpartition("lora_")[0]
         return {name: weights[name] for name in weights if block not in name}, "adapter-damaged"
-    if damage == "nothing":
-        return {}, "adapter-damaged"
-    if damage == "LoHa":
-        return {"lora_unet_mid_block.hada_w1_a": weights[first]}, "adapter-kind"
-    if damage == "XL by name":
-        return {"lora_te2_text_model.alpha": weights[first]}, "unknown-family"
-    name = "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
-    down, up = torch.zeros(2, 2048), torch.zeros(64, 2)
-    return {f"{name}.lora_A.weight": down, f"{name}.lora_B.weight": up}, "unknown-family"
+    return {}, "adapter-damaged"
 
 
 @pytest.mark.parametrize("ours", [True, False])
-@pytest.mark.parametrize(
-    "damage", ["nan", "half a pair", "a layer", "nothing", "LoHa", "XL by name", "XL by width"]
-)
+@pytest.mark.parametrize("damage", ["nan", "half a pair", "a layer", "nothing"])
 def test_a_file_that_is_no_whole_adapter_is_refused(adapter, tmp_path, damage, ours):
     with safe_open(adapter[1], "pt") as file:
         metadata = file.metadata() if ours else None

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from tvhelpers.errors import InputError
 
-MOST_HEADER = 32 << 20  # bytes; kohya's scripts write every tag of the training images into it
+MOST_HEADER = 8 << 20  # bytes; kohya's scripts write every tag of the training images into it
 MOST_TENSORS = 20_000  # an adapter of Stable Diffusion has at most 2,000
-MOST_WEIGHTS = 1 << 29  # 2 GiB as fp32: rank 400 on all layers of Stable Diffusion
+MOST_WEIGHTS = 1 << 28  # 1 GiB as fp32: rank 250 on all layers of Stable Diffusion
 FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
 INTEGERS = ("I64", "I32", "I16", "I8", "U8")  # for an alpha alone
 # {first bytes of what is no safetensors file: (what it is, what to do)}
@@ -79,7 +79,7 @@ def _check_format(path: Path) -> None:
     for first, (what, advice) in OTHER_FILES.items():
         if head.lstrip().startswith(first):
             raise InputError("adapter-kind.no-adapter", path=path, what=what, advice=advice)
-    error = "its header has no sensible length"
+    error = ValueError("its header has no sensible length")
     raise InputError("adapter-damaged.not-whole", path=path, error=error)
 
 

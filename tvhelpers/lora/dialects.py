@@ -12,7 +12,8 @@ KOHYA_PREFIXES = {
     prefix: part for family in FAMILIES for prefix, part in family.kohya_prefixes.items()
 }
 PARTS = tuple(dict.fromkeys(KOHYA_PREFIXES.values()))  # in which an adapter may have layers
-WRAPPERS = ("base_model.model.", "_orig_mod.", "module.")  # of peft, torch.compile and DDP
+# of peft, torch.compile, DDP and ComfyUI
+WRAPPERS = ("base_model.model.", "_orig_mod.", "module.", "diffusion_model.")
 # Words of module names; kohya's and LyCORIS's names write the dots as underscores too.
 UNET_WORDS = """down_blocks up_blocks mid_block attentions resnets downsamplers upsamplers
     transformer_blocks attn1 attn2 to_q to_k to_v to_out ff net proj proj_in proj_out conv conv1

@@ -5,6 +5,7 @@ from pathlib import Path
 from tvhelpers.errors import InputError
 from tvhelpers.models.base import TEXT_ENCODER_DIR
 
+PICKLES = (".bin", ".pt", ".ckpt", ".pth")
 # what trainings, peft and diffusers call an adapter in its folder
 FILES = ("adapter.safetensors", "adapter_model.safetensors", "pytorch_lora_weights.safetensors")
 
@@ -39,11 +40,16 @@ def adapter_file(path: Path) -> Path:
         raise InputError("file-missing.unfinished", path=path)
     if (path / "model_index.json").exists():
         raise InputError("adapter-kind.pipeline", path=path)
+    if any(path.glob("*.safetensors.index.json")):
+        what, advice = "a model in several files", "use a LoRA"
+        raise InputError("adapter-kind.no-adapter", path=path, what=what, advice=advice)
     files = sorted(file for file in path.glob("[!.]*.safetensors") if file.is_file())
     if len(files) == 1:
         return files[0]
     if files:
         raise InputError("ambiguous.adapter", path=path, names=[file.name for file in files])
+    for pickle in (file for end in PICKLES for file in sorted(path.glob(f"[!.]*{end}"))):
+        raise InputError("adapter-kind.pickle", path=pickle)
     raise InputError("file-missing.no-adapter", path=path)
 
 

@@ -17,7 +17,7 @@ from tvhelpers.records import upgraded
 MOST_TEXT = 1 << 20  # letters of a JSON text
 MOST_SCALE = 1e6  # of alphas, and of weights in a blend
 MOST_DEPTH = 20  # of blends of blends
-PEFT_CONFIG = "adapter_config.json"  # of peft, beside its adapter_model.safetensors
+PEFT_CONFIG, PEFT_FILE = "adapter_config.json", "adapter_model.safetensors"  # in peft's folders
 SCHEDULER = {  # what a training may change of its base's scheduler: {key: values}
     "prediction_type": ("epsilon", "v_prediction", "sample"),
     "rescale_betas_zero_snr": (True, False),
@@ -105,19 +105,26 @@ def read_alphas(contents: Contents) -> dict:
     They are in the metadata, or in peft's file beside the adapter.  Raises InputError for values
     that are not allowed, and for another method of peft than LoRA.
     """
-    path, beside = contents.path, contents.path.with_name(PEFT_CONFIG)
+    path, beside = contents.path, peft_config(contents.path)
     settings = _object(path, contents.metadata, "lora_adapter_metadata")
-    if path.name == "adapter_model.safetensors" and beside.is_file():
+    if beside:
         with open(beside, "rb") as file:
             text = file.read(MOST_TEXT + 1).decode("utf-8", "replace")
-        own = _object(beside, {PEFT_CONFIG: text}, PEFT_CONFIG)
+        own = _object(path, {PEFT_CONFIG: text}, PEFT_CONFIG)
         if own.get("peft_type", "LORA") != "LORA":
-            raise InputError("adapter-kind.method", path=path, kind=str(own["peft_type"]))
+            kind = str(own["peft_type"])[:40]
+            raise InputError("adapter-kind.method", path=path, kind=kind)
         settings = {f"{part}.{key}": value for part in PARTS for key, value in own.items()}
     for key, value in settings.items():
         if not _is_setting(key.rpartition(".")[2], value):
             raise InputError("adapter-damaged.metadata", path=path, key=key)
     return settings
+
+
+def peft_config(path: Path) -> Path | None:
+    """Return peft's file of settings that belongs to an adapter, None where there is none."""
+    beside = Path(path).with_name(PEFT_CONFIG)
+    return beside if Path(path).name == PEFT_FILE and beside.is_file() else None
 
 
 def _is_setting(key: str, value) -> bool:

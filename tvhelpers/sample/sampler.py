@@ -20,6 +20,7 @@ from tvhelpers.image import save_png
 from tvhelpers.lora.adapter import fuse_adapter, load_adapter
 from tvhelpers.lora.find import find_adapter, tuned_text_encoder
 from tvhelpers.lora.formats import read_about, read_adapter
+from tvhelpers.lora.metadata import peft_config
 from tvhelpers.models import base as bases
 from tvhelpers.models.baseline import Classes, class_conditioning, read_classes
 from tvhelpers.models.clip import cut_off
@@ -79,6 +80,8 @@ class Sampler:
             "scheduler": bases.DRAWING_SCHEDULER,
         }
         who |= {"text_encoder": self._text_digest} if self._text_digest else {}
+        settings = peft_config(self.adapter) if self.adapter else None
+        who |= {"adapter_settings": file_sha256(settings)} if settings else {}
         return who if self.text_conditioning else {**who, "language": False}
 
     @property
