@@ -17,6 +17,7 @@ import pytest
 from tests.helpers import refused as refused_as
 from tvhelpers.data import unpack as module
 from tvhelpers.data.unpack import unpack
+from tvhelpers.errors import InputError
 
 FILES = {"top/a.txt": b"hello", "top/deep/b.bin": bytes(range(256)) * 40}
 PASSWORD = "correct horse"
@@ -73,10 +74,13 @@ def make_encrypted_zip(path, data=b"secret data", name="s.txt"):
     return path
 
 
-def refused(archive, folder, code="unsafe-archive", **bounds):
+UNSAFE = "unsafe-archive", "file-damaged"
+
+
+def refused(archive, folder, *codes, **bounds):
     """Hold that it is refused in one sentence, with no file outside the folder, and no link."""
     out = folder / "out" / archive.name
-    with refused_as(code) as caught:
+    with refused_as(*(codes or ("unsafe-archive",))) as caught:
         unpack(archive, out, **bounds)
     assert "\n" not in str(caught.value)
     written = [
@@ -102,9 +106,12 @@ def test_tar_and_zip_unpack_to_the_same_files(tmp_path, packer, capsys):
 
 
 @pytest.mark.parametrize(
-    "name", ["../up.txt", "a/../../up.txt", "/abs.txt", "C:/win.txt", "..\\up.txt", "\\\\host\\x"]
+    "name",
+    r"""../up.txt a/../../up.txt /abs.txt C:/win.txt ..\up.txt \\host\x C:win.txt a\..\..\up.txt
+    .../x \\?\C:\x a/..../x ..*/up.txt a/.*/x""".split(),
 )
 def test_names_that_lead_out_are_refused(tmp_path, name):
+    name = name.replace("*", " ")
     refused(make_zip(tmp_path / "a.zip", {name: b"x"}), tmp_path)
     refused(make_tar(tmp_path / "a.tar", {name: b"x"}), tmp_path)
 
@@ -162,6 +169,56 @@ def test_bombs_are_refused(tmp_path, monkeypatch):
     refused(make_tar(tmp_path / "b.tar"), tmp_path, max_files=1)
 
 
+def test_many_names_for_the_same_bytes_are_refused(tmp_path):
+    """Fifield's bomb: members overlap, so that a small zip holds much."""
+    whole = make_zip(tmp_path / "a.zip", {"a": bytes(99), "b": bytes(99)}).read_bytes()
+    second = whole.rindex(b"PK\1\2")
+    offset = struct.pack("<I", 0)
+    (tmp_path / "a.zip").write_bytes(whole[: second + 42] + offset + whole[second + 46 :])
+    refused(tmp_path / "a.zip", tmp_path)
+
+
+def test_a_zip_of_too_many_names_is_refused_before_they_are_read(tmp_path):
+    whole = bytearray(make_zip(tmp_path / "a.zip").read_bytes())
+    place = whole.rindex(b"PK\5\6")
+    whole[place + 10 : place + 12] = b"\xff\xff"
+    (tmp_path / "a.zip").write_bytes(whole)
+    refused(tmp_path / "a.zip", tmp_path, max_files=9)
+
+
+def header(name, size, kind):
+    info = tarfile.TarInfo(name)
+    info.size, info.type = abs(size), kind
+    head = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    if size < 0:  # base 256
+        head[124:136] = b"\xff" * 4 + struct.pack(">q", size)
+        head[148:156] = b" " * 8
+        head[148:156] = b"%06o\0 " % sum(head)
+    return bytes(head)
+
+
+@pytest.mark.parametrize(
+    ("size", "kind"),
+    [(1 << 20, tarfile.XHDTYPE), (1 << 20, tarfile.GNUTYPE_LONGNAME), (1 << 20, tarfile.XGLTYPE),
+     (-512, tarfile.REGTYPE), (-1024, tarfile.XHDTYPE)],
+)  # fmt: skip
+def test_headers_of_a_tar_are_bounded(tmp_path, size, kind):
+    """Digits without end would take tarfile hours; a negative size would never end."""
+    (tmp_path / "a.tar").write_bytes(header("x", size, kind) + b"1" * (1 << 20) + bytes(1024))
+    refused(tmp_path / "a.tar", tmp_path, "file-damaged")
+
+
+def test_names_in_upper_and_lower_case_stay_apart_or_are_refused(tmp_path):
+    archive = make_zip(tmp_path / "a.zip", {"a.txt": b"1", "A.txt": b"2", "B/x": b"3", "b/x": b"4"})
+    try:
+        out = unpack(archive, tmp_path / "out")
+    except InputError as error:  # on a file system that does not tell them apart
+        assert error.code == "file-exists"
+    else:
+        texts = [(out / name).read_bytes() for name in ("a.txt", "A.txt", "B/x", "b/x")]
+        assert texts == [b"1", b"2", b"3", b"4"]
+
+
 def test_a_zip_that_lies_about_its_sizes_is_refused(tmp_path):
     data = bytearray(make_zip(tmp_path / "a.zip", {"zeros": bytes(1 << 20)}).read_bytes())
     place = data.rindex(b"PK\1\2") + 24
@@ -191,9 +248,12 @@ def test_damage_is_named(tmp_path):
 
 
 def test_names_that_no_file_can_have(tmp_path):
-    refused(make_zip(tmp_path / "a.zip", {"a" * 300: b"x"}), tmp_path, "file-damaged")
-    refused(make_tar(tmp_path / "b.tar", {"a/" * 3000 + "b": b"x"}), tmp_path, "file-damaged")
-    refused(make_zip(tmp_path / "c.zip", {"a\nb": b"x"}), tmp_path)
+    for name in ("a" * 300, "é" * 150, "a/" * 3000 + "b", "a/" * 32_000 + "b", "a\nb"):
+        refused(make_zip(tmp_path / "a.zip", {name: b"x"}), tmp_path)
+        refused(make_tar(tmp_path / "b.tar", {name: b"x"}), tmp_path, *UNSAFE)
+    archive = make_zip(tmp_path / "a.zip", {"a_b": b"x"})
+    archive.write_bytes(archive.read_bytes().replace(b"a_b", b"a\0b"))
+    refused(archive, tmp_path, *UNSAFE)
 
 
 def test_what_is_there_is_never_overwritten(tmp_path):

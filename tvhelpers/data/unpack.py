@@ -10,6 +10,7 @@ import contextlib
 import errno
 import getpass
 import gzip
+import itertools
 import lzma
 import os
 import shutil
@@ -26,9 +27,12 @@ from tvhelpers.progress import in_notebook, progress_bar
 
 MAX_BYTES = 1 << 40
 MAX_FILES = 1_000_000
+MAX_NAME, MAX_PART, MAX_DEPTH = 4096, 255, 64  # bytes of a name and its parts; folders
+MAX_HEADER = 8192  # bytes of a header of a tar that only names its next member
 # Label files compress a hundred to one, a zip bomb a thousand to one; up to the floor any is safe.
 MAX_RATIO, RATIO_FLOOR = 200, 256 << 20
 PIECE = 1 << 20
+LOCAL_HEADER, DIRECTORY_ENTRY = 30, 128  # bytes of a zip: the fewest before a member; usual
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)
 OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 
@@ -102,8 +106,12 @@ def _read_zip(archive: Path, raw, limit: int, max_files: int, take: Callable) ->
 
     zipfile reads no more of a file than its declared size.
     """
+    end = zipfile._EndRecData(raw)  # before all members are read into memory
+    if end and max(end[4], end[5] // DIRECTORY_ENTRY) > max_files:
+        raise InputError("unsafe-archive.files", path=archive, count=max_files)
     with zipfile.ZipFile(raw) as file:
         members = [one for one in file.infolist() if not one.is_dir()]
+        _check_overlap(archive, members)
         total = sum(one.file_size for one in members)
         _check_bounds(archive, total, limit, len(members), max_files)
         for one in members:
@@ -115,6 +123,14 @@ def _read_zip(archive: Path, raw, limit: int, max_files: int, take: Callable) ->
                 with archive_errors(archive, one), file.open(one, pwd=password) as stream:
                     take(one.orig_filename, stream)
                 bar.update(one.file_size)
+
+
+def _check_overlap(archive: Path, members: list[zipfile.ZipInfo]) -> None:
+    """Raise InputError where two members share bytes, which only a bomb does."""
+    ordered = sorted(members, key=lambda one: one.header_offset)
+    for one, following in itertools.pairwise(ordered):
+        if one.header_offset + LOCAL_HEADER + one.compress_size > following.header_offset:
+            raise InputError("unsafe-archive.overlap", path=archive, name=following.filename)
 
 
 def zip_password(archive: Path) -> bytes:
@@ -148,7 +164,14 @@ def _read_tar(archive: Path, raw, limit: int, max_files: int, take: Callable) ->
 
 
 class _StrictInfo(tarfile.TarInfo):
-    """A member whose damaged header is an error; tarfile would end silently."""
+    """A member whose damaged header is an error; tarfile would end silently, or never."""
+
+    @classmethod
+    def frombuf(cls, buf, encoding, errors):
+        info = super().frombuf(buf, encoding, errors)
+        if info.size < 0 or (info.type not in tarfile.REGULAR_TYPES and info.size > MAX_HEADER):
+            raise tarfile.InvalidHeaderError(f"a header of {info.size} bytes")
+        return info
 
     @classmethod
     def fromtarfile(cls, file):
@@ -181,8 +204,13 @@ def _check_bounds(archive: Path, size: int, limit: int, count: int = 0, max_file
 
 
 def _safe_parts(archive: Path, name: str) -> tuple[str, ...]:
+    if len(os.fsencode(name)) > MAX_NAME or name.count("/") + name.count("\\") > MAX_DEPTH:
+        raise InputError("unsafe-archive.name", path=archive, name=name[:MAX_NAME])
     path = PureWindowsPath(name)  # knows drives and both slashes
-    if path.anchor or not path.parts or ".." in path.parts or min(name) < " ":
+    if any(len(os.fsencode(part)) > MAX_PART for part in path.parts):
+        raise InputError("unsafe-archive.name", path=archive, name=name)
+    dots = any(not part.rstrip(". ") for part in path.parts)  # "..", and what Windows takes for it
+    if path.anchor or not path.parts or dots or min(name) < " ":
         raise InputError("unsafe-archive.outside", path=archive, name=name)
     return path.parts
 
