@@ -86,7 +86,7 @@ def test_messages_are_sorted_and_each_is_used():
 
 
 def test_a_refusal_says_its_message_and_survives_a_process():
-    error = InputError("not-json.file", path=Path("a.json"), error=ValueError("no brace"))
+    error = InputError("not-json", where="'a.json'", error=ValueError("no brace"))
     assert error.code == "not-json" and str(error).startswith("'a.json' is not")
     again = pickle.loads(pickle.dumps(error))
     assert (again.code, str(again)) == (error.code, str(error))

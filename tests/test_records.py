@@ -8,25 +8,24 @@ import pytest
 
 from tests.helpers import refused
 from tvhelpers import records
+from tvhelpers.record_kinds import KINDS, Kind
 from tvhelpers.records import (
-    Kind,
     claim_dir,
     read_json,
-    read_jsonl,
     read_record,
     read_records,
     read_rows,
 )
 
 PACKAGE = Path(records.__file__).parent
-READERS = {"read_json", "read_jsonl"}
+READERS = {"read_json", "parse"}
 
 
 @pytest.fixture
 def toy(monkeypatch):
     """A kind of record of which a key and a value were renamed, and a key came later."""
     kind = Kind({"bars": "steps"}, {"way": {"fast": "quick"}}, {"start": "base"})
-    monkeypatch.setitem(records.KINDS, "toy", kind)
+    monkeypatch.setitem(KINDS, "toy", kind)
 
 
 def test_a_record_of_an_older_version_is_upgraded(toy, tmp_path):
@@ -86,7 +85,7 @@ def test_what_is_no_record_is_refused(tmp_path):
         read_record(path, "toy")
     path.write_text("{\n{}\n")
     with refused("not-json") as caught:
-        read_jsonl(path)
+        read_records(path, "toy")
     assert "line 1" in str(caught.value)
 
 
@@ -100,17 +99,19 @@ def test_a_table_of_json_may_begin_with_a_byte_order_mark(tmp_path):
 
 
 def test_what_outlives_a_process_is_read_as_a_kind_of_record():
-    """A plain reader is for a number, and for a study, whose hash is of the file as it is."""
+    """A plain reader is for a number, a study, whose hash is of the file as it is, and a line."""
     plain = set()
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module == "tvhelpers.records":
                 names = {alias.name for alias in node.names}
                 plain |= {path.relative_to(PACKAGE).as_posix()} if names & READERS else set()
-    assert plain == {"data/convert.py", "study/model.py"}
+    assert plain == {"data/convert.py", "study/model.py", "train/log.py"}
 
 
 def test_each_kind_is_read_somewhere():
-    text = "".join(path.read_text() for path in PACKAGE.rglob("*.py") if path.stem != "records")
-    for kind in records.KINDS:
+    text = "".join(
+        path.read_text() for path in PACKAGE.rglob("*.py") if not path.stem.startswith("record")
+    )
+    for kind in KINDS:
         assert f'"{kind}"' in text, kind

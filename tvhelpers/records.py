@@ -1,75 +1,98 @@
-"""How are the JSON files that outlive a process written, and read after the program has changed?
+"""How are JSON files parsed and checked, written, and read after the program has changed?
 
-A record of an older version is upgraded as it is read: old names of keys and values become today's,
-and a missing key gets the value that its absence meant then.
+A file may come from anybody.  What is read here is small enough, nested in few levels, and has the
+shape of its kind: no code behind it meets a value of another type.  Then a record of an older
+version is upgraded: old names of keys and values become today's, and a missing key gets the value
+that its absence meant then.
 """
 
 import json
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Iterator
+from numbers import Real
 from pathlib import Path
 
-from tvhelpers.config import FORMER_SETTINGS, FORMER_VALUES
-from tvhelpers.errors import InputError
+from tvhelpers.errors import InputError, in_words
 from tvhelpers.files import atomic_path, make_dir
-from tvhelpers.text import read_text
+from tvhelpers.record_kinds import KINDS
+from tvhelpers.text import clean, decoded
+
+MOST_BYTES = 1 << 26  # of a file that is parsed at once; Python's objects take up to 30 times more
+MOST_BYTES_OF_LINES = 1 << 30  # of a file that is parsed line by line
+MOST_LEVELS = 40  # of lists and objects within each other
+MISSING = object()
 
 
-@dataclass(frozen=True)
-class Kind:
-    """The changes of one kind of record since its first version."""
+def parse(text: str, where: str):
+    """Return the value of a JSON text; `where` names it in messages.
 
-    renamed: dict[str, str] = field(default_factory=dict)  # {old key: key}
-    values: dict[str, dict] = field(default_factory=dict)  # {key: {old value: value}}
-    missing: dict = field(default_factory=dict)  # {key: what its absence means}
+    Raises InputError for what is not JSON, for more than MOST_LEVELS levels, and for texts with
+    null characters or half a surrogate pair.
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of 5,000 digits
+        raise InputError("not-json", where=where, error=error) from None
+    if "\\u" in text or text.count("[") + text.count("{") > MOST_LEVELS:
+        _check_parts(value, where, MOST_LEVELS)
+    return value
 
 
-SCORED_ATTRIBUTES = "category colour pattern sleeve neckline fabric length waist".split()
-# {name that claim_dir and its callers give a kind of record: its changes}
-KINDS: dict[str, Kind] = {
-    "training": Kind(values=FORMER_VALUES),  # config.json of a run
-    "log": Kind(),  # a line of log.jsonl or speed.jsonl
-    "evaluation": Kind({"held_out_loss": "validation_loss"}),  # a line of eval.jsonl
-    "result": Kind(),  # result.json of a run
-    "adapter": Kind(),  # metadata of an adapter
-    "pipeline": Kind({"strength": "lora_scale"}),  # base.json of a pipeline; stable name
-    "latent cache": Kind(),  # about.json of cached latents
-    "classes": Kind(),  # classes.json of a trained pipeline
-    "request": Kind({"strength": "lora_scale"}),  # request.json of images; stable name
-    "captions": Kind(),  # a line that a captioner wrote, and its request
-    "item": Kind(),  # a line of items.jsonl, beside converted pixels
-    "partial download": Kind(),  # beside a partly downloaded file
-    "download": Kind(),  # .obtained.json of a downloaded or unpacked data set
-    "image": Kind(),  # a line of records.jsonl, a studio's too
-    "metrics": Kind(  # what `score` writes, and each object within it
-        {
-            "reader": "attribute_classifier",
-            "known": "calibration",
-            "held_out": "validation",
-            "left_out": "skipped",  # stable name
-            "n_known": "n_calibration",
-            "right_where_named": "accuracy_where_named",
-            "median_held_out": "median_validation",  # stable name
-            "nearer_than_held_out": "nearer_than_validation",  # stable name
-            "n_held_out": "n_validation",  # stable name
-            "held_out_as_near": "validation_as_near",  # stable name
-            "picture": "image",  # stable name
-        },
-        {
-            "calibration": {"flats drawn anew": "fresh flats"},  # stable name
-            "name": {
-                f"atom:{name}{end}": f"attribute:{name}{end}"  # stable name
-                for name in (*SCORED_ATTRIBUTES, "all")
-                for end in ("", ", difference")
-            },
-        },
-    ),
-    "study": Kind(),  # study.json
-    "study request": Kind(),  # key-request.json of a study
-    "conversion": Kind(),  # request.json of converted data
-    "CLIP tuning": Kind({**FORMER_SETTINGS, "held_out": "validation"}),  # tuning.json
-    "study key": Kind(),  # key.json of a study
-    "votes": Kind(),  # a file of votes from a page for raters
-}
+def _check_parts(value, where: str, levels: int) -> None:
+    """Raise InputError for a value of more than `levels` levels, or with a text as in `parse`."""
+    if isinstance(value, str):
+        clean(value, where)
+    if isinstance(value, (dict, list)):
+        if not levels:
+            raise InputError("not-json.deep", where=where, most=MOST_LEVELS)
+        for part in value if isinstance(value, list) else [*value, *value.values()]:
+            _check_parts(part, where, levels - 1)
+
+
+def as_record(value, kind: str, where: str) -> dict:
+    """Return a parsed value as a record of a kind, under today's names of keys and values.
+
+    Raises InputError where it is no object, or has not the shape of KINDS.
+    """
+    if not isinstance(value, dict):
+        raise InputError("not-a-record", where=where)
+    record = upgraded(value, kind)
+    for place, shape, seen in _misfits(record, KINDS[kind].keys):
+        key = ".".join(map(str, place))
+        if seen is MISSING:
+            raise InputError("missing-key.record", where=where, key=key)
+        shapes = shape if isinstance(shape, tuple) else (shape,)
+        wanted = [type(one) if isinstance(one, (list, dict, type(None))) else one for one in shapes]
+        raise InputError("wrong-type.record", where=where, key=key, wanted=wanted, seen=type(seen))
+    return record
+
+
+def _misfits(value, shape, place: tuple = ()) -> Iterator[tuple]:
+    """Yield (place, shape, value or MISSING) of each part that has not its shape."""
+    if isinstance(shape, tuple):
+        if all(any(_misfits(value, one)) for one in shape):
+            yield place, shape, value
+    elif not _is_of(value, type(shape) if isinstance(shape, (list, dict)) else shape):
+        yield place, shape, value
+    elif isinstance(shape, list):
+        for number, part in enumerate(value):
+            yield from _misfits(part, shape[0], (*place, number))
+    elif isinstance(shape, dict):
+        for key, own in shape.items():
+            names = [*value] if key == "*" else [key.removesuffix("?")]
+            for name in names:
+                if name in value:
+                    yield from _misfits(value[name], own, (*place, name))
+                elif name == key:
+                    yield (*place, name), own, MISSING
+
+
+def _is_of(value, kind) -> bool:
+    """Return whether a value is None, or of a type; whole numbers have at most 64 bits."""
+    if kind in (float, Real):
+        finite = type(value) in (int, float) and abs(value) <= sys.float_info.max
+        return finite or (kind is Real and type(value) is float)
+    return value is kind or (type(value) is kind and (kind is not int or abs(value) < 2**63))
 
 
 def upgraded(record: dict, kind: str) -> dict:
@@ -83,16 +106,8 @@ def upgraded(record: dict, kind: str) -> dict:
 
 
 def read_record(path: Path, kind: str) -> dict:
-    """Return the upgraded record of a JSON file; raises InputError where it holds no object."""
-    record = read_json(path)
-    if not isinstance(record, dict):
-        raise InputError("not-a-record", path=path)
-    return upgraded(record, kind)
-
-
-def read_records(path: Path, kind: str) -> list[dict]:
-    """Return the upgraded records of a JSON-lines file, as `read_jsonl` finds them."""
-    return [upgraded(record, kind) for record in read_jsonl(path)]
+    """Return the record of a JSON file; raises InputError as `read_json` and `as_record` do."""
+    return as_record(read_json(path), kind, in_words(Path(path)))
 
 
 def write_json(path: Path, value) -> None:
@@ -102,46 +117,55 @@ def write_json(path: Path, value) -> None:
 
 
 def read_json(path: Path):
-    """Return the parsed JSON of `path`; raises InputError where it is missing or broken."""
-    try:
-        return json.loads(read_text(path))
-    except FileNotFoundError:
-        raise InputError("file-missing.json", path=path) from None
-    except ValueError as error:
-        raise InputError("not-json.file", path=path, error=error) from None
+    """Return the value of a JSON file that is no record, or whose digest is taken as it is.
+
+    Raises InputError where it is missing, too large or broken.
+    """
+    return parse(_text(path, MOST_BYTES), in_words(Path(path)))
 
 
-def read_jsonl(path: Path) -> list[dict]:
+def read_records(path: Path, kind: str) -> list[dict]:
     """Return the records of a JSON-lines file that grows, as a log does; [] if missing.
 
     An incomplete last line is ignored; raises InputError for a broken line before that.
     """
     if not Path(path).exists():
         return []
-    lines = read_text(path).split("\n")[:-1]  # the last is empty, or incomplete
-    rows = []
-    for number, line in enumerate(lines, 1):
-        try:
-            rows.append(json.loads(line))
-        except ValueError as error:
-            raise InputError("not-json.line", number=number, path=path, error=error) from None
-    return rows
+    return _records_of(_text(path, MOST_BYTES_OF_LINES).rpartition("\n")[0], path, kind)
 
 
-def read_rows(path: Path, whole: bool = False) -> list[dict]:
-    """Return the objects of a finished JSON-lines file, or of a list that is the `whole` file.
+def read_rows(path: Path, kind: str = "row", whole: bool = False) -> list[dict]:
+    """Return the records of a finished JSON-lines file, or of a list that is the `whole` file.
 
-    Raises InputError where the file is broken, also at its end, or one is no object, or none there.
+    Raises InputError where the file is broken, also at its end, or has no record.
     """
-    try:
-        text = read_text(path)
-        lines = filter(str.strip, text.split("\n"))  # splitlines() cuts texts with U+0085 or U+2028
-        rows = json.loads(text) if whole else list(map(json.loads, lines))
-    except (ValueError, RecursionError) as error:
-        raise InputError("not-json.file", path=path, error=error) from None
-    if not rows or not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+    if not whole:
+        rows = _records_of(_text(path, MOST_BYTES_OF_LINES), path, kind)
+    elif isinstance(rows := read_json(path), list):
+        rows = [as_record(row, kind, f"row {i} of {in_words(path)}") for i, row in enumerate(rows)]
+    if not rows or not isinstance(rows, list):
         raise InputError("not-json.rows", path=path)
     return rows
+
+
+def _records_of(text: str, path: Path, kind: str) -> list[dict]:
+    """Return the records of JSON lines; U+0085 and U+2028 in a text end no line."""
+    lines = enumerate(text.split("\n"), 1)
+    of_path = f"of {in_words(Path(path))}"
+    wheres = ((line, f"line {number} {of_path}") for number, line in lines if line.strip())
+    return [as_record(parse(line, where), kind, where) for line, where in wheres]
+
+
+def _text(path: Path, most: int) -> str:
+    """Return a file's text; raises InputError where it is missing, or has over `most` bytes."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError("file-missing.json", path=path)
+    with open(path, "rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise InputError("too-large.json", path=path, most=most)
+    return decoded(data, path)
 
 
 class TakenError(InputError):

@@ -78,7 +78,7 @@ def test_converted_source_is_the_same_items(benchmark, tmp_path):
     for change in ({"split": "dev"}, {"split": 3}, {"caption": None}, {"attributes": []}):
         rows = [json.dumps({**json.loads(line), **change}) for line in lines]
         (tmp_path / "out" / "items.jsonl").write_text("\n".join(rows))
-        with refused("missing-key") as caught:
+        with refused("missing-key", "wrong-type") as caught:
             open_source(tmp_path / "out")
         assert repr(min(change)) in str(caught.value)
     (tmp_path / "out" / "items.jsonl").write_text("\n".join(lines[:-1]))

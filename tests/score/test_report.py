@@ -129,9 +129,9 @@ def test_records_that_cannot_be_trusted(folder, tmp_path):
         assert not (tmp_path / "m.json").exists()
 
     check("", "no-images")  # and grid.png is not scored in their place
-    check("{\n", "records-broken")
-    check("[1]\n", "records-broken")
-    check('{"file": "0.png"}\n', "records-broken")
+    check("{\n", "not-json")
+    check("[1]\n", "not-a-record")
+    check('{"file": "0.png"}\n', "missing-key")
     check(whole + whole, "records-broken")
 
 

@@ -121,9 +121,9 @@ def test_what_is_no_suite_is_refused(tmp_path):
         prompts.write(open_suite("paper-8")[:2], path)
     text = path.read_text()
     path.write_text(text.replace('"prompt"', '"text"', 1))
-    with refused("not-a-suite") as caught:
+    with refused("missing-key") as caught:
         open_suite(str(path))
-    assert "row 1 of" in str(caught.value) and "'prompt'" in str(caught.value)
+    assert "line 1 of" in str(caught.value) and "'prompt'" in str(caught.value)
     path.write_text(text + text)
     with refused("not-a-suite"):
         open_suite(str(path))

@@ -228,8 +228,8 @@ def test_import_checks_and_doubles_nothing(pair_study, tmp_path):
         ({"votes": [{**rows[0], "answer": "both"}]}, "unknown-choice"),
         ({"votes": [{**rows[0], "answer": "right"}]}, "vote-differs"),
         ({"votes": [rows[0], rows[0]]}, "duplicate-vote"),
-        ({"votes": [{"trial": 0}]}, "not-votes"),
-        ({"votes": 7}, "not-votes"),
+        ({"votes": [{"trial": 0}]}, "missing-key"),
+        ({"votes": 7}, "wrong-type"),
         ({"rater": "a b"}, "bad-name"),
     ]:
         with refused(code):

@@ -3,7 +3,7 @@
 import io
 import sys
 
-from tvhelpers.records import read_jsonl
+from tvhelpers.records import read_records
 from tvhelpers.train.log import Lines, RunLog, read_evaluations, read_events
 
 
@@ -30,7 +30,7 @@ def test_the_screen_shows_a_bar_that_stays_readable_in_a_file(tmp_path, monkeypa
     lines = sys.stderr.getvalue().splitlines()
     assert len(lines) == 2 and "\r" not in lines[1]  # as it began, and at its end
     assert "100/100" in lines[1] and "loss 0.5000" in lines[1] and "images/s" in lines[1]
-    assert len(read_jsonl(tmp_path / "speed.jsonl")) == 100
+    assert len(read_records(tmp_path / "speed.jsonl", "speed")) == 100
 
 
 def test_evaluations_of_an_older_version_are_read(tmp_path):
@@ -48,7 +48,7 @@ def test_what_is_logged_after_a_step_is_taken_back(tmp_path):
         log.truncate(0)
         log.event(0, "back")
         assert log.bar.n == 0
-    assert [row["step"] for row in read_jsonl(tmp_path / "eval.jsonl")] == [0]
-    assert read_jsonl(tmp_path / "log.jsonl") == read_events(tmp_path)
+    assert [row["step"] for row in read_records(tmp_path / "eval.jsonl", "evaluation")] == [0]
+    assert read_records(tmp_path / "log.jsonl", "log") == read_events(tmp_path)
     with RunLog(tmp_path, 10, "cpu").bar:  # begun again: step 0 is taken again
-        assert not read_jsonl(tmp_path / "eval.jsonl") and not read_events(tmp_path)
+        assert not read_records(tmp_path / "eval.jsonl", "evaluation") and not read_events(tmp_path)

@@ -11,7 +11,7 @@ from tests.train.helpers import ADAPTER, same, stop_at
 from tvhelpers.config import build_config
 from tvhelpers.data.sources import open_source
 from tvhelpers.progress import Interrupted
-from tvhelpers.records import read_json, read_jsonl
+from tvhelpers.records import read_json, read_records
 from tvhelpers.train import checkpoint, loop
 from tvhelpers.train.checkpoint import save_checkpoint
 from tvhelpers.train.log import read_events, read_steps
@@ -24,7 +24,7 @@ def test_a_loss_that_is_not_finite_skips_one_update(settings, tmp_path, spoil):
     spoil(lambda trainer, losses: losses * (float("nan") if trainer.step == 6 else 1))
     config = build_config(**settings)
     train(config, tmp_path / "run")
-    log = read_jsonl(tmp_path / "run" / "log.jsonl")
+    log = read_records(tmp_path / "run" / "log.jsonl", "log")
     (event,) = read_events(tmp_path / "run")
     assert "step 7 is nan: rolled back to step 5, the update of step 7 is skipped" in event["event"]
     assert {"step": 7, "skipped": True} in log
@@ -32,7 +32,9 @@ def test_a_loss_that_is_not_finite_skips_one_update(settings, tmp_path, spoil):
     with pytest.raises(Interrupted):  # resuming from there decides the same
         train(config, tmp_path / "cut", preview=stop_at(6))
     train(config, tmp_path / "cut")
-    assert read_jsonl(tmp_path / "cut" / "log.jsonl") != log  # it rolled back from another step
+    assert (
+        read_records(tmp_path / "cut" / "log.jsonl", "log") != log
+    )  # it rolled back from another step
     assert same(tmp_path / "run", tmp_path / "cut")
 
 

@@ -19,7 +19,7 @@ from tvhelpers.files import locked
 from tvhelpers.lora import formats
 from tvhelpers.models.base import find_base, load_part, save_pipeline
 from tvhelpers.progress import Interrupted
-from tvhelpers.records import read_json, read_jsonl
+from tvhelpers.records import read_json, read_records
 from tvhelpers.train.log import read_steps
 from tvhelpers.train.trainer import train
 
@@ -41,7 +41,7 @@ def test_killed_and_run_again_gives_the_same_bytes(settings, whole, tmp_path):
     assert not (run / ADAPTER).exists()
     assert cli.main(words) == 0
     assert all(same(run, whole, name) for name in (ADAPTER, "log.jsonl", "eval.jsonl"))
-    assert [row["step"] for row in read_jsonl(run / "log.jsonl")] == list(range(1, 13))
+    assert [row["step"] for row in read_records(run / "log.jsonl", "log")] == list(range(1, 13))
 
 
 def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(settings, tmp_path):

@@ -39,7 +39,7 @@ def run(options) -> dict:
         suites.write(rows, options.out)
     else:
         say(*suites.text_of(rows).rstrip("\n").split("\n"))
-    strata = Counter(row["stratum"] for row in rows)
+    strata = Counter(row.get("stratum", "") for row in rows)
     about = {"rows": len(rows), "sha256": suites.digest(rows), "strata": dict(strata)}
     counts = ", ".join(f"{number} {stratum}" for stratum, number in strata.items())
     note(f"{counted(len(rows), 'prompt')} ({counts}), sha256 {about['sha256']}")

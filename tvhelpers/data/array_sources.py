@@ -10,10 +10,8 @@ from tvhelpers.data.items import Source, file_digest
 from tvhelpers.data.table_sources import open_columns, own_table
 from tvhelpers.errors import InputError
 from tvhelpers.files import content_key
-from tvhelpers.records import read_rows, upgraded
+from tvhelpers.records import read_rows
 from tvhelpers.text import as_text
-
-ROW_KINDS = {"caption": str, "attributes": dict, "product": str, "split": str}  # of items.jsonl
 
 
 def is_array_file(path: Path) -> bool:
@@ -105,18 +103,15 @@ def is_converted(path: Path) -> bool:
 
 def open_converted(name: str, path: Path, options: dict) -> Source:
     """Open pixels.h5 and items.jsonl; raises InputError where they do not fit together."""
-    written = read_rows(path / "items.jsonl")
-    rows = [upgraded(row, "item") for row in written]
+    rows = read_rows(path / "items.jsonl", "item")
     images = open_images(path / "pixels.h5", "uint8", "HWC", "RGB")
     if len(rows) != len(images):
         num_images = len(images)
         raise InputError("count-differs.converted", folder=path, count=len(rows), images=num_images)
     for number, row in enumerate(rows):
-        lacking = [key for key, kind in ROW_KINDS.items() if type(row.get(key)) is not kind]
-        if lacking or row["split"] not in ("", "train", "test", "val"):
-            key = lacking[0] if lacking else "split"
-            raise InputError("missing-key.item", path=path / "items.jsonl", row=number, key=key)
+        if row["split"] not in ("", "train", "test", "val"):
+            raise InputError("missing-key.item", path=path / "items.jsonl", row=number, key="split")
     ids = [str(row.get("item", i)) for i, row in enumerate(rows)]
     columns = [[row[key] for row in rows] for key in ("caption", "product", "attributes", "split")]
-    key = content_key([file_digest(path / "pixels.h5"), written])
+    key = content_key([file_digest(path / "pixels.h5"), rows])
     return Source(name, key, columns[0], ids, *columns[1:], images)

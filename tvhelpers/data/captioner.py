@@ -58,6 +58,8 @@ def _resume(out: Path, request: dict) -> list[str]:
     with atomic_path(out) as aside:
         lines = [json.dumps(row) + "\n" for row in rows or [request]]
         aside.write_text("".join(lines), encoding="utf-8")
+    if any("caption" not in row for row in rows[1:]):
+        raise InputError("file-damaged.conversion", path=out)
     return [row["caption"] for row in rows[1:]]
 
 

@@ -115,6 +115,8 @@ def _write_h5(out_dir: Path, source: Source, shape: tuple, size: int | None) -> 
     _write_jsonl(out_dir / "items.jsonl", _item_rows(source))
     aside, marker = out_dir / ".pixels.h5.partial", out_dir / ".progress.json"
     done = read_json(marker) if marker.exists() and aside.exists() else 0
+    if type(done) is not int or not 0 <= done <= shape[0]:
+        raise InputError("file-damaged.conversion", path=marker)
     if not done:
         _lay_out(aside, shape)
         write_json(marker, 0)

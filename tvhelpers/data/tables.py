@@ -33,7 +33,7 @@ def read_table(path: Path, bad_lines: str = "", without: str = "") -> list[dict]
         raise InputError("file-missing.table", path=path)
     ending = path.suffix.lower()
     if ending in (".json", ".jsonl"):
-        return read_rows(path, whole=ending == ".json")
+        return read_rows(path, "row", whole=ending == ".json")
     rows = _read_parquet(path, without) if ending == ".parquet" else _read_csv(path, bad_lines)
     if not rows:
         raise InputError("no-rows", path=path)

@@ -3,13 +3,13 @@
 No other module asks for the family of a base: a new family is one more `Architecture` in FAMILIES.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from tvhelpers import hub
 from tvhelpers.errors import InputError
+from tvhelpers.records import read_record
 from tvhelpers.runtime import hub_unreachable
 
 
@@ -82,9 +82,9 @@ FAMILIES = [STABLE_DIFFUSION]
 def find_architecture(path: str, revision: str | None = None) -> Architecture:
     """Return the family of a pipeline folder or hub id, by its model_index.json.
 
-    Raises InputError for a family that is not supported, and for a hub id that is not downloaded
-    where the hub cannot be reached.  If the file cannot be read otherwise, the first family is
-    returned, and loading its parts reports the error.
+    Raises InputError for a family that is not supported, a damaged file, and a hub id that is not
+    downloaded where the hub cannot be reached.  If there is no file, the first family is returned,
+    and loading its parts reports the error.
     """
     try:
         kind = _pipeline_class(path, revision)
@@ -109,4 +109,4 @@ def _pipeline_class(path: str, revision: str | None) -> str:
     """Return the pipeline class that a folder's or hub id's model_index.json names."""
     with hub.readable(path):
         file = hub.file_of(path, "model_index.json", revision)
-        return json.loads(file.read_text(encoding="utf-8"))["_class_name"]
+        return read_record(file, "model index")["_class_name"]

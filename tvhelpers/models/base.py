@@ -11,11 +11,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from tvhelpers import hub, manifest
-from tvhelpers.errors import InputError
+from tvhelpers.errors import InputError, in_words
 from tvhelpers.files import make_dir, replace_dir
 from tvhelpers.models.architecture import Architecture, find_architecture
 from tvhelpers.models.clip import find_clip
-from tvhelpers.records import read_record, write_json
+from tvhelpers.records import as_record, read_record, write_json
 from tvhelpers.runtime import hub_unreachable, quiet_libraries
 
 ABOUT_FILE = "base.json"  # in the folder of a pipeline that was trained here
@@ -142,7 +142,8 @@ def _config_of(base: BaseLocation, part: str) -> dict:
 
     kind = getattr(diffusers, base.architecture.parts[part][1])
     with _readable(base, part), hub.readable(base.path):
-        return kind.load_config(base.path, subfolder=part, revision=base.revision)
+        config = kind.load_config(base.path, subfolder=part, revision=base.revision)
+    return as_record(dict(config), part, f"config.json of the {part} of base {in_words(base.name)}")
 
 
 def unet_digest(unet) -> str:

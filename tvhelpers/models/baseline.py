@@ -80,6 +80,8 @@ def read_classes(folder: str | Path) -> Classes | None:
     if not path.is_file():
         return None
     row = read_record(path, "classes")
+    if {*map(len, row["words"])} - {len(row["attributes"])}:
+        raise InputError("file-damaged.classes", path=path)
     return Classes(tuple(row["attributes"]), tuple(tuple(word) for word in row["words"]))
 
 

@@ -278,7 +278,9 @@ def _warn_of_prompts(sampler: Sampler, request: Request) -> None:
 def _complete_records(out_dir: Path) -> dict[int, dict]:
     """Return {index: record} of the readable images; drop a last line that is incomplete."""
     path = out_dir / "records.jsonl"
-    rows = [row for row in read_records(path, "image") if _is_readable(out_dir / row["file"])]
+    rows = [
+        row for row in read_records(path, "generated image") if _is_readable(out_dir / row["file"])
+    ]
     if path.exists():
         with atomic_path(path) as aside:
             aside.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -240,7 +240,7 @@ def stratum_scores(rows: Sequence[dict | None], seen: Sequence[dict], heads: dic
     strata: dict[str, list[int]] = {}
     for i, row in enumerate(rows):
         if _asked(row, heads):
-            strata.setdefault(f"stratum:{row['stratum']}", []).append(i)
+            strata.setdefault(f"stratum:{row.get('stratum', '')}", []).append(i)
     return _all_correct(strata, rows, seen, heads)
 
 
@@ -289,7 +289,7 @@ def binding(rows: Sequence[dict | None], seeds: Sequence[int], images, texts) ->
     """
     copies = [row and (row["id"], row["seeds"].index(s)) for row, s in zip(rows, seeds)]
     place = {key: i for i, key in enumerate(copies) if key}
-    pairs = [(i, place.get((rows[i]["swap_of"], copy))) for (_, copy), i in place.items()]
+    pairs = [(i, place.get((rows[i].get("swap_of"), copy))) for (_, copy), i in place.items()]
     pairs = sorted((i, j) for i, j in pairs if j is not None and rows[i]["id"] < rows[j]["id"])
     near = images @ texts.T
     correct = [near[i, i] > near[i, j] and near[j, j] > near[j, i] for i, j in pairs]

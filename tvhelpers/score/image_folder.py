@@ -68,15 +68,8 @@ def open_folder(path: Path) -> ImageFolder:
 
 def _records(path: Path) -> list[dict]:
     """Return the records of records.jsonl; raises InputError where one has no image of its own."""
-    try:
-        records = read_records(path / "records.jsonl", "image")
-        records = [{**record, "prompt": str(record["prompt"])} for record in records]
-        files = [inside(path, record["file"]) for record in records]
-    except InputError:
-        raise
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        kind = type(error).__name__
-        raise InputError("records-broken", path=path, kind=kind, error=error) from None
+    records = read_records(path / "records.jsonl", "image")
+    files = [inside(path, record["file"]) for record in records]
     missing = [file.name for file in files if not file.is_file()]
     if not files:
         raise InputError("no-images.records", path=path)

@@ -255,7 +255,7 @@ def without_frame(ax):
 
 def columns_of(rows: Sequence[dict], *names: str) -> list[list]:
     """Return the values of `names` as columns, of the rows where none of them is None."""
-    whole = [row for row in rows if all(row[name] is not None for name in names)]
+    whole = [row for row in rows if all(row.get(name) is not None for name in names)]
     return [[row[name] for row in whole] for name in names]
 
 

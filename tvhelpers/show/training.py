@@ -42,7 +42,7 @@ def training_curves(run_dir: Path) -> Image.Image:
     run_dir = Path(run_dir)
     figure = Figure(figsize=(11, 5.6), layout="constrained")
     axes = [without_frame(ax) for ax in figure.subplots(2, 3).ravel()]
-    steps, speeds = read_steps(run_dir), read_records(run_dir / "speed.jsonl", "log")
+    steps, speeds = read_steps(run_dir), read_records(run_dir / "speed.jsonl", "speed")
     evaluations = read_evaluations(run_dir)
     _plot_smoothed(axes[0], steps, {"loss": COLOURS[1]}, "training loss")
     _plot_losses(axes[1], evaluations)

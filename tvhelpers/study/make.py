@@ -77,7 +77,7 @@ def _images_by_key(folder: Path) -> dict[tuple[str, int], Path]:
     if open_folder(folder).prompts is None:
         raise InputError("not-a-gallery", folder=folder)
     records = read_records(folder / "records.jsonl", "image")
-    rows = {(str(r["prompt"]), r.get("seed", 0)): folder / r["file"] for r in records}
+    rows = {(r["prompt"], r.get("seed", 0)): folder / r["file"] for r in records}
     if len(rows) < len(records):
         raise InputError("duplicate-image", folder=folder)
     return dict(sorted(rows.items()))

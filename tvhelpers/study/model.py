@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from tvhelpers.errors import InputError
+from tvhelpers.errors import InputError, in_words
 from tvhelpers.files import content_key, read_tables
-from tvhelpers.records import read_json, upgraded
+from tvhelpers.records import as_record, read_json
 from tvhelpers.runtime import seed_for
 
 KINDS = ("pair", "rating", "real")
@@ -57,15 +57,38 @@ class Study:
         self.folder = Path(folder)
         if not (self.folder / "study.json").is_file():
             raise InputError("not-a-study.folder", folder=folder)
-        about, key = (read_json(self.folder / name) for name in ("study.json", "key.json"))
-        if not isinstance(about, dict) or "key_sha256" not in about:
-            raise InputError("not-a-study.file", folder=folder)
-        if about["key_sha256"] != content_key(key):
-            raise InputError("another-key", folder=folder)
+        paths = [self.folder / name for name in ("study.json", "key.json")]
+        about, key = map(read_json, paths)
         self.hash = content_key(about)  # of the file as it is
-        self.about, self.key = upgraded(about, "study"), upgraded(key, "study key")
+        self.about = as_record(about, "study", in_words(paths[0]))
+        self.key = as_record(key, "study key", in_words(paths[1]))
+        if self.about["key_sha256"] != content_key(key):
+            raise InputError("another-key", folder=folder)
         self.items = {item["id"]: item for item in self.about["items"]}
         self.systems: list[str] = self.key["systems"]
+        if not self._is_whole():
+            raise InputError("not-a-study.file", folder=folder)
+
+    def _is_whole(self) -> bool:
+        """Return whether items, their systems, questions and rules belong together."""
+        who, names, about = self.key["items"], {*self.systems}, self.about
+        kinds = {name: item["kind"] for name, item in self.items.items()}
+        if {*who} != {*self.items} or len(self.items) < len(about["items"]):
+            return False
+        counts = [1 + (kinds[name] == "pair") for name in who]
+        judged = {name: {*who[name]} for name in who if name not in self.key["expected"]}
+        return (
+            {*kinds.values()} <= {*KINDS} & {*about["questions"]}
+            and all(kinds.get(name) == "pair" for name in self.key["expected"])
+            and [len(two) for two in who.values()] == counts
+            and [len(self.items[name][IMAGES]) for name in who] == counts
+            and all(len(two) == len(who[name]) for name, two in judged.items())
+            and {name for two in judged.values() for name in two} <= {*names, REAL}
+            and len(names) == len(self.systems) > 1
+            and len({*self.key["primary"]} & names) == len(self.key["primary"]) == 2
+            and {*RULES} <= {*about["rules"]}
+            and about["per_rater"] >= 0
+        )
 
     def image(self, name: str) -> bytes:
         """Return an image's PNG bytes."""

@@ -139,16 +139,11 @@ def import_votes(study: Study, file: Path) -> dict:
     not shown, or that differ from stored ones.
     """
     content = read_record(file, "votes")
-    try:
-        rater, rows = str(content["rater"]), list(content["votes"])
-        if content["study"] != study.hash:
-            raise InputError("another-study.votes-file", file=file, study=str(content["study"]))
-        trials = {trial.number: trial for trial in study.trials(rater)}
-        votes = [_checked(rater, trials, row) for row in rows]
-    except InputError:
-        raise
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError("not-votes", file=file, kind=type(error).__name__, error=error) from None
+    rater = content["rater"]
+    if content["study"] != study.hash:
+        raise InputError("another-study.votes-file", file=file, study=content["study"])
+    trials = {trial.number: trial for trial in study.trials(rater)}
+    votes = [_checked(rater, trials, row) for row in content["votes"]]
     if len({vote.trial for vote in votes}) < len(votes):
         raise InputError("duplicate-vote", file=file)
     new = VoteBox(study).cast(votes)
@@ -157,7 +152,7 @@ def import_votes(study: Study, file: Path) -> dict:
 
 def _checked(rater: str, trials: dict[int, Trial], row: dict) -> Vote:
     trial, item, answer = trials.get(row["trial"]), row["item"], row["answer"]
-    seconds, at = float(row["seconds"]), str(row["at"])[:32]
+    seconds, at = float(row["seconds"]), row["at"][:32]
     if trial is None or trial.item != item or not 0 <= seconds < 1e7:
-        raise InputError("vote-unfit.item", rater=rater, item=str(item))
+        raise InputError("vote-unfit.item", rater=rater, item=item)
     return vote_of(rater, trial, answer, seconds, "page", at)

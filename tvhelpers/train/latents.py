@@ -159,7 +159,10 @@ def _open(folder: Path) -> LatentCache:
     paths = [folder / f"{name}.npy" for name in ARRAYS]
     arrays = [np.load(path, mmap_mode="r") if path.exists() else None for path in paths]
     index = np.load(folder / "caption_index.npy")
-    return LatentCache(folder, *arrays, index, read_record(folder / "about.json", "latent cache"))
+    about = read_record(folder / "about.json", "latent cache")
+    if folder.name != f"cache-{content_key(about)}":
+        raise InputError("file-damaged.rows", path=folder, error="its about.json was changed")
+    return LatentCache(folder, *arrays, index, about)
 
 
 def module_digest(module: torch.nn.Module) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tvhelpers.files import make_dir
 from tvhelpers.progress import progress_bar
-from tvhelpers.records import read_records
+from tvhelpers.records import as_record, parse, read_records
 from tvhelpers.runtime import peak_memory
 
 log = logging.getLogger(__name__)
@@ -146,9 +146,10 @@ def _until(data: bytes, step: int) -> bytes:
     kept = b""
     for line in data.splitlines(keepends=True):
         try:
-            if not line.endswith(b"\n") or json.loads(line)["step"] > step:
-                break
-        except ValueError:
+            row = as_record(parse(line.decode(), "a line"), "step", "a line")
+        except ValueError:  # InputError too
+            break
+        if not line.endswith(b"\n") or row["step"] > step:
             break
         kept += line
     return kept

@@ -1,0 +1,137 @@
+"""Which keys has each kind of JSON file that is read again, and how were they named before?
+
+A shape is a type (`float` is a finite number, `Real` may be NaN too), None, a tuple of shapes of
+which one fits, [shape of each element], or {key: shape}, where "key?" may be missing and "*" stands
+for each key.  Other keys are allowed, so that files of a later version can be read.
+"""
+
+from dataclasses import dataclass, field
+from numbers import Real
+
+from tvhelpers.config import FORMER_SETTINGS, FORMER_VALUES
+
+
+@dataclass(frozen=True)
+class Kind:
+    """The changes of one kind of record since its first version, and its shape today."""
+
+    renamed: dict[str, str] = field(default_factory=dict)  # {old key: key}
+    values: dict[str, dict] = field(default_factory=dict)  # {key: {old value: value}}
+    missing: dict = field(default_factory=dict)  # {key: what its absence means}
+    keys: dict = field(default_factory=dict)  # a shape; only of the keys that are read again
+
+
+SCORED_ATTRIBUTES = "category colour pattern sleeve neckline fabric length waist".split()
+IMAGE = {
+    "file": str, "prompt": str, "seed?": (int, None), "base?": (str, None),
+    "prompt_id?": (str, None),
+}  # fmt: skip
+STUDY = {
+    "key_sha256": str, "title": str, "consent": str, "questions": {"*": str},
+    "rules": {"*": float}, "per_rater": int,
+    "items": [{
+        "id": str, "kind": str, "prompt": str, "references?": [str],
+        "pictures": [str],  # stable name
+    }],
+}  # fmt: skip
+STUDY_KEY = {
+    "systems": [str], "primary": [str], "items": {"*": [str]}, "expected": {"*": str},
+}  # fmt: skip
+VOTE = {"trial": int, "item": str, "answer": str, "seconds": float, "at": str}
+SUITE_ROW = {
+    "id": str, "prompt": str, "seeds": [int], "covered_by": [str], "stratum?": str,
+    "swap_of?": (str, None),
+    "atoms": [{"garment": int, "attribute": str, "expect": str}],  # stable name
+}  # fmt: skip
+
+# {name that claim_dir and its callers give a kind of record: its changes and its shape}
+KINDS: dict[str, Kind] = {
+    # config.json of a run; `TrainConfig` checks its other settings
+    "training": Kind(values=FORMER_VALUES, keys={"steps": int, "data": str}),
+    "log": Kind(  # a line of log.jsonl: a step, or an event
+        keys={
+            "step": int,
+            "event?": str,
+            "loss?": (float, None),
+            "grad_norm?": (float, None),
+            "grad_norm_clipped?": (float, None),
+        }
+    ),
+    "step": Kind(keys={"step": int}),  # a line of any log
+    "speed": Kind(keys={"step": int, "images_per_second": float, "memory_gb": float}),
+    "evaluation": Kind(  # a line of eval.jsonl
+        {"held_out_loss": "validation_loss"},
+        keys={
+            "step": int,
+            "validation_loss": Real,
+            "training_slice_loss?": Real,
+            "by_timestep?": [(Real, None)],
+        },
+    ),
+    "result": Kind(),  # result.json of a run
+    "adapter": Kind(),  # metadata of an adapter
+    "pipeline": Kind(  # base.json of a pipeline
+        {"strength": "lora_scale"},  # stable name
+        keys={"guidance?": float},
+    ),
+    "model index": Kind(keys={"_class_name": str}),  # model_index.json of a pipeline
+    # config.json of a pipeline's parts
+    "unet": Kind(keys={"sample_size": int, "cross_attention_dim": int}),
+    "vae": Kind(keys={"block_out_channels": [int]}),
+    "latent cache": Kind(  # about.json of cached latents
+        keys={"num_items": int, "resolution": int, "scaling_factor": float}
+    ),
+    # classes.json of a trained pipeline
+    "classes": Kind(keys={"attributes": [str], "words": [[str]]}),
+    "row": Kind(),  # of a table, whose columns the user explains
+    "request": Kind({"strength": "lora_scale"}),  # request.json of images; stable name
+    # a line that a captioner wrote, and its request
+    "captions": Kind(keys={"item?": str, "caption?": str}),
+    "item": Kind(  # a line of items.jsonl, beside converted pixels
+        keys={
+            "item?": (str, int),
+            "caption": str,
+            "attributes": {"*": str},
+            "product": str,
+            "split": str,
+        }
+    ),
+    "partial download": Kind(  # beside a partly downloaded file
+        keys={"url?": str, "version?": (str, None), "total?": (int, None)}
+    ),
+    # .obtained.json of a downloaded or unpacked data set
+    "download": Kind(keys={"archives?": [str]}),
+    "image": Kind(keys=IMAGE),  # a line of records.jsonl, a studio's too
+    "generated image": Kind(keys={"index": int, **IMAGE}),  # the same, of `generate`
+    "suite": Kind(keys=SUITE_ROW),  # a line of a prompt suite
+    "metrics": Kind(  # what `score` writes, and each object within it
+        {
+            "reader": "attribute_classifier",
+            "known": "calibration",
+            "held_out": "validation",
+            "left_out": "skipped",  # stable name
+            "n_known": "n_calibration",
+            "right_where_named": "accuracy_where_named",
+            "median_held_out": "median_validation",  # stable name
+            "nearer_than_held_out": "nearer_than_validation",  # stable name
+            "n_held_out": "n_validation",  # stable name
+            "held_out_as_near": "validation_as_near",  # stable name
+            "picture": "image",  # stable name
+        },
+        {
+            "calibration": {"flats drawn anew": "fresh flats"},  # stable name
+            "name": {
+                f"atom:{name}{end}": f"attribute:{name}{end}"  # stable name
+                for name in (*SCORED_ATTRIBUTES, "all")
+                for end in ("", ", difference")
+            },
+        },
+    ),
+    "study": Kind(keys=STUDY),  # study.json
+    "study request": Kind(),  # key-request.json of a study
+    "conversion": Kind(),  # request.json of converted data
+    "CLIP tuning": Kind({**FORMER_SETTINGS, "held_out": "validation"}),  # tuning.json
+    "study key": Kind(keys=STUDY_KEY),  # key.json of a study
+    # a file of votes from a page for raters
+    "votes": Kind(keys={"study": str, "rater": str, "votes": [VOTE]}),
+}
