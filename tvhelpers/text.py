@@ -5,7 +5,6 @@ text by `as_text`.  Standard library only.
 """
 
 import codecs
-import math
 import re
 from pathlib import Path
 
@@ -19,6 +18,7 @@ MARKS = {
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
+MOST_BYTES = 1 << 30  # of a text file, which is read whole
 UNUSABLE = re.compile("[\0\ud800-\udfff]")  # zero bytes and halves of characters
 
 
@@ -29,7 +29,17 @@ def read_text(path: Path) -> str:
     within their lines: split at "\\n" only.  Raises InputError, with the place in the file, for any
     other encoding, and for zero bytes.
     """
-    return decoded(Path(path).read_bytes(), path).replace("\r\n", "\n").replace("\r", "\n")
+    return decoded(file_bytes(path), path).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def file_bytes(path: Path) -> bytes:
+    """Return what a file holds; raises InputError for a pipe or a folder, and above MOST_BYTES."""
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        raise InputError("not-a-file.text", path=path)
+    if (size := path.stat().st_size) > MOST_BYTES:
+        raise InputError("too-large.text", path=path, size=size >> 20, most=MOST_BYTES >> 20)
+    return path.read_bytes()
 
 
 def decoded(data: bytes, path: Path) -> str:
@@ -57,15 +67,31 @@ def clean(value: str, where: str) -> str:
     return value
 
 
-def as_text(value) -> str:
-    """Return a cell as text: "" for None and NaN, "3" for 3.0, a list joined by spaces."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+def as_text(value, where: str = "the table", key: str = "a column") -> str:
+    """Return a cell as text: "" for None and NaN, "3" for 3.0, a list joined by spaces.
+
+    Bytes are UTF-8, or Latin-1, as Fashion-Gen's are.  Raises InputError, which names `where` the
+    cell is and its column `key`, for objects, and for bytes that are no text.
+    """
+    if value is None or value != value:
         return ""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bytes):
-        try:
-            return value.decode("utf-8").strip()
-        except UnicodeDecodeError:
-            return value.decode("latin-1").strip()
-    return " ".join(map(as_text, value)) if isinstance(value, list) else str(value).strip()
+        value = _text_of_bytes(value)
+    if isinstance(value, (list, tuple)):
+        return " ".join(as_text(part, where, key) for part in value)
+    if isinstance(value, (dict, bytes)):
+        seen = "bytes" if isinstance(value, bytes) else value
+        raise InputError("wrong-type.cell", where=where, key=key, seen=seen)
+    return str(value).strip()
+
+
+def _text_of_bytes(data: bytes) -> str | bytes:
+    """Return bytes as text, or as they are where they are none."""
+    data = data.rstrip(b"\0")  # of arrays whose texts all have the same length
+    try:
+        text, strange = data.decode("utf-8"), "\0"
+    except UnicodeDecodeError:
+        text, strange = data.decode("latin-1"), "[\0-\x08\x0e-\x1f\x7f-\x9f]"
+    return data if re.search(strange, text) else text

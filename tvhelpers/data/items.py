@@ -9,6 +9,7 @@ import numpy as np
 
 from tvhelpers.errors import InputError
 from tvhelpers.files import content_key, file_sha256
+from tvhelpers.text import UNUSABLE, clean
 
 REGIONS = ("background", "skin", "garment")  # by code 0, 1, 2; skin: hair, face, arms, legs
 GARMENT = REGIONS.index("garment")
@@ -100,6 +101,18 @@ class Source:
         index = range(len(self))[index]
         words = [getattr(self, name)[index] for name in COLUMNS]
         return Item(self.pixels(index), self.mask(index), *words)
+
+
+def checked(source: Source) -> Source:
+    """Return a source; raises InputError where a text of it cannot be kept and read again."""
+    for column in ("captions", "item_ids", "product_ids", "attributes"):
+        texts = getattr(source, column)
+        if column == "attributes":
+            texts = [" ".join(map(str, labels.values())) for labels in texts]
+        if UNUSABLE.search(" ".join(texts)):
+            for number, text in enumerate(texts):
+                clean(text, f"row {number} of {source.name}")
+    return source
 
 
 class Subset(Source):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tvhelpers.data.items import ATTRIBUTES
 from tvhelpers.errors import Choice, InputError, in_words
+from tvhelpers.runtime import seed_for
 from tvhelpers.text import as_text
 from tvhelpers.words import counted, describe
 
@@ -25,10 +26,11 @@ def item_columns(
         f"row {number} ({in_words(one)}) of {in_words(where)}" for number, one in enumerate(ids)
     ]
     attributes = [_attributes(row, place) for row, place in zip(rows, places)]
-    captions = [_caption(*each, captions_optional) for each in zip(rows, attributes, places)]
+    captions = [_caption(*each, captions_optional) for each in zip(rows, attributes, places, ids)]
     if not captions_optional:
         _warn_of_labels(where, rows, captions)
-    products = [as_text(row.get("product") or row.get("product_id")) for row in rows]
+    products = [row.get("product") or row.get("product_id") for row in rows]
+    products = [as_text(*each, "product") for each in zip(products, places)]
     products = [product or own for product, own in zip(products, ids)]
     return [captions, ids, products, attributes, [_split(*each) for each in zip(rows, places)]]
 
@@ -36,15 +38,20 @@ def item_columns(
 def _attributes(row: dict, place: str) -> dict[str, str]:
     """Return the labels of a row and its weight (how often a training draws it), as text."""
     row = {"colour": row.get("color"), **{key: value for key, value in row.items() if value}}
-    found = {key: as_text(row.get(key)) for key in (*ATTRIBUTES, "weight")}
+    found = {key: as_text(row.get(key), place, key) for key in (*ATTRIBUTES, "weight")}
     weight = found["weight"]
     if weight and not NUMBER.fullmatch(weight):
         raise InputError("out-of-range.row-weight", where=place, value=weight)
     return {key: value for key, value in found.items() if value}
 
 
-def _caption(row: dict, attributes: dict[str, str], place: str, captions_optional: bool) -> str:
-    caption = as_text(row.get("caption") or row.get("text"))
+def _caption(row: dict, attributes: dict, place: str, item: str, captions_optional: bool) -> str:
+    """Return a row's caption; of several, one by a hash of the item's id, the same in every run."""
+    caption = row.get("caption") or row.get("text")
+    if isinstance(caption, list):
+        caption = [text for text in caption if as_text(text, place, "caption")] or [""]
+        caption = caption[seed_for("caption", item) % len(caption)]
+    caption = as_text(caption, place, "caption")
     if caption or "category" in attributes:
         return caption or describe(attributes)
     if not captions_optional:
@@ -53,18 +60,24 @@ def _caption(row: dict, attributes: dict[str, str], place: str, captions_optiona
 
 
 def _split(row: dict, place: str) -> str:
-    word = as_text(row.get("split")).lower()
+    word = as_text(row.get("split"), place, "split").lower()
     if word and word not in SPLITS:
         choice = Choice(word, SPLITS)
         raise InputError("unknown-choice.split", where=place, value=word, choice=choice)
     return SPLITS.get(word, "")
 
 
+def _has_words(cell) -> bool:
+    return isinstance(cell, str) and " " in cell.strip()
+
+
 def _warn_of_labels(where: Path | str, rows: list[dict], captions: list[str]) -> None:
     """Warn of captions made from labels where a column may hold better ones."""
     bare = [i for i, row in enumerate(rows) if not as_text(row.get("caption") or row.get("text"))]
     columns = {key for row in rows for key in row} - {"caption", "text", "file_name"}
-    longer = [key for key in sorted(columns) if any(" " in as_text(row.get(key)) for row in rows)]
+    longer = [
+        key for key in sorted(columns) if any(map(_has_words, (row.get(key) for row in rows)))
+    ]
     if bare and ("caption" in rows[0] or longer):
         meant = [f"; if {key} is better, give --columns caption={key}" for key in longer[:1]]
         warnings.warn(

@@ -9,7 +9,7 @@ from tvhelpers import manifest
 from tvhelpers.data import array_sources, flats_source, folder, table_sources
 from tvhelpers.data.attributes import is_attribute_prediction, open_attribute_prediction
 from tvhelpers.data.highres import open_highres
-from tvhelpers.data.items import Source
+from tvhelpers.data.items import Source, checked
 from tvhelpers.errors import Choice, InputError
 from tvhelpers.hub import HUB, HUB_ID, find_model
 
@@ -69,7 +69,7 @@ def open_source(
     if not name:
         raise InputError("no-images.unnamed")
     if name.startswith(HUB):
-        return table_sources.open_hub_id(find_model(name), columns or {})
+        return checked(table_sources.open_hub_id(find_model(name), columns or {}))
     row = manifest.entries().get(name, {})
     given = {key: value for key, value in reading.items() if value not in ("auto", None)}
     options = {"columns": {}, **row, **given, "captions_optional": captions_optional}
@@ -83,7 +83,7 @@ def open_source(
     if columns:
         options["columns"], path = columns, table_sources.only_table(path)
     reader = reader or next(one for one in READERS if one.matches and one.matches(path))
-    return reader.open(name, path, options)
+    return checked(reader.open(name, path, options))
 
 
 def _named_reader(name: str, row: dict) -> Reader | None:

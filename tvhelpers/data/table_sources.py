@@ -13,7 +13,7 @@ import numpy as np
 from tvhelpers.data import tables
 from tvhelpers.data.items import Images, Source, file_digest
 from tvhelpers.data.rows import SPLITS, item_columns
-from tvhelpers.errors import InputError
+from tvhelpers.errors import InputError, in_words
 from tvhelpers.files import content_key
 from tvhelpers.image import IMAGE_ENDINGS, is_image, read_photo
 from tvhelpers.paths import inside, is_there
@@ -85,7 +85,8 @@ def _find_images(folder: Path, rows: list[dict], spec: str) -> tuple[list[dict],
     """Return (a row with file_name for each image; names of missing images)."""
     if "*" in spec:
         return _find_many_images(folder, rows, spec)
-    names = [tables.fill(spec, row) for row in rows]
+    places = [f"row {number} of {in_words(folder)}" for number in range(len(rows))]
+    names = [tables.fill(spec, row, place=place) for row, place in zip(rows, places)]
     there = [bool(name) and is_there(inside(folder, name)) for name in names]
     found = [{**row, "file_name": name} for row, name, ok in zip(rows, names, there) if ok]
     return found, [name[:200] or "(empty)" for name, ok in zip(names, there) if not ok]
@@ -117,7 +118,7 @@ def open_rows(name: str, folder: Path, rows: list[dict], captions_optional: bool
     Raises InputError where a photo is missing or outside the folder, or a row has no caption or
     category.
     """
-    names = [as_text(row["file_name"]) for row in rows]
+    names = [as_text(row["file_name"], str(folder), "file_name") for row in rows]
     paths = [inside(folder, name) for name in names]
     for row, path in enumerate(paths):
         if not is_there(path):

@@ -12,9 +12,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from tvhelpers.data.items import ATTRIBUTES
-from tvhelpers.errors import Choice, InputError
+from tvhelpers.errors import Choice, InputError, in_words
 from tvhelpers.records import read_rows
-from tvhelpers.text import as_text, decoded
+from tvhelpers.text import as_text, decoded, file_bytes
 from tvhelpers.words import counted, listed
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
@@ -41,29 +41,54 @@ def read_table(path: Path, bad_lines: str = "", without: str = "") -> list[dict]
 
 
 def _read_csv(path: Path, bad_lines: str) -> list[dict]:
-    """Return the rows of a file; its header decides the delimiter: , ; or a tab.
+    """Return the rows of a file; cells that it lacks at the end of a line are None.
 
     pandas.read_csv would rename equal columns, shift the cells of a line that has too many, and
     accept zero bytes and stray quotes.
     """
-    text = decoded(path.read_bytes(), path)
+    text = decoded(file_bytes(path), path)
     try:
-        header = re.split("[\r\n]", text, maxsplit=1)[0]
-        delimiter = max(",;\t", key=header.count)
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        rows = [(reader.line_num, row) for row in reader]
+        (_, header), *lines = _csv_lines(text) or [(1, [])]
     except csv.Error as error:
         raise InputError("file-damaged.csv", path=path, error=error) from None
-    names = Counter(reader.fieldnames or [])
-    if twice := [name for name, count in names.items() if name and count > 1]:
+    names = [name.strip() for name in header]
+    while names and not names[-1]:  # a spreadsheet's empty columns
+        names.pop()
+    if twice := [name for name, count in Counter(names).items() if name and count > 1]:
         raise InputError("given-twice.column", path=path, name=twice[0])
-    bad = [line for line, row in rows if None in row]  # more cells than columns
+    bad = {line for line, cells in lines if any(map(str.strip, cells[len(names) :]))}
     if bad and not bad_lines:
-        raise InputError("ragged-row", line=bad[0], path=path)
+        raise InputError("ragged-row", line=min(bad), path=path)
     if bad:
         seen = f"{counted(len(bad), 'line')} skipped, with more cells than the header has"
-        warnings.warn(f"{path}: {seen}, such as line {bad[0]}", stacklevel=3)
-    return [row for _, row in rows if None not in row]
+        warnings.warn(f"{path}: {seen}, such as line {min(bad)}", stacklevel=3)
+    empty = dict.fromkeys(filter(None, names))
+    rows = [dict(zip(names, cells)) for line, cells in lines if line not in bad]
+    return [{**empty, **{name: row[name] for name in row if name}} for row in rows]
+
+
+def _csv_lines(text: str) -> list[tuple[int, list[str]]]:
+    """Return (its number, its cells) of each line that is not empty.
+
+    The header decides the delimiter: , ; | or a tab.  Excel's own first line "sep=;" is followed.
+    Spaces after a delimiter are ignored, so that quotes may follow them, where that can be read.
+    """
+    said = re.match("sep=(.)[\r\n]", text)
+    header = re.search('(?:"[^"]*"|[^\r\n"])+', text)
+    bare = re.sub('"[^"]*"', "", header[0]) if header else ""
+    delimiter = said[1] if said else max(",;\t|", key=bare.count)
+    csv.field_size_limit(max(1 << 17, len(text)))
+
+    def lines(skip_spaces: bool) -> list[tuple[int, list[str]]]:
+        file, skip = io.StringIO(text, newline=""), {"skipinitialspace": skip_spaces}
+        reader = csv.reader(file, delimiter=delimiter, strict=True, **skip)
+        found = [(reader.line_num, cells) for cells in reader if any(map(str.strip, cells))]
+        return found[1:] if said else found
+
+    try:
+        return lines(True)
+    except csv.Error:
+        return lines(False)
 
 
 @contextlib.contextmanager
@@ -139,8 +164,16 @@ def rename(where: Path | str, rows: list[dict], columns: dict[str, str], split: 
         check_columns(where, ours, theirs, known)
     added = {"split": split} if split else {}
     return [
-        {**row, **{ours: fill(columns[ours], row) for ours in columns}, **added} for row in rows
+        {**row, **_filled(columns, row, f"row {number} of {in_words(where)}"), **added}
+        for number, row in enumerate(rows)
     ]
+
+
+def _filled(columns: dict[str, str], row: dict, place: str) -> dict[str, object]:
+    """Return {ours: text}; a list of captions stays one, for `item_columns` to choose from."""
+    texts = {ours: fill(theirs, row, place=place) for ours, theirs in columns.items()}
+    caption = row.get(columns.get("caption"))
+    return {**texts, "caption": caption} if isinstance(caption, list) else texts
 
 
 def check_columns(where: Path | str, ours: str, theirs: str, known: list[str]) -> None:
@@ -152,14 +185,17 @@ def check_columns(where: Path | str, ours: str, theirs: str, known: list[str]) -
             raise InputError("column-missing", place=where, name=name, ours=ours, choice=choice)
 
 
-def fill(theirs: str, row: dict, quote: Callable[[str], str] = str) -> str:
-    """Return a row's cell, or the text with its cells in the braces, each through `quote`."""
+def fill(theirs: str, row: dict, quote: Callable[[str], str] = str, place: str = "a row") -> str:
+    """Return a row's cell, or the text with its cells in the braces, each through `quote`.
+
+    Raises InputError, which names the `place` of the row, for a cell that is no text.
+    """
     if "{" not in theirs:
-        return as_text(row.get(theirs))
+        return as_text(row.get(theirs), place, theirs)
 
     def cell(match: re.Match) -> str:
         name, *ends = match.groups()
         start, stop = (int(end) if end else None for end in ends)
-        return quote(as_text(row.get(name))[start:stop])
+        return quote(as_text(row.get(name), place, name)[start:stop])
 
     return BRACES.sub(cell, theirs).strip()
