@@ -1,15 +1,31 @@
 """How are files written atomically, folders locked, and contents hashed?"""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from tvhelpers.errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    import msvcrt
+
+    fcntl = None
+
+LOCK = ".lock"  # in a folder that is being written
+NAME_LETTERS = 50  # of a file's name in that of its temporary file
+TEMPORARY = ".writing"  # ending of temporary files
+LEFT = re.compile(rf"\..{{1,{NAME_LETTERS}}}\.[a-z0-9_]{{8}}{re.escape(TEMPORARY)}", re.DOTALL)
+NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 def content_key(value) -> str:
@@ -24,33 +40,111 @@ def file_sha256(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path):
+def atomic_path(path: Path, once: bool = False):
     """Yield a path to write to; it is renamed to `path` when the block ends without an error.
 
-    The file is flushed to the disk before that, so that nobody ever sees half of it.
+    The file is flushed to the disk before that, so that nobody ever sees half of it.  `once`: raise
+    FileExistsError where `path` exists by then, also if another process has just made it.
     """
     path = Path(path)
     make_dir(path.parent)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
+    handle, aside = _temporary(path)
     try:
-        yield Path(name)
-        with open(name, "rb+") as file:
+        yield aside
+        with open(aside, "rb+") as file:
             os.fsync(file.fileno())
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)  # mkstemp makes files that only their owner can read
-        os.replace(name, path)
+        os.chmod(aside, 0o666 & ~umask)  # mkstemp makes files that only their owner can read
+        if once:
+            _link(aside, path)
+        else:
+            os.replace(aside, path)
     finally:
-        Path(name).unlink(missing_ok=True)
+        aside.unlink(missing_ok=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def _temporary(path: Path) -> tuple[int | None, Path]:
+    """Return a new hidden file beside `path`, and its handle, which holds its lock: a temporary
+    file without one is of a process that was killed."""
+    while True:
+        prefix = f".{path.name[:NAME_LETTERS]}."
+        handle, name = tempfile.mkstemp(TEMPORARY, prefix, path.parent)
+        if fcntl is None:  # Windows renames no open file
+            os.close(handle)
+            return None, Path(name)
+        _try_lock(handle)
+        if os.fstat(handle).st_nlink:  # else another process removed it before it was locked
+            return handle, Path(name)
+        os.close(handle)
+
+
+def _link(aside: Path, path: Path) -> None:
+    """Give `aside` its final name; raises FileExistsError where that is taken."""
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        raise
+    except OSError:  # some mounted drives have no hard links
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        os.replace(aside, path)
+
+
+def remove_temporary(folder: Path) -> None:
+    """Remove the temporary files that killed processes left in a folder, if it is there."""
+    if fcntl is None or not folder.is_dir():
+        return
+    for entry in [*os.scandir(folder)]:
+        if LEFT.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+            with contextlib.suppress(OSError):  # another process was faster
+                handle = os.open(entry.path, os.O_RDWR | NO_LINK)
+                if _try_lock(handle):
+                    os.unlink(entry.path)
+                os.close(handle)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file of UTF-8 atomically, unless it has this text already."""
+    if not path.is_file() or path.is_symlink() or path.read_bytes() != text.encode():
+        with atomic_path(path) as aside:
+            aside.write_bytes(text.encode())
 
 
 def write_once(path: Path, content: bytes) -> None:
     """Write a file; raises InputError where it exists with other content."""
-    if path.exists() and path.read_bytes() != content:
+    write_all_once({Path(path): content})
+
+
+def write_all_once(contents: dict[Path, bytes]) -> None:
+    """Write {path: content}; raises InputError, and writes nothing, where one exists with other
+    content."""
+    for path, content in contents.items():
+        _has(path, content)
+    for folder in {path.parent for path in contents}:
+        remove_temporary(folder)
+    for path, content in contents.items():
+        write_new(path, content)
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file as `write_once` does, one of many: nothing is removed from its folder."""
+    try:
+        if not _has(path, content):
+            with atomic_path(path, once=True) as aside:
+                aside.write_bytes(content)
+    except FileExistsError:  # made by another process meanwhile
+        _has(path, content)
+
+
+def _has(path: Path, content: bytes) -> bool:
+    """Return whether a file exists with this content; raises InputError for another content."""
+    if not os.path.lexists(path):
+        return False
+    if not path.is_file() or path.read_bytes() != content:
         raise InputError("file-exists.content", path=path)
-    with atomic_path(path) as aside:
-        aside.write_bytes(content)
+    return True
 
 
 def make_dir(path: Path) -> Path:
@@ -69,25 +163,74 @@ def make_dir(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def locked(path: Path, wait: bool = False) -> Iterator[None]:
+def locked(path: Path, wait: float = 0.0) -> Iterator[None]:
     """Hold the lock file `path` within the block, so that no other process can.
 
-    While another holds it, `wait`, or raise InputError.  The lock ends with its process.
+    While another holds it, wait that many seconds; then raise InputError.  The lock ends with its
+    process, and drives without locks have none.  A link in its place is removed, not followed.
     """
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(path)
+    remove_link(path)
+    handle, end = os.open(path, os.O_RDWR | os.O_CREAT | NO_LINK, 0o666), time.monotonic() + wait
     try:
-        lock.acquire(timeout=-1 if wait else 0)
-    except Timeout:
-        raise InputError("at-work", folder=path.parent) from None
-    except NotImplementedError:  # some mounted drives have no locks
-        yield
-        return
-    try:
+        while not _try_lock(handle):
+            if time.monotonic() >= end:
+                what = path.name.removeprefix(".").removesuffix("lock").removesuffix(".")
+                raise InputError("at-work", folder=path.parent / what)
+            time.sleep(0.05)
         yield
     finally:
-        lock.release()
+        os.close(handle)
+
+
+def lock_beside(path: Path) -> Path:
+    """Return the lock file of a file or folder that is not there yet; its parent is made."""
+    return make_dir(path.parent) / f".{path.name}.lock"
+
+
+@contextlib.contextmanager
+def writing(folder: Path, wait: float = 0.0) -> Iterator[None]:
+    """Hold a folder's lock within the block, and remove what killed writers left in it.
+
+    Where it cannot be written there is no lock: finished results can be opened all the same.
+    """
+    folder = Path(folder)
+    if folder.is_dir() and not os.access(folder, os.W_OK):
+        yield
+        return
+    with locked(make_dir(folder) / LOCK, wait):
+        remove_temporary(folder)
+        yield
+
+
+def check_idle(folder: Path) -> None:
+    """Raise InputError while another process writes into a folder."""
+    if (folder / LOCK).is_file() and os.access(folder, os.W_OK):
+        with locked(folder / LOCK):
+            pass
+
+
+def _try_lock(handle: int) -> bool:
+    """Lock an open file until it is closed; False where another process holds it."""
+    try:
+        if fcntl is not None:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+    except OSError as error:  # any other one: a mounted drive without locks
+        return error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
+    return True
+
+
+def remove_link(path: Path) -> Path:
+    """Return a path of ours, after removing a link in its place, which would lead elsewhere."""
+    if path.is_symlink():
+        path.unlink()
+    return path
+
+
+def no_link(path, flags: int) -> int:
+    """Open a file, as `opener` of `open`, but none through a link: that raises OSError."""
+    return os.open(path, flags | NO_LINK, 0o666)
 
 
 def replace_dir(aside: Path, path: Path) -> None:

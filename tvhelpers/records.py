@@ -6,14 +6,16 @@ version is upgraded: old names of keys and values become today's, and a missing 
 that its absence meant then.
 """
 
+import contextlib
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from numbers import Real
 from pathlib import Path
 
 from tvhelpers.errors import InputError, in_words
-from tvhelpers.files import atomic_path, make_dir
+from tvhelpers.files import make_dir, no_link, write_text, writing
 from tvhelpers.record_kinds import KINDS
 from tvhelpers.text import clean, decoded
 
@@ -112,8 +114,15 @@ def read_record(path: Path, kind: str) -> dict:
 
 def write_json(path: Path, value) -> None:
     """Write `value` as indented JSON, atomically."""
-    with atomic_path(path) as aside:
-        aside.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def add_line(path: Path, value: dict) -> None:
+    """Add `value` as a line of JSON; half a line, of a process that was killed, is removed."""
+    with open(path, "ab+", opener=no_link) as file:
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+        file.write(json.dumps(value).encode() + b"\n")
 
 
 def read_json(path: Path):
@@ -172,31 +181,69 @@ class TakenError(InputError):
     """The folder holds other results, which are kept."""
 
 
+@contextlib.contextmanager
+def claimed(
+    path: Path, request: dict, what: str, marker: str = "request.json",
+    ignore: tuple[str, ...] = (), scratch: tuple[str, ...] = (),
+) -> Iterator[Path]:  # fmt: skip
+    """Make `path` the folder of `request` as `claim_dir` does, and hold its lock within the block.
+
+    Raises InputError at once where another process writes into it; a folder of others gets no lock.
+    """
+    path, claim = Path(path), (request, what, marker, ignore, scratch)
+    check_claim(path, *claim)
+    with writing(path):
+        yield claim_dir(path, *claim)
+
+
 def claim_dir(
-    path: Path, request: dict, what: str, marker: str = "request.json", ignore: tuple[str, ...] = ()
-) -> Path:
+    path: Path, request: dict, what: str, marker: str = "request.json",
+    ignore: tuple[str, ...] = (), scratch: tuple[str, ...] = (),
+) -> Path:  # fmt: skip
     """Make `path` the folder of `request`, or check that it is already.
 
-    The request is written to the file `marker` in it; its keys in `ignore` may differ.  Hidden
-    files are ignored, and a marker without results is replaced.  Raises TakenError where the folder
-    holds anything else: nothing is ever overwritten.
+    The request is written to the file `marker` in it; its keys in `ignore` may differ.  A marker
+    without results is replaced, and what there is of `scratch` removed: hidden files and empty
+    folders are no results, nor are those of `scratch`, work that has hardly begun.  Raises
+    TakenError where the folder holds anything else: nothing is ever overwritten.
     """
-    path = make_dir(path)
-    others = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
-    others = [entry for entry in others if entry.name != marker]
-    if others and (path / marker).exists():
-        check_claim(path, request, what, marker, ignore)
-    elif others:
-        raise TakenError("folder-taken", path=path)
-    else:
-        write_json(path / marker, request)
+    path = Path(path)
+    if check_claim(path, request, what, marker, ignore, scratch):
+        return path
+    make_dir(path)
+    for name in scratch:
+        left = path / name
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left)
+        else:
+            left.unlink(missing_ok=True)
+    write_json(path / marker, request)
     return path
 
 
-def check_claim(path: Path, request: dict, what: str, marker: str, ignore: tuple[str, ...]) -> None:
-    """Raise TakenError where the folder `path` has the marker of another request."""
-    seen = read_record(path / marker, what) if (path / marker).exists() else request
+def check_claim(
+    path: Path, request: dict, what: str, marker: str, ignore: tuple[str, ...] = (),
+    scratch: tuple[str, ...] = (),
+) -> bool:  # fmt: skip
+    """Return whether the folder `path` has results; raises TakenError for another request's."""
+    path = Path(path)
+    entries = [x for x in path.iterdir() if not x.name.startswith(".")] if path.is_dir() else []
+    if entries and not (path / marker).exists():
+        raise TakenError("folder-taken", path=path)
+    if not any(_is_result(entry) for entry in entries if entry.name not in (marker, *scratch)):
+        return False
+    seen = read_record(path / marker, what)
     keys = [key for key in {**request, **seen} if key not in ignore]  # what a user gives is first
     different = [key for key in keys if seen.get(key) != request.get(key)]
     if different:
         raise TakenError("another-request", path=path, different=different)
+    return True
+
+
+def _is_result(path: Path) -> bool:
+    """Return whether a path is a file, or a folder with one; hidden ones are none."""
+    if path.name.startswith("."):
+        return False
+    if path.is_dir():
+        return any(map(_is_result, path.iterdir()))
+    return True

@@ -31,7 +31,7 @@ from tvhelpers.image import resize
 from tvhelpers.lora.formats import read_adapter, write_adapter
 from tvhelpers.models.base import BaseLocation
 from tvhelpers.models.mini import RESOLUTION, Judge
-from tvhelpers.records import claim_dir, read_json, write_json
+from tvhelpers.records import claimed, read_json, write_json
 from tvhelpers.runtime import choose_device, computes_bfloat16
 from tvhelpers.train.trainer import train
 
@@ -110,8 +110,12 @@ def train_mini(
     """
     if not 0 < scale <= 100:  # also where it is NaN
         raise InputError("out-of-range", f"scale is {scale:g}; give a number over 0, up to 100")
-    claim_dir(Path(work_dir), {"scale": scale, "photos": photos}, "training")
-    shop = Workshop(Path(work_dir), scale, choose_device(device), photos)
+    with claimed(Path(work_dir), {"scale": scale, "photos": photos}, "training"):
+        return _train_parts(Path(work_dir), scale, device, photos)
+
+
+def _train_parts(work_dir: Path, scale: float, device: str, photos: str | None) -> dict:
+    shop = Workshop(work_dir, scale, choose_device(device), photos)
     make_dir(shop.weights_dir)
     path = shop.work_dir / "minutes.json"
     minutes = read_json(path) if path.exists() else {}

@@ -105,18 +105,21 @@ def run_import(options) -> list[dict]:
 
 def run_analyse(options) -> dict:
     """Write analysis.json, votes.csv and report.html, and print the findings."""
-    from tvhelpers.records import write_json
-    from tvhelpers.study.analysis import analyse, write_csv
+    import json
+
+    from tvhelpers.files import write_all_once
+    from tvhelpers.study.analysis import analyse, votes_as_csv
     from tvhelpers.study.model import Study
-    from tvhelpers.study.report import quality, summary, write_report
+    from tvhelpers.study.report import quality, report_page, summary
     from tvhelpers.study.votes import VoteBox
 
     study = Study(options.study)
     votes = VoteBox(study).votes()
     result = analyse(study, votes)
-    write_json(options.out / "analysis.json", result)
-    write_csv(study, votes, options.out / "votes.csv")
-    report = write_report(result, options.out / "report.html")
+    report = options.out / "report.html"
+    texts = {"analysis.json": json.dumps(result, indent=1) + "\n"}
+    texts |= {"votes.csv": votes_as_csv(study, votes), report.name: report_page(result)}
+    write_all_once({options.out / name: text.encode() for name, text in texts.items()})
     say(*summary(result), *quality(result), f"report: {report}")
     return result
 

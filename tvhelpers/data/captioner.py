@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
 
 from tvhelpers.data.items import Source
 from tvhelpers.errors import InputError
-from tvhelpers.files import atomic_path
+from tvhelpers.files import lock_beside, locked, no_link, remove_temporary, write_text
 from tvhelpers.hub import HUB, Unreadable, find_model, load, readable
 from tvhelpers.progress import progress_bar
 from tvhelpers.records import read_records
@@ -26,41 +27,46 @@ def caption_images(
 
     `model` is a folder or hub id.  Captions are appended to the file `out`, from which a second
     call resumes.  Raises InputError where the model cannot be loaded, or `out` is of another source
-    or model.
+    or model, or another process writes to it.
     """
     request = {
         "source": source.fingerprint,
         "model": str(model).removeprefix(HUB),
         "max_tokens": max_new_tokens,
     }
-    done, total = _resume(out, request), len(source)
-    if len(done) == total:
-        return done
-    caption = _load_captioner(str(model), choose_device(device), max_new_tokens)
-    bar = progress_bar("captions", total, done=len(done))
-    with bar, open(out, "a", encoding="utf-8") as file:
-        for start in range(len(done), total, batch_size):
-            indices = range(start, min(start + batch_size, total))
-            texts = caption([source.pixels(i) for i in indices])
-            for i, text in zip(indices, texts, strict=True):
-                file.write(json.dumps({"item": source.item_ids[i], "caption": text}) + "\n")
-            file.flush()
-            done += texts
-            bar.update(len(texts))
+    with locked(lock_beside(out)):
+        done, total = _resume(out, request, source.item_ids), len(source)
+        if len(done) == total:
+            return done
+        caption = _load_captioner(str(model), choose_device(device), max_new_tokens)
+        bar = progress_bar("captions", total, done=len(done))
+        with bar, open(out, "a", encoding="utf-8", opener=no_link) as file:
+            for start in range(len(done), total, batch_size):
+                indices = range(start, min(start + batch_size, total))
+                texts = caption([source.pixels(i) for i in indices])
+                for i, text in zip(indices, texts, strict=True):
+                    file.write(json.dumps({"item": source.item_ids[i], "caption": text}) + "\n")
+                file.flush()
+                done += texts
+                bar.update(len(texts))
     return done
 
 
-def _resume(out: Path, request: dict) -> list[str]:
-    """Return the captions of `out` so far; an incomplete last line is removed."""
+def _resume(out: Path, request: dict, item_ids: list[str]) -> list[str]:
+    """Return the captions of the first items that `out` has so far.
+
+    Lines that do not continue them are removed: half a line, and what two processes wrote at once.
+    """
+    remove_temporary(out.parent)
     rows = read_records(out, "captions")
     if rows and rows[0] != request:
         raise InputError("another-request.captioner", path=out)
-    with atomic_path(out) as aside:
-        lines = [json.dumps(row) + "\n" for row in rows or [request]]
-        aside.write_text("".join(lines), encoding="utf-8")
     if any("caption" not in row for row in rows[1:]):
         raise InputError("file-damaged.conversion", path=out)
-    return [row["caption"] for row in rows[1:]]
+    kept = list(takewhile(lambda pair: pair[0].get("item") == pair[1], zip(rows[1:], item_ids)))
+    lines = [request, *(row for row, _ in kept)]
+    write_text(out, "".join(json.dumps(row) + "\n" for row in lines))
+    return [row["caption"] for row, _ in kept]
 
 
 def _load_captioner(model: str, device: str, max_new_tokens: int) -> Callable[[list], list[str]]:

@@ -18,16 +18,18 @@ from tvhelpers.config import check_choice, check_range
 from tvhelpers.data.items import Source, Subset
 from tvhelpers.data.sources import open_source
 from tvhelpers.errors import InputError
-from tvhelpers.files import atomic_path
+from tvhelpers.files import atomic_path, remove_link
 from tvhelpers.image import resize, save_png
 from tvhelpers.progress import progress_bar
-from tvhelpers.records import claim_dir, read_json, write_json
+from tvhelpers.records import claimed, read_json, write_json
 from tvhelpers.words import counted
 
 FORMAT = 1  # raise it when a change of this module changes what is written
 ROWS_AT_ONCE = 64
 MAX_SIZE = 4096
 BYTES_BETWEEN_SYNCS = 256 << 20
+PARTIAL, PROGRESS = ".pixels.h5.partial", ".progress.json"
+SCRATCH = ("items.jsonl", PARTIAL, PROGRESS)  # of a conversion that was stopped before a row
 
 log = logging.getLogger(__name__)
 
@@ -58,11 +60,12 @@ def convert(
     source = Subset(source, [*range(limit)]) if 0 < limit < len(source) else source
     shape = (len(source), *_sized(source.pixels(0), size).shape)
     request = {"format": FORMAT, "source": source.fingerprint, "size": size, "to": to}
-    out_dir = claim_dir(Path(out_dir), request, "conversion")
     last, write = WRITERS[to]
-    was_done = (out_dir / last).exists()
-    if not was_done:
-        write(out_dir, source, shape, size)
+    scratch = () if _rows_done(Path(out_dir)) else SCRATCH
+    with claimed(Path(out_dir), request, "conversion", scratch=scratch) as out_dir:
+        was_done = (out_dir / last).exists()
+        if not was_done:
+            write(out_dir, source, shape, size)
     done = ", done already" if was_done else ""
     log.info(f"{out_dir}: {counted(shape[0], 'item')} of {shape[2]} x {shape[1]} pixels{done}")
     return {"out": str(out_dir), "items": shape[0], "shape": list(shape), "was_done": was_done}
@@ -113,9 +116,9 @@ def _write_h5(out_dir: Path, source: Source, shape: tuple, size: int | None) -> 
     A marker holds the number of rows that are surely on the disk.
     """
     _write_jsonl(out_dir / "items.jsonl", _item_rows(source))
-    aside, marker = out_dir / ".pixels.h5.partial", out_dir / ".progress.json"
-    done = read_json(marker) if marker.exists() and aside.exists() else 0
-    if type(done) is not int or not 0 <= done <= shape[0]:
+    aside, marker = (remove_link(out_dir / name) for name in (PARTIAL, PROGRESS))
+    done = _rows_done(out_dir)
+    if done > shape[0]:
         raise InputError("file-damaged.conversion", path=marker)
     if not done:
         _lay_out(aside, shape)
@@ -136,6 +139,15 @@ def _write_h5(out_dir: Path, source: Source, shape: tuple, size: int | None) -> 
             bar.update(stop - start)
     os.replace(aside, out_dir / "pixels.h5")
     marker.unlink(missing_ok=True)
+
+
+def _rows_done(out_dir: Path) -> int:
+    """Return how many rows of the partial file are surely on the disk."""
+    there = all((out_dir / name).is_file() for name in (PARTIAL, PROGRESS))
+    done = read_json(out_dir / PROGRESS) if there else 0
+    if type(done) is not int or done < 0:
+        raise InputError("file-damaged.conversion", path=out_dir / PROGRESS)
+    return done
 
 
 def _lay_out(path: Path, shape: tuple) -> None:

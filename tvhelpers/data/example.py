@@ -78,7 +78,7 @@ def write_g2(
     columns = codebook.encode(count, captions, categories, colours, **more)
     labels = np.where(np.isin(columns["cate_new"], codebook.LOWER_LABEL_CATEGORIES), 4, 3)
     with atomic_path(path) as aside:
-        with h5py.File(aside, "w") as file:
+        with h5py.File(aside, "w", locking=False) as file:  # this process has locked it
             _write_images(file, pixels, masks, labels)
         codebook.write_language(path.parents[1] / "Anno" / "language_original.mat", columns)
         codebook.write_partition(path.parents[1] / "Eval" / "ind.mat", count, test_share, seed)

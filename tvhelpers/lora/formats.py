@@ -83,12 +83,14 @@ class Adapter:
 
 
 def write_adapter(
-    adapter: Adapter, path: Path, format: str = "diffusers", dtype: torch.dtype = torch.float32
-) -> None:
+    adapter: Adapter, path: Path, format: str = "diffusers", dtype: torch.dtype = torch.float32,
+    once: bool = False,
+) -> None:  # fmt: skip
     """Write an adapter in one of FORMATS; equal adapters write equal bytes.
 
     Raises InputError where a weight is too large for `dtype`, and for a DoRA on some of a part's
-    layers in diffusers' format, in which it is on all.
+    layers in diffusers' format, in which it is on all; with `once`, FileExistsError where the file
+    exists.
     """
     from safetensors.torch import save
 
@@ -104,7 +106,7 @@ def write_adapter(
     header = json.loads(data[8:size]) | {"__metadata__": metadata}
     text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    with atomic_path(path) as aside:
+    with atomic_path(path, once) as aside:
         aside.write_bytes(len(text).to_bytes(8, "little") + text + data[size:])
 
 

@@ -1,5 +1,6 @@
 """How are adapters shown, scaled, blended, converted, or merged into a pipeline?"""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import torch
 
 from tvhelpers.errors import InputError
+from tvhelpers.files import lock_beside, locked, remove_temporary
 from tvhelpers.lora.adapter import fuse_adapter, load_adapter
 from tvhelpers.lora.contents import read_contents
 from tvhelpers.lora.dialects import PARTS
@@ -152,12 +154,16 @@ def _errors(reduced: dict[str, tuple[Layer, float, float]]) -> dict:
 def save_as(adapter: Adapter, out: Path, format: str = "diffusers", half: bool = False) -> None:
     """Write an adapter to a new file; raises InputError where the file exists."""
     _check_new(out)
-    write_adapter(adapter, out, format, torch.float16 if half else torch.float32)
+    try:
+        write_adapter(adapter, out, format, torch.float16 if half else torch.float32, once=True)
+    except FileExistsError:  # made by another process meanwhile
+        raise InputError("file-exists", path=out) from None
 
 
 def _check_new(out: Path) -> None:
-    if out.exists():
+    if os.path.lexists(out):
         raise InputError("file-exists", path=out)
+    remove_temporary(out.parent)
 
 
 def merge(
@@ -170,6 +176,14 @@ def merge(
     """
     _check_new(out)
     adapter = read_adapter(path)
+    with locked(lock_beside(out)):
+        _check_new(out)
+        _merge(path, adapter, base, out, lora_scale, half)
+
+
+def _merge(
+    path: Path, adapter: Adapter, base: bases.BaseLocation, out: Path, lora_scale: float, half: bool
+) -> None:
     about = adapter.about
     if "text_encoder_digest" in about:  # trained with a tuned one, which lies beside the adapter
         base = bases.with_text_encoder(base, tuned_text_encoder(path))

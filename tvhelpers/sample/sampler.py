@@ -15,7 +15,7 @@ from PIL import Image
 
 from tvhelpers import flats
 from tvhelpers.errors import InputError, in_words
-from tvhelpers.files import atomic_path, file_sha256, locked, make_dir
+from tvhelpers.files import file_sha256, no_link, write_text
 from tvhelpers.image import save_png
 from tvhelpers.lora.adapter import fuse_adapter, load_adapter
 from tvhelpers.lora.find import find_adapter, tuned_text_encoder
@@ -25,7 +25,7 @@ from tvhelpers.models import base as bases
 from tvhelpers.models.baseline import Classes, class_conditioning, read_classes
 from tvhelpers.models.clip import cut_off
 from tvhelpers.progress import progress_bar
-from tvhelpers.records import claim_dir, read_records
+from tvhelpers.records import claimed, read_records
 from tvhelpers.runtime import choose_device, choose_dtype, versions
 from tvhelpers.sample.grid import save_grid
 from tvhelpers.sample.prompt import remarks
@@ -216,9 +216,10 @@ def generate(
     exists = (out_dir / "request.json").exists()
     if not exists:
         _warn_of_prompts(sampler, request)  # loads the base: if that fails, no folder
-    with locked(make_dir(out_dir) / ".lock"):
-        claim_dir(out_dir, request_json, "request")
-        records = _complete_records(out_dir)
+    lines = out_dir / "records.jsonl"
+    scratch = (lines.name,) if lines.exists() and not lines.stat().st_size else ()
+    with claimed(out_dir, request_json, "request", scratch=scratch):
+        records = _complete_records(out_dir, request.jobs())
         todo = [job for job in request.jobs() if job[0] not in records]
         if not todo and (out_dir / "grid.png").exists():
             log.info("%s has all images of this request already", out_dir)
@@ -249,9 +250,9 @@ def _draw(
     }
     request = sampler.with_defaults(request)
     fixed = {**request.settings(), **sampler.identity, "versions": versions()}
-    with open(out_dir / "records.jsonl", "a", encoding="utf-8") as file:
-        for index, prompt, seed, image in sampler.sample(request, jobs, batch_size=batch_size):
-            name = f"{index:04d}_{seed}.png"
+    with open(out_dir / "records.jsonl", "a", encoding="utf-8", opener=no_link) as file:
+        for *job, image in sampler.sample(request, jobs, batch_size=batch_size):
+            (index, prompt, seed), name = job, _file_name(job)
             save_png(image, out_dir / name)
             record = {"index": index, "file": name, "prompt": prompt, "seed": seed, **fixed}
             record |= {"prompt_id": ids[index]} if ids else {}
@@ -275,16 +276,25 @@ def _warn_of_prompts(sampler: Sampler, request: Request) -> None:
             warnings.warn(f"prompt {in_words(prompt)} {what}", stacklevel=3)
 
 
-def _complete_records(out_dir: Path) -> dict[int, dict]:
-    """Return {index: record} of the readable images; drop a last line that is incomplete."""
+def _complete_records(out_dir: Path, jobs: list[tuple[int, str, int]]) -> dict[int, dict]:
+    """Return {index: record} of the readable images of `jobs`; drop all other lines."""
     path = out_dir / "records.jsonl"
-    rows = [
-        row for row in read_records(path, "generated image") if _is_readable(out_dir / row["file"])
-    ]
+    names = {(_file_name(job), *job) for job in jobs}
+    rows = {row.get("index"): row for row in read_records(path, "generated image")}
+    kept = {
+        index: row
+        for index, row in rows.items()
+        if (row.get("file"), index, row.get("prompt"), row.get("seed")) in names
+        and _is_readable(out_dir / row["file"])
+    }
     if path.exists():
-        with atomic_path(path) as aside:
-            aside.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return {row["index"]: row for row in rows}
+        write_text(path, "".join(json.dumps(row) + "\n" for row in kept.values()))
+    return kept
+
+
+def _file_name(job: tuple[int, str, int]) -> str:
+    index, _, seed = job
+    return f"{index:04d}_{seed}.png"
 
 
 def _is_readable(path: Path) -> bool:

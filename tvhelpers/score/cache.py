@@ -1,5 +1,6 @@
 """How are networks' outputs kept, so that each image is computed once?"""
 
+import math
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -7,7 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from tvhelpers.errors import InputError
-from tvhelpers.files import atomic_path, content_key, make_dir
+from tvhelpers.files import (
+    atomic_path,
+    content_key,
+    lock_beside,
+    locked,
+    make_dir,
+    remove_temporary,
+)
 
 TOGETHER = 32  # images of one size in a batch
 
@@ -51,8 +59,11 @@ class RowCache:
     def _store(self) -> None:
         if self.path is None:
             return
-        with atomic_path(self.path) as aside, open(aside, "wb") as file:
-            np.savez(file, digests=np.array([*self.rows]), rows=np.stack([*self.rows.values()]))
+        with locked(lock_beside(self.path), math.inf):
+            self.rows = self._stored() | self.rows  # with those of other processes
+            remove_temporary(self.path.parent)
+            with atomic_path(self.path) as aside, open(aside, "wb") as file:
+                np.savez(file, digests=np.array([*self.rows]), rows=np.stack([*self.rows.values()]))
 
 
 def batches(images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tvhelpers.errors import InputError
-from tvhelpers.files import content_key, file_sha256
+from tvhelpers.files import check_idle, content_key, file_sha256
 from tvhelpers.image import is_image, read_photo
 from tvhelpers.paths import inside, walk
 from tvhelpers.records import read_records
@@ -54,6 +54,7 @@ def open_folder(path: Path) -> ImageFolder:
     path = Path(path)
     if not path.is_dir():
         raise InputError("folder-missing.images", path=path)
+    check_idle(path)
     if (path / "records.jsonl").exists():
         records = _records(path)
         files = [inside(path, record["file"]) for record in records]

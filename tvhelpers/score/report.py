@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 from tvhelpers.errors import InputError
+from tvhelpers.files import lock_beside, locked, write_once
 from tvhelpers.output import page
-from tvhelpers.records import TakenError, read_record, upgraded, write_json
+from tvhelpers.records import TakenError, read_record, upgraded
 from tvhelpers.runtime import versions
 from tvhelpers.score.image_folder import ImageFolder, open_folder
 from tvhelpers.score.metrics import Result, compare
@@ -25,6 +26,13 @@ def score_folders(request: ScoreRequest) -> dict:
     block.  Raises InputError for a folder that cannot be scored, and TakenError where `out_path`
     has other results.
     """
+    with locked(lock_beside(Path(request.out_path))):
+        result = _scored(request)
+        _write_once(Path(request.out_path), result)
+    return result
+
+
+def _scored(request: ScoreRequest) -> dict:
     folders = [open_folder(folder) for folder in request.dirs]
     real = open_folder(request.real) if request.real else None
     networks = Networks(request, folders)
@@ -45,9 +53,7 @@ def score_folders(request: ScoreRequest) -> dict:
     ]
     result = {"folders": scored, "pairs": pairs, "versions": versions()}
     result |= {"real": _about(real)} if real else {}
-    result = json.loads(json.dumps(result))
-    _write_once(Path(request.out_path), result)
-    return result
+    return json.loads(json.dumps(result))
 
 
 def format_table(result: dict) -> str:
@@ -116,7 +122,10 @@ def _without_sentences(result: dict) -> dict:
 
 
 def _write_once(path: Path, result: dict) -> None:
-    if not path.exists():
-        write_json(path, result)
-    elif _without_sentences(read_metrics(path)) != _without_sentences(result):
-        raise TakenError("another-result", path=path)
+    try:
+        write_once(path, (json.dumps(result, indent=1) + "\n").encode())
+    except InputError as error:
+        if error.code != "file-exists":
+            raise
+        if _without_sentences(read_metrics(path)) != _without_sentences(result):
+            raise TakenError("another-result", path=path) from None

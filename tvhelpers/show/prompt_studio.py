@@ -6,7 +6,6 @@ it can be cancelled.
 
 import html
 import io
-import json
 import random
 import re
 import threading
@@ -19,14 +18,16 @@ import ipywidgets as W
 from PIL import Image
 
 from tvhelpers.errors import InputError
-from tvhelpers.files import make_dir
+from tvhelpers.files import writing
 from tvhelpers.image import save_png
-from tvhelpers.records import read_records
+from tvhelpers.records import add_line
 from tvhelpers.sample.prompt import remarks
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler
 
 MAX_GALLERY = 24  # images kept on the page
+SAVE_SECONDS = 10.0  # that saving waits for another program that writes into the folder
+FILE_NAME = re.compile(r'"file": "([^"]+)"')  # in a line of records, also a broken one
 STYLE = {"description_width": "76px"}
 
 
@@ -199,16 +200,11 @@ class PromptStudio:
 
     def save(self) -> Path:
         """Write the newest image and its record into the folder; return the image's path."""
-        newest = self.history[0]
-        folder = make_dir(self.folder)
-        names = [path.name for path in folder.glob("*_*.png")]
-        names += [row["file"] for row in read_records(folder / "records.jsonl", "image")]
-        numbers = [name.partition("_")[0] for name in names]  # deleted ones are not used again
-        number = 1 + max((int(number) for number in numbers if number.isdecimal()), default=-1)
-        path = folder / f"{number:04d}_{newest['record']['seed']}.png"
-        save_png(newest["image"], path)
-        with open(folder / "records.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps({"file": path.name, **newest["record"]}) + "\n")
+        newest, folder = self.history[0], self.folder
+        with writing(folder, wait=SAVE_SECONDS):
+            path = folder / f"{_next_number(folder):04d}_{newest['record']['seed']}.png"
+            save_png(newest["image"], path)
+            add_line(folder / "records.jsonl", {"file": path.name, **newest["record"]})
         self._show_status(f"Saved as {path}")
         return path
 
@@ -245,6 +241,15 @@ class PromptStudio:
         small = W.Image(value=_png(entry["image"], 160), format="png", width=112, height=112)
         tile = W.VBox([small, W.HTML(_caption(entry["record"], 112))])
         self.gallery.children = (tile, *self.gallery.children)[:MAX_GALLERY]
+
+
+def _next_number(folder: Path) -> int:
+    """Return a number above those of all images and records; deleted ones are not used again."""
+    records = folder / "records.jsonl"
+    names = [path.name for path in folder.glob("*_*.png")]
+    names += FILE_NAME.findall(records.read_text(encoding="utf-8")) if records.exists() else []
+    numbers = [name.partition("_")[0] for name in names]
+    return 1 + max((int(number) for number in numbers if number.isdecimal()), default=-1)
 
 
 def _caption(record: dict, width: int) -> str:

@@ -5,6 +5,7 @@ and prompts.
 """
 
 import csv
+import io
 import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from tvhelpers.errors import InputError
-from tvhelpers.files import atomic_path
+from tvhelpers.files import write_text
 from tvhelpers.study import statistics
 from tvhelpers.study.model import IMAGES, REAL, RULES, SCALES, SIDES, Study, Trial
 from tvhelpers.study.votes import Vote
@@ -297,6 +298,11 @@ def _real(study: Study, answers: list[Answer]) -> dict | None:
 
 def write_csv(study: Study, votes: list[Vote], path: Path) -> None:
     """Write a CSV with a row for each vote and its trial, for any other program."""
+    write_text(path, votes_as_csv(study, votes))
+
+
+def votes_as_csv(study: Study, votes: list[Vote]) -> str:
+    """Return the text of `write_csv`."""
     rows = []
     for a in answers_of(study, votes):
         row = asdict(a.vote) | {"task": a.trial.kind, "prompt": a.trial.prompt}
@@ -308,7 +314,8 @@ def write_csv(study: Study, votes: list[Vote], path: Path) -> None:
         rows.append(row)
     heads = "rater trial item task prompt left right answer chosen".split()
     heads += [*SCALES, *"expected repeat seconds at source".split()]
-    with atomic_path(path) as aside, open(aside, "w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, heads, extrasaction="ignore")
-        table.writeheader()
-        table.writerows(rows)
+    text = io.StringIO(newline="")
+    table = csv.DictWriter(text, heads, extrasaction="ignore")
+    table.writeheader()
+    table.writerows(rows)
+    return text.getvalue()

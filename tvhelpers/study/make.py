@@ -18,9 +18,12 @@ from tvhelpers.data.items import Source
 from tvhelpers.errors import InputError
 from tvhelpers.files import content_key, file_sha256
 from tvhelpers.image import read_photo, resize, save_png
-from tvhelpers.records import claim_dir, read_records, write_json
+from tvhelpers.records import claimed, read_records, write_json
 from tvhelpers.score.image_folder import open_folder
 from tvhelpers.study.model import CHECKS, CONSENT, IMAGES, KINDS, REAL, REFERENCES, TEXTS, Study
+
+NAME = re.compile(r"[0-9a-f]{24}\.png")  # of an image
+SCRATCH = (IMAGES, "key.json")  # no study without study.json, which is written last
 
 
 def make_study(
@@ -53,10 +56,19 @@ def make_study(
     request = {"systems": digests, "primary": primary, "tasks": tasks, "per_rater": per_rater,
                "title": title, "consent": consent, "seed": seed,
                "real": real.fingerprint if real else None}  # fmt: skip
-    out_dir = claim_dir(Path(out_dir), request, "study request", "key-request.json")
-    if not (out_dir / "study.json").exists():
-        _StudyWriter(out_dir, generated, real, seed).write(request)
-    return Study(out_dir)
+    claim = {"what": "study request", "marker": "key-request.json", "scratch": SCRATCH}
+    with claimed(Path(out_dir), request, **claim) as out_dir:
+        if not (out_dir / "study.json").exists():
+            _remove_images(out_dir / IMAGES)
+            _StudyWriter(out_dir, generated, real, seed).write(request)
+        return Study(out_dir)
+
+
+def _remove_images(folder: Path) -> None:
+    """Remove what a stopped call wrote: its names came from another salt."""
+    for path in folder.glob("*.png"):
+        if NAME.fullmatch(path.name):
+            path.unlink()
 
 
 def _check_request(names, primary, tasks, per_rater, real) -> None:

@@ -1,12 +1,11 @@
 """How does a rater without Jupyter take part?  With a page that any browser opens from disk."""
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tvhelpers.files import atomic_path
+from tvhelpers.files import remove_temporary, write_all_once, write_new
 from tvhelpers.study.model import IMAGES, SCALES, Study
 
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -17,22 +16,20 @@ def write_pages(study: Study, out_dir: Path, raters: Sequence[str]) -> list[Path
 
     A page holds the rater's trials in order; it names no system and marks no attention check.  It
     keeps the answers in the browser, and offers them at its end as a file for `import_votes`.
+    Raises InputError, and writes no page, where a file exists with other content.
     """
-    pages = []
+    out_dir, pages, images = Path(out_dir), {}, {}
     for rater in raters:
         trials = [asdict(trial) for trial in study.trials(rater)]
         content = {"study": study.hash, "rater": rater, "scales": SCALES, "trials": trials}
         content |= {name: study.about[name] for name in ("title", "consent", "questions")}
         for name in {n for trial in trials for n in (*trial["shown"], *trial["references"])}:
-            path = Path(out_dir) / IMAGES / name
-            if not path.exists():
-                with atomic_path(path) as aside:
-                    shutil.copyfile(study.folder / IMAGES / name, aside)
-        pages.append(Path(out_dir) / f"{rater}.html")
+            images[out_dir / IMAGES / name] = name
         text = json.dumps(content).replace("<", "\\u003c")  # no prompt can end the script
-        with atomic_path(pages[-1]) as aside:
-            aside.write_text(
-                TEMPLATE.read_text(encoding="utf-8").replace("STUDY</script>", text + "</script>"),
-                encoding="utf-8",
-            )
-    return pages
+        page = TEMPLATE.read_text(encoding="utf-8").replace("STUDY</script>", text + "</script>")
+        pages[out_dir / f"{rater}.html"] = page.encode()
+    remove_temporary(out_dir / IMAGES)
+    for path, name in images.items():
+        write_new(path, study.image(name))
+    write_all_once(pages)
+    return [*pages]

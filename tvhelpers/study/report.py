@@ -9,7 +9,7 @@ from string import Template
 
 from PIL import Image
 
-from tvhelpers.files import atomic_path, read_tables
+from tvhelpers.files import read_tables, write_text
 from tvhelpers.show.figures import points
 from tvhelpers.study.model import REAL, SCALES
 
@@ -89,8 +89,14 @@ def quality(result: dict) -> list[str]:
 
 def write_report(result: dict, path: Path) -> Path:
     """Write the page, and return its path."""
+    write_text(path, report_page(result))
+    return Path(path)
+
+
+def report_page(result: dict) -> str:
+    """Return the page as HTML."""
     rules = [TEXTS["rules"][name].format(least) for name, least in result["rules"].items()]
-    page = PAGE.substitute(
+    return PAGE.substitute(
         title=html.escape(result["title"]),
         simulated=TEXTS["simulated"] if result["simulated"] else "",
         summary=f"<ul>{_each('li', summary(result))}</ul>",
@@ -102,9 +108,6 @@ def write_report(result: dict, path: Path) -> Path:
         raters=_raters(result["raters"]),
         study=result["study"],
     )
-    with atomic_path(path) as aside:
-        aside.write_text(page, encoding="utf-8")
-    return Path(path)
 
 
 def _raters(raters: list[dict]) -> str:

@@ -3,9 +3,11 @@
 A checkpoint is one file with a checksum, visible only when complete; the newest intact one is used.
 """
 
+import contextlib
 import errno
 import logging
 import os
+import re
 import shutil
 import tempfile
 import warnings
@@ -15,11 +17,13 @@ from pathlib import Path
 import torch
 
 from tvhelpers.errors import InputError
-from tvhelpers.files import atomic_path, file_sha256, make_dir
+from tvhelpers.files import atomic_path, file_sha256, make_dir, remove_link
 from tvhelpers.models.base import TEXT_ENCODER_DIR
 from tvhelpers.words import counted
 
 log = logging.getLogger(__name__)
+NAME = re.compile(r"step-\d{7,}-[0-9a-f]{12}\.pt")  # of a checkpoint
+UNFINISHED = re.compile(r"\.writing-[a-z0-9_]{8}")  # name of a folder
 TREES = ("pipeline", TEXT_ENCODER_DIR)  # folders of a result
 
 
@@ -30,8 +34,7 @@ def save_checkpoint(folder: Path, step: int, state: dict, keep: int = 2) -> Path
     step.  Raises OSError if the disk cannot be written; older checkpoints stay as they are.
     """
     folder = make_dir(folder)
-    for left in folder.glob(".writing-*"):  # from a process that was killed
-        shutil.rmtree(left)
+    _remove_unfinished(folder)
     with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as aside:
         whole = Path(aside) / "checkpoint.pt"
         _write(whole, state)
@@ -82,8 +85,28 @@ def step_of(path: Path) -> int:
 
 
 def newest_first(folder: Path) -> list[Path]:
-    """Return the checkpoint files of a folder, the newest first."""
-    return sorted(Path(folder).glob("step-*.pt"), reverse=True)
+    """Return the checkpoint files of a folder, the newest first; files of the user's are none."""
+    return sorted(filter(_is_checkpoint, Path(folder).glob("step-*.pt")), reverse=True)
+
+
+def _is_checkpoint(path: Path) -> bool:
+    return NAME.fullmatch(path.name) is not None
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Remove the checkpoints of a folder, and the folder unless it holds files of the user's."""
+    with contextlib.suppress(OSError):  # a disk that cannot be written
+        _remove_unfinished(folder)
+        for path in newest_first(folder):
+            path.unlink()
+        folder.rmdir()
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove what killed processes left."""
+    for left in folder.glob(".writing-*"):
+        if UNFINISHED.fullmatch(left.name) and not left.is_symlink():
+            shutil.rmtree(left)
 
 
 class Mirror:
@@ -108,7 +131,7 @@ class Mirror:
             empty = all(map(_is_hidden, self.run_dir.iterdir()))
             if not (self.folder / "config.json").exists() or not (empty or begun.exists()):
                 return
-            begun.touch()
+            remove_link(begun).touch()
             files = _files_of(self.folder.rglob("*"))
             for path in files:
                 copy_checked(path, self.run_dir / path.relative_to(self.folder))

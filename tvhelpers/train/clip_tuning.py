@@ -7,6 +7,8 @@ then interpolation with the pretrained weights (WiSE-FT, Wortsman et al. 2022).
 
 import hashlib
 import math
+import os
+import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -19,9 +21,10 @@ from torch.nn import functional as F
 from tvhelpers.config import ClipTuning
 from tvhelpers.data.sources import Source
 from tvhelpers.errors import InputError
+from tvhelpers.files import make_dir, remove_link
 from tvhelpers.models.clip import Clip
 from tvhelpers.models.clip_checks import phrases, zero_shot
-from tvhelpers.records import claim_dir, write_json
+from tvhelpers.records import claimed, write_json
 from tvhelpers.runtime import seed_for
 from tvhelpers.train.checkpoint import load_checkpoint, save_checkpoint
 from tvhelpers.train.clip_pairs import Pairs, pairs_of, train_and_validation
@@ -43,9 +46,21 @@ def tune_clip(
     resumes, with the same result as an uninterrupted one.  Raises InputError if `out` holds another
     tuning (other settings, another CLIP or other pairs), or if the loss is not finite.
     """
+    with _claimed(clip, train, validation, config, Path(out)):
+        return _tune(clip, train, validation, config, Path(out))
+
+
+def _claimed(clip: Clip, train: Pairs, validation: Pairs, config: ClipTuning, out: Path):
+    """Hold the folder of a tuning within the block."""
     claim = asdict(config) | {"clip": _digest(clip.model)}
     claim |= {"train": train.fingerprint, "validation": validation.fingerprint}
-    out = claim_dir(Path(out), claim, "CLIP tuning", "tuning.json")
+    return claimed(out, claim, "CLIP tuning", "tuning.json")
+
+
+def _tune(
+    clip: Clip, train: Pairs, validation: Pairs, config: ClipTuning, out: Path
+) -> tuple[dict, Weights]:
+    """Tune as `tune_clip` says, in a folder that this process holds."""
     before = {name: weight.detach().clone() for name, weight in clip.model.state_dict().items()}
     model = _trainable(clip.model, config)
     weights = [weight for weight in model.parameters() if weight.requires_grad]
@@ -102,16 +117,26 @@ def tune_on_source(
         raise InputError("too-few-categories", name=keep.name)
     both = pairs_of(clip.size, (source, train), (keep, replayed))
     validation = pairs_of(clip.size, (source, validation))
-    result, before = tune_clip(clip, both, validation, config, out)
     kept = pairs_of(clip.size, (keep, kept)) if keep else None
-    best, curve = trade_off(clip, before, validation, kept, config.max_accuracy_drop)
-    share = best if config.share < 0 else config.share
-    clip.model.load_state_dict(interpolate(clip, before, share))
-    result |= {"share": share, "trade_off": curve}
-    write_json(Path(out) / "result.json", result)
-    folder = Path(out) / "clip"
-    clip.save(folder)
+    with _claimed(clip, both, validation, config, Path(out)):
+        result, before = _tune(clip, both, validation, config, Path(out))
+        best, curve = trade_off(clip, before, validation, kept, config.max_accuracy_drop)
+        share = best if config.share < 0 else config.share
+        clip.model.load_state_dict(interpolate(clip, before, share))
+        result |= {"share": share, "trade_off": curve}
+        folder = Path(out) / "clip"
+        _save(clip, folder)
+        write_json(Path(out) / "result.json", result)
     return {**result, "clip": str(folder)}
+
+
+def _save(clip: Clip, folder: Path) -> None:
+    """Write a CLIP as a folder that is never seen half written."""
+    aside = remove_link(folder.with_name(f".{folder.name}.partial"))
+    shutil.rmtree(aside, ignore_errors=True)  # of a process that was killed
+    clip.save(make_dir(aside))
+    shutil.rmtree(folder, ignore_errors=True)
+    os.rename(aside, folder)
 
 
 def interpolate(clip: Clip, before: Weights, share: float) -> Weights:

@@ -57,7 +57,7 @@ class Processes:
         distributed.broadcast_object_list(box, src=0, group=self._hosts)
         return box[0]
 
-    def locked(self, path: Path, wait: bool = False) -> contextlib.AbstractContextManager:
+    def locked(self, path: Path, wait: float = 0.0) -> contextlib.AbstractContextManager:
         """Hold a lock file within the block, if this is the main process."""
         return locked(path, wait) if self.main else contextlib.nullcontext()
 

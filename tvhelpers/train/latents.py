@@ -11,6 +11,7 @@ artifacts/cache-<key>/ holds
 """
 
 import hashlib
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -20,7 +21,7 @@ import torch
 
 from tvhelpers.data.items import Source
 from tvhelpers.errors import InputError
-from tvhelpers.files import content_key, make_dir, replace_dir
+from tvhelpers.files import content_key, make_dir, remove_link, remove_temporary, replace_dir
 from tvhelpers.models.base import BaseLocation, load_part
 from tvhelpers.records import read_record, write_json
 from tvhelpers.train.distributed import Processes
@@ -128,7 +129,7 @@ def open_cache(
     if processes.broadcast(folder.is_dir()):
         return _open(folder)
     lock = make_dir(folder.parent) / f".{folder.name}.lock"
-    with processes.locked(lock, wait=True):
+    with processes.locked(lock, wait=math.inf):
         if not processes.broadcast(folder.is_dir()):  # no other launch has built it
             _build(folder, about, source, (vae, tokenizer, text_encoder), processes)
     del vae, text_encoder
@@ -141,7 +142,9 @@ def _build(folder: Path, about: dict, source: Source, models, processes) -> None
     (vae, *texts), device = models, processes.device
     aside = folder.with_name(f"{folder.name}.partial")
     if processes.main:
-        make_dir(aside)
+        remove_temporary(make_dir(remove_link(aside)))
+        for name in (*ARRAYS, "done"):
+            remove_link(aside / f"{name}.npy")
     processes.broadcast(None)
     encode_images(vae.to(device), source, about, aside, processes)
     vae.to("cpu")

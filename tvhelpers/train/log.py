@@ -8,7 +8,7 @@ import os
 import time
 from pathlib import Path
 
-from tvhelpers.files import make_dir
+from tvhelpers.files import make_dir, no_link
 from tvhelpers.progress import progress_bar
 from tvhelpers.records import as_record, parse, read_records
 from tvhelpers.runtime import peak_memory
@@ -123,7 +123,7 @@ class Lines:
         if not self.waiting:
             return None
         try:
-            with open(self.path, "ab", buffering=0) as file:
+            with open(self.path, "ab", buffering=0, opener=no_link) as file:
                 size = file.tell()
                 if file.write(self.waiting) < len(self.waiting):
                     file.truncate(size)

@@ -1,8 +1,8 @@
 """How is a whole training run?  From data and a base to an adapter, or to a whole pipeline."""
 
 import logging
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from tvhelpers.data.items import Source
 from tvhelpers.data.sources import open_source
 from tvhelpers.data.split import split_items
 from tvhelpers.errors import InputError
-from tvhelpers.files import make_dir
+from tvhelpers.files import writing
 from tvhelpers.lora.adapter import check_adapter, kohya_path, save_adapter
 from tvhelpers.models import base as bases
 from tvhelpers.models.base import BaseLocation, load_part
@@ -25,7 +25,7 @@ from tvhelpers.models.baseline import Classes, add_classes, find_classes, reset_
 from tvhelpers.records import check_claim, claim_dir, read_record, write_json
 from tvhelpers.runtime import choose_device, choose_dtype, root_dir, seed_for
 from tvhelpers.train.batches import Data
-from tvhelpers.train.checkpoint import Mirror, newest_first
+from tvhelpers.train.checkpoint import Mirror, newest_first, remove_checkpoints
 from tvhelpers.train.distributed import Processes
 from tvhelpers.train.latents import open_cache
 from tvhelpers.train.log import read_evaluations
@@ -81,9 +81,8 @@ def train(
     processes = Processes(device)
     _check_share(processes, config)
     mirror = Mirror(config.mirror, run_dir) if config.mirror and processes.main else None
-    with processes.locked(make_dir(run_dir) / ".lock"):
-        if processes.main:
-            _claim(run_dir, {**to_dict(config), **origin.digests}, mirror)
+    request = {**to_dict(config), **origin.digests}
+    with _claimed(run_dir, request, mirror) if processes.main else nullcontext():
         if processes.broadcast(processes.main and is_finished(run_dir, config.method)):
             return _open_finished(run_dir, config.method, mirror)
         log.info(f"device {device}, {str(dtype).removeprefix('torch.')}: {reason}")
@@ -130,13 +129,18 @@ def _check_share(processes: Processes, config: TrainConfig) -> None:
         raise InputError("too-many-processes", count=processes.count, samples=samples)
 
 
-def _claim(run_dir: Path, request: dict, mirror: Mirror | None) -> None:
-    """Make `run_dir` the folder of this training, restored from its mirror if it is empty; raises
-    InputError if either holds another training."""
+@contextmanager
+def _claimed(run_dir: Path, request: dict, mirror: Mirror | None) -> Iterator[None]:
+    """Hold `run_dir` as the folder of this training, restored from its mirror if it is empty;
+    raises InputError if either holds another training, or another process trains there."""
     claim = {"what": "training", "marker": "config.json", "ignore": MAY_DIFFER}
-    if mirror:
-        mirror.restore(lambda folder: check_claim(folder, request, **claim))
-    claim_dir(run_dir, request, **claim)
+    claim |= {"scratch": ("held_out.json",)}
+    check_claim(run_dir, request, **claim)
+    with writing(run_dir):
+        if mirror:
+            mirror.restore(lambda folder: check_claim(folder, request, **claim))
+        claim_dir(run_dir, request, **claim)
+        yield
 
 
 def is_finished(run_dir: Path, method: str) -> bool:
@@ -232,4 +236,4 @@ def _close(run_dir: Path, mirror: Mirror | None) -> None:
     if mirror:
         mirror.update(finished=True)
     if not (mirror and mirror.failing):
-        shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
+        remove_checkpoints(run_dir / "checkpoints")
