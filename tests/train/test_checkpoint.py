@@ -10,7 +10,7 @@ from tests.train.helpers import ADAPTER, same, stop_at
 from tvhelpers.config import build_config
 from tvhelpers.progress import Interrupted
 from tvhelpers.train import checkpoint
-from tvhelpers.train.checkpoint import load_checkpoint, save_checkpoint
+from tvhelpers.train.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint
 from tvhelpers.train.trainer import train
 
 
@@ -47,11 +47,14 @@ def test_nothing_is_left_of_a_write_that_fails(tmp_path, monkeypatch):
 def test_a_damaged_one_does_not_push_good_ones_out(tmp_path):
     save_checkpoint(tmp_path, 5, {"step": 5})
     save_checkpoint(tmp_path, 9, {"step": 9}).write_bytes(b"damaged")
-    (tmp_path / ".writing-killed").mkdir()
+    (tmp_path / ".writing-killed_1").mkdir()
+    (tmp_path / "step-0000001-best.pt").touch()  # a user's own
     with pytest.warns(UserWarning, match="damaged"):
         load_checkpoint(tmp_path)
     save_checkpoint(tmp_path, 6, {"step": 6}, keep=1)
-    assert load_checkpoint(tmp_path)["step"] == 6 and len(list(tmp_path.iterdir())) == 1
+    assert load_checkpoint(tmp_path)["step"] == 6 and len(list(tmp_path.iterdir())) == 2
+    remove_checkpoints(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-0000001-best.pt"]
 
 
 def test_a_new_machine_resumes_from_the_mirror(settings, whole, tmp_path, caplog):
