@@ -110,6 +110,32 @@ def screens() -> Iterator[None]:
                 screen.end()
 
 
+class Skipped(UserWarning):
+    """Files of a source were skipped for a reason; the command line says so at its end."""
+
+    def __init__(self, source: str, reason: str, names: list[str]):
+        count = f"{len(names):,} files" if len(names) > 1 else "1 file"
+        first = f"{', such as' if len(names) > 1 else ':'} '{names[0][-80:]}'"
+        super().__init__(f"{source}: {count} skipped{first}: {reason}")
+        self.source, self.reason, self.names = source, reason, names
+
+
+@contextlib.contextmanager
+def skips_at_end() -> Iterator[list[Skipped]]:
+    """Yield a list that takes the warnings `Skipped` of a command, which are printed at its end."""
+    found, show = [], warnings.showwarning
+
+    def take(message, *rest):
+        found.append(message) if isinstance(message, Skipped) else show(message, *rest)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = take
+        try:
+            yield found
+        finally:
+            note(*(f"warning: {message}" for message in found))
+
+
 def _write(stream, lines: Iterable[object]) -> None:
     bars = sys.modules.get("tqdm")
     screen = stream if isinstance(stream, Screen) else Screen(stream)

@@ -30,7 +30,7 @@ def walk(folder: Path, skipped: dict[str, list[str]] | None = None) -> list[Path
     """Return the regular files of a folder and of those in it, sorted.
 
     Hidden and service files and folders, such as .ipynb_checkpoints, @eaDir and ._x.png, and links
-    that lead out of the folder are left out.  To `skipped` {reason: names} are added those, and
+    that lead out of the folder are skipped.  To `skipped` {reason: names} are added those, and
     names that are not UTF-8; of hidden files only images, by their ending.
     """
     folder, found, skipped = Path(folder), [], {} if skipped is None else skipped
@@ -49,6 +49,14 @@ def walk(folder: Path, skipped: dict[str, list[str]] | None = None) -> list[Path
             elif not reason and os.path.isfile(path):
                 found.append(Path(path))
     return sorted(found)
+
+
+def snapshot_of(folder: Path) -> Path:
+    """Return the newest snapshot where a folder is one of the hub's cache; the folder otherwise."""
+    if not (folder / "snapshots").is_dir() or not (folder / "blobs").is_dir():
+        return folder
+    snapshots = [path for path in (folder / "snapshots").iterdir() if path.is_dir()]
+    return max(snapshots, key=lambda path: path.stat().st_mtime, default=folder)
 
 
 def is_listed(folder: Path, path: Path) -> bool:
@@ -128,7 +136,7 @@ def _stays(folder: Path, path: Path) -> bool:
 
 
 def _why_not(folder: Path, path: str) -> str:
-    """Return why a file of a folder, or a link to a folder, is left out; "" if it is not."""
+    """Return why a file of a folder, or a link to a folder, is skipped; "" if it is not."""
     inner = os.path.relpath(path, folder)
     if any(part[0] == "." or part.lower() in SERVICE for part in inner.split(os.sep)):
         return HIDDEN

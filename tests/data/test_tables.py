@@ -141,5 +141,5 @@ def test_tables_that_would_be_misread_are_refused(photo_folder, tmp_path):
     with refused("unknown-choice"):
         open_source(folder)
     table.write_text('file_name,caption\n000.png,"a red dress, striped"\n')
-    with pytest.warns(UserWarning, match="23 images skipped, such as 001.png"):
+    with pytest.warns(UserWarning, match="23 files skipped, such as '001.png': no row"):
         assert open_source(folder).captions == ["a red dress, striped"]

@@ -62,8 +62,11 @@ def run_command(arguments: list[str]) -> None:
     from tvhelpers.progress import show_log  # imported late: a wrong argument is refused at once
 
     show_log()
-    with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
+    quiet = contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext()
+    with quiet, output.skips_at_end() as skipped:
         result = options.run(options)
+    if skipped and isinstance(result, dict):
+        result = {**result, "skipped": {one.reason: one.names for one in skipped}}
     if options.json:
         import json
 

@@ -44,6 +44,8 @@ CONVERT = (
            "img_highres.zip (or its folder), and skip items without a photo there"),
     option("--columns FIELD=COLUMN,...", text="which column of your table is which field, such as "
            "caption=title,images=pics/{sku}.jpg ({sku} is filled in from the column sku)"),
+    option("--skip-bad", bool, False, "skip images that cannot be read, and rows whose image is "
+           "missing; they are counted at the end"),
     *DECODING,
 )  # fmt: skip
 CAPTIONS = (
@@ -89,6 +91,14 @@ def declare(parser) -> None:
 
 def _decoding(options) -> dict:
     return {name: getattr(options, name) for name in ("decode", "axes", "channels", "mean")}
+
+
+def _reading(options) -> dict:
+    return {**_decoding(options), "photos": options.photos, "skip_bad": options.skip_bad}
+
+
+def _columns(options) -> dict[str, str] | None:
+    return _pairs(options.columns) if options.columns else None
 
 
 def _pairs(text: str) -> dict[str, str]:
@@ -150,9 +160,9 @@ def run_convert(options) -> dict:
         options.path,
         options.out,
         options.size,
-        _decoding(options) | {"photos": options.photos},
+        _reading(options),
         options.to,
-        _pairs(options.columns) if options.columns else None,
+        _columns(options),
     )
 
 
@@ -164,7 +174,7 @@ def _encode_latents(options) -> dict:
     from tvhelpers.train.distributed import Processes
     from tvhelpers.train.latents import open_cache
 
-    source = open_source(options.path, photos=options.photos, **_decoding(options))
+    source = open_source(options.path, _columns(options), **_reading(options))
     base = find_base(options.base)
     size = options.size or own_resolution(base)
     cache = open_cache(source, base, size, True, root_dir(), processes=Processes(choose_device()))

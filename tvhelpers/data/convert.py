@@ -4,6 +4,7 @@ pixels.h5 is allocated in full first; each row is then written at its final plac
 library, so that after a kill at any moment the next run resumes.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -48,8 +49,8 @@ def convert(
     `to`: "h5", OUT/pixels.h5 (`pixels` uint8 (N, H, W, 3), a row per chunk) and OUT/items.jsonl; or
     "images", OUT/NNNNNN.png and OUT/metadata.jsonl.  `size`: pixels a side, padded to a square and
     rescaled (Lanczos); None keeps the size.  `reading`: other options of `open_source` (decode,
-    axes, channels, mean, photos); `columns` explains a table; `limit`: the first N items only, 0 =
-    all.  A stopped conversion resumes.  Returns {"out", "items", "shape", "was_done"}.
+    axes, channels, mean, photos, skip_bad); `columns` explains a table; `limit`: the first N items
+    only, 0 = all.  A stopped conversion resumes.  Returns {"out", "items", "shape", "was_done"}.
     Raises InputError where the input cannot be read, or OUT holds other results.
     """
     check_range("size", 1 if size is None else size, 1, MAX_SIZE)
@@ -65,10 +66,25 @@ def convert(
     with claimed(Path(out_dir), request, "conversion", scratch=scratch) as out_dir:
         was_done = (out_dir / last).exists()
         if not was_done:
-            write(out_dir, source, shape, size)
+            with _discarded_if_bad(out_dir, len(source)):
+                write(out_dir, source, shape, size)
     done = ", done already" if was_done else ""
     log.info(f"{out_dir}: {counted(shape[0], 'item')} of {shape[2]} x {shape[1]} pixels{done}")
     return {"out": str(out_dir), "items": shape[0], "shape": list(shape), "was_done": was_done}
+
+
+@contextlib.contextmanager
+def _discarded_if_bad(out_dir: Path, count: int) -> Iterator[None]:
+    """Remove what was written where bad images stop the block: it can never be finished, and the
+    conversion without them takes the same folder."""
+    try:
+        yield
+    except InputError as error:
+        if error.code == "not-an-image":
+            names = ["items.jsonl", ".pixels.h5.partial", ".progress.json", "request.json"]
+            for name in [*names, *(f"{index:06d}.png" for index in range(count))]:
+                (out_dir / name).unlink(missing_ok=True)
+        raise
 
 
 def _sized(pixels: np.ndarray, size: int | None) -> np.ndarray:

@@ -1,17 +1,21 @@
 """How does a folder of photos become a source, and what are their captions?"""
 
 import re
+import unicodedata
 import warnings
 from pathlib import Path
 
+from tvhelpers.data import photo_files, tables
+from tvhelpers.data.folder_words import Place, place_of, words_of_name
 from tvhelpers.data.items import Source
-from tvhelpers.data.lexicon import WORDS
-from tvhelpers.data.rows import SPLITS
-from tvhelpers.data.table_sources import open_rows, open_table
-from tvhelpers.data.tables import ENDINGS
+from tvhelpers.data.photo_files import Files, list_files
+from tvhelpers.data.table_sources import open_found, open_rows, open_table
 from tvhelpers.errors import InputError
-from tvhelpers.image import IMAGE_ENDINGS, is_image
+from tvhelpers.paths import inside, is_there
 from tvhelpers.text import read_text
+
+METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")  # the first that is there
+BOXES = re.compile(r"(\d+(\s+[-+.\deE]+){4,}\s*)+")  # labels of object detection, as YOLO has them
 
 
 def open_photos(name: str, folder: Path, options: dict) -> Source:
@@ -20,27 +24,113 @@ def open_photos(name: str, folder: Path, options: dict) -> Source:
     A photo that has neither caption nor category raises InputError, or, with the option
     `captions_optional`, gets "a garment".  Raises InputError too where a photo is missing.
     """
-    for table in ("metadata.jsonl", "metadata.csv"):
-        if (folder / table).is_file():
-            return open_table(name, folder / table, options)
-    rows = [_row_of_photo(folder, path) for path in sorted(folder.rglob("*")) if is_image(path)]
+    files = list_files(folder)
+    metadata = _metadata(files)
+    if metadata and metadata[0].parent == folder:
+        return open_table(name, metadata[0], options, files)
+    if metadata:
+        rows = [row for table in metadata for row in _rows_of_table(folder, table)]
+        return open_found(name, folder, rows, "file_name", options, files)
+    rows = _rows_of_photos(files)
     if not rows:
-        raise InputError("no-images.photos", folder=folder, endings=IMAGE_ENDINGS)
+        files.skip_unused()
+        raise files.refuse()
     rows = _captions_of_names(folder, rows)
     if not options["captions_optional"]:
-        _check_captions(folder, rows)
-    return open_rows(name, folder, rows, options["captions_optional"])
+        _check_captions(files, rows)
+    return open_rows(name, folder, rows, options, files)
 
 
-def _row_of_photo(folder: Path, path: Path) -> dict:
-    """Return the row of a photo with a caption file beside it, or in a folder [SPLIT/]CATEGORY/."""
-    row, text = {"file_name": path.relative_to(folder).as_posix()}, path.with_suffix(".txt")
-    if text.is_file():
-        row["caption"] = read_text(text).strip()
-    elif path.parent != folder:
-        row["category"], above = path.parent.name, path.parent.parent
-        row["split"] = above.name if above.name.lower() in SPLITS and above != folder else ""
-    return row
+# --------------------------------------------------------------------------------- tables of photos
+
+
+def _metadata(files: Files) -> list[Path]:
+    """Return the table in the folder itself, or else one of each folder in it that has any."""
+    found = [path for path in files.others if path.name.lower() in METADATA]
+    first = {}
+    for path in sorted(found, key=lambda path: METADATA.index(path.name.lower())):
+        first.setdefault(path.parent, path)
+    files.used.update(found)
+    for path in found:
+        if (used := first.get(files.folder, first[path.parent])) != path:
+            files.skip(f"{used.name} is read instead", [path])
+    return [first[files.folder]] if files.folder in first else sorted(first.values())
+
+
+def _rows_of_table(folder: Path, table: Path) -> list[dict]:
+    """Return the rows of a table below a folder: files are named as in it, the split is its own."""
+    rows, above = tables.read_table(table), table.parent.relative_to(folder)
+    tables.check_columns(table, "images", "file_name", list(rows[0]))
+    split = place_of(above.parts).split
+    return [
+        {**row, "file_name": _below(folder, above, tables.fill("file_name", row))}
+        | {"split": row.get("split") or split}
+        for row in rows
+    ]
+
+
+def _below(folder: Path, above: Path, name: str) -> str:
+    """Return a name of a table in the folder `above`, from the outer folder on."""
+    own = (above / name).as_posix()
+    return own if not name or is_there(inside(folder, own)) else name
+
+
+# ------------------------------------------------------------------------- photos and caption files
+
+
+def _rows_of_photos(files: Files) -> list[dict]:
+    """Return a row for each photo, without masks and small copies of photos."""
+    places = {path: place_of(_above(files, path).parts) for path in files.images}
+    keys = {(place.key, path.stem) for path, place in places.items() if place.kind != "side"}
+    sides = {path for path, place in places.items() if place.kind == "side"}
+    sides = {path for path in sides if (places[path].key, path.stem) in keys}
+    files.skip(photo_files.SIDE_IMAGE, sorted(sides))
+    rows, captions = [], _caption_files(files)
+    for path in (path for path in files.images if path not in sides):
+        row = {"file_name": path.relative_to(files.folder).as_posix(), "split": places[path].split}
+        text = _caption_of(path, _above(files, path), places[path], captions)
+        caption = read_text(text).strip() if text else ""
+        if text and not BOXES.fullmatch(caption):
+            row["caption"] = caption
+            files.used.add(text)
+        elif places[path].category:
+            row["category"] = places[path].category
+        rows.append(row)
+    _warn_of_repeats(files, [place.repeats for place in places.values() if place.repeats])
+    return rows
+
+
+def _above(files: Files, path: Path) -> Path:
+    return path.parent.relative_to(files.folder)
+
+
+def _caption_files(files: Files) -> dict[tuple, Path]:
+    """Return {(folder, name without ending) or (key of the place, the same): caption file}."""
+    found, endings = {}, photo_files.CAPTION_ENDINGS
+    order = {ending: number for number, ending in enumerate((*endings, *map(str.upper, endings)))}
+    for path in sorted(files.captions, key=lambda path: order.get(path.suffix, len(order))):
+        above, stem = _above(files, path), unicodedata.normalize("NFC", path.stem)
+        found.setdefault((above, stem), path)
+        place = place_of(above.parts)
+        if place.kind == "captions":
+            found.setdefault((place.key, stem), path)
+    return found
+
+
+def _caption_of(photo: Path, above: Path, place: Place, captions: dict) -> Path | None:
+    """Return the caption file of a photo: x.txt or x.jpg.txt beside it, or in a folder of texts."""
+    stems = [unicodedata.normalize("NFC", stem) for stem in (photo.stem, photo.name)]
+    keys = [(where, stem) for where in (above, place.key) for stem in stems]
+    return next((captions[key] for key in keys if key in captions), None)
+
+
+def _warn_of_repeats(files: Files, names: list[str]) -> None:
+    if names:
+        warnings.warn(
+            f"{files.folder}: the number in {names[0]!r}, how often a trainer repeats these "
+            "photos, is ignored",
+            stacklevel=5,
+        )
 
 
 def _captions_of_names(folder: Path, rows: list[dict]) -> list[dict]:
@@ -50,7 +140,7 @@ def _captions_of_names(folder: Path, rows: list[dict]) -> list[dict]:
     """
     if any("caption" in row or "category" in row for row in rows):
         return rows
-    words = [_words(Path(row["file_name"]).stem) for row in rows]
+    words = [words_of_name(Path(row["file_name"]).stem) for row in rows]
     if not all(words):
         return rows
     warnings.warn(
@@ -61,25 +151,15 @@ def _captions_of_names(folder: Path, rows: list[dict]) -> list[dict]:
     return [{**row, "caption": one, "product": one} for row, one in zip(rows, words)]
 
 
-def _words(stem: str) -> str:
-    """Return the words of a file's name; "" for a name that a camera gave, such as IMG_0042."""
-    stem = re.sub(r"\s*\(\d+\)$", "", stem)  # the second photo of it: "red dress (2)"
-    parts = re.split(r"[\s_]+" if re.search(r"[\s_]", stem) else r"-+", stem)
-    parts = [part.rstrip("0123456789").strip("-.,()") for part in parts]
-    words = [part for part in parts if part and not re.search(r"\d", part)]
-    words = [word for word in words if word.lower() not in WORDS["camera_words"]]
-    return " ".join(words) if any(re.search(r"[^\W\d_]{3}", word) for word in words) else ""
-
-
-def _check_captions(folder: Path, rows: list[dict]) -> None:
+def _check_captions(files: Files, rows: list[dict]) -> None:
     """Raise InputError where a photo has no caption, nor, where none has one, a category."""
     key = "caption" if any("caption" in row for row in rows) else "category"
-    without = [row["file_name"] for row in rows if not row.get(key)]
+    without, folder = [row["file_name"] for row in rows if not row.get(key)], files.folder
     if without:
-        tables = [path.name for path in folder.iterdir() if path.suffix.lower() in ENDINGS]
+        found = [path.name for path in files.others if path.suffix.lower() in tables.ENDINGS]
         count, total, first = len(without), len(rows), without[0]
-        if "records.jsonl" in tables:
+        if "records.jsonl" in found:
             raise InputError("no-caption.records", folder=folder)
-        if tables:
-            raise InputError("no-caption.table", count=count, folder=folder, table=tables[0])
+        if found:
+            raise InputError("no-caption.table", count=count, folder=folder, table=found[0])
         raise InputError("no-caption.photos", folder=folder, count=count, total=total, first=first)

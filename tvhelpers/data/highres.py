@@ -21,6 +21,7 @@ from tvhelpers.data.unpack import archive_errors, zip_password
 from tvhelpers.errors import InputError
 from tvhelpers.files import content_key
 from tvhelpers.image import IMAGE_ENDINGS, read_photo
+from tvhelpers.paths import walk
 from tvhelpers.words import counted
 
 log = logging.getLogger(__name__)
@@ -83,8 +84,7 @@ class FolderPhotos:
 
     def __init__(self, path: Path):
         self.path = path
-        files = sorted(file for file in path.rglob("*") if file.is_file())
-        self.places = _places(path, [(file.relative_to(path).as_posix(), file) for file in files])
+        self.places = _places(path, [(str(file.relative_to(path)), file) for file in walk(path)])
 
     def checksum(self, key: Key) -> list[int]:
         """Return CRC-32 and size in bytes, as a zip's directory has them."""

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +61,7 @@ class Source:
 
     attributes: {"category": "dress", "colour": "red", ...}, only what is known; splits: "train",
     "val", "test", or "" where the source has no split.  `fingerprint` changes with everything that
-    a result computed from the source depends on.
+    a result computed from the source depends on, so not with files that are `skipped` {why: names}.
     """
 
     name: str
@@ -72,6 +72,7 @@ class Source:
     attributes: list[dict[str, str]]
     splits: list[str]
     images: Images | None = None
+    skipped: dict[str, list[str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.captions)
@@ -121,7 +122,7 @@ class Subset(Source):
     def __init__(self, source: Source, numbers: list[int]):
         columns = {name: [getattr(source, name)[i] for i in numbers] for name in COLUMNS}
         key = content_key([source.fingerprint, numbers])
-        super().__init__(name=source.name, fingerprint=key, **columns)
+        super().__init__(source.name, key, **columns, skipped=source.skipped)
         self.source, self.numbers = source, numbers
 
     def pixels(self, index: int) -> np.ndarray:

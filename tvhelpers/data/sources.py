@@ -8,10 +8,14 @@ from pathlib import Path
 from tvhelpers import manifest
 from tvhelpers.data import array_sources, flats_source, folder, table_sources
 from tvhelpers.data.attributes import is_attribute_prediction, open_attribute_prediction
+from tvhelpers.data.h5 import check_choices
 from tvhelpers.data.highres import open_highres
-from tvhelpers.data.items import Source, checked
+from tvhelpers.data.items import Images, Source, checked
+from tvhelpers.data.photo_files import is_archive, refuse_archive, warn_of_skipped, without_bad
+from tvhelpers.data.tables import OURS
 from tvhelpers.errors import Choice, InputError
 from tvhelpers.hub import HUB, HUB_ID, find_model
+from tvhelpers.paths import is_there, snapshot_of
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ READERS = [  # of several that match a path, the first opens it; a new format is
     Reader("converted", array_sources.is_converted, array_sources.open_converted),
     # a language_original.mat alone: captions without images
     Reader("language", lambda path: path.suffix == ".mat", array_sources.open_language),
+    Reader("archive", is_archive, refuse_archive),
     # the benchmark's folder, or any other file
     Reader("h5", array_sources.is_array_file, array_sources.open_array_file),
     Reader("attributes", is_attribute_prediction, open_attribute_prediction),
@@ -48,42 +53,66 @@ def open_source(
     *,
     photos: Path | None = None,
     captions_optional: bool = False,
+    skip_bad: bool = False,
     **reading,
 ) -> Source:
     """Open a name of data_manifest.yaml, a folder or file, or "hub:owner/name" of the hub.
 
-    A folder holds one of: photos with metadata.csv or .jsonl (file_name and a caption, text, or
-    category); photos with a .txt caption each; photos in folders named by category; photos whose
-    names are words; Img/G2.h5 (and Anno, Eval), or that file; pixels.h5 and items.jsonl of `data
-    convert`; DeepFashion's Category and Attribute Prediction (Img, and Anno_coarse or Anno_fine,
-    or either alone).  A table of any columns is explained by `columns` {name: column}, as in
-    data_manifest.yaml.
+    A folder holds one of: photos with metadata.csv, .jsonl or .parquet (file_name and a caption,
+    text, or category); photos with a caption file each; photos in folders named by category; photos
+    whose names are words; Img/G2.h5 (and Anno, Eval), or that file; pixels.h5 and items.jsonl of
+    `data convert`; DeepFashion's Category and Attribute Prediction (Img, and Anno_coarse or
+    Anno_fine, or either alone).  A table of any columns is explained by `columns` {name: column},
+    as in data_manifest.yaml.
 
     `photos`: an archive of original photos to take instead (`open_highres`); `captions_optional`:
-    photos may have no caption yet; `reading`: decode, axes, channels, mean of stored images
-    (`open_images`).  Raises InputError where none of these formats fits.
+    photos may have no caption yet; `skip_bad`: skip images that cannot be read, and rows whose
+    image is missing; `reading`: decode, axes, channels, mean of stored images (`open_images`).
+    Warns of each kind of files that are skipped.  Raises InputError where none of these formats
+    fits, and for an unknown option, whether it is of use here or not.
     """
-    if photos:
-        return open_highres(open_source(name_or_path, columns, **reading), photos)
-    name = str(name_or_path)
+    _check_options(columns or {}, reading)
+    options = {"captions_optional": captions_optional, "skip_bad": skip_bad}
+    options |= {key: value for key, value in reading.items() if value not in ("auto", None)}
+    source = checked(_open(str(name_or_path), columns, options))
+    source = open_highres(source, photos) if photos else source
+    if skip_bad and type(source.images) is Images:  # others are arrays, or were looked at
+        source = without_bad(source)
+    warn_of_skipped(name_or_path, source)
+    return source
+
+
+def _check_options(columns: dict, reading: dict) -> None:
+    """Raise InputError for options that no reader knows."""
+    check_choices(**{key: reading.get(key) or "auto" for key in ("decode", "axes", "channels")})
+    mean, known = reading.get("mean"), (*OURS, "images", "pixels")
+    if mean and not is_there(Path(mean)):
+        raise InputError("file-missing.arrays", path=Path(mean))
+    for name in columns:
+        if name not in known:
+            choice = Choice(name, known)
+            raise InputError("unknown-choice.column", place="--columns", name=name, choice=choice)
+
+
+def _open(name: str, columns: dict[str, str] | None, options: dict) -> Source:
+    """Open a name or path with the reader that a row of the manifest names, or that fits."""
     if not name:
         raise InputError("no-images.unnamed")
     if name.startswith(HUB):
-        return checked(table_sources.open_hub_id(find_model(name), columns or {}))
+        return table_sources.open_hub_id(find_model(name), columns or {})
     row = manifest.entries().get(name, {})
-    given = {key: value for key, value in reading.items() if value not in ("auto", None)}
-    options = {"columns": {}, **row, **given, "captions_optional": captions_optional}
+    options = {"columns": {}, **row, **options}
     reader = _named_reader(name, row)
     if columns and row.get("kind") == "images":
         raise InputError("given-twice.columns", name=name)
     if reader and not reader.matches:
         return reader.open(name, Path(name), options)
-    path = manifest.local_path(name) if row else _existing(Path(name_or_path))
-    name = name if row else _safe_name(path)
+    path = manifest.local_path(name) if row else _existing(Path(name))
+    name, path = name if row else _safe_name(path), snapshot_of(path)
     if columns:
         options["columns"], path = columns, table_sources.only_table(path)
     reader = reader or next(one for one in READERS if one.matches and one.matches(path))
-    return checked(reader.open(name, path, options))
+    return reader.open(name, path, options)
 
 
 def _named_reader(name: str, row: dict) -> Reader | None:

@@ -3,22 +3,20 @@
 import glob
 import hashlib
 import io
-import warnings
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from tvhelpers.data import tables
 from tvhelpers.data.items import Images, Source, file_digest
+from tvhelpers.data.photo_files import MISSING, Files, list_files, named_below, open_rows
 from tvhelpers.data.rows import SPLITS, item_columns
 from tvhelpers.errors import InputError, in_words
 from tvhelpers.files import content_key
-from tvhelpers.image import IMAGE_ENDINGS, is_image, read_photo
+from tvhelpers.image import is_image, read_photo
 from tvhelpers.paths import inside, is_there
 from tvhelpers.text import as_text
-from tvhelpers.words import counted
 
 HUB_HELP = (
     "check its name and the columns (--columns pixels=COLUMN), or log in with `hf auth login`"
@@ -52,44 +50,65 @@ def own_table(name: str, path: Path, options: dict) -> tuple[Path, dict]:
     return path.parent, {**options, "table": table, "images": images, "columns": columns}
 
 
-def open_table(name: str, path: Path, options: dict) -> Source:
+def open_table(name: str, path: Path, options: dict, files: Files | None = None) -> Source:
     """Open a table whose rows name image files, or hold them in a column `pixels` (Parquet).
 
-    Raises InputError where a file, a column or an image is missing, or cannot be read.
+    `files`: those of its folder.  Raises InputError where a file, a column or an image is missing,
+    or cannot be read.
     """
     folder, options = own_table(name, path, options)
     if "pixels" in options["columns"]:
         return open_columns(name, folder, options, _parquet_file)
-    rows, spec = [], options.get("images", "file_name")
+    rows, spec, files = [], options.get("images", "file_name"), files or list_files(folder)
     for path, split in tables.find_tables(folder, options["table"]):
         part = tables.read_table(path, options.get("bad_lines", ""))
         tables.check_columns(path, "images", spec, list(part[0]))
         rows += tables.rename(path, part, options["columns"], split)
-    rows, missing = _find_images(folder, rows, spec)
-    if missing and (not rows or not options.get("missing_images")):
+        files.used.add(path)
+    return open_found(name, folder, rows, spec, options, files)
+
+
+def open_found(
+    name: str, folder: Path, rows: list[dict], spec: str, options: dict, files: Files
+) -> Source:
+    """Open the images that rows name by the column or pattern `spec`.
+
+    Raises InputError where one is missing, unless the options skip missing or bad images.
+    """
+    total = len(rows)
+    rows, missing = _find_images(folder, rows, spec, files.images)
+    if missing and (not rows or not (options.get("missing_images") or options.get("skip_bad"))):
         raise InputError(
             "file-missing.of-rows",
             count=len(missing),
-            total=len(missing) + len(rows),
+            total=total,
             column=spec,
             folder=folder,
             first=missing[0],
         )
     if missing:
-        seen = f"{counted(len(missing), 'row')} skipped, because the image is missing"
-        warnings.warn(f"{folder}: {seen}, such as {missing[0]!r}", stacklevel=4)
-    return open_rows(name, folder, rows, options["captions_optional"])
+        files.skipped[MISSING] = missing
+    return open_rows(name, folder, rows, options, files)
 
 
-def _find_images(folder: Path, rows: list[dict], spec: str) -> tuple[list[dict], list[str]]:
-    """Return (a row with file_name for each image; names of missing images)."""
+def _find_images(
+    folder: Path, rows: list[dict], spec: str, images: list[Path]
+) -> tuple[list[dict], list[str]]:
+    """Return (a row with file_name for each image; names of missing images).
+
+    Where there is no image of the name "0.jpg", the only one below that is named so is meant.
+    """
     if "*" in spec:
         return _find_many_images(folder, rows, spec)
-    places = [f"row {number} of {in_words(folder)}" for number in range(len(rows))]
-    names = [tables.fill(spec, row, place=place) for row, place in zip(rows, places)]
-    there = [bool(name) and is_there(inside(folder, name)) for name in names]
-    found = [{**row, "file_name": name} for row, name, ok in zip(rows, names, there) if ok]
-    return found, [name[:200] or "(empty)" for name, ok in zip(names, there) if not ok]
+    where = [f"row {number} of {in_words(folder)}" for number in range(len(rows))]
+    names = [tables.fill(spec, row, place=place) for row, place in zip(rows, where)]
+    places = [inside(folder, name) if name else folder for name in names]
+    if spec == "file_name" and not all(map(is_there, places)):
+        below = named_below(folder, images)
+        places = [path if is_there(path) else below(path) for path in places]
+    places = [path.relative_to(folder).as_posix() if is_there(path) else "" for path in places]
+    found = [{**row, "file_name": place} for row, place in zip(rows, places) if place]
+    return found, [name[:200] or "(empty)" for name, place in zip(names, places) if not place]
 
 
 def _find_many_images(folder: Path, rows: list[dict], spec: str) -> tuple[list[dict], list[str]]:
@@ -110,40 +129,6 @@ def _find_many_images(folder: Path, rows: list[dict], spec: str) -> tuple[list[d
                 found.append({**row, "file_name": name, "product": product})
             owner[name] = product
     return found, missing
-
-
-def open_rows(name: str, folder: Path, rows: list[dict], captions_optional: bool) -> Source:
-    """Open photos by rows with file_name and a caption or category, product, split ....
-
-    Raises InputError where a photo is missing or outside the folder, or a row has no caption or
-    category.
-    """
-    names = [as_text(row["file_name"], str(folder), "file_name") for row in rows]
-    paths = [inside(folder, name) for name in names]
-    for row, path in enumerate(paths):
-        if not is_there(path):
-            name = names[row]
-            raise InputError("file-missing.of-row", folder=folder, row=row, name=name)
-    ids = [path.relative_to(folder).as_posix() for path in paths]
-    columns = item_columns(folder, rows, ids, captions_optional)
-    _warn_of_others(folder, paths)
-    key = content_key([[file_digest(path) for path in paths], *columns])
-    return Source(name, key, *columns, Images(len(paths), partial(_photo, paths)))
-
-
-def _photo(paths: list[Path], index: int) -> np.ndarray:
-    return read_photo(paths[index])
-
-
-def _warn_of_others(folder: Path, paths: list[Path]) -> None:
-    """Warn of images in the folder that no row names."""
-    taken = set(paths)
-    kinds = (*IMAGE_ENDINGS, ".gif", ".tif", ".tiff", ".avif", ".heic")
-    files = [path for path in folder.rglob("*") if path.suffix.lower() in kinds]
-    if others := sorted(path for path in files if path not in taken):
-        why = f"not in the metadata, or not {', '.join(IMAGE_ENDINGS)}"
-        seen = f"{counted(len(others), 'image')} skipped, such as {others[0].name}"
-        warnings.warn(f"{folder}: {seen}; {why}", stacklevel=3)
 
 
 # ---------------------------------------------------------------- files that hold images and text

@@ -1,0 +1,68 @@
+"""Which words of a photo's folders and name say what it shows, and which only where it is kept?"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+from tvhelpers.data.lexicon import WORDS
+from tvhelpers.data.rows import SPLITS
+
+SPLIT_WORDS = SPLITS | {"training": "train", "testing": "test", "dev": "val", "eval": "val"}
+REPEATS = re.compile(r"(\d{1,3})_(?=.*[^\W\d_])")  # kohya's "10_dress": each photo ten times
+
+
+@dataclass(frozen=True)
+class Place:
+    """What the folders above a file say, "" for what they do not say."""
+
+    category: str = ""
+    split: str = ""  # "train", "val" or "test"
+    repeats: str = ""  # a folder's name with kohya's repeats, which are ignored
+    kind: str = ""  # "captions" or "side": a folder of caption files, or of masks or small copies
+    key: tuple[str, ...] = ()  # equal for a photo and its caption or mask in folders of their own
+
+
+def place_of(folders: tuple[str, ...]) -> Place:
+    """Return what the names of the folders say, from the outermost on.
+
+    Splits (train), containers (images) and numbers are no category; the innermost other name is.
+    """
+    category, split, repeats, kind, key = "", "", "", "", []
+    for folder in folders:
+        what = _kind(folder)
+        if what in SPLITS.values():
+            split = split or what
+            key.append(split)
+        elif what == "name":
+            found = REPEATS.match(folder)
+            category, repeats = (folder[found.end() :], folder) if found else (folder, repeats)
+            key.append(folded(folder))
+        elif what != "container":
+            category, kind = folder, what
+    return Place(category, split, repeats, kind, tuple(key))
+
+
+def _kind(folder: str) -> str:
+    """Return "container", a split, "captions", "side", or "name" for a folder's name."""
+    words = set(re.findall(r"[^\W\d_]+", folded(folder)))
+    found = [SPLIT_WORDS[word] for word in SPLIT_WORDS if word in words]
+    words -= {*WORDS["camera_words"], *WORDS["container_words"], *SPLIT_WORDS}
+    if not words:
+        return found[0] if found else "container"
+    kinds = {"captions": WORDS["caption_folders"], "side": WORDS["side_folders"]}
+    return next((kind for kind, known in kinds.items() if words <= {*known}), "name")
+
+
+def folded(name: str) -> str:
+    """Return a name such that equal names compare equal in any form of Unicode and either case."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def words_of_name(stem: str) -> str:
+    """Return the words of a file's name; "" for a name that a camera gave, such as IMG_0042."""
+    stem = re.sub(r"\s*\(\d+\)$", "", stem)  # the second photo of it: "red dress (2)"
+    parts = re.split(r"[\s_]+" if re.search(r"[\s_]", stem) else r"-+", stem)
+    parts = [part.rstrip("0123456789").strip("-.,()") for part in parts]
+    words = [part for part in parts if part and not re.search(r"\d", part)]
+    words = [word for word in words if word.lower() not in WORDS["camera_words"]]
+    return " ".join(words) if any(re.search(r"[^\W\d_]{3}", word) for word in words) else ""

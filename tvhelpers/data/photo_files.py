@@ -1,0 +1,233 @@
+"""Which files of a folder are photos, captions and tables, and what of it is not read?"""
+
+import contextlib
+import logging
+import re
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from tvhelpers.data.items import Images, Source, Subset, file_digest
+from tvhelpers.data.rows import item_columns
+from tvhelpers.data.tables import ENDINGS
+from tvhelpers.errors import InputError
+from tvhelpers.files import content_key
+from tvhelpers.image import FORMATS, image_format, is_image, read_photo
+from tvhelpers.output import Skipped
+from tvhelpers.paths import inside, is_there, walk
+from tvhelpers.progress import progress_bar
+from tvhelpers.text import as_text
+
+CAPTION_ENDINGS = (".txt", ".caption")
+ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
+ARCHIVE_STARTS = re.compile(rb"PK\x03\x04|Rar!|7z\xbc\xaf|\x1f\x8b|BZh|\xfd7zXZ|\x28\xb5\x2f\xfd")
+SAYS_NOTHING = re.compile(r"(readme|licen[cs]e|copying|citation|changelog|request\.json$)\b", re.I)
+
+# Why a file is skipped; each ends the sentence "2 files skipped, such as ...: ".
+NO_ROW = "no row of the table names it"
+SIDE_IMAGE = "a mask or a small copy of another image"
+BAD_IMAGE = "cannot be read as an image"
+MISSING = "the image of a row is missing"
+NO_PHOTO = "no photo has this caption file, or it has another one"
+OTHER_TABLE = "a table that is not read; to read it, give its path and --columns"
+ARCHIVE = "an archive; unpack it"
+OTHER = "neither an image nor a caption"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Files:
+    """The files of a folder, each sorted; `skipped` {reason: names} fills up as it is read."""
+
+    folder: Path
+    images: list[Path] = field(default_factory=list)
+    captions: list[Path] = field(default_factory=list)
+    others: list[Path] = field(default_factory=list)
+    skipped: dict[str, list[str]] = field(default_factory=dict)
+    used: set[Path] = field(default_factory=set)  # for rows and captions, or skipped
+
+    def skip(self, reason: str, paths: Iterable[Path]) -> None:
+        """Add files to those that are skipped for a reason."""
+        for path in paths:
+            self.used.add(path)
+            name = path.relative_to(self.folder).as_posix()
+            self.skipped.setdefault(reason, []).append(name)
+
+    def skip_unused(self) -> None:
+        """Add all files that were not used, each with its reason."""
+        self.skip(NO_ROW, [path for path in self.images if path not in self.used])
+        self.skip(NO_PHOTO, [path for path in self.captions if path not in self.used])
+        for path in self.others:
+            if path not in self.used and not SAYS_NOTHING.match(path.name):
+                self.skip(_why_other(path), [path])
+
+    def refuse(self) -> InputError:
+        """Return the error of a folder without images: what is in it instead."""
+        if not self.skipped:
+            return InputError("no-images.photos", folder=self.folder, endings=FORMATS)
+        reason, names = max(self.skipped.items(), key=lambda item: len(item[1]))
+        count, first = len(names), names[0]
+        return InputError(
+            "no-images.unread", folder=self.folder, count=count, first=first, reason=reason
+        )
+
+
+def list_files(folder: Path) -> Files:
+    """Return the files of a folder and of those in it."""
+    files = Files(Path(folder))
+    for path in walk(folder, files.skipped):
+        if path.suffix.lower() in CAPTION_ENDINGS:
+            files.captions.append(path)
+        else:
+            (files.images if is_image(path) else files.others).append(path)
+    return files
+
+
+def is_archive(path: Path) -> bool:
+    """Return whether a path is a zip, a tar or another archive, by its ending or first bytes."""
+    if not path.is_file() or path.suffix.lower() in (".npz", ".xlsx", ".parquet", ".h5"):
+        return False
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        return path.suffix.lower() in ARCHIVES or bool(ARCHIVE_STARTS.match(file.read(8)))
+    return False
+
+
+def refuse_archive(name: str, path: Path, options: dict) -> Source:
+    """Raise the InputError of an archive in place of a folder."""
+    raise InputError("another-format.archive", name=path)
+
+
+def _why_other(path: Path) -> str:
+    ending, name = path.suffix.lower(), image_format(path)
+    if name:
+        return f"{name} is not read; save it as .jpg or .png"
+    if ending in ARCHIVES:
+        return ARCHIVE
+    return OTHER_TABLE if ending in ENDINGS and ending != ".json" else OTHER
+
+
+def named_below(folder: Path, images: list[Path]) -> Callable[[Path], Path]:
+    """Return a function of the path of a missing image: the only image that is named so below."""
+    below = {}
+    for path in images:
+        parts = path.relative_to(folder).parts
+        for start in range(1, len(parts)):
+            below.setdefault("/".join(parts[start:]), []).append(path)
+
+    def find(missing: Path) -> Path:
+        found = below.get(missing.relative_to(folder).as_posix().replace("\\", "/"), [])
+        return found[0] if len(found) == 1 else missing
+
+    return find
+
+
+def open_rows(
+    name: str, folder: Path, rows: list[dict], options: dict, files: Files | None = None
+) -> Source:
+    """Open photos by rows with file_name and a caption or category, product, split ....
+
+    `files`: those of the folder.  Raises InputError where a photo is missing or outside the folder,
+    or a row has no caption or category.
+    """
+    files = files or list_files(folder)
+    names = [as_text(row["file_name"], str(folder), "file_name") for row in rows]
+    paths = [inside(folder, name) for name in names]
+    for row, path in enumerate(paths):
+        if not is_there(path):
+            raise InputError("file-missing.of-row", folder=folder, row=row, name=names[row])
+    files.used.update(paths)
+    files.skip_unused()
+    if options.get("skip_bad"):
+        rows, paths = _readable(files, rows, paths)
+    ids = [path.relative_to(folder).as_posix() for path in paths]
+    columns = item_columns(folder, rows, ids, options["captions_optional"])
+    key = content_key([_digests(paths), *columns])
+    return Source(name, key, *columns, Photos(paths), files.skipped)
+
+
+def _digests(paths: list[Path]) -> list[str]:
+    try:
+        return [file_digest(path) for path in paths]
+    except OSError:  # no permission, or a broken disk: all such files are named
+        check_images(paths)
+        raise
+
+
+def _readable(files: Files, rows: list[dict], paths: list[Path]) -> tuple[list[dict], list[Path]]:
+    """Return the rows and paths of the photos that can be read."""
+    bad = bad_images(len(paths), lambda index: read_photo(paths[index]))
+    files.skip(BAD_IMAGE, (paths[index] for index in bad))
+    good = [index for index in range(len(paths)) if index not in bad]
+    if not good:
+        raise files.refuse()
+    return [rows[index] for index in good], [paths[index] for index in good]
+
+
+# ----------------------------------------------------------------------------------- damaged images
+
+
+class Photos(Images):
+    """Image files.  The first that cannot be read makes all of them be looked at and named."""
+
+    def __init__(self, paths: list[Path]):
+        super().__init__(len(paths), partial(read_one_of, paths))
+
+
+def read_one_of(paths: list[Path], index: int) -> np.ndarray:
+    """Return pixels uint8 (H, W, 3) of an image file; raises InputError with all bad ones."""
+    try:
+        return read_photo(paths[index])
+    except InputError:
+        check_images(paths)
+        raise
+
+
+def check_images(paths: list[Path]) -> None:
+    """Raise InputError where image files cannot be read: one that counts them, each in the log."""
+    bad = bad_images(len(paths), lambda index: read_photo(paths[index]))
+    if len(bad) > 1:
+        for error in bad.values():
+            log.info(str(error))
+        names, total = [paths[index].name for index in bad], len(paths)
+        raise InputError("not-an-image.some", count=len(bad), total=total, names=names)
+    for error in bad.values():
+        raise error
+
+
+def bad_images(count: int, read: Callable[[int], np.ndarray]) -> dict[int, InputError]:
+    """Return {number: error} of the images, of `count`, that `read(number)` cannot read."""
+    bad = {}
+    with progress_bar("images checked", count) as bar:
+        for index in range(count):
+            try:
+                read(index)
+            except InputError as error:
+                if error.code != "not-an-image":
+                    raise
+                bad[index] = error
+            bar.update(1)
+    return bad
+
+
+def without_bad(source: Source) -> Source:
+    """Return the items of a source, whose images are cells or in an archive, that can be read."""
+    bad = bad_images(len(source), source.pixels)
+    if not bad:
+        return source
+    kept = Subset(source, [index for index in range(len(source)) if index not in bad])
+    kept.skipped = {**source.skipped, BAD_IMAGE: [source.item_ids[index] for index in bad]}
+    return kept
+
+
+# ------------------------------------------------------------------------------------ what is said
+
+
+def warn_of_skipped(path: Path | str, source: Source) -> None:
+    """Warn once for each reason why files were skipped."""
+    for reason, names in source.skipped.items():
+        warnings.warn(Skipped(str(path), reason, names), stacklevel=3)
