@@ -10,6 +10,12 @@ from tvhelpers import manifest
 ROW = "a: {kind: images, licence: x, obtain: y, "
 
 
+def bomb(value):
+    """Return YAML whose aliases stand for 9 ** 8 values."""
+    lines = [f"{b}: &{b} " + value.format(f"*{a}, " * 9) for a, b in zip("abcdefgh", "bcdefghi")]
+    return "\n".join(["a: &a {x: 1}", *lines])
+
+
 def test_rows_are_complete_and_revisions_are_commits():
     rows = manifest.entries()
     assert {"fashion-synthesis", "clothing-small", "flats", "mini", "sd15", "inception"} <= set(
@@ -42,6 +48,13 @@ def test_local_path(tmp_path, monkeypatch):
         ("a: [", "not-yaml", ""),
         ("a: " + "[" * 2000, "not-yaml", ""),
         ("a: 2026-99-99", "not-yaml", ""),
+        ("a: " + "x" * 2**18, "too-large", ""),
+        (bomb("[{}]"), "too-large", "aliases"),
+        (bomb("{{<<: [{}]}}"), "too-large", "aliases"),
+        ("a: &a {kind: images, columns: {caption: *a}}", "too-large", "aliases"),
+        ("a: {kind: base, licence: x, obtain: y}", "missing-key", "'hub'"),
+        ("a: {kind: base, licence: x, obtain: y, hub: a/b, clip: {path: 3}}", "wrong-type", "clip"),
+        (ROW + "table: {train: [3]}}", "wrong-type", "table"),
         ("- a", "wrong-type", ""),
         ("3: {}", "wrong-type", "row 3"),
         ("../../evil: {kind: images, licence: x, obtain: y}", "bad-name", "../../evil"),

@@ -11,6 +11,7 @@ from tvhelpers.errors import TYPES, Choice, InputError, in_words
 from tvhelpers.files import read_tables, read_yaml
 from tvhelpers.text import read_text
 
+MOST_BYTES, MOST_NODES = 1 << 18, 1 << 17  # of a user's file
 TOP_DIR = Path(__file__).resolve().parent.parent  # rows' `path` is relative to it
 FILE_NAME = "data_manifest.yaml"
 REQUIRED = ("kind", "licence", "obtain")
@@ -52,8 +53,10 @@ def _read(path: Path, changed: int) -> dict[str, dict]:
     try:
         if path == manifest_path():
             rows = read_yaml(path)
-        else:  # a user's: the fast reader crashes on brackets that are nested too deeply
-            rows = yaml.safe_load(read_text(path))
+        else:
+            rows = _read_own(path)
+    except InputError:
+        raise
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError("not-yaml", path=path, error=error) from None
     if not isinstance(rows, dict):
@@ -62,6 +65,31 @@ def _read(path: Path, changed: int) -> dict[str, dict]:
     for name, row in rows.items():
         _check_row(f"row {in_words(name)} of {in_words(path)}", name, row, allowed)
     return rows
+
+
+def _read_own(path: Path):
+    """Return the content of a user's YAML file, whose aliases do not make it too large.
+
+    The fast reader is not used: it crashes on brackets that are nested too deeply.
+    """
+    import yaml
+
+    if path.stat().st_size > MOST_BYTES:
+        raise InputError("too-large.yaml", path=path, most=MOST_BYTES)
+    loader, sizes = yaml.SafeLoader(read_text(path)), {}  # {node: its size, with its aliases'}
+    top = loader.get_single_node()
+
+    def size(node) -> int:
+        if node not in sizes:
+            sizes[node] = MOST_NODES  # while it is measured: it may hold itself
+            pairs = node.value if isinstance(node.value, list) else []
+            parts = [one for pair in pairs for one in (pair if type(pair) is tuple else [pair])]
+            sizes[node] = 1 + sum(map(size, parts))
+        return sizes[node]
+
+    if top and size(top) >= MOST_NODES:
+        raise InputError("too-large.aliases", path=path)
+    return top and loader.construct_document(top)
 
 
 def _check_row(where: str, name, row, allowed: dict[str, dict]) -> None:
@@ -77,13 +105,15 @@ def _check_row(where: str, name, row, allowed: dict[str, dict]) -> None:
         if key in row:
             check_choice(f"{where}: {key}", row[key], words)
     _check_keys(where, row, allowed["any kind"] | allowed[row["kind"]])
+    if row["kind"] == "base" and not (row.get("path") or row.get("hub")):
+        raise InputError("missing-key.row", where=where, missing=["hub"])
     files = row.get("files", ())
     for number, file in enumerate(files, 1):
         _check_file(f"file {number} of {where}", file, allowed["file of a row"])
     if len({file_name(file["url"]).lower() for file in files}) < len(files):
         raise InputError("given-twice.file", where=where)
-    for key in ("sha256", "columns"):
-        texts = row.get(key) or {}
+    for key in ("sha256", "columns", "clip", "table"):
+        texts = row[key] if isinstance(row.get(key), dict) else {}
         if not all(isinstance(text, str) for pair in texts.items() for text in pair):
             raise InputError("wrong-type.texts", where=where, key=key)
     for digest in (row.get("sha256") or {}).values():
