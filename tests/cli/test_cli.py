@@ -118,6 +118,7 @@ def test_a_stopped_command_says_how_to_resume(run, monkeypatch):
         (BrokenPipeError(), 141, ""),
         (OSError(28, "No space", "a.png"), 2, "error: No space ('a.png')"),
         (type("OutOfMemoryError", (RuntimeError,), {})("CUDA"), 2, "error: the GPU is out of"),
+        (MemoryError(), 2, "error: the memory of this machine is full"),
     ],
     ids=lambda value: type(value).__name__,
 )  # fmt: skip
@@ -130,13 +131,38 @@ def test_an_error_of_the_machine_is_one_message(run, monkeypatch, error, code, s
     assert status == code and err.startswith(said) and err.count("\n") == bool(said)
 
 
-def test_an_error_of_the_program_is_not_hidden(monkeypatch):
+def test_an_error_of_the_program_is_one_message_that_names_its_traceback(
+    run, monkeypatch, tmp_path
+):
     def fail(words):
         raise RuntimeError("shapes do not match")
 
     monkeypatch.setattr(cli, "run_command", fail)
-    with pytest.raises(RuntimeError, match="shapes"):
-        cli.main([])
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    code, out, err = run("generate")
+    [file] = tmp_path.iterdir()
+    assert code == 70 and not out and err.count("\n") == 1 and len(err) < 300 and str(file) in err
+    assert "RuntimeError: shapes" in err and "in fail" in file.read_text()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    code, _, err = run("generate")
+    assert code == 70 and "in fail" in err  # better on the screen than lost
+
+
+def test_ctrl_c_at_any_moment_and_again_leaves_no_traceback(tmp_path):
+    """The second while the first is answered, the third while Python ends."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import atexit, signal\n"
+        "from tvhelpers import cli, output\n"
+        "def stop(*words):\n    signal.raise_signal(signal.SIGINT)\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "cli.run_command = output.note = stop\natexit.register(stop)\n"
+    )
+    path = f"{tmp_path}{os.pathsep}{Path(tvhelpers.__file__).parents[1]}"
+    command = [sys.executable, "-m", "tvhelpers", "generate"]
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (130, "")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -12,7 +12,7 @@ from pathlib import Path
 import tvhelpers
 from tvhelpers import output
 from tvhelpers.cli.options import Parser, add_verbs
-from tvhelpers.errors import InputError, in_words
+from tvhelpers.errors import InputError, in_words, one_line
 
 VERBS = {
     "generate": "Generate images from prompts.",
@@ -29,8 +29,8 @@ PRINTED = {"prompts", "data inspect", "data split", "data coverage", "adapter sh
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; return 0, 2 after an error of the input or the machine, 130 after Ctrl-C,
-    141 where the result was to be printed and nobody reads it."""
+    """Run one command; return 0, 2 after an error of the input or the machine, 70 after one of this
+    program, 130 after Ctrl-C, 141 where the result was to be printed and nobody reads it."""
     arguments = sys.argv[1:] if arguments is None else arguments
     with output.screens():
         return _status(arguments)
@@ -47,12 +47,10 @@ def _status(arguments: list[str]) -> int:
         resume = f"to resume: python -m tvhelpers {shlex.join(arguments)}"
         output.note(str(error) or "stopped", resume)
         return 130
-    except (InputError, OSError, RuntimeError) as error:
+    except Exception as error:
         message = _message(error)
-        if not message:
-            raise
-        output.note(f"error: {message}")
-        return 2
+        output.note(f"error: {message or _reported(error)}")
+        return 2 if message else 70  # EX_SOFTWARE of sysexits.h
     return 0
 
 
@@ -108,6 +106,26 @@ def _message(error: Exception) -> str:
         where = f" ({in_words(Path(os.fsdecode(error.filename)))})" if error.filename else ""
         what = f"{error.strerror or error}{where}"
         return f"{what}; finished work is kept; fix this and run the same command again"
-    if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not loaded here
-        return ""
-    return "the GPU is out of memory; use a smaller batch_size, or generate with --batch-size 1"
+    smaller = "use a smaller batch_size, or generate with --batch-size 1"
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not loaded here
+        return f"the GPU is out of memory; {smaller}"
+    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
+        return f"the memory of this machine is full; {smaller}, or close other programs"
+    return ""
+
+
+def _reported(error: Exception) -> str:
+    """Write the traceback of an error of this program to a file, and return what is said of it."""
+    import tempfile
+    import traceback
+
+    lines = "".join(traceback.format_exception(error))
+    try:
+        handle, path = tempfile.mkstemp(".txt", "tvhelpers-error-")
+        with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(lines)
+    except OSError:  # a full or read-only disk
+        output.note(*lines.split("\n"))
+        path = "above"
+    what = f"{type(error).__name__}: {one_line(error)}"
+    return str(InputError("internal-error", what=what, path=Path(path)))

@@ -56,6 +56,8 @@ class Request:
     def _check_seeds(self) -> None:
         if self.seed + self.count > 2**32:  # torch's generators keep 32 bits of a seed
             raise InputError("out-of-range.last-seed", seed=self.seed, count=self.count)
+        for seed in (seed for own in self.seeds for seed in own):
+            check_range("seed", seed, *RANGES["seed"])
         fewest = min(map(len, self.seeds), default=self.count)
         if self.count > fewest:
             raise InputError("out-of-range.suite-seeds", count=self.count, fewest=fewest)
