@@ -33,6 +33,7 @@ RAW_ENDINGS = (".dng", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".pef", ".3fr", "
 HEAD = 512  # bytes at the start of a file that tell its format
 MAX_SIDE = 16_384  # pixels
 MAX_PIXELS = 178_956_970  # of an image, 0.5 GB; Pillow's own limit
+LESS_PIXELS = {"WEBP": 80_000_000, "AVIF": 80_000_000, "TIFF": 150_000_000}  # decoders with copies
 PIXELS_AT_ONCE = 1 << 22  # that are converted together, so that a large image has no further copies
 
 # {orientation of EXIF: how pixels are turned upright}
@@ -134,8 +135,8 @@ def read_photo(file: Path | BinaryIO, name: str = "") -> np.ndarray:
 def open_image(file: Path | BinaryIO, name: str = "") -> Image.Image:
     """Return an image file as Pillow opens it, its pixels not yet decoded; use it in a `with`.
 
-    Only readers of FORMATS are asked.  Raises InputError for another format and for more than
-    MAX_SIDE or MAX_PIXELS pixels, and what Pillow raises for a damaged file.
+    Only readers of FORMATS are asked.  Raises InputError for another format and for too many
+    pixels, and what Pillow raises for a damaged file.
     """
     name = name or file
     if isinstance(file, str | Path) and not _is_file(Path(file)):
@@ -149,10 +150,19 @@ def open_image(file: Path | BinaryIO, name: str = "") -> Image.Image:
         importlib.import_module(f"PIL.{module}")
     image = Image.open(file, formats=(found,))
     width, height = image.size
-    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+    if max(width, height) > MAX_SIDE or width * height > LESS_PIXELS.get(found, MAX_PIXELS):
         image.close()
         raise InputError("out-of-range.pixels", name=name, width=width, height=height)
     return image
+
+
+def conversion_of_file(file: Path | BinaryIO) -> Conversion:
+    """Return how the colours of an image file become sRGB; one that cannot be read has none."""
+    try:
+        with open_image(file) as image:
+            return conversion_of(image)
+    except Exception:  # who reads its pixels says what is wrong
+        return Conversion()
 
 
 def _head(file: Path | BinaryIO) -> bytes:
@@ -170,17 +180,19 @@ def _pixels(image: Image.Image) -> np.ndarray:
         raise ValueError("it has 32 bits a channel; save it with 8 or 16")
     conversion = conversion_of(image)
     image.load()
+    turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
     rows = max(1, PIXELS_AT_ONCE // image.width)
     if rows >= image.height:
         pixels = _on_white(image, conversion)
-    else:
-        pixels = np.empty((image.height, image.width, 3), np.uint8)
-        for top in range(0, image.height, rows):
-            stop = min(top + rows, image.height)
-            band = image.crop((0, top, image.width, stop))
-            pixels[top:stop] = _on_white(band, conversion)
-    turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
-    return np.ascontiguousarray(turn(pixels) if turn else pixels)
+        return np.ascontiguousarray(turn(pixels)) if turn else pixels
+    lying = turn and turn(np.empty((image.height, image.width, 0))).shape[0] != image.height
+    shape = image.size if lying else image.size[::-1]
+    upright = np.empty((*shape, 3), np.uint8)
+    stored = turn(turn(turn(upright))) if turn else upright  # four quarters are no turn
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(top + rows, image.height)))
+        stored[top : top + rows] = _on_white(band, conversion)
+    return upright
 
 
 def _on_white(image: Image.Image, conversion: Conversion) -> np.ndarray:
@@ -203,8 +215,10 @@ def _on_white(image: Image.Image, conversion: Conversion) -> np.ndarray:
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Return 16-bit gray, which convert() would clip, as 8 bits, with the level that is clear as
-    alpha; other images as they are."""
+    alpha; other images as they are, but for a clear colour of 16 bits."""
     clear = image.info.get("transparency")
+    if isinstance(clear, tuple) and max(clear) > 255:  # Pillow kept the upper 8 bits of the pixels
+        image.info["transparency"] = tuple(level >> 8 for level in clear)
     if image.mode.startswith("I"):
         levels = np.asarray(image)
         grey = Image.fromarray((levels / 257).round().astype(np.uint8))

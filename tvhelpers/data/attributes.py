@@ -14,7 +14,6 @@ from functools import cache, partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image
 
 from tvhelpers.data import list_files as lists
 from tvhelpers.data.caption_parsing import stated_sleeve
@@ -22,7 +21,7 @@ from tvhelpers.data.items import Images, Source
 from tvhelpers.data.lexicon import VOCABULARY
 from tvhelpers.errors import InputError
 from tvhelpers.files import content_key, read_tables
-from tvhelpers.image import read_photo
+from tvhelpers.image import open_image, read_photo
 from tvhelpers.words import counted, describe
 
 _BOOK = read_tables(__file__, "deepfashion.yaml")["attribute_prediction"]
@@ -292,11 +291,11 @@ def _check_file(path: Path, digest) -> tuple[str, tuple[int, int]]:
     except (OSError, ValueError):  # ValueError: a name with a zero byte
         return "missing", (0, 0)
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with open_image(io.BytesIO(data), str(path)) as image:
             if b"\xff\xd9" not in data[-64:]:  # no JPEG, or one that may be cut off
                 image.load()
             size = image.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except Exception:  # each of Pillow's readers has its own kinds for damaged files
         return "unreadable", (0, 0)
     digest.update(hashlib.sha256(data).digest())
     return "", size

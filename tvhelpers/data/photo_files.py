@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tvhelpers.data.items import Images, Source, Subset, file_digest
+from tvhelpers.data.photos import note_colours, read_unchanged, state_of
 from tvhelpers.data.rows import item_columns
 from tvhelpers.data.tables import ENDINGS
 from tvhelpers.errors import InputError
@@ -146,8 +147,11 @@ def open_rows(
         rows, paths = _readable(files, rows, paths)
     ids = [path.relative_to(folder).as_posix() for path in paths]
     columns = item_columns(folder, rows, ids, options["captions_optional"])
+    photos = Photos(paths)  # before the digests: what changes later is refused
     key = content_key([_digests(paths), *columns])
-    return Source(name, key, *columns, Photos(paths), files.skipped)
+    if note_colours(folder, zip(paths, paths)):  # such photos were once read without conversion
+        key = content_key([key, "sRGB"])
+    return Source(name, key, *columns, photos, files.skipped)
 
 
 def _digests(paths: list[Path]) -> list[str]:
@@ -175,13 +179,14 @@ class Photos(Images):
     """Image files.  The first that cannot be read makes all of them be looked at and named."""
 
     def __init__(self, paths: list[Path]):
-        super().__init__(len(paths), partial(read_one_of, paths))
+        states = [state_of(path) for path in paths]
+        super().__init__(len(paths), partial(read_one_of, paths, states))
 
 
-def read_one_of(paths: list[Path], index: int) -> np.ndarray:
+def read_one_of(paths: list[Path], states: list[tuple[int, int]], index: int) -> np.ndarray:
     """Return pixels uint8 (H, W, 3) of an image file; raises InputError with all bad ones."""
     try:
-        return read_photo(paths[index])
+        return read_unchanged(paths[index], states[index])
     except InputError:
         check_images(paths)
         raise
@@ -207,7 +212,7 @@ def bad_images(count: int, read: Callable[[int], np.ndarray]) -> dict[int, Input
             try:
                 read(index)
             except InputError as error:
-                if error.code != "not-an-image":
+                if error.code not in ("not-an-image", "out-of-range"):
                     raise
                 bad[index] = error
             bar.update(1)

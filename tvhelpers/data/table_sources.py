@@ -1,16 +1,16 @@
 """How is a table opened as a source, with image files in its rows or images in its cells?"""
 
+import contextlib
 import glob
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-
-import numpy as np
 
 from tvhelpers.data import tables
 from tvhelpers.data.items import Images, Source, file_digest
 from tvhelpers.data.photo_files import MISSING, Files, list_files, named_below, open_rows
+from tvhelpers.data.photos import note_colours
 from tvhelpers.data.rows import SPLITS, item_columns
 from tvhelpers.errors import InputError, in_words
 from tvhelpers.files import content_key
@@ -136,15 +136,27 @@ def _find_many_images(folder: Path, rows: list[dict], spec: str) -> tuple[list[d
 
 def _cells(where: Path | str, count: int, cell: Callable[[int], bytes | dict]) -> Images:
     """Return images that are files inside the cells of a column, as bytes or {"bytes": ...}."""
+    return Images(count, lambda row: read_photo(*_file_in(where, row, cell(row))))
 
-    def pixels(row: int) -> np.ndarray:
-        data, name = cell(row), f"{where}: the image of row {row}"
-        data = data.get("bytes") if isinstance(data, dict) else data
-        if not isinstance(data, bytes):
-            raise InputError("not-an-image.cell", name=name, wanted=type(data))
-        return read_photo(io.BytesIO(data), name)
 
-    return Images(count, pixels)
+def _file_in(where: Path | str, row: int, data) -> tuple[io.BytesIO, str]:
+    """Return (the image file in a cell, its name)."""
+    name = f"{where}: the image of row {row}"
+    data = data.get("bytes") if isinstance(data, dict) else data
+    if not isinstance(data, bytes):
+        raise InputError("not-an-image.cell", name=name, wanted=type(data))
+    return io.BytesIO(data), name
+
+
+def _converted(where: Path | str, count: int, cell: Callable[[int], bytes | dict]) -> list[str]:
+    """Return what a digest of cells must say where an ICC profile changes pixels, or nothing."""
+
+    def files() -> Iterator[tuple[str, io.BytesIO]]:
+        for row in range(count):
+            with contextlib.suppress(InputError):  # a cell that is no file is refused when read
+                yield _file_in(where, row, cell(row))[::-1]
+
+    return ["sRGB"] * note_colours(where, files())
 
 
 def open_columns(name: str, folder: Path, options: dict, open_file: Callable) -> Source:
@@ -176,7 +188,9 @@ def _joined(name: str, where: Path | str, files: list[Images], rows: list, diges
 
 def _parquet_file(path: Path, pixels: str, options: dict) -> tuple[Images, list[dict], str]:
     rows = tables.read_table(path, without=pixels)
-    return _cells(path, *tables.parquet_cells(path, pixels)), rows, file_digest(path)
+    cells = tables.parquet_cells(path, pixels)
+    digest = "-".join([file_digest(path), *_converted(path, *cells)])
+    return _cells(path, *cells), rows, digest
 
 
 def open_hub_id(hub: str, columns: dict[str, str]) -> Source:

@@ -16,7 +16,7 @@ from PIL import Image
 from tvhelpers import flats
 from tvhelpers.errors import InputError, in_words
 from tvhelpers.files import file_sha256, no_link, write_text
-from tvhelpers.image import save_png
+from tvhelpers.image import read_photo, save_png
 from tvhelpers.lora.adapter import fuse_adapter, load_adapter
 from tvhelpers.lora.find import find_adapter, tuned_text_encoder
 from tvhelpers.lora.formats import read_about, read_adapter
@@ -299,8 +299,7 @@ def _file_name(job: tuple[int, str, int]) -> str:
 
 def _is_readable(path: Path) -> bool:
     try:
-        with Image.open(path) as image:
-            image.load()
-    except (OSError, SyntaxError):
+        read_photo(path)
+    except InputError:
         return False
     return True

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from tvhelpers.data.photos import photo_sha256
 from tvhelpers.errors import InputError
-from tvhelpers.files import check_idle, content_key, file_sha256
+from tvhelpers.files import check_idle, content_key
 from tvhelpers.image import is_image, read_photo
 from tvhelpers.paths import inside, walk
 from tvhelpers.records import read_records
@@ -95,7 +96,7 @@ def _suite_rows(path: Path, records: list[dict]) -> dict[str, dict]:
 
 def _sorted(path: Path, files: list[Path], records: list[dict], rows: dict) -> ImageFolder:
     """Return the images sorted by prompt and content: no figure depends on the records' order."""
-    digests = [file_sha256(file) for file in files]
+    digests = [photo_sha256(file) for file in files]
     keys = [(r.get("prompt", ""), *key) for r, *key in zip(records, digests, files, strict=True)]
     order = sorted(range(len(files)), key=keys.__getitem__)
     records = [records[i] for i in order]

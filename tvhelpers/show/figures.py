@@ -12,6 +12,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from tvhelpers.data.coverage import coverage, is_gap, pair_table
+from tvhelpers.image import read_photo
 from tvhelpers.output import shown
 from tvhelpers.score.metrics import Result
 
@@ -233,7 +234,7 @@ def _pair_counts(ax, table: np.ndarray, rows: Sequence[str], columns: Sequence[s
 
 
 def _open(image):
-    return Image.open(image) if isinstance(image, str | Path) else image
+    return read_photo(Path(image)) if isinstance(image, str | Path) else image
 
 
 def _chart(width: float, height: float):
@@ -274,4 +275,4 @@ def render(figure: Figure) -> Image.Image:
     fast = {"compress_level": 1}  # the notebook compresses it again
     with rc_context({f"text.{name}": value for name, value in plain.items()}):  # labels of ticks
         figure.savefig(data, format="png", pil_kwargs=fast, **look)
-    return Image.open(data)
+    return Image.open(data, formats=("PNG",))

@@ -1,0 +1,61 @@
+"""How are the image files of a source read: which colours are converted, which files changed?"""
+
+import logging
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from tvhelpers.errors import InputError, in_words
+from tvhelpers.files import file_sha256
+from tvhelpers.image import conversion_of_file, read_photo
+from tvhelpers.words import counted
+
+log = logging.getLogger(__name__)
+
+
+def state_of(path: Path) -> tuple[int, int]:
+    """Return the size and the time of the last change of a file; zeros where it is gone."""
+    try:
+        about = path.stat()
+    except OSError:
+        return 0, 0
+    return about.st_size, about.st_mtime_ns
+
+
+def read_unchanged(path: Path, state: tuple[int, int]) -> np.ndarray:
+    """Return pixels uint8 (H, W, 3) of an image file; raises InputError where it is no longer in
+    the `state_of` when its source was opened, so that the source's fingerprint is not true."""
+    pixels = read_photo(path)
+    if state_of(path) != state:
+        raise InputError("file-changed", path=path)
+    return pixels
+
+
+def photo_sha256(path: Path) -> str:
+    """Return the SHA-256 of an image file; with a mark where its ICC profile changes its pixels."""
+    return file_sha256(path) + "-sRGB" * bool(conversion_of_file(path).transform)
+
+
+def note_colours(where, files: Iterable[tuple[str | Path, Path | BinaryIO]]) -> bool:
+    """Say once what the ICC profiles of a source's (name, image file) mean.
+
+    Returns whether pixels are converted: before that was done, another fingerprint was due.
+    """
+    converted, broken = [], []
+    for name, file in files:
+        conversion = conversion_of_file(file)
+        if conversion.transform:
+            converted.append(conversion.name)
+        elif conversion.broken:
+            broken.append((name, conversion.broken))
+    if converted:
+        profiles, count = in_words(dict.fromkeys(converted)), counted(len(converted), "image")
+        log.info(f"{where}: {count} converted to sRGB by the ICC profile of the file ({profiles})")
+    if broken:
+        (name, why), count = broken[0], counted(len(broken), "image")
+        seen = f"{in_words(str(name))}: {in_words(why)}"
+        warnings.warn(f"{where}: ICC profile of {count} ignored, such as {seen}", stacklevel=5)
+    return bool(converted)
