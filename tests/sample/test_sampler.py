@@ -15,6 +15,7 @@ from tests.helpers import refused
 from tvhelpers.lora.adapter import add_lora, kohya_path, save_adapter
 from tvhelpers.lora.find import find_adapter
 from tvhelpers.models.base import base_digest, find_base, load_part, unet_digest
+from tvhelpers.sample.grid import save_grid
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler, generate
 
@@ -196,6 +197,23 @@ def test_the_grid_holds_every_image(sampler, tmp_path):
         assert grid.width > grid.height  # 4 x 2
         pixels = np.asarray(grid.convert("L")).astype(float)
     assert (pixels.std(0) > 5).mean() > 0.8
+
+
+def test_many_images_go_to_several_sheets(tmp_path, monkeypatch):
+    files = []
+    for level in range(30):
+        Image.new("RGB", (64, 64), (level * 8, 0, 0)).save(tmp_path / f"{level}.png")
+        files.append((tmp_path / f"{level}.png", "a red dress"))
+    assert [one.name for one in save_grid(files, tmp_path / "grid.png")] == ["grid.png"]
+    monkeypatch.setattr("tvhelpers.sample.grid.MOST_PIXELS", 600_000)
+    sheets = save_grid(files, tmp_path / "grid.png")
+    assert [one.name for one in sheets] == ["grid.png", "grid-2.png", "grid-3.png"]
+    shown = set()
+    for sheet in sheets:
+        with Image.open(sheet) as opened:
+            assert opened.width * opened.height < 900_000
+            shown |= {red for _, (red, green, _) in opened.getcolors(1 << 20) if not green}
+    assert shown >= {level * 8 for level in range(30)}
 
 
 def test_an_adapter_fits_its_base_in_bfloat16_too(tiny_base, tmp_path):

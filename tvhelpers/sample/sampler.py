@@ -201,7 +201,8 @@ def generate(
 ) -> list[dict]:
     """Draw the images of a request that `out_dir` lacks, and return the records of all of them.
 
-    Writes <index>_<seed>.png, records.jsonl (one line for each image), request.json and grid.png.
+    Writes <index>_<seed>.png, records.jsonl (one line for each image), request.json and grid.png
+    (for many images also grid-2.png and so on).
     Raises InputError where `out_dir` holds anything else.
     """
     out_dir = Path(out_dir)
