@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tvhelpers import flats
-from tvhelpers.data import tables
+from tvhelpers.data import arrow_tables
 from tvhelpers.data.example import write_g2
 from tvhelpers.data.sources import open_source
 
@@ -54,7 +54,7 @@ def own_row(tmp_path, monkeypatch):
         row = {"kind": "images", "licence": "mine", "obtain": "manually", **row}
         (tmp_path / "tv.yaml").write_text(json.dumps({"mine": row}))
         monkeypatch.setenv("TV_MANIFEST", str(tmp_path / "tv.yaml"))
-        tables._parquet_group.cache_clear()
+        arrow_tables._group.cache_clear()
 
     return write
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tvhelpers import manifest
-from tvhelpers.data import array_sources, flats_source, folder, table_sources
+from tvhelpers.data import array_sources, arrow_tables, flats_source, folder, table_sources
 from tvhelpers.data.attributes import is_attribute_prediction, open_attribute_prediction
 from tvhelpers.data.h5 import check_choices
 from tvhelpers.data.highres import open_highres
@@ -43,6 +43,7 @@ READERS = [  # of several that match a path, the first opens it; a new format is
     # the benchmark's folder, or any other file
     Reader("h5", array_sources.is_array_file, array_sources.open_array_file),
     Reader("attributes", is_attribute_prediction, open_attribute_prediction),
+    Reader("shards", arrow_tables.is_shards, table_sources.open_shards),
     Reader("photos", Path.exists, folder.open_photos),
 ]
 

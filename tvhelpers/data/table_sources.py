@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tvhelpers.data import tables
+from tvhelpers.data.arrow_tables import ENDINGS, cells_of, find_shards, image_column, is_shards
 from tvhelpers.data.items import Images, Source, file_digest
 from tvhelpers.data.photo_files import MISSING, Files, list_files, named_below, open_rows
 from tvhelpers.data.photos import note_colours
@@ -24,15 +25,19 @@ HUB_HELP = (
 
 
 def is_table(path: Path) -> bool:
-    """Return whether a path is a table by its ending."""
-    return path.is_file() and path.suffix.lower() in tables.ENDINGS
+    """Return whether a path is a table by its ending; a spreadsheet is one that is refused."""
+    return path.is_file() and path.suffix.lower() in (*tables.ENDINGS, *tables.SPREADSHEETS)
 
 
 def only_table(path: Path) -> Path:
-    """Return the one table of a folder, or a file itself; raises InputError for none or several."""
-    if path.is_file():
+    """Return the one table of a folder, or a file or folder of shards itself.
+
+    Raises InputError for none or several.
+    """
+    if path.is_file() or is_shards(path):
         return path
     found = [one for one in sorted(path.iterdir()) if is_table(one)]
+    found = [one for one in found if one.suffix.lower() in tables.ENDINGS] or found
     if len(found) != 1:
         raise InputError("ambiguous.table", path=path, names=[one.name for one in found])
     return found[0]
@@ -40,14 +45,13 @@ def only_table(path: Path) -> Path:
 
 def own_table(name: str, path: Path, options: dict) -> tuple[Path, dict]:
     """Return (folder, options with `table` and `images`) of a row, or of a table at `path`."""
-    if path.is_dir():
-        if not options.get("table"):
-            raise InputError("missing-key.reader", name=name, missing=["table"])
-        return path, options
+    if path.is_dir() and not options.get("table"):
+        raise InputError("missing-key.reader", name=name, missing=["table"])
     columns = dict(options["columns"])
-    images = columns.pop("images", "file_name")
-    table = glob.escape(path.name)
-    return path.parent, {**options, "table": table, "images": images, "columns": columns}
+    images = columns.pop("images", options.get("images", "file_name"))
+    folder, table = (path, options["table"]) if path.is_dir() else (path.parent, path.name)
+    table = table if path.is_dir() else glob.escape(table)
+    return folder, {**options, "table": table, "images": images, "columns": columns}
 
 
 def open_table(name: str, path: Path, options: dict, files: Files | None = None) -> Source:
@@ -57,13 +61,18 @@ def open_table(name: str, path: Path, options: dict, files: Files | None = None)
     or cannot be read.
     """
     folder, options = own_table(name, path, options)
-    if "pixels" in options["columns"]:
-        return open_columns(name, folder, options, _parquet_file)
-    rows, spec, files = [], options.get("images", "file_name"), files or list_files(folder)
-    for path, split in tables.find_tables(folder, options["table"]):
-        part = tables.read_table(path, options.get("bad_lines", ""))
+    found = tables.find_tables(folder, options["table"])
+    rows, spec, columns = [], options["images"], options["columns"]
+    if found[0][0].suffix.lower() in ENDINGS and "pixels" not in columns:
+        pixels = image_column(found[0][0], tables.names_in(spec))
+        columns = {**columns, "pixels": pixels} if pixels else columns
+    if "pixels" in columns:
+        return open_columns(name, folder, {**options, "columns": columns}, _parquet_file)
+    files = files or list_files(folder)
+    for path, split in found:
+        part = tables.read_table(path, options.get("bad_lines", ""), [spec, *columns.values()])
         tables.check_columns(path, "images", spec, list(part[0]))
-        rows += tables.rename(path, part, options["columns"], split)
+        rows += tables.rename(path, part, columns, split)
         files.used.add(path)
     return open_found(name, folder, rows, spec, options, files)
 
@@ -187,10 +196,17 @@ def _joined(name: str, where: Path | str, files: list[Images], rows: list, diges
 
 
 def _parquet_file(path: Path, pixels: str, options: dict) -> tuple[Images, list[dict], str]:
-    rows = tables.read_table(path, without=pixels)
-    cells = tables.parquet_cells(path, pixels)
+    texts = [theirs for ours, theirs in options["columns"].items() if ours != "pixels"]
+    rows = tables.read_table(path, columns=texts)
+    tables.check_columns(path, "pixels", pixels, list(rows[0]))
+    cells = cells_of(path, pixels)
     digest = "-".join([file_digest(path), *_converted(path, *cells)])
     return _cells(path, *cells), rows, digest
+
+
+def open_shards(name: str, folder: Path, options: dict) -> Source:
+    """Open a folder of Parquet or Arrow files with images in their cells, or names of images."""
+    return open_table(name, folder, {**options, "table": find_shards(folder)})
 
 
 def open_hub_id(hub: str, columns: dict[str, str]) -> Source:

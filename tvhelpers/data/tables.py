@@ -1,43 +1,58 @@
-"""How is a table (csv, tsv, jsonl, json, Parquet) read as rows under our names?"""
+"""How is a table (csv, tsv, jsonl, json, Parquet, Arrow) read as rows under our names?"""
 
-import contextlib
 import csv
 import glob
 import io
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from tvhelpers.data import arrow_tables
 from tvhelpers.data.items import ATTRIBUTES
 from tvhelpers.errors import Choice, InputError, in_words
 from tvhelpers.records import read_rows
 from tvhelpers.text import as_text, decoded, file_bytes
 from tvhelpers.words import counted, listed
 
-ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", *arrow_tables.ENDINGS)
+SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers")
 OURS = ("caption", *ATTRIBUTES, "product", "split", "weight")
+USED = {*OURS, "file_name", "text", "color", "product_id"}  # columns that are read by their names
 BRACES = re.compile(r"\{([^{}\[\]]+)(?:\[(-?\d*):(-?\d*)\])?\}")  # {id} or {id[:3]}
 
 
-def read_table(path: Path, bad_lines: str = "", without: str = "") -> list[dict]:
-    """Return the rows of a csv, tsv, jsonl, json (a list of objects) or Parquet file.
+def read_table(path: Path, bad_lines: str = "", columns: Iterable[str] = ()) -> list[dict]:
+    """Return the rows of a csv, tsv, jsonl, json (a list of objects), Parquet or Arrow file.
 
     `bad_lines`: "skip" ignores lines with more cells than the header, and warns of their number.
-    `without`: a column that is not read.  Raises InputError for a file that cannot be read, or that
-    has no rows.
+    `columns`: those that will be used, as `fill` takes them, beside USED; other cells may be None.
+    Raises InputError for a file that cannot be read, or that has no rows.
     """
     if not path.is_file():
         raise InputError("file-missing.table", path=path)
     ending = path.suffix.lower()
-    if ending in (".json", ".jsonl"):
-        return read_rows(path, "row", whole=ending == ".json")
-    rows = _read_parquet(path, without) if ending == ".parquet" else _read_csv(path, bad_lines)
+    if ending in SPREADSHEETS:
+        raise InputError("not-a-table.spreadsheet", path=path)
+    if ending in (".json", ".jsonl", ".ndjson"):
+        return read_rows(path, whole=ending == ".json")
+    if ending in arrow_tables.ENDINGS:
+        rows = arrow_tables.rows_of(path, USED | names_in(*columns))
+    else:
+        rows = _read_csv(path, bad_lines)
     if not rows:
         raise InputError("no-rows", path=path)
     return rows
+
+
+def names_in(*specs: str) -> set[str]:
+    """Return the columns that `fill` takes from a row."""
+    return {name for spec in specs for name in _names(spec)}
+
+
+def _names(spec: str) -> list[str]:
+    return [match[0] for match in BRACES.findall(spec)] if "{" in spec else [spec]
 
 
 def _read_csv(path: Path, bad_lines: str) -> list[dict]:
@@ -91,55 +106,15 @@ def _csv_lines(text: str) -> list[tuple[int, list[str]]]:
         return lines(False)
 
 
-@contextlib.contextmanager
-def _parquet(path: Path) -> Iterator:
-    """Yield a ParquetFile; raises InputError without pyarrow, or where the file is damaged."""
-    try:
-        import pyarrow.parquet
-    except ImportError:
-        raise InputError("not-installed.reader", name=path, package="pyarrow") from None
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            yield file
-    except Exception as error:  # a damaged file raises nearly anything
-        raise InputError("file-damaged.reason", path=path, error=error) from None
-
-
-def _read_parquet(path: Path, without: str) -> list[dict]:
-    with _parquet(path) as file:
-        names = [name for name in file.schema_arrow.names if name != without]
-        return file.read(columns=names).to_pylist()
-
-
-def parquet_cells(path: Path, column: str) -> tuple[int, Callable[[int], object]]:
-    """Return (number of rows, a function of a row that returns its cell of `column`)."""
-    with _parquet(path) as file:
-        groups = range(file.num_row_groups)
-        sizes = [file.metadata.row_group(group).num_rows for group in groups]
-    places = [(group, row) for group in groups for row in range(sizes[group])]
-
-    def cell(index: int):
-        group, row = places[index]
-        return _parquet_group(path, column, group)[row]
-
-    return len(places), cell
-
-
-@lru_cache(maxsize=2)
-def _parquet_group(path: Path, column: str, group: int) -> list:
-    """Return the cells of one group of rows, cached for the next cell."""
-    with _parquet(path) as file:
-        return file.read_row_group(group, columns=[column]).column(0).to_pylist()
-
-
-def find_tables(folder: Path, table: str | dict[str, str]) -> list[tuple[Path, str]]:
-    """Return (path, split) of the files of `table`: a name, a pattern with *, or {split: name}.
+def find_tables(folder: Path, table: str | dict) -> list[tuple[Path, str]]:
+    """Return (path, split) of the files of `table`: a name, a pattern with *, or {split: names}.
 
     Warns of missing splits; raises InputError where no file is there.
     """
     named = table.items() if isinstance(table, dict) else [("", table)]
     found, missing = [], []
-    for split, name in named:
+    pairs = [(split, one) for split, names in named for one in _listed(names)]
+    for split, name in pairs:
         matches = sorted(glob.glob(name, root_dir=folder))
         found += [(folder / match, split) for match in matches]
         missing += [] if matches else [name]
@@ -147,7 +122,12 @@ def find_tables(folder: Path, table: str | dict[str, str]) -> list[tuple[Path, s
         raise InputError("file-missing.tables", folder=folder, names=missing)
     if missing:
         warnings.warn(f"{folder} has no {listed(missing)}; the other files are used", stacklevel=3)
+    arrow_tables.warn_of_missing([path for path, _ in found])
     return found
+
+
+def _listed(names: str | list[str]) -> list[str]:
+    return names if isinstance(names, list) else [names]
 
 
 def rename(where: Path | str, rows: list[dict], columns: dict[str, str], split: str) -> list[dict]:
@@ -178,8 +158,7 @@ def _filled(columns: dict[str, str], row: dict, place: str) -> dict[str, object]
 
 def check_columns(where: Path | str, ours: str, theirs: str, known: list[str]) -> None:
     """Raise InputError where `theirs` names an unknown column."""
-    names = [match[0] for match in BRACES.findall(theirs)] if "{" in theirs else [theirs]
-    for name in names:
+    for name in _names(theirs):
         if name not in known:
             choice = Choice(name, known)
             raise InputError("column-missing", place=where, name=name, ours=ours, choice=choice)

@@ -1,0 +1,200 @@
+"""What do Parquet and Arrow files hold, and how are columns, cells and shards of them read?
+
+Only the columns that are asked for are loaded, and a column of images a group of rows at a time.
+What the datasets library notes in a file is followed: which column holds images, and the names of
+a label's numbers.
+"""
+
+import contextlib
+import glob
+import json
+import re
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from tvhelpers.data.rows import SPLITS
+from tvhelpers.errors import InputError
+from tvhelpers.image import is_image
+from tvhelpers.paths import is_listed, walk
+from tvhelpers.words import counted
+
+ENDINGS = (".parquet", ".arrow", ".feather")
+SHARD = re.compile(r"(.*?)-?\d{5}-of-(\d{5})")  # train-00000-of-00004
+CONTAINERS = ("data", "default", *SPLITS)  # folders that hold shards
+IMAGE_NAMES = ("image", "img", "photo", "picture", "pixels", "jpg", "png")
+LABELS = ("label", "labels", "class")  # a category, where their numbers have names
+MOST_BYTES = 1 << 30  # of the text of a file
+AT_ONCE = 200  # rows
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator:
+    """Yield a pyarrow ParquetFile, or a Table of an .arrow file, which stays on the disk.
+
+    Raises InputError without pyarrow, or where the file is damaged.
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise InputError("not-installed.reader", name=path, package="pyarrow") from None
+    try:
+        if path.suffix.lower() != ".parquet":
+            source = pyarrow.memory_map(str(path))
+            whole = source.read(6) == b"ARROW1"
+            source.seek(0)
+            yield (pyarrow.ipc.open_file if whole else pyarrow.ipc.open_stream)(source).read_all()
+            return
+        with pyarrow.parquet.ParquetFile(path) as file:
+            yield file
+    except InputError:
+        raise
+    except Exception as error:  # a damaged file raises nearly anything
+        raise InputError("file-damaged.reason", path=path, error=error) from None
+
+
+def _fields(file) -> dict[str, tuple[str, dict]]:
+    """Return {column: (its type in words, what the datasets library notes about it)}."""
+    schema = getattr(file, "schema_arrow", None) or file.schema
+    try:
+        notes = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
+        notes = {name: note if isinstance(note, dict) else {} for name, note in notes.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        notes = {}
+    return {name: (str(schema.field(name).type), notes.get(name, {})) for name in schema.names}
+
+
+def image_column(path: Path, given: set[str]) -> str:
+    """Return the column of a file that holds image files, or "" where `given` names another one.
+
+    Raises InputError where several hold images, and none of them is given.
+    """
+    with _opened(path) as file:
+        fields = _fields(file)
+    found = [name for name, (kind, note) in fields.items() if _holds_images(name, kind, note)]
+    chosen = [name for name in found if name in given] or found
+    if not found or (chosen is found and given <= fields.keys()):
+        return ""
+    if len(chosen) > 1:
+        raise InputError("ambiguous.pixels", path=path, names=found, first=found[0])
+    return chosen[0]
+
+
+def _holds_images(name: str, kind: str, note: dict) -> bool:
+    files = kind.startswith("struct<") and "bytes: " in kind and note.get("_type") != "Audio"
+    named = kind in ("binary", "large_binary") and name.lower() in IMAGE_NAMES
+    return note.get("_type") == "Image" or files or named
+
+
+def rows_of(path: Path, wanted: set[str]) -> list[dict]:
+    """Return the rows of a file: the cells of the columns `wanted`, and None for all others.
+
+    Numbers of a label become its names, and those of the only such column a category.  Raises
+    InputError where the file is damaged, or its text is larger than MOST_BYTES.
+    """
+    with _opened(path) as file:
+        fields, size, rows = _fields(file), 0, []
+        classes = {name: note.get("names") for name, (_, note) in fields.items()}
+        classes = {name: names for name, names in classes.items() if isinstance(names, list)}
+        taken = [name for name in fields if name in {*wanted, *classes}]
+        for name in taken:
+            if _holds_images(name, *fields[name]):
+                raise InputError("wrong-type.cell", where=str(path), key=name, seen=fields[name][0])
+        for batch in _batches(file, taken):
+            if (size := size + batch.nbytes) > MOST_BYTES:
+                raise InputError("too-large.text", path=path, size=size >> 20, most=1024)
+            rows += batch.to_pylist()
+    empty = dict.fromkeys(fields)
+    category = [name for name in LABELS if name in classes and "category" not in fields][:1]
+    for row in rows:
+        for name, names in classes.items():
+            row[name] = _named(row.get(name), names)
+        for name in category:
+            row["category"] = row[name]
+    return [{**empty, **row} for row in rows]
+
+
+def _named(value, names: list):
+    """Return the name of a label's number; -1 stands for none."""
+    if isinstance(value, int) and -1 <= value < len(names):
+        return names[value] if value >= 0 else None
+    return value
+
+
+def _batches(file, columns: list[str]) -> Iterator:
+    if hasattr(file, "iter_batches"):
+        return file.iter_batches(AT_ONCE, columns=columns)
+    return iter(file.select(columns).to_batches(AT_ONCE))
+
+
+def cells_of(path: Path, column: str) -> tuple[int, Callable[[int], object]]:
+    """Return (number of rows, a function of a row that returns its cell of `column`)."""
+    with _opened(path) as file:
+        if parquet := hasattr(file, "num_row_groups"):
+            groups = range(file.num_row_groups)
+            sizes = [file.metadata.row_group(group).num_rows for group in groups]
+        else:
+            groups, sizes = [0], [file.num_rows]
+    places = [(group, row) for group in groups for row in range(sizes[group])]
+
+    def cell(index: int):
+        group, row = places[index]
+        return _group(path, column, group, parquet)[row].as_py()
+
+    return len(places), cell
+
+
+@lru_cache(maxsize=2)
+def _group(path: Path, column: str, group: int, parquet: bool):
+    """Return the cells of one group of rows, cached for the next cell."""
+    with _opened(path) as file:
+        table = file.read_row_group(group, columns=[column]) if parquet else file
+        return table.column(column)
+
+
+# ------------------------------------------------------------------------------- folders of shards
+
+
+def is_shards(folder: Path) -> bool:
+    """Return whether a folder holds Parquet or Arrow files, as data sets of the Hugging Face hub
+    and those that `datasets` saved do, and no photos."""
+    return (
+        folder.is_dir()
+        and next(_shards(folder), None) is not None
+        and not any(map(is_image, walk(folder)))
+    )
+
+
+def find_shards(folder: Path) -> dict[str, list[str]]:
+    """Return {split: names of its files, as patterns}; "" is the split where there is only one."""
+    found = {}
+    for path in _shards(folder):
+        name = path.relative_to(folder)
+        words = [*re.split(r"[-_.]", name.stem.lower()), *map(str.lower, name.parent.parts)]
+        split = next((SPLITS[word] for word in words if word in SPLITS), "")
+        found.setdefault(split, []).append(glob.escape(name.as_posix()))
+    return found if len(found) > 1 else {"": [name for names in found.values() for name in names]}
+
+
+def _shards(folder: Path) -> Iterator[Path]:
+    """Yield the files of a folder and of those in it that are named as a split, data or default."""
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and path.name.lower() in CONTAINERS:
+            yield from _shards(path)
+        elif path.suffix.lower() not in ENDINGS or path.name.startswith("cache-"):
+            continue  # the caches are left by `datasets`
+        elif is_listed(folder, path):
+            yield path
+
+
+def warn_of_missing(paths: list[Path]) -> None:
+    """Warn where only some files of train-00000-of-00004 and the like are read."""
+    parts = [(path.parent, match) for path in paths if (match := SHARD.fullmatch(path.stem))]
+    counts = Counter((folder, match[1], int(match[2])) for folder, match in parts)
+    for (folder, name, total), count in counts.items():
+        if count < total:
+            seen = f"{count} of {counted(total, 'file')} named {name}-…-of-{total:05d}"
+            warnings.warn(f"{folder}: only {seen} will be read; give a folder of all", stacklevel=4)
