@@ -21,9 +21,11 @@ def study(side):
     found["html"] = side.json(
         "study", "html", "made/study", "--raters", *raters, "--out", "made/pages"
     )
-    found["files"] = read_folder(side, "made/study")
+    found["files"] = read_folder(side, "made/study", ("key-raters.json",))
     found["pages"] = read_folder(side, "made/pages", ("*.html",))
     found["trials"] = [_page_content(side.path(f"made/pages/{rater}.html")) for rater in raters]
+    for page in found["trials"]:
+        page.pop("token", "")
     files = [_answers(side, rater, number) for number, rater in enumerate(raters)]
     found["import"] = side.json("study", "import", "made/study", *files)
     found["again"] = side.json("study", "import", "made/study", files[0])
@@ -53,7 +55,8 @@ def answers(study: Path, page: Path, number: int) -> dict:
         answer = _answer(trial, trial["number"] + number, key, orders)
         row = {"trial": trial["number"], "item": trial["item"], "answer": answer, "seconds": 2.5}
         votes.append({**row, "at": "2026-01-01T00:00:00+00:00"})
-    return {"study": content["study"], "rater": content["rater"], "votes": votes}
+    about = {name: content[name] for name in ("study", "rater", "token") if name in content}
+    return {**about, "votes": votes}
 
 
 def _page_content(page: Path) -> dict:

@@ -22,6 +22,7 @@ from tvhelpers.study.votes import VoteBox, import_votes, vote_of
 REAL_FLATS = FlatsSource(41, 30)
 PROMPTS = [f"a {colour} {noun}" for noun in ("dress", "coat", "skirt", "hoodie") for colour in
            ("red", "blue", "green", "black", "white")]  # fmt: skip
+NOW = "2026-01-02T03:04:05"
 SECRETS = ("secret-base", "secret-tuned", "secret-third")
 
 
@@ -206,9 +207,10 @@ def test_processes_that_vote_at_once_lose_and_double_nothing(pair_study):
 
 
 def answers_file(made, code, path, **changes):
-    rows = [{"trial": t.number, "item": t.item, "answer": t.answers[0], "seconds": 2.5, "at": "now"}
+    rows = [{"trial": t.number, "item": t.item, "answer": t.answers[0], "seconds": 2.5, "at": NOW}
             for t in made.trials(code)]  # fmt: skip
-    content = {"study": made.hash, "rater": code, "votes": rows, **changes}
+    content = {"study": made.hash, "rater": code, "token": made.token(code), "votes": rows}
+    content |= changes
     path.write_text(json.dumps(content))
     return path
 
@@ -231,6 +233,10 @@ def test_import_checks_and_doubles_nothing(pair_study, tmp_path):
         ({"votes": [{"trial": 0}]}, "missing-key"),
         ({"votes": 7}, "wrong-type"),
         ({"rater": "a b"}, "bad-name"),
+        ({"rater": "r6"}, "vote-unfit"),  # with the token of r5's page
+        ({"token": None}, "vote-unfit"),
+        ({"votes": [{**rows[0], "at": "=cmd|' /C calc'!A0"}]}, "vote-unfit"),
+        ({"votes": [{**rows[0], "seconds": 1e9}]}, "vote-unfit"),
     ]:
         with refused(code):
             import_votes(pair_study, answers_file(pair_study, "r5", tmp_path / "b.json", **changes))

@@ -136,10 +136,11 @@ def test_the_command_line_from_images_to_a_report(study, tmp_path, capsys):
     assert main(["study", "make", *systems, "--out", str(out), "--primary", "two,one"]) == 0
     assert main(["study", "html", str(out), "--raters", "r1", "--out", str(tmp_path / "p")]) == 0
     made = Study(out)
-    rows = [{"trial": t.number, "item": t.item, "answer": "same", "seconds": 0.1, "at": "x"}
-            for t in made.trials("r1")]  # fmt: skip
+    vote = {"answer": "same", "seconds": 0.1, "at": "2026-01-02"}
+    rows = [{"trial": t.number, "item": t.item, **vote} for t in made.trials("r1")]
     file = tmp_path / "votes.json"
-    file.write_text(json.dumps({"study": made.hash, "rater": "r1", "votes": rows}))
+    who = {"study": made.hash, "rater": "r1", "token": made.token("r1")}
+    file.write_text(json.dumps({**who, "votes": rows}))
     assert main(["study", "import", str(out), str(file)]) == 0
     capsys.readouterr()
     assert main(["study", "analyse", str(out), "--out", str(tmp_path / "r")]) == 2

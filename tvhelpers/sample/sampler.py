@@ -24,6 +24,7 @@ from tvhelpers.lora.metadata import peft_config
 from tvhelpers.models import base as bases
 from tvhelpers.models.baseline import Classes, class_conditioning, read_classes
 from tvhelpers.models.clip import cut_off
+from tvhelpers.paths import inside
 from tvhelpers.progress import progress_bar
 from tvhelpers.records import claimed, read_records
 from tvhelpers.runtime import choose_device, choose_dtype, versions
@@ -235,7 +236,7 @@ def generate(
         log.info("%s in %s; grid.png shows all", counted(total, "image"), out_dir)
         records = [record for _, record in sorted(records.items())]
         save_grid(
-            [(out_dir / record["file"], record["prompt"]) for record in records],
+            [(inside(out_dir, record["file"]), record["prompt"]) for record in records],
             out_dir / "grid.png",
             columns=request.count if request.count > 1 else 0,
         )
@@ -286,7 +287,7 @@ def _complete_records(out_dir: Path, jobs: list[tuple[int, str, int]]) -> dict[i
         index: row
         for index, row in rows.items()
         if (row.get("file"), index, row.get("prompt"), row.get("seed")) in names
-        and _is_readable(out_dir / row["file"])
+        and _is_readable(inside(out_dir, row["file"]))
     }
     if path.exists():
         write_text(path, "".join(json.dumps(row) + "\n" for row in kept.values()))

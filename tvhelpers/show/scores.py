@@ -11,6 +11,7 @@ from tvhelpers.data.items import Source
 from tvhelpers.data.sources import open_source
 from tvhelpers.files import make_dir
 from tvhelpers.image import read_photo, resize, save_png
+from tvhelpers.paths import inside
 from tvhelpers.score.attributes import corrected_rate
 from tvhelpers.score.colour import name_colour
 from tvhelpers.show.figures import gallery, metric_card
@@ -94,7 +95,8 @@ def _colours(images: Iterable[np.ndarray]) -> list[str]:
 def nearest_pairs(scored: dict, row: dict, source: Source, count: int = 4) -> Image.Image:
     """Return generated images above the training images that they are nearest to."""
     top = row["details"]["top"][:count]
-    generated = [read_photo(Path(scored["dir"]) / scored["files"][pair["image"]]) for pair in top]
+    folder, files = Path(scored["dir"]), scored["files"]
+    generated = [read_photo(inside(folder, files[pair["image"]])) for pair in top]
     near = [source.pixels(pair["train_number"]) for pair in top]
     side = max(image.shape[0] for image in generated)
     titles = [f"generated; distance {pair['distance']:.3g}" for pair in top]

@@ -21,6 +21,7 @@ from tvhelpers.study import statistics
 from tvhelpers.study.model import IMAGES, REAL, RULES, SCALES, SIDES, Study, Trial
 from tvhelpers.study.votes import Vote
 
+FORMULA = tuple("=+-@\t\r\n")  # what begins one
 FEW_RATERS, FEW_PROMPTS = 3, 20  # with fewer, an interval may not hold for others
 
 
@@ -296,6 +297,11 @@ def _real(study: Study, answers: list[Answer]) -> dict | None:
     return {"error_rate": _mean(confused, answers), "taken_for_real": taken}
 
 
+def _cell(value):
+    """Return a cell that no spreadsheet takes for a formula."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in FORMULA else value
+
+
 def write_csv(study: Study, votes: list[Vote], path: Path) -> None:
     """Write a CSV with a row for each vote and its trial, for any other program."""
     write_text(path, votes_as_csv(study, votes))
@@ -311,7 +317,7 @@ def votes_as_csv(study: Study, votes: list[Vote]) -> str:
             row |= {"right": a.systems[1], "chosen": a.picked(a.systems)}
         if a.trial.kind == "rating":
             row |= zip(SCALES, a.vote.answer, strict=True)
-        rows.append(row)
+        rows.append({name: _cell(value) for name, value in row.items()})
     heads = "rater trial item task prompt left right answer chosen".split()
     heads += [*SCALES, *"expected repeat seconds at source".split()]
     text = io.StringIO(newline="")

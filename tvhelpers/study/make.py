@@ -18,12 +18,23 @@ from tvhelpers.data.items import Source
 from tvhelpers.errors import InputError
 from tvhelpers.files import content_key, file_sha256
 from tvhelpers.image import read_photo, resize, save_png
+from tvhelpers.paths import inside
 from tvhelpers.records import claimed, read_records, write_json
 from tvhelpers.score.image_folder import open_folder
-from tvhelpers.study.model import CHECKS, CONSENT, IMAGES, KINDS, REAL, REFERENCES, TEXTS, Study
+from tvhelpers.study.model import (
+    CHECKS,
+    CONSENT,
+    IMAGES,
+    KINDS,
+    REAL,
+    REFERENCES,
+    TEXTS,
+    TOKENS,
+    Study,
+)
 
 NAME = re.compile(r"[0-9a-f]{24}\.png")  # of an image
-SCRATCH = (IMAGES, "key.json")  # no study without study.json, which is written last
+SCRATCH = (IMAGES, "key.json", TOKENS)  # no study without study.json, which is written last
 
 
 def make_study(
@@ -89,7 +100,7 @@ def _images_by_key(folder: Path) -> dict[tuple[str, int], Path]:
     if open_folder(folder).prompts is None:
         raise InputError("not-a-gallery", folder=folder)
     records = read_records(folder / "records.jsonl", "image")
-    rows = {(r["prompt"], r.get("seed", 0)): folder / r["file"] for r in records}
+    rows = {(r["prompt"], r.get("seed", 0)): inside(folder, r["file"]) for r in records}
     if len(rows) < len(records):
         raise InputError("duplicate-image", folder=folder)
     return dict(sorted(rows.items()))
@@ -134,6 +145,7 @@ class _StudyWriter:
         about |= {"questions": TEXTS["questions"], "rules": TEXTS["rules"]}
         about |= {"tasks": request["tasks"], "per_rater": request["per_rater"]}
         about |= {"key_sha256": content_key(key)}
+        write_json(self.folder / TOKENS, {"secret": content_key(["raters", self.salt])})
         write_json(self.folder / "key.json", key)
         write_json(self.folder / "study.json", {**about, "items": [item for item, *_ in self.rows]})
 

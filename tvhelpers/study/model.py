@@ -8,6 +8,8 @@ pictures/    the images, without metadata, named by a salted digest  # stable na
 votes.sqlite the votes (`study.votes`)
 """
 
+import hashlib
+import hmac
 import random
 import re
 from collections import defaultdict
@@ -17,6 +19,7 @@ from pathlib import Path
 
 from tvhelpers.errors import InputError, in_words
 from tvhelpers.files import content_key, read_tables
+from tvhelpers.paths import inside
 from tvhelpers.records import as_record, read_json
 from tvhelpers.runtime import seed_for
 
@@ -28,6 +31,8 @@ RULES = TEXTS["rules"]  # which raters are excluded
 CHECKS, REPEATS = 0.10, 0.07  # as shares of a rater's trials, and of its pairs
 REFERENCES = 3  # real images beside one that is rated
 REAL = "real pictures"  # stable name: the "system" of a real image in key.json
+TOKENS = "key-raters.json"  # who has it can write votes for any rater
+IMAGE = re.compile(r"[\w-]{1,64}\.png", re.ASCII)
 IMAGES = "pictures"  # stable name: the folder of images, and the key of an item's images
 
 
@@ -72,6 +77,8 @@ class Study:
     def _is_whole(self) -> bool:
         """Return whether items, their systems, questions and rules belong together."""
         who, names, about = self.key["items"], {*self.systems}, self.about
+        images = ((*one[IMAGES], *one.get("references", ())) for one in self.items.values())
+        shown = [name for one in images for name in one]
         kinds = {name: item["kind"] for name, item in self.items.items()}
         if {*who} != {*self.items} or len(self.items) < len(about["items"]):
             return False
@@ -86,13 +93,23 @@ class Study:
             and {name for two in judged.values() for name in two} <= {*names, REAL}
             and len(names) == len(self.systems) > 1
             and len({*self.key["primary"]} & names) == len(self.key["primary"]) == 2
-            and {*RULES} <= {*about["rules"]}
+            and about["rules"].keys() == RULES.keys()
+            and all(map(IMAGE.fullmatch, shown))
             and about["per_rater"] >= 0
         )
 
+    def token(self, rater: str) -> str:
+        """Return what proves that votes come from the page of a rater; "" for studies made before
+        there were tokens."""
+        path = self.folder / TOKENS
+        if not path.exists():
+            return ""
+        secret = content_key(read_json(path))
+        return hmac.new(secret.encode(), rater.encode(), hashlib.sha256).hexdigest()[:24]
+
     def image(self, name: str) -> bytes:
-        """Return an image's PNG bytes."""
-        return (self.folder / IMAGES / name).read_bytes()
+        """Return an image's PNG bytes; raises InputError where a link leads out of the folder."""
+        return inside(self.folder, f"{IMAGES}/{name}").read_bytes()
 
     def trials(self, rater: str) -> list[Trial]:
         """Return the trials of a rater, in the rater's own order.

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from tvhelpers.errors import InputError
 from tvhelpers.files import remove_temporary, write_all_once, write_new
 from tvhelpers.study.model import IMAGES, SCALES, Study
 
@@ -19,9 +20,12 @@ def write_pages(study: Study, out_dir: Path, raters: Sequence[str]) -> list[Path
     Raises InputError, and writes no page, where a file exists with other content.
     """
     out_dir, pages, images = Path(out_dir), {}, {}
+    if out_dir.resolve().is_relative_to(study.folder.resolve()):
+        raise InputError("pages-beside-key", folder=out_dir)
     for rater in raters:
         trials = [asdict(trial) for trial in study.trials(rater)]
         content = {"study": study.hash, "rater": rater, "scales": SCALES, "trials": trials}
+        content |= {"token": token} if (token := study.token(rater)) else {}
         content |= {name: study.about[name] for name in ("title", "consent", "questions")}
         for name in {n for trial in trials for n in (*trial["shown"], *trial["references"])}:
             images[out_dir / IMAGES / name] = name

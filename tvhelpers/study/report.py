@@ -104,9 +104,9 @@ def report_page(result: dict) -> str:
             _section(TEXTS["cards"][name], f) for name, f in study_figures(result).items()
         ),
         quality=f"<ul>{_each('li', quality(result))}</ul>",
-        rules="; ".join(rules),
+        rules=html.escape("; ".join(rules)),
         raters=_raters(result["raters"]),
-        study=result["study"],
+        study=html.escape(result["study"]),
     )
 
 

@@ -13,8 +13,9 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from tvhelpers.errors import Choice, InputError
+from tvhelpers.paths import inside
 from tvhelpers.records import read_record
-from tvhelpers.study.model import Study, Trial
+from tvhelpers.study.model import Study, Trial, check_code
 
 WAIT_SECONDS = 30.0  # for others to finish writing
 TRIES = 8
@@ -48,6 +49,7 @@ def vote_of(rater: str, trial: Trial, answer: str, seconds: float, source: str, 
 
 
 NAMES = ", ".join(field.name for field in fields(Vote))
+TYPES = [str, int, str, str, str, float, str, str]
 MARKS = ", ".join("?" for _ in fields(Vote))
 
 
@@ -55,7 +57,7 @@ class VoteBox:
     """The votes of one study; several processes may use them at once."""
 
     def __init__(self, study: Study):
-        self.path, self.hash = study.folder / "votes.sqlite", study.hash
+        self.path, self.hash = inside(study.folder, "votes.sqlite"), study.hash
         with self._writing() as db:
             for statement in SCHEMA:
                 db.execute(statement)
@@ -91,7 +93,10 @@ class VoteBox:
         """Return all votes, by rater and trial."""
         with self._open() as db:
             rows = db.execute(f"SELECT {NAMES} FROM votes {where} ORDER BY rater, trial", values)
-            return [Vote(*row) for row in rows]
+            votes = [Vote(*row) for row in rows]
+        if any([*map(type, astuple(vote))] != TYPES for vote in votes):
+            raise InputError("votes-unreadable", path=self.path, error="a vote is damaged")
+        return votes
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -142,6 +147,8 @@ def import_votes(study: Study, file: Path) -> dict:
     rater = content["rater"]
     if content["study"] != study.hash:
         raise InputError("another-study.votes-file", file=file, study=content["study"])
+    if (token := study.token(check_code(rater))) and content.get("token") != token:
+        raise InputError("vote-unfit.page", file=file, rater=rater)
     trials = {trial.number: trial for trial in study.trials(rater)}
     votes = [_checked(rater, trials, row) for row in content["votes"]]
     if len({vote.trial for vote in votes}) < len(votes):
@@ -150,9 +157,16 @@ def import_votes(study: Study, file: Path) -> dict:
     return {"rater": rater, "votes": len(votes), "new": new, "trials": len(trials)}
 
 
+def _time(text: str, rater: str) -> str:
+    try:
+        return datetime.datetime.fromisoformat(text).isoformat()
+    except ValueError:
+        raise InputError("vote-unfit.time", rater=rater, text=text) from None
+
+
 def _checked(rater: str, trials: dict[int, Trial], row: dict) -> Vote:
     trial, item, answer = trials.get(row["trial"]), row["item"], row["answer"]
-    seconds, at = float(row["seconds"]), row["at"][:32]
+    seconds, at = float(row["seconds"]), _time(row["at"], rater)
     if trial is None or trial.item != item or not 0 <= seconds < 1e7:
         raise InputError("vote-unfit.item", rater=rater, item=item)
     return vote_of(rater, trial, answer, seconds, "page", at)
