@@ -17,6 +17,7 @@ from tvhelpers.lora.find import adapter_file
 from tvhelpers.lora.formats import read_adapter, write_adapter
 from tvhelpers.lora.merge import blend, save_as
 from tvhelpers.models.base import find_base, load_pipeline, unet_digest
+from tvhelpers.sample.sampler import Sampler
 
 
 def old_diffusers():
@@ -197,7 +198,7 @@ def test_a_tucker_decomposition_is_read(tmp_path):
     assert torch.allclose(seen, change.flatten(1), rtol=1e-4, atol=1e-5)
 
 
-def test_peft_s_folder_is_read_with_its_settings(pipe, tmp_path):
+def test_peft_s_folder_is_read_with_its_settings(pipe, tiny_base, tmp_path):
     from peft import LoraConfig, get_peft_model
     from peft.tuners.lora import LoraLayer
 
@@ -223,11 +224,16 @@ def test_peft_s_folder_is_read_with_its_settings(pipe, tmp_path):
         ({"peft_type": "LOHA"}, "adapter-kind"),
         ({"alpha_pattern": {"(a+)+": 5}}, "adapter-damaged"),
         ({"lora_alpha": float("inf")}, "adapter-damaged"),
+        ({"init_lora_weights": "pissa"}, "adapter-damaged"),
         ([], "adapter-damaged"),
     ):
         file.write_text(json.dumps({**settings, **change} if change else change))
         with refused(code):
             read_adapter(adapter_file(tmp_path / "theirs"))
+    file.write_text(json.dumps(settings))
+    before = Sampler(str(tiny_base), str(tmp_path / "theirs")).identity
+    file.write_text(json.dumps({**settings, "lora_alpha": 4}))
+    assert Sampler(str(tiny_base), str(tmp_path / "theirs")).identity != before
 
 
 @pytest.mark.parametrize("part", ["unet", "text_encoder"])

@@ -12,19 +12,12 @@ MOST_WEIGHTS = 1 << 28  # 1 GiB as fp32: rank 250 on all layers of Stable Diffus
 FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
 INTEGERS = ("I64", "I32", "I16", "I8", "U8")  # for an alpha alone
 # {first bytes of what is no safetensors file: (what it is, what to do)}
-FETCH = "download the file itself"
 OTHER_FILES = {
-    b"version https://git-lfs": ("a pointer of Git LFS", "run `git lfs pull`, or " + FETCH),
-    b"<": ("a web page", FETCH),
+    b"version https://git-lfs": ("a pointer of Git LFS", "run `git lfs pull`"),
+    b"<": ("a web page", "download the file itself"),
+    b"{": ("text in JSON", "download the file itself"),
     b"GGUF": ("a GGUF model", "use the .safetensors file of a LoRA"),
-    b"\x89HDF": ("an HDF5 file", "use the .safetensors file of a LoRA"),
-    b"\x89PNG": ("an image", "use the .safetensors file of a LoRA"),
-    b"\xff\xd8\xff": ("an image", "use the .safetensors file of a LoRA"),
-    b"\x1f\x8b": ("an archive", "unpack it, and give a .safetensors file in it"),
-    b"Rar!": ("an archive", "unpack it, and give a .safetensors file in it"),
-    b"7z\xbc\xaf": ("an archive", "unpack it, and give a .safetensors file in it"),
-    b"PK\x03\x04": ("an archive", "unpack it, and give a .safetensors file in it"),
-    b"{": ("text in JSON", "give the .safetensors file"),
+    b"PK": ("an archive", "unpack it, and give a .safetensors file in it"),
 }
 
 

@@ -18,6 +18,7 @@ MOST_TEXT = 1 << 20  # letters of a JSON text
 MOST_SCALE = 1e6  # of alphas, and of weights in a blend
 MOST_DEPTH = 20  # of blends of blends
 PEFT_CONFIG, PEFT_FILE = "adapter_config.json", "adapter_model.safetensors"  # in peft's folders
+CHANGED_BASE = ("pissa", "olora", "corda", "loftq")
 SCHEDULER = {  # what a training may change of its base's scheduler: {key: values}
     "prediction_type": ("epsilon", "v_prediction", "sample"),
     "rescale_betas_zero_snr": (True, False),
@@ -133,6 +134,8 @@ def _is_setting(key: str, value) -> bool:
         return is_scale(value)
     if key == "use_rslora":
         return isinstance(value, bool | None)
+    if key == "init_lora_weights":  # these also change the base
+        return not (isinstance(value, str) and value.startswith(CHANGED_BASE))
     if key == "alpha_pattern":
         is_table = value is None or isinstance(value, dict)
         return is_table and all(_plain(name) and is_scale(x) for name, x in (value or {}).items())
