@@ -15,7 +15,9 @@ from tvhelpers.errors import InputError
 
 # Why a file is skipped; each ends the sentence "2 files skipped, such as ...: ".
 HIDDEN = "hidden, or in a folder of the system"
-LEADS_OUT = "a link that leads out of the folder, or nowhere; copy what it names into the folder"
+LEADS_OUT = (
+    "a link out of the folder, or to nothing; copy the folder with its links followed (cp -rL)"
+)
 NOT_UTF8 = "its name is not UTF-8; rename it"
 CLOSED = "a folder that cannot be opened"
 

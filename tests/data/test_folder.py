@@ -1,12 +1,239 @@
 """Folders of photos, and where their captions come from."""
 
 import json
+import os
+import shutil
+import unicodedata
+import zipfile
 
 import numpy as np
+import pytest
 
-from tests.data.helpers import converted, photos, save
+from tests.data.helpers import converted, photos, png, random_image, save
 from tests.helpers import refused
+from tvhelpers import cli, paths
+from tvhelpers.data import photo_files
 from tvhelpers.data.sources import open_source
+
+ROWS = "file_name,caption\na.jpg,a red hat\nb.jpg,a cap\n"
+NFD = unicodedata.normalize("NFD", "Größe.jpg")
+# {shape: ({file: its text, or None for an image}, {item: caption or its split}, {why: files})}
+SHAPES = {
+    "a table in each split": (
+        {"train/a.jpg": 0, "train/b.jpg": 0, "val/a.jpg": 0, "val/metadata.csv": ROWS[:33],
+         "train/metadata.csv": ROWS},
+        {"train/a.jpg": "a red hat", "train/b.jpg": "a cap", "val/a.jpg": "a red hat"},
+        {},
+    ),
+    "a table beside its photos": (
+        {"images/a.jpg": 0, "images/b.jpg": 0, "images/Metadata.CSV": ROWS, "README.md": "of Ana"},
+        {"images/a.jpg": "a red hat", "images/b.jpg": "a cap"},
+        {},
+    ),
+    "a table above its photos": (
+        {"images/a.jpg": 0, "images/b.jpg": 0, "metadata.csv": ROWS},
+        {"images/a.jpg": "a red hat", "images/b.jpg": "a cap"},
+        {},
+    ),
+    "a table that names its photos in another way": (
+        {"Pics/a.JPG": 0, f"Pics/{NFD}": 0, "Pics/c.jpg": 0, "Pics/c.txt": "x",
+         "metadata.csv": f"file_name,caption\npics\\A.jpg,a cap\nPics\\{NFD.upper()},a hat\n"},
+        {"Pics/a.JPG": "a cap", f"Pics/{NFD}": "a hat"},
+        {photo_files.NO_ROW: ["Pics/c.jpg"], photo_files.NO_PHOTO: ["Pics/c.txt"]},
+    ),
+    "two tables": (
+        {"a.jpg": 0, "metadata.csv": ROWS,
+         "metadata.jsonl": '{"file_name":"a.jpg","text":"a cap"}'},
+        {"a.jpg": "a cap"},
+        {"metadata.jsonl is read instead": ["metadata.csv"]},
+    ),
+    "caption files of any name": (
+        {"a.jpg": 0, "a.TXT": "a hat", "b.jpg": 0, "b.caption": "a cap", "c.jpg": 0,
+         "c.jpg.txt": "a tie", "d": 0, "d.txt": "a bag", "e.jpeg": 0, "e.jpeg.caption": "a bow",
+         "lost.txt": "a tee", "notes.docx": "x"},
+        {"a.jpg": "a hat", "b.jpg": "a cap", "c.jpg": "a tie", "d": "a bag", "e.jpeg": "a bow"},
+        {photo_files.NO_PHOTO: ["lost.txt"], photo_files.OTHER: ["notes.docx"]},
+    ),
+    "captions in a folder of their own": (
+        {"images/train/a.jpg": 0, "labels/train/a.txt": "a hat", "val_images/a.png": 0,
+         "captions/val/a.png.txt": "a cap", "images/train/b.jpg": 0,
+         "text/train/b.caption": "a tie"},
+        {"images/train/a.jpg": "a hat", "images/train/b.jpg": "a tie", "val_images/a.png": "a cap"},
+        {},
+    ),
+    "boxes in place of captions": (
+        {"images/hat/a.jpg": 0, "labels/hat/a.txt": "0 0.51 0.4 0.2 0.1\n3 0.1 0.2 0.5 1e-3\n"},
+        {"images/hat/a.jpg": "a photo of a hat"},
+        {photo_files.NO_PHOTO: ["labels/hat/a.txt"]},
+    ),
+    "class folders in splits and containers": (
+        {"Train/hat/1.jpg": 0, "validation/images/hat/1.jpg": 0, "data/test2017/cap/512/1.jpg": 0,
+         "tie/train/1.jpg": 0},
+        {"Train/hat/1.jpg": "a photo of a hat", "validation/images/hat/1.jpg": "a photo of a hat",
+         "data/test2017/cap/512/1.jpg": "a photo of a cap", "tie/train/1.jpg": "a photo of a tie"},
+        {},
+    ),
+    "kohya's repeats": (
+        {"img/10_dress/a.jpg": 0, "3_red hat/a.jpg": 0},
+        {"img/10_dress/a.jpg": "a photo of a dress", "3_red hat/a.jpg": "a photo of a red hat"},
+        {},
+    ),
+    "masks and small copies": (
+        {"images/hat/1.jpg": 0, "masks/hat/1.png": 0, "thumbs/hat/1.jpg": 0, "masks/cap/2.png": 0},
+        {"images/hat/1.jpg": "a photo of a hat", "masks/cap/2.png": "a photo of a cap"},
+        {photo_files.SIDE_IMAGE: ["masks/hat/1.png", "thumbs/hat/1.jpg"]},
+    ),
+    "formats that are not read": (
+        {"hat/1.jpg": 0, "hat/2.heic": "\0\0\0\x18ftypheic\0\0", "hat/3": "8BPS\0\1",
+         "hat/4.zip": "PK",
+         "hat/._1.jpg": "x", "__MACOSX/hat/._1.jpg": "x", "hat/Thumbs.db": "x", "hats.csv": "x"},
+        {"hat/1.jpg": "a photo of a hat"},
+        {"HEIC is not read; save it as .jpg or .png": ["hat/2.heic"],
+         "PSD is not read; save it as .jpg or .png": ["hat/3"],
+         photo_files.ARCHIVE: ["hat/4.zip"], photo_files.OTHER_TABLE: ["hats.csv"],
+         paths.HIDDEN: ["hat/._1.jpg", "__MACOSX/hat/._1.jpg"]},
+    ),
+}  # fmt: skip
+
+
+def make(folder, files):
+    """Write {file: its text, or 0 for an image}."""
+    for seed, (name, text) in enumerate(files.items()):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(text.encode() if text else png(seed))
+    return folder
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_folders_as_people_have_them(tmp_path, shape):
+    files, captions, skipped = SHAPES[shape]
+    source = open_source(make(tmp_path / "photos", files))
+    assert dict(zip(source.item_ids, source.captions)) == captions
+    assert {why: sorted(names) for why, names in source.skipped.items()} == {
+        why: sorted(names) for why, names in skipped.items()
+    }
+    words = {"train": "train", "Train": "train", "val": "val", "validation": "val",
+             "test2017": "test", "val_images": "val"}  # fmt: skip
+    for item, split in zip(source.item_ids, source.splits):
+        assert split == next((words[part] for part in item.split("/") if part in words), "")
+    assert all(source.pixels(i).shape == (12, 16, 3) for i in range(len(source)))
+
+
+@pytest.mark.parametrize(
+    ("files", "code"),
+    [
+        ({"train/1.jpg": 0, "test/2.jpg": 0}, "no-caption"),
+        ({"images/1.jpg": 0, "01/2.jpg": 0, "DCIM/100/3.jpg": 0, "data/4.jpg": 0}, "no-caption"),
+        ({"images/1.jpg": 0, "train.csv": ROWS}, "no-caption"),
+        ({"a.heic": "\0\0\0\x18ftypheic\0\0"}, "no-images"),
+        ({"photos.zip": "PK"}, "no-images"),
+        ({"train/a.jpg": 0, "train/metadata.csv": ROWS}, "file-missing"),
+        ({"d/a.jpg": 0, "d/metadata.csv": ROWS.replace("b.jpg", "../../b.jpg")}, "outside-folder"),
+        ({"a.jpg": 0, "a.txt": "caf\udce9"}, "file-damaged"),
+    ],
+)
+def test_folders_that_cannot_be_read_right_are_refused(tmp_path, files, code):
+    for name, text in files.items():
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        data = text.encode("utf-8", "surrogateescape") if text else png(0)
+        (tmp_path / "in" / name).write_bytes(data)
+    save(tmp_path, "b.jpg")
+    with refused(code) as caught:
+        open_source(tmp_path / "in")
+    assert len(str(caught.value).replace(str(tmp_path), "")) <= 200
+
+
+def test_a_caption_file_that_is_a_link_out_is_not_read(tmp_path):
+    save(tmp_path / "in", "hat/1.jpg", "hat/2.jpg")
+    (tmp_path / "secret").write_text("my password")
+    (tmp_path / "in" / "hat" / "1.txt").symlink_to(tmp_path / "secret")
+    with pytest.warns(UserWarning, match=r"1 file skipped: 'hat/1.txt': a link out of the folder"):
+        source = open_source(tmp_path / "in")
+    assert source.captions == ["a photo of a hat"] * 2
+
+
+def test_an_archive_in_place_of_a_folder_is_named(tmp_path):
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as file:
+        file.writestr("hat/1.jpg", png(0))
+    shutil.copy(tmp_path / "photos.zip", tmp_path / "photos")
+    for name in ("photos.zip", "photos"):
+        with refused("another-format"):
+            open_source(tmp_path / name)
+
+
+def test_a_cache_of_the_hub_opens_its_snapshot(tmp_path):
+    cache = tmp_path / "datasets--ana--hats"
+    make(cache, {"blobs/0a": 0, "blobs/0b": ROWS[:33], "refs/main": "f0"})
+    (cache / "snapshots" / "f0").mkdir(parents=True)
+    for name, blob in {"a.jpg": "0a", "metadata.csv": "0b"}.items():
+        (cache / "snapshots" / "f0" / name).symlink_to(f"../../blobs/{blob}")
+    for folder in (cache, cache / "snapshots" / "f0"):
+        source = open_source(folder)
+        assert source.captions == ["a red hat"]
+        assert np.array_equal(source.pixels(0), random_image(0))
+
+
+# ------------------------------------------------------------------------------------- bad images
+
+
+def with_bad_images(folder):
+    """Three good photos; an empty, a truncated and a false one."""
+    save(folder, *(f"hat/{i}.jpg" for i in range(6)))
+    (folder / "hat" / "1.jpg").write_bytes(b"")
+    (folder / "hat" / "3.jpg").write_bytes(png(3)[:300])
+    (folder / "hat" / "4.jpg").write_bytes(b"<html>not found</html>")
+    return folder
+
+
+@pytest.mark.parametrize("to", ["h5", "images"])
+def test_all_bad_images_are_named_and_can_be_skipped(tmp_path, capsys, to):
+    words = ["data", "convert", str(with_bad_images(tmp_path / "in")), "--to", to]
+    out = ["--out", str(tmp_path / "out"), "--json"]
+    assert cli.main([*words, *out]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert "3 of 6 images" in said[-1] and all(f"'{i}.jpg'" in said[-1] for i in (1, 3, 4))
+    assert cli.main([*words, *out, "--skip-bad"]) == 0  # the same folder
+    printed = capsys.readouterr()
+    result = json.loads(printed.out)
+    names = ["hat/1.jpg", "hat/3.jpg", "hat/4.jpg"]
+    assert result["items"] == 3 and result["skipped"] == {photo_files.BAD_IMAGE: names}
+    assert "3 files skipped, such as 'hat/1.jpg': cannot be read" in printed.err.splitlines()[-1]
+    for name in names:
+        os.remove(tmp_path / "in" / name)
+    assert cli.main([*words, *out]) == 0
+    assert json.loads(capsys.readouterr().out)["was_done"]
+
+
+def test_rows_without_their_image_are_skipped_with_the_bad(tmp_path):
+    folder = with_bad_images(tmp_path / "in")
+    rows = [f"hat/{i}.jpg,hat {i}\n" for i in range(7)]
+    (folder / "metadata.csv").write_text("file_name,caption\n" + "".join(rows))
+    with refused("file-missing"):
+        open_source(folder)
+    source = open_source(folder, skip_bad=True)
+    assert source.captions == ["hat 0", "hat 2", "hat 5"]
+    assert source.skipped[photo_files.MISSING] == ["hat/6.jpg"]
+    for i in (0, 2, 5):
+        os.remove(folder / "hat" / f"{i}.jpg")
+    with refused("no-images", "file-missing"):
+        open_source(folder, skip_bad=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"decode": "nonsense"}, "unknown-choice"),
+        ({"axes": "HW"}, "unknown-choice"),
+        ({"channels": "CMYK"}, "unknown-choice"),
+        ({"mean": "nothing.npy"}, "file-missing"),
+        ({"columns": {"colours": "x"}}, "unknown-choice"),
+    ],
+)
+def test_options_that_photos_ignore_are_checked(tmp_path, options, code):
+    save(tmp_path, "hat/1.jpg")
+    with refused(code):
+        open_source(tmp_path, **options)
 
 
 def test_photos_with_a_table(tmp_path):

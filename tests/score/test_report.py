@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 
 import numpy as np
@@ -13,6 +14,7 @@ from tvhelpers.score import registry
 from tvhelpers.score.attributes import JudgeAttributeClassifier
 from tvhelpers.score.colour import name_colour
 from tvhelpers.score.features import JudgeClassifier, PixelExtractor
+from tvhelpers.score.image_folder import open_folder
 from tvhelpers.score.metrics import mean_score
 from tvhelpers.score.registry import Metric
 from tvhelpers.score.report import format_table
@@ -301,3 +303,13 @@ def test_floats_are_refused_whatever_their_range():
                 network(images)
         with pytest.raises(ValueError, match="uint8"):
             name_colour(images[0])
+
+
+def test_hidden_and_unread_images_are_not_scored(tmp_path, recwarn):
+    for name in ("a.png", "sub/b.png", "._a.png", ".thumbnails/a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / name, "PNG")
+    (tmp_path / "c.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    os.mkfifo(tmp_path / "d.png")
+    assert [file.name for file in open_folder(tmp_path).files] == ["a.png"]
+    assert sorted(len(warning.message.names) for warning in recwarn) == [1, 1, 2]

@@ -81,8 +81,7 @@ def _discarded_if_bad(out_dir: Path, count: int) -> Iterator[None]:
         yield
     except InputError as error:
         if error.code == "not-an-image":
-            names = ["items.jsonl", ".pixels.h5.partial", ".progress.json", "request.json"]
-            for name in [*names, *(f"{index:06d}.png" for index in range(count))]:
+            for name in (*SCRATCH, "request.json", *map("{:06d}.png".format, range(count))):
                 (out_dir / name).unlink(missing_ok=True)
         raise
 

@@ -63,9 +63,17 @@ class Files:
         """Add all files that were not used, each with its reason."""
         self.skip(NO_ROW, [path for path in self.images if path not in self.used])
         self.skip(NO_PHOTO, [path for path in self.captions if path not in self.used])
+        self.skip_formats()
         for path in self.others:
             if path not in self.used and not SAYS_NOTHING.match(path.name):
                 self.skip(_why_other(path), [path])
+
+    def skip_formats(self) -> None:
+        """Add the images whose format is not read."""
+        for path in self.others:
+            name = "" if path in self.used else image_format(path)
+            if name:
+                self.skip(f"{name} is not read; save it as .jpg or .png", [path])
 
     def refuse(self) -> InputError:
         """Return the error of a folder without images: what is in it instead."""
@@ -104,9 +112,7 @@ def refuse_archive(name: str, path: Path, options: dict) -> Source:
 
 
 def _why_other(path: Path) -> str:
-    ending, name = path.suffix.lower(), image_format(path)
-    if name:
-        return f"{name} is not read; save it as .jpg or .png"
+    ending = path.suffix.lower()
     if ending in ARCHIVES:
         return ARCHIVE
     return OTHER_TABLE if ending in ENDINGS and ending != ".json" else OTHER
@@ -232,7 +238,7 @@ def without_bad(source: Source) -> Source:
 # ------------------------------------------------------------------------------------ what is said
 
 
-def warn_of_skipped(path: Path | str, source: Source) -> None:
-    """Warn once for each reason why files were skipped."""
-    for reason, names in source.skipped.items():
+def warn_of_skipped(path: Path | str, skipped: dict[str, list[str]]) -> None:
+    """Warn once for each reason {reason: names} why files of a folder were skipped."""
+    for reason, names in skipped.items():
         warnings.warn(Skipped(str(path), reason, names), stacklevel=3)

@@ -79,7 +79,7 @@ def open_source(
     source = open_highres(source, photos) if photos else source
     if skip_bad and type(source.images) is Images:  # others are arrays, or were looked at
         source = without_bad(source)
-    warn_of_skipped(name_or_path, source)
+    warn_of_skipped(name_or_path, source.skipped)
     return source
 
 

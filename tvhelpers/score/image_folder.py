@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from tvhelpers.data.photo_files import list_files, read_one_of, warn_of_skipped
 from tvhelpers.data.photos import photo_sha256
 from tvhelpers.errors import InputError
 from tvhelpers.files import check_idle, content_key
-from tvhelpers.image import is_image, read_photo
-from tvhelpers.paths import inside, walk
+from tvhelpers.paths import inside
 from tvhelpers.records import read_records
 from tvhelpers.score.suite import FILE as SUITE_FILE
 from tvhelpers.score.suite import open_suite
@@ -30,8 +30,8 @@ class ImageFolder:
     notes: tuple[str, ...] = ()  # problems that a reader of the results must know
 
     def pixels(self, number: int) -> np.ndarray:
-        """Return pixels uint8 (H, W, 3) of one image."""
-        return read_photo(self.files[number])
+        """Return pixels uint8 (H, W, 3) of one image; raises InputError with all bad ones."""
+        return read_one_of(self.files, number)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yield pixels uint8 (H, W, 3) of one image after the other."""
@@ -60,12 +60,24 @@ def open_folder(path: Path) -> ImageFolder:
         records = _records(path)
         files = [inside(path, record["file"]) for record in records]
         return _sorted(path, files, records, _suite_rows(path, records))
-    files = [file for file in walk(path) if file.parent == path and is_image(file)]
+    files = _images(path)
     if not files and (path / "pixels.h5").exists():
         raise InputError("no-images.converted", path=path)
     if not files:
         raise InputError("no-images.folder", path=path)
     return _sorted(path, files, [{} for _ in files], {})
+
+
+def _images(path: Path) -> list[Path]:
+    """Return the images of a folder; warns of others, and of those in folders below."""
+    files = list_files(path)
+    files.skip(
+        "in a folder below, which is not scored",
+        (file for file in files.images if file.parent != path),
+    )
+    files.skip_formats()
+    warn_of_skipped(path, files.skipped)
+    return [file for file in files.images if file.parent == path]
 
 
 def _records(path: Path) -> list[dict]:
