@@ -75,12 +75,12 @@ def convert(
 
 @contextlib.contextmanager
 def _discarded_if_bad(out_dir: Path, count: int) -> Iterator[None]:
-    """Remove what was written where bad images stop the block: it can never be finished, and the
-    conversion without them takes the same folder."""
+    """Remove what was written where bad or changed images stop the block: it can never be finished,
+    and the conversion without them takes the same folder."""
     try:
         yield
     except InputError as error:
-        if error.code == "not-an-image":
+        if error.code in ("not-an-image", "out-of-range", "file-changed"):
             for name in (*SCRATCH, "request.json", *map("{:06d}.png".format, range(count))):
                 (out_dir / name).unlink(missing_ok=True)
         raise

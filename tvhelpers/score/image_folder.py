@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tvhelpers.data.photo_files import list_files, read_one_of, warn_of_skipped
+from tvhelpers.data.photo_files import check_images, list_files, warn_of_skipped
 from tvhelpers.data.photos import photo_sha256
 from tvhelpers.errors import InputError
 from tvhelpers.files import check_idle, content_key
+from tvhelpers.image import read_photo
 from tvhelpers.paths import inside
 from tvhelpers.records import read_records
 from tvhelpers.score.suite import FILE as SUITE_FILE
@@ -31,7 +32,11 @@ class ImageFolder:
 
     def pixels(self, number: int) -> np.ndarray:
         """Return pixels uint8 (H, W, 3) of one image; raises InputError with all bad ones."""
-        return read_one_of(self.files, number)
+        try:
+            return read_photo(self.files[number])
+        except InputError:
+            check_images(self.files)
+            raise
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yield pixels uint8 (H, W, 3) of one image after the other."""
