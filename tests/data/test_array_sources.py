@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -120,3 +121,29 @@ def test_h5_columns_that_are_not_there(own_row, place):
     with refused("no-images") as caught:
         open_source("mine")
     assert "'index'" in str(caught.value)
+
+
+@pytest.mark.parametrize("ending", ["h5", "npz"])
+def test_what_else_an_array_file_holds_is_said(tmp_path, ending):
+    path, pixels = tmp_path / f"two.{ending}", noise(6)
+    texts = [f"a dress {number}" for number in range(4)]
+    arrays = {"x_train": pixels[:4], "x_test": pixels[4:], "title": np.array(texts, "S")}
+    arrays["data"] = np.array([b"\x89PNG\r\n\x1a\n\0\xff" + bytes([i + 1]) for i in range(4)])
+    if ending == "npz":
+        np.savez(path, **arrays)
+    else:
+        with h5py.File(path, "w") as file:
+            for name, data in arrays.items():
+                file[name] = data
+    axes = {"axes": "HWC", "channels": "RGB", "decode": "uint8"}
+    with pytest.warns(UserWarning) as caught:
+        source = open_source(path, **axes)
+    said = " ".join(str(one.message) for one in caught)
+    assert "--columns pixels=x_test" in said and "pixels=x_train,caption=title" in said
+    assert len(source) == 4 and set(source.captions) == {""}
+    with pytest.warns(UserWarning, match="all captions are empty; put Anno"):
+        other = open_source(path, {"pixels": "x_test"}, **axes)
+    assert np.array_equal(other.pixels(1), pixels[5])
+    assert open_source(path, {"pixels": "x_train", "caption": "title"}, **axes).captions == texts
+    with refused("wrong-type"):
+        open_source(path, {"pixels": "x_train", "caption": "data"}, **axes)

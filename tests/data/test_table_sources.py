@@ -219,7 +219,7 @@ def test_cells_of_images_that_cannot_be_taken(tmp_path, write_parquet):
         with refused("wrong-type"):
             open_source(path, {"pixels": "image2", **columns})
     with refused("column-missing"):
-        open_source(path, {"pixels": "picture"})
+        open_source(path, {"pixels": "photo"})
     write_parquet(path, [{"text": "a dress", "name": "x"}])
     with refused("column-missing") as caught:
         open_source(path)

@@ -1,17 +1,29 @@
 """How is an array file (HDF5, .npz, .npy) opened as a source: the benchmark's, ours, any other?"""
 
+import re
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 from tvhelpers.data import fashion_synthesis as codebook
-from tvhelpers.data.arrays import find_array_file, open_arrays, read_errors
+from tvhelpers.data.arrays import (
+    DOCUMENTED,
+    can_be_images,
+    find_array_file,
+    open_arrays,
+    read_errors,
+)
 from tvhelpers.data.h5 import StoredImages, open_images
 from tvhelpers.data.items import Source, file_digest
 from tvhelpers.data.table_sources import open_columns, own_table
-from tvhelpers.errors import InputError
+from tvhelpers.data.tables import USED, names_in
+from tvhelpers.errors import InputError, in_words
 from tvhelpers.files import content_key
 from tvhelpers.records import read_rows
-from tvhelpers.text import as_text
+from tvhelpers.text import MOST_BYTES, as_text
+from tvhelpers.words import counted
+
+SAYS_MORE = re.compile("caption|text|descr|title|prompt", re.I)  # names of arrays of captions
 
 
 def is_array_file(path: Path) -> bool:
@@ -25,12 +37,15 @@ def open_array_file(name: str, path: Path, options: dict) -> Source:
     Raises InputError where the images' format is not detected, or the benchmark's files do not fit
     together.
     """
-    if options["columns"] or options.get("table"):
+    pixels = options["columns"].get("pixels", "")
+    alone = pixels and len(options["columns"]) == 1 and path.is_file()
+    if options.get("table") or (options["columns"] and not (alone and not _own_texts(path))):
         folder, options = own_table(name, path, options)
         return open_columns(name, folder, options, _file_of_columns)
     h5 = find_array_file(path)
-    images = open_images(h5, **_reading(options))
-    columns = _benchmark_columns(h5, len(images))
+    images = open_images(h5, **_reading(options), key=pixels.strip("/"))
+    _warn_of_other_images(h5, "" if pixels else images.key)
+    columns = _benchmark_columns(h5, images)
     key = content_key([file_digest(h5), images.reading(), *columns])
     return Source(name, key, *columns, images)
 
@@ -41,28 +56,55 @@ def _reading(options: dict) -> dict:
 
 def _file_of_columns(path: Path, pixels: str, options: dict) -> tuple[StoredImages, list, list]:
     images = open_images(path, **_reading(options), key=pixels.strip("/"))
-    return images, _words(path, len(images)), [file_digest(path), images.reading()]
+    rows = _words(path, len(images), options["columns"].values())
+    return images, rows, [file_digest(path), images.reading()]
 
 
-def _words(path: Path, count: int) -> list[dict]:
-    """Return a row per image of the other arrays that have a value for each, as text."""
-    columns = {}
+def _words(path: Path, count: int, specs: Iterable[str]) -> list[dict]:
+    """Return a row per image of the other arrays that have a value for each.
+
+    The cells that `specs` use, or that have names of ours, are text, the others None.
+    """
+    columns, used = {}, USED | names_in(*specs)
     for name, data in open_arrays(path).items():
         if tuple(data.shape or ()) in ((count,), (count, 1)):
-            with read_errors(path, name):
-                columns[name] = [as_text(value) for value in data[:].ravel().tolist()]
+            columns[name] = _cells(path, name, data) if name in used else [None] * count
     return [dict(zip(columns, values)) for values in zip(*columns.values())] or [{}] * count
+
+
+def _cells(path: Path, name: str, data) -> list[str]:
+    if (size := data.size * data.dtype.itemsize) > MOST_BYTES:
+        raise InputError("too-large.text", path=path, size=size >> 20, most=MOST_BYTES >> 20)
+    with read_errors(path, name):
+        return [as_text(value, str(path), name) for value in data[:].ravel().tolist()]
+
+
+def _own_texts(path: Path) -> bool:
+    """Return whether an array has a name that captions or labels are taken from."""
+    return not USED.isdisjoint(open_arrays(path))
+
+
+def _warn_of_other_images(path: Path, key: str) -> None:
+    """Warn of arrays of images that are not read, unless `key` is the benchmark's or given."""
+    arrays = {} if key in ("", *DOCUMENTED) else open_arrays(path)
+    others = [name for name in arrays if name != key and can_be_images(arrays[name])]
+    others = [name for name in others if len(arrays[name]) > 1]
+    if others:
+        warnings.warn(
+            f"{path}: only {key} is read, which has {counted(len(arrays[key]), 'image')}; it holds "
+            f"{in_words(others)} too: take them with --columns pixels={others[0]}",
+            stacklevel=3,
+        )
 
 
 # --------------------------------------------------------------------------- the benchmark's layout
 
 
-def _benchmark_columns(h5: Path, count: int) -> list[list]:
+def _benchmark_columns(h5: Path, images: StoredImages) -> list[list]:
     """Return the columns (`items.COLUMNS`) of an array file from the .mat files beside it."""
-    language = _beside(h5, "Anno", "language_original.mat")
+    language, count = _beside(h5, "Anno", "language_original.mat"), len(images)
     if not language:
-        seen = "has no Anno/language_original.mat beside it"
-        warnings.warn(f"{h5} {seen}: put it there, or captions are empty", stacklevel=3)
+        warnings.warn(f"{h5}: all captions are empty; {_way_to_captions(h5, images)}", stacklevel=3)
         ids = [f"{i:06d}" for i in range(count)]
         return [[""] * count, ids, ids, [{} for _ in ids], _splits(h5, count)]
     notes = codebook.read_language(language)
@@ -71,6 +113,17 @@ def _benchmark_columns(h5: Path, count: int) -> list[list]:
             "count-differs.language", path=language, count=len(notes), other=h5.name, images=count
         )
     return [notes.captions, notes.names, notes.products, notes.attributes(), _splits(h5, count)]
+
+
+def _way_to_captions(h5: Path, images: StoredImages) -> str:
+    """Return what to do about captions: take an array of texts in the file, or add a file."""
+    arrays, shapes = open_arrays(h5), ((len(images),), (len(images), 1))
+    texts = [name for name, data in arrays.items() if data.shape in shapes]
+    texts = [name for name in texts if arrays[name].dtype.kind in "SUO"]
+    if texts := sorted(texts, key=lambda name: not SAYS_MORE.search(name)):
+        way = f"--columns pixels={images.key},caption={texts[0]}"
+        return f"it holds {in_words(texts)} for each image: take one with {way}"
+    return "put Anno/language_original.mat beside it"
 
 
 def _splits(path: Path, count: int) -> list[str]:

@@ -115,7 +115,7 @@ def image_key(path: Path, arrays: dict, given: str = "") -> str:
 
     Raises InputError where no array can be images, or one image would exceed LARGEST_ROW.
     """
-    images = {name: data.size for name, data in arrays.items() if _can_be_images(data)}
+    images = {name: data.size for name, data in arrays.items() if can_be_images(data)}
     names = (given,) if given else (*DOCUMENTED, *sorted(images, key=images.get, reverse=True))
     key = next((name for name in names if name in images), None)
     if key is None:
@@ -130,7 +130,8 @@ def image_key(path: Path, arrays: dict, given: str = "") -> str:
     return key
 
 
-def _can_be_images(data) -> bool:
+def can_be_images(data) -> bool:
+    """Return whether an array has the shape and numbers of colour images."""
     shape = data.shape or ()
     colours = len(shape) == 4 and 3 in (shape[1], shape[3])
     return colours and min(shape) > 0 and data.dtype.kind in "uif"

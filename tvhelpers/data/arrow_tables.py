@@ -24,7 +24,7 @@ from tvhelpers.words import counted
 ENDINGS = (".parquet", ".arrow", ".feather")
 SHARD = re.compile(r"(.*?)-?\d{5}-of-(\d{5})")  # train-00000-of-00004
 CONTAINERS = ("data", "default", *SPLITS)  # folders that hold shards
-IMAGE_NAMES = ("image", "img", "photo", "picture", "pixels", "jpg", "png")
+IMAGE_NAMES = ("image", "img", "photo", "pixels", "jpg", "png")
 LABELS = ("label", "labels", "class")  # a category, where their numbers have names
 MOST_BYTES = 1 << 30  # of the text of a file
 AT_ONCE = 200  # rows
