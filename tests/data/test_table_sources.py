@@ -86,7 +86,7 @@ def test_one_image_of_two_products_is_refused(own_row, place):
 class FakeParquet:
     """pyarrow.parquet.ParquetFile as far as it is used: groups of two rows, from a pickle."""
 
-    def __init__(self, path):
+    def __init__(self, path, read_dictionary=()):
         self.rows = np.load(path, allow_pickle=True).tolist()
         self.num_row_groups = (len(self.rows) + 1) // 2
         self.schema_arrow = types.SimpleNamespace(
@@ -251,6 +251,8 @@ def test_names_of_labels_and_columns_that_nobody_reads(tmp_path, saved, monkeypa
     assert np.array_equal(source.pixels(1), random_image(1))
     made = open_source(tmp_path, {"caption": "a {label}"})
     assert made.captions == ["a dress", "a hat"]
+    with refused("column-missing"):
+        open_source(tmp_path, {"pixels": "photos"})
     monkeypatch.setattr(arrow_tables, "MOST_BYTES", 1000)
     assert len(open_source(tmp_path)) == 2
     with refused("too-large"):
@@ -274,6 +276,9 @@ def test_a_spreadsheet_is_refused_with_the_way(tmp_path, name):
         with refused("not-a-table") as caught:
             open_source(path, columns={"caption": "title"})
         assert "CSV UTF-8" in str(caught.value)
+    with refused("no-images") as caught:
+        open_source(tmp_path)
+    assert "CSV UTF-8" in str(caught.value)
     (tmp_path / "stock.csv").write_text("file_name,title\n0.png,a\n", encoding="utf-8")
     save(tmp_path, "0.png")
     assert open_source(tmp_path, columns={"caption": "title"}).captions == ["a"]

@@ -31,10 +31,11 @@ AT_ONCE = 200  # rows
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator:
+def _opened(path: Path, once: tuple[str, ...] = ()) -> Iterator:
     """Yield a pyarrow ParquetFile, or a Table of an .arrow file, which stays on the disk.
 
-    Raises InputError without pyarrow, or where the file is damaged.
+    `once`: leaf columns whose equal values shall take memory once, as they do in the file.  Raises
+    InputError without pyarrow, or where the file is damaged.
     """
     try:
         import pyarrow
@@ -48,7 +49,7 @@ def _opened(path: Path) -> Iterator:
             source.seek(0)
             yield (pyarrow.ipc.open_file if whole else pyarrow.ipc.open_stream)(source).read_all()
             return
-        with pyarrow.parquet.ParquetFile(path) as file:
+        with pyarrow.parquet.ParquetFile(path, read_dictionary=once) as file:
             yield file
     except InputError:
         raise
@@ -151,6 +152,9 @@ def cells_of(path: Path, column: str) -> tuple[int, Callable[[int], object]]:
 def _group(path: Path, column: str, group: int, parquet: bool):
     """Return the cells of one group of rows, cached for the next cell."""
     with _opened(path) as file:
+        kind, _ = _fields(file)[column]
+    once = column if "binary" in kind.partition("<")[0] else f"{column}.bytes"
+    with _opened(path, (once,)) as file:
         table = file.read_row_group(group, columns=[column]) if parquet else file
         return table.column(column)
 

@@ -14,7 +14,7 @@ import numpy as np
 from tvhelpers.data.items import Images, Source, Subset, file_digest
 from tvhelpers.data.photos import note_colours, read_unchanged, state_of
 from tvhelpers.data.rows import item_columns
-from tvhelpers.data.tables import ENDINGS
+from tvhelpers.data.tables import ENDINGS, SPREADSHEETS
 from tvhelpers.errors import InputError
 from tvhelpers.files import content_key
 from tvhelpers.image import FORMATS, image_format, is_image, read_photo
@@ -36,6 +36,7 @@ MISSING = "the image of a row is missing"
 NO_PHOTO = "no photo has this caption file, or it has another one"
 OTHER_TABLE = "a table that is not read; to read it, give its path and --columns"
 ARCHIVE = "an archive; unpack it"
+SPREADSHEET = "a spreadsheet; save it as CSV UTF-8"
 OTHER = "neither an image nor a caption"
 
 log = logging.getLogger(__name__)
@@ -115,6 +116,8 @@ def _why_other(path: Path) -> str:
     ending = path.suffix.lower()
     if ending in ARCHIVES:
         return ARCHIVE
+    if ending in SPREADSHEETS:
+        return SPREADSHEET
     return OTHER_TABLE if ending in ENDINGS and ending != ".json" else OTHER
 
 
