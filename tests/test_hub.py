@@ -84,7 +84,7 @@ def test_a_pipelines_own_code_does_not_run(tiny_base, tmp_path):
     assert load_pipeline(find_base(str(folder))).unet is not None
     folder = shutil.copytree(folder, tmp_path / "another")
     (folder / "model_index.json").write_text(json.dumps({**index, "_class_name": ["own", "Own"]}))
-    with refused("unknown-family"):
+    with refused("unknown-family", "wrong-type"):
         load_pipeline(find_base(str(folder)))
     assert not marker.exists()
 
@@ -123,6 +123,23 @@ def test_files_beside_the_weights_that_name_others_are_refused(tiny_clip, tmp_pa
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     with refused("unsafe-model"):
         Clip(str(folder), "cpu")
+
+
+def test_models_without_bounds_are_refused(tiny_base, tiny_clip, tmp_path):
+    base = shutil.copytree(tiny_base, tmp_path / "base")
+    clip = tiny_clip(tmp_path, "clip")
+    for folder, path, change in (
+        (base, "scheduler/scheduler_config.json", {"num_train_timesteps": 300_000_000}),
+        (base, "scheduler/scheduler_config.json", {"num_train_timesteps": "1e9"}),
+        (base, "unet/config.json", {"layers_per_block": 10**9}),
+        (base, "unet/config.json", {"block_out_channels": [32] * 99_999}),
+        (clip, "config.json", {"text_config": {"num_hidden_layers": 10**7}}),
+    ):
+        before = (folder / path).read_text()
+        (folder / path).write_text(json.dumps({**json.loads(before), **change}))
+        with refused("base-unreadable", "clip-unreadable"):
+            load_pipeline(find_base(str(base))) if folder == base else Clip(str(clip), "cpu")
+        (folder / path).write_text(before)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "[" * 99_999, '{"model_type": 3}', "\x00"])

@@ -21,6 +21,7 @@ from tvhelpers.runtime import hub_unreachable, quiet_libraries
 
 ABOUT_FILE = "base.json"  # in the folder of a pipeline that was trained here
 DRAWING_SCHEDULER = "DPMSolverMultistepScheduler"  # DPM-Solver++ (2M), for every base
+MAX_TIMESTEPS = 10_000  # of a scheduler, which keeps tables of as many numbers
 TEXT_ENCODER_DIR = "text_encoder"  # beside an adapter that was trained with a tuned text encoder
 
 
@@ -109,6 +110,10 @@ def load_part(base: BaseLocation, part: str, dtype: torch.dtype = torch.float32)
     with _readable(base, part):
         kind = getattr(importlib.import_module(library), name)
         if part == "scheduler":  # latents are not limited to -1..1
+            with hub.readable(path):
+                steps = kind.load_config(path, **where).get("num_train_timesteps", 1000)
+                if not (isinstance(steps, int) and 0 < steps <= MAX_TIMESTEPS):
+                    raise ValueError(f"num_train_timesteps is {steps}")
             return hub.load(kind, path, **where, clip_sample=False)
         if part == "tokenizer":
             return hub.load(kind, path, **where)
