@@ -9,7 +9,7 @@ from PIL import Image
 
 from tvhelpers.data.items import Source
 from tvhelpers.data.sources import open_source
-from tvhelpers.files import make_dir
+from tvhelpers.files import make_dir, remove_temporary
 from tvhelpers.image import read_photo, resize, save_png
 from tvhelpers.paths import inside
 from tvhelpers.score.attributes import corrected_rate
@@ -25,7 +25,8 @@ def write_figures(result: dict, folder: Path, train: Source | None = None) -> li
         for row in (row for row in scored["metrics"] if "top" in row["details"]):
             source = train or open_source(scored["train"])
             images[f"copies-{number}"] = nearest_pairs(scored, row, source)
-    paths = {make_dir(Path(folder)) / f"{name}.png": image for name, image in images.items()}
+    remove_temporary(make_dir(Path(folder)))
+    paths = {Path(folder) / f"{name}.png": image for name, image in images.items()}
     for path, image in paths.items():
         save_png(image, path)
     return [*paths]

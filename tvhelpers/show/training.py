@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from tvhelpers.files import atomic_path
+from tvhelpers.files import atomic_path, remove_temporary
 from tvhelpers.records import read_records
 from tvhelpers.show.figures import ACCENT, COLOURS, SOFT, columns_of, render, without_frame, wrapped
 from tvhelpers.train.log import read_evaluations, read_events, read_steps
@@ -68,6 +68,7 @@ def _write(image: Image.Image, path: Path) -> Image.Image:
     """Write an image unless the file already holds it, and return it."""
     data = io.BytesIO()
     image.save(data, "PNG")
+    remove_temporary(path.parent)
     if not path.exists() or path.read_bytes() != data.getvalue():
         with atomic_path(path) as aside:
             aside.write_bytes(data.getvalue())
