@@ -5,6 +5,7 @@ the files of a snapshot that the Hugging Face hub's cache links to, in `blobs` b
 """
 
 import functools
+import itertools
 import os
 import re
 import unicodedata
@@ -15,9 +16,7 @@ from tvhelpers.errors import InputError
 
 # Why a file is skipped; each ends the sentence "2 files skipped, such as ...: ".
 HIDDEN = "hidden, or in a folder of the system"
-LEADS_OUT = (
-    "a link out of the folder, or to nothing; copy the folder with its links followed (cp -rL)"
-)
+LEADS_OUT = "a link out of the folder, or to nothing; copy the folder with `cp -rL`"
 NOT_UTF8 = "its name is not UTF-8; rename it"
 CLOSED = "a folder that cannot be opened"
 
@@ -75,10 +74,13 @@ def inside(folder: Path, name: str) -> Path:
     """
     folder, spelled = Path(folder), dict.fromkeys((str(name), str(name).replace("\\", "/")))
     inner = [_relative(folder, one) for one in spelled]
-    paths = [folder / one for one in inner if one is not None]
+    known = [one for one in inner if one is not None]
     try:
-        paths += [_as_written(folder, one) for one in inner if one is not None]
-        path = next((one for one in paths if one.exists()), None if None in inner else paths[0])
+        paths = itertools.chain(
+            (folder / one for one in known), (_as_written(folder, one) for one in known)
+        )
+        other = None if None in inner else folder / inner[0]
+        path = next((one for one in paths if one.exists()), other)
         if path and _stays(folder, path):
             return path
     except (OSError, ValueError, RuntimeError):  # zero bytes, too long, links in a circle
@@ -139,7 +141,8 @@ def _stays(folder: Path, path: Path) -> bool:
 
 def _why_not(folder: Path, path: str) -> str:
     """Return why a file of a folder, or a link to a folder, is skipped; "" if it is not."""
-    inner = os.path.relpath(path, folder)
+    above = os.path.join(folder, "")  # relpath() takes longer than all the rest
+    inner = path[len(above) :] if path.startswith(above) else os.path.relpath(path, folder)
     if any(part[0] == "." or part.lower() in SERVICE for part in inner.split(os.sep)):
         return HIDDEN
     try:

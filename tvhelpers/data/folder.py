@@ -1,5 +1,6 @@
 """How does a folder of photos become a source, and what are their captions?"""
 
+import functools
 import re
 import unicodedata
 import warnings
@@ -8,8 +9,8 @@ from pathlib import Path
 from tvhelpers.data import photo_files, tables
 from tvhelpers.data.folder_words import Place, place_of, words_of_name
 from tvhelpers.data.items import Source
-from tvhelpers.data.photo_files import Files, list_files
-from tvhelpers.data.table_sources import open_found, open_rows, open_table
+from tvhelpers.data.photo_files import Files, list_files, open_rows
+from tvhelpers.data.table_sources import is_table, open_found, open_table
 from tvhelpers.errors import InputError
 from tvhelpers.paths import inside, is_there
 from tvhelpers.text import read_text
@@ -80,7 +81,7 @@ def _below(folder: Path, above: Path, name: str) -> str:
 
 def _rows_of_photos(files: Files) -> list[dict]:
     """Return a row for each photo, without masks and small copies of photos."""
-    places = {path: place_of(_above(files, path).parts) for path in files.images}
+    places = {path: place_of(_above(files.folder, path.parent).parts) for path in files.images}
     keys = {(place.key, path.stem) for path, place in places.items() if place.kind != "side"}
     sides = {path for path, place in places.items() if place.kind == "side"}
     sides = {path for path in sides if (places[path].key, path.stem) in keys}
@@ -88,7 +89,7 @@ def _rows_of_photos(files: Files) -> list[dict]:
     rows, captions = [], _caption_files(files)
     for path in (path for path in files.images if path not in sides):
         row = {"file_name": path.relative_to(files.folder).as_posix(), "split": places[path].split}
-        text = _caption_of(path, _above(files, path), places[path], captions)
+        text = _caption_of(path, _above(files.folder, path.parent), places[path], captions)
         caption = read_text(text).strip() if text else ""
         if text and not BOXES.fullmatch(caption):
             row["caption"] = caption
@@ -100,8 +101,9 @@ def _rows_of_photos(files: Files) -> list[dict]:
     return rows
 
 
-def _above(files: Files, path: Path) -> Path:
-    return path.parent.relative_to(files.folder)
+@functools.lru_cache(4096)
+def _above(folder: Path, parent: Path) -> Path:
+    return parent.relative_to(folder)
 
 
 def _caption_files(files: Files) -> dict[tuple, Path]:
@@ -109,7 +111,7 @@ def _caption_files(files: Files) -> dict[tuple, Path]:
     found, endings = {}, photo_files.CAPTION_ENDINGS
     order = {ending: number for number, ending in enumerate((*endings, *map(str.upper, endings)))}
     for path in sorted(files.captions, key=lambda path: order.get(path.suffix, len(order))):
-        above, stem = _above(files, path), unicodedata.normalize("NFC", path.stem)
+        above, stem = _above(files.folder, path.parent), unicodedata.normalize("NFC", path.stem)
         found.setdefault((above, stem), path)
         place = place_of(above.parts)
         if place.kind == "captions":
@@ -156,7 +158,7 @@ def _check_captions(files: Files, rows: list[dict]) -> None:
     key = "caption" if any("caption" in row for row in rows) else "category"
     without, folder = [row["file_name"] for row in rows if not row.get(key)], files.folder
     if without:
-        found = [path.name for path in files.others if path.suffix.lower() in tables.ENDINGS]
+        found = [path.name for path in files.others if path.parent == folder and is_table(path)]
         count, total, first = len(without), len(rows), without[0]
         if "records.jsonl" in found:
             raise InputError("no-caption.records", folder=folder)

@@ -1,5 +1,6 @@
 """Which words of a photo's folders and name say what it shows, and which only where it is kept?"""
 
+import functools
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ class Place:
     key: tuple[str, ...] = ()  # equal for a photo and its caption or mask in folders of their own
 
 
+@functools.lru_cache(4096)
 def place_of(folders: tuple[str, ...]) -> Place:
     """Return what the names of the folders say, from the outermost on.
 

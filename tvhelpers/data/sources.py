@@ -72,7 +72,7 @@ def open_source(
     Warns of each kind of files that are skipped.  Raises InputError where none of these formats
     fits, and for an unknown option, whether it is of use here or not.
     """
-    _check_options(columns or {}, reading)
+    _check_options(str(name_or_path), columns or {}, reading)
     options = {"captions_optional": captions_optional, "skip_bad": skip_bad}
     options |= {key: value for key, value in reading.items() if value not in ("auto", None)}
     source = checked(_open(str(name_or_path), columns, options))
@@ -83,7 +83,7 @@ def open_source(
     return source
 
 
-def _check_options(columns: dict, reading: dict) -> None:
+def _check_options(place: str, columns: dict, reading: dict) -> None:
     """Raise InputError for options that no reader knows."""
     check_choices(**{key: reading.get(key) or "auto" for key in ("decode", "axes", "channels")})
     mean, known = reading.get("mean"), (*OURS, "images", "pixels")
@@ -92,7 +92,7 @@ def _check_options(columns: dict, reading: dict) -> None:
     for name in columns:
         if name not in known:
             choice = Choice(name, known)
-            raise InputError("unknown-choice.column", place="--columns", name=name, choice=choice)
+            raise InputError("unknown-choice.column", place=place, name=name, choice=choice)
 
 
 def _open(name: str, columns: dict[str, str] | None, options: dict) -> Source:
