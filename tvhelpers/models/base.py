@@ -149,7 +149,7 @@ def _config_of(base: BaseLocation, part: str) -> dict:
     kind = getattr(diffusers, base.architecture.parts[part][1])
     with _readable(base, part), hub.readable(base.path):
         config = kind.load_config(base.path, subfolder=part, revision=base.revision)
-    return as_record(dict(config), part, f"config.json of the {part} of base {in_words(base.name)}")
+    return as_record(config, part, f"config.json of the {part} of base {in_words(base.name)}")
 
 
 def unet_digest(unet) -> str:

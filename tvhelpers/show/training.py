@@ -89,15 +89,16 @@ def _plot_losses(ax, rows: Sequence[dict]) -> None:
     ax.fill_between(steps, training, validation, color=SOFT, alpha=0.35, lw=0)
     ax.plot(steps, validation, "o-", ms=3, color=COLOURS[0], label="validation items")
     ax.plot(steps, training, "o-", ms=3, color=COLOURS[1], label="training subset")
-    gaps = [a - b for a, b in zip(validation, training)]
-    _set_title(ax, f"same noise every time; gap {gaps[0]:+.4f} to {gaps[-1]:+.4f}", legend=True)
+    gaps = [f"{a - b:+.4f}" for a, b in zip(validation, training)]
+    gap = f"; gap {gaps[0]} to {gaps[-1]}" if gaps else ""
+    _set_title(ax, f"same noise every time{gap}", legend=True)
 
 
 def _plot_by_timestep(ax, rows: Sequence[dict]) -> None:
     """Draw the validation loss of each quarter of the noise levels, relative to before training."""
     steps, parts = columns_of(rows, "step", "by_timestep")
     for part, colour, label in zip(zip(*parts), COLOURS, QUARTERS):
-        if part[0] is not None:
+        if part[0] and None not in part:
             ax.plot(steps, [v / part[0] for v in part], "o-", ms=3, color=colour, label=label)
     ax.set_ylim(0, 1.1 * ax.get_ylim()[1])
     _set_title(ax, "validation loss by noise (at start = 1)", legend=True)
