@@ -36,7 +36,7 @@ def read_table(path: Path, bad_lines: str = "", columns: Iterable[str] = ()) -> 
     if ending in SPREADSHEETS:
         raise InputError("not-a-table.spreadsheet", path=path)
     if ending in (".json", ".jsonl", ".ndjson"):
-        return read_rows(path, whole=ending == ".json")
+        return read_rows(path, "row", whole=ending == ".json")
     if ending in arrow_tables.ENDINGS:
         rows = arrow_tables.rows_of(path, USED | names_in(*columns))
     else:
