@@ -133,7 +133,10 @@ def test_models_without_bounds_are_refused(tiny_base, tiny_clip, tmp_path):
         (base, "scheduler/scheduler_config.json", {"num_train_timesteps": "1e9"}),
         (base, "unet/config.json", {"layers_per_block": 10**9}),
         (base, "unet/config.json", {"block_out_channels": [32] * 99_999}),
+        (base, "tokenizer/tokenizer_config.json", {"model_max_length": "many"}),
         (clip, "config.json", {"text_config": {"num_hidden_layers": 10**7}}),
+        (clip, "tokenizer_config.json", {"model_max_length": "many"}),
+        (clip, "config.json", {"model_type": "clip_text_model"}),
     ):
         before = (folder / path).read_text()
         (folder / path).write_text(json.dumps({**json.loads(before), **change}))

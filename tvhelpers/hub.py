@@ -83,7 +83,10 @@ def load(kind, path: str, *, whole: bool = False, **options):
     with readable(path):
         _check_configs(path, options.get("local_files_only", False), **where)
         if not whole:
-            return kind.from_pretrained(path, **options)
+            model = kind.from_pretrained(path, **options)
+            if not isinstance(getattr(model, "model_max_length", 0), int | float):
+                raise ValueError("its tokenizer's model_max_length is not a number")
+            return model
         model, loaded = kind.from_pretrained(path, **options, output_loading_info=True)
         if missing := sorted(loaded["missing_keys"]):  # they would be random numbers
             raise ValueError(f"{len(missing)} weights are missing, {missing[0]} is the first")

@@ -34,13 +34,14 @@ class Clip:
         try:
             self.model, self.tokenizer = _load(path)
             self.mean, self.std = _normalisation(path)
+            self.model = self.model.eval().to(self.device)
+            # SigLIP pools the last token: it was trained on padded texts, without a mask.
+            self.padded = self.model.config.model_type.startswith("siglip")
+            with hub.readable(path):
+                self.size = self.model.config.vision_config.image_size
+                sides = self.encode_images([_BLANK]), self.encode_texts(["a"])
         except hub.Unreadable as error:
             raise InputError("clip-unreadable", name=name, path=path, error=error) from None
-        self.model = self.model.eval().to(self.device)
-        self.size = self.model.config.vision_config.image_size
-        # SigLIP pools the last token: it was trained on padded texts, without a mask.
-        self.padded = self.model.config.model_type.startswith("siglip")
-        sides = self.encode_images([_BLANK]), self.encode_texts(["a"])
         widths = [side.shape[1] for side in sides]
         if widths[0] != widths[1]:
             raise InputError("clip-unfit", name=name, images=widths[0], texts=widths[1])
