@@ -112,7 +112,7 @@ def _as_written(folder: Path, inner: str) -> Path:
     path = folder
     for part in Path(inner).parts:
         if path.is_dir() and not (path / part).exists():
-            part = _entries(path, path.stat().st_mtime_ns).get(_folded(part), part)
+            part = _entries(path, path.stat().st_mtime_ns).get(folded(part), part)
         path = path / part
     return path
 
@@ -121,11 +121,12 @@ def _as_written(folder: Path, inner: str) -> Path:
 def _entries(folder: Path, changed: int) -> dict[str, str]:
     """Return {folded name: name} of a folder, without names that fold alike."""
     names = os.listdir(folder)
-    counts = Counter(map(_folded, names))
-    return {_folded(name): name for name in names if counts[_folded(name)] == 1}
+    counts = Counter(map(folded, names))
+    return {folded(name): name for name in names if counts[folded(name)] == 1}
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
+    """Return a name such that names that differ by case or Unicode form alone are equal."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 

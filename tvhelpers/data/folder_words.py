@@ -2,11 +2,11 @@
 
 import functools
 import re
-import unicodedata
 from dataclasses import dataclass
 
 from tvhelpers.data.lexicon import WORDS
 from tvhelpers.data.rows import SPLITS
+from tvhelpers.paths import folded
 
 SPLIT_WORDS = SPLITS | {"training": "train", "testing": "test", "dev": "val", "eval": "val"}
 REPEATS = re.compile(r"(\d{1,3})_(?=.*[^\W\d_])")  # kohya's "10_dress": each photo ten times
@@ -53,11 +53,6 @@ def _kind(folder: str) -> str:
         return found[0] if found else "container"
     kinds = {"captions": WORDS["caption_folders"], "side": WORDS["side_folders"]}
     return next((kind for kind, known in kinds.items() if words <= {*known}), "name")
-
-
-def folded(name: str) -> str:
-    """Return a name such that equal names compare equal in any form of Unicode and either case."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def words_of_name(stem: str) -> str:
