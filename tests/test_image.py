@@ -1,10 +1,18 @@
 """Image files are read upright and on white; resizing never distorts."""
 
+import io
+import os
+import struct
+import zlib
+
 import numpy as np
+import pytest
 from PIL import Image
 
 from tests.helpers import refused
-from tvhelpers.image import read_photo, resize
+from tvhelpers import image
+from tvhelpers.data.sources import open_source
+from tvhelpers.image import image_format, is_image, read_photo, resize
 
 
 def test_photos_are_upright_rgb_on_white(tmp_path):
@@ -35,3 +43,85 @@ def test_resize_pads_and_never_distorts():
     assert np.ptp(rows) == np.ptp(columns) == 9
     assert resize(small, 60) is small
     assert resize(wide, 30).shape == (30, 30, 3)
+
+
+@pytest.mark.parametrize(
+    ("head", "found"),
+    [
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n", "EPS"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
+        (b"8BPS\0\1", "PSD"),
+        (b"\xff\x0a\0", "JPEG XL"),
+        (b"BMW is a car", ""),
+        (b"", ""),
+    ],
+)
+def test_other_formats_are_named_and_never_opened(tmp_path, head, found):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(head)
+    assert image_format(path) == found and is_image(path)
+    with refused("not-an-image"):
+        read_photo(path)
+
+
+def test_a_pipe_is_no_image_and_a_name_matters_not(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    assert not is_image(tmp_path / "a.png") and image_format(tmp_path / "a.png") == ""
+    with refused("not-an-image"):
+        read_photo(tmp_path / "a.png")
+    for name in image.FORMATS:
+        Image.new("RGB", (8, 8), "red").save(tmp_path / "any", name)
+        assert image_format(tmp_path / "any") == name and is_image(tmp_path / "any")
+        assert np.abs(read_photo(tmp_path / "any").astype(int) - [255, 0, 0]).max() <= 2
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def write_png(path, size, depth, kind, rows, extra=b""):
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", *size, depth, kind, 0, 0, 0))
+    data = chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + head + extra + data)
+
+
+def test_sixteen_bits_with_a_clear_level_are_on_white(tmp_path):
+    grey = b"\0" + struct.pack(">2H", 1000, 0)
+    write_png(tmp_path / "grey.png", (2, 1), 16, 0, grey, chunk(b"tRNS", struct.pack(">H", 1000)))
+    assert read_photo(tmp_path / "grey.png")[0, :, 0].tolist() == [255, 0]
+    clear = struct.pack(">3H", 1000, 2000, 3000)
+    rows = b"\0" + clear + struct.pack(">3H", 0, 0, 0)
+    write_png(tmp_path / "rgb.png", (2, 1), 16, 2, rows, chunk(b"tRNS", clear))
+    assert read_photo(tmp_path / "rgb.png")[0, :, 0].tolist() == [255, 0]
+
+
+def test_what_is_too_large_or_has_32_bits_is_refused(tmp_path):
+    write_png(tmp_path / "strip.png", (1, 40_000), 8, 0, b"\0\0" * 40_000)
+    write_png(tmp_path / "bomb.png", (16_000, 16_000), 8, 0, b"")
+    for name in ("strip.png", "bomb.png"):
+        with refused("out-of-range", "not-an-image"):
+            read_photo(tmp_path / name)
+    for mode in ("F", "I"):
+        Image.new(mode, (4, 4)).save(tmp_path / "deep.tif")
+        with refused("not-an-image"):
+            read_photo(tmp_path / "deep.tif")
+
+
+def test_large_images_are_turned_in_bands(monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (37, 53, 3), np.uint8)
+    for orientation in range(1, 9):
+        file, exif = io.BytesIO(), Image.Exif()
+        exif[0x0112] = orientation
+        Image.fromarray(pixels).save(file, "PNG", exif=exif)
+        whole = read_photo(file)
+        with monkeypatch.context() as patch:
+            patch.setattr(image, "PIXELS_AT_ONCE", 300)
+            assert np.array_equal(read_photo(file), whole)
+
+
+def test_a_photo_that_changes_is_refused(tmp_path):
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "red dress.png")
+    source = open_source(tmp_path)
+    Image.new("RGB", (9, 9), "blue").save(tmp_path / "red dress.png")
+    with refused("file-changed"):
+        source.pixels(0)

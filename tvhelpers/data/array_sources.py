@@ -9,6 +9,7 @@ from tvhelpers.data import fashion_synthesis as codebook
 from tvhelpers.data.arrays import (
     DOCUMENTED,
     can_be_images,
+    check_chunks,
     find_array_file,
     open_arrays,
     read_errors,
@@ -76,6 +77,7 @@ def _cells(path: Path, name: str, data) -> list[str]:
     if (size := data.size * data.dtype.itemsize) > MOST_BYTES:
         raise InputError("too-large.text", path=path, size=size >> 20, most=MOST_BYTES >> 20)
     with read_errors(path, name):
+        check_chunks(path, name, data)
         return [as_text(value, str(path), name) for value in data[:].ravel().tolist()]
 
 

@@ -1,6 +1,7 @@
 """Which arrays does an HDF5, .npz or .npy file hold, and which of them holds the images?"""
 
 import contextlib
+import math
 import os
 import zipfile
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ DOCUMENTED = {"ih": "CWH", "pixels": "HWC"}  # the benchmark's key and our own: 
 ISSUES = read_tables(__file__, "file_issues.yaml")
 LARGEST_NPZ = 8 << 30  # bytes of one array, which is read into memory whole
 LARGEST_ROW = 256 << 20  # bytes of one image
+LARGEST_CHUNK = 512 << 20  # bytes of a compressed piece of HDF5, which is read into memory whole
+LARGEST_GROWTH = 200  # times that an .npz array over LARGEST_CHUNK may grow when it is unpacked
 
 
 class NpzArray:
@@ -27,6 +30,7 @@ class NpzArray:
             version, _ = np.lib.format.read_magic(file)
             read = getattr(np.lib.format, f"read_array_header_{version}_0")
             self.shape, _, self.dtype = read(file)
+            self.packed = archive.getinfo(name + ".npy").compress_size
         self.size = int(np.prod(self.shape, dtype=object))
 
     def __len__(self) -> int:
@@ -34,7 +38,9 @@ class NpzArray:
 
     def __getitem__(self, rows) -> np.ndarray:
         if self._values is None:
-            if (size := self.size * self.dtype.itemsize) > LARGEST_NPZ:
+            size = self.size * self.dtype.itemsize
+            grows = size > max(LARGEST_CHUNK, LARGEST_GROWTH * self.packed)
+            if size > LARGEST_NPZ or grows:
                 raise InputError("too-large.npz", path=self.path, name=self.name, size=size >> 30)
             self._values = np.load(self.path, allow_pickle=False)[self.name]
         return self._values[rows]
@@ -96,7 +102,16 @@ def read_errors(path: Path, what: str = "array") -> Iterator[None]:
 def rows_of(path: Path, key: str, data, start: int, stop: int) -> np.ndarray:
     """Return rows start..stop - 1 of an array; raises InputError where they are damaged."""
     with read_errors(path, f"{key} from row {start} on"):
+        check_chunks(path, key, data)
         return np.asarray(data[start:stop])
+
+
+def check_chunks(path: Path, key: str, data) -> None:
+    """Raise InputError for an HDF5 dataset whose compressed chunks would fill the memory."""
+    if isinstance(data, h5py.Dataset) and data.chunks:
+        size = math.prod(data.chunks) * data.dtype.itemsize
+        if size > LARGEST_CHUNK and data.id.get_create_plist().get_nfilters():
+            raise InputError("too-large.chunk", path=path, key=key, size=size >> 20)
 
 
 def find_array_file(path: Path) -> Path:

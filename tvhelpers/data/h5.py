@@ -10,7 +10,7 @@ import numpy as np
 
 from tvhelpers.config import check_choice
 from tvhelpers.data import fashion_synthesis as codebook
-from tvhelpers.data.arrays import open_arrays, own_mean, read_errors, rows_of
+from tvhelpers.data.arrays import check_chunks, open_arrays, own_mean, read_errors, rows_of
 from tvhelpers.data.detect import AXES, detect_format, outside_range
 from tvhelpers.data.items import Images
 from tvhelpers.data.mat import read_mat
@@ -183,6 +183,7 @@ def _mean_values(path: Path) -> np.ndarray:
     if not key:
         raise InputError("no-images.mean", path=path)
     with read_errors(path, key):
+        check_chunks(path, key, arrays[key])
         return np.asarray(arrays[key][()])
 
 
