@@ -7,10 +7,11 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from tests.helpers import refused
 from tvhelpers import image
+from tvhelpers.data.photos import photo_sha256
 from tvhelpers.data.sources import open_source
 from tvhelpers.image import image_format, is_image, read_photo, resize
 
@@ -125,3 +126,14 @@ def test_a_photo_that_changes_is_refused(tmp_path):
     Image.new("RGB", (9, 9), "blue").save(tmp_path / "red dress.png")
     with refused("file-changed"):
         source.pixels(0)
+
+
+def test_colours_become_srgb_by_the_profile(tmp_path):
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    swapped = srgb.replace(b"rXYZ", b"____").replace(b"gXYZ", b"rXYZ").replace(b"____", b"gXYZ")
+    red, keys = Image.new("RGB", (8, 8), (255, 0, 0)), []
+    for profile, seen in ((srgb, 0), (swapped, 1), (b"no profile" * 20, 0)):
+        red.save(tmp_path / "red dress.png", icc_profile=profile)
+        assert read_photo(tmp_path / "red dress.png")[0, 0].argmax() == seen
+        keys.append(photo_sha256(tmp_path / "red dress.png").endswith("-sRGB"))
+    assert keys == [False, True, False]
