@@ -21,23 +21,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SECONDS = 120.0  # that a command may take in all
-WAITS = 4.0  # after these seconds the second command waits for the first, which then goes on
+WAITS = 4.0  # after these seconds the second command waits for the first, which then continues
 HIDDEN = (".lock", ".writing")
 FAILED = 70  # exit status of a command that raised
 
 
 @dataclass
 class Job:
-    """A running command: its process, where it tells of its stop, and where it is told to go on."""
+    """A running command: its process, a pipe with news of its stop, and one that lets it continue."""
 
     pid: int
-    told: int
+    news: int
     go: int
 
     def stopped(self, seconds: float) -> bool:
         """Wait until the command stops at its event; False where it ends without."""
-        ready, _, _ = select.select([self.told], [], [], seconds)
-        return bool(ready) and os.read(self.told, 1) == b"s"
+        ready, _, _ = select.select([self.news], [], [], seconds)
+        return bool(ready) and os.read(self.news, 1) == b"s"
 
     def status(self, seconds: float = SECONDS) -> int | None:
         """Return the exit status, negative for a signal; None where it has not ended by then."""
@@ -45,7 +45,7 @@ class Job:
         while time.monotonic() < end:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
-                os.close(self.told)
+                os.close(self.news)
                 os.close(self.go)
                 return os.waitstatus_to_exitcode(status)
             time.sleep(0.005)
@@ -54,15 +54,15 @@ class Job:
 
 def start(command: Callable[[], int], folder: Path, log: Path, at: int = 0, kill=False) -> Job:
     """Start a command in `folder`; before event number `at` it stops, or is killed."""
-    (told, tell), (wait, go) = os.pipe(), os.pipe()
+    (news, tell), (wait, go) = os.pipe(), os.pipe()
     pid = os.fork()
     if pid:
         os.close(tell)
         os.close(wait)
-        return Job(pid, told, go)
+        return Job(pid, news, go)
     status = FAILED
     try:
-        os.close(told)
+        os.close(news)
         os.close(go)
         os.chdir(folder)
         out = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
@@ -125,7 +125,7 @@ def ended(job: Job) -> int | None:
 
 
 def race(first, second, folder: Path, logs: Path, at: int) -> tuple[int | None, int | None]:
-    """Stop the first command at an event, run the second one, let the first go on; return their
+    """Stop the first command at an event, run the second one, let the first continue; return their
     exit statuses."""
     a = start(first, folder, logs / "a.log", at)
     if not a.stopped(SECONDS):

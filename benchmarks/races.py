@@ -1,7 +1,7 @@
 """Claim: two commands on one folder never leave wrong bytes, nor a result that is not one.
 
 Each pair is interleaved at ten points: the first command is stopped before one of its writes, the
-second one runs, the first goes on.  The first is also killed at these points, and run again.
+second one runs, the first continues.  The first is also killed at these points, and run again.
 Exit status 0 must mean that all of a command's files are there, as when it runs alone.
 
 python benchmarks/races.py WORK_DIR [--only PAIR ...]      writes results/races.json after each pair

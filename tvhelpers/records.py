@@ -244,6 +244,6 @@ def _is_result(path: Path) -> bool:
     """Return whether a path is a file, or a folder with one; hidden ones are none."""
     if path.name.startswith("."):
         return False
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         return any(map(_is_result, path.iterdir()))
     return True
