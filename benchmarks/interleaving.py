@@ -28,7 +28,7 @@ FAILED = 70  # exit status of a command that raised
 
 @dataclass
 class Job:
-    """A running command: its process, a pipe with news of its stop, and one that lets it continue."""
+    """A running command: its process, pipes with news of its stop and to let it continue."""
 
     pid: int
     news: int
