@@ -21,6 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # a forked process has none of to
 
 from interleaving import contents, fresh, leftovers, race, run
 
+# Times and, as torch.save writes equal tensors in other bytes after a resume, checkpoints.
 IGNORED = (
     "tensorboard",
     "figures/training.png",
