@@ -16,7 +16,8 @@ def begin(tmp_path):
 
     def begin(folder="run", without=(), **settings):
         run = tmp_path / folder
-        (run / "checkpoints").mkdir(parents=True)
+        (run / "checkpoints" / "step-000010").mkdir(parents=True)
+        (run / "checkpoints" / "step-000010" / "state.pt").touch()
         record = to_dict(build_config(**settings)) | {"base_digest": "b", "data_fingerprint": "d"}
         write_json(
             run / "config.json", {key: record[key] for key in record if key not in {*without}}

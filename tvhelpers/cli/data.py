@@ -217,14 +217,15 @@ def run_split(options) -> dict:
     splits = {"its own split": own} if own.any() and not own.all() else {}
     splits |= {"by product": validation}
     report = {name: leakage.leakage(source, held, pairs) for name, held in splits.items()}
-    say(*leakage.format_leakage(report).split("\n"))
+    lines = leakage.format_leakage(report).split("\n")
     if options.out:
         ids = [source.item_ids[i] for i in np.flatnonzero(validation)]
         asked = {"validation": options.validation_share, "seed": options.seed}
         about = {"source": source.fingerprint, **asked, "report": report}
         content = json.dumps({**about, "validation_items": ids}, indent=1) + "\n"
         write_once(options.out, content.encode())
-        say(f"{options.out}: {counted(len(ids), 'validation item')}")
+        lines.append(f"{options.out}: {counted(len(ids), 'validation item')}")
+    say(*lines)
     return report
 
 
