@@ -1,6 +1,7 @@
 """A training resumes with the settings of its folder where the user gives none."""
 
 import re
+import shutil
 
 import pytest
 
@@ -97,5 +98,5 @@ def test_a_folder_with_a_former_name_resumes(begin):
 
 def test_a_claim_that_came_to_nothing_gives_way(begin):
     run = begin(rank=5)
-    (run / "checkpoints").rmdir()
+    shutil.rmtree(run / "checkpoints")
     assert run_config(run).rank == 8
