@@ -1,5 +1,7 @@
 """What a prompt may be, and what is said of signs that have no effect here."""
 
+import time
+
 import pytest
 
 from tests.helpers import refused
@@ -34,6 +36,13 @@ def test_several_lines_are_one_prompt():
 @pytest.mark.parametrize("prompt", USUAL)
 def test_usual_prompts_are_drawn_without_a_remark(prompt):
     assert Request((prompt,)).prompts == (prompt,) and not remarks([prompt])
+
+
+def test_a_long_prompt_takes_no_long_time():
+    runs = [sign * 200_000 for sign in ("a", "(", "{|", "(: ", "<a:", "((a)", "(:1")]
+    start = time.process_time()
+    assert not remarks([f"{run} a dress" for run in runs])
+    assert time.process_time() - start < 10
 
 
 @pytest.mark.parametrize("letter", "\0\x1b\x7f\x9b\ud800\udcff\u202e\u2066\ufeff")

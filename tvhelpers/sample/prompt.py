@@ -8,9 +8,11 @@ from tvhelpers.errors import InputError, in_words
 
 TURNING = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF}  # of letters, and a BOM
 # What A1111, ComfyUI, InvokeAI and Midjourney obey: weights, alternatives, files, parameters.
+# No run of letters is tried from each of its letters: a prompt may be long.
 SYNTAX = re.compile(
-    r"<\w+:[^<>]*>|\bembedding:[\w./-]+|\([^()]*:\s*[-+]?[\d.]+\s*\)|\({2,}[^()]*\){2,}"
-    r"|\[[^][]*\]|\{[^{}]*[|$][^{}]*\}|__[\w/-]+__|[\w)]+(?:\+\+|--)\+*-*(?=[\s,.]|$)"
+    r"<\w+:[^<>]*>|\bembedding:[\w./-]+|\([^()]*:\s*+[-+]?[\d.]++\s*+\)"
+    r"|(?<!\()\(\(++[^()]*+\)\)++|\[[^][]*\]|\{[^{}|$]*+[|$][^{}]*+\}|__[\w/-]+__"
+    r"|(?<![\w)])[\w)]++(?:\+\+|--)\+*-*(?=[\s,.]|$)"
     r"|(?<!\S)--(?:ar|v|no|q|s|seed|style|stylize|niji|chaos|iw|tile)\b(?: [^\s-]\S*)?"
     r"|::-?[\d.]+|\.(?:blend|and|swap)\("
 )
