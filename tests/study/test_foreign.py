@@ -113,6 +113,18 @@ def test_a_gallery_whose_records_lead_out_is_in_no_study(made, tmp_path, name):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_page_from_an_older_template_is_kept_and_another_one_refused(folder, tmp_path):
+    study = Study(folder)
+    (page,) = write_pages(study, tmp_path, ["r1"])
+    older = page.read_text(encoding="utf-8").replace("One last step", "A last step")
+    page.write_text(older, encoding="utf-8")
+    assert write_pages(study, tmp_path, ["r1"]) == [page]
+    assert page.read_text(encoding="utf-8") == older
+    page.write_text(older.replace('"rater": "r1"', '"rater": "r2"'), encoding="utf-8")
+    with refused("file-exists"):
+        write_pages(study, tmp_path, ["r1"])
+
+
 def test_texts_end_no_script_and_become_no_element(folder, tmp_path):
     study = Study(folder)
     (page,) = write_pages(study, tmp_path / "pages", ["r1"])

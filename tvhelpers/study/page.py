@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tvhelpers.errors import InputError
 from tvhelpers.files import remove_temporary, write_all_once, write_new
+from tvhelpers.paths import is_there
 from tvhelpers.study.model import IMAGES, SCALES, Study
 
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -31,9 +32,11 @@ def write_pages(study: Study, out_dir: Path, raters: Sequence[str]) -> list[Path
             images[out_dir / IMAGES / name] = name
         text = json.dumps(content).replace("<", "\\u003c")  # no prompt can end the script
         page = TEMPLATE.read_text(encoding="utf-8").replace("STUDY</script>", text + "</script>")
-        pages[out_dir / f"{rater}.html"] = page.encode()
+        path = out_dir / f"{rater}.html"
+        if not is_there(path) or text not in path.read_text(encoding="utf-8", errors="replace"):
+            pages[path] = page.encode()  # else this page, perhaps from an older template
     remove_temporary(out_dir / IMAGES)
     for path, name in images.items():
         write_new(path, study.image(name))
     write_all_once(pages)
-    return [*pages]
+    return [out_dir / f"{rater}.html" for rater in raters]
