@@ -247,7 +247,8 @@ def _next_number(folder: Path) -> int:
     """Return a number above those of all images and records; deleted ones are not used again."""
     records = folder / "records.jsonl"
     names = [path.name for path in folder.glob("*_*.png")]
-    names += FILE_NAME.findall(records.read_text(encoding="utf-8")) if records.exists() else []
+    lines = records.read_text(encoding="utf-8", errors="replace") if records.exists() else ""
+    names += FILE_NAME.findall(lines)
     numbers = [name.partition("_")[0] for name in names]
     return 1 + max((int(number) for number in numbers if number.isdecimal()), default=-1)
 
