@@ -42,17 +42,14 @@ def read_contents(path: Path) -> Contents:
     _check_format(path)
     try:
         with safe_open(path, "pt") as file:
-            names = list(file.keys())
-            if len(names) > MOST_TENSORS:
-                raise InputError("too-large.adapter", path=path, size=f"{len(names)} tensors")
-            slices = {name: file.get_slice(name) for name in names}
+            slices = {name: file.get_slice(name) for name in list(file.keys())}
             shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
             dtypes = {name: part.get_dtype() for name, part in slices.items()}
             metadata = file.metadata() or {}
     except (SafetensorError, OSError, ValueError, OverflowError) as error:
-        if isinstance(error, InputError):
-            raise
         raise InputError("adapter-damaged.not-whole", path=path, error=error) from None
+    if len(shapes) > MOST_TENSORS:
+        raise InputError("too-large.adapter", path=path, size=f"{len(shapes)} tensors")
     return Contents(path, shapes, dtypes, metadata)
 
 

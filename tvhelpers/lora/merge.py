@@ -176,27 +176,25 @@ def merge(
     """
     _check_new(out)
     adapter = read_adapter(path)
+    about = adapter.about
     with locked(lock_beside(out)):
         _check_new(out)
-        _merge(path, adapter, base, out, lora_scale, half)
+        if "text_encoder_digest" in about:  # trained with a tuned one, beside the adapter
+            base = bases.with_text_encoder(base, tuned_text_encoder(path))
+        pipe = bases.load_pipeline(base)
+        load_adapter(pipe, path, base.name, bases.unet_digest(pipe.unet), adapter)
+        fuse_adapter(pipe, lora_scale)
+        pipe.unload_lora_weights()
+        if half:
+            _halve(pipe)
+        scheduler = bases.load_part(base, "scheduler")
+        scheduler = type(scheduler).from_config(scheduler.config, **about.get("scheduler", {}))
+        bases.write_pipeline(pipe, base, out, scheduler, adapter=about, lora_scale=lora_scale)
 
 
-def _merge(
-    path: Path, adapter: Adapter, base: bases.BaseLocation, out: Path, lora_scale: float, half: bool
-) -> None:
-    about = adapter.about
-    if "text_encoder_digest" in about:  # trained with a tuned one, which lies beside the adapter
-        base = bases.with_text_encoder(base, tuned_text_encoder(path))
-    pipe = bases.load_pipeline(base)
-    load_adapter(pipe, path, base.name, bases.unet_digest(pipe.unet), adapter)
-    fuse_adapter(pipe, lora_scale)
-    pipe.unload_lora_weights()
-    if half:
-        pipe.to(dtype=torch.float16)
-        models = [getattr(pipe, part) for part in PARTS]
-        for name, weight in (pair for model in models for pair in model.named_parameters()):
-            if not weight.isfinite().all():
-                raise InputError("not-finite.half", name=name)
-    scheduler = bases.load_part(base, "scheduler")
-    scheduler = type(scheduler).from_config(scheduler.config, **about.get("scheduler", {}))
-    bases.write_pipeline(pipe, base, out, scheduler, adapter=about, lora_scale=lora_scale)
+def _halve(pipe) -> None:
+    pipe.to(dtype=torch.float16)
+    models = [getattr(pipe, part) for part in PARTS]
+    for name, weight in (pair for model in models for pair in model.named_parameters()):
+        if not weight.isfinite().all():
+            raise InputError("not-finite.half", name=name)

@@ -236,7 +236,7 @@ def generate(
         log.info("%s in %s; grid.png shows all", counted(total, "image"), out_dir)
         records = [record for _, record in sorted(records.items())]
         save_grid(
-            [(inside(out_dir, record["file"]), record["prompt"]) for record in records],
+            [(out_dir / record["file"], record["prompt"]) for record in records],
             out_dir / "grid.png",
             columns=request.count if request.count > 1 else 0,
         )

@@ -62,8 +62,7 @@ def open_folder(path: Path) -> ImageFolder:
         raise InputError("folder-missing.images", path=path)
     check_idle(path)
     if (path / "records.jsonl").exists():
-        records = _records(path)
-        files = [inside(path, record["file"]) for record in records]
+        records, files = _records(path)
         return _sorted(path, files, records, _suite_rows(path, records))
     files = _images(path)
     if not files and (path / "pixels.h5").exists():
@@ -85,8 +84,11 @@ def _images(path: Path) -> list[Path]:
     return [file for file in files.images if file.parent == path]
 
 
-def _records(path: Path) -> list[dict]:
-    """Return the records of records.jsonl; raises InputError where one has no image of its own."""
+def _records(path: Path) -> tuple[list[dict], list[Path]]:
+    """Return the records of records.jsonl, and the image of each.
+
+    Raises InputError where one has none of its own.
+    """
     records = read_records(path / "records.jsonl", "image")
     files = [inside(path, record["file"]) for record in records]
     missing = [file.name for file in files if not file.is_file()]
@@ -96,7 +98,7 @@ def _records(path: Path) -> list[dict]:
         raise InputError("file-missing.record", path=path, name=missing[0])
     if len(set(files)) < len(files):
         raise InputError("records-broken.twice", path=path)
-    return records
+    return records, files
 
 
 def _suite_rows(path: Path, records: list[dict]) -> dict[str, dict]:

@@ -76,26 +76,27 @@ class Study:
 
     def _is_whole(self) -> bool:
         """Return whether items, their systems, questions and rules belong together."""
-        who, names, about = self.key["items"], {*self.systems}, self.about
-        images = ((*one[IMAGES], *one.get("references", ())) for one in self.items.values())
-        shown = [name for one in images for name in one]
-        kinds = {name: item["kind"] for name, item in self.items.items()}
-        if {*who} != {*self.items} or len(self.items) < len(about["items"]):
-            return False
-        counts = [1 + (kinds[name] == "pair") for name in who]
-        judged = {name: {*who[name]} for name in who if name not in self.key["expected"]}
+        names, primary, about = {*self.systems}, self.key["primary"], self.about
         return (
-            {*kinds.values()} <= {*KINDS} & {*about["questions"]}
-            and all(kinds.get(name) == "pair" for name in self.key["expected"])
-            and [len(two) for two in who.values()] == counts
-            and [len(self.items[name][IMAGES]) for name in who] == counts
-            and all(len(two) == len(who[name]) for name, two in judged.items())
-            and {name for two in judged.values() for name in two} <= {*names, REAL}
+            self.key["items"].keys() == self.items.keys() >= self.key["expected"].keys()
+            and len(self.items) == len(about["items"])
+            and all(map(self._fits, about["items"]))
             and len(names) == len(self.systems) > 1
-            and len({*self.key["primary"]} & names) == len(self.key["primary"]) == 2
+            and len({*primary} & names) == len(primary) == 2
             and about["rules"].keys() == RULES.keys()
-            and all(map(IMAGE.fullmatch, shown))
             and about["per_rater"] >= 0
+        )
+
+    def _fits(self, item: dict) -> bool:
+        """Return whether an item can be asked about: one image, or two of different systems; those
+        of an attention check may be of any."""
+        kind, systems = item["kind"], self.key["items"][item["id"]]
+        known = len({*systems} & {*self.systems, REAL}) == len(systems)
+        return (
+            (kind == "pair" if item["id"] in self.key["expected"] else known)
+            and kind in {*KINDS} & {*self.about["questions"]}
+            and len(systems) == len(item[IMAGES]) == 1 + (kind == "pair")
+            and all(map(IMAGE.fullmatch, (*item[IMAGES], *item.get("references", ()))))
         )
 
     def token(self, rater: str) -> str:
