@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import math
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,7 +11,14 @@ import numpy as np
 
 from tvhelpers.config import check_choice
 from tvhelpers.data import fashion_synthesis as codebook
-from tvhelpers.data.arrays import check_chunks, open_arrays, own_mean, read_errors, rows_of
+from tvhelpers.data.arrays import (
+    LARGEST_ROW,
+    check_chunks,
+    open_arrays,
+    own_mean,
+    read_errors,
+    rows_of,
+)
 from tvhelpers.data.detect import AXES, detect_format, outside_range
 from tvhelpers.data.items import Images
 from tvhelpers.data.mat import read_mat
@@ -66,11 +74,13 @@ class StoredImages(Images):
         mean = None if self.mean is None else hashlib.sha256(self.mean.tobytes()).hexdigest()
         return [self.key, self.encoding, self.axes, self.reversed, mean]
 
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """Return pixels uint8 (n, H, W, 3) of rows start..stop - 1.
+    def read(self, start: int, stop: int) -> Iterable[np.ndarray]:
+        """Return pixels uint8 (n, H, W, 3) of rows start..stop - 1; of large images an iterator.
 
         Raises InputError where a row holds NaN, or decoded values outside 0..255.
         """
+        if stop - start > max(1, LARGEST_ROW // math.prod(self.data.shape[1:])):
+            return (self.get(index) for index in range(start, stop))
         values = rows_of(self.path, self.key, self.data, start, stop)
         if values.dtype != np.uint8:
             values = self._levels(values.astype(np.float32), start)
