@@ -3,6 +3,7 @@
 import io
 import os
 import struct
+import warnings
 import zlib
 
 import numpy as np
@@ -11,9 +12,11 @@ from PIL import Image, ImageCms
 
 from tests.helpers import refused
 from tvhelpers import image
-from tvhelpers.data.photos import photo_sha256
+from tvhelpers.data.highres import FolderPhotos
+from tvhelpers.data.photos import key_of_colours, photo_sha256
 from tvhelpers.data.sources import open_source
 from tvhelpers.image import image_format, is_image, read_photo, resize
+from tvhelpers.score.image_folder import open_folder
 
 
 def test_photos_are_upright_rgb_on_white(tmp_path):
@@ -122,18 +125,27 @@ def test_large_images_are_turned_in_bands(monkeypatch):
 
 def test_a_photo_that_changes_is_refused(tmp_path):
     Image.new("RGB", (8, 8), "red").save(tmp_path / "red dress.png")
-    source = open_source(tmp_path)
+    source, scored = open_source(tmp_path), open_folder(tmp_path)
+    photos = FolderPhotos(tmp_path)
+    key = next(iter(photos.places))
+    photos.checksum(key)
     Image.new("RGB", (9, 9), "blue").save(tmp_path / "red dress.png")
-    with refused("file-changed"):
-        source.pixels(0)
+    for read in (lambda: source.pixels(0), lambda: scored.pixels(0), lambda: photos.read(key)):
+        with refused("file-changed"):
+            read()
 
 
 def test_colours_become_srgb_by_the_profile(tmp_path):
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     swapped = srgb.replace(b"rXYZ", b"____").replace(b"gXYZ", b"rXYZ").replace(b"____", b"gXYZ")
-    red, keys = Image.new("RGB", (8, 8), (255, 0, 0)), []
+    red, keys, path = Image.new("RGB", (8, 8), (255, 0, 0)), [], tmp_path / "red dress.png"
     for profile, seen in ((srgb, 0), (swapped, 1), (b"no profile" * 20, 0)):
-        red.save(tmp_path / "red dress.png", icc_profile=profile)
-        assert read_photo(tmp_path / "red dress.png")[0, 0].argmax() == seen
-        keys.append(photo_sha256(tmp_path / "red dress.png").endswith("-sRGB"))
+        red.save(path, icc_profile=profile)
+        assert read_photo(path)[0, 0].argmax() == seen
+        keys.append(photo_sha256(path).endswith("-sRGB"))
+        with warnings.catch_warnings(action="ignore"):
+            assert (key_of_colours("key", "here", [("red", path)]) != "key") == keys[-1]
     assert keys == [False, True, False]
+    clear = chunk(b"tRNS", struct.pack(">H", 1000))
+    write_png(path, (2, 1), 16, 0, b"\0" + struct.pack(">2H", 1000, 0), clear)
+    assert key_of_colours("key", "here", [("gray", path)]) != "key"

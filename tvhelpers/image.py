@@ -156,13 +156,20 @@ def open_image(file: Path | BinaryIO, name: str = "") -> Image.Image:
     return image
 
 
-def conversion_of_file(file: Path | BinaryIO) -> Conversion:
-    """Return how the colours of an image file become sRGB; one that cannot be read has none."""
+def conversion_of_file(file: Path | BinaryIO) -> tuple[Conversion, bool]:
+    """Return how the colours of an image file become sRGB, and whether its pixels are others than
+    they were before profiles, and clear colours of 16 bits, were followed.
+
+    A file that cannot be read has neither.
+    """
     try:
         with open_image(file) as image:
-            return conversion_of(image)
+            conversion, clear = conversion_of(image), image.info.get("transparency")
+            deep = isinstance(clear, int) and image.mode.startswith("I")
+            deep = deep or (isinstance(clear, tuple) and max(clear) > 255)
+            return conversion, deep or bool(conversion.transform)
     except Exception:  # who reads its pixels says what is wrong
-        return Conversion()
+        return Conversion(), False
 
 
 def _head(file: Path | BinaryIO) -> bytes:

@@ -19,9 +19,10 @@ from tvhelpers.data import list_files as lists
 from tvhelpers.data.caption_parsing import stated_sleeve
 from tvhelpers.data.items import Images, Source
 from tvhelpers.data.lexicon import VOCABULARY
+from tvhelpers.data.photos import key_of_colours, read_unchanged, state_of
 from tvhelpers.errors import InputError
 from tvhelpers.files import content_key, read_tables
-from tvhelpers.image import open_image, read_photo
+from tvhelpers.image import open_image
 from tvhelpers.words import counted, describe
 
 _BOOK = read_tables(__file__, "deepfashion.yaml")["attribute_prediction"]
@@ -250,12 +251,15 @@ def open_attribute_prediction(name: str, folder: Path, options: dict) -> Source:
     columns = [captions, ids, products, attributes, splits]
     key = content_key([digest, boxes.tolist(), *columns])
     paths = [paths[row] for row in kept]
-    return Source(name, key, *columns, Images(len(kept), partial(_crop, paths, boxes)))
+    states = [state_of(path) for path in paths]
+    key = key_of_colours(key, root, zip(paths, paths))
+    return Source(name, key, *columns, Images(len(kept), partial(_crop, paths, states, boxes)))
 
 
-def _crop(paths: list[Path], boxes: np.ndarray, index: int) -> np.ndarray:
+def _crop(paths: list[Path], states: list, boxes: np.ndarray, index: int) -> np.ndarray:
     left, top, right, bottom = boxes[index]
-    return np.ascontiguousarray(read_photo(paths[index])[top:bottom, left:right])
+    pixels = read_unchanged(paths[index], states[index])
+    return np.ascontiguousarray(pixels[top:bottom, left:right])
 
 
 def _image_folder(root: Path) -> Path:

@@ -6,6 +6,7 @@ img_highres/Red_Dress/img_00000001.jpg in DeepFashion's img_highres.zip.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
@@ -17,6 +18,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from tvhelpers.data.items import COLUMNS, Images, Source
+from tvhelpers.data.photos import key_of_colours, state_of
 from tvhelpers.data.unpack import archive_errors, zip_password
 from tvhelpers.errors import InputError
 from tvhelpers.files import content_key
@@ -25,6 +27,7 @@ from tvhelpers.paths import walk
 from tvhelpers.words import counted
 
 log = logging.getLogger(__name__)
+JPEG_HEAD = 1 << 20  # bytes, in which its ICC profile stands
 MAX_BYTES = 1 << 28  # of one photo; a zip that declares more is damaged or a bomb
 
 Key = tuple[str, ...]  # the last two parts of a path, case and all
@@ -53,6 +56,7 @@ def open_highres(source: Source, archive: Path) -> Source:
     columns = {name: [getattr(source, name)[row] for row in kept] for name in COLUMNS}
     sums = [photos.checksum(keys[row]) for row in kept]
     key = content_key([source.fingerprint, columns["item_ids"], sums])
+    key = key_of_colours(key, archive, ((str(row), photos.head(keys[row])) for row in kept))
     images = Images(len(kept), partial(_photo, photos, columns["item_ids"]))
     return Source(source.name, key, **columns, images=images)
 
@@ -83,7 +87,7 @@ class FolderPhotos:
     """The photos below a folder."""
 
     def __init__(self, path: Path):
-        self.path = path
+        self.path, self.states = path, {}
         self.places = _places(path, [(str(file.relative_to(path)), file) for file in walk(path)])
 
     def checksum(self, key: Key) -> list[int]:
@@ -92,8 +96,15 @@ class FolderPhotos:
         return [zlib.crc32(data), len(data)]
 
     def read(self, key: Key) -> bytes:
-        """Return the bytes of a photo."""
-        return self.places[key].read_bytes()
+        """Return the bytes of a photo; raises InputError where it is no longer as it was."""
+        data, path = self.places[key].read_bytes(), self.places[key]
+        if state_of(path) != self.states.setdefault(key, state_of(path)):
+            raise InputError("file-changed", path=path)
+        return data
+
+    def head(self, key: Key) -> Path:
+        """Return a file that begins as the photo does."""
+        return self.places[key]
 
 
 class ZipPhotos:
@@ -101,6 +112,7 @@ class ZipPhotos:
 
     def __init__(self, path: Path):
         self.path, self._password, self._opened = path, None, (0, None)
+        self.state = state_of(path)
         members = [member for member in self._file().infolist() if member.filename[-1:] != "/"]
         self.places = _places(path, [(member.filename, member) for member in members])
 
@@ -119,8 +131,18 @@ class ZipPhotos:
         if member.file_size > MAX_BYTES:
             name, size = member.filename, member.file_size
             raise InputError("file-damaged.photo", path=self.path, name=name, size=size)
+        if state_of(self.path) != self.state:
+            raise InputError("file-changed", path=self.path)
         with archive_errors(self.path, member):
             return self._file().read(member, self._password)
+
+    def head(self, key: Key) -> io.BytesIO:
+        """Return a file that begins as the photo does, or an empty one where it is damaged."""
+        member = self.places[key]
+        size = JPEG_HEAD if member.filename.lower().endswith((".jpg", ".jpeg")) else MAX_BYTES
+        with contextlib.suppress(InputError), archive_errors(self.path, member):
+            return io.BytesIO(self._file().open(member, "r", self._password).read(size))
+        return io.BytesIO()
 
     def _file(self) -> zipfile.ZipFile:
         """Return the zip as this process opened it: forks would share one position in the file."""

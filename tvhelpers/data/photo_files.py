@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tvhelpers.data.items import Images, Source, Subset, file_digest
-from tvhelpers.data.photos import note_colours, read_unchanged, state_of
+from tvhelpers.data.photos import key_of_colours, read_unchanged, state_of
 from tvhelpers.data.rows import item_columns
 from tvhelpers.data.tables import ENDINGS, SPREADSHEETS
 from tvhelpers.errors import InputError
@@ -158,8 +158,7 @@ def open_rows(
     columns = item_columns(folder, rows, ids, options["captions_optional"])
     photos = Photos(paths)  # before the digests: what changes later is refused
     key = content_key([_digests(paths), *columns])
-    if note_colours(folder, zip(paths, paths)):  # such photos were once read without conversion
-        key = content_key([key, "sRGB"])
+    key = key_of_colours(key, folder, zip(paths, paths))
     return Source(name, key, *columns, photos, files.skipped)
 
 

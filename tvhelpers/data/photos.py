@@ -9,7 +9,7 @@ from typing import BinaryIO
 import numpy as np
 
 from tvhelpers.errors import InputError, in_words
-from tvhelpers.files import file_sha256
+from tvhelpers.files import content_key, file_sha256
 from tvhelpers.image import conversion_of_file, read_photo
 from tvhelpers.words import counted
 
@@ -35,18 +35,18 @@ def read_unchanged(path: Path, state: tuple[int, int]) -> np.ndarray:
 
 
 def photo_sha256(path: Path) -> str:
-    """Return the SHA-256 of an image file; with a mark where its ICC profile changes its pixels."""
-    return file_sha256(path) + "-sRGB" * bool(conversion_of_file(path).transform)
+    """Return the SHA-256 of an image file; with a mark where its pixels were once read without
+    following its ICC profile."""
+    return file_sha256(path) + "-sRGB" * conversion_of_file(path)[1]
 
 
-def note_colours(where, files: Iterable[tuple[str | Path, Path | BinaryIO]]) -> bool:
-    """Say once what the ICC profiles of a source's (name, image file) mean.
-
-    Returns whether pixels are converted: before that was done, another fingerprint was due.
-    """
-    converted, broken = [], []
+def key_of_colours(key: str, where, files: Iterable[tuple[str | Path, Path | BinaryIO]]) -> str:
+    """Return a source's key, or another one where an ICC profile changes the pixels of any of its
+    (name, image file), because they were once read without; say once what the profiles mean."""
+    converted, broken, others = [], [], False
     for name, file in files:
-        conversion = conversion_of_file(file)
+        conversion, other = conversion_of_file(file)
+        others |= other
         if conversion.transform:
             converted.append(conversion.name)
         elif conversion.broken:
@@ -58,4 +58,4 @@ def note_colours(where, files: Iterable[tuple[str | Path, Path | BinaryIO]]) -> 
         (name, why), count = broken[0], counted(len(broken), "image")
         seen = f"{in_words(str(name))}: {in_words(why)}"
         warnings.warn(f"{where}: ICC profile of {count} ignored, such as {seen}", stacklevel=5)
-    return bool(converted)
+    return content_key([key, "sRGB"]) if others else key

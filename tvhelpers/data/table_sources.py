@@ -4,6 +4,7 @@ import contextlib
 import glob
 import hashlib
 import io
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from tvhelpers.data import tables
 from tvhelpers.data.arrow_tables import ENDINGS, cells_of, find_shards, image_column, is_shards
 from tvhelpers.data.items import Images, Source, file_digest
 from tvhelpers.data.photo_files import MISSING, Files, list_files, named_below, open_rows
-from tvhelpers.data.photos import note_colours
+from tvhelpers.data.photos import key_of_colours
 from tvhelpers.data.rows import SPLITS, item_columns
 from tvhelpers.errors import InputError, in_words
 from tvhelpers.files import content_key
@@ -157,15 +158,13 @@ def _file_in(where: Path | str, row: int, data) -> tuple[io.BytesIO, str]:
     return io.BytesIO(data), name
 
 
-def _converted(where: Path | str, count: int, cell: Callable[[int], bytes | dict]) -> list[str]:
-    """Return what a digest of cells must say where an ICC profile changes pixels, or nothing."""
-
-    def files() -> Iterator[tuple[str, io.BytesIO]]:
-        for row in range(count):
-            with contextlib.suppress(InputError):  # a cell that is no file is refused when read
-                yield _file_in(where, row, cell(row))[::-1]
-
-    return ["sRGB"] * note_colours(where, files())
+def _files_in(
+    where: Path | str, count: int, cell: Callable[[int], bytes | dict]
+) -> Iterator[tuple[str, io.BytesIO]]:
+    """Yield (name, image file) of the cells of a column."""
+    for row in range(count):
+        with contextlib.suppress(InputError):  # a cell that is no file is refused when read
+            yield _file_in(where, row, cell(row))[::-1]
 
 
 def open_columns(name: str, folder: Path, options: dict, open_file: Callable) -> Source:
@@ -200,7 +199,7 @@ def _parquet_file(path: Path, pixels: str, options: dict) -> tuple[Images, list[
     rows = tables.read_table(path, columns=texts)
     tables.check_columns(path, "pixels", pixels, list(rows[0]))
     cells = cells_of(path, pixels)
-    digest = "-".join([file_digest(path), *_converted(path, *cells)])
+    digest = key_of_colours(file_digest(path), path, _files_in(path, *cells))
     return _cells(path, *cells), rows, digest
 
 
@@ -221,16 +220,18 @@ def open_hub(name: str, path: Path, options: dict) -> Source:
     columns, hub = dict(options["columns"]), options.get("hub")
     if "pixels" not in columns or not hub:
         raise InputError("missing-key.reader", name=name, missing=["hub", "columns: pixels"])
-    pixels, rows, files, digest = columns.pop("pixels"), [], [], hashlib.sha256()
+    pixels, rows, cells, digest = columns.pop("pixels"), [], [], hashlib.sha256()
     splits = _load_hub(name, options, pixels)
     for split, data in splits.items():
         tables.check_columns(hub, "pixels", pixels, data.column_names)
         own = SPLITS.get(split, "") if len(splits) > 1 else ""
         rows += tables.rename(hub, list(data.remove_columns(pixels)) or [{}], columns, own)
-        files.append(_cells(hub, len(data), lambda row, data=data: data[row][pixels]))
+        cells.append((len(data), lambda row, data=data: data[row][pixels]))
         for row in range(len(data)):
             digest.update(data[row][pixels]["bytes"] or b"")
-    return _joined(name, hub, files, rows, digest.hexdigest())
+    found = itertools.chain.from_iterable(_files_in(hub, *each) for each in cells)
+    key = key_of_colours(digest.hexdigest(), hub, found)
+    return _joined(name, hub, [_cells(hub, *each) for each in cells], rows, key)
 
 
 def _load_hub(name: str, row: dict, pixels: str) -> dict:

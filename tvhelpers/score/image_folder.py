@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from tvhelpers.data.photo_files import check_images, list_files, warn_of_skipped
-from tvhelpers.data.photos import photo_sha256
+from tvhelpers.data.photos import photo_sha256, read_unchanged, state_of
 from tvhelpers.errors import InputError
 from tvhelpers.files import check_idle, content_key
-from tvhelpers.image import read_photo
 from tvhelpers.paths import inside
 from tvhelpers.records import read_records
 from tvhelpers.score.suite import FILE as SUITE_FILE
@@ -24,6 +23,7 @@ class ImageFolder:
     path: Path
     files: list[Path]
     digests: list[str]  # SHA-256 of each file
+    states: list[tuple[int, int]]  # `state_of` each file, before its digest
     prompts: list[str] | None
     seeds: list[int | None]
     rows: list[dict | None]  # of the prompt suite, for images that were generated from one
@@ -33,7 +33,7 @@ class ImageFolder:
     def pixels(self, number: int) -> np.ndarray:
         """Return pixels uint8 (H, W, 3) of one image; raises InputError with all bad ones."""
         try:
-            return read_photo(self.files[number])
+            return read_unchanged(self.files[number], self.states[number])
         except InputError:
             check_images(self.files)
             raise
@@ -115,6 +115,7 @@ def _suite_rows(path: Path, records: list[dict]) -> dict[str, dict]:
 
 def _sorted(path: Path, files: list[Path], records: list[dict], rows: dict) -> ImageFolder:
     """Return the images sorted by prompt and content: no figure depends on the records' order."""
+    states = [state_of(file) for file in files]
     digests = [photo_sha256(file) for file in files]
     keys = [(r.get("prompt", ""), *key) for r, *key in zip(records, digests, files, strict=True)]
     order = sorted(range(len(files)), key=keys.__getitem__)
@@ -125,6 +126,7 @@ def _sorted(path: Path, files: list[Path], records: list[dict], rows: dict) -> I
         path,
         [files[i] for i in order],
         [digests[i] for i in order],
+        [states[i] for i in order],
         [record["prompt"] for record in records] if records[0] else None,
         [record.get("seed") for record in records],
         [rows.get(record.get("prompt_id")) for record in records],
