@@ -71,6 +71,9 @@ def test_command_writes_captions_that_a_source_takes(language, tmp_path, capsys)
     assert main([*command, "--seed", "5"]) == 2  # other captions: nothing is overwritten
     assert "choose another name" in capsys.readouterr().err
     assert out.read_bytes() == before
+    assert main([*command[:-1], "--variants", "4"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in said[1:3]] == [["before", "after"], ["n", "3", "3"]]
 
 
 def test_captions_of_another_source_are_refused(language, tmp_path, photo_folder):

@@ -53,7 +53,8 @@ def write_captions(
     after = caption_report(_chosen(source.item_ids, new), tokenizer)
     different = len({text for texts in new for text in texts})
     log.info(f"{out}: {counted(different, 'different caption')} of {counted(len(new), 'item')}")
-    log.info(format_caption_report(before, after))
+    for line in format_caption_report(before, after).split("\n"):
+        log.info(line)
     about = {"out": str(out), "items": len(new), "variants": variants}
     return {**about, "before": before, "after": after}
 
