@@ -216,6 +216,13 @@ def test_many_images_go_to_several_sheets(tmp_path, monkeypatch):
     assert shown >= {level * 8 for level in range(30)}
 
 
+def test_several_sheets_are_said(sampler, tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO", "tvhelpers")
+    monkeypatch.setattr("tvhelpers.sample.grid.MOST_PIXELS", 1)
+    generate(sampler, Request(("a", "b", "c"), steps=1), tmp_path)
+    assert caplog.messages[-1].endswith("; grid.png to grid-3.png show all")
+
+
 def test_an_adapter_fits_its_base_in_bfloat16_too(tiny_base, tmp_path):
     base = find_base(str(tiny_base))
     unet = load_part(base, "unet")

@@ -233,13 +233,14 @@ def generate(
             for record in _draw(sampler, request, todo, out_dir, batch_size):
                 records[record["index"]] = record
                 bar.update(1)
-        log.info("%s in %s; grid.png shows all", counted(total, "image"), out_dir)
         records = [record for _, record in sorted(records.items())]
-        save_grid(
+        sheets = save_grid(
             [(out_dir / record["file"], record["prompt"]) for record in records],
             out_dir / "grid.png",
             columns=request.count if request.count > 1 else 0,
         )
+        last = f" to {sheets[-1].name} show all" if len(sheets) > 1 else " shows all"
+        log.info("%s in %s; grid.png%s", counted(total, "image"), out_dir, last)
     return records
 
 
