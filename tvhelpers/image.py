@@ -144,7 +144,7 @@ def open_image(file: Path | BinaryIO, name: str = "") -> Image.Image:
     found = _format_of(_head(file))
     if found not in FORMATS:
         if found:
-            raise InputError("not-an-image.format", name=name, found=found, formats=FORMATS)
+            raise InputError("not-an-image.format", name=name, found=found)
         raise UnidentifiedImageError("it does not begin as an image does")
     for module in PLUGINS[found]:
         importlib.import_module(f"PIL.{module}")

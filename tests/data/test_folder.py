@@ -5,6 +5,7 @@ import os
 import shutil
 import unicodedata
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -174,6 +175,24 @@ def test_a_cache_of_the_hub_opens_its_snapshot(tmp_path):
         assert np.array_equal(source.pixels(0), random_image(0))
 
 
+@pytest.mark.parametrize(
+    ("files", "advice"),
+    [
+        ({"1.jpg": 0}, "metadata.csv or a .txt"),
+        ({"1.jpg": 0, "1.txt": "a hat", "2.jpg": 0}, "metadata.csv or a .txt"),
+        ({"hat/1.jpg": 0, "hat/1.txt": "a hat", "cap/2.jpg": 0}, "such as 'cap/2.jpg'; write them"),
+        ({"1.jpg": 0, "stock.csv": "x"}, "'stock.csv' has captions, name its columns"),
+        ({"1.jpg": 0, "prices.xlsx": "x"}, "'prices.xlsx' has captions, save it as CSV"),
+        ({"1.jpg": 0, "metadata.csv": "file_name,caption\n1.jpg,\n"}, "empty caption"),
+        ({"1.jpg": 0, "metadata.csv": "file_name,title\n1.jpg,a hat\n"}, "COLUMN, one of 'title'"),
+    ],
+)
+def test_where_captions_are_missing_the_next_step_is_said(tmp_path, files, advice):
+    with refused("no-caption") as caught:
+        open_source(make(tmp_path, files))
+    assert advice in str(caught.value)
+
+
 # ------------------------------------------------------------------------------------- bad images
 
 
@@ -203,6 +222,18 @@ def test_all_bad_images_are_named_and_can_be_skipped(tmp_path, capsys, to):
         os.remove(tmp_path / "in" / name)
     assert cli.main([*words, *out]) == 0
     assert json.loads(capsys.readouterr().out)["was_done"]
+
+
+def test_bad_images_are_looked_for_once_by_all_threads(tmp_path, caplog):
+    folder = with_bad_images(tmp_path)
+    save(folder, "cap/1.jpg")
+    source = open_source(folder)
+    caplog.set_level("INFO", "tvhelpers")
+    with ThreadPoolExecutor(4) as pool:
+        found = [pool.submit(source.pixels, index).exception() for index in range(7)]
+    assert {str(one) for one in found if one} == {str(found[2])} and found.count(None) == 4
+    assert "'hat/1.jpg', 'hat/3.jpg', 'hat/4.jpg'" in str(found[2])
+    assert len(caplog.messages) == 3
 
 
 def test_rows_without_their_image_are_skipped_with_the_bad(tmp_path):

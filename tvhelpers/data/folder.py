@@ -11,6 +11,7 @@ from tvhelpers.data.folder_words import Place, place_of, words_of_name
 from tvhelpers.data.items import Source
 from tvhelpers.data.photo_files import Files, list_files, open_rows
 from tvhelpers.data.table_sources import is_table, open_found, open_table
+from tvhelpers.data.tables import SPREADSHEETS
 from tvhelpers.errors import InputError
 from tvhelpers.paths import inside, is_there
 from tvhelpers.text import read_text
@@ -156,12 +157,19 @@ def _captions_of_names(folder: Path, rows: list[dict]) -> list[dict]:
 def _check_captions(files: Files, rows: list[dict]) -> None:
     """Raise InputError where a photo has no caption, nor, where none has one, a category."""
     key = "caption" if any("caption" in row for row in rows) else "category"
-    without, folder = [row["file_name"] for row in rows if not row.get(key)], files.folder
-    if without:
-        found = [path.name for path in files.others if path.parent == folder and is_table(path)]
-        count, total, first = len(without), len(rows), without[0]
-        if "records.jsonl" in found:
-            raise InputError("no-caption.records", folder=folder)
-        if found:
-            raise InputError("no-caption.table", count=count, folder=folder, table=found[0])
-        raise InputError("no-caption.photos", folder=folder, count=count, total=total, first=first)
+    bare, folder = [row for row in rows if not row.get(key)], files.folder
+    if not bare:
+        return
+    found = [path for path in files.others if path.parent == folder and is_table(path)]
+    tables = [path.name for path in found if path.suffix.lower() not in SPREADSHEETS]
+    count, total, first = len(bare), len(rows), bare[0]["file_name"]
+    if "records.jsonl" in tables:
+        raise InputError("no-caption.records", folder=folder)
+    if tables:
+        raise InputError("no-caption.table", count=count, folder=folder, table=tables[0])
+    if all("category" in row for row in bare):
+        raise InputError("no-caption.some", folder=folder, count=count, total=total, first=first)
+    if found:
+        name = found[0].name
+        raise InputError("no-caption.spreadsheet", count=count, folder=folder, name=name)
+    raise InputError("no-caption.photos", folder=folder, count=count, first=first)

@@ -2,12 +2,14 @@
 
 import contextlib
 import logging
+import os
 import re
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 
@@ -33,11 +35,13 @@ NO_ROW = "no row of the table names it"
 SIDE_IMAGE = "a mask or a small copy of another image"
 BAD_IMAGE = "cannot be read as an image"
 MISSING = "the image of a row is missing"
-NO_PHOTO = "no photo has this caption file, or it has another one"
+NO_PHOTO = "a text that belongs to no photo by its name, or to one with another caption"
 OTHER_TABLE = "a table that is not read; to read it, give its path and --columns"
 ARCHIVE = "an archive; unpack it"
 SPREADSHEET = "a spreadsheet; save it as CSV UTF-8"
 OTHER = "neither an image nor a caption"
+
+LOOKING = Lock()  # several threads read photos, and one of them looks which are bad
 
 log = logging.getLogger(__name__)
 
@@ -188,16 +192,29 @@ class Photos(Images):
 
     def __init__(self, paths: list[Path]):
         states = [state_of(path) for path in paths]
-        super().__init__(len(paths), partial(read_one_of, paths, states))
+        super().__init__(len(paths), partial(read_one_of, paths, states, []))
 
 
-def read_one_of(paths: list[Path], states: list[tuple[int, int]], index: int) -> np.ndarray:
-    """Return pixels uint8 (H, W, 3) of an image file; raises InputError with all bad ones."""
+def read_one_of(paths: list[Path], states: list, seen: list, index: int) -> np.ndarray:
+    """Return pixels uint8 (H, W, 3) of an image file; raises InputError with all bad ones.
+
+    `seen`: takes the error of the first bad one, which is the error of the others too.
+    """
     try:
         return read_unchanged(paths[index], states[index])
-    except InputError:
+    except InputError as error:
+        if error.code == "file-changed":
+            raise
+        with LOOKING:
+            seen += [] if seen else [_problem(paths) or error]
+        raise seen[0] from None
+
+
+def _problem(paths: list[Path]) -> InputError | None:
+    try:
         check_images(paths)
-        raise
+    except InputError as error:
+        return error
 
 
 def check_images(paths: list[Path]) -> None:
@@ -206,7 +223,8 @@ def check_images(paths: list[Path]) -> None:
     if len(bad) > 1:
         for error in bad.values():
             log.info(str(error))
-        names, total = [paths[index].name for index in bad], len(paths)
+        top, total = os.path.commonpath([path.parent for path in paths]), len(paths)
+        names = [os.path.relpath(paths[index], top) for index in bad]
         raise InputError("not-an-image.some", count=len(bad), total=total, names=names)
     for error in bad.values():
         raise error

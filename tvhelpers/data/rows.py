@@ -11,6 +11,7 @@ from tvhelpers.text import as_text
 from tvhelpers.words import counted, describe
 
 SPLITS = {"train": "train", "test": "test", "val": "val", "valid": "val", "validation": "val"}
+TEXT = ("caption", "text")  # columns that may hold the caption
 NUMBER = re.compile(r"\d+(\.\d*)?([eE][-+]?\d+)?")  # from 0 on
 
 
@@ -55,7 +56,10 @@ def _caption(row: dict, attributes: dict, place: str, item: str, captions_option
     if caption or "category" in attributes:
         return caption or describe(attributes)
     if not captions_optional:
-        raise InputError("no-caption.row", where=place, names=list(row))
+        names = [key for key in row if key not in (*TEXT, "file_name")]
+        if names:
+            raise InputError("no-caption.row", where=place, names=names)
+        raise InputError("no-caption.empty", where=place)
     return "a garment"
 
 
@@ -74,7 +78,7 @@ def _has_words(cell) -> bool:
 def _warn_of_labels(where: Path | str, rows: list[dict], captions: list[str]) -> None:
     """Warn of captions made from labels where a column may hold better ones."""
     bare = [i for i, row in enumerate(rows) if not as_text(row.get("caption") or row.get("text"))]
-    columns = {key for row in rows for key in row} - {"caption", "text", "file_name"}
+    columns = {key for row in rows for key in row} - {*TEXT, *ATTRIBUTES, "color", "file_name"}
     longer = [
         key for key in sorted(columns) if any(map(_has_words, (row.get(key) for row in rows)))
     ]
