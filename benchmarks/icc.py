@@ -1,5 +1,5 @@
 """Claims: photos with an ICC profile become the sRGB that littleCMS computes in floating point,
-within 2 levels of 255; and reading colours costs a conversion of photos little time.
+within 2 levels of 255.  Measured too: what this costs a conversion, beside an older tree without.
 
 The photos are the shared real ones, saved with profiles made here; further, an image of all
 16.7 million colours.  "table" is a second reading, once the reader has made a table of all colours.
