@@ -230,8 +230,8 @@ def test_import_checks_and_doubles_nothing(pair_study, tmp_path):
         ({"votes": [{**rows[0], "answer": "both"}]}, "unknown-choice"),
         ({"votes": [{**rows[0], "answer": "right"}]}, "vote-differs"),
         ({"votes": [rows[0], rows[0]]}, "duplicate-vote"),
-        ({"votes": [{"trial": 0}]}, "missing-key"),
-        ({"votes": 7}, "wrong-type"),
+        ({"votes": [{"trial": 0}]}, "not-votes"),
+        ({"votes": 7}, "not-votes"),
         ({"rater": "a b"}, "bad-name"),
         ({"rater": "r6"}, "vote-unfit"),  # with the token of r5's page
         ({"token": None}, "vote-unfit"),

@@ -143,7 +143,12 @@ def import_votes(study: Study, file: Path) -> dict:
     Raises InputError, and adds nothing, for votes of another study, on trials that the rater was
     not shown, or that differ from stored ones.
     """
-    content = read_record(file, "votes")
+    try:
+        content = read_record(file, "votes")
+    except InputError as error:
+        if error.code in ("missing-key", "wrong-type", "not-a-record", "not-json"):
+            raise InputError("not-votes", file=file) from None  # not: remove it
+        raise
     rater = content["rater"]
     if content["study"] != study.hash:
         raise InputError("another-study.votes-file", file=file, study=content["study"])
