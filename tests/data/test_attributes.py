@@ -1,5 +1,7 @@
 """Category and Attribute Prediction: every file's format, every way in which it can be wrong."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -283,9 +285,20 @@ def test_no_image_left(coarse):
         open_source(coarse)
 
 
-def test_names_that_lead_out_of_the_folder_are_not_followed(fine):
+@pytest.mark.parametrize("leads", ["up", "absolute", "link", "folder", "pipe"])
+def test_names_that_lead_out_of_the_folder_are_not_followed(fine, leads):
     photos(fine)
     (fine / "secret.jpg").write_bytes((fine / "Img" / NAMES[0]).read_bytes())
-    (fine / "Anno_fine" / "test.txt").write_text(f"img/../../secret.jpg\nimg/{'a' * 300}.jpg\n")
+    (fine / "Img" / "img" / "folder").symlink_to(fine)
+    (fine / "Img" / "img" / "link.jpg").symlink_to(fine / "secret.jpg")
+    os.mkfifo(fine / "Img" / "img" / "pipe.jpg")  # would block its reader
+    name = {
+        "up": "img/../../secret.jpg",
+        "absolute": f"{fine}/secret.jpg",
+        "link": "img/link.jpg",
+        "folder": "img/folder/secret.jpg",
+        "pipe": "img/pipe.jpg",
+    }[leads]
+    (fine / "Anno_fine" / "test.txt").write_text(f"{name}\nimg/{'a' * 300}.jpg\n")
     with pytest.warns(UserWarning, match=r"2 of 5 images skipped \(2 missing\)"):
         assert open_source(fine).item_ids == NAMES[:3]

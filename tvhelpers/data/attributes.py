@@ -23,6 +23,7 @@ from tvhelpers.data.photos import key_of_colours, read_unchanged, state_of
 from tvhelpers.errors import InputError
 from tvhelpers.files import content_key, read_tables
 from tvhelpers.image import open_image
+from tvhelpers.paths import is_listed
 from tvhelpers.words import counted, describe
 
 _BOOK = read_tables(__file__, "deepfashion.yaml")["attribute_prediction"]
@@ -241,7 +242,7 @@ def open_attribute_prediction(name: str, folder: Path, options: dict) -> Source:
     labels = (read_coarse if _find(folder, COARSE) else read_fine)(folder)
     base = _image_folder(root)
     paths = [base / name.removeprefix("img/") for name in labels.names]
-    kept, digest = _examine(root, paths, labels)
+    kept, digest = _examine(root, base, paths, labels)
     ids = [labels.names[row] for row in kept]
     attributes = [labels.words(row) for row in kept]
     captions = [describe(words) for words in attributes]
@@ -271,11 +272,13 @@ def _image_folder(root: Path) -> Path:
     return found
 
 
-def _examine(root: Path, paths: list[Path], labels: AttributeLabels) -> tuple[list[int], str]:
+def _examine(
+    root: Path, base: Path, paths: list[Path], labels: AttributeLabels
+) -> tuple[list[int], str]:
     """Return the rows whose image can be read, and a digest of their bytes; warn of the others."""
     problems, clipped, digest = {}, 0, hashlib.sha256()
     for row, (left, top, right, bottom) in enumerate(labels.boxes.tolist()):
-        problem, (width, height) = _check_file(paths[row], digest)
+        problem, (width, height) = _check_file(base, paths[row], digest)
         if problem or left >= width or top >= height:
             problems[row] = problem or "outside their box"
         else:
@@ -286,13 +289,13 @@ def _examine(root: Path, paths: list[Path], labels: AttributeLabels) -> tuple[li
     return [row for row in range(len(paths)) if row not in problems], digest.hexdigest()
 
 
-def _check_file(path: Path, digest) -> tuple[str, tuple[int, int]]:
+def _check_file(base: Path, path: Path, digest) -> tuple[str, tuple[int, int]]:
     """Return the problem of an image file, "" for none, and its (width, height)."""
-    if ".." in path.parts:
-        return "missing", (0, 0)
     try:
-        data = path.read_bytes()
-    except (OSError, ValueError):  # ValueError: a name with a zero byte
+        data = path.read_bytes() if is_listed(base, path) else None
+    except OSError:
+        data = None
+    if data is None:
         return "missing", (0, 0)
     try:
         with open_image(io.BytesIO(data), str(path)) as image:
