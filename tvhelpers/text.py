@@ -33,13 +33,19 @@ def read_text(path: Path) -> str:
 
 
 def file_bytes(path: Path) -> bytes:
-    """Return what a file holds; raises InputError for a pipe or a folder, and above MOST_BYTES."""
+    """Return what a file of text holds; raises InputError for a pipe or a folder, and above
+    MOST_BYTES."""
     path = Path(path)
     if path.exists() and not path.is_file():
         raise InputError("not-a-file.text", path=path)
-    if (size := path.stat().st_size) > MOST_BYTES:
-        raise InputError("too-large.text", path=path, size=size >> 20, most=MOST_BYTES >> 20)
+    check_size(path, path.stat().st_size)
     return path.read_bytes()
+
+
+def check_size(path: Path, size: int) -> None:
+    """Raise InputError where the text of a file has more than MOST_BYTES."""
+    if size > MOST_BYTES:
+        raise InputError("too-large.text", path=path, size=size >> 20, most=MOST_BYTES >> 20)
 
 
 def decoded(data: bytes, path: Path) -> str:

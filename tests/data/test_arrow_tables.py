@@ -9,7 +9,8 @@ import pytest
 
 from tests.data.helpers import png, random_image, save
 from tests.helpers import refused
-from tvhelpers.data import arrow_tables
+from tvhelpers import text
+from tvhelpers.data.arrow_tables import is_shards
 from tvhelpers.data.sources import open_source
 
 
@@ -183,10 +184,18 @@ def test_names_of_labels_and_columns_that_nobody_reads(tmp_path, saved, monkeypa
     assert made.captions == ["a dress", "a hat"]
     with refused("column-missing"):
         open_source(tmp_path, {"pixels": "photos"})
-    monkeypatch.setattr(arrow_tables, "MOST_BYTES", 1000)
+    monkeypatch.setattr(text, "MOST_BYTES", 1000)
     assert len(open_source(tmp_path)) == 2
     with refused("too-large"):
         open_source(tmp_path, {"caption": "unused"})
+
+
+def test_shards_behind_a_link_out_of_the_folder_are_not_found(tmp_path):
+    for folder in ("one/data", "two"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "one" / "data" / "train.parquet").write_bytes(b"PAR1")
+    (tmp_path / "two" / "data").symlink_to(tmp_path / "one" / "data")
+    assert is_shards(tmp_path / "one") and not is_shards(tmp_path / "two")
 
 
 @pytest.mark.parametrize("ending", ["parquet", "arrow", "feather"])

@@ -21,7 +21,7 @@ from tvhelpers.data.tables import USED, names_in
 from tvhelpers.errors import InputError, in_words
 from tvhelpers.files import content_key
 from tvhelpers.records import read_rows
-from tvhelpers.text import MOST_BYTES, as_text
+from tvhelpers.text import as_text, check_size
 from tvhelpers.words import counted
 
 SAYS_MORE = re.compile("caption|text|descr|title|prompt", re.I)  # names of arrays of captions
@@ -66,7 +66,7 @@ def _words(path: Path, count: int, specs: Iterable[str]) -> list[dict]:
 
     The cells that `specs` use, or that have names of ours, are text, the others None.
     """
-    columns, used = {}, USED | names_in(*specs)
+    columns, used = {}, USED.union(names_in(*specs))
     for name, data in open_arrays(path).items():
         if tuple(data.shape or ()) in ((count,), (count, 1)):
             columns[name] = _cells(path, name, data) if name in used else [None] * count
@@ -74,8 +74,7 @@ def _words(path: Path, count: int, specs: Iterable[str]) -> list[dict]:
 
 
 def _cells(path: Path, name: str, data) -> list[str]:
-    if (size := data.size * data.dtype.itemsize) > MOST_BYTES:
-        raise InputError("too-large.text", path=path, size=size >> 20, most=MOST_BYTES >> 20)
+    check_size(path, data.size * data.dtype.itemsize)
     with read_errors(path, name):
         check_chunks(path, name, data)
         return [as_text(value, str(path), name) for value in data[:].ravel().tolist()]

@@ -12,13 +12,14 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from tvhelpers.data.rows import SPLITS
 from tvhelpers.errors import InputError
 from tvhelpers.image import is_image
-from tvhelpers.paths import is_listed, walk
+from tvhelpers.paths import walk
+from tvhelpers.text import check_size
 from tvhelpers.words import counted
 
 ENDINGS = (".parquet", ".arrow", ".feather")
@@ -26,7 +27,6 @@ SHARD = re.compile(r"(.*?)-?\d{5}-of-(\d{5})")  # train-00000-of-00004
 CONTAINERS = ("data", "default", *SPLITS)  # folders that hold shards
 IMAGE_NAMES = ("image", "img", "photo", "pixels", "jpg", "png")
 LABELS = ("label", "labels", "class")  # a category, where their numbers have names
-MOST_BYTES = 1 << 30  # of the text of a file
 AT_ONCE = 200  # rows
 
 
@@ -68,7 +68,7 @@ def _fields(file) -> dict[str, tuple[str, dict]]:
     return {name: (str(schema.field(name).type), notes.get(name, {})) for name in schema.names}
 
 
-def image_column(path: Path, given: set[str]) -> str:
+def image_column(path: Path, given: list[str]) -> str:
     """Return the column of a file that holds image files, or "" where `given` names another one.
 
     Raises InputError where several hold images, and none of them is given.
@@ -77,7 +77,7 @@ def image_column(path: Path, given: set[str]) -> str:
         fields = _fields(file)
     found = [name for name, (kind, note) in fields.items() if _holds_images(name, kind, note)]
     chosen = [name for name in found if name in given] or found
-    if not found or (chosen is found and given <= fields.keys()):
+    if not found or (chosen is found and all(name in fields for name in given)):
         return ""
     if len(chosen) > 1:
         raise InputError("ambiguous.pixels", path=path, names=found, first=found[0])
@@ -94,7 +94,7 @@ def rows_of(path: Path, wanted: set[str]) -> list[dict]:
     """Return the rows of a file: the cells of the columns `wanted`, and None for all others.
 
     Numbers of a label become its names, and those of the only such column a category.  Raises
-    InputError where the file is damaged, or its text is larger than MOST_BYTES.
+    InputError where the file is damaged, or its text is larger than `text.MOST_BYTES`.
     """
     with _opened(path) as file:
         fields, size, rows = _fields(file), 0, []
@@ -105,8 +105,8 @@ def rows_of(path: Path, wanted: set[str]) -> list[dict]:
             if _holds_images(name, *fields[name]):
                 raise InputError("wrong-type.cell", where=str(path), key=name, seen=fields[name][0])
         for batch in _batches(file, taken):
-            if (size := size + batch.nbytes) > MOST_BYTES:
-                raise InputError("too-large.text", path=path, size=size >> 20, most=1024)
+            size += batch.nbytes
+            check_size(path, size)
             rows += batch.to_pylist()
     empty = dict.fromkeys(fields)
     category = [name for name in LABELS if name in classes and "category" not in fields][:1]
@@ -165,17 +165,14 @@ def _group(path: Path, column: str, group: int, parquet: bool):
 def is_shards(folder: Path) -> bool:
     """Return whether a folder holds Parquet or Arrow files, as data sets of the Hugging Face hub
     and those that `datasets` saved do, and no photos."""
-    return (
-        folder.is_dir()
-        and next(_shards(folder), None) is not None
-        and not any(map(is_image, walk(folder)))
-    )
+    files = walk(folder) if folder.is_dir() else []
+    return any(map(partial(_is_shard, folder), files)) and not any(map(is_image, files))
 
 
 def find_shards(folder: Path) -> dict[str, list[str]]:
     """Return {split: names of its files, as patterns}; "" is the split where there is only one."""
     found = {}
-    for path in _shards(folder):
+    for path in filter(partial(_is_shard, folder), walk(folder)):
         name = path.relative_to(folder)
         words = [*re.split(r"[-_.]", name.stem.lower()), *map(str.lower, name.parent.parts)]
         split = next((SPLITS[word] for word in words if word in SPLITS), "")
@@ -183,15 +180,12 @@ def find_shards(folder: Path) -> dict[str, list[str]]:
     return found if len(found) > 1 else {"": [name for names in found.values() for name in names]}
 
 
-def _shards(folder: Path) -> Iterator[Path]:
-    """Yield the files of a folder and of those in it that are named as a split, data or default."""
-    for path in sorted(folder.iterdir()):
-        if path.is_dir() and path.name.lower() in CONTAINERS:
-            yield from _shards(path)
-        elif path.suffix.lower() not in ENDINGS or path.name.startswith("cache-"):
-            continue  # the caches are left by `datasets`
-        elif is_listed(folder, path):
-            yield path
+def _is_shard(folder: Path, path: Path) -> bool:
+    """Return whether a file is one of a folder, or of those in it named as a split, data or
+    default; caches of `datasets` are none."""
+    if path.suffix.lower() not in ENDINGS or path.name.startswith("cache-"):
+        return False
+    return all(part.lower() in CONTAINERS for part in path.relative_to(folder).parts[:-1])
 
 
 def warn_of_missing(paths: list[Path]) -> None:

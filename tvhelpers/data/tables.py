@@ -38,7 +38,7 @@ def read_table(path: Path, bad_lines: str = "", columns: Iterable[str] = ()) -> 
     if ending in (".json", ".jsonl", ".ndjson"):
         return read_rows(path, "row", whole=ending == ".json")
     if ending in arrow_tables.ENDINGS:
-        rows = arrow_tables.rows_of(path, USED | names_in(*columns))
+        rows = arrow_tables.rows_of(path, USED.union(names_in(*columns)))
     else:
         rows = _read_csv(path, bad_lines)
     if not rows:
@@ -46,13 +46,10 @@ def read_table(path: Path, bad_lines: str = "", columns: Iterable[str] = ()) -> 
     return rows
 
 
-def names_in(*specs: str) -> set[str]:
-    """Return the columns that `fill` takes from a row."""
-    return {name for spec in specs for name in _names(spec)}
-
-
-def _names(spec: str) -> list[str]:
-    return [match[0] for match in BRACES.findall(spec)] if "{" in spec else [spec]
+def names_in(*specs: str) -> list[str]:
+    """Return the columns that `fill` takes from a row, by the texts `theirs`."""
+    found = [BRACES.findall(one) if "{" in one else [(one,)] for one in specs]
+    return [name for matches in found for name, *_ in matches]
 
 
 def _read_csv(path: Path, bad_lines: str) -> list[dict]:
@@ -158,7 +155,7 @@ def _filled(columns: dict[str, str], row: dict, place: str) -> dict[str, object]
 
 def check_columns(where: Path | str, ours: str, theirs: str, known: list[str]) -> None:
     """Raise InputError where `theirs` names an unknown column."""
-    for name in _names(theirs):
+    for name in names_in(theirs):
         if name not in known:
             choice = Choice(name, known)
             raise InputError("column-missing", place=where, name=name, ours=ours, choice=choice)
