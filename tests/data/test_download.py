@@ -301,6 +301,8 @@ ANSWERS = [  # what one connection after the other sends, and the code, or None 
     ([head(302, Location="file:///etc/passwd")], {}, "download-failed"),
     ([head(301, Location="ftp://127.0.0.1/x")], {}, "download-failed"),
     ([head(302, Location="data:,x")], {}, "download-failed"),
+    ([head(302, Location="http://[x/")], {}, "download-failed"),
+    ([head(302, Location="http://a..b/")], {}, "download-failed"),
     ([b"\0" * 99] * 9, {}, "download-failed"),
     ([b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 999] * 9, {}, "download-failed"),
 ]

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from tvhelpers import manifest
 from tvhelpers.data.unpack import unpack
 from tvhelpers.errors import InputError
-from tvhelpers.files import file_sha256, locked, make_dir
+from tvhelpers.files import file_sha256, lock_beside, locked, make_dir
 from tvhelpers.progress import progress_bar
 from tvhelpers.records import read_record, write_json
 
@@ -49,8 +49,7 @@ def obtain(name: str, archives: Sequence[Path | str] = ()) -> Path:
     if row.get("hub") or row["kind"] == "flats":
         raise InputError("no-download", name=name, obtain=" ".join(row["obtain"].split()))
     place = manifest.data_dir() / name
-    make_dir(place.parent)
-    with locked(place.parent / f".{name}.lock"):
+    with locked(lock_beside(place)):
         if row.get("files") and not (place.exists() and any(place.iterdir())):
             _get_files(row, place)
         for archive in map(Path, archives):
@@ -165,6 +164,10 @@ def _download(file: dict, partial: Path) -> None:
         except urllib.error.HTTPError as error:
             problem = error
             failures = ATTEMPTS if error.code < 500 else failures
+        except InputError:
+            raise
+        except ValueError as error:  # no address, such as http://a..b/
+            raise InputError("download-failed.broken", url=url, error=error) from None
         except (OSError, http.client.HTTPException) as error:
             _raise_disk_full(error, partial)
             problem = getattr(error, "reason", error)
@@ -189,17 +192,10 @@ def _raise_disk_full(error: Exception, path: Path) -> None:
 class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follow a redirect to http or https only, and from https to https."""
 
-    def redirect_request(self, request, fp, code, msg, headers, newurl):
-        """Return the request of the new address; raises InputError for another scheme."""
-        allowed = ("https",) if request.type == "https" else ("http", "https")
-        if urlsplit(newurl).scheme not in allowed:
-            raise InputError("download-failed.redirect", url=request.full_url, to=newurl)
-        return super().redirect_request(request, fp, code, msg, headers, newurl)
-
     def http_error_302(self, request, fp, code, msg, headers):
-        """Refuse other schemes here too: urllib would answer with an error of its own."""
+        """Raise InputError for another scheme, before urllib raises an error of its own."""
         to = headers.get("Location") or headers.get("URI") or ""
-        if urlsplit(to).scheme not in ("", "http", "https"):
+        if urlsplit(to).scheme not in ("", "https", request.type):
             raise InputError("download-failed.redirect", url=request.full_url, to=to)
         return super().http_error_302(request, fp, code, msg, headers)
 
