@@ -153,7 +153,7 @@ def make_dir(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        file = next(place for place in (path, *path.parents) if place.exists())
+        file = next(place for place in (path, *path.parents) if os.path.lexists(place))
         raise InputError("not-a-folder", file=file) from None
     except PermissionError:
         pass

@@ -3,7 +3,6 @@
 import importlib
 import io
 import re
-import stat
 from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
@@ -14,6 +13,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from tvhelpers.errors import InputError
 from tvhelpers.files import atomic_path
 from tvhelpers.icc import Conversion, conversion_of
+from tvhelpers.paths import is_there
 
 # {format: the modules of Pillow that read it}; Pillow's other readers are never asked: some start
 # programs (EPS: Ghostscript) or guess
@@ -84,29 +84,18 @@ def is_image(path: Path) -> bool:
     if path.name.startswith("."):
         return False
     if path.suffix.lower() in (*IMAGE_ENDINGS, *OTHER_ENDINGS):
-        return _is_file(path)
+        return is_there(path)
     return image_format(path) in FORMATS
 
 
 def image_format(path: Path) -> str:
     """Return the format of an image file by its first bytes: one of FORMATS, or such as "HEIC",
     "EPS" or "camera raw", which are not read; "" for what is no image, or no readable file."""
-    if not _is_file(path):
-        return ""
     try:
-        with open(path, "rb") as file:
-            found = _format_of(file.read(HEAD))
+        found = _format_of(_head(path)) if is_there(path) else ""
     except OSError:
         return ""
     return "camera raw" if found == "TIFF" and path.suffix.lower() in RAW_ENDINGS else found
-
-
-def _is_file(path: Path) -> bool:
-    """Return whether a path is a regular file, or a link to one: a pipe would block its reader."""
-    try:
-        return stat.S_ISREG(path.stat().st_mode)
-    except (OSError, ValueError):  # not there, no permission, a name with a zero byte
-        return False
 
 
 def _format_of(head: bytes) -> str:
@@ -139,7 +128,7 @@ def open_image(file: Path | BinaryIO, name: str = "") -> Image.Image:
     pixels, and what Pillow raises for a damaged file.
     """
     name = name or file
-    if isinstance(file, str | Path) and not _is_file(Path(file)):
+    if isinstance(file, str | Path) and not is_there(Path(file)):  # a pipe would block
         raise InputError("not-an-image", name=name, error=OSError("it is not a file"))
     found = _format_of(_head(file))
     if found not in FORMATS:

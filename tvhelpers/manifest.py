@@ -51,10 +51,7 @@ def _read(path: Path, changed: int) -> dict[str, dict]:
     import yaml  # here, because `import tvhelpers.manifest` is on the way to every command
 
     try:
-        if path == manifest_path():
-            rows = read_yaml(path)
-        else:
-            rows = _read_own(path)
+        rows = read_yaml(path) if path == manifest_path() else _read_own(path)
     except InputError:
         raise
     except (yaml.YAMLError, ValueError, RecursionError) as error:

@@ -4,6 +4,7 @@ All that is printed passes through here.  Printing never raises, and nothing tha
 a server says can forge a line, move the cursor or turn the order of letters.
 """
 
+import codecs
 import contextlib
 import io
 import json
@@ -68,7 +69,8 @@ class Screen:
     def write(self, text: str) -> int:
         """Write a text, or drop it; return its length."""
         safe = UNSAFE.sub(lambda found: _escape(found[0]), text)
-        self._try(self.stream.write, _encodable(safe, getattr(self.stream, "encoding", None)))
+        encoding = getattr(self.stream, "encoding", None) or "utf-8"
+        self._try(self.stream.write, safe.encode(encoding, "as JSON").decode(encoding))
         return len(text)
 
     def flush(self) -> None:
@@ -149,20 +151,8 @@ def _shown(letter: str) -> str:
     return _escape(letter)
 
 
-def _escape(letter: str) -> str:
-    return "\\u007f" if letter == "\x7f" else json.dumps(letter)[1:-1]
+def _escape(text: str) -> str:
+    return json.dumps(text)[1:-1].replace("\x7f", "\\u007f")
 
 
-def _encodable(text: str, encoding: str | None) -> str:
-    """Return a text with what an encoding lacks escaped."""
-    encoding = encoding or "utf-8"
-    if text.isascii() or _fits(text, encoding):
-        return text
-    return "".join(c if _fits(c, encoding) else _escape(c) for c in text)
-
-
-def _fits(text: str, encoding: str) -> bool:
-    try:
-        return bool(text.encode(encoding)) or not text
-    except UnicodeError:
-        return False
+codecs.register_error("as JSON", lambda e: (_escape(e.object[e.start : e.end]), e.end))

@@ -22,6 +22,17 @@ class Kind:
 
 
 SCORED_ATTRIBUTES = "category colour pattern sleeve neckline fabric length waist".split()
+LOG = {
+    "step": int, "event?": str, "loss?": (float, None), "grad_norm?": (float, None),
+    "grad_norm_clipped?": (float, None),
+}  # fmt: skip
+EVALUATION = {
+    "step": int, "validation_loss": Real, "training_slice_loss?": Real,
+    "by_timestep?": [(Real, None)],
+}  # fmt: skip
+ITEM = {
+    "item?": (str, int), "caption": str, "attributes": {"*": str}, "product": str, "split": str,
+}  # fmt: skip
 IMAGE = {
     "file": str, "prompt": str, "seed?": (int, None), "base?": (str, None),
     "prompt_id?": (str, None),
@@ -48,26 +59,11 @@ SUITE_ROW = {
 KINDS: dict[str, Kind] = {
     # config.json of a run; `TrainConfig` checks its other settings
     "training": Kind(values=FORMER_VALUES, keys={"steps": int, "data": str}),
-    "log": Kind(  # a line of log.jsonl: a step, or an event
-        keys={
-            "step": int,
-            "event?": str,
-            "loss?": (float, None),
-            "grad_norm?": (float, None),
-            "grad_norm_clipped?": (float, None),
-        }
-    ),
+    "log": Kind(keys=LOG),  # a line of log.jsonl: a step, or an event
     "step": Kind(keys={"step": int}),  # a line of any log
     "speed": Kind(keys={"step": int, "images_per_second": float, "memory_gb": float}),
-    "evaluation": Kind(  # a line of eval.jsonl
-        {"held_out_loss": "validation_loss"},
-        keys={
-            "step": int,
-            "validation_loss": Real,
-            "training_slice_loss?": Real,
-            "by_timestep?": [(Real, None)],
-        },
-    ),
+    # a line of eval.jsonl
+    "evaluation": Kind({"held_out_loss": "validation_loss"}, keys=EVALUATION),
     "result": Kind(),  # result.json of a run
     "adapter": Kind(),  # metadata of an adapter
     "pipeline": Kind(  # base.json of a pipeline
@@ -87,15 +83,7 @@ KINDS: dict[str, Kind] = {
     "request": Kind({"strength": "lora_scale"}),  # request.json of images; stable name
     # a line that a captioner wrote, and its request
     "captions": Kind(keys={"item?": str, "caption?": str}),
-    "item": Kind(  # a line of items.jsonl, beside converted pixels
-        keys={
-            "item?": (str, int),
-            "caption": str,
-            "attributes": {"*": str},
-            "product": str,
-            "split": str,
-        }
-    ),
+    "item": Kind(keys=ITEM),  # a line of items.jsonl, beside converted pixels
     "partial download": Kind(  # beside a partly downloaded file
         keys={"url?": str, "version?": (str, None), "total?": (int, None)}
     ),

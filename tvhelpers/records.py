@@ -182,18 +182,15 @@ class TakenError(InputError):
 
 
 @contextlib.contextmanager
-def claimed(
-    path: Path, request: dict, what: str, marker: str = "request.json",
-    ignore: tuple[str, ...] = (), scratch: tuple[str, ...] = (),
-) -> Iterator[Path]:  # fmt: skip
-    """Make `path` the folder of `request` as `claim_dir` does, and hold its lock within the block.
+def claimed(path: Path, *claim, **how) -> Iterator[Path]:
+    """Make `path` the folder of a request, with the arguments of `claim_dir`, and hold its lock
+    within the block.
 
     Raises InputError at once where another process writes into it; a folder of others gets no lock.
     """
-    path, claim = Path(path), (request, what, marker, ignore, scratch)
-    check_claim(path, *claim)
+    check_claim(path, *claim, **how)
     with writing(path):
-        yield claim_dir(path, *claim)
+        yield claim_dir(path, *claim, **how)
 
 
 def claim_dir(
@@ -222,8 +219,8 @@ def claim_dir(
 
 
 def check_claim(
-    path: Path, request: dict, what: str, marker: str, ignore: tuple[str, ...] = (),
-    scratch: tuple[str, ...] = (),
+    path: Path, request: dict, what: str, marker: str = "request.json",
+    ignore: tuple[str, ...] = (), scratch: tuple[str, ...] = (),
 ) -> bool:  # fmt: skip
     """Return whether the folder `path` has results; raises TakenError for another request's."""
     path = Path(path)

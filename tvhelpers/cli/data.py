@@ -98,13 +98,11 @@ def _reading(options) -> dict:
 
 
 def _columns(options) -> dict[str, str] | None:
-    return _pairs(options.columns) if options.columns else None
-
-
-def _pairs(text: str) -> dict[str, str]:
-    pairs = [pair.partition("=") for pair in text.split(",")]
+    if not options.columns:
+        return None
+    pairs = [pair.partition("=") for pair in options.columns.split(",")]
     if not all(ours.strip() and theirs.strip() for ours, _, theirs in pairs):
-        raise InputError("usage.columns", text=text)
+        raise InputError("usage.columns", text=options.columns)
     return {ours.strip(): theirs.strip() for ours, _, theirs in pairs}
 
 
@@ -157,12 +155,7 @@ def run_convert(options) -> dict:
     from tvhelpers.data.convert import convert
 
     return convert(
-        options.path,
-        options.out,
-        options.size,
-        _reading(options),
-        options.to,
-        _columns(options),
+        options.path, options.out, options.size, _reading(options), options.to, _columns(options)
     )
 
 
