@@ -241,6 +241,11 @@ def resize(
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     colour = np.median(border, 0).astype(np.uint8)
     top, left = (side - height) // 2, (side - width) // 2
+    if side * side <= PIXELS_AT_ONCE:
+        square = np.empty((side, side, 3), np.uint8)
+        square[:] = colour
+        square[top : top + height, left : left + width] = pixels
+        return _rescaled(square, (size, size), how)
     # As Pillow does, first the width and then the height, and without ever making the whole square
     square = np.full((side, size, 3), colour, np.uint8)
     rows = max(1, PIXELS_AT_ONCE // side)
