@@ -267,6 +267,11 @@ def test_options_that_photos_ignore_are_checked(tmp_path, options, code):
         open_source(tmp_path, **options)
 
 
+def test_a_data_set_with_columns_of_its_own_takes_no_others():
+    with refused("given-twice"):
+        open_source("flats", {"caption": "title"})
+
+
 def test_photos_with_a_table(tmp_path):
     pixels = photos(tmp_path)
     rows = ["file_name,caption,category,color,split,product"]

@@ -104,7 +104,7 @@ def _open(name: str, columns: dict[str, str] | None, options: dict) -> Source:
     row = manifest.entries().get(name, {})
     options = {"columns": {}, **row, **options}
     reader = _named_reader(name, row)
-    if columns and row.get("kind") == "images":
+    if columns and row:
         raise InputError("given-twice.columns", name=name)
     if reader and not reader.matches:
         return reader.open(name, Path(name), options)
