@@ -2,7 +2,7 @@
 within 2 levels of 255.  Measured too: what this costs a conversion, beside an older tree without.
 
 The photos are the shared real ones, saved with profiles made here; further, an image of all
-16.7 million colours.  "table" is a second reading, once the reader has made a table of all colours.
+16.7 million colours.  "table" is a second reading, from the reader's table of colours seen before.
 
 python benchmarks/icc.py WORK [--old OLD_CHECKOUT] [--runs 5]     writes results/icc.json
 """

@@ -9,7 +9,7 @@ from PIL import Image, ImageCms
 
 MOST_BYTES = 4 << 20  # of a profile; those of printing presses have up to 3 MB
 SAME = 1  # level of 255 by which a profile may differ from sRGB, so that pixels stay as they are
-TABLE_AFTER = 1 << 24  # pixels of one profile; then a table of all colours is made, which pays
+KNOWN = 0xFF000000  # marks the colours of a table that are filled in
 BLACK_TO_BLACK = 0x2000  # littleCMS's flag for black point compensation
 SPACES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # {colour space of a profile: Pillow's mode}
 
@@ -25,7 +25,6 @@ class Conversion:
     name: str = ""  # by which the profile calls itself
     transform: ImageCms.ImageCmsTransform | None = None
     broken: str = ""
-    pixels: int = 0  # converted so far
 
     def __call__(self, image: Image.Image) -> np.ndarray:
         """Return an image as pixels uint8 (H, W, 3) sRGB."""
@@ -34,25 +33,27 @@ class Conversion:
             ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
             levels = np.asarray(self.transform.apply(ramp))[0]
             return np.asarray(image.convert("RGB").point(levels.T.ravel().tolist()))
-        self.pixels += image.width * image.height
-        if mode == "RGB" and self.pixels > TABLE_AFTER:
-            colours = np.frombuffer(image.tobytes("raw", "RGBX"), "<u4") & 0xFFFFFF
-            found = np.take(_table(self), colours).view(np.uint8)
-            return found.reshape(image.height, image.width, 4)[..., :3]
-        return np.asarray(self.transform.apply(image))
+        if mode == "CMYK":
+            return np.asarray(self.transform.apply(image))
+        table, colours = _table(self), _numbers(image)
+        found = np.take(table, colours)
+        new = np.flatnonzero(found == 0)
+        if len(new):
+            row = Image.frombytes("RGB", (len(new), 1), colours[new].tobytes(), "raw", "RGBX")
+            found[new] = table[colours[new]] = _numbers(self.transform.apply(row)) | KNOWN
+        return found.view(np.uint8).reshape(image.height, image.width, 4)[..., :3]
 
 
-@functools.lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=2)
 def _table(conversion: Conversion) -> np.ndarray:
-    """Return each colour's colour in sRGB, as uint32 (2**24,) of r + 256 g + 65,536 b: 64 MB."""
-    plane = np.zeros((256, 256, 3), np.uint8)
-    plane[..., 0], plane[..., 1] = np.arange(256), np.arange(256)[:, None]
-    found = np.empty((256, 256 * 256), "<u4")
-    for blue in range(256):
-        plane[..., 2] = blue
-        data = conversion.transform.apply(Image.fromarray(plane)).tobytes("raw", "RGBX")
-        found[blue] = np.frombuffer(data, "<u4")
-    return found.ravel()
+    """Return each colour's colour in sRGB, as uint32 (2**24,) of r + 256 g + 65,536 b + KNOWN, or
+    0 where no image had it yet: photos share most colours, and littleCMS is slow.  Up to 64 MB."""
+    return np.zeros(1 << 24, "<u4")
+
+
+def _numbers(image: Image.Image) -> np.ndarray:
+    """Return the pixels of an RGB image as uint32 (n,) of r + 256 g + 65,536 b."""
+    return np.frombuffer(image.tobytes("raw", "RGBX"), "<u4") & 0xFFFFFF
 
 
 def conversion_of(image: Image.Image) -> Conversion:
