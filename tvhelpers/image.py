@@ -31,6 +31,9 @@ IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gi
 OTHER_ENDINGS = (".jfif", ".jpe", ".mpo")  # rarer ones of the same formats
 RAW_ENDINGS = (".dng", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".pef", ".3fr", ".iiq", ".erf")
 HEAD = 512  # bytes at the start of a file that tell its format
+PROFILE_HEAD = 1 << 12  # bytes in which most JPEG files come to their scan
+SCAN, PROFILE = 0xDA, 0xE2  # markers of JPEG
+NO_LENGTH = {0, 1, *range(0xD0, 0xDA), 0xFF}  # markers without one
 MAX_SIDE = 16_384  # pixels
 MAX_PIXELS = 178_956_970  # of an image, 0.5 GB; Pillow's own limit
 LESS_PIXELS = {"WEBP": 80_000_000, "AVIF": 80_000_000, "TIFF": 150_000_000}  # decoders with copies
@@ -152,6 +155,8 @@ def conversion_of_file(file: Path | BinaryIO) -> tuple[Conversion, bool]:
     A file that cannot be read has neither.
     """
     try:
+        if _has_no_profile(_head(file, PROFILE_HEAD)):
+            return Conversion(), False
         with open_image(file) as image:
             conversion, clear = conversion_of(image), image.info.get("transparency")
             deep = isinstance(clear, int) and image.mode.startswith("I")
@@ -161,12 +166,23 @@ def conversion_of_file(file: Path | BinaryIO) -> tuple[Conversion, bool]:
         return Conversion(), False
 
 
-def _head(file: Path | BinaryIO) -> bytes:
+def _has_no_profile(head: bytes) -> bool:
+    """Return whether a file surely is a JPEG without ICC profile, as most photos are: Pillow takes
+    ten times longer to say so."""
+    place = 2 if head.startswith(b"\xff\xd8\xff") else len(head)
+    while place + 4 <= len(head) and head[place] == 0xFF and head[place + 1] not in NO_LENGTH:
+        if head[place + 1] in (SCAN, PROFILE):
+            return head[place + 1] == SCAN
+        place += 2 + int.from_bytes(head[place + 2 : place + 4], "big")
+    return False
+
+
+def _head(file: Path | BinaryIO, size: int = HEAD) -> bytes:
     if isinstance(file, io.IOBase):
         file.seek(0)
-        return file.read(HEAD)
-    with open(file, "rb") as opened:
-        return opened.read(HEAD)
+        return file.read(size)
+    with open(file, "rb", buffering=0) as opened:
+        return opened.read(size)
 
 
 def _pixels(image: Image.Image) -> np.ndarray:

@@ -4,6 +4,7 @@ No file outside the folder is ever returned, however a name or a link is written
 the files of a snapshot that the Hugging Face hub's cache links to, in `blobs` beside `snapshots`.
 """
 
+import contextlib
 import functools
 import itertools
 import os
@@ -43,13 +44,26 @@ def walk(folder: Path, skipped: dict[str, list[str]] | None = None) -> list[Path
     for place, folders, files in os.walk(folder, onerror=lambda one: skip(CLOSED, one.filename)):
         folders.sort()
         links = [name for name in folders if os.path.islink(os.path.join(place, name))]
-        for path in (os.path.join(place, name) for name in sorted(files + links)):
+        plain = set() if _why_not(folder, os.path.join(place, "x")) else _plain(place)
+        for name in sorted(files + links):
+            path = os.path.join(place, name)
+            if name in plain:
+                found.append(Path(path))
+                continue
             reason = _why_not(folder, path)
             if reason and (reason != HIDDEN or LIKE_IMAGE.fullmatch(os.path.splitext(path)[1])):
                 skip(reason, path)
             elif not reason and os.path.isfile(path):
                 found.append(Path(path))
     return sorted(found)
+
+
+def _plain(folder: str) -> set[str]:
+    """Return the names of files, not links, that `_why_not` has no word against; nearly all."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        files = [one.name for one in entries if one.is_file(follow_symlinks=False)]
+        return {name for name in files if name.isascii() and not _is_service(name)}
+    return set()
 
 
 def snapshot_of(folder: Path) -> Path:
@@ -143,11 +157,15 @@ def _stays(folder: Path, path: Path) -> bool:
     return any(end.parent == one and not one.is_symlink() for one in blobs)
 
 
+def _is_service(part: str) -> bool:
+    return part[0] == "." or part.lower() in SERVICE
+
+
 def _why_not(folder: Path, path: str) -> str:
     """Return why a file of a folder, or a link to a folder, is skipped; "" if it is not."""
     above = os.path.join(folder, "")  # relpath() takes longer than all the rest
     inner = path[len(above) :] if path.startswith(above) else os.path.relpath(path, folder)
-    if any(part[0] == "." or part.lower() in SERVICE for part in inner.split(os.sep)):
+    if any(map(_is_service, inner.split(os.sep))):
         return HIDDEN
     try:
         inner.encode()

@@ -89,7 +89,7 @@ def _rows_of_photos(files: Files) -> list[dict]:
     files.skip(photo_files.SIDE_IMAGE, sorted(sides))
     rows, captions = [], _caption_files(files)
     for path in (path for path in files.images if path not in sides):
-        row = {"file_name": path.relative_to(files.folder).as_posix(), "split": places[path].split}
+        row = {"file_name": files.name_of(path), "split": places[path].split}
         text = _caption_of(path, _above(files.folder, path.parent), places[path], captions)
         caption = read_text(text).strip() if text else ""
         if text and not BOXES.fullmatch(caption):

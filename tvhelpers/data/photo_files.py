@@ -57,12 +57,15 @@ class Files:
     skipped: dict[str, list[str]] = field(default_factory=dict)
     used: set[Path] = field(default_factory=set)  # for rows and captions, or skipped
 
+    def name_of(self, path: Path) -> str:
+        """Return a path in the folder as from the folder on, as relative_to() does more slowly."""
+        return "/".join(path.parts[len(self.folder.parts) :])
+
     def skip(self, reason: str, paths: Iterable[Path]) -> None:
         """Add files to those that are skipped for a reason."""
         for path in paths:
             self.used.add(path)
-            name = path.relative_to(self.folder).as_posix()
-            self.skipped.setdefault(reason, []).append(name)
+            self.skipped.setdefault(reason, []).append(self.name_of(path))
 
     def skip_unused(self) -> None:
         """Add all files that were not used, each with its reason."""
@@ -150,15 +153,16 @@ def open_rows(
     """
     files = files or list_files(folder)
     names = [as_text(row["file_name"], str(folder), "file_name") for row in rows]
-    paths = [inside(folder, name) for name in names]
+    listed = {files.name_of(path): path for path in files.images}
+    paths = [listed.get(name) or inside(folder, name) for name in names]
     for row, path in enumerate(paths):
-        if not is_there(path):
+        if names[row] not in listed and not is_there(path):
             raise InputError("file-missing.of-row", folder=folder, row=row, name=names[row])
     files.used.update(paths)
     files.skip_unused()
     if options.get("skip_bad"):
         rows, paths = _readable(files, rows, paths)
-    ids = [path.relative_to(folder).as_posix() for path in paths]
+    ids = [files.name_of(path) for path in paths]
     columns = item_columns(folder, rows, ids, options["captions_optional"])
     photos = Photos(paths)  # before the digests: what changes later is refused
     key = content_key([_digests(paths), *columns])
