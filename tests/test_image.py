@@ -149,3 +149,13 @@ def test_colours_become_srgb_by_the_profile(tmp_path):
     clear = chunk(b"tRNS", struct.pack(">H", 1000))
     write_png(path, (2, 1), 16, 0, b"\0" + struct.pack(">2H", 1000, 0), clear)
     assert key_of_colours("key", "here", [("gray", path)]) != "key"
+
+
+@pytest.mark.parametrize("comment", [0, 100, 60_000])
+def test_a_profile_is_found_behind_other_parts_of_a_jpeg(tmp_path, comment):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    drawn, file = Image.new("RGB", (8, 8)), tmp_path / "a.jpg"
+    exif = b"Exif\0\0" + bytes(comment) if comment else b""
+    for icc in (None, profile):
+        drawn.save(file, exif=exif, icc_profile=icc)
+        assert bool(image.conversion_of_file(file)[0].name) == bool(icc)
