@@ -110,7 +110,7 @@ def train_mini(
     """
     if not 0 < scale <= 100:  # also where it is NaN
         raise InputError("out-of-range", f"scale is {scale:g}; give a number over 0, up to 100")
-    with claimed(Path(work_dir), {"scale": scale, "photos": photos}, "training"):
+    with claimed(Path(work_dir), {"scale": scale, "photos": photos}, "request"):
         return _train_parts(Path(work_dir), scale, device, photos)
 
 
