@@ -52,7 +52,7 @@ def key_of_colours(key: str, where, files: Iterable[tuple[str | Path, Path | Bin
         elif conversion.broken:
             broken.append((name, conversion.broken))
     if converted:
-        profiles, count = in_words(dict.fromkeys(converted)), counted(len(converted), "image")
+        profiles, count = in_words(list(dict.fromkeys(converted))), counted(len(converted), "image")
         log.info(f"{where}: {count} converted to sRGB by the ICC profile of the file ({profiles})")
     if broken:
         (name, why), count = broken[0], counted(len(broken), "image")
