@@ -31,8 +31,8 @@ def make_g2(out: Path, *options: str) -> Path:
     return out
 
 
-def write_result(name: str, result: dict) -> None:
-    """Write results/<name>.json with the machine, the versions and the date, and print it."""
+def write_result(name: str, result: dict, show: bool = True) -> None:
+    """Write results/<name>.json with the machine, the versions and the date, and show it."""
     import torch
 
     from tvhelpers.runtime import versions
@@ -47,4 +47,5 @@ def write_result(name: str, result: dict) -> None:
     (RESULTS / f"{name}.json").write_text(
         json.dumps({**result, **about}, indent=1) + "\n", encoding="utf-8"
     )
-    print(json.dumps(result, indent=1))
+    if show:
+        print(json.dumps(result, indent=1))

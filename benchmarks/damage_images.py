@@ -123,5 +123,5 @@ def of_archive(name, make):
             path.unlink()
         (folder / "set.zip").write_bytes(make())
 
-    mutate.__name__ = name
+    mutate.__name__, mutate.once = name, True
     return mutate

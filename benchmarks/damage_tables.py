@@ -13,7 +13,7 @@ def of_text(name, file, text):
         assert (folder / file).exists()
         (folder / file).write_bytes(text.encode("utf-8", "surrogateescape"))
 
-    mutate.__name__ = f"{file.replace('metadata', '')} {name}"
+    mutate.__name__, mutate.once = f"{file.replace('metadata', '')} {name}", True
     return mutate
 
 
