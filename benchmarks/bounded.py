@@ -19,6 +19,7 @@ from tvhelpers.errors import InputError
 from tvhelpers.runtime import seed_for
 
 SEED, SECONDS, MOST_MEMORY, MOST_LETTERS = 5, 10, 2 << 30, 1000
+FINE = ("named error", "right result")
 SAFETY = 2 << 30  # address space beyond MOST_MEMORY, so that a fault cannot take the machine
 
 
@@ -66,60 +67,67 @@ def memory(key):
     return next(int(line.split()[1]) for line in lines if line.startswith(key)) * 1024
 
 
-def child(number, job, work):
-    """Run with bounded memory and file sizes, and leave the outcome in a file."""
+def child(listed, work, said_file):
+    """Run one after the other with bounded memory and file sizes; a line of the file says each."""
     most = memory("VmSize") + MOST_MEMORY + SAFETY
     resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
     resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 30, 2 << 30))
     sys.stderr = sys.stdout = open(os.devnull, "w", encoding="utf-8")
     warnings.simplefilter("ignore")
-    os.chdir(work)
-    try:
-        outcome, said = run(number, job, work)
-    except BaseException as error:
-        outcome, said = "other exception", f"{type(error).__name__}: {error}"
-    peak = memory("VmHWM")
-    if peak > MOST_MEMORY and outcome in ("named error", "right result"):
-        outcome, said = "over 2 GB", f"{peak >> 20} MB; {said}"
-    text = json.dumps([outcome, said, peak >> 20])
-    (work / "outcome.json").write_text(text, encoding="utf-8")
+    with open(said_file, "w", encoding="utf-8") as file:
+        for number, job in listed:
+            Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # forgets the peak
+            place, began = work / f"{number:04d}", time.monotonic()
+            place.mkdir()
+            try:
+                outcome, said = run(number, job, place)
+            except BaseException as error:
+                outcome, said = "other exception", f"{type(error).__name__}: {error}"
+            peak, seconds = memory("VmHWM"), time.monotonic() - began
+            if peak > MOST_MEMORY and outcome in FINE:
+                outcome, said = "over 2 GB", f"{peak >> 20} MB; {said}"
+            said = re.sub(r"\S*/\d{4}/", "", said)[:300]
+            file.write(json.dumps([outcome, said, peak >> 20, seconds]) + "\n")
+            file.flush()
+            remove(place)
 
 
-def outcome_of(process, work, began):
-    """Return (outcome, said, MB) of a process that ended, or is over its time; None before."""
-    if process.is_alive() and time.monotonic() - began < SECONDS:
-        return None
+def lines_of(path):
+    """Return the whole lines of a file that is still written, read as JSON."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return [json.loads(line) for line in text.split("\n")[:-1]]
+
+
+def run_some(listed, work):
+    """Run in one child until one of them hangs or ends it; returns the outcomes with that one."""
+    said_file = work / "said.jsonl"
+    said_file.unlink(missing_ok=True)
+    process = multiprocessing.get_context("fork").Process(
+        target=child, args=(listed, work, said_file)
+    )
+    process.start()
+    ended, changed = 0, time.monotonic()
+    while process.is_alive() and time.monotonic() - changed < SECONDS:
+        process.join(0.1)
+        count = len(lines_of(said_file))
+        if count > ended:
+            ended, changed = count, time.monotonic()
     hung = process.is_alive()
     process.kill()
     process.join()
-    path = work / "outcome.json"
-    if hung:
-        return "hang", f"over {SECONDS} s", 0
-    if not path.exists():
-        return "crash", f"exit {process.exitcode}", 0
-    return json.loads(path.read_text(encoding="utf-8"))
+    outcomes = lines_of(said_file)
+    if len(outcomes) < len(listed):
+        why = ("hang", f"over {SECONDS} s") if hung else ("crash", f"exit {process.exitcode}")
+        outcomes.append([*why, 0, time.monotonic() - changed])
+        remove(work / f"{listed[len(outcomes) - 1][0]:04d}")
+    return outcomes
 
 
-def run_all(listed, work, at_once=2):
-    """Return [(number, job, outcome, said, MB, seconds)] of [(number, job)], some at a time."""
-    fork, waiting, running, results = multiprocessing.get_context("fork"), [*listed], [], []
-    while waiting or running:
-        while waiting and len(running) < at_once:
-            number, job = waiting.pop(0)
-            place = work / f"{number:04d}-{len(waiting)}"
-            place.mkdir()
-            process = fork.Process(target=child, args=(number, job, place))
-            process.start()
-            running.append((number, job, process, place, time.monotonic()))
-        time.sleep(0.005)
-        for one in [*running]:
-            number, job, process, place, began = one
-            if outcome := outcome_of(process, place, began):
-                running.remove(one)
-                seconds = time.monotonic() - began
-                said = re.sub(r"\S*/\d{4}-\d+/", "", outcome[1])[:300]
-                results.append((number, job, outcome[0], said, outcome[2], seconds))
-                remove(place)
+def run_all(listed, work):
+    """Return [(number, job, outcome, said, MB, seconds)] of [(number, job)]."""
+    results = []
+    while rest := listed[len(results) :]:
+        results += [(*one, *found) for one, found in zip(rest, run_some(rest, work))]
     return results
 
 

@@ -14,8 +14,10 @@ import numpy as np
 from common import REPO
 from damage_adapters import ADAPTERS, make_adapter, make_dora, make_peft, read_all
 from damage_arrays import BYTES, CHANGES, LANGUAGE, PARTITION, of_bytes, of_h5, of_mat
+from damage_folders import SHAPES
 from damage_images import ARCHIVES, PNGS, of_archive, of_png
 from damage_json import READERS, complete, mutations
+from damage_pictures import PICTURES
 from damage_tables import CSV, ITEMS, JSON, JSONL, TSV, YAML, of_text
 from sound_inputs import (
     make_classes,
@@ -43,13 +45,16 @@ from tvhelpers.data.convert import convert
 from tvhelpers.data.h5 import inspect_images
 from tvhelpers.data.sources import open_source
 from tvhelpers.data.unpack import unpack
+from tvhelpers.image import read_photo
+from tvhelpers.score.image_folder import open_folder
 
 ENCODINGS = "mean_subtracted affine unit uint8 minmax wrapped unknown".split()
 SKIPPED = () if importlib.util.find_spec("pyarrow") else ("parquet",)
 COLUMNS = {"images": "pics/{sku}.png", "caption": "title", "category": "kind", "product": "sku"}
 H5_COLUMNS = {"pixels": "pixels", "caption": "input_description"}
 SAVED = REPO / "tests" / "saved" / "work"
-UNSOUND = ("JSON out/half/request.json",)  # it is compared with another request
+# no sound ones: it is compared with another request, or mutations make all
+UNSOUND = ("JSON out/half/request.json", "shapes", "pictures")
 MOST_JSON = 60  # mutations of a file of JSON, spread over all
 
 
@@ -72,7 +77,21 @@ def check_source(source, most):
 
 
 def read(folder, out, most, columns=None):
-    check_source(open_source(folder, columns=columns), most)
+    source = open_source(folder, columns=columns)
+    check_source(source, most)
+    return source
+
+
+def read_picture(folder, out, most):
+    return read_photo(next(folder.iterdir()))
+
+
+def read_gallery(folder, out, most):
+    """Hold that a gallery's images are those of its records, and are read."""
+    found = open_folder(folder / "out" / "plain")
+    for path in (folder / "out" / "plain").glob("*.png"):
+        assert read_photo(path).ndim == 3, "no picture"
+    return found
 
 
 def read_table(folder, out, most):
@@ -115,6 +134,10 @@ def read_manifest(folder, out, most):
     assert all(row["kind"] for row in manifest.entries().values()), "no kind"
 
 
+def empty_folder(folder):
+    pass
+
+
 def make_work(folder):
     """Copy the saved work of the tests: a base, trainings, galleries, a study."""
     shutil.copytree(SAVED, folder, dirs_exist_ok=True)
@@ -130,27 +153,26 @@ def reader_of(file):
     return read_json
 
 
-def of_json(file, number):
-    """Return the mutation of that number of a file of JSON, of MOST_JSON spread over all."""
+def of_json(file, number, found):
+    """Return the mutation of that number of those `found` for a file of JSON, spread over all."""
 
     def mutate(folder, rng):
-        found = [*mutations(folder / file)]
         (folder / file).write_bytes(found[number * len(found) // MOST_JSON][1])
 
     mutate.__name__, mutate.once = f"{number} of {MOST_JSON}", True
     return mutate
 
 
-def json_kinds():
-    """Return a kind for each file of JSON that something reads."""
-    return {
-        f"JSON {file}": (
-            make_work,
-            (reader_of(file),),
-            [of_json(file, number) for number in range(MOST_JSON)] + any_bytes(file),
-        )
-        for file in READERS
-    }
+def json_kind(file):
+    """Return what `kinds` has, for a file of JSON of the saved work."""
+    found = []  # filled once, before there are processes
+
+    def make(folder):
+        make_work(folder)
+        found.extend(mutations(folder / file))
+
+    changed = [of_json(file, number, found) for number in range(MOST_JSON)]
+    return make, (reader_of(file),), changed + any_bytes(file)
 
 
 def any_bytes(*patterns):
@@ -205,6 +227,11 @@ def kinds():
         "adapter": (make_adapter, (read_all,), ADAPTERS),
         "adapter DoRA": (make_dora, (read_all,), ADAPTERS),
         "adapter of peft": (make_peft, (read_all,), ADAPTERS),
-        **json_kinds(),
+        **{f"JSON {file}": json_kind(file) for file in READERS},
+        "shapes": (empty_folder, (read,), SHAPES),
+        "pictures": (empty_folder, (read_picture,), PICTURES),
+        "gallery": (make_work, (read_gallery,), any_bytes("out/plain/*")),
+        "study": (make_work, (reader_of("study/study.json"),), any_bytes("study/*.json",
+                                                                         "study/pictures/*")),
     }  # fmt: skip
     return {kind: row for kind, row in found.items() if kind not in SKIPPED}
