@@ -20,7 +20,7 @@ from tvhelpers.runtime import seed_for
 
 SEED, SECONDS, MOST_MEMORY, MOST_LETTERS = 5, 10, 2 << 30, 1000
 FINE = ("named error", "right result")
-SAFETY = 2 << 30  # address space beyond MOST_MEMORY, so that a fault cannot take the machine
+SAFETY = 2 << 30  # address space beyond MOST_MEMORY, so that no input can take the machine
 
 
 def unchanged(folder, rng):

@@ -15,9 +15,9 @@ from common import REPO
 from damage_adapters import ADAPTERS, make_adapter, make_dora, make_peft, read_all
 from damage_arrays import BYTES, CHANGES, LANGUAGE, PARTITION, of_bytes, of_h5, of_mat
 from damage_folders import SHAPES
+from damage_image_files import IMAGE_FILES
 from damage_images import ARCHIVES, PNGS, of_archive, of_png
 from damage_json import READERS, complete, mutations
-from damage_pictures import PICTURES
 from damage_tables import CSV, ITEMS, JSON, JSONL, TSV, YAML, of_text
 from sound_inputs import (
     make_classes,
@@ -54,7 +54,7 @@ COLUMNS = {"images": "pics/{sku}.png", "caption": "title", "category": "kind", "
 H5_COLUMNS = {"pixels": "pixels", "caption": "input_description"}
 SAVED = REPO / "tests" / "saved" / "work"
 # no sound ones: it is compared with another request, or mutations make all
-UNSOUND = ("JSON out/half/request.json", "shapes", "pictures")
+UNSOUND = ("JSON out/half/request.json", "shapes", "image files")
 MOST_JSON = 60  # mutations of a file of JSON, spread over all
 
 
@@ -82,7 +82,7 @@ def read(folder, out, most, columns=None):
     return source
 
 
-def read_picture(folder, out, most):
+def read_image(folder, out, most):
     return read_photo(next(folder.iterdir()))
 
 
@@ -90,7 +90,7 @@ def read_gallery(folder, out, most):
     """Hold that a gallery's images are those of its records, and are read."""
     found = open_folder(folder / "out" / "plain")
     for path in (folder / "out" / "plain").glob("*.png"):
-        assert read_photo(path).ndim == 3, "no picture"
+        assert read_photo(path).ndim == 3, "no image"
     return found
 
 
@@ -229,9 +229,9 @@ def kinds():
         "adapter of peft": (make_peft, (read_all,), ADAPTERS),
         **{f"JSON {file}": json_kind(file) for file in READERS},
         "shapes": (empty_folder, (read,), SHAPES),
-        "pictures": (empty_folder, (read_picture,), PICTURES),
+        "image files": (empty_folder, (read_image,), IMAGE_FILES),
         "gallery": (make_work, (read_gallery,), any_bytes("out/plain/*")),
         "study": (make_work, (reader_of("study/study.json"),), any_bytes("study/*.json",
-                                                                         "study/pictures/*")),
+                                                                         "study/*/*.png")),
     }  # fmt: skip
     return {kind: row for kind, row in found.items() if kind not in SKIPPED}

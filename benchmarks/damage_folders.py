@@ -65,7 +65,7 @@ def apart(folder, rng, photos, texts):
 WAYS = {"beside": beside, "apart": apart}
 
 
-# -------------------------------------------------------------------------------- what lies among it
+# ------------------------------------------------------------------------------- what lies among it
 
 
 def stale(name):
@@ -238,7 +238,7 @@ def classes(folder, rng):
 
 
 def same_categories(right):
-    """Return the check that each photo, told by its colour, has its category and split."""
+    """Return the check that each photo, known by its colour, has its category and split."""
 
     def check(source):
         found = {}

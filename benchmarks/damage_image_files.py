@@ -1,4 +1,4 @@
-"""Which image files show a picture that is known, whole, cut or with damaged parts?
+"""Which image files show an image that is known, whole, cut or with damaged parts?
 
 A mutation writes one file, and returns the pixels that it must be read as.
 """
@@ -32,7 +32,7 @@ MODES = {  # {mode: formats that hold it as it is}
 }
 
 
-def picture(rng):
+def smooth(rng):
     """Return smooth pixels (H, W, 3) whose corners differ."""
     corners = Image.fromarray(rng.integers(30, 225, (2, 3, 3)).astype(np.uint8))
     return np.asarray(corners.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC))
@@ -77,13 +77,13 @@ def shows(right, most=0):
     return check
 
 
-def is_picture(found):
-    assert found.dtype == np.uint8 and found.ndim == 3 and found.shape[2] == 3, "no picture"
+def is_image(found):
+    assert found.dtype == np.uint8 and found.ndim == 3 and found.shape[2] == 3, "no image"
 
 
 def one(rng, mode, format, **options):
-    """Return (file, check) of a random picture."""
-    image, right = in_mode(picture(rng), mode)
+    """Return (file, check) of a random image."""
+    image, right = in_mode(smooth(rng), mode)
     turn = int(rng.integers(1, 9)) if mode == "RGB" and format not in ("BMP", "GIF") else 1
     if UPRIGHT[turn] is not None:
         image = image.transpose(UPRIGHT[turn])
@@ -96,7 +96,7 @@ def one(rng, mode, format, **options):
 def put(folder, data, format, rng):
     """Write a file, at times with the ending of another format."""
     ending = ENDINGS[format if rng.random() < 0.7 else sorted(ENDINGS)[rng.integers(len(ENDINGS))]]
-    (folder / f"picture{ending}").write_bytes(data)
+    (folder / f"image{ending}").write_bytes(data)
 
 
 def whole(mode, format, rng):
@@ -122,7 +122,7 @@ def flipped(mode, format, rng):
     data = bytearray(one(rng, mode, format)[0])
     for place in rng.integers(len(data), size=4):
         data[place] ^= 1 << rng.integers(8)
-    return bytes(data), Right(is_picture)
+    return bytes(data), Right(is_image)
 
 
 def noise_profile(mode, format, rng):
@@ -139,7 +139,7 @@ def damaged_profile(mode, format, rng):
     for place in rng.integers(len(profile), size=6):
         profile[place] = rng.integers(256)
     data, _ = one(rng, mode, format, icc_profile=bytes(profile))
-    return data, Right(is_picture, only="read")
+    return data, Right(is_image, only="read")
 
 
 def same_profile(mode, format, rng):
@@ -150,7 +150,7 @@ def same_profile(mode, format, rng):
     return data, Right(check, only="read")
 
 
-def of_picture(make, mode, format):
+def of_image_file(make, mode, format):
     def mutate(folder, rng):
         data, right = make(mode, format, rng)
         put(folder, data, format, rng)
@@ -163,8 +163,8 @@ def of_picture(make, mode, format):
 CHANGES = (
     whole, cut_off, followed, as_zip, flipped, noise_profile, damaged_profile, same_profile
 )  # fmt: skip
-PICTURES = [
-    of_picture(make, mode, format)
+IMAGE_FILES = [
+    of_image_file(make, mode, format)
     for mode, formats in MODES.items()
     for format in formats
     if format in FORMATS
