@@ -65,11 +65,11 @@ def report(results):
 
 def total(by_kind):
     """Return the figures of all kinds."""
-    rows = by_kind.values()
+    rows, left = by_kind.values(), [kind for kind in SKIPPED if kind not in by_kind]
     outcomes = sum((collections.Counter(row["outcomes"]) for row in rows), collections.Counter())
     return {
         "inputs": sum(row["inputs"] for row in rows),
-        "left_out": [f"{kind}: a library is not installed" for kind in SKIPPED],  # stable name
+        "left_out": [f"{kind}: a library is not installed" for kind in left],  # stable name
         "mutations": sum(row["mutations"] for row in rows),
         "outcomes": dict(sorted(outcomes.items())),
         "slowest_seconds": max(row["slowest_seconds"] for row in rows),
@@ -88,7 +88,8 @@ def kept():
     """Return {kind: figures} of the last result, of kinds that there still are."""
     path = RESULTS / "broken_inputs.json"
     rows = json.loads(path.read_text(encoding="utf-8"))["by_kind"] if path.exists() else {}
-    return {kind: row for kind, row in rows.items() if kind in kinds() and "inputs" in row}
+    known = {*kinds(), *SKIPPED}
+    return {kind: row for kind, row in rows.items() if kind in known and "inputs" in row}
 
 
 def main():

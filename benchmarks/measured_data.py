@@ -21,7 +21,8 @@ ROWS = [
     ),
     (
         "broken_inputs",
-        "Damaged files are read: a crash, a hang, or a wrong result without an error",
+        "Damaged files, folders, JSON and adapters are read: a crash, over 10 s or 2 GB, or "
+        "a wrong result without an error",
         lambda r: f"{sum(n for o, n in r['outcomes'].items() if o not in FINE)} of {r['inputs']:,}",
     ),
     (
