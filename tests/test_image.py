@@ -89,10 +89,16 @@ def write_png(path, size, depth, kind, rows, extra=b""):
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + head + extra + data)
 
 
-def test_sixteen_bits_with_a_clear_level_are_on_white(tmp_path):
+def test_a_clear_level_of_any_depth_is_on_white(tmp_path):
     grey = b"\0" + struct.pack(">2H", 1000, 0)
     write_png(tmp_path / "grey.png", (2, 1), 16, 0, grey, chunk(b"tRNS", struct.pack(">H", 1000)))
     assert read_photo(tmp_path / "grey.png")[0, :, 0].tolist() == [255, 0]
+    for depth, level, row in ((2, 1, b"\0\x70"), (4, 5, b"\0\x5f"), (8, 80, b"\0\x50\xff")):
+        clear = chunk(b"tRNS", struct.pack(">H", level))
+        write_png(tmp_path / "few.png", (2, 1), depth, 0, row, clear)
+        assert read_photo(tmp_path / "few.png")[0, :, 0].tolist() == [255, 255]
+        changed = key_of_colours("key", "here", [("few", tmp_path / "few.png")]) != "key"
+        assert changed == (depth < 8)
     clear = struct.pack(">3H", 1000, 2000, 3000)
     rows = b"\0" + clear + struct.pack(">3H", 0, 0, 0)
     write_png(tmp_path / "rgb.png", (2, 1), 16, 2, rows, chunk(b"tRNS", clear))

@@ -37,6 +37,7 @@ NO_LENGTH = {0, 1, *range(0xD0, 0xDA), 0xFF}  # markers without one
 MAX_SIDE = 16_384  # pixels
 MAX_PIXELS = 178_956_970  # of an image, 0.5 GB; Pillow's own limit
 LESS_PIXELS = {"WEBP": 80_000_000, "AVIF": 80_000_000, "TIFF": 150_000_000}  # decoders with copies
+STEPS = {"L;2": 85, "L;4": 17}  # {gray of few bits in Pillow: what one level becomes of 255}
 PIXELS_AT_ONCE = 1 << 22  # that are converted together, so that a large image has no further copies
 
 # {orientation of EXIF: how pixels are turned upright}
@@ -141,6 +142,8 @@ def open_image(file: Path | BinaryIO, name: str = "") -> Image.Image:
     for module in PLUGINS[found]:
         importlib.import_module(f"PIL.{module}")
     image = Image.open(file, formats=(found,))
+    if isinstance(image.info.get("transparency"), int):  # a level as stored, not as decoded
+        image.info["transparency"] *= _step(image)
     width, height = image.size
     if max(width, height) > MAX_SIDE or width * height > LESS_PIXELS.get(found, MAX_PIXELS):
         image.close()
@@ -150,7 +153,7 @@ def open_image(file: Path | BinaryIO, name: str = "") -> Image.Image:
 
 def conversion_of_file(file: Path | BinaryIO) -> tuple[Conversion, bool]:
     """Return how the colours of an image file become sRGB, and whether its pixels are others than
-    they were before profiles, and clear colours of 16 bits, were followed.
+    they were before profiles, and clear colours of 2, 4 and 16 bits, were followed.
 
     A file that cannot be read has neither.
     """
@@ -159,11 +162,17 @@ def conversion_of_file(file: Path | BinaryIO) -> tuple[Conversion, bool]:
             return Conversion(), False
         with open_image(file) as image:
             conversion, clear = conversion_of(image), image.info.get("transparency")
-            deep = isinstance(clear, int) and image.mode.startswith("I")
+            few = _step(image) > 1 and clear  # level 0 was seen as clear before too
+            deep = isinstance(clear, int) and (image.mode.startswith("I") or few)
             deep = deep or (isinstance(clear, tuple) and max(clear) > 255)
-            return conversion, deep or bool(conversion.transform)
+            return conversion, bool(deep or conversion.transform)
     except Exception:  # who reads its pixels says what is wrong
         return Conversion(), False
+
+
+def _step(image: Image.Image) -> int:
+    """Return what a stored level of an opened image is multiplied by when it is decoded."""
+    return STEPS.get(image.tile[0][3], 1) if image.tile else 1
 
 
 def _has_no_profile(head: bytes) -> bool:
