@@ -2,8 +2,8 @@
 
 import torch
 
-from tvhelpers.lora.dialects import kohya_name
 from tvhelpers.lora.formats import Layer
+from tvhelpers.lora.layer_names import kohya_name
 
 BLOCK = "mid_block.attentions.0.transformer_blocks.0"
 SIZES = {  # {layer of the tiny base: sizes of its weight}

@@ -14,9 +14,9 @@ from tvhelpers.lora.adapter import (
     save_adapter,
     trained_layers,
 )
-from tvhelpers.lora.dialects import find_layer
 from tvhelpers.lora.find import adapter_file
 from tvhelpers.lora.formats import read_adapter, write_adapter
+from tvhelpers.lora.layer_names import find_layer
 from tvhelpers.models.base import find_base, load_part, load_pipeline, unet_digest
 
 EVERYTHING = "attention+ff+conv"

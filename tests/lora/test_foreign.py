@@ -10,9 +10,9 @@ from tests.helpers import refused
 from tests.lora.helpers import BLOCK, RANK, kohya, peft
 from tvhelpers import cli
 from tvhelpers.lora.contents import MOST_HEADER
-from tvhelpers.lora.dialects import kohya_name
 from tvhelpers.lora.find import adapter_file
 from tvhelpers.lora.formats import read_about, read_adapter
+from tvhelpers.lora.layer_names import kohya_name
 from tvhelpers.sample.sampler import Sampler
 
 XL = "unet.down_blocks.1.attentions.0.transformer_blocks"

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from tvhelpers.errors import InputError
-from tvhelpers.lora.dialects import PARTS, layer_name
 from tvhelpers.lora.formats import Adapter, Layer, read_adapter, write_adapter
+from tvhelpers.lora.layer_names import PARTS, layer_name
 from tvhelpers.models.architecture import Architecture
 from tvhelpers.models.base import BaseLocation, load_pipeline, unet_digest
 from tvhelpers.runtime import seed_for

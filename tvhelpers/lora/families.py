@@ -7,7 +7,7 @@ import re
 
 from tvhelpers.errors import InputError
 from tvhelpers.lora.contents import Contents
-from tvhelpers.lora.dialects import EMBEDDED, LONGEST, find_layer
+from tvhelpers.lora.layer_names import EMBEDDED, LONGEST, find_layer
 
 START = r"^(?:base_model_model_|lora_|unet_|diffusion_model_|transformer_|model_|lycoris_)*"
 BLOCKS = START + r"(?:(?:down|up)_blocks_\d|mid_block)_"

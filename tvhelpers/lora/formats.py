@@ -18,8 +18,8 @@ import torch
 from tvhelpers.errors import InputError, in_words
 from tvhelpers.files import atomic_path
 from tvhelpers.lora.contents import MOST_WEIGHTS, Contents, read_contents, read_tensors
-from tvhelpers.lora.dialects import EMBEDDED, PARTS, find_layer, kohya_name
 from tvhelpers.lora.families import check_family
+from tvhelpers.lora.layer_names import EMBEDDED, PARTS, find_layer, kohya_name
 from tvhelpers.lora.metadata import is_scale, own_metadata, peft_alpha, read_alphas
 from tvhelpers.models.architecture import FAMILIES
 

@@ -11,9 +11,9 @@ from tvhelpers.errors import InputError
 from tvhelpers.files import lock_beside, locked, remove_temporary
 from tvhelpers.lora.adapter import fuse_adapter, load_adapter
 from tvhelpers.lora.contents import read_contents
-from tvhelpers.lora.dialects import PARTS
 from tvhelpers.lora.find import tuned_text_encoder
 from tvhelpers.lora.formats import Adapter, Layer, read_adapter, write_adapter
+from tvhelpers.lora.layer_names import PARTS
 from tvhelpers.models import base as bases
 
 DIGESTS = ("base_digest", "text_encoder_digest")  # of the base that an adapter was made for

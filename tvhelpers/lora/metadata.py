@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tvhelpers.errors import InputError
 from tvhelpers.lora.contents import Contents
-from tvhelpers.lora.dialects import PARTS
+from tvhelpers.lora.layer_names import PARTS
 from tvhelpers.records import upgraded
 
 MOST_TEXT = 1 << 20  # letters of a JSON text

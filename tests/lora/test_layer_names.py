@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 from tests.helpers import refused
 from tests.lora.helpers import ALPHA, RANK, SIZES, kohya, layers, peft, renamed
 from tvhelpers.lora.adapter import load_adapter
-from tvhelpers.lora.dialects import kohya_name, layer_name
 from tvhelpers.lora.find import adapter_file
 from tvhelpers.lora.formats import read_adapter, write_adapter
+from tvhelpers.lora.layer_names import kohya_name, layer_name
 from tvhelpers.lora.merge import blend, save_as
 from tvhelpers.models.base import find_base, load_pipeline, unet_digest
 from tvhelpers.sample.sampler import Sampler
@@ -73,8 +73,8 @@ def peft_metadata(only="", **more):
 
 
 PEFT = peft_metadata()
-# {dialect: (tensors, metadata, scale that is expected: alpha / rank, whether diffusers reads it)}
-DIALECTS = {
+# {program: (tensors, metadata, scale that is expected: alpha / rank, whether diffusers reads it)}
+WRITERS = {
     "diffusers": (peft(), PEFT, ALPHA / RANK, True),
     "without alpha": (peft(), {}, 1, True),
     "without unet.": (peft(only_unet, only="unet"), {}, 1, False),
@@ -156,9 +156,9 @@ def check_equal(seen, wanted, nearness=1e-6):
         assert (seen[name] - matrix).abs().max() <= nearness * matrix.abs().max(), name
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
-def test_a_dialect_is_read_as_what_it_adds(dialect, pipe, tmp_path):
-    tensors, metadata, scale, stock_reads = DIALECTS[dialect]
+@pytest.mark.parametrize("program", WRITERS)
+def test_adapters_of_other_programs_add_the_same(program, pipe, tmp_path):
+    tensors, metadata, scale, stock_reads = WRITERS[program]
     file = tmp_path / "theirs.safetensors"
     save_file(tensors, file, metadata)
     adapter = read_adapter(file)
