@@ -18,9 +18,9 @@ from sound_inputs import ROWS
 from tvhelpers.errors import InputError
 from tvhelpers.runtime import seed_for
 
-SEED, SECONDS, MOST_MEMORY, MOST_LETTERS = 5, 10, 2 << 30, 1000
+SEED, SECONDS, MAX_MEMORY, MAX_CHARACTERS = 5, 10, 2 << 30, 1000
 FINE = ("named error", "right result")
-SAFETY = 2 << 30  # address space beyond MOST_MEMORY, so that no input can take the machine
+SAFETY = 2 << 30  # address space beyond MAX_MEMORY, so that no input can take the machine
 
 
 def unchanged(folder, rng):
@@ -54,7 +54,7 @@ def run(number, job, work):
         said = str(error).replace(str(work), "")
         if right.only == "read":
             return "sound input refused", said
-        is_sentence = said.isprintable() and 0 < len(said) < MOST_LETTERS
+        is_sentence = said.isprintable() and 0 < len(said) < MAX_CHARACTERS
         return "named error" if is_sentence else "no sentence", said
     except AssertionError as error:
         return "wrong result", str(error)
@@ -69,7 +69,7 @@ def memory(key):
 
 def child(listed, work, said_file):
     """Run one after the other with bounded memory and file sizes; a line of the file says each."""
-    most = memory("VmSize") + MOST_MEMORY + SAFETY
+    most = memory("VmSize") + MAX_MEMORY + SAFETY
     resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
     resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 30, 2 << 30))
     sys.stderr = sys.stdout = open(os.devnull, "w", encoding="utf-8")
@@ -84,7 +84,7 @@ def child(listed, work, said_file):
             except BaseException as error:
                 outcome, said = "other exception", f"{type(error).__name__}: {error}"
             peak, seconds = memory("VmHWM"), time.monotonic() - began
-            if peak > MOST_MEMORY and outcome in FINE:
+            if peak > MAX_MEMORY and outcome in FINE:
                 outcome, said = "over 2 GB", f"{peak >> 20} MB; {said}"
             said = re.sub(r"\S*/\d{4}/", "", said)[:300]
             file.write(json.dumps([outcome, said, peak >> 20, seconds]) + "\n")

@@ -55,7 +55,7 @@ H5_COLUMNS = {"pixels": "pixels", "caption": "input_description"}
 SAVED = REPO / "tests" / "saved" / "work"
 # no sound ones: it is compared with another request, or mutations make all
 UNSOUND = ("JSON out/half/request.json", "shapes", "image files")
-MOST_JSON = 60  # mutations of a file of JSON, spread over all
+MAX_JSON = 60  # mutations of a file of JSON, spread over all
 
 
 # ------------------------------------------------------------------------------ readers and checks
@@ -157,9 +157,9 @@ def of_json(file, number, found):
     """Return the mutation of that number of those `found` for a file of JSON, spread over all."""
 
     def mutate(folder, rng):
-        (folder / file).write_bytes(found[number * len(found) // MOST_JSON][1])
+        (folder / file).write_bytes(found[number * len(found) // MAX_JSON][1])
 
-    mutate.__name__, mutate.once = f"{number} of {MOST_JSON}", True
+    mutate.__name__, mutate.once = f"{number} of {MAX_JSON}", True
     return mutate
 
 
@@ -171,7 +171,7 @@ def json_kind(file):
         make_work(folder)
         found.extend(mutations(folder / file))
 
-    changed = [of_json(file, number, found) for number in range(MOST_JSON)]
+    changed = [of_json(file, number, found) for number in range(MAX_JSON)]
     return make, (reader_of(file),), changed + any_bytes(file)
 
 

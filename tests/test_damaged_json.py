@@ -8,7 +8,7 @@ from tests.conftest import REPO
 from tests.helpers import refused
 from tests.saved_helpers import SAVED
 from tvhelpers.errors import InputError
-from tvhelpers.records import MOST_BYTES, MOST_LEVELS, as_record, parse, read_record
+from tvhelpers.records import MAX_BYTES, MAX_LEVELS, as_record, parse, read_record
 
 FEW = 4  # mutations of each file here; benchmarks/broken_inputs.py tries all
 
@@ -60,7 +60,7 @@ def test_what_is_sound_is_read(damage, sound, tmp_path):
     ("text", "code"),
     [
         ("[" * 10**5, "not-json"),
-        ("[" * (MOST_LEVELS + 1) + "]" * (MOST_LEVELS + 1), "not-json"),
+        ("[" * (MAX_LEVELS + 1) + "]" * (MAX_LEVELS + 1), "not-json"),
         ("9" * 5000, "not-json"),
         (r'{"a": "\ud800"}', "unusable-text"),
         (r'{"a\u0000": 1}', "unusable-text"),
@@ -104,6 +104,6 @@ def test_a_place_in_a_record_is_named():
 
 def test_a_file_that_is_too_large_is_not_parsed(tmp_path):
     with open(tmp_path / "a.json", "wb") as file:
-        file.truncate(MOST_BYTES + 1)
+        file.truncate(MAX_BYTES + 1)
     with refused("too-large"):
         read_record(tmp_path / "a.json", "result")

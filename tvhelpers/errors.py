@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-MOST_LETTERS = 80  # of a value; a path stays whole
+MAX_CHARACTERS = 80  # of a value; a path stays whole
 TEXT_LETTERS = 400  # of a text that is a part of the message
 LIST_LETTERS = 60  # of a list
 LONG_LIST_LETTERS = 160  # of a list that the user needs whole
@@ -151,7 +151,7 @@ def _escaped(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-def _cut(text: str, most: int = MOST_LETTERS) -> str:
+def _cut(text: str, most: int = MAX_CHARACTERS) -> str:
     """Return a text without its middle, where it is long."""
     half = most // 2
     return text if len(text) <= most else f"{text[:half]}…{text[1 - half :]}"

@@ -25,7 +25,7 @@ REFUSED = frozenset(
 )
 # What keys such as attn_implementation may hold; "owner/name" would be code of the hub.
 IMPLEMENTATIONS = {None, "eager", "sdpa", "grouped_mm", "batched_mm"}
-MOST_LAYERS, MOST_PARTS = 1000, 10_000  # of a model, and of a list in its config
+MAX_LAYERS, MAX_PARTS = 1000, 10_000  # of a model, and of a list in its config
 _lock = threading.RLock()  # `_offline` changes a setting of the process
 
 
@@ -154,7 +154,7 @@ def _check_keys(path: str, config) -> None:
     """Raise InputError for a key at any depth of a config that would load code or other models, and
     ValueError for a model without bounds."""
     if isinstance(config, list):
-        if len(config) > MOST_PARTS:
+        if len(config) > MAX_PARTS:
             raise ValueError(f"a list in its config has {len(config)} values")
         for part in config:
             _check_keys(path, part)
@@ -165,6 +165,6 @@ def _check_keys(path: str, config) -> None:
         free = not key.endswith(("_implementation", "_implementation_internal"))
         if (key in REFUSED and value) or not (free or IMPLEMENTATIONS.issuperset(choices)):
             raise InputError("unsafe-model", path=path, key=key, value=value)
-        if "layers" in key and isinstance(value, int) and value > MOST_LAYERS:
+        if "layers" in key and isinstance(value, int) and value > MAX_LAYERS:
             raise ValueError(f"its config has {key}: {value}")
         _check_keys(path, value)

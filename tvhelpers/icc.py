@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageCms
 
-MOST_BYTES = 4 << 20  # of a profile; those of printing presses have up to 3 MB
+MAX_BYTES = 4 << 20  # of a profile; those of printing presses have up to 3 MB
 SAME = 1  # level of 255 by which a profile may differ from sRGB, so that pixels stay as they are
 KNOWN = 0xFF000000  # marks the colours of a table that are filled in
 BLACK_TO_BLACK = 0x2000  # littleCMS's flag for black point compensation
@@ -68,7 +68,7 @@ def conversion_of(image: Image.Image) -> Conversion:
 @functools.lru_cache(maxsize=32)
 def _conversion(profile: bytes, space: str) -> Conversion:
     """Return the conversion of images in a colour space: GRAY, RGB or CMYK."""
-    if len(profile) > MOST_BYTES:
+    if len(profile) > MAX_BYTES:
         return Conversion(broken=f"it has {len(profile):,} bytes")
     try:
         opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))

@@ -11,7 +11,7 @@ from tvhelpers.errors import TYPES, Choice, InputError, in_words
 from tvhelpers.files import read_tables, read_yaml
 from tvhelpers.text import read_text
 
-MOST_BYTES, MOST_NODES = 1 << 18, 1 << 17  # of a user's file
+MAX_BYTES, MAX_NODES = 1 << 18, 1 << 17  # of a user's file
 TOP_DIR = Path(__file__).resolve().parent.parent  # rows' `path` is relative to it
 FILE_NAME = "data_manifest.yaml"
 REQUIRED = ("kind", "licence", "obtain")
@@ -71,20 +71,20 @@ def _read_own(path: Path):
     """
     import yaml
 
-    if path.stat().st_size > MOST_BYTES:
-        raise InputError("too-large.yaml", path=path, most=MOST_BYTES)
+    if path.stat().st_size > MAX_BYTES:
+        raise InputError("too-large.yaml", path=path, most=MAX_BYTES)
     loader, sizes = yaml.SafeLoader(read_text(path)), {}  # {node: its size, with its aliases'}
     top = loader.get_single_node()
 
     def size(node) -> int:
         if node not in sizes:
-            sizes[node] = MOST_NODES  # while it is measured: it may hold itself
+            sizes[node] = MAX_NODES  # while it is measured: it may hold itself
             pairs = node.value if isinstance(node.value, list) else []
             parts = [one for pair in pairs for one in (pair if type(pair) is tuple else [pair])]
             sizes[node] = 1 + sum(map(size, parts))
         return sizes[node]
 
-    if top and size(top) >= MOST_NODES:
+    if top and size(top) >= MAX_NODES:
         raise InputError("too-large.aliases", path=path)
     return top and loader.construct_document(top)
 

@@ -19,24 +19,24 @@ from tvhelpers.files import make_dir, no_link, write_text, writing
 from tvhelpers.record_kinds import KINDS
 from tvhelpers.text import clean, decoded
 
-MOST_BYTES = 1 << 26  # of a file that is parsed at once; Python's objects take up to 30 times more
-MOST_BYTES_OF_LINES = 1 << 30  # of a file that is parsed line by line
-MOST_LEVELS = 40  # of lists and objects within each other
+MAX_BYTES = 1 << 26  # of a file that is parsed at once; Python's objects take up to 30 times more
+MAX_BYTES_OF_LINES = 1 << 30  # of a file that is parsed line by line
+MAX_LEVELS = 40  # of lists and objects within each other
 MISSING = object()
 
 
 def parse(text: str, where: str):
     """Return the value of a JSON text; `where` names it in messages.
 
-    Raises InputError for what is not JSON, for more than MOST_LEVELS levels, and for texts with
+    Raises InputError for what is not JSON, for more than MAX_LEVELS levels, and for texts with
     null characters or half a surrogate pair.
     """
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError: also a number of 5,000 digits
         raise InputError("not-json", where=where, error=error) from None
-    if "\\u" in text or text.count("[") + text.count("{") > MOST_LEVELS:
-        _check_parts(value, where, MOST_LEVELS)
+    if "\\u" in text or text.count("[") + text.count("{") > MAX_LEVELS:
+        _check_parts(value, where, MAX_LEVELS)
     return value
 
 
@@ -46,7 +46,7 @@ def _check_parts(value, where: str, levels: int) -> None:
         clean(value, where)
     if isinstance(value, (dict, list)):
         if not levels:
-            raise InputError("not-json.deep", where=where, most=MOST_LEVELS)
+            raise InputError("not-json.deep", where=where, most=MAX_LEVELS)
         for part in value if isinstance(value, list) else [*value, *value.values()]:
             _check_parts(part, where, levels - 1)
 
@@ -130,7 +130,7 @@ def read_json(path: Path):
 
     Raises InputError where it is missing, too large or broken.
     """
-    return parse(_text(path, MOST_BYTES), in_words(Path(path)))
+    return parse(_text(path, MAX_BYTES), in_words(Path(path)))
 
 
 def read_records(path: Path, kind: str) -> list[dict]:
@@ -140,7 +140,7 @@ def read_records(path: Path, kind: str) -> list[dict]:
     """
     if not Path(path).exists():
         return []
-    return _records_of(_text(path, MOST_BYTES_OF_LINES).rpartition("\n")[0], path, kind)
+    return _records_of(_text(path, MAX_BYTES_OF_LINES).rpartition("\n")[0], path, kind)
 
 
 def read_rows(path: Path, kind: str = "row", whole: bool = False) -> list[dict]:
@@ -149,7 +149,7 @@ def read_rows(path: Path, kind: str = "row", whole: bool = False) -> list[dict]:
     Raises InputError where the file is broken, also at its end, or has no record.
     """
     if not whole:
-        rows = _records_of(_text(path, MOST_BYTES_OF_LINES), path, kind)
+        rows = _records_of(_text(path, MAX_BYTES_OF_LINES), path, kind)
     elif isinstance(rows := read_json(path), list):
         rows = [as_record(row, kind, f"row {i} of {in_words(path)}") for i, row in enumerate(rows)]
     if not rows or not isinstance(rows, list):

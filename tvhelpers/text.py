@@ -18,7 +18,7 @@ MARKS = {
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
-MOST_BYTES = 1 << 30  # of a text file, which is read whole
+MAX_BYTES = 1 << 30  # of a text file, which is read whole
 UNUSABLE = re.compile("[\0\ud800-\udfff]")  # zero bytes and halves of characters
 
 
@@ -34,7 +34,7 @@ def read_text(path: Path) -> str:
 
 def file_bytes(path: Path) -> bytes:
     """Return what a file of text holds; raises InputError for a pipe or a folder, and above
-    MOST_BYTES."""
+    MAX_BYTES."""
     path = Path(path)
     if path.exists() and not path.is_file():
         raise InputError("not-a-file.text", path=path)
@@ -43,9 +43,9 @@ def file_bytes(path: Path) -> bytes:
 
 
 def check_size(path: Path, size: int) -> None:
-    """Raise InputError where the text of a file has more than MOST_BYTES."""
-    if size > MOST_BYTES:
-        raise InputError("too-large.text", path=path, size=size >> 20, most=MOST_BYTES >> 20)
+    """Raise InputError where the text of a file has more than MAX_BYTES."""
+    if size > MAX_BYTES:
+        raise InputError("too-large.text", path=path, size=size >> 20, most=MAX_BYTES >> 20)
 
 
 def decoded(data: bytes, path: Path) -> str:

@@ -109,7 +109,7 @@ def test_bombs_are_refused_in_little_memory(tmp_path):
 def test_large_images_are_detected_from_few_rows(tmp_path, monkeypatch):
     pixels = np.random.default_rng(0).integers(0, 256, (9, 40, 40, 3), np.uint8)
     path = save_h5(tmp_path / "x.h5", pixels)
-    monkeypatch.setattr(arrays, "LARGEST_ROW", 2 * pixels[0].size)
+    monkeypatch.setattr(arrays, "MAX_ROW", 2 * pixels[0].size)
     monkeypatch.setattr(detect, "SAMPLE_ROWS", 8)
     monkeypatch.setattr(detect, "AIM", pixels[0].size)
     assert inspect_images(path)["images"]["rows_sampled"] == 2

@@ -184,7 +184,7 @@ def test_names_of_labels_and_columns_that_nobody_reads(tmp_path, saved, monkeypa
     assert made.captions == ["a dress", "a hat"]
     with refused("column-missing"):
         open_source(tmp_path, {"pixels": "photos"})
-    monkeypatch.setattr(text, "MOST_BYTES", 1000)
+    monkeypatch.setattr(text, "MAX_BYTES", 1000)
     assert len(open_source(tmp_path)) == 2
     with refused("too-large"):
         open_source(tmp_path, {"caption": "unused"})

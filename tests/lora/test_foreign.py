@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from tests.helpers import refused
 from tests.lora.helpers import BLOCK, RANK, kohya, peft
 from tvhelpers import cli
-from tvhelpers.lora.contents import MOST_HEADER
+from tvhelpers.lora.contents import MAX_HEADER
 from tvhelpers.lora.find import adapter_file
 from tvhelpers.lora.formats import read_about, read_adapter
 from tvhelpers.lora.layer_names import kohya_name
@@ -249,7 +249,7 @@ FILES = {  # {what: (bytes, word of the message)}
     "GGUF": (b"GGUF\x03" + b"\0" * 99, "GGUF"),
     "text": (b"just some text that is no model\n", "safetensors"),
     "nothing": (b"", "safetensors"),
-    "long header": ((MOST_HEADER + 1).to_bytes(8, "little") + b"{}", "safetensors"),
+    "long header": ((MAX_HEADER + 1).to_bytes(8, "little") + b"{}", "safetensors"),
     "cut header": ((900).to_bytes(8, "little") + b"{}", "safetensors"),
     "deep header": ((100_001).to_bytes(8, "little") + b'{"a":' + b"[" * 99_996, "safetensors"),
 }

@@ -205,7 +205,7 @@ def test_many_images_go_to_several_sheets(tmp_path, monkeypatch):
         Image.new("RGB", (64, 64), (level * 8, 0, 0)).save(tmp_path / f"{level}.png")
         files.append((tmp_path / f"{level}.png", "a red dress"))
     assert [one.name for one in save_grid(files, tmp_path / "grid.png")] == ["grid.png"]
-    monkeypatch.setattr("tvhelpers.sample.grid.MOST_PIXELS", 600_000)
+    monkeypatch.setattr("tvhelpers.sample.grid.MAX_SHEET_PIXELS", 600_000)
     sheets = save_grid(files, tmp_path / "grid.png")
     assert [one.name for one in sheets] == ["grid.png", "grid-2.png", "grid-3.png"]
     shown = set()
@@ -218,7 +218,7 @@ def test_many_images_go_to_several_sheets(tmp_path, monkeypatch):
 
 def test_several_sheets_are_said(sampler, tmp_path, monkeypatch, caplog):
     caplog.set_level("INFO", "tvhelpers")
-    monkeypatch.setattr("tvhelpers.sample.grid.MOST_PIXELS", 1)
+    monkeypatch.setattr("tvhelpers.sample.grid.MAX_SHEET_PIXELS", 1)
     generate(sampler, Request(("a", "b", "c"), steps=1), tmp_path)
     assert caplog.messages[-1].endswith("; grid.png to grid-3.png show all")
 

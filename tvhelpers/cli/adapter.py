@@ -30,7 +30,7 @@ WORDS = {  # for what an adapter's file says of its making
     "scheduler": "changes to the base's scheduler",
     "blend": "blended from",
 }
-MOST_LETTERS = 1000  # of a value of the metadata; kohya's scripts list all tags of the images
+MAX_CHARACTERS = 1000  # of a value of the metadata; kohya's scripts list all tags of the images
 
 
 def declare(parser) -> None:
@@ -55,7 +55,7 @@ def run_show(options) -> dict:
     say(f"{result['kind']} on {layers}, {weights}")
     for key, value in {**result["metadata"], **result["about"]}.items():
         if text := _in_words(value):
-            say(f"  {WORDS.get(key, key)}: {text[:MOST_LETTERS]}")
+            say(f"  {WORDS.get(key, key)}: {text[:MAX_CHARACTERS]}")
     say("blocks, with the norm of what is added to their weights:")
     for row in result["blocks"]:
         ranks, alphas = (", ".join(f"{x:g}" for x in row[key]) for key in ("ranks", "alphas"))

@@ -15,10 +15,10 @@ from tvhelpers.files import read_tables
 
 DOCUMENTED = {"ih": "CWH", "pixels": "HWC"}  # the benchmark's key and our own: their axes, both RGB
 ISSUES = read_tables(__file__, "file_issues.yaml")
-LARGEST_NPZ = 8 << 30  # bytes of one array, which is read into memory whole
-LARGEST_ROW = 1 << 26  # numbers of one image, of some 4,700 pixels a side
-LARGEST_CHUNK = 512 << 20  # bytes of a compressed piece of HDF5, which is read into memory whole
-LARGEST_GROWTH = 200  # times that an .npz array over LARGEST_CHUNK may grow when it is unpacked
+MAX_NPZ = 8 << 30  # bytes of one array, which is read into memory whole
+MAX_ROW = 1 << 26  # numbers of one image, of some 4,700 pixels a side
+MAX_CHUNK = 512 << 20  # bytes of a compressed piece of HDF5, which is read into memory whole
+MAX_GROWTH = 200  # times that an .npz array over MAX_CHUNK may grow when it is unpacked
 
 
 class NpzArray:
@@ -39,8 +39,8 @@ class NpzArray:
     def __getitem__(self, rows) -> np.ndarray:
         if self._values is None:
             size = self.size * self.dtype.itemsize
-            grows = size > max(LARGEST_CHUNK, LARGEST_GROWTH * self.packed)
-            if size > LARGEST_NPZ or grows:
+            grows = size > max(MAX_CHUNK, MAX_GROWTH * self.packed)
+            if size > MAX_NPZ or grows:
                 raise InputError("too-large.npz", path=self.path, name=self.name, size=size >> 30)
             self._values = np.load(self.path, allow_pickle=False)[self.name]
         return self._values[rows]
@@ -110,7 +110,7 @@ def check_chunks(path: Path, key: str, data) -> None:
     """Raise InputError for an HDF5 dataset whose compressed chunks would fill the memory."""
     if isinstance(data, h5py.Dataset) and data.chunks:
         size = math.prod(data.chunks) * data.dtype.itemsize
-        if size > LARGEST_CHUNK and data.id.get_create_plist().get_nfilters():
+        if size > MAX_CHUNK and data.id.get_create_plist().get_nfilters():
             raise InputError("too-large.chunk", path=path, key=key, size=size >> 20)
 
 
@@ -128,7 +128,7 @@ def find_array_file(path: Path) -> Path:
 def image_key(path: Path, arrays: dict, given: str = "") -> str:
     """Return the key of the images: `given`, a documented one, or the largest that can be images.
 
-    Raises InputError where no array can be images, or one image would exceed LARGEST_ROW.
+    Raises InputError where no array can be images, or one image would exceed MAX_ROW.
     """
     images = {name: data.size for name, data in arrays.items() if can_be_images(data)}
     names = (given,) if given else (*DOCUMENTED, *sorted(images, key=images.get, reverse=True))
@@ -140,8 +140,8 @@ def image_key(path: Path, arrays: dict, given: str = "") -> str:
             raise InputError("no-images.key", path=path, key=given, held=held)
         raise InputError("no-images.arrays", path=path, held=held)
     row = images[key] // arrays[key].shape[0]
-    if row > LARGEST_ROW:
-        raise InputError("too-large.row", path=path, key=key, count=row, most=LARGEST_ROW)
+    if row > MAX_ROW:
+        raise InputError("too-large.row", path=path, key=key, count=row, most=MAX_ROW)
     return key
 
 

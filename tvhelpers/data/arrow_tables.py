@@ -94,7 +94,7 @@ def rows_of(path: Path, wanted: set[str]) -> list[dict]:
     """Return the rows of a file: the cells of the columns `wanted`, and None for all others.
 
     Numbers of a label become its names, and those of the only such column a category.  Raises
-    InputError where the file is damaged, or its text is larger than `text.MOST_BYTES`.
+    InputError where the file is damaged, or its text is larger than `text.MAX_BYTES`.
     """
     with _opened(path) as file:
         fields, size, rows = _fields(file), 0, []

@@ -13,7 +13,7 @@ from tvhelpers.words import counted
 NOT_STATED = "not stated"
 EXPECTED = 20  # items that chance would give a pair of values, before its absence is a gap
 FLOOR = 0.1  # the least share of the mean demand: items without sales are still learnt
-MOST_SHOWN = 12  # values of an attribute, and gaps, that are printed
+MAX_SHOWN = 12  # values of an attribute, and gaps, that are printed
 SELDOM = 0.1  # a gap has fewer items than this share of what chance would give
 
 
@@ -135,15 +135,15 @@ def format_coverage(report: dict) -> str:
     for name, counts in report["counts"].items():
         alike = f"{report['effective_words'][name]:.1f} values that are equally frequent"
         lines.append(f"  {name}: {counted(len(counts), 'value')}, as varied as {alike}")
-        for word, count in list(counts.items())[:MOST_SHOWN]:
+        for word, count in list(counts.items())[:MAX_SHOWN]:
             lines.append(f"    {word:20} {count:7,}  {count / report['items']:6.1%}")
-        if len(counts) > MOST_SHOWN:
-            lines.append(f"    and {len(counts) - MOST_SHOWN} more")
+        if len(counts) > MAX_SHOWN:
+            lines.append(f"    and {len(counts) - MAX_SHOWN} more")
     pairs = counted(len(report["gaps"]), "pair")
     lines.append(
         f"  {pairs} of values that occur together far less often than their frequencies predict"
     )
-    for gap in report["gaps"][:MOST_SHOWN]:
+    for gap in report["gaps"][:MAX_SHOWN]:
         pair = " + ".join(gap["words"])
         lines.append(
             f"    {pair:32} {counted(gap['count'], 'item')}, expected {gap['expected']:,.0f}"

@@ -15,7 +15,7 @@ from tvhelpers.words import counted
 AXES = {"CWH": (0, 3, 2, 1), "CHW": (0, 2, 3, 1), "HWC": (0, 1, 2, 3), "WHC": (0, 2, 1, 3)}
 SAMPLE_ROWS = 256
 AIM = 1 << 24  # numbers sampled, at least, where there are as many; of large images more
-MOST_KEYS = 50  # arrays that a report lists
+MAX_KEYS = 50  # arrays that a report lists
 CHANCE = 3  # standard errors of a mean
 SURE = 4  # standard deviations of a fair coin
 ROUGH = 45  # levels between neighbours; photos have about 2, pure noise 64
@@ -46,14 +46,14 @@ def detect_format(path: Path, key: str = "") -> tuple[dict, np.ndarray]:
     found = arrays.open_arrays(path)
     with arrays.read_errors(path):
         key = arrays.image_key(path, found, key)
-        listed = sorted(found, key=lambda name: name not in (key, "ih_mean", "b_"))[:MOST_KEYS]
+        listed = sorted(found, key=lambda name: name not in (key, "ih_mean", "b_"))[:MAX_KEYS]
         keys = {name: _about(found[name]) for name in found if name in {*listed}}
     mean, issues = arrays.own_mean(path, found, found[key].shape[1:])
     numbers, rows, bad = _sample(path, key, found[key])
     images = {"key": key, **detect_row_format(rows, mean, key)}
     issues += _shared_issues(images, rows, mean)
-    if len(found) > MOST_KEYS:
-        counts = {"count": len(found), "most": MOST_KEYS}
+    if len(found) > MAX_KEYS:
+        counts = {"count": len(found), "most": MAX_KEYS}
         issues.append(arrays.ISSUES["many_keys"].format(**counts))
     if bad:
         issues.append(arrays.ISSUES["not_finite"].format(rows=", ".join(map(str, bad))))
@@ -72,7 +72,7 @@ def _about(data) -> dict:
 def _sample(path: Path, key: str, data) -> tuple[np.ndarray, np.ndarray, list[int]]:
     """Return (numbers and values of finite rows spread over the data, numbers of other rows)."""
     size = int(np.prod(data.shape[1:]))
-    fewest = max(1, min(8, arrays.LARGEST_ROW // size))
+    fewest = max(1, min(8, arrays.MAX_ROW // size))
     count = min(SAMPLE_ROWS, max(fewest, AIM // size))
     numbers = np.unique(np.linspace(0, len(data) - 1, count).astype(int))
     rows = np.stack([arrays.rows_of(path, key, data, i, i + 1)[0] for i in numbers])

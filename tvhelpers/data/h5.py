@@ -12,7 +12,7 @@ import numpy as np
 from tvhelpers.config import check_choice
 from tvhelpers.data import fashion_synthesis as codebook
 from tvhelpers.data.arrays import (
-    LARGEST_ROW,
+    MAX_ROW,
     check_chunks,
     open_arrays,
     own_mean,
@@ -79,7 +79,7 @@ class StoredImages(Images):
 
         Raises InputError where a row holds NaN, or decoded values outside 0..255.
         """
-        if stop - start > max(1, LARGEST_ROW // math.prod(self.data.shape[1:])):
+        if stop - start > max(1, MAX_ROW // math.prod(self.data.shape[1:])):
             return (self.get(index) for index in range(start, stop))
         values = rows_of(self.path, self.key, self.data, start, stop)
         if values.dtype != np.uint8:

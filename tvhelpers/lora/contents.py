@@ -6,9 +6,9 @@ from pathlib import Path
 
 from tvhelpers.errors import InputError
 
-MOST_HEADER = 8 << 20  # bytes; kohya's scripts write every tag of the training images into it
-MOST_TENSORS = 20_000  # an adapter of Stable Diffusion has at most 2,000
-MOST_WEIGHTS = 1 << 28  # 1 GiB as fp32: rank 250 on all layers of Stable Diffusion
+MAX_HEADER = 8 << 20  # bytes; kohya's scripts write every tag of the training images into it
+MAX_TENSORS = 20_000  # an adapter of Stable Diffusion has at most 2,000
+MAX_WEIGHTS = 1 << 28  # 1 GiB as fp32: rank 250 on all layers of Stable Diffusion
 FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
 INTEGERS = ("I64", "I32", "I16", "I8", "U8")  # for an alpha alone
 # {first bytes of what is no safetensors file: (what it is, what to do)}
@@ -48,7 +48,7 @@ def read_contents(path: Path) -> Contents:
             metadata = file.metadata() or {}
     except (SafetensorError, OSError, ValueError, OverflowError) as error:
         raise InputError("adapter-damaged.not-whole", path=path, error=error) from None
-    if len(shapes) > MOST_TENSORS:
+    if len(shapes) > MAX_TENSORS:
         raise InputError("too-large.adapter", path=path, size=f"{len(shapes)} tensors")
     return Contents(path, shapes, dtypes, metadata)
 
@@ -62,7 +62,7 @@ def _check_format(path: Path) -> None:
             head = file.read(256)
     except OSError as error:
         raise InputError("adapter-damaged.not-whole", path=path, error=error) from None
-    if int.from_bytes(head[:8], "little") <= MOST_HEADER:  # the length that safetensors begins with
+    if int.from_bytes(head[:8], "little") <= MAX_HEADER:  # the length that safetensors begins with
         return
     if (head[0] == 0x80 and head[1] <= 5) or (head[:2] == b"PK" and b"data.pkl" in head):
         raise InputError("adapter-kind.pickle", path=path)
@@ -82,7 +82,7 @@ def read_tensors(contents: Contents, names: list[str]) -> dict:
     from safetensors import safe_open
 
     path, sizes = contents.path, [math.prod(contents.shapes[name]) for name in names]
-    if sum(sizes) > MOST_WEIGHTS:
+    if sum(sizes) > MAX_WEIGHTS:
         raise InputError("too-large.adapter", path=path, size=f"{sum(sizes)} weights")
     for name, size in zip(names, sizes, strict=True):
         is_alpha = size == 1 and name.endswith("alpha")

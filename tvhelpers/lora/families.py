@@ -7,7 +7,7 @@ import re
 
 from tvhelpers.errors import InputError
 from tvhelpers.lora.contents import Contents
-from tvhelpers.lora.layer_names import EMBEDDED, LONGEST, find_layer
+from tvhelpers.lora.layer_names import EMBEDDED, MAX_NAME, find_layer
 
 START = r"^(?:base_model_model_|lora_|unet_|diffusion_model_|transformer_|model_|lycoris_)*"
 BLOCKS = START + r"(?:(?:down|up)_blocks_\d|mid_block)_"
@@ -72,7 +72,7 @@ TEXT_WIDTHS = (768, 1024, 1280, XL_TEXT_WIDTH, 4096)  # of the vectors of a text
 def check_family(contents: Contents) -> None:
     """Raise InputError, which names what it is, for a file that is no adapter of our families."""
     path = contents.path
-    names = "\n".join(name[:LONGEST].replace(".", "_") for name in contents.shapes)
+    names = "\n".join(name[:MAX_NAME].replace(".", "_") for name in contents.shapes)
     if kind := _found(METHODS, names):
         raise InputError("adapter-kind.method", path=path, kind=kind)
     other = _found(OTHERS, names) or ("lora" not in names and _found(WHOLE, names))

@@ -17,7 +17,7 @@ import torch
 
 from tvhelpers.errors import InputError, in_words
 from tvhelpers.files import atomic_path
-from tvhelpers.lora.contents import MOST_WEIGHTS, Contents, read_contents, read_tensors
+from tvhelpers.lora.contents import MAX_WEIGHTS, Contents, read_contents, read_tensors
 from tvhelpers.lora.families import check_family
 from tvhelpers.lora.layer_names import EMBEDDED, PARTS, find_layer, kohya_name
 from tvhelpers.lora.metadata import is_scale, own_metadata, peft_alpha, read_alphas
@@ -273,7 +273,7 @@ def _matrices(fields: dict) -> tuple[torch.Tensor, torch.Tensor] | tuple[None, N
         return None, None
     if mid is not None:  # LyCORIS's Tucker decomposition: down by 1 x 1, mid by the kernel
         fit = mid.ndim == 4 and down.shape[2:].numel() == 1 and mid.shape[1] == len(down)
-        if not fit or mid[:, 0].numel() * down.shape[1] > MOST_WEIGHTS:
+        if not fit or mid[:, 0].numel() * down.shape[1] > MAX_WEIGHTS:
             return None, None
         down = torch.einsum("rkhw,ki->rihw", mid, down.flatten(1))
     if len(down) != up.shape[1] or up.shape[2:].numel() != 1 or not down.numel() * up.numel():

@@ -36,13 +36,13 @@ TENSOR = re.compile(
 )
 OLD_TEXT = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out": "out_proj"}
 EMBEDDED = "bundle_emb."  # a textual inversion in an adapter's file
-LONGEST = 300  # letters of a tensor's name
+MAX_NAME = 300  # characters of a tensor's name
 
 
 def find_layer(key: str) -> tuple[str, str] | None:
     """Return (layer, field: "down", "up", "mid", "alpha", "magnitude" or "dora_scale") of a
     tensor's name, None for one that is no weight of a LoRA or DoRA for Stable Diffusion."""
-    match = TENSOR.fullmatch(key) if len(key) <= LONGEST else None
+    match = TENSOR.fullmatch(key) if len(key) <= MAX_NAME else None
     name = _layer(match["module"]) if match else None
     return (name, KINDS[match["peft"] or match["old"] or match["own"]]) if name else None
 

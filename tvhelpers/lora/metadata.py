@@ -14,9 +14,9 @@ from tvhelpers.lora.contents import Contents
 from tvhelpers.lora.layer_names import PARTS
 from tvhelpers.records import upgraded
 
-MOST_TEXT = 1 << 20  # letters of a JSON text
-MOST_SCALE = 1e6  # of alphas, and of weights in a blend
-MOST_DEPTH = 20  # of blends of blends
+MAX_TEXT = 1 << 20  # characters of a JSON text
+MAX_SCALE = 1e6  # of alphas, and of weights in a blend
+MAX_DEPTH = 20  # of blends of blends
 PEFT_CONFIG, PEFT_FILE = "adapter_config.json", "adapter_model.safetensors"  # in peft's folders
 CHANGED_BASE = ("pissa", "olora", "corda", "loftq")
 SCHEDULER = {  # what a training may change of its base's scheduler: {key: values}
@@ -28,7 +28,7 @@ SCHEDULER = {  # what a training may change of its base's scheduler: {key: value
 
 def is_scale(value) -> bool:
     """Return whether a value is a number that an adapter may be multiplied by."""
-    return type(value) in (int, float) and abs(value) <= MOST_SCALE
+    return type(value) in (int, float) and abs(value) <= MAX_SCALE
 
 
 def _is_text(value) -> bool:
@@ -90,7 +90,7 @@ def _checked(path: Path, record: dict, depth: int = 0) -> dict:
 
 def _checked_blend(path: Path, parts: list, depth: int) -> list[dict]:
     """Return what our metadata say of the parts of a blend, which may be blends."""
-    for part in parts if isinstance(parts, list) and depth < MOST_DEPTH else [None]:
+    for part in parts if isinstance(parts, list) and depth < MAX_DEPTH else [None]:
         is_part = isinstance(part, dict) and isinstance(part.get("adapter"), dict)
         if not is_part or not is_scale(part.get("weight")):
             raise InputError("adapter-damaged.metadata", path=path, key="blend")
@@ -110,7 +110,7 @@ def read_alphas(contents: Contents) -> dict:
     settings = _object(path, contents.metadata, "lora_adapter_metadata")
     if beside:
         with open(beside, "rb") as file:
-            text = file.read(MOST_TEXT + 1).decode("utf-8", "replace")
+            text = file.read(MAX_TEXT + 1).decode("utf-8", "replace")
         own = _object(path, {PEFT_CONFIG: text}, PEFT_CONFIG)
         if own.get("peft_type", "LORA") != "LORA":
             kind = str(own["peft_type"])[:40]
@@ -166,7 +166,7 @@ def _object(path: Path, metadata: dict[str, str], key: str) -> dict:
     """Return the object in JSON under a key of the metadata, {} where it is missing."""
     text = metadata.get(key, "{}")
     try:
-        value = json.loads(text) if len(text) <= MOST_TEXT else None
+        value = json.loads(text) if len(text) <= MAX_TEXT else None
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):

@@ -12,7 +12,7 @@ from tvhelpers.image import read_photo, save_png
 GAP = 12  # pixels
 MIN_SIDE = 192  # smaller images are enlarged, so that a prompt fits below
 MAX_SIDE = 4096  # larger ones are reduced
-MOST_PIXELS = 64_000_000  # of one sheet, which any viewer opens; further images go to the next
+MAX_SHEET_PIXELS = 64_000_000  # of one sheet, which any viewer opens; further images go to the next
 
 
 def save_grid(images: list[tuple[Path, str]], path: Path, columns: int = 0) -> list[Path]:
@@ -23,9 +23,9 @@ def save_grid(images: list[tuple[Path, str]], path: Path, columns: int = 0) -> l
     """
     side = min(max(MIN_SIDE, read_photo(images[0][0]).shape[1]), MAX_SIDE)
     width, height = _cell(images, side)
-    most = max(1, MOST_PIXELS // (width * height))
+    most = max(1, MAX_SHEET_PIXELS // (width * height))
     columns = max(1, min(columns or _columns(min(most, len(images))), MAX_SHEET_SIDE // width))
-    rows = max(1, min(MOST_PIXELS // (columns * width), MAX_SHEET_SIDE) // height)
+    rows = max(1, min(MAX_SHEET_PIXELS // (columns * width), MAX_SHEET_SIDE) // height)
     starts = range(0, len(images), rows * columns)
     files = [path.with_stem(f"{path.stem}-{page}") for page in range(2, len(starts) + 1)]
     for start, file in reversed([*zip(starts, [path, *files])]):  # the first says that all are done
