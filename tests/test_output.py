@@ -39,8 +39,8 @@ def test_what_could_forge_a_line_is_escaped(text, seen, capsys):
     output.say(text, "next")
     output.note(text)
     assert capsys.readouterr() == (f"{seen}\nnext\n", f"{seen}\n")
-    assert output.page([text, "next"]) == f"{seen}\nnext"
-    quoted = output.shown(json.dumps(text, ensure_ascii=False))
+    assert output.escaped_lines([text, "next"]) == f"{seen}\nnext"
+    quoted = output.escaped(json.dumps(text, ensure_ascii=False))
     assert json.loads(quoted) == text  # lines of JSON stay JSON
 
 
@@ -70,14 +70,14 @@ def test_printing_never_raises_and_the_first_error_is_known(fails, monkeypatch):
     for name in ("stdout", "stderr"):
         monkeypatch.setattr(sys, name, stream(fails=fails))
     progress.show_log()
-    with output.screens():
+    with output.safe_streams():
         output.say("one")
         logging.getLogger("tvhelpers.train").info("two")
         warnings.warn("three", stacklevel=1)
         sys.stderr.write("four")
         with progress.progress_bar("work", 2) as bar:
             bar.update(2)
-        assert output.lost() is fails
+        assert output.stdout_error() is fails
     output.say("five")  # without a command, as in a notebook
     with progress.progress_bar("work", 2) as bar:
         bar.update(2)
@@ -88,14 +88,14 @@ def test_a_closed_stream_is_none_in_python(name, monkeypatch):
     monkeypatch.setattr(sys, name, None)
     output.say("one")
     output.note("two")
-    with output.screens(), progress.progress_bar("work", 2) as bar:
+    with output.safe_streams(), progress.progress_bar("work", 2) as bar:
         bar.update(2)
         output.say("three")
 
 
 def test_names_in_warnings_logs_and_bars_are_one_line(capsys):
     progress.show_log()
-    with output.screens():
+    with output.safe_streams():
         warnings.warn("row 'a\nerror: forged\x1b[A'", stacklevel=1)
         logging.getLogger("tvhelpers.data").info("a\rb%s", "\n")
         with progress.progress_bar("x\x1b[2J\ny", 1):

@@ -1,7 +1,7 @@
 """How does text reach the screen?
 
-All that is printed passes through here.  Printing never raises, and nothing that a file, a name or
-a server says can forge a line, move the cursor or turn the order of letters.
+All that is printed passes through here.  Printing never raises.  Text from a file, a name or a
+server cannot forge a line, move the cursor or reverse the order of characters.
 """
 
 import codecs
@@ -15,24 +15,23 @@ import unicodedata
 import warnings
 from collections.abc import Iterable, Iterator
 
-KEPT = "\t\u200c\u200d"  # Persian, Hindi and emoji need the joiners
-# what libraries may not print either; progress bars need "\r" and one step up
+KEPT = "\t\u200c\u200d"  # the joiners of Persian, Hindi and emoji
+# what libraries may not print; progress bars need "\r" and one step up
 UNSAFE = re.compile(
     "\x1b(?!\\[A)|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f"
     "\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
 
-def shown(text: object) -> str:
-    """Return a text as one line that can be printed; in it, unprintable characters and line breaks
-    are escaped as in JSON."""
+def escaped(text: object) -> str:
+    """Return a text as one line: unprintable characters and line breaks are escaped as in JSON."""
     text = str(text)
-    return text if text.isprintable() else "".join(map(_shown, text))
+    return text if text.isprintable() else "".join(map(_escaped, text))
 
 
-def page(lines: Iterable[object]) -> str:
-    """Return lines as a text to print; each stays one line, whatever is in it."""
-    return "\n".join(map(shown, lines))
+def escaped_lines(lines: Iterable[object]) -> str:
+    """Return the escaped lines, joined by line breaks."""
+    return "\n".join(map(escaped, lines))
 
 
 def say(*lines: object) -> None:
@@ -45,22 +44,22 @@ def note(*lines: object) -> None:
     _write(sys.stderr, lines)
 
 
-def lost() -> Exception | None:
-    """Return why standard output takes no more text; None where it took all, or is not ours."""
+def stdout_error() -> Exception | None:
+    """Return the first error of writing to standard output, if it is a `SafeStream`; else None."""
     with contextlib.suppress(AttributeError):
         sys.stdout.flush()
     return getattr(sys.stdout, "error", None)
 
 
-class Screen:
+class SafeStream:
     """A stream that takes any text and never raises.
 
-    What its encoding lacks is escaped.  After the first `error`, as where nobody reads it any more
-    or the disk behind it is full, text is dropped.
+    Characters that its encoding lacks are escaped.  After the first `error`, such as a closed pipe
+    or a full disk, text is dropped.
     """
 
     def __init__(self, stream):
-        self.stream = io.StringIO() if stream is None else stream  # None: it is closed
+        self.stream = io.StringIO() if stream is None else stream  # None: closed
         self.error = BrokenPipeError(32, "Broken pipe") if stream is None else None
 
     def __getattr__(self, name: str):
@@ -81,11 +80,11 @@ class Screen:
         try:
             if not self.error:
                 work(*what)
-        except (OSError, ValueError) as error:  # ValueError: it is closed
+        except (OSError, ValueError) as error:  # ValueError: closed
             self.error = error
 
     def end(self) -> None:
-        """Flush the stream; where it failed, let Python drop what is left in it at its end."""
+        """Flush the stream; after an error, discard what is still in its buffer."""
         self.flush()
         if self.error:
             with contextlib.suppress(OSError, ValueError), open(os.devnull, "wb") as nothing:
@@ -93,14 +92,13 @@ class Screen:
 
 
 @contextlib.contextmanager
-def screens() -> Iterator[None]:
-    """Make standard output and error `Screen`s, and warnings single lines, as the command line
-    does."""
-    if None in (sys.stdin, sys.stdout, sys.stderr):  # or a file that is opened takes their place
+def safe_streams() -> Iterator[None]:
+    """Make standard output and error `SafeStream`s, and print each warning as one line."""
+    if None in (sys.stdin, sys.stdout, sys.stderr):  # else the next opened file gets its number
         while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
             pass
         os.close(number)
-    mine, theirs = (Screen(sys.stdout), Screen(sys.stderr)), (sys.stdout, sys.stderr)
+    mine, theirs = (SafeStream(sys.stdout), SafeStream(sys.stderr)), (sys.stdout, sys.stderr)
     sys.stdout, sys.stderr = mine
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *rest: note(f"warning: {message}")
@@ -108,8 +106,8 @@ def screens() -> Iterator[None]:
             yield
         finally:
             sys.stdout, sys.stderr = theirs
-            for screen in mine:
-                screen.end()
+            for safe in mine:
+                safe.end()
 
 
 class Skipped(UserWarning):
@@ -124,7 +122,7 @@ class Skipped(UserWarning):
 
 @contextlib.contextmanager
 def skips_at_end() -> Iterator[list[Skipped]]:
-    """Yield a list that takes the warnings `Skipped` of a command, which are printed at its end."""
+    """Collect the warnings `Skipped` of a block in the yielded list; print them at its end."""
     found, show = [], warnings.showwarning
 
     def take(message, *rest):
@@ -140,15 +138,15 @@ def skips_at_end() -> Iterator[list[Skipped]]:
 
 def _write(stream, lines: Iterable[object]) -> None:
     bars = sys.modules.get("tqdm")
-    screen = stream if isinstance(stream, Screen) else Screen(stream)
+    safe = stream if isinstance(stream, SafeStream) else SafeStream(stream)
     with bars.tqdm.external_write_mode(file=stream) if bars else contextlib.nullcontext():
-        screen.write("".join(f"{shown(line)}\n" for line in lines))
+        safe.write("".join(f"{escaped(line)}\n" for line in lines))
 
 
-def _shown(letter: str) -> str:
-    if letter.isprintable() or letter in KEPT or unicodedata.category(letter) == "Zs":
-        return letter
-    return _escape(letter)
+def _escaped(char: str) -> str:
+    if char.isprintable() or char in KEPT or unicodedata.category(char) == "Zs":
+        return char
+    return _escape(char)
 
 
 def _escape(text: str) -> str:

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-from tvhelpers.output import Screen, say, shown
+from tvhelpers.output import SafeStream, escaped, say
 
 
 class Interrupted(KeyboardInterrupt):
@@ -72,13 +72,13 @@ def progress_bar(what: str, total: int | None, *, done: int = 0, unit: str = "it
     """
     from tqdm.auto import tqdm
 
-    screen = Screen(sys.stderr)
-    live = screen.isatty() or in_notebook()
-    how = {} if live else {"mininterval": 60, "file": _Lines(screen)}
+    stream = SafeStream(sys.stderr)
+    live = stream.isatty() or in_notebook()
+    how = {} if live else {"mininterval": 60, "file": _Lines(stream)}
     scaled = {"unit_scale": True, "unit_divisor": 1000} if unit == "B" else {}
     silent = not logging.getLogger("tvhelpers").isEnabledFor(logging.INFO)
     how |= {"unit": unit, "disable": silent}
-    return tqdm(desc=shown(what), total=total, initial=done, **how, **scaled)
+    return tqdm(desc=escaped(what), total=total, initial=done, **how, **scaled)
 
 
 def in_notebook() -> bool:

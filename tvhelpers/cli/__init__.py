@@ -29,10 +29,10 @@ PRINTED = {"prompts", "data inspect", "data split", "data coverage", "adapter sh
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; return 0, 2 after an error of the input or the machine, 70 after one of this
-    program, 130 after Ctrl-C, 141 where the result was to be printed and nobody reads it."""
+    """Run one command; return its exit status: 0; 2 for an error of the input or the machine; 70
+    for a bug; 130 after Ctrl-C; 141 where the result is printed to a pipe that was closed."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    with output.screens():
+    with output.safe_streams():
         return _status(arguments)
 
 
@@ -73,11 +73,12 @@ def run_command(arguments: list[str]) -> None:
 
 
 def _check_printed(options) -> None:
-    """Raise the error of standard output, if all that was asked for stood there.
+    """Raise the error of standard output, if printing was all that the command had to do.
 
-    Other work is done whole although nobody reads what it prints, as in `train ... | head`.
+    Other commands succeed although nobody reads what they print, as in `train ... | head`.
     """
-    error, written = output.lost(), getattr(options, "out", None) or getattr(options, "image", None)
+    error = output.stdout_error()
+    written = getattr(options, "out", None) or getattr(options, "image", None)
     if error and options.prog.partition("tvhelpers ")[2] in PRINTED and not written:
         raise error
     if error and options.json and not isinstance(error, BrokenPipeError):
@@ -115,7 +116,7 @@ def _message(error: Exception) -> str:
 
 
 def _reported(error: Exception) -> str:
-    """Write the traceback of an error of this program to a file, and return what is said of it."""
+    """Write the traceback of a bug to a file; return a message with the path of that file."""
     import tempfile
     import traceback
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib import import_module
 
 from tvhelpers.errors import Choice, InputError
-from tvhelpers.output import lost
+from tvhelpers.output import stdout_error
 
 REQUIRED = object()  # as a default: the option must be given
 
@@ -28,7 +28,7 @@ class Parser(argparse.ArgumentParser):
         raise InputError("usage.words", message=message, prog=self.prog)
 
     def exit(self, status=0, message=None):
-        super().exit(status or (141 if lost() else 0), message)
+        super().exit(status or (141 if stdout_error() else 0), message)
 
     def load(self) -> None:
         """Let the module declare the options, once."""

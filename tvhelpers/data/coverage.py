@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tvhelpers.errors import Choice, InputError
-from tvhelpers.output import page
+from tvhelpers.output import escaped_lines
 from tvhelpers.words import counted
 
 NOT_STATED = "not stated"
@@ -148,4 +148,4 @@ def format_coverage(report: dict) -> str:
         lines.append(
             f"    {pair:32} {counted(gap['count'], 'item')}, expected {gap['expected']:,.0f}"
         )
-    return page(lines)
+    return escaped_lines(lines)

@@ -8,7 +8,7 @@ import numpy as np
 
 from tvhelpers.data import arrays
 from tvhelpers.errors import InputError
-from tvhelpers.output import page
+from tvhelpers.output import escaped_lines
 from tvhelpers.words import counted
 
 # Axes after N -> the order that turns them to (N, H, W, C)
@@ -327,4 +327,4 @@ def format_report(report: dict) -> str:
     )
     lines += [f"  because {sentence}" for sentence in images["evidence"]]
     lines += [f"  ISSUE: {sentence}" for sentence in report["faults"]]
-    return page(lines)
+    return escaped_lines(lines)

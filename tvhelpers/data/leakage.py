@@ -6,7 +6,7 @@ import numpy as np
 
 from tvhelpers.data.items import Source
 from tvhelpers.errors import InputError
-from tvhelpers.output import page
+from tvhelpers.output import escaped_lines
 from tvhelpers.progress import progress_bar
 from tvhelpers.words import counted
 
@@ -134,4 +134,4 @@ def format_leakage(reports: dict[str, dict]) -> str:
         if row["near_duplicates"] is not None:
             pairs = counted(row["near_duplicates"], "pair")
             lines.append(f"  {pairs} of near-duplicate images with one image in each part")
-    return page([*lines, NORMAL])
+    return escaped_lines([*lines, NORMAL])

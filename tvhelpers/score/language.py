@@ -13,7 +13,7 @@ import numpy as np
 
 from tvhelpers import flats
 from tvhelpers.image import read_photo
-from tvhelpers.output import page
+from tvhelpers.output import escaped_lines
 from tvhelpers.score.attributes import CORE, JudgeAttributeClassifier, agreement
 from tvhelpers.score.metrics import Result, compare, inception_score, mean_score
 
@@ -80,4 +80,4 @@ def format_systems(rows: dict[str, dict[str, Result]], pairs: dict[str, dict[str
                 f"  {metric:16} {result.value:7.3f}  ({result.interval})"
                 for metric, result in metrics.items()
             ]
-    return page(lines)
+    return escaped_lines(lines)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tvhelpers.errors import InputError
 from tvhelpers.files import lock_beside, locked, write_once
-from tvhelpers.output import page
+from tvhelpers.output import escaped_lines
 from tvhelpers.records import TakenError, read_record, upgraded
 from tvhelpers.runtime import versions
 from tvhelpers.score.image_folder import ImageFolder, open_folder
@@ -69,7 +69,7 @@ def format_table(result: dict) -> str:
         lines.append(f"{pair['dir']} compared with {pair['against']}, prompt by prompt")
         lines += [_line(row) for row in pair["metrics"]]
         lines += [f"    note: {note}" for note in pair["notes"]]
-    return page([*lines, *(f"{name}: {card}" for name, card in cards.items())])
+    return escaped_lines([*lines, *(f"{name}: {card}" for name, card in cards.items())])
 
 
 def _line(row: dict) -> str:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tvhelpers.data.coverage import coverage, is_gap, pair_table
 from tvhelpers.image import read_photo
-from tvhelpers.output import shown
+from tvhelpers.output import escaped
 from tvhelpers.score.metrics import Result
 
 INK, SOFT, ACCENT = "#222222", "#9aa0a6", "#b3261e"
@@ -60,8 +60,9 @@ def matrix(
 def _heat_map(ax, shades, rows, columns, texts, middle: float, colours: str, size: int) -> None:
     """Draw shades (N, M) with {(row, column): text}, white where the shade is above `middle`."""
     ax.imshow(shades, cmap=colours, aspect="auto")
-    ax.set_xticks(range(len(columns)), [*map(shown, columns)], rotation=45, ha="right", fontsize=8)
-    ax.set_yticks(range(len(rows)), [*map(shown, rows)], fontsize=8)
+    names = [*map(escaped, columns)]
+    ax.set_xticks(range(len(columns)), names, rotation=45, ha="right", fontsize=8)
+    ax.set_yticks(range(len(rows)), [*map(escaped, rows)], fontsize=8)
     for (i, j), text in texts.items():
         colour = "white" if shades[i, j] > middle else INK
         ax.text(j, i, text, ha="center", va="center", fontsize=size, color=colour)
@@ -97,7 +98,7 @@ def intervals(table: dict[str, dict[str, Result]], columns: int = 3) -> Image.Im
         if all(0 <= result.value <= 1 for _, result in rows):
             ax.set_xlim(-0.03, 1.03)
         ax.set_title(name, fontsize=9)
-        ax.set_yticks(range(len(names)), [*map(shown, names)], fontsize=8)
+        ax.set_yticks(range(len(names)), [*map(escaped, names)], fontsize=8)
     axes[0].invert_yaxis()
     for ax in axes[len(metrics) :]:
         ax.set_visible(False)
@@ -212,7 +213,7 @@ def coverage_figure(attributes: Sequence[dict[str, str]], names: Sequence[str]) 
     figure = Figure(figsize=(max(10, 3.4 * len(names)), 4.2 + 0.32 * len(rows)))
     top, bottom = figure.subfigures(2, 1, height_ratios=(3.2, 1 + 0.32 * len(rows)))
     for ax, name in zip(np.atleast_1d(top.subplots(1, len(names))), names, strict=True):
-        words = [(shown(word), n) for word, n in counts[name].items()][:14]
+        words = [(escaped(word), n) for word, n in counts[name].items()][:14]
         without_frame(ax).barh([w for w, _ in words], [n for _, n in words], color=COLOURS[1])
         ax.set_ylim(max(len(words), 8) - 0.5, -0.5)
         ax.locator_params(axis="x", nbins=4)
@@ -243,7 +244,7 @@ def _chart(width: float, height: float):
 
 
 def _name_rows(ax, names: Sequence[str]) -> None:
-    ax.set_yticks(range(len(names)), [*map(shown, names)], fontsize=9)
+    ax.set_yticks(range(len(names)), [*map(escaped, names)], fontsize=9)
     ax.set_ylim(len(names) - 0.4, -0.6)
 
 
@@ -266,11 +267,11 @@ def wrapped(text: str, width: int, lines: int = 3) -> str:
 
 
 def render(figure: Figure) -> Image.Image:
-    """Return a figure as an image; its texts are shown as they are, "$" and all."""
+    """Return a figure as an image; "$" in its texts stays "$", not mathematics."""
     data = io.BytesIO()
     plain = {"parse_math": False, "usetex": False}
     for text in figure.findobj(Text):
-        text.update({"text": "\n".join(map(shown, text.get_text().split("\n"))), **plain})
+        text.update({"text": "\n".join(map(escaped, text.get_text().split("\n"))), **plain})
     look = {"dpi": 110, "facecolor": "white", "bbox_inches": "tight"}
     fast = {"compress_level": 1}  # the notebook compresses it again
     with rc_context({f"text.{name}": value for name, value in plain.items()}):  # labels of ticks
