@@ -31,18 +31,30 @@ def one(name, shape=(4, 4), **more):
 
 
 FIRST = f"lora_unet_{BLOCK.replace('.', '_')}_attn1_to_q"
-KIND, KIND, FAMILY, DAMAGED = (
-    "adapter-kind",
-    "adapter-kind",
-    "unknown-family",
-    "adapter-damaged",
-)
+KIND, FAMILY, DAMAGED = "adapter-kind", "unknown-family", "adapter-damaged"
 # {what it is: (tensors, words of the message)}
 FOREIGN = {
-    "FLUX, kohya": (pair("lora_unet_double_blocks_0_img_attn_proj"), "FLUX"),
+    "FLUX, kohya": (pair("lora_unet_double_blocks_0_img_mod_lin"), "for FLUX,"),
     "FLUX": (
         pair("transformer.single_transformer_blocks.0.attn.to_q", kind="lora_A lora_B"),
-        "FLUX",
+        "FLUX or HunyuanVideo",
+    ),
+    "attention": (
+        pair("transformer.transformer_blocks.0.attn.add_q_proj", kind="lora_A lora_B"),
+        "FLUX, Stable Diffusion 3 or Qwen-Image",
+    ),
+    "AuraFlow": (
+        pair("transformer.joint_transformer_blocks.0.attn.add_q_proj", kind="lora_A lora_B")
+        | pair("transformer.single_transformer_blocks.0.attn.to_q", kind="lora_A lora_B"),
+        "AuraFlow",
+    ),
+    "ComfyUI": (
+        pair("diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q"),
+        "input_blocks",
+    ),
+    "XL, ComfyUI": (
+        pair("diffusion_model.input_blocks.4.1.transformer_blocks.1.attn1.to_q"),
+        "Diffusion XL",
     ),
     "XL, text": (pair("lora_te2_text_model_encoder_layers_0_mlp_fc1"), "Diffusion XL"),
     "XL, depth": (pair(f"{XL}.1.attn1.to_q", kind="lora_A lora_B"), "Diffusion XL"),
@@ -51,7 +63,7 @@ FOREIGN = {
     "Wan": (pair("diffusion_model.blocks.0.cross_attn.k", kind="lora_A lora_B"), "Wan"),
     "Hunyuan": (
         pair("transformer.double_blocks.0.img_mod.linear", kind="lora_A lora_B"),
-        "Hunyuan",
+        "for HunyuanVideo",
     ),
     "Qwen-Image": (pair("transformer_blocks.0.img_mlp.net.2", kind="lora_A lora_B"), "Qwen"),
     "LTX": (pair("transformer.transformer_blocks.0.attn1.to_q", kind="lora_A lora_B"), "DiT"),
@@ -69,6 +81,7 @@ FOREIGN = {
     "ControlNet-LoRA": (one("lora_controlnet", ()) | one("input_blocks.0.0.weight"), "ControlNet"),
     "checkpoint": (one("model.diffusion_model.out.0.weight"), "whole model"),
     "UNet": (one("down_blocks.0.resnets.0.conv1.weight"), "whole UNet"),
+    "UNet, ComfyUI": (one("diffusion_model.input_blocks.0.0.weight"), "whole UNet"),
     "VAE": (one("decoder.mid_block.resnets.0.conv1.weight"), "VAE"),
     "textual inversion": (one("<dress>", (2, 768)), "textual inversion"),
     "A1111's embedding": (one("emb_params", (2, 768)), "textual inversion"),

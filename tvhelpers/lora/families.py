@@ -11,6 +11,8 @@ from tvhelpers.lora.layer_names import EMBEDDED, MAX_NAME, find_layer
 
 START = r"^(?:base_model_model_|lora_|unet_|diffusion_model_|transformer_|model_|lycoris_)*"
 BLOCKS = START + r"(?:(?:down|up)_blocks_\d|mid_block)_"
+# the same in ComfyUI and in the original code of Stable Diffusion
+COMFY_BLOCKS = START + r"(?:(?:input|output)_blocks_\d+|middle_block)_"
 # {pattern of a tensor's name: method of adapters that are not supported}
 METHODS = {
     r"_hada_[wt]\d": "LoHa",
@@ -24,12 +26,15 @@ METHODS = {
 }
 # {pattern: family}; the first that is found counts
 FAMILIES = {
-    r"img_mod_linear|individual_token_refiner": "HunyuanVideo",
+    r"joint_transformer_blocks_\d|(double|single)_layers_\d": "AuraFlow",
+    r"img_mod_linear|modulation_linear|token_refiner": "HunyuanVideo",
     r"(double|single)_stream_blocks_\d": "HiDream",
-    r"single_transformer_blocks_\d|(double|single)_blocks_\d": "FLUX",
-    r"joint_blocks_\d|joint_transformer_blocks_\d|^lora_te3_|^text_encoder_3_|"
-    + START + r"blocks_\d+_attn_add_[qkv]_proj": "Stable Diffusion 3",
+    r"(img_mod|modulation)_lin_": "FLUX",
+    r"single_transformer_blocks_\d|(double|single)_blocks_\d": "FLUX or HunyuanVideo",
+    r"joint_blocks_\d|^text_encoder_3_": "Stable Diffusion 3",
     r"transformer_blocks_\d+_(img|txt)_(mlp|mod)_": "Qwen-Image",
+    START + r"blocks_\d+_attn_add_[qkv]_proj": "FLUX, Stable Diffusion 3 or Qwen-Image",
+    r"^lora_te3_": "FLUX or Stable Diffusion 3",
     START + r"blocks_\d+_(cross_attn|self_attn|ffn)_": "Wan",
     r"(noise|context)_refiner_\d|" + START + r"layers_\d+_(attention|feed_forward)_":
         "Lumina or Z-Image",
@@ -37,7 +42,8 @@ FAMILIES = {
     r"prior_unet_": "Stable Cascade",
     r"motion_modules_\d": "AnimateDiff",
     r"^lora_te2_|^text_encoder_2_|^lora_unet_(input|middle|output)_|_add_embedding_|label_emb_|"
-    + BLOCKS + r"attentions_\d_transformer_blocks_[1-9]": "Stable Diffusion XL",
+    + BLOCKS + r"attentions_\d_transformer_blocks_[1-9]|"
+    + COMFY_BLOCKS + r"1_transformer_blocks_[1-9]": "Stable Diffusion XL",
     r"vision_model_": "the image encoder of CLIP",
     START + r"blocks_\d|^(lora_)?transformer_": "a diffusion transformer (DiT)",
 }  # fmt: skip
@@ -50,7 +56,7 @@ OTHERS = {  # {pattern: (what a file holds, what to do)}
 WHOLE = {  # the same, of files without LoRA weights
     r"^model_diffusion_model_|^first_stage_model_|^cond_stage_model_|^conditioner_":
         ("a whole model (checkpoint)", "convert it to a diffusers folder, and give that as --base"),
-    BLOCKS: ("a whole UNet", "give the folder of its pipeline as --base"),
+    f"{BLOCKS}|{COMFY_BLOCKS}": ("a whole UNet", "give the folder of its pipeline as --base"),
     r"^(text_model_)?(encoder_layers|embeddings)_": ("a whole text encoder", "use a LoRA"),
     r"^(encoder|decoder)_(conv|down|up|mid)_": ("an image autoencoder (VAE)", "use a LoRA"),
 }  # fmt: skip
@@ -81,6 +87,8 @@ def check_family(contents: Contents) -> None:
         raise InputError("adapter-kind.no-adapter", path=path, what=what, advice=advice)
     if "tvhelpers" not in contents.metadata and (family := _family(contents, names)):
         raise InputError("unknown-family.adapter", path=path, family=family)
+    if re.search(COMFY_BLOCKS, names, re.M):
+        raise InputError("adapter-kind.block-names", path=path)
 
 
 def _found(table: dict, names: str):
