@@ -233,6 +233,21 @@ def no_link(path, flags: int) -> int:
     return os.open(path, flags | NO_LINK, 0o666)
 
 
+@contextlib.contextmanager
+def atomic_dir(path: Path, aside: Path | None = None, replace: bool = False) -> Iterator[Path]:
+    """Yield an empty folder to fill; it is renamed to `path` when the block ends without an error.
+
+    An existing `path` is kept, unless `replace`.  Until then, the folder is `aside`, a hidden one
+    beside `path` by default; what a killed process left there is removed.
+    """
+    aside = remove_link(aside or path.with_name(f".{path.name}.partial"))
+    shutil.rmtree(aside, ignore_errors=True)
+    yield make_dir(aside)
+    if replace and path.exists():
+        shutil.rmtree(path)
+    replace_dir(aside, path)
+
+
 def replace_dir(aside: Path, path: Path) -> None:
     """Rename the finished folder `aside` to `path`; an existing `path` is kept."""
     try:

@@ -190,7 +190,6 @@ def test_unpacking_that_was_killed_begins_again(server, row, monkeypatch):
     row({"url": f"{server.at}/a.zip", "unpack": True})
 
     def killed(archive, folder, **options):
-        folder.mkdir(parents=True)
         (folder / "a.txt").write_text("half")
         raise KeyboardInterrupt
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from tvhelpers import manifest
 from tvhelpers.data.unpack import unpack
 from tvhelpers.errors import InputError
-from tvhelpers.files import file_sha256, lock_beside, locked, make_dir
+from tvhelpers.files import atomic_dir, file_sha256, lock_beside, locked, make_dir
 from tvhelpers.progress import progress_bar
 from tvhelpers.records import read_record, write_json
 
@@ -61,17 +61,15 @@ def obtain(name: str, archives: Sequence[Path | str] = ()) -> Path:
 
 def _get_files(row: dict, place: Path) -> None:
     """Download and unpack all files aside, then rename the complete folder."""
-    aside = make_dir(place.parent / f".{place.name}.partial")
-    ready = aside / "files"
-    shutil.rmtree(ready, ignore_errors=True)  # half unpacked when it was stopped
+    aside = place.parent / f".{place.name}.partial"
     downloads = [(fetch(file, aside / "downloads"), file) for file in row["files"]]
-    for path, file in downloads:
-        if file.get("unpack"):
-            unpack(path, ready, strip=file.get("strip", 0))
-        else:
-            os.replace(path, make_dir(ready) / path.name)
-    write_json(ready / MARKER, {"files": [file["url"] for file in row["files"]]})
-    os.rename(ready, place)
+    with atomic_dir(place, aside / "files") as ready:
+        for path, file in downloads:
+            if file.get("unpack"):
+                unpack(path, ready, strip=file.get("strip", 0))
+            else:
+                os.replace(path, ready / path.name)
+        write_json(ready / MARKER, {"files": [file["url"] for file in row["files"]]})
     shutil.rmtree(aside)
 
 

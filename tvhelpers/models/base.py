@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import shutil
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from tvhelpers import hub, manifest
 from tvhelpers.errors import InputError, in_words
-from tvhelpers.files import make_dir, remove_link, replace_dir
+from tvhelpers.files import atomic_dir
 from tvhelpers.models.architecture import Architecture, find_architecture
 from tvhelpers.models.clip import find_clip
 from tvhelpers.records import as_record, read_record, write_json
@@ -205,13 +204,10 @@ def write_pipeline(pipe, base: BaseLocation, folder: Path, scheduler=None, **abo
     ABOUT_FILE in it holds `about` and the guidance scale of the base, for `find_base`.
     """
     pipe.scheduler = scheduler or load_part(base, "scheduler")
-    aside = remove_link(folder.with_name(f".{folder.name}.partial"))
-    shutil.rmtree(aside, ignore_errors=True)  # of a process that was killed
-    make_dir(aside)
-    pipe.save_pretrained(aside)
     about = {"trained_from": base.name, "guidance": base.guidance, **about}
-    write_json(aside / ABOUT_FILE, about)
-    replace_dir(aside, folder)
+    with atomic_dir(folder) as aside:
+        pipe.save_pretrained(aside)
+        write_json(aside / ABOUT_FILE, about)
 
 
 @contextlib.contextmanager

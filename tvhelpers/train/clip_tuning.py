@@ -7,8 +7,6 @@ then interpolation with the pretrained weights (WiSE-FT, Wortsman et al. 2022).
 
 import hashlib
 import math
-import os
-import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -21,7 +19,7 @@ from torch.nn import functional as F
 from tvhelpers.config import ClipTuning
 from tvhelpers.data.sources import Source
 from tvhelpers.errors import InputError
-from tvhelpers.files import make_dir, remove_link
+from tvhelpers.files import atomic_dir
 from tvhelpers.models.clip import Clip
 from tvhelpers.models.clip_checks import phrases, zero_shot
 from tvhelpers.records import claimed, write_json
@@ -125,18 +123,10 @@ def tune_on_source(
         clip.model.load_state_dict(interpolate(clip, before, share))
         result |= {"share": share, "trade_off": curve}
         folder = Path(out) / "clip"
-        _save(clip, folder)
+        with atomic_dir(folder, replace=True) as aside:
+            clip.save(aside)
         write_json(Path(out) / "result.json", result)
     return {**result, "clip": str(folder)}
-
-
-def _save(clip: Clip, folder: Path) -> None:
-    """Write a CLIP as a folder that is never seen half written."""
-    aside = remove_link(folder.with_name(f".{folder.name}.partial"))
-    shutil.rmtree(aside, ignore_errors=True)  # of a process that was killed
-    clip.save(make_dir(aside))
-    shutil.rmtree(folder, ignore_errors=True)
-    os.rename(aside, folder)
 
 
 def interpolate(clip: Clip, before: Weights, share: float) -> Weights:
