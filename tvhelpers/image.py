@@ -15,8 +15,8 @@ from tvhelpers.files import atomic_path
 from tvhelpers.icc import Conversion, conversion_of
 from tvhelpers.paths import is_there
 
-# {format: the modules of Pillow that read it}; Pillow's other readers are never asked: some start
-# programs (EPS: Ghostscript) or guess
+# {format: the modules of Pillow that read it}; Pillow's other readers are never used: some start
+# programs (EPS: Ghostscript), and some guess
 PLUGINS = {
     "JPEG": ("JpegImagePlugin", "MpoImagePlugin"),
     "PNG": ("PngImagePlugin",),
@@ -31,14 +31,18 @@ IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gi
 OTHER_ENDINGS = (".jfif", ".jpe", ".mpo")  # rarer ones of the same formats
 RAW_ENDINGS = (".dng", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".pef", ".3fr", ".iiq", ".erf")
 HEAD = 512  # bytes at the start of a file that tell its format
-PROFILE_HEAD = 1 << 12  # bytes in which most JPEG files come to their scan
+PROFILE_HEAD = 1 << 12  # bytes before which the scan of most JPEG files begins
 SCAN, PROFILE = 0xDA, 0xE2  # markers of JPEG
 NO_LENGTH = {0, 1, *range(0xD0, 0xDA), 0xFF}  # markers without one
 MAX_SIDE = 16_384  # pixels
 MAX_PIXELS = 178_956_970  # of an image, 0.5 GB; Pillow's own limit
-LESS_PIXELS = {"WEBP": 80_000_000, "AVIF": 80_000_000, "TIFF": 150_000_000}  # decoders with copies
-STEPS = {"L;2": 85, "L;4": 17}  # {gray of few bits in Pillow: what one level becomes of 255}
-PIXELS_AT_ONCE = 1 << 22  # that are converted together, so that a large image has no further copies
+LESS_PIXELS = {
+    "WEBP": 80_000_000,
+    "AVIF": 80_000_000,
+    "TIFF": 150_000_000,
+}  # they copy
+STEPS = {"L;2": 85, "L;4": 17}  # {Pillow's mode of gray with 2 or 4 bits: 255 / its highest level}
+PIXELS_AT_ONCE = 1 << 22  # converted together, so that a large image is not copied as a whole
 
 # {orientation of EXIF: how pixels are turned upright}
 TURNS = {
@@ -51,7 +55,7 @@ TURNS = {
     8: np.rot90,
 }
 
-# {format: how its files begin}; those of PLUGINS are read, the others are named
+# {format: how its files begin}; those of PLUGINS are read, the others only named
 MAGIC = {
     "camera raw": rb"II\*\0....CR|IIU\0|IIR[OS]|MMOR|FUJIFILMCCD-RAW|....ftypcrx |II.\0{4}HEAPCCDR",
     "JPEG": rb"\xff\xd8\xff",
@@ -81,9 +85,9 @@ MAGIC = {
 
 
 def is_image(path: Path) -> bool:
-    """Return whether a path is a file, not hidden, that is an image of FORMATS or is named so.
+    """Return whether a path is a file, not hidden, that is an image of FORMATS or has their ending.
 
-    A damaged or wrongly named .jpg is one too, so it is refused by name, never skipped.
+    A damaged or wrongly named .jpg counts too, so that it is refused by name and never skipped.
     """
     if path.name.startswith("."):
         return False
@@ -93,8 +97,8 @@ def is_image(path: Path) -> bool:
 
 
 def image_format(path: Path) -> str:
-    """Return the format of an image file by its first bytes: one of FORMATS, or such as "HEIC",
-    "EPS" or "camera raw", which are not read; "" for what is no image, or no readable file."""
+    """Return the format of an image file by its first bytes: one of FORMATS, or one that is not
+    read, such as "HEIC", "EPS" or "camera raw"; "" for other files and for unreadable ones."""
     try:
         found = _format_of(_head(path)) if is_there(path) else ""
     except OSError:
@@ -103,7 +107,7 @@ def image_format(path: Path) -> str:
 
 
 def _format_of(head: bytes) -> str:
-    """Return the format of a file that begins with `head`, "" for no image."""
+    """Return the format of a file that begins with `head`, "" if it is not an image."""
     found = (name for name, start in MAGIC.items() if re.match(start, head, re.DOTALL))
     return next(found, "")
 
@@ -111,9 +115,9 @@ def _format_of(head: bytes) -> str:
 def read_photo(file: Path | BinaryIO, name: str = "") -> np.ndarray:
     """Return an image file as pixels uint8 (H, W, 3) sRGB.
 
-    It is turned upright by its EXIF, converted by its ICC profile, put on white where transparent,
-    and reduced to 8 bits a channel; of several frames the first is taken.  Raises InputError, with
-    `name` for the file, where it cannot be read, or is too large.
+    EXIF turns it upright, its ICC profile gives the colours, transparent parts become white, and
+    channels get 8 bits; of several frames the first is read.  Raises InputError, which calls the
+    file `name`, if it cannot be read or is too large.
     """
     name = name or file
     try:
@@ -121,14 +125,14 @@ def read_photo(file: Path | BinaryIO, name: str = "") -> np.ndarray:
             return _pixels(image)
     except InputError:
         raise
-    except Exception as error:  # each of Pillow's readers has its own kinds for damaged files
+    except Exception as error:  # Pillow's readers raise many kinds for damaged files
         raise InputError("not-an-image", name=name, error=error) from None
 
 
 def open_image(file: Path | BinaryIO, name: str = "") -> Image.Image:
     """Return an image file as Pillow opens it, its pixels not yet decoded; use it in a `with`.
 
-    Only readers of FORMATS are asked.  Raises InputError for another format and for too many
+    Only the readers of FORMATS are used.  Raises InputError for another format and for too many
     pixels, and what Pillow raises for a damaged file.
     """
     name = name or file
@@ -138,7 +142,7 @@ def open_image(file: Path | BinaryIO, name: str = "") -> Image.Image:
     if found not in FORMATS:
         if found:
             raise InputError("not-an-image.format", name=name, found=found)
-        raise UnidentifiedImageError("it does not begin as an image does")
+        raise UnidentifiedImageError("it does not begin like an image")
     for module in PLUGINS[found]:
         importlib.import_module(f"PIL.{module}")
     image = Image.open(file, formats=(found,))
@@ -152,32 +156,32 @@ def open_image(file: Path | BinaryIO, name: str = "") -> Image.Image:
 
 
 def conversion_of_file(file: Path | BinaryIO) -> tuple[Conversion, bool]:
-    """Return how the colours of an image file become sRGB, and whether its pixels are others than
-    they were before profiles, and clear colours of 2, 4 and 16 bits, were followed.
+    """Return how the colours of an image file become sRGB, and whether older versions read other
+    pixels: they ignored ICC profiles, and transparent colours of 2, 4 and 16 bits.
 
-    A file that cannot be read has neither.
+    For a file that cannot be read, both are empty.
     """
     try:
         if _has_no_profile(_head(file, PROFILE_HEAD)):
             return Conversion(), False
         with open_image(file) as image:
             conversion, clear = conversion_of(image), image.info.get("transparency")
-            few = _step(image) > 1 and clear  # level 0 was seen as clear before too
+            few = _step(image) > 1 and clear  # older versions read level 0 as transparent too
             deep = isinstance(clear, int) and (image.mode.startswith("I") or few)
             deep = deep or (isinstance(clear, tuple) and max(clear) > 255)
             return conversion, bool(deep or conversion.transform)
-    except Exception:  # who reads its pixels says what is wrong
+    except Exception:  # reading the pixels will report what is wrong
         return Conversion(), False
 
 
 def _step(image: Image.Image) -> int:
-    """Return what a stored level of an opened image is multiplied by when it is decoded."""
+    """Return the factor by which decoding multiplies the stored levels of an opened image."""
     return STEPS.get(image.tile[0][3], 1) if image.tile else 1
 
 
 def _has_no_profile(head: bytes) -> bool:
-    """Return whether a file surely is a JPEG without ICC profile, as most photos are: Pillow takes
-    ten times longer to say so."""
+    """Return whether a file is certainly a JPEG without ICC profile, as most photos are: Pillow
+    takes ten times longer to tell."""
     place = 2 if head.startswith(b"\xff\xd8\xff") else len(head)
     while place + 4 <= len(head) and head[place] == 0xFF and head[place + 1] not in NO_LENGTH:
         if head[place + 1] in (SCAN, PROFILE):
@@ -209,7 +213,7 @@ def _pixels(image: Image.Image) -> np.ndarray:
     lying = turn and turn(np.empty((image.height, image.width, 0))).shape[0] != image.height
     shape = image.size if lying else image.size[::-1]
     upright = np.empty((*shape, 3), np.uint8)
-    stored = turn(turn(turn(upright))) if turn else upright  # four quarters are no turn
+    stored = turn(turn(turn(upright))) if turn else upright  # four turns are the identity
     for top in range(0, image.height, rows):
         band = image.crop((0, top, image.width, min(top + rows, image.height)))
         stored[top : top + rows] = _on_white(band, conversion)
@@ -217,7 +221,7 @@ def _pixels(image: Image.Image) -> np.ndarray:
 
 
 def _on_white(image: Image.Image, conversion: Conversion) -> np.ndarray:
-    """Return decoded rows of an image as pixels uint8 (H, W, 3) sRGB, on white where clear."""
+    """Return decoded rows as pixels uint8 (H, W, 3) sRGB; transparent parts become white."""
     image = _eight_bits(image)
     clear = image.has_transparency_data
     if clear or image.mode != "CMYK":
@@ -235,8 +239,8 @@ def _on_white(image: Image.Image, conversion: Conversion) -> np.ndarray:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Return 16-bit gray, which convert() would clip, as 8 bits, with the level that is clear as
-    alpha; other images as they are, but for a clear colour of 16 bits."""
+    """Return 16-bit gray, which convert() would clip, as 8 bits, its transparent level as alpha;
+    other images unchanged, except that a transparent colour of 16 bits is reduced to 8."""
     clear = image.info.get("transparency")
     if isinstance(clear, tuple) and max(clear) > 255:  # Pillow kept the upper 8 bits of the pixels
         image.info["transparency"] = tuple(level >> 8 for level in clear)

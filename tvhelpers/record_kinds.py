@@ -1,8 +1,8 @@
-"""Which keys has each kind of JSON file that is read again, and how were they named before?
+"""Which keys does each kind of JSON file that is read again have, and what were their old names?
 
-A shape is a type (`float` is a finite number, `Real` may be NaN too), None, a tuple of shapes of
-which one fits, [shape of each element], or {key: shape}, where "key?" may be missing and "*" stands
-for each key.  Other keys are allowed, so that files of a later version can be read.
+A schema is a type (`float`: a finite number, `Real`: also NaN), None, a tuple of schemas of which
+one must match, [schema of each element], or {key: schema}, where "key?" may be missing and "*"
+means every key.  Other keys are allowed, so that files of a later version can be read.
 """
 
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ from tvhelpers.config import FORMER_SETTINGS, FORMER_VALUES
 
 @dataclass(frozen=True)
 class Kind:
-    """The changes of one kind of record since its first version, and its shape today."""
+    """The changes of one kind of record since its first version, and its schema today."""
 
     renamed: dict[str, str] = field(default_factory=dict)  # {old key: key}
     values: dict[str, dict] = field(default_factory=dict)  # {key: {old value: value}}
     missing: dict = field(default_factory=dict)  # {key: what its absence means}
-    keys: dict = field(default_factory=dict)  # a shape; only of the keys that are read again
+    keys: dict = field(default_factory=dict)  # a schema of the keys that are read again
 
 
 SCORED_ATTRIBUTES = "category colour pattern sleeve neckline fabric length waist".split()
@@ -55,7 +55,7 @@ SUITE_ROW = {
     "atoms": [{"garment": int, "attribute": str, "expect": str}],  # stable name
 }  # fmt: skip
 
-# {name that claim_dir and its callers give a kind of record: its changes and its shape}
+# {kind of record, as named by the callers of `records`: its changes and its schema}
 KINDS: dict[str, Kind] = {
     # config.json of a run; `TrainConfig` checks its other settings
     "training": Kind(values=FORMER_VALUES, keys={"steps": int, "data": str}),

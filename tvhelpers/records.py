@@ -1,8 +1,8 @@
 """How are JSON files parsed and checked, written, and read after the program has changed?
 
-A file may come from anybody.  What is read here is small enough, nested in few levels, and has the
-shape of its kind: no code behind it meets a value of another type.  Then a record of an older
-version is upgraded: old names of keys and values become today's, and a missing key gets the value
+A file may come from anybody.  Its size and its levels of nesting are limited, and it must match
+the schema of its kind, so that callers get values of the right types.  A record of an older version
+is upgraded: old names of keys and values are replaced by today's, and a missing key gets the value
 that its absence meant then.
 """
 
@@ -21,15 +21,15 @@ from tvhelpers.text import clean, decoded
 
 MAX_BYTES = 1 << 26  # of a file that is parsed at once; Python's objects take up to 30 times more
 MAX_BYTES_OF_LINES = 1 << 30  # of a file that is parsed line by line
-MAX_LEVELS = 40  # of lists and objects within each other
+MAX_LEVELS = 40  # of nested lists and objects
 MISSING = object()
 
 
 def parse(text: str, where: str):
     """Return the value of a JSON text; `where` names it in messages.
 
-    Raises InputError for what is not JSON, for more than MAX_LEVELS levels, and for texts with
-    null characters or half a surrogate pair.
+    Raises InputError for invalid JSON, for more than MAX_LEVELS levels of nesting, and for texts
+    with null characters or half a surrogate pair.
     """
     try:
         value = json.loads(text)
@@ -41,7 +41,7 @@ def parse(text: str, where: str):
 
 
 def _check_parts(value, where: str, levels: int) -> None:
-    """Raise InputError for a value of more than `levels` levels, or with a text as in `parse`."""
+    """Raise InputError for more than `levels` levels of nesting, and for texts as in `parse`."""
     if isinstance(value, str):
         clean(value, where)
     if isinstance(value, (dict, list)):
@@ -54,33 +54,35 @@ def _check_parts(value, where: str, levels: int) -> None:
 def as_record(value, kind: str, where: str) -> dict:
     """Return a parsed value as a record of a kind, under today's names of keys and values.
 
-    Raises InputError where it is no object, or has not the shape of KINDS.
+    Raises InputError where it is not an object, or does not match the schema in KINDS.
     """
     if not isinstance(value, dict):
         raise InputError("not-a-record", where=where)
     record = upgraded(value, kind)
-    for place, shape, seen in _misfits(record, KINDS[kind].keys):
+    for place, schema, seen in _misfits(record, KINDS[kind].keys):
         key = ".".join(map(str, place))
         if seen is MISSING:
             raise InputError("missing-key.record", where=where, key=key)
-        shapes = shape if isinstance(shape, tuple) else (shape,)
-        wanted = [type(one) if isinstance(one, (list, dict, type(None))) else one for one in shapes]
+        schemas = schema if isinstance(schema, tuple) else (schema,)
+        wanted = [
+            type(one) if isinstance(one, (list, dict, type(None))) else one for one in schemas
+        ]
         raise InputError("wrong-type.record", where=where, key=key, wanted=wanted, seen=type(seen))
     return record
 
 
-def _misfits(value, shape, place: tuple = ()) -> Iterator[tuple]:
-    """Yield (place, shape, value or MISSING) of each part that has not its shape."""
-    if isinstance(shape, tuple):
-        if all(any(_misfits(value, one)) for one in shape):
-            yield place, shape, value
-    elif not _is_of(value, type(shape) if isinstance(shape, (list, dict)) else shape):
-        yield place, shape, value
-    elif isinstance(shape, list):
+def _misfits(value, schema, place: tuple = ()) -> Iterator[tuple]:
+    """Yield (place, schema, value or MISSING) of each part that does not match its schema."""
+    if isinstance(schema, tuple):
+        if all(any(_misfits(value, one)) for one in schema):
+            yield place, schema, value
+    elif not _is_of(value, type(schema) if isinstance(schema, (list, dict)) else schema):
+        yield place, schema, value
+    elif isinstance(schema, list):
         for number, part in enumerate(value):
-            yield from _misfits(part, shape[0], (*place, number))
-    elif isinstance(shape, dict):
-        for key, own in shape.items():
+            yield from _misfits(part, schema[0], (*place, number))
+    elif isinstance(schema, dict):
+        for key, own in schema.items():
             names = [*value] if key == "*" else [key.removesuffix("?")]
             for name in names:
                 if name in value:
@@ -90,7 +92,7 @@ def _misfits(value, shape, place: tuple = ()) -> Iterator[tuple]:
 
 
 def _is_of(value, kind) -> bool:
-    """Return whether a value is None, or of a type; whole numbers have at most 64 bits."""
+    """Return whether a value is of a type, or None for None; integers must fit in 64 bits."""
     if kind in (float, Real):
         finite = type(value) in (int, float) and abs(value) <= sys.float_info.max
         return finite or (kind is Real and type(value) is float)
@@ -118,7 +120,7 @@ def write_json(path: Path, value) -> None:
 
 
 def add_line(path: Path, value: dict) -> None:
-    """Add `value` as a line of JSON; half a line, of a process that was killed, is removed."""
+    """Append `value` as a line of JSON; half a line that a killed process left is removed."""
     with open(path, "ab+", opener=no_link) as file:
         file.seek(0)
         file.truncate(file.read().rfind(b"\n") + 1)
@@ -126,7 +128,7 @@ def add_line(path: Path, value: dict) -> None:
 
 
 def read_json(path: Path):
-    """Return the value of a JSON file that is no record, or whose digest is taken as it is.
+    """Return the value of a JSON file that is not a record, or must not be upgraded.
 
     Raises InputError where it is missing, too large or broken.
     """
@@ -158,7 +160,7 @@ def read_rows(path: Path, kind: str = "row", whole: bool = False) -> list[dict]:
 
 
 def _records_of(text: str, path: Path, kind: str) -> list[dict]:
-    """Return the records of JSON lines; U+0085 and U+2028 in a text end no line."""
+    """Return the records of JSON lines; U+0085 and U+2028 within a text do not end a line."""
     lines = enumerate(text.split("\n"), 1)
     of_path = f"of {in_words(Path(path))}"
     wheres = ((line, f"line {number} {of_path}") for number, line in lines if line.strip())
@@ -186,7 +188,8 @@ def claimed(path: Path, *claim, **how) -> Iterator[Path]:
     """Make `path` the folder of a request, with the arguments of `claim_dir`, and hold its lock
     within the block.
 
-    Raises InputError at once where another process writes into it; a folder of others gets no lock.
+    Raises InputError at once while another process writes into it.  A folder with other content is
+    refused before a lock file is written.
     """
     check_claim(path, *claim, **how)
     with writing(path):
@@ -199,10 +202,10 @@ def claim_dir(
 ) -> Path:  # fmt: skip
     """Make `path` the folder of `request`, or check that it is already.
 
-    The request is written to the file `marker` in it; its keys in `ignore` may differ.  A marker
-    without results is replaced, and what there is of `scratch` removed: hidden files and empty
-    folders are no results, nor are those of `scratch`, work that has hardly begun.  Raises
-    TakenError where the folder holds anything else: nothing is ever overwritten.
+    The request is written to the file `marker` in it; its keys in `ignore` may differ.  Without
+    results, the marker is replaced, and the files and folders in `scratch` (unfinished work) are
+    removed; hidden files and empty folders do not count as results.  Raises TakenError where the
+    folder holds anything else: nothing is ever overwritten.
     """
     path = Path(path)
     if check_claim(path, request, what, marker, ignore, scratch):
@@ -238,7 +241,7 @@ def check_claim(
 
 
 def _is_result(path: Path) -> bool:
-    """Return whether a path is a file, or a folder with one; hidden ones are none."""
+    """Return whether a path is a file that is not hidden, or a folder with such a file."""
     if path.name.startswith("."):
         return False
     if path.is_dir() and not path.is_symlink():

@@ -47,7 +47,7 @@ def open_photos(name: str, folder: Path, options: dict) -> Source:
 
 
 def _metadata(files: Files) -> list[Path]:
-    """Return the table in the folder itself, or else one of each folder in it that has any."""
+    """Return the metadata table of the folder; without one, those of its subfolders."""
     found = [path for path in files.others if path.name.lower() in METADATA]
     first = {}
     for path in sorted(found, key=lambda path: METADATA.index(path.name.lower())):
@@ -60,7 +60,7 @@ def _metadata(files: Files) -> list[Path]:
 
 
 def _rows_of_table(folder: Path, table: Path) -> list[dict]:
-    """Return the rows of a table below a folder: files are named as in it, the split is its own."""
+    """Return the rows of a table in a subfolder: with paths from `folder` on, and a split."""
     rows, above = tables.read_table(table), table.parent.relative_to(folder)
     tables.check_columns(table, "images", "file_name", list(rows[0]))
     split = place_of(above.parts).split
@@ -72,7 +72,7 @@ def _rows_of_table(folder: Path, table: Path) -> list[dict]:
 
 
 def _below(folder: Path, above: Path, name: str) -> str:
-    """Return a name of a table in the folder `above`, from the outer folder on."""
+    """Return the path from the outer folder of a file that a table in `above` names."""
     own = (above / name).as_posix()
     return own if not name or is_there(inside(folder, own)) else name
 
@@ -108,7 +108,7 @@ def _above(folder: Path, parent: Path) -> Path:
 
 
 def _caption_files(files: Files) -> dict[tuple, Path]:
-    """Return {(folder, name without ending) or (key of the place, the same): caption file}."""
+    """Return {(folder or `Place.key`, name without ending): caption file}."""
     found, endings = {}, photo_files.CAPTION_ENDINGS
     order = {ending: number for number, ending in enumerate((*endings, *map(str.upper, endings)))}
     for path in sorted(files.captions, key=lambda path: order.get(path.suffix, len(order))):
@@ -121,7 +121,7 @@ def _caption_files(files: Files) -> dict[tuple, Path]:
 
 
 def _caption_of(photo: Path, above: Path, place: Place, captions: dict) -> Path | None:
-    """Return the caption file of a photo: x.txt or x.jpg.txt beside it, or in a folder of texts."""
+    """Return the caption file of a photo: x.txt or x.jpg.txt beside it, or in a caption folder."""
     stems = [unicodedata.normalize("NFC", stem) for stem in (photo.stem, photo.name)]
     keys = [(where, stem) for where in (above, place.key) for stem in stems]
     return next((captions[key] for key in keys if key in captions), None)
@@ -130,8 +130,8 @@ def _caption_of(photo: Path, above: Path, place: Place, captions: dict) -> Path 
 def _warn_of_repeats(files: Files, names: list[str]) -> None:
     if names:
         warnings.warn(
-            f"{files.folder}: the number in {names[0]!r}, how often a trainer repeats these "
-            "photos, is ignored",
+            f"{files.folder}: the number in {names[0]!r} (repeats of each photo in kohya's "
+            "trainer) is ignored",
             stacklevel=5,
         )
 
@@ -155,7 +155,7 @@ def _captions_of_names(folder: Path, rows: list[dict]) -> list[dict]:
 
 
 def _check_captions(files: Files, rows: list[dict]) -> None:
-    """Raise InputError where a photo has no caption, nor, where none has one, a category."""
+    """Raise InputError where a photo has no caption or, if no photo has one, no category."""
     key = "caption" if any("caption" in row for row in rows) else "category"
     bare, folder = [row for row in rows if not row.get(key)], files.folder
     if not bare:

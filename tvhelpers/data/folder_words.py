@@ -1,4 +1,4 @@
-"""Which words of a photo's folders and name say what it shows, and which only where it is kept?"""
+"""Which words of a photo's path say what it shows, and which only say where it is stored?"""
 
 import functools
 import re
@@ -14,20 +14,20 @@ REPEATS = re.compile(r"(\d{1,3})_(?=.*[^\W\d_])")  # kohya's "10_dress": each ph
 
 @dataclass(frozen=True)
 class Place:
-    """What the folders above a file say, "" for what they do not say."""
+    """What the names of the folders above a file say; "" where they say nothing."""
 
     category: str = ""
     split: str = ""  # "train", "val" or "test"
-    repeats: str = ""  # a folder's name with kohya's repeats, which are ignored
+    repeats: str = ""  # a folder's name with kohya's repeats (ignored)
     kind: str = ""  # "captions" or "side": a folder of caption files, or of masks or small copies
-    key: tuple[str, ...] = ()  # equal for a photo and its caption or mask in folders of their own
+    key: tuple[str, ...] = ()  # equal for a photo and its caption or mask in other folders
 
 
 @functools.lru_cache(4096)
 def place_of(folders: tuple[str, ...]) -> Place:
-    """Return what the names of the folders say, from the outermost on.
+    """Return what the names of folders say, the outermost first.
 
-    Splits (train), containers (images) and numbers are no category; the innermost other name is.
+    The innermost name that is no split (train), container (images) or number is the category.
     """
     category, split, repeats, kind, key = "", "", "", "", []
     for folder in folders:
@@ -56,8 +56,8 @@ def _kind(folder: str) -> str:
 
 
 def words_of_name(stem: str) -> str:
-    """Return the words of a file's name; "" for a name that a camera gave, such as IMG_0042."""
-    stem = re.sub(r"\s*\(\d+\)$", "", stem)  # the second photo of it: "red dress (2)"
+    """Return the words of a file's name; "" for a camera's name such as IMG_0042."""
+    stem = re.sub(r"\s*\(\d+\)$", "", stem)  # a second photo: "red dress (2)"
     parts = re.split(r"[\s_]+" if re.search(r"[\s_]", stem) else r"-+", stem)
     parts = [part.rstrip("0123456789").strip("-.,()") for part in parts]
     words = [part for part in parts if part and not re.search(r"\d", part)]

@@ -1,4 +1,4 @@
-"""Which files of a folder are photos, captions and tables, and what of it is not read?"""
+"""Which files of a folder are photos, captions and tables, and which files are skipped?"""
 
 import contextlib
 import logging
@@ -35,34 +35,34 @@ NO_ROW = "no row of the table names it"
 SIDE_IMAGE = "a mask or a small copy of another image"
 BAD_IMAGE = "cannot be read as an image"
 MISSING = "the image of a row is missing"
-NO_PHOTO = "a text that belongs to no photo by its name, or to one with another caption"
+NO_PHOTO = "a text file without a photo of its name, or whose photo has another caption"
 OTHER_TABLE = "a table that is not read; to read it, give its path and --columns"
 ARCHIVE = "an archive; unpack it"
 SPREADSHEET = "a spreadsheet; save it as CSV UTF-8"
 OTHER = "neither an image nor a caption"
 
-LOOKING = Lock()  # several threads read photos, and one of them looks which are bad
+LOOKING = Lock()  # several threads read photos; after an error, one of them checks all photos
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class Files:
-    """The files of a folder, each sorted; `skipped` {reason: names} fills up as it is read."""
+    """The files of a folder, each list sorted; `skipped` {reason: names} grows while it is read."""
 
     folder: Path
     images: list[Path] = field(default_factory=list)
     captions: list[Path] = field(default_factory=list)
     others: list[Path] = field(default_factory=list)
     skipped: dict[str, list[str]] = field(default_factory=dict)
-    used: set[Path] = field(default_factory=set)  # for rows and captions, or skipped
+    used: set[Path] = field(default_factory=set)  # as photos or captions, or skipped
 
     def name_of(self, path: Path) -> str:
-        """Return a path in the folder as from the folder on, as relative_to() does more slowly."""
+        """Return a path relative to the folder, faster than relative_to()."""
         return "/".join(path.parts[len(self.folder.parts) :])
 
     def skip(self, reason: str, paths: Iterable[Path]) -> None:
-        """Add files to those that are skipped for a reason."""
+        """Add files to the skipped ones, under a reason."""
         for path in paths:
             self.used.add(path)
             self.skipped.setdefault(reason, []).append(self.name_of(path))
@@ -84,7 +84,7 @@ class Files:
                 self.skip(f"{name} is not read; save it as .jpg or .png", [path])
 
     def refuse(self) -> InputError:
-        """Return the error of a folder without images: what is in it instead."""
+        """Return the error for a folder without images, which names what it holds instead."""
         if not self.skipped:
             return InputError("no-images.photos", folder=self.folder, endings=FORMATS)
         reason, names = max(self.skipped.items(), key=lambda item: len(item[1]))
@@ -95,7 +95,7 @@ class Files:
 
 
 def list_files(folder: Path) -> Files:
-    """Return the files of a folder and of those in it."""
+    """Return the files of a folder and its subfolders."""
     files = Files(Path(folder))
     for path in walk(folder, files.skipped):
         if path.suffix.lower() in CAPTION_ENDINGS:
@@ -115,7 +115,7 @@ def is_archive(path: Path) -> bool:
 
 
 def refuse_archive(name: str, path: Path, options: dict) -> Source:
-    """Raise the InputError of an archive in place of a folder."""
+    """Raise the InputError for an archive that is given instead of a folder."""
     raise InputError("another-format.archive", name=path)
 
 
@@ -129,7 +129,7 @@ def _why_other(path: Path) -> str:
 
 
 def named_below(folder: Path, images: list[Path]) -> Callable[[Path], Path]:
-    """Return a function of the path of a missing image: the only image that is named so below."""
+    """Return a function that finds a missing image: the only image of its name in a subfolder."""
     below = {}
     for path in images:
         parts = path.relative_to(folder).parts
@@ -146,10 +146,10 @@ def named_below(folder: Path, images: list[Path]) -> Callable[[Path], Path]:
 def open_rows(
     name: str, folder: Path, rows: list[dict], options: dict, files: Files | None = None
 ) -> Source:
-    """Open photos by rows with file_name and a caption or category, product, split ....
+    """Open the photos that rows name: file_name, a caption or category, product, split and so on.
 
-    `files`: those of the folder.  Raises InputError where a photo is missing or outside the folder,
-    or a row has no caption or category.
+    `files`: the files of the folder.  Raises InputError where a photo is missing or outside the
+    folder, or a row has no caption or category.
     """
     files = files or list_files(folder)
     names = [as_text(row["file_name"], str(folder), "file_name") for row in rows]
@@ -164,7 +164,7 @@ def open_rows(
         rows, paths = _readable(files, rows, paths)
     ids = [files.name_of(path) for path in paths]
     columns = item_columns(folder, rows, ids, options["captions_optional"])
-    photos = Photos(paths)  # before the digests: what changes later is refused
+    photos = Photos(paths)  # before the digests, so that later changes are refused
     key = content_key([_digests(paths), *columns])
     key = key_of_colours(key, folder, zip(paths, paths))
     return Source(name, key, *columns, photos, files.skipped)
@@ -173,7 +173,7 @@ def open_rows(
 def _digests(paths: list[Path]) -> list[str]:
     try:
         return [file_digest(path) for path in paths]
-    except OSError:  # no permission, or a broken disk: all such files are named
+    except OSError:  # no permission, or a broken disk; name all such files
         check_images(paths)
         raise
 
@@ -192,7 +192,7 @@ def _readable(files: Files, rows: list[dict], paths: list[Path]) -> tuple[list[d
 
 
 class Photos(Images):
-    """Image files.  The first that cannot be read makes all of them be looked at and named."""
+    """Image files.  If one cannot be read, all are checked, and the error names all bad ones."""
 
     def __init__(self, paths: list[Path]):
         states = [state_of(path) for path in paths]
@@ -202,7 +202,7 @@ class Photos(Images):
 def read_one_of(paths: list[Path], states: list, seen: list, index: int) -> np.ndarray:
     """Return pixels uint8 (H, W, 3) of an image file; raises InputError with all bad ones.
 
-    `seen`: takes the error of the first bad one, which is the error of the others too.
+    `seen`: an empty list, which keeps that error for the next bad image.
     """
     try:
         return read_unchanged(paths[index], states[index])
@@ -222,7 +222,7 @@ def _problem(paths: list[Path]) -> InputError | None:
 
 
 def check_images(paths: list[Path]) -> None:
-    """Raise InputError where image files cannot be read: one that counts them, each in the log."""
+    """Raise one InputError that counts the unreadable images; list each of them in the log."""
     bad = bad_images(len(paths), lambda index: read_photo(paths[index]))
     if len(bad) > 1:
         for error in bad.values():
@@ -235,7 +235,7 @@ def check_images(paths: list[Path]) -> None:
 
 
 def bad_images(count: int, read: Callable[[int], np.ndarray]) -> dict[int, InputError]:
-    """Return {number: error} of the images, of `count`, that `read(number)` cannot read."""
+    """Return {number: error} of those of `count` images that `read(number)` cannot read."""
     bad = {}
     with progress_bar("images checked", count) as bar:
         for index in range(count):
@@ -250,7 +250,7 @@ def bad_images(count: int, read: Callable[[int], np.ndarray]) -> dict[int, Input
 
 
 def without_bad(source: Source) -> Source:
-    """Return the items of a source, whose images are cells or in an archive, that can be read."""
+    """Return the readable items of a source whose images are cells of a table or in an archive."""
     bad = bad_images(len(source), source.pixels)
     if not bad:
         return source
@@ -263,6 +263,6 @@ def without_bad(source: Source) -> Source:
 
 
 def warn_of_skipped(path: Path | str, skipped: dict[str, list[str]]) -> None:
-    """Warn once for each reason {reason: names} why files of a folder were skipped."""
+    """Warn once for each reason of `skipped` {reason: names}."""
     for reason, names in skipped.items():
         warnings.warn(Skipped(str(path), reason, names), stacklevel=3)

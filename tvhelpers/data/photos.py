@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def state_of(path: Path) -> tuple[int, int]:
-    """Return the size and the time of the last change of a file; zeros where it is gone."""
+    """Return (size, time of the last change in ns) of a file; zeros if it is missing."""
     try:
         about = path.stat()
     except OSError:
@@ -26,8 +26,8 @@ def state_of(path: Path) -> tuple[int, int]:
 
 
 def read_unchanged(path: Path, state: tuple[int, int]) -> np.ndarray:
-    """Return pixels uint8 (H, W, 3) of an image file; raises InputError where it is no longer in
-    the `state_of` when its source was opened, so that the source's fingerprint is not true."""
+    """Return pixels uint8 (H, W, 3) of an image file; raises InputError if the file changed since
+    `state`, its `state_of` when its source was opened: the fingerprint would be wrong."""
     pixels = read_photo(path)
     if state_of(path) != state:
         raise InputError("file-changed", path=path)
@@ -35,14 +35,14 @@ def read_unchanged(path: Path, state: tuple[int, int]) -> np.ndarray:
 
 
 def photo_sha256(path: Path) -> str:
-    """Return the SHA-256 of an image file; with a mark where its pixels were once read without
-    following its ICC profile."""
+    """Return the SHA-256 of an image file, with a suffix if older versions, which ignored ICC
+    profiles, read other pixels."""
     return file_sha256(path) + "-sRGB" * conversion_of_file(path)[1]
 
 
 def key_of_colours(key: str, where, files: Iterable[tuple[str | Path, Path | BinaryIO]]) -> str:
-    """Return a source's key, or another one where an ICC profile changes the pixels of any of its
-    (name, image file), because they were once read without; say once what the profiles mean."""
+    """Return a source's key; another one if older versions read other pixels of any of its `files`
+    (name, image file), as they ignored ICC profiles.  Log how many profiles are used or broken."""
     converted, broken, others = [], [], False
     for name, file in files:
         conversion, other = conversion_of_file(file)
