@@ -1,4 +1,4 @@
-"""Which model does a name mean, and how is it loaded so that no code of its own runs?
+"""Which model does a name mean, and how is it loaded without running its code?
 
 Every model, tokenizer and processor from outside is found by `find_model` and loaded by `load`.
 """
@@ -17,7 +17,7 @@ from tvhelpers.errors import Choice, InputError, one_line
 log = logging.getLogger(__name__)
 HUB = "hub:"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]*\w", re.ASCII)  # owner/name
-ENDING = re.compile(r"\.[A-Za-z]\w*$")  # of a file; "v1.5" and "2.7b" have none
+ENDING = re.compile(r"\.[A-Za-z]\w*$")  # of a file name; "v1.5" and "2.7b" have none
 # Keys of a config.json that make transformers or diffusers import packages, or load other models.
 REFUSED = frozenset(
     "quantization_config kernel_config use_kernels use_pretrained_backbone configuration_files "
@@ -25,7 +25,7 @@ REFUSED = frozenset(
 )
 # What keys such as attn_implementation may hold; "owner/name" would be code of the hub.
 IMPLEMENTATIONS = {None, "eager", "sdpa", "grouped_mm", "batched_mm"}
-MAX_LAYERS, MAX_PARTS = 1000, 10_000  # of a model, and of a list in its config
+MAX_LAYERS, MAX_PARTS = 1000, 10_000  # layers of a model; values of a list in its config
 _lock = threading.RLock()  # `_offline` changes a setting of the process
 
 
@@ -40,16 +40,16 @@ class Unreadable(ValueError):
 def find_model(name: str, known: Iterable[str] = ()) -> str:
     """Return the folder or hub id that a name means: a folder, "hub:owner/name" or "owner/name".
 
-    Without "hub:", the log says that the hub is asked.  `known`: names that may have been meant.
-    Raises InputError for anything else, and for "owner/name" that looks like a path: with an
-    ending, or in a folder that exists here.
+    Without "hub:", a warning says that the hub is asked.  `known`: names to suggest in an error.
+    Raises InputError for anything else, and for "owner/name" that looks like a path: it ends like a
+    file name, or the folder `owner` exists here.
     """
     wanted, path = name.removeprefix(HUB), Path(name)
     is_id = HUB_ID.fullmatch(wanted) is not None
     if name.startswith(HUB):
         if not is_id:
             raise InputError("not-a-hub-id", name=name)
-        if Path(wanted).exists():  # the libraries would take the folder
+        if Path(wanted).exists():  # the libraries would read the folder
             raise InputError("given-twice.hub", name=name, path=Path(wanted))
         return wanted
     if name and path.is_dir():
@@ -72,10 +72,10 @@ def find_model(name: str, known: Iterable[str] = ()) -> str:
 def load(kind, path: str, *, whole: bool = False, **options):
     """Return `kind.from_pretrained(path, **options)`, of a class of transformers or diffusers.
 
-    No code of the model runs and none is asked for: neither its modules, nor kernels, quantizers or
-    other models that its config names.  A folder is loaded without the hub.  With `whole`, a model
-    lacks no weights.  Raises InputError for a config that names such code, and Unreadable where the
-    library fails.
+    No code of the model is downloaded or run: its own modules, or kernels, quantizers and other
+    models that its config names.  A folder is loaded without the hub.  `whole`: missing weights are
+    an error.  Raises InputError for a config that names such code, and Unreadable where the library
+    fails.
     """
     where = {key: options[key] for key in ("subfolder", "revision") if options.get(key)}
     if kind.__module__.startswith("transformers."):
@@ -88,14 +88,14 @@ def load(kind, path: str, *, whole: bool = False, **options):
                 raise ValueError("its tokenizer's model_max_length is not a number")
             return model
         model, loaded = kind.from_pretrained(path, **options, output_loading_info=True)
-        if missing := sorted(loaded["missing_keys"]):  # they would be random numbers
+        if missing := sorted(loaded["missing_keys"]):  # they would be random
             raise ValueError(f"{len(missing)} weights are missing, {missing[0]} is the first")
     return model
 
 
 @contextlib.contextmanager
 def readable(path: str) -> Iterator[None]:
-    """Turn the many errors of a broken folder or an unreachable hub into Unreadable."""
+    """Raise Unreadable for any error of a broken folder or an unreachable hub."""
     try:
         with offline() if Path(path).is_dir() else contextlib.nullcontext():
             yield
@@ -109,7 +109,7 @@ def readable(path: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def offline() -> Iterator[None]:
-    """Keep huggingface_hub from asking the hub within the block; what was downloaded is found."""
+    """Keep huggingface_hub offline within the block; its cache is still used."""
     from huggingface_hub import constants
 
     with _lock:
@@ -121,23 +121,23 @@ def offline() -> Iterator[None]:
 
 
 def _check_configs(path: str, local: bool, subfolder: str = "", revision=None) -> None:
-    """Raise InputError where files beside the weights name code or other models."""
+    """Raise InputError if files beside the weights name code, other models or outside files."""
     where = f"{subfolder}/" if subfolder else ""
-    if file_of(path, where + "adapter_config.json", revision, local):  # of peft: for another model
+    if file_of(path, where + "adapter_config.json", revision, local):  # names another one
         raise InputError("unsafe-model.adapter", path=path)
     if file := file_of(path, where + "config.json", revision, local):
         config = json.loads(file.read_text(encoding="utf-8"))
         if not isinstance(config, dict):
             raise ValueError("its config.json is not a table of names and values")
         _check_keys(path, config)
-    for index in Path(path, subfolder).glob("*.index.json"):  # nothing of the hub: its own names
+    for index in Path(path, subfolder).glob("*.index.json"):  # none for a hub id
         names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
         if outside := [name for name in names if Path(name).name != name]:
             raise InputError("unsafe-model.outside", path=index, name=outside[0])
 
 
 def file_of(path: str, name: str, revision: str | None, local: bool = False) -> Path | None:
-    """Return a file of a folder or of a hub id, None where it has none."""
+    """Return the path of a file in a folder or of a hub id; None if there is no such file."""
     if Path(path).is_dir():
         file = Path(path, name)
         return file if file.is_file() else None
@@ -151,8 +151,8 @@ def file_of(path: str, name: str, revision: str | None, local: bool = False) -> 
 
 
 def _check_keys(path: str, config) -> None:
-    """Raise InputError for a key at any depth of a config that would load code or other models, and
-    ValueError for a model without bounds."""
+    """Raise InputError for a key, at any depth of a config, that would load code or other models;
+    raise ValueError for a model that is too large."""
     if isinstance(config, list):
         if len(config) > MAX_PARTS:
             raise ValueError(f"a list in its config has {len(config)} values")

@@ -1,4 +1,4 @@
-"""How do the colours of an image become sRGB, where its ICC profile says that they are others?"""
+"""How are the colours of an image converted from its ICC profile to sRGB?"""
 
 import functools
 import io
@@ -7,36 +7,36 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageCms
 
-MAX_BYTES = 4 << 20  # of a profile; those of printing presses have up to 3 MB
-SAME = 1  # level of 255 by which a profile may differ from sRGB, so that pixels stay as they are
-KNOWN = 0xFF000000  # marks the colours of a table that are filled in
+MAX_BYTES = 4 << 20  # of a profile; profiles for printing have up to 3 MB
+SAME = 1  # levels of 255; a profile that differs less from sRGB leaves pixels unchanged
+KNOWN = 0xFF000000  # marks the entries of a table that are computed
 BLACK_TO_BLACK = 0x2000  # littleCMS's flag for black point compensation
 SPACES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # {colour space of a profile: Pillow's mode}
 
 
 @dataclass(eq=False)
 class Conversion:
-    """What an embedded profile means for the pixels of an image.
+    """The conversion of an image's pixels by its embedded profile.
 
-    Without `transform` they stay as they are: the profile is sRGB or, if `broken`, says why it
-    cannot be used.
+    Without `transform`, pixels stay unchanged: there is no profile, it is sRGB, or it cannot be
+    used for the reason `broken`.
     """
 
-    name: str = ""  # by which the profile calls itself
+    name: str = ""  # the profile's description of itself
     transform: ImageCms.ImageCmsTransform | None = None
     broken: str = ""
 
     def __call__(self, image: Image.Image) -> np.ndarray:
-        """Return an image as pixels uint8 (H, W, 3) sRGB."""
+        """Return the pixels of an image as uint8 (H, W, 3) sRGB."""
         mode = self.transform.input_mode
-        if mode == "L":  # of an RGB image, whose channels are alike
+        if mode == "L":  # a gray profile in an RGB image with equal channels
             ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
             levels = np.asarray(self.transform.apply(ramp))[0]
             return np.asarray(image.convert("RGB").point(levels.T.ravel().tolist()))
         if mode == "CMYK":
             return np.asarray(self.transform.apply(image))
         table, colours = _table(self), _numbers(image)
-        found = np.take(table, colours, mode="clip")  # none is outside; but this is faster
+        found = np.take(table, colours, mode="clip")  # no index is outside; "clip" is faster
         new = np.flatnonzero(found == 0)
         if len(new):
             row = Image.frombytes("RGB", (len(new), 1), colours[new].tobytes(), "raw", "RGBX")
@@ -46,8 +46,9 @@ class Conversion:
 
 @functools.lru_cache(maxsize=2)
 def _table(conversion: Conversion) -> np.ndarray:
-    """Return each colour's colour in sRGB, as uint32 (2**24,) of r + 256 g + 65,536 b + KNOWN, or
-    0 where no image had it yet: photos share most colours, and littleCMS is slow.  Up to 64 MB."""
+    """Return a table from each colour to its sRGB colour: uint32 (2**24,), 64 MB, entries r + 256 g
+    + 65,536 b + KNOWN, 0 if no image had the colour yet.  Photos share most colours, and littleCMS
+    is slow."""
     return np.zeros(1 << 24, "<u4")
 
 
@@ -57,7 +58,7 @@ def _numbers(image: Image.Image) -> np.ndarray:
 
 
 def conversion_of(image: Image.Image) -> Conversion:
-    """Return the conversion to sRGB of an image, opened or decoded, by its embedded profile."""
+    """Return the conversion of an opened or decoded image by its embedded profile."""
     profile = image.info.get("icc_profile")
     if not profile or not isinstance(profile, bytes):
         return Conversion()
@@ -80,7 +81,7 @@ def _conversion(profile: bytes, space: str) -> Conversion:
         transform = ImageCms.buildTransform(
             opened, srgb, SPACES[own], "RGB", intent, BLACK_TO_BLACK
         )
-    except Exception as error:  # littleCMS has its own kinds for what is damaged
+    except Exception as error:  # littleCMS raises many kinds for damaged profiles
         return Conversion(broken=str(error))
     return Conversion(name, None if _is_identity(transform) else transform)
 

@@ -1,7 +1,7 @@
-"""Which files does a folder hold, and does a path that something names lead into it?
+"""Which files does a folder hold, and is a path that somebody names inside it?
 
-No file outside the folder is ever returned, however a name or a link is written.  An exception are
-the files of a snapshot that the Hugging Face hub's cache links to, in `blobs` beside `snapshots`.
+No file outside the folder is ever returned, whatever a name or a link says, with one exception: in
+the cache of the Hugging Face hub, the files of a snapshot are links to `blobs` beside `snapshots`.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from tvhelpers.errors import InputError
 
 # Why a file is skipped; each ends the sentence "2 files skipped, such as ...: ".
 HIDDEN = "hidden, or in a folder of the system"
-LEADS_OUT = "a link out of the folder, or to nothing; copy the folder with `cp -rL`"
+LEADS_OUT = "a link out of the folder, or to a missing file; copy the folder with `cp -rL`"
 NOT_UTF8 = "its name is not UTF-8; rename it"
 CLOSED = "a folder that cannot be opened"
 
@@ -29,11 +29,11 @@ LIKE_IMAGE = re.compile(r"\.(jpe?g?|jfif|png|webp|bmp|gif|tiff?|avif|hei[cf]|jxl
 
 
 def walk(folder: Path, skipped: dict[str, list[str]] | None = None) -> list[Path]:
-    """Return the regular files of a folder and of those in it, sorted.
+    """Return the regular files of a folder and its subfolders, sorted.
 
-    Hidden and service files and folders, such as .ipynb_checkpoints, @eaDir and ._x.png, and links
-    that lead out of the folder are skipped.  To `skipped` {reason: names} are added those, and
-    names that are not UTF-8; of hidden files only images, by their ending.
+    Skips hidden and service files and folders, such as .ipynb_checkpoints, @eaDir and ._x.png,
+    names that are not UTF-8, and links that lead out of the folder.  They are added to `skipped`
+    {reason: names}; of hidden files only those with the ending of an image.
     """
     folder, found, skipped = Path(folder), [], {} if skipped is None else skipped
 
@@ -59,7 +59,7 @@ def walk(folder: Path, skipped: dict[str, list[str]] | None = None) -> list[Path
 
 
 def _plain(folder: str) -> set[str]:
-    """Return the names of files, not links, that `_why_not` has no word against; nearly all."""
+    """Return the names of files that are surely not skipped, without the cost of `_why_not`."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         files = [one.name for one in entries if one.is_file(follow_symlinks=False)]
         return {name for name in files if name.isascii() and not _is_service(name)}
@@ -67,7 +67,7 @@ def _plain(folder: str) -> set[str]:
 
 
 def snapshot_of(folder: Path) -> Path:
-    """Return the newest snapshot where a folder is one of the hub's cache; the folder otherwise."""
+    """Return the newest snapshot of a folder of the hub's cache; any other folder unchanged."""
     if not (folder / "snapshots").is_dir() or not (folder / "blobs").is_dir():
         return folder
     snapshots = [path for path in (folder / "snapshots").iterdir() if path.is_dir()]
@@ -75,16 +75,16 @@ def snapshot_of(folder: Path) -> Path:
 
 
 def is_listed(folder: Path, path: Path) -> bool:
-    """Return whether `walk(folder)` lists a file at this place: neither hidden nor a link out."""
+    """Return whether `walk(folder)` would list a file: neither hidden nor a link out of it."""
     return is_there(path) and not _why_not(folder, os.fspath(path)) and _stays(folder, path)
 
 
 def inside(folder: Path, name: str) -> Path:
-    """Return the path in a folder that `name` means, whether there is a file or not.
+    """Return the path in a folder that `name` means; the file may be missing.
 
-    An absolute path into the folder may be given.  Where there is no such file, backslashes are
-    read as slashes, and letters match in either case and in any form of Unicode.  Raises InputError
-    for a name, or a link, that leads out of the folder.
+    `name` may be an absolute path into the folder.  Where there is no such file, backslashes count
+    as slashes, and case and Unicode form are ignored.  Raises InputError for a name, or a link,
+    that leads out of the folder.
     """
     folder, spelled = Path(folder), dict.fromkeys((str(name), str(name).replace("\\", "/")))
     inner = [_relative(folder, one) for one in spelled]
@@ -97,7 +97,7 @@ def inside(folder: Path, name: str) -> Path:
         path = next((one for one in paths if one.exists()), other)
         if path and _stays(folder, path):
             return path
-    except (OSError, ValueError, RuntimeError):  # zero bytes, too long, links in a circle
+    except (OSError, ValueError, RuntimeError):  # null characters, too long, links in a circle
         return folder / "\N{REPLACEMENT CHARACTER}"  # no such file
     raise InputError("outside-folder", name=str(name), folder=folder)
 
@@ -106,7 +106,7 @@ def is_there(path: Path) -> bool:
     """Return whether a path is a file; False too for an impossible name."""
     try:
         return path.is_file()
-    except (OSError, ValueError):  # too long, or with a zero byte
+    except (OSError, ValueError):  # too long, or with a null character
         return False
 
 
@@ -122,7 +122,7 @@ def _relative(folder: Path, name: str) -> str | None:
 
 
 def _as_written(folder: Path, inner: str) -> Path:
-    """Return the path whose parts are equal but for case and Unicode form, where there is one."""
+    """Return the existing path that differs only by case and Unicode form, if there is one."""
     path = folder
     for part in Path(inner).parts:
         if path.is_dir() and not (path / part).exists():
@@ -133,14 +133,14 @@ def _as_written(folder: Path, inner: str) -> Path:
 
 @functools.lru_cache(maxsize=64)
 def _entries(folder: Path, changed: int) -> dict[str, str]:
-    """Return {folded name: name} of a folder, without names that fold alike."""
+    """Return {folded name: name} of a folder, without names whose folded forms are equal."""
     names = os.listdir(folder)
     counts = Counter(map(folded, names))
     return {folded(name): name for name in names if counts[folded(name)] == 1}
 
 
 def folded(name: str) -> str:
-    """Return a name such that names that differ by case or Unicode form alone are equal."""
+    """Return a name in lower case and one Unicode form, to compare names."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
@@ -148,7 +148,7 @@ def _stays(folder: Path, path: Path) -> bool:
     """Return whether all links of a path end in the folder, or in the blobs of its hub snapshot."""
     own = [path, *path.parents][: len(path.parts) - len(folder.parts)]
     if path.exists() and not any(map(os.path.islink, own)):
-        return True  # as nearly all do; to resolve them takes ten times longer
+        return True  # the usual case; resolve() takes ten times longer
     end, root = path.resolve(), folder.resolve()
     if end.is_relative_to(root):
         return True
@@ -162,7 +162,7 @@ def _is_service(part: str) -> bool:
 
 
 def _why_not(folder: Path, path: str) -> str:
-    """Return why a file of a folder, or a link to a folder, is skipped; "" if it is not."""
+    """Return why a file, or a link to a folder, is skipped; "" if it is not."""
     above = os.path.join(folder, "")  # relpath() takes longer than all the rest
     inner = path[len(above) :] if path.startswith(above) else os.path.relpath(path, folder)
     if any(map(_is_service, inner.split(os.sep))):

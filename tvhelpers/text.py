@@ -1,7 +1,7 @@
-"""How does text from outside become text that can be kept, printed and read again?
+"""How is text from files, tables, arrays and JSON read, so that it can be stored and printed?
 
-All text files that users give are read by `read_text`, all values of tables, arrays and JSON become
-text by `as_text`.  Standard library only.
+All text files that users give are read by `read_text`; `as_text` makes text of all values of
+tables, arrays and JSON.  Standard library only.
 """
 
 import codecs
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tvhelpers.errors import InputError
 
-# The mark at the start of a file, and its encoding; UTF-32 first, whose mark starts as UTF-16's.
+# Byte order marks (BOM) and their encodings; UTF-32 first, as its BOM starts like that of UTF-16.
 MARKS = {
     codecs.BOM_UTF8: "utf-8",
     codecs.BOM_UTF32_LE: "utf-32-le",
@@ -19,21 +19,21 @@ MARKS = {
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
 MAX_BYTES = 1 << 30  # of a text file, which is read whole
-UNUSABLE = re.compile("[\0\ud800-\udfff]")  # zero bytes and halves of characters
+UNUSABLE = re.compile("[\0\ud800-\udfff]")  # null characters, and halves of characters
 
 
 def read_text(path: Path) -> str:
-    """Return a text file's content; lines end with "\\n", however the file ends them.
+    """Return a text file's content; lines end with "\\n", whatever the file has.
 
-    UTF-8, or what the mark at its start says: UTF-16 or UTF-32.  U+2028, U+0085 and the like stay
-    within their lines: split at "\\n" only.  Raises InputError, with the place in the file, for any
-    other encoding, and for zero bytes.
+    The encoding is UTF-8, or the UTF-16 or UTF-32 of its BOM.  U+2028, U+0085 and the like do not
+    end a line, so split at "\\n" only.  Raises InputError, with the place in the file, for any
+    other encoding, and for null characters.
     """
     return decoded(file_bytes(path), path).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def file_bytes(path: Path) -> bytes:
-    """Return what a file of text holds; raises InputError for a pipe or a folder, and above
+    """Return the bytes of a text file; raises InputError for a pipe, a folder, and more than
     MAX_BYTES."""
     path = Path(path)
     if path.exists() and not path.is_file():
@@ -49,7 +49,7 @@ def check_size(path: Path, size: int) -> None:
 
 
 def decoded(data: bytes, path: Path) -> str:
-    """Return what the bytes of a text file say, as `read_text` does, with its own line ends."""
+    """Decode the bytes of a text file as `read_text` does; line ends stay as in the file."""
     mark = next((mark for mark in MARKS if data.startswith(mark)), b"")
     try:
         text = data[len(mark) :].decode(MARKS.get(mark, "utf-8"))
@@ -64,9 +64,9 @@ def decoded(data: bytes, path: Path) -> str:
 
 
 def clean(value: str, where: str) -> str:
-    """Return a text from a table, an array or JSON, if it can be kept, printed and read again.
+    """Return a text of a table, an array or JSON, if it can be stored and printed.
 
-    Raises InputError, which names `where` it stands, for zero bytes and halves of characters.
+    Raises InputError, with `where` for its place, for null characters and halves of characters.
     """
     if found := UNUSABLE.search(value):
         raise InputError("unusable-text", where=where, seen=found[0], text=value)
@@ -76,8 +76,8 @@ def clean(value: str, where: str) -> str:
 def as_text(value, where: str = "the table", key: str = "a column") -> str:
     """Return a cell as text: "" for None and NaN, "3" for 3.0, a list joined by spaces.
 
-    Bytes are UTF-8, or Latin-1, as Fashion-Gen's are.  Raises InputError, which names `where` the
-    cell is and its column `key`, for objects, and for bytes that are no text.
+    Bytes are read as UTF-8, else as Latin-1, as in Fashion-Gen.  Raises InputError, with `where`
+    for the place of the cell and `key` for its column, for objects and for bytes that are not text.
     """
     if value is None or value != value:
         return ""
@@ -94,7 +94,7 @@ def as_text(value, where: str = "the table", key: str = "a column") -> str:
 
 
 def _text_of_bytes(data: bytes) -> str | bytes:
-    """Return bytes as text, or as they are where they are none."""
+    """Return bytes as text, or unchanged if they are not text."""
     data = data.rstrip(b"\0")  # of arrays whose texts all have the same length
     try:
         text, strange = data.decode("utf-8"), "\0"

@@ -27,7 +27,7 @@ TIMEOUT = 30  # seconds without a byte
 ATTEMPTS = 4  # in a row without a new byte
 PAUSE = 2.0  # seconds before another attempt, doubled each time
 PIECE = 1 << 20
-SLOWEST, WINDOW = 100, 60  # bytes a second over so many seconds; slower is a failed attempt
+SLOWEST, WINDOW = 100, 60  # bytes a second, measured over so many seconds; a slower attempt fails
 LENGTH = re.compile(r"[0-9]{1,99}")
 PACKED = re.compile(r"\.(t?gz|tar|zip|bz2|xz)\b")  # servers call these encoded
 
@@ -153,7 +153,7 @@ def _version_path(partial: Path) -> Path:
 
 
 def _download(file: dict, partial: Path) -> None:
-    """Request the missing bytes until all are here; give up after ATTEMPTS that hardly helped."""
+    """Request the missing bytes until all are here; stop after ATTEMPTS without much progress."""
     url, failures, pause = file["url"], 0, PAUSE
     while True:
         before = _size(partial)
@@ -164,7 +164,7 @@ def _download(file: dict, partial: Path) -> None:
             failures = ATTEMPTS if error.code < 500 else failures
         except InputError:
             raise
-        except ValueError as error:  # no address, such as http://a..b/
+        except ValueError as error:  # not an address, such as http://a..b/
             raise InputError("download-failed.broken", url=url, error=error) from None
         except (OSError, http.client.HTTPException) as error:
             _raise_disk_full(error, partial)
@@ -188,7 +188,7 @@ def _raise_disk_full(error: Exception, path: Path) -> None:
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follow a redirect to http or https only, and from https to https."""
+    """Follow redirects to http or https only, and never from https to http."""
 
     def http_error_302(self, request, fp, code, msg, headers):
         """Raise InputError for another scheme, before urllib raises an error of its own."""
@@ -215,7 +215,7 @@ def _request(url: str, partial: Path, size: int | None) -> None:
     except urllib.error.HTTPError as error:
         if error.code != 416 or "Range" not in headers:
             raise
-        if start not in (note.get("total"), size):  # 416: there is nothing from `start` on
+        if start not in (note.get("total"), size):  # 416: the server has no bytes from `start` on
             _remove_partial(partial)
             raise ConnectionError("the file on the server has changed") from None
         return
@@ -224,7 +224,7 @@ def _request(url: str, partial: Path, size: int | None) -> None:
 
 
 def _receive(response, url: str, partial: Path, start: int, size: int | None) -> None:
-    """Write what comes from byte `start` on; `size` is the manifest's."""
+    """Write the bytes of a response, which begin at `start`; `size` is that of the manifest."""
     kind, packed = response.headers.get_content_type(), response.headers.get("Content-Encoding", "")
     if kind in ("text/html", "application/xhtml+xml"):
         raise InputError("download-failed.page", url=url)
@@ -241,9 +241,9 @@ def _receive(response, url: str, partial: Path, start: int, size: int | None) ->
 
 
 def _total(headers, partial: Path, start: int) -> int | None:
-    """Return the size of the whole file by the headers of a response, None where none says it.
+    """Return the size of the whole file, from the headers of a response; None if they lack it.
 
-    Raises ConnectionError where another part came than the one from byte `start` on.
+    Raises ConnectionError where the response does not begin at byte `start`.
     """
     length = headers.get("Content-Length", "")
     length = int(length) if LENGTH.fullmatch(length) else None
@@ -256,7 +256,7 @@ def _total(headers, partial: Path, start: int) -> int | None:
     fits = total is None or last + 1 == total
     if begin != start or not fits or length not in (None, last + 1 - start):
         _remove_partial(partial)
-        raise ConnectionError("the server gave another part of the file than it was asked for")
+        raise ConnectionError("the server sent another part of the file than was requested")
     return total
 
 
@@ -268,7 +268,7 @@ def _check_room(path: Path, needed: int) -> None:
 
 
 def _copy(response, url: str, partial: Path, start: int, total: int | None) -> None:
-    """Write at most `total` bytes; without one, at most half of the free disk."""
+    """Write at most `total` bytes; if it is None, at most half of the free disk space."""
     limit = start + shutil.disk_usage(partial.parent).free // 2 if total is None else total
     bar = progress_bar(partial.name[1:].removesuffix(".partial"), total, done=start, unit="B")
     done, since, base = start, time.monotonic(), start

@@ -1,4 +1,4 @@
-"""Can a prompt be drawn, and what in it has no effect here?"""
+"""Is a prompt valid, and which parts of it have no effect here?"""
 
 import re
 import unicodedata
@@ -6,9 +6,13 @@ from collections.abc import Iterable
 
 from tvhelpers.errors import InputError, in_words
 
-TURNING = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF}  # of letters, and a BOM
-# What A1111, ComfyUI, InvokeAI and Midjourney obey: weights, alternatives, files, parameters.
-# No run of letters is tried from each of its letters: a prompt may be long.
+TURNING = {
+    *range(0x202A, 0x202F),
+    *range(0x2066, 0x206A),
+    0xFEFF,
+}  # marks of direction, BOM
+# Syntax of A1111, ComfyUI, InvokeAI and Midjourney: weights, alternatives, files, parameters.
+# The possessive quantifiers (++, *+) keep the search fast in a long prompt.
 SYNTAX = re.compile(
     r"<\w+:[^<>]*>|\bembedding:[\w./-]+|\([^()]*:\s*+[-+]?[\d.]++\s*+\)"
     r"|(?<!\()\(\(++[^()]*+\)\)++|\[[^][]*\]|\{[^{}|$]*+[|$][^{}]*+\}|__[\w/-]+__"
@@ -16,12 +20,12 @@ SYNTAX = re.compile(
     r"|(?<!\S)--(?:ar|v|no|q|s|seed|style|stylize|niji|chaos|iw|tile)\b(?: [^\s-]\S*)?"
     r"|::-?[\d.]+|\.(?:blend|and|swap)\("
 )
-WORDS = re.compile(r"(?<!\S)(?:AND|BREAK)(?!\S)")  # not where all letters are large
+WORDS = re.compile(r"(?<!\S)(?:AND|BREAK)(?!\S)")  # unless the whole prompt is in capitals
 
 
 def check_prompt(prompt: str) -> str:
-    """Return a prompt; raises InputError where it has no visible letter, or a letter that no text
-    has: control characters, bytes that are not UTF-8, marks that turn the order of letters."""
+    """Return a prompt; raises InputError where it has no visible character, or one that text cannot
+    have: control characters, bytes that are not UTF-8, marks of writing direction."""
     if not any(letter.isprintable() and not letter.isspace() for letter in prompt):
         raise InputError("no-prompt.blank")
     for place, letter in enumerate(prompt, 1):
@@ -40,8 +44,8 @@ def is_prompt(text: str) -> bool:
 
 
 def remarks(prompts: Iterable[str]) -> list[str]:
-    """Return a sentence each on what in any of the prompts does not do what its author may think:
-    the syntax of other programs, and lines."""
+    """Return warnings on what the prompts hold without effect: syntax of other programs, and line
+    breaks."""
     prompts, said = list(prompts), []
     if found := list(dict.fromkeys(one for prompt in prompts for one in _syntax(prompt))):
         said.append(
@@ -49,7 +53,7 @@ def remarks(prompts: Iterable[str]) -> list[str]:
             "--adapter FILE and --lora-scale X for an adapter, and plain words for the rest"
         )
     if lines := next((one for one in prompts if len(one.strip().splitlines()) > 1), ""):
-        what = f"prompt {in_words(lines)} has several lines, which are drawn as one prompt"
+        what = f"prompt {in_words(lines)} has several lines, but counts as one prompt"
         said.append(f"{what}; put each prompt into quotes of its own")
     return said
 
