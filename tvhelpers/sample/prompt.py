@@ -6,11 +6,7 @@ from collections.abc import Iterable
 
 from tvhelpers.errors import InputError, in_words
 
-TURNING = {
-    *range(0x202A, 0x202F),
-    *range(0x2066, 0x206A),
-    0xFEFF,
-}  # marks of direction, BOM
+TURNING = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF}  # marks of direction, BOM
 # Syntax of A1111, ComfyUI, InvokeAI and Midjourney: weights, alternatives, files, parameters.
 # The possessive quantifiers (++, *+) keep the search fast in a long prompt.
 SYNTAX = re.compile(
