@@ -75,7 +75,7 @@ class StoredImages(Images):
         return [self.key, self.encoding, self.axes, self.reversed, mean]
 
     def read(self, start: int, stop: int) -> Iterable[np.ndarray]:
-        """Return pixels uint8 (n, H, W, 3) of rows start..stop - 1; of large images an iterator.
+        """Return pixels uint8 (n, H, W, 3) of rows start..stop - 1; for large images an iterator.
 
         Raises InputError where a row holds NaN, or decoded values outside 0..255.
         """

@@ -27,7 +27,7 @@ from tvhelpers.paths import walk
 from tvhelpers.words import counted
 
 log = logging.getLogger(__name__)
-JPEG_HEAD = 1 << 20  # bytes, in which its ICC profile stands
+JPEG_HEAD = 1 << 20  # bytes at the start of a JPEG that hold its ICC profile
 MAX_BYTES = 1 << 28  # of one photo; a zip that declares more is damaged or a bomb
 
 Key = tuple[str, ...]  # the last two parts of a path, case and all
@@ -96,14 +96,14 @@ class FolderPhotos:
         return [zlib.crc32(data), len(data)]
 
     def read(self, key: Key) -> bytes:
-        """Return the bytes of a photo; raises InputError where it is no longer as it was."""
+        """Return the bytes of a photo; raises InputError if its file has changed."""
         data, path = self.places[key].read_bytes(), self.places[key]
         if state_of(path) != self.states.setdefault(key, state_of(path)):
             raise InputError("file-changed", path=path)
         return data
 
     def head(self, key: Key) -> Path:
-        """Return a file that begins as the photo does."""
+        """Return a file with at least the first bytes of a photo: its header and ICC profile."""
         return self.places[key]
 
 
@@ -137,7 +137,7 @@ class ZipPhotos:
             return self._file().read(member, self._password)
 
     def head(self, key: Key) -> io.BytesIO:
-        """Return a file that begins as the photo does, or an empty one where it is damaged."""
+        """Return a file with at least the first bytes of a photo; an empty one if it is damaged."""
         member = self.places[key]
         size = JPEG_HEAD if member.filename.lower().endswith((".jpg", ".jpeg")) else MAX_BYTES
         with contextlib.suppress(InputError), archive_errors(self.path, member):

@@ -61,7 +61,7 @@ class Source:
 
     attributes: {"category": "dress", "colour": "red", ...}, only what is known; splits: "train",
     "val", "test", or "" where the source has no split.  `fingerprint` changes with everything that
-    a result computed from the source depends on, so not with files that are `skipped` {why: names}.
+    a result computed from the source depends on; files in `skipped` {reason: names} do not count.
     """
 
     name: str
@@ -105,7 +105,7 @@ class Source:
 
 
 def checked(source: Source) -> Source:
-    """Return a source; raises InputError where a text of it cannot be kept and read again."""
+    """Return a source; raises InputError if one of its texts cannot be stored (`text.clean`)."""
     for column in ("captions", "item_ids", "product_ids", "attributes"):
         texts = getattr(source, column)
         if column == "attributes":

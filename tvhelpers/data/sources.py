@@ -63,21 +63,21 @@ def open_source(
     text, or category); photos with a caption file each; photos in folders named by category; photos
     whose names are words; Img/G2.h5 (and Anno, Eval), or that file; pixels.h5 and items.jsonl of
     `data convert`; DeepFashion's Category and Attribute Prediction (Img, and Anno_coarse or
-    Anno_fine, or either alone).  A table of any columns is explained by `columns` {name: column},
-    as in data_manifest.yaml.
+    Anno_fine, or either alone).  For a table with other columns, `columns` {our name: column} tells
+    which is which, as in data_manifest.yaml.
 
-    `photos`: an archive of original photos to take instead (`open_highres`); `captions_optional`:
+    `photos`: an archive of original photos to use instead (`open_highres`); `captions_optional`:
     photos may have no caption yet; `skip_bad`: skip images that cannot be read, and rows whose
     image is missing; `reading`: decode, axes, channels, mean of stored images (`open_images`).
-    Warns of each kind of files that are skipped.  Raises InputError where none of these formats
-    fits, and for an unknown option, whether it is of use here or not.
+    Warns of skipped files, once for each reason.  Raises InputError where none of these formats
+    fits, and for an unknown option, even if this format would ignore it.
     """
     _check_options(str(name_or_path), columns or {}, reading)
     options = {"captions_optional": captions_optional, "skip_bad": skip_bad}
     options |= {key: value for key, value in reading.items() if value not in ("auto", None)}
     source = checked(_open(str(name_or_path), columns, options))
     source = open_highres(source, photos) if photos else source
-    if skip_bad and type(source.images) is Images:  # others are arrays, or were looked at
+    if skip_bad and type(source.images) is Images:  # others are arrays, or are checked already
         source = without_bad(source)
     warn_of_skipped(name_or_path, source.skipped)
     return source

@@ -58,8 +58,8 @@ def own_table(name: str, path: Path, options: dict) -> tuple[Path, dict]:
 def open_table(name: str, path: Path, options: dict, files: Files | None = None) -> Source:
     """Open a table whose rows name image files, or hold them in a column `pixels` (Parquet).
 
-    `files`: those of its folder.  Raises InputError where a file, a column or an image is missing,
-    or cannot be read.
+    `files`: the files of its folder.  Raises InputError where a file, a column or an image is
+    missing or cannot be read.
     """
     folder, options = own_table(name, path, options)
     found = tables.find_tables(folder, options["table"])
@@ -81,7 +81,7 @@ def open_table(name: str, path: Path, options: dict, files: Files | None = None)
 def open_found(
     name: str, folder: Path, rows: list[dict], spec: str, options: dict, files: Files
 ) -> Source:
-    """Open the images that rows name by the column or pattern `spec`.
+    """Open the images that rows name; `spec` is the column of the names, or a pattern for them.
 
     Raises InputError where one is missing, unless the options skip missing or bad images.
     """
@@ -106,7 +106,7 @@ def _find_images(
 ) -> tuple[list[dict], list[str]]:
     """Return (a row with file_name for each image; names of missing images).
 
-    Where there is no image of the name "0.jpg", the only one below that is named so is meant.
+    If there is no image "0.jpg", it may be in a subfolder, if only one there has this name.
     """
     if "*" in spec:
         return _find_many_images(folder, rows, spec)
@@ -163,7 +163,7 @@ def _files_in(
 ) -> Iterator[tuple[str, io.BytesIO]]:
     """Yield (name, image file) of the cells of a column."""
     for row in range(count):
-        with contextlib.suppress(InputError):  # a cell that is no file is refused when read
+        with contextlib.suppress(InputError):  # a cell without a file is refused when it is read
             yield _file_in(where, row, cell(row))[::-1]
 
 
@@ -204,13 +204,13 @@ def _parquet_file(path: Path, pixels: str, options: dict) -> tuple[Images, list[
 
 
 def open_shards(name: str, folder: Path, options: dict) -> Source:
-    """Open a folder of Parquet or Arrow files with images in their cells, or names of images."""
+    """Open a folder of Parquet or Arrow files, whose cells hold images or their names."""
     return open_table(name, folder, {**options, "table": find_shards(folder)})
 
 
 def open_hub_id(hub: str, columns: dict[str, str]) -> Source:
-    """Open a data set of the Hugging Face hub by its id; its images are in the column "image" or
-    in the one that `columns` gives for "pixels"."""
+    """Open a data set of the Hugging Face hub by its id; its images are in the column
+    `columns["pixels"]`, or else in "image"."""
     row = {"columns": {"pixels": "image", **columns}, "hub": hub, "obtain": HUB_HELP}
     return open_hub(hub.replace("/", "-"), Path(hub), row)
 

@@ -159,8 +159,8 @@ def load_adapter(
 ) -> None:
     """Load an adapter in any format into a pipeline whose UNet has `digest` (`unet_digest`).
 
-    `adapter` is what `read_adapter` returned of `path`, where it is read already.  Raises
-    InputError for an adapter of another base, and for one that is damaged or does not fit.
+    `adapter`: the result of `read_adapter(path)`, if it was read before.  Raises InputError for an
+    adapter of another base, and for one that is damaged or does not fit.
     """
     adapter = adapter or read_adapter(path)
     made_for = adapter.about
@@ -173,11 +173,11 @@ def load_adapter(
             base=base_name,
             digest=digest,
         )
-    # Not by diffusers' readers, which fail on some sets of layers, and to which names and settings
-    # of the file would be regular expressions.
+    # diffusers' readers are not used: they fail on some sets of layers, and would use names and
+    # settings of the file as regular expressions.
     for part, layers in _fitted(pipe, adapter, path, base_name).items():
         _attach(getattr(pipe, part), layers)
-    if changes := made_for.get("scheduler"):  # to the scheduler it was trained with
+    if changes := made_for.get("scheduler"):  # use the scheduler that it was trained with
         pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, **changes)
 
 

@@ -1,4 +1,4 @@
-"""What does an adapter's file hold?  Asked before any of its weights is read."""
+"""What does an adapter's file hold?  Its header is checked before any weight is read."""
 
 import math
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ MAX_TENSORS = 20_000  # an adapter of Stable Diffusion has at most 2,000
 MAX_WEIGHTS = 1 << 28  # 1 GiB as fp32: rank 250 on all layers of Stable Diffusion
 FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
 INTEGERS = ("I64", "I32", "I16", "I8", "U8")  # for an alpha alone
-# {first bytes of what is no safetensors file: (what it is, what to do)}
+# {first bytes of other files: (what they are, what to do)}
 OTHER_FILES = {
     b"version https://git-lfs": ("a pointer of Git LFS", "run `git lfs pull`"),
     b"<": ("a web page", "download the file itself"),
@@ -32,7 +32,7 @@ class Contents:
 
 
 def read_contents(path: Path) -> Contents:
-    """Return what a safetensors file holds, within bounds on its size.
+    """Return the header of a safetensors file, if its sizes are within limits.
 
     Raises InputError for a file that is missing, of another format, damaged or too large.
     """
@@ -62,14 +62,14 @@ def _check_format(path: Path) -> None:
             head = file.read(256)
     except OSError as error:
         raise InputError("adapter-damaged.not-whole", path=path, error=error) from None
-    if int.from_bytes(head[:8], "little") <= MAX_HEADER:  # the length that safetensors begins with
+    if int.from_bytes(head[:8], "little") <= MAX_HEADER:  # the header's length
         return
     if (head[0] == 0x80 and head[1] <= 5) or (head[:2] == b"PK" and b"data.pkl" in head):
         raise InputError("adapter-kind.pickle", path=path)
     for first, (what, advice) in OTHER_FILES.items():
         if head.lstrip().startswith(first):
             raise InputError("adapter-kind.no-adapter", path=path, what=what, advice=advice)
-    error = ValueError("its header has no sensible length")
+    error = ValueError("its header has an impossible length")
     raise InputError("adapter-damaged.not-whole", path=path, error=error)
 
 

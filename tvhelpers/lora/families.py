@@ -1,6 +1,6 @@
 """Is a safetensors file an adapter for Stable Diffusion 1.x or 2.x, and if not, what is it?
 
-The names of its tensors say it; dots and underscores in them count as equal.
+The names of its tensors tell; dots and underscores in them count as equal.
 """
 
 import re
@@ -22,9 +22,9 @@ METHODS = {
     r"_on_input$|_ia3_l": "IA3",
     r"_vera_lambda": "VeRA",
     r"_lora_E(_|$)": "AdaLoRA",
-    r"_diff(_b)?$|_[wb]_norm$": "whole differences (LyCORIS Full)",
+    r"_diff(_b)?$|_[wb]_norm$": "full weight differences (LyCORIS Full)",
 }
-# {pattern: family}; the first that is found counts
+# {pattern: family}; the first match counts
 FAMILIES = {
     r"joint_transformer_blocks_\d|(double|single)_layers_\d": "AuraFlow",
     r"img_mod_linear|modulation_linear|token_refiner": "HunyuanVideo",
@@ -53,7 +53,7 @@ OTHERS = {  # {pattern: (what a file holds, what to do)}
     r"^image_proj_|^ip_adapter_": ("an IP-Adapter", "use a LoRA"),
     r"^emb_params$|^string_to_param|^clip_[lg]$": ("a textual inversion", "use a LoRA"),
 }  # fmt: skip
-WHOLE = {  # the same, of files without LoRA weights
+WHOLE = {  # the same, for files without LoRA weights
     r"^model_diffusion_model_|^first_stage_model_|^cond_stage_model_|^conditioner_":
         ("a whole model (checkpoint)", "convert it to a diffusers folder, and give that as --base"),
     f"{BLOCKS}|{COMFY_BLOCKS}": ("a whole UNet", "give the folder of its pipeline as --base"),
@@ -72,11 +72,11 @@ VERSIONS = {  # {beginning of the family's name in metadata: family}
 VERSION_KEYS = ("modelspec.architecture", "ss_base_model_version")
 VECTORS = ("a textual inversion", "use a LoRA")
 XL_TEXT_WIDTH = 2048
-TEXT_WIDTHS = (768, 1024, 1280, XL_TEXT_WIDTH, 4096)  # of the vectors of a textual inversion
+TEXT_WIDTHS = (768, 1024, 1280, XL_TEXT_WIDTH, 4096)  # of a textual inversion's embeddings
 
 
 def check_family(contents: Contents) -> None:
-    """Raise InputError, which names what it is, for a file that is no adapter of our families."""
+    """Raise InputError, which says what a file is, unless it may be an adapter of our families."""
     path = contents.path
     names = "\n".join(name[:MAX_NAME].replace(".", "_") for name in contents.shapes)
     if kind := _found(METHODS, names):
@@ -96,7 +96,7 @@ def _found(table: dict, names: str):
 
 
 def _family(contents: Contents, names: str) -> str:
-    """Return the family that is not supported, "" where none is found."""
+    """Return the unsupported family of a file, "" if none is recognised."""
     if family := _found(FAMILIES, names):
         return family
     for key, shape in contents.shapes.items():
@@ -110,7 +110,7 @@ def _family(contents: Contents, names: str) -> str:
 
 
 def _are_vectors(shapes: dict) -> bool:
-    """Return whether a file holds nothing but vectors of words: a textual inversion."""
+    """Return whether a file holds only embeddings of words: a textual inversion."""
     own = [shape for name, shape in shapes.items() if not find_layer(name)]
     fit = all(len(shape) in (1, 2) and shape[-1] in TEXT_WIDTHS for shape in own)
     embedded = all(name.startswith(EMBEDDED) for name in shapes)

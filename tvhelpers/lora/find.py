@@ -6,7 +6,7 @@ from tvhelpers.errors import InputError
 from tvhelpers.models.base import TEXT_ENCODER_DIR
 
 PICKLES = (".bin", ".pt", ".ckpt", ".pth")
-# what trainings, peft and diffusers call an adapter in its folder
+# file names that trainings, peft and diffusers give to an adapter
 FILES = ("adapter.safetensors", "adapter_model.safetensors", "pytorch_lora_weights.safetensors")
 
 
@@ -27,8 +27,8 @@ def find_adapter(base, adapter: str | None) -> Path | None:
 
 
 def adapter_file(path: Path) -> Path:
-    """Return the path of an adapter, given its file or a folder: of a training, peft or diffusers,
-    or with one .safetensors file.
+    """Return the path of an adapter's file, from the file or its folder: of a training, of peft, of
+    diffusers, or with one .safetensors file.
 
     Raises InputError for a training that is not finished, a pipeline, and other folders.
     """

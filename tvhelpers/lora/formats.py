@@ -52,9 +52,9 @@ class Layer(NamedTuple):
         return self.up * (self.alpha / self.rank)
 
     def shaped(self, shape: torch.Size) -> "Layer | None":
-        """Return the layer for weights of `shape`, None where it does not fit.
+        """Return the layer in the form for weights of `shape`, None if it does not fit.
 
-        Some programs write a convolution by 1 x 1 as a linear layer, and others the reverse.
+        Some programs write a 1 x 1 convolution as a linear layer, or the other way round.
         """
         down, up = (self.rank, *shape[1:]), (shape[0], self.rank, *[1] * len(shape[2:]))
         is_point = self.down.shape[2:].numel() == 1 and shape[2:].numel() == 1
@@ -88,9 +88,8 @@ def write_adapter(
 ) -> None:  # fmt: skip
     """Write an adapter in one of FORMATS; equal adapters write equal bytes.
 
-    Raises InputError where a weight is too large for `dtype`, and for a DoRA on some of a part's
-    layers in diffusers' format, in which it is on all; with `once`, FileExistsError where the file
-    exists.
+    Raises InputError where a weight is too large for `dtype`, and for a DoRA on only some layers of
+    a part, which diffusers' format cannot hold; with `once`, FileExistsError if the file exists.
     """
     from safetensors.torch import save
 
@@ -186,9 +185,9 @@ def _text_width(layers: dict[str, Layer]) -> int | None:
 
 
 def read_adapter(path: Path) -> Adapter:
-    """Return the adapter of a file, fp32, in our formats or those of other programs.
+    """Return the adapter of a file in fp32; the file may be in our formats or other programs'.
 
-    Raises InputError for a file that is missing, damaged or empty, of another family of models, and
+    Raises InputError for a file that is missing, damaged, empty or of another family of models, and
     for other kinds than LoRA, LoCon and DoRA.
     """
     contents = read_contents(path)
@@ -229,8 +228,8 @@ def _hash_matches(path: Path, metadata: dict) -> bool:
 
 
 def _places(contents: Contents) -> dict[str, tuple[str, str]]:
-    """Return {tensor's name: (layer, field)}; raises InputError for a name that is not known, and
-    for two tensors in one place."""
+    """Return {tensor's name: (layer, field)}; raises InputError for an unknown name, and for two
+    tensors of one layer and field."""
     places: dict[str, tuple[str, str]] = {}
     for key in sorted(contents.shapes):
         if key.startswith(EMBEDDED):
@@ -267,7 +266,7 @@ def _layer(path: Path, name: str, fields: dict, settings: dict) -> Layer:
 
 
 def _matrices(fields: dict) -> tuple[torch.Tensor, torch.Tensor] | tuple[None, None]:
-    """Return (down, up) of a layer, (None, None) where they do not fit together."""
+    """Return (down, up) of a layer, (None, None) if their shapes do not match."""
     down, up, mid = (fields.get(key) for key in ("down", "up", "mid"))
     if down is None or up is None or down.ndim not in (2, 4) or up.ndim not in (2, 4):
         return None, None

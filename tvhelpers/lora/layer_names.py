@@ -1,7 +1,7 @@
-"""Which names do other programs give to an adapter's layers?
+"""Which names do other programs give to an adapter's layers, and which names are used here?
 
-Here, a layer is called as torch calls its module: "unet.mid_block.attentions.0.proj_in" or
-"text_encoder.text_model.encoder.layers.0.mlp.fc1".
+Here, a layer's name is its part of the pipeline and its torch module, such as
+"unet.mid_block.attentions.0.proj_in" or "text_encoder.text_model.encoder.layers.0.mlp.fc1".
 """
 
 import re
@@ -11,8 +11,8 @@ from tvhelpers.models.architecture import FAMILIES
 KOHYA_PREFIXES = {
     prefix: part for family in FAMILIES for prefix, part in family.kohya_prefixes.items()
 }
-PARTS = tuple(dict.fromkeys(KOHYA_PREFIXES.values()))  # in which an adapter may have layers
-# of peft, torch.compile, DDP and ComfyUI
+PARTS = tuple(dict.fromkeys(KOHYA_PREFIXES.values()))  # of a pipeline, which an adapter changes
+# prefixes of peft, torch.compile, DDP and ComfyUI
 WRAPPERS = ("base_model.model.", "_orig_mod.", "module.", "diffusion_model.")
 # Words of module names; kohya's and LyCORIS's names write the dots as underscores too.
 UNET_WORDS = """down_blocks up_blocks mid_block attentions resnets downsamplers upsamplers
@@ -21,11 +21,11 @@ UNET_WORDS = """down_blocks up_blocks mid_block attentions resnets downsamplers 
 TEXT_WORDS = """text_model encoder layers self_attn q_proj k_proj v_proj out_proj mlp fc1
     fc2""".split()
 UNDERSCORED = [word for word in UNET_WORDS + TEXT_WORDS if "_" in word]
-KINDS = {  # {what ends a tensor's name: field of a layer}
+KINDS = {  # {end of a tensor's name: field of `Layer`}
     "A": "down", "B": "up", "down": "down", "up": "up", "mid": "mid",
     "magnitude_vector": "magnitude", "alpha": "alpha", "dora_scale": "dora_scale",
 }  # fmt: skip
-# peft may put an adapter's name in: lora_A.default_0.weight.  Old diffusers: to_q_lora.up.weight,
+# peft may insert an adapter's name: lora_A.default_0.weight.  Old diffusers: to_q_lora.up.weight,
 # to_q.lora.up.weight, q_proj.lora_linear_layer.up.weight.
 TENSOR = re.compile(
     r"(?P<module>.+?)(?:"
@@ -41,7 +41,7 @@ MAX_NAME = 300  # characters of a tensor's name
 
 def find_layer(key: str) -> tuple[str, str] | None:
     """Return (layer, field: "down", "up", "mid", "alpha", "magnitude" or "dora_scale") of a
-    tensor's name, None for one that is no weight of a LoRA or DoRA for Stable Diffusion."""
+    tensor's name; None if it is not a weight of a LoRA or DoRA for Stable Diffusion."""
     match = TENSOR.fullmatch(key) if len(key) <= MAX_NAME else None
     name = _layer(match["module"]) if match else None
     return (name, KINDS[match["peft"] or match["old"] or match["own"]]) if name else None
@@ -76,7 +76,7 @@ def _without_wrappers(name: str) -> str:
 
 
 def _dotted(name: str) -> str:
-    """Return a module's name with dots, given it with underscores."""
+    """Return a module's name with dots, from its name with underscores."""
     name = name.replace("_", ".")
     for word in UNDERSCORED:
         name = name.replace(word.replace("_", "."), word)

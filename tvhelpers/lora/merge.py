@@ -179,7 +179,7 @@ def merge(
     about = adapter.about
     with locked(lock_beside(out)):
         _check_new(out)
-        if "text_encoder_digest" in about:  # trained with a tuned one, beside the adapter
+        if "text_encoder_digest" in about:  # trained with a tuned CLIP beside it
             base = bases.with_text_encoder(base, tuned_text_encoder(path))
         pipe = bases.load_pipeline(base)
         load_adapter(pipe, path, base.name, bases.unet_digest(pipe.unet), adapter)

@@ -1,7 +1,7 @@
-"""Which metadata of an adapter are used, and are their values sound?
+"""Which metadata of an adapter's file are used, and are their values valid?
 
-They come with the file: keys that are not listed here are ignored, values are checked, and none is
-ever used as a regular expression.
+They may come from anybody: keys that are not listed here are ignored, values are checked, and none
+is used as a regular expression.
 """
 
 import json
@@ -19,7 +19,7 @@ MAX_SCALE = 1e6  # of alphas, and of weights in a blend
 MAX_DEPTH = 20  # of blends of blends
 PEFT_CONFIG, PEFT_FILE = "adapter_config.json", "adapter_model.safetensors"  # in peft's folders
 CHANGED_BASE = ("pissa", "olora", "corda", "loftq")
-SCHEDULER = {  # what a training may change of its base's scheduler: {key: values}
+SCHEDULER = {  # settings of a base's scheduler that a training may change: {key: values}
     "prediction_type": ("epsilon", "v_prediction", "sample"),
     "rescale_betas_zero_snr": (True, False),
     "timestep_spacing": ("leading", "linspace", "trailing"),
@@ -27,7 +27,7 @@ SCHEDULER = {  # what a training may change of its base's scheduler: {key: value
 
 
 def is_scale(value) -> bool:
-    """Return whether a value is a number that an adapter may be multiplied by."""
+    """Return whether a value is a valid factor of an adapter's weights."""
     return type(value) in (int, float) and abs(value) <= MAX_SCALE
 
 
@@ -67,7 +67,7 @@ ABOUT = {  # {key of our metadata: whether a value is allowed}
 
 
 def own_metadata(contents: Contents) -> dict:
-    """Return our metadata ("base", "base_digest", ...), {} for an adapter made elsewhere.
+    """Return our metadata ("base", "base_digest", ...), {} for an adapter of another program.
 
     Raises InputError for values that this package does not write.
     """
@@ -76,7 +76,7 @@ def own_metadata(contents: Contents) -> dict:
 
 
 def _checked(path: Path, record: dict, depth: int = 0) -> dict:
-    """Return the known keys of our metadata, in their order."""
+    """Return the known keys of our metadata, in the order of the file."""
     about = {}
     for key, value in record.items():
         if key == "blend":
@@ -89,7 +89,7 @@ def _checked(path: Path, record: dict, depth: int = 0) -> dict:
 
 
 def _checked_blend(path: Path, parts: list, depth: int) -> list[dict]:
-    """Return what our metadata say of the parts of a blend, which may be blends."""
+    """Return our metadata of the parts of a blend, which may be blends themselves."""
     for part in parts if isinstance(parts, list) and depth < MAX_DEPTH else [None]:
         is_part = isinstance(part, dict) and isinstance(part.get("adapter"), dict)
         if not is_part or not is_scale(part.get("weight")):
@@ -101,7 +101,7 @@ def _checked_blend(path: Path, parts: list, depth: int) -> list[dict]:
 
 
 def read_alphas(contents: Contents) -> dict:
-    """Return peft's settings of alpha: {"unet.lora_alpha": 8, "unet.alpha_pattern": {...}, ...}.
+    """Return peft's settings: {"unet.lora_alpha": 8, "unet.alpha_pattern": {...}, ...}.
 
     They are in the metadata, or in peft's file beside the adapter.  Raises InputError for values
     that are not allowed, and for another method of peft than LoRA.
@@ -123,13 +123,13 @@ def read_alphas(contents: Contents) -> dict:
 
 
 def peft_config(path: Path) -> Path | None:
-    """Return peft's file of settings that belongs to an adapter, None where there is none."""
+    """Return the path of peft's settings of an adapter, None if there are none."""
     beside = Path(path).with_name(PEFT_CONFIG)
     return beside if Path(path).name == PEFT_FILE and beside.is_file() else None
 
 
 def _is_setting(key: str, value) -> bool:
-    """Return whether a value of peft's settings is allowed; those that are not used, always."""
+    """Return whether a value of peft's settings is allowed; unused settings always are."""
     if key == "lora_alpha":
         return is_scale(value)
     if key == "use_rslora":
@@ -143,16 +143,16 @@ def _is_setting(key: str, value) -> bool:
 
 
 def _plain(pattern: str) -> str:
-    r"""Return the module's name, or its end, that a pattern of peft is: "^a\.b$" is "a.b".
+    r"""Return the module's name, or its end, of a pattern of peft: "^a\.b$" gives "a.b".
 
-    "" for a pattern that is more than a name.
+    Returns "" for a pattern that is more than a name.
     """
     name = pattern.removeprefix("^").removesuffix("$").replace("\\.", ".")
     return name if re.fullmatch(r"[\w.]{1,300}", name, re.A) else ""
 
 
 def peft_alpha(name: str, rank: int, settings: dict) -> float:
-    """Return a layer's alpha by `read_alphas`, its rank where there is none."""
+    """Return a layer's alpha from the settings of `read_alphas`, or else its rank."""
     part, _, module = name.partition(".")
     words = module.removeprefix("text_model.").split(".")
     ends = {".".join(words[start:]) for start in range(len(words))} | {module}
@@ -163,7 +163,7 @@ def peft_alpha(name: str, rank: int, settings: dict) -> float:
 
 
 def _object(path: Path, metadata: dict[str, str], key: str) -> dict:
-    """Return the object in JSON under a key of the metadata, {} where it is missing."""
+    """Return the JSON object under a key of the metadata, {} if the key is missing."""
     text = metadata.get(key, "{}")
     try:
         value = json.loads(text) if len(text) <= MAX_TEXT else None
