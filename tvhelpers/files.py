@@ -21,10 +21,10 @@ except ImportError:  # Windows
 
     fcntl = None
 
-LOCK = ".lock"  # in a folder that is being written
-NAME_LETTERS = 50  # of a file's name in that of its temporary file
+LOCK = ".lock"  # lock file of a folder that a command writes to
+NAME_START = 50  # characters of a file's name that its temporary file has
 TEMPORARY = ".writing"  # ending of temporary files
-LEFT = re.compile(rf"\..{{1,{NAME_LETTERS}}}\.[a-z0-9_]{{8}}{re.escape(TEMPORARY)}", re.DOTALL)
+LEFT = re.compile(rf"\..{{1,{NAME_START}}}\.[a-z0-9_]{{8}}{re.escape(TEMPORARY)}", re.DOTALL)
 NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
@@ -67,12 +67,12 @@ def atomic_path(path: Path, once: bool = False):
 
 
 def _temporary(path: Path) -> tuple[int | None, Path]:
-    """Return a new hidden file beside `path`, and its handle, which holds its lock: a temporary
-    file without one is of a process that was killed."""
+    """Return (handle, path) of a new hidden file beside `path`.  The handle holds a lock on it: a
+    temporary file without a lock is left over from a killed process."""
     while True:
-        prefix = f".{path.name[:NAME_LETTERS]}."
+        prefix = f".{path.name[:NAME_START]}."
         handle, name = tempfile.mkstemp(TEMPORARY, prefix, path.parent)
-        if fcntl is None:  # Windows renames no open file
+        if fcntl is None:  # Windows cannot rename an open file
             os.close(handle)
             return None, Path(name)
         _try_lock(handle)
@@ -93,7 +93,7 @@ def _link(aside: Path, path: Path) -> None:
 
 
 def remove_temporary(folder: Path) -> None:
-    """Remove the temporary files that killed processes left in a folder, if it is there."""
+    """Remove the temporary files that killed processes left in a folder, if it exists."""
     if fcntl is None or not folder.is_dir():
         return
     for entry in [*os.scandir(folder)]:
@@ -106,7 +106,7 @@ def remove_temporary(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file of UTF-8 atomically, unless it has this text already."""
+    """Write a text file (UTF-8) atomically, unless it has this text already."""
     if not path.is_file() or path.is_symlink() or path.read_bytes() != text.encode():
         with atomic_path(path) as aside:
             aside.write_bytes(text.encode())
@@ -118,7 +118,7 @@ def write_once(path: Path, content: bytes) -> None:
 
 
 def write_all_once(contents: dict[Path, bytes]) -> None:
-    """Write {path: content}; raises InputError, and writes nothing, where one exists with other
+    """Write files {path: content}; raises InputError before writing any if one exists with other
     content."""
     for path, content in contents.items():
         _has(path, content)
@@ -129,7 +129,7 @@ def write_all_once(contents: dict[Path, bytes]) -> None:
 
 
 def write_new(path: Path, content: bytes) -> None:
-    """Write a file as `write_once` does, one of many: nothing is removed from its folder."""
+    """Write a file as `write_once` does, but keep temporary files of killed processes."""
     try:
         if not _has(path, content):
             with atomic_path(path, once=True) as aside:
@@ -139,7 +139,7 @@ def write_new(path: Path, content: bytes) -> None:
 
 
 def _has(path: Path, content: bytes) -> bool:
-    """Return whether a file exists with this content; raises InputError for another content."""
+    """Return whether a file exists with this content; raises InputError for other content."""
     if not os.path.lexists(path):
         return False
     if not path.is_file() or path.read_bytes() != content:
@@ -183,7 +183,7 @@ def locked(path: Path, wait: float = 0.0) -> Iterator[None]:
 
 
 def lock_beside(path: Path) -> Path:
-    """Return the lock file of a file or folder that is not there yet; its parent is made."""
+    """Return the lock file of a file or folder that may not exist yet; make its parent."""
     return make_dir(path.parent) / f".{path.name}.lock"
 
 
@@ -222,14 +222,14 @@ def _try_lock(handle: int) -> bool:
 
 
 def remove_link(path: Path) -> Path:
-    """Return a path of ours, after removing a link in its place, which would lead elsewhere."""
+    """Remove a link at a path, so that writing there stays in its folder; return the path."""
     if path.is_symlink():
         path.unlink()
     return path
 
 
 def no_link(path, flags: int) -> int:
-    """Open a file, as `opener` of `open`, but none through a link: that raises OSError."""
+    """Open a file, as `opener` of `open`; raise OSError if the path is a link."""
     return os.open(path, flags | NO_LINK, 0o666)
 
 

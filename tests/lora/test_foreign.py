@@ -77,7 +77,7 @@ FOREIGN = {
     "OFT": (one(f"{FIRST}.oft_blocks"), "OFT"),
     "GLoRA": (one(f"{FIRST}.a1.weight") | one(f"{FIRST}.a2.weight"), "GLoRA"),
     "IA3": (one(f"{FIRST}.weight") | one(f"{FIRST}.on_input", ()), "IA3"),
-    "differences": (pair(FIRST) | one(f"{FIRST}.diff_b", (4,)), "whole differences"),
+    "differences": (pair(FIRST) | one(f"{FIRST}.diff_b", (4,)), "full weight differences"),
     "ControlNet-LoRA": (one("lora_controlnet", ()) | one("input_blocks.0.0.weight"), "ControlNet"),
     "checkpoint": (one("model.diffusion_model.out.0.weight"), "whole model"),
     "UNet": (one("down_blocks.0.resnets.0.conv1.weight"), "whole UNet"),

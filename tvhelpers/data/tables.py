@@ -19,7 +19,7 @@ from tvhelpers.words import counted, listed
 ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", *arrow_tables.ENDINGS)
 SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers")
 OURS = ("caption", *ATTRIBUTES, "product", "split", "weight")
-USED = {*OURS, "file_name", "text", "color", "product_id"}  # columns that are read by their names
+USED = {*OURS, "file_name", "text", "color", "product_id"}  # columns that need no `columns`
 BRACES = re.compile(r"\{([^{}\[\]]+)(?:\[(-?\d*):(-?\d*)\])?\}")  # {id} or {id[:3]}
 
 
@@ -27,7 +27,7 @@ def read_table(path: Path, bad_lines: str = "", columns: Iterable[str] = ()) -> 
     """Return the rows of a csv, tsv, jsonl, json (a list of objects), Parquet or Arrow file.
 
     `bad_lines`: "skip" ignores lines with more cells than the header, and warns of their number.
-    `columns`: those that will be used, as `fill` takes them, beside USED; other cells may be None.
+    `columns`: further ones to read (as `theirs` of `fill`) beside USED; other cells may be None.
     Raises InputError for a file that cannot be read, or that has no rows.
     """
     if not path.is_file():
@@ -47,16 +47,16 @@ def read_table(path: Path, bad_lines: str = "", columns: Iterable[str] = ()) -> 
 
 
 def names_in(*specs: str) -> list[str]:
-    """Return the columns that `fill` takes from a row, by the texts `theirs`."""
+    """Return the columns that `fill` reads for the texts `theirs`."""
     found = [BRACES.findall(one) if "{" in one else [(one,)] for one in specs]
     return [name for matches in found for name, *_ in matches]
 
 
 def _read_csv(path: Path, bad_lines: str) -> list[dict]:
-    """Return the rows of a file; cells that it lacks at the end of a line are None.
+    """Return the rows of a file; missing cells at the end of a line are None.
 
     pandas.read_csv would rename equal columns, shift the cells of a line that has too many, and
-    accept zero bytes and stray quotes.
+    accept null characters and stray quotes.
     """
     text = decoded(file_bytes(path), path)
     try:
@@ -64,7 +64,7 @@ def _read_csv(path: Path, bad_lines: str) -> list[dict]:
     except csv.Error as error:
         raise InputError("file-damaged.csv", path=path, error=error) from None
     names = [name.strip() for name in header]
-    while names and not names[-1]:  # a spreadsheet's empty columns
+    while names and not names[-1]:  # empty columns of a spreadsheet
         names.pop()
     if twice := [name for name, count in Counter(names).items() if name and count > 1]:
         raise InputError("given-twice.column", path=path, name=twice[0])
@@ -80,10 +80,10 @@ def _read_csv(path: Path, bad_lines: str) -> list[dict]:
 
 
 def _csv_lines(text: str) -> list[tuple[int, list[str]]]:
-    """Return (its number, its cells) of each line that is not empty.
+    """Return (line number, cells) of each line that is not empty.
 
-    The header decides the delimiter: , ; | or a tab.  Excel's own first line "sep=;" is followed.
-    Spaces after a delimiter are ignored, so that quotes may follow them, where that can be read.
+    The delimiter is the one of , ; | and tab that is most frequent in the header, or that of
+    Excel's first line "sep=;".  Spaces after a delimiter are ignored where possible.
     """
     said = re.match("sep=(.)[\r\n]", text)
     header = re.search('(?:"[^"]*"|[^\r\n"])+', text)
@@ -106,7 +106,7 @@ def _csv_lines(text: str) -> list[tuple[int, list[str]]]:
 def find_tables(folder: Path, table: str | dict) -> list[tuple[Path, str]]:
     """Return (path, split) of the files of `table`: a name, a pattern with *, or {split: names}.
 
-    Warns of missing splits; raises InputError where no file is there.
+    Warns of missing files; raises InputError if all are missing.
     """
     named = table.items() if isinstance(table, dict) else [("", table)]
     found, missing = [], []
@@ -147,7 +147,7 @@ def rename(where: Path | str, rows: list[dict], columns: dict[str, str], split: 
 
 
 def _filled(columns: dict[str, str], row: dict, place: str) -> dict[str, object]:
-    """Return {ours: text}; a list of captions stays one, for `item_columns` to choose from."""
+    """Return {ours: text}; a list of captions stays a list (`item_columns` chooses one)."""
     texts = {ours: fill(theirs, row, place=place) for ours, theirs in columns.items()}
     caption = row.get(columns.get("caption"))
     return {**texts, "caption": caption} if isinstance(caption, list) else texts
@@ -162,9 +162,9 @@ def check_columns(where: Path | str, ours: str, theirs: str, known: list[str]) -
 
 
 def fill(theirs: str, row: dict, quote: Callable[[str], str] = str, place: str = "a row") -> str:
-    """Return a row's cell, or the text with its cells in the braces, each through `quote`.
+    """Return the cell of column `theirs`, or `theirs` with its braces filled by quoted cells.
 
-    Raises InputError, which names the `place` of the row, for a cell that is no text.
+    Raises InputError, with the `place` of the row, for a cell that is not text.
     """
     if "{" not in theirs:
         return as_text(row.get(theirs), place, theirs)

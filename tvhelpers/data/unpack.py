@@ -27,12 +27,12 @@ from tvhelpers.progress import in_notebook, progress_bar
 
 MAX_BYTES = 1 << 40
 MAX_FILES = 1_000_000
-MAX_NAME, MAX_PART, MAX_DEPTH = 4096, 255, 64  # bytes of a name and its parts; folders
-MAX_HEADER = 8192  # bytes of a header of a tar that only names its next member
+MAX_NAME, MAX_PART, MAX_DEPTH = 4096, 255, 64  # bytes of a name; bytes of each part; folders in it
+MAX_HEADER = 8192  # bytes of a tar header that only names the next member
 # Label files compress a hundred to one, a zip bomb a thousand to one; up to the floor any is safe.
 MAX_RATIO, RATIO_FLOOR = 200, 256 << 20
 PIECE = 1 << 20
-LOCAL_HEADER, DIRECTORY_ENTRY = 30, 128  # bytes of a zip: the fewest before a member; usual
+LOCAL_HEADER, DIRECTORY_ENTRY = 30, 128  # bytes in a zip: at least before a member; usual
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)
 OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 
@@ -126,7 +126,7 @@ def _read_zip(archive: Path, raw, limit: int, max_files: int, take: Callable) ->
 
 
 def _check_overlap(archive: Path, members: list[zipfile.ZipInfo]) -> None:
-    """Raise InputError where two members share bytes, which only a bomb does."""
+    """Raise InputError where two members share bytes, as in a zip bomb."""
     ordered = sorted(members, key=lambda one: one.header_offset)
     for one, following in itertools.pairwise(ordered):
         if one.header_offset + LOCAL_HEADER + one.compress_size > following.header_offset:

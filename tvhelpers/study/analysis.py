@@ -21,7 +21,7 @@ from tvhelpers.study import statistics
 from tvhelpers.study.model import IMAGES, REAL, RULES, SCALES, SIDES, Study, Trial
 from tvhelpers.study.votes import Vote
 
-FORMULA = tuple("=+-@\t\r\n")  # what begins one
+FORMULA = tuple("=+-@\t\r\n")  # what a formula begins with
 FEW_RATERS, FEW_PROMPTS = 3, 20  # with fewer, an interval may not hold for others
 
 
@@ -298,7 +298,7 @@ def _real(study: Study, answers: list[Answer]) -> dict | None:
 
 
 def _cell(value):
-    """Return a cell that no spreadsheet takes for a formula."""
+    """Return a cell, quoted if a spreadsheet would read it as a formula."""
     return f"'{value}" if isinstance(value, str) and value[:1] in FORMULA else value
 
 

@@ -33,8 +33,8 @@ from tvhelpers.study.model import (
     Study,
 )
 
-NAME = re.compile(r"[0-9a-f]{24}\.png")  # of an image
-SCRATCH = (IMAGES, "key.json", TOKENS)  # no study without study.json, which is written last
+NAME = re.compile(r"[0-9a-f]{24}\.png")  # file name of an image
+SCRATCH = (IMAGES, "key.json", TOKENS)  # study.json is written last: without it, no study
 
 
 def make_study(
@@ -76,7 +76,7 @@ def make_study(
 
 
 def _remove_images(folder: Path) -> None:
-    """Remove what a stopped call wrote: its names came from another salt."""
+    """Remove the images of a stopped call, whose names came from another salt."""
     for path in folder.glob("*.png"):
         if NAME.fullmatch(path.name):
             path.unlink()

@@ -31,7 +31,7 @@ RULES = TEXTS["rules"]  # which raters are excluded
 CHECKS, REPEATS = 0.10, 0.07  # as shares of a rater's trials, and of its pairs
 REFERENCES = 3  # real images beside one that is rated
 REAL = "real pictures"  # stable name: the "system" of a real image in key.json
-TOKENS = "key-raters.json"  # who has it can write votes for any rater
+TOKENS = "key-raters.json"  # secret: with it, one can write votes for any rater
 IMAGE = re.compile(r"[\w-]{1,64}\.png", re.ASCII)
 IMAGES = "pictures"  # stable name: the folder of images, and the key of an item's images
 
@@ -75,7 +75,7 @@ class Study:
             raise InputError("not-a-study.file", folder=folder)
 
     def _is_whole(self) -> bool:
-        """Return whether items, their systems, questions and rules belong together."""
+        """Return whether items, systems, questions and rules are consistent."""
         names, primary, about = {*self.systems}, self.key["primary"], self.about
         return (
             self.key["items"].keys() == self.items.keys() >= self.key["expected"].keys()
@@ -88,8 +88,8 @@ class Study:
         )
 
     def _fits(self, item: dict) -> bool:
-        """Return whether an item can be asked about: one image, or two of different systems; those
-        of an attention check may be of any."""
+        """Return whether an item is valid: one image, or two of different systems (of any systems
+        in an attention check)."""
         kind, systems = item["kind"], self.key["items"][item["id"]]
         known = len({*systems} & {*self.systems, REAL}) == len(systems)
         return (
@@ -100,8 +100,8 @@ class Study:
         )
 
     def token(self, rater: str) -> str:
-        """Return what proves that votes come from the page of a rater; "" for studies made before
-        there were tokens."""
+        """Return the token that proves that votes come from the page of a rater; "" for studies of
+        older versions, which have none."""
         path = self.folder / TOKENS
         if not path.exists():
             return ""

@@ -34,7 +34,7 @@ def write_pages(study: Study, out_dir: Path, raters: Sequence[str]) -> list[Path
         page = TEMPLATE.read_text(encoding="utf-8").replace("STUDY</script>", text + "</script>")
         path = out_dir / f"{rater}.html"
         if not is_there(path) or text not in path.read_text(encoding="utf-8", errors="replace"):
-            pages[path] = page.encode()  # else this page, perhaps from an older template
+            pages[path] = page.encode()  # else keep the page, perhaps an older version's
     remove_temporary(out_dir / IMAGES)
     for path, name in images.items():
         write_new(path, study.image(name))

@@ -22,8 +22,8 @@ from tvhelpers.models.base import TEXT_ENCODER_DIR
 from tvhelpers.words import counted
 
 log = logging.getLogger(__name__)
-NAME = re.compile(r"step-\d{7,}-[0-9a-f]{12}\.pt")  # of a checkpoint
-UNFINISHED = re.compile(r"\.writing-[a-z0-9_]{8}")  # name of a folder
+NAME = re.compile(r"step-\d{7,}-[0-9a-f]{12}\.pt")  # file name of a checkpoint
+UNFINISHED = re.compile(r"\.writing-[a-z0-9_]{8}")  # name of an unfinished folder
 TREES = ("pipeline", TEXT_ENCODER_DIR)  # folders of a result
 
 
@@ -85,7 +85,7 @@ def step_of(path: Path) -> int:
 
 
 def newest_first(folder: Path) -> list[Path]:
-    """Return the checkpoint files of a folder, the newest first; files of the user's are none."""
+    """Return the checkpoint files of a folder, the newest first; other files are ignored."""
     return sorted(filter(_is_checkpoint, Path(folder).glob("step-*.pt")), reverse=True)
 
 
@@ -94,8 +94,8 @@ def _is_checkpoint(path: Path) -> bool:
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Remove the checkpoints of a folder, and the folder unless it holds files of the user's."""
-    with contextlib.suppress(OSError):  # a disk that cannot be written
+    """Remove the checkpoints of a folder, and the folder if it is empty then."""
+    with contextlib.suppress(OSError):  # a read-only disk
         _remove_unfinished(folder)
         for path in newest_first(folder):
             path.unlink()
@@ -103,7 +103,7 @@ def remove_checkpoints(folder: Path) -> None:
 
 
 def _remove_unfinished(folder: Path) -> None:
-    """Remove what killed processes left."""
+    """Remove the unfinished checkpoints of killed processes."""
     for left in folder.glob(".writing-*"):
         if UNFINISHED.fullmatch(left.name) and not left.is_symlink():
             shutil.rmtree(left)

@@ -49,7 +49,7 @@ def tune_clip(
 
 
 def _claimed(clip: Clip, train: Pairs, validation: Pairs, config: ClipTuning, out: Path):
-    """Hold the folder of a tuning within the block."""
+    """Hold the lock of a tuning's folder within the block (`records.claimed`)."""
     claim = asdict(config) | {"clip": _digest(clip.model)}
     claim |= {"train": train.fingerprint, "validation": validation.fingerprint}
     return claimed(out, claim, "CLIP tuning", "tuning.json")
@@ -58,7 +58,7 @@ def _claimed(clip: Clip, train: Pairs, validation: Pairs, config: ClipTuning, ou
 def _tune(
     clip: Clip, train: Pairs, validation: Pairs, config: ClipTuning, out: Path
 ) -> tuple[dict, Weights]:
-    """Tune as `tune_clip` says, in a folder that this process holds."""
+    """Tune as `tune_clip` does, in a folder whose lock this process holds."""
     before = {name: weight.detach().clone() for name, weight in clip.model.state_dict().items()}
     model = _trainable(clip.model, config)
     weights = [weight for weight in model.parameters() if weight.requires_grad]

@@ -156,7 +156,7 @@ def encode_captions(captions: list[str], tokenizer, text_encoder, folder: Path, 
     if long := [caption for caption, ids in zip(unique, tokens) if len(ids) > limit]:
         what = f"{len(long):,} of {counted(len(unique), 'caption')} truncated"
         end = in_words(cut_off(tokenizer, long[0], limit))
-        log.warning(f"{what}, because longer than {limit} tokens; of the first, {end} is ignored")
+        log.warning(f"{what}, being longer than {limit} tokens; of the first, {end} is ignored")
     ids = tokenize(tokenizer, unique)
     _save(folder / "token_ids.npy", ids.int().numpy())
     size = 2 * len(unique) * limit * text_encoder.config.hidden_size

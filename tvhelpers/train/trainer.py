@@ -131,8 +131,8 @@ def _check_share(processes: Processes, config: TrainConfig) -> None:
 
 @contextmanager
 def _claimed(run_dir: Path, request: dict, mirror: Mirror | None) -> Iterator[None]:
-    """Hold `run_dir` as the folder of this training, restored from its mirror if it is empty;
-    raises InputError if either holds another training, or another process trains there."""
+    """Make `run_dir` the folder of this training and hold its lock; restore it from its mirror if
+    it is empty.  Raises InputError if either holds another training, or another process has it."""
     claim = {"what": "training", "marker": "config.json", "ignore": MAY_DIFFER}
     claim |= {"scratch": ("held_out.json",)}
     check_claim(run_dir, request, **claim)
