@@ -5,15 +5,15 @@ import sys
 
 
 def start() -> None:
-    """Run the command of this process, and end it; Ctrl-C, at any moment, shows no traceback."""
+    """Run the command and exit; Ctrl-C never shows a traceback."""
     try:
         from tvhelpers.cli import main
 
         status = main()
-    except KeyboardInterrupt:  # while Python started, or a second one while the first was answered
+    except KeyboardInterrupt:  # during start-up, or a second Ctrl-C during the first
         status = 130
     if status == 130:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # nor does a third one while Python ends
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # ignore a third one while Python ends
     sys.exit(status)
 
 

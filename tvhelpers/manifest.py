@@ -16,7 +16,7 @@ TOP_DIR = Path(__file__).resolve().parent.parent  # rows' `path` is relative to 
 FILE_NAME = "data_manifest.yaml"
 REQUIRED = ("kind", "licence", "obtain")
 ROW_NAME = re.compile(r"\w[\w.+-]*")
-# ASCII as it is sent, without a name and password; %xx stands for the rest
+# ASCII, without a user name and password; other characters as %xx
 URL = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/[!-~]*[!-.0-~]")
 YAML_TYPES = {kind.__name__: kind for kind in TYPES} | {"null": type(None)}
 
@@ -65,20 +65,20 @@ def _read(path: Path, changed: int) -> dict[str, dict]:
 
 
 def _read_own(path: Path):
-    """Return the content of a user's YAML file, whose aliases do not make it too large.
+    """Return the content of a user's YAML file, unless its aliases make it too large.
 
-    The fast reader is not used: it crashes on brackets that are nested too deeply.
+    The fast reader of PyYAML is not used: it crashes on deeply nested brackets.
     """
     import yaml
 
     if path.stat().st_size > MAX_BYTES:
         raise InputError("too-large.yaml", path=path, most=MAX_BYTES)
-    loader, sizes = yaml.SafeLoader(read_text(path)), {}  # {node: its size, with its aliases'}
+    loader, sizes = yaml.SafeLoader(read_text(path)), {}  # {node: its size, aliases included}
     top = loader.get_single_node()
 
     def size(node) -> int:
         if node not in sizes:
-            sizes[node] = MAX_NODES  # while it is measured: it may hold itself
+            sizes[node] = MAX_NODES  # while it is measured, as it may contain itself
             pairs = node.value if isinstance(node.value, list) else []
             parts = [one for pair in pairs for one in (pair if type(pair) is tuple else [pair])]
             sizes[node] = 1 + sum(map(size, parts))
@@ -93,7 +93,7 @@ def _check_row(where: str, name, row, allowed: dict[str, dict]) -> None:
     """Raise InputError for a wrong row; `allowed` is the content of manifest_keys.yaml."""
     if not isinstance(name, str):
         raise InputError("wrong-type.row-name", where=where)
-    if not ROW_NAME.fullmatch(name):  # it is the name of a folder of data
+    if not ROW_NAME.fullmatch(name):  # it becomes the name of a folder
         raise InputError("bad-name.row", where=where)
     missing = [key for key in REQUIRED if not isinstance(row, dict) or not row.get(key)]
     if missing:

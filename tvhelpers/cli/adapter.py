@@ -30,7 +30,7 @@ WORDS = {  # for what an adapter's file says of its making
     "scheduler": "changes to the base's scheduler",
     "blend": "blended from",
 }
-MAX_CHARACTERS = 1000  # of a value of the metadata; kohya's scripts list all tags of the images
+MAX_CHARACTERS = 1000  # shown of a value of the metadata; kohya stores all tags of the images
 
 
 def declare(parser) -> None:

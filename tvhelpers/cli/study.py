@@ -74,7 +74,7 @@ def run_make(options) -> dict:
     )
     trials = len(study.trials("example"))
     say(f"study {study.hash} in {options.out}: {counted(trials, 'question')} for each rater")
-    say("keep all key*.json secret: they name the systems, and prove who votes")
+    say("keep all key*.json secret: they name the systems, and hold the secret of the pages")
     return {"study": study.hash, "trials_a_rater": trials, "primary": study.key["primary"]}
 
 

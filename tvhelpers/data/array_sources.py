@@ -62,9 +62,9 @@ def _file_of_columns(path: Path, pixels: str, options: dict) -> tuple[StoredImag
 
 
 def _words(path: Path, count: int, specs: Iterable[str]) -> list[dict]:
-    """Return a row per image of the other arrays that have a value for each.
+    """Return a row per image, from the arrays that have one value for each image.
 
-    The cells that `specs` use, or that have names of ours, are text, the others None.
+    Cells of columns that `specs` name, or with names in USED, are text; others are None.
     """
     columns, used = {}, USED.union(names_in(*specs))
     for name, data in open_arrays(path).items():
@@ -81,12 +81,12 @@ def _cells(path: Path, name: str, data) -> list[str]:
 
 
 def _own_texts(path: Path) -> bool:
-    """Return whether an array has a name that captions or labels are taken from."""
+    """Return whether an array has a name that is read as captions or labels (USED)."""
     return not USED.isdisjoint(open_arrays(path))
 
 
 def _warn_of_other_images(path: Path, key: str) -> None:
-    """Warn of arrays of images that are not read, unless `key` is the benchmark's or given."""
+    """Warn of other arrays of images, which are not read; not if `key` is "" or the benchmark's."""
     arrays = {} if key in ("", *DOCUMENTED) else open_arrays(path)
     others = [name for name in arrays if name != key and can_be_images(arrays[name])]
     others = [name for name in others if len(arrays[name]) > 1]
@@ -117,7 +117,7 @@ def _benchmark_columns(h5: Path, images: StoredImages) -> list[list]:
 
 
 def _way_to_captions(h5: Path, images: StoredImages) -> str:
-    """Return what to do about captions: take an array of texts in the file, or add a file."""
+    """Return advice on captions: use an array of texts in the file, or add a file."""
     arrays, shapes = open_arrays(h5), ((len(images),), (len(images), 1))
     texts = [name for name, data in arrays.items() if data.shape in shapes]
     texts = [name for name in texts if arrays[name].dtype.kind in "SUO"]

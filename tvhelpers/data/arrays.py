@@ -16,9 +16,9 @@ from tvhelpers.files import read_tables
 DOCUMENTED = {"ih": "CWH", "pixels": "HWC"}  # the benchmark's key and our own: their axes, both RGB
 ISSUES = read_tables(__file__, "file_issues.yaml")
 MAX_NPZ = 8 << 30  # bytes of one array, which is read into memory whole
-MAX_ROW = 1 << 26  # numbers of one image, of some 4,700 pixels a side
+MAX_ROW = 1 << 26  # numbers of one image: about 4,700 pixels a side
 MAX_CHUNK = 512 << 20  # bytes of a compressed piece of HDF5, which is read into memory whole
-MAX_GROWTH = 200  # times that an .npz array over MAX_CHUNK may grow when it is unpacked
+MAX_GROWTH = 200  # factor by which unpacking may enlarge an .npz array over MAX_CHUNK
 
 
 class NpzArray:

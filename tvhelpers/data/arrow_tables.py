@@ -1,8 +1,7 @@
-"""What do Parquet and Arrow files hold, and how are columns, cells and shards of them read?
+"""How are Parquet and Arrow files read: their columns, cells and shards?
 
-Only the columns that are asked for are loaded, and a column of images a group of rows at a time.
-What the datasets library notes in a file is followed: which column holds images, and the names of
-a label's numbers.
+Only the columns that are used are loaded; images are loaded one group of rows at a time.  Notes of
+the datasets library in a file are used: which column holds images, and the names of labels.
 """
 
 import contextlib
@@ -26,7 +25,7 @@ ENDINGS = (".parquet", ".arrow", ".feather")
 SHARD = re.compile(r"(.*?)-?\d{5}-of-(\d{5})")  # train-00000-of-00004
 CONTAINERS = ("data", "default", *SPLITS)  # folders that hold shards
 IMAGE_NAMES = ("image", "img", "photo", "pixels", "jpg", "png")
-LABELS = ("label", "labels", "class")  # a category, where their numbers have names
+LABELS = ("label", "labels", "class")  # read as category if their numbers have names
 AT_ONCE = 200  # rows
 
 
@@ -34,8 +33,8 @@ AT_ONCE = 200  # rows
 def _opened(path: Path, once: tuple[str, ...] = ()) -> Iterator:
     """Yield a pyarrow ParquetFile, or a Table of an .arrow file, which stays on the disk.
 
-    `once`: leaf columns whose equal values shall take memory once, as they do in the file.  Raises
-    InputError without pyarrow, or where the file is damaged.
+    `once`: leaf columns whose repeated values are kept in memory only once, as in the file.  Raises
+    InputError without pyarrow, or if the file is damaged.
     """
     try:
         import pyarrow
@@ -53,7 +52,7 @@ def _opened(path: Path, once: tuple[str, ...] = ()) -> Iterator:
             yield file
     except InputError:
         raise
-    except Exception as error:  # a damaged file raises nearly anything
+    except Exception as error:  # damaged files raise many kinds
         raise InputError("file-damaged.reason", path=path, error=error) from None
 
 
@@ -69,9 +68,9 @@ def _fields(file) -> dict[str, tuple[str, dict]]:
 
 
 def image_column(path: Path, given: list[str]) -> str:
-    """Return the column of a file that holds image files, or "" where `given` names another one.
+    """Return the column of a file that holds images, or "" if there is none or `given` replaces it.
 
-    Raises InputError where several hold images, and none of them is given.
+    Raises InputError if several columns hold images, and `given` names none of them.
     """
     with _opened(path) as file:
         fields = _fields(file)
@@ -93,8 +92,8 @@ def _holds_images(name: str, kind: str, note: dict) -> bool:
 def rows_of(path: Path, wanted: set[str]) -> list[dict]:
     """Return the rows of a file: the cells of the columns `wanted`, and None for all others.
 
-    Numbers of a label become its names, and those of the only such column a category.  Raises
-    InputError where the file is damaged, or its text is larger than `text.MAX_BYTES`.
+    Numbers of labels become their names; a column of LABELS also becomes the category.  Raises
+    InputError if the file is damaged, or its text is larger than `text.MAX_BYTES`.
     """
     with _opened(path) as file:
         fields, size, rows = _fields(file), 0, []
@@ -119,7 +118,7 @@ def rows_of(path: Path, wanted: set[str]) -> list[dict]:
 
 
 def _named(value, names: list):
-    """Return the name of a label's number; -1 stands for none."""
+    """Return the name for the number of a label; None for -1."""
     if isinstance(value, int) and -1 <= value < len(names):
         return names[value] if value >= 0 else None
     return value
@@ -150,7 +149,7 @@ def cells_of(path: Path, column: str) -> tuple[int, Callable[[int], object]]:
 
 @lru_cache(maxsize=2)
 def _group(path: Path, column: str, group: int, parquet: bool):
-    """Return the cells of one group of rows, cached for the next cell."""
+    """Return the cells of one group of rows; the last two groups are cached."""
     with _opened(path) as file:
         kind, _ = _fields(file)[column]
     once = column if "binary" in kind.partition("<")[0] else f"{column}.bytes"
@@ -163,14 +162,14 @@ def _group(path: Path, column: str, group: int, parquet: bool):
 
 
 def is_shards(folder: Path) -> bool:
-    """Return whether a folder holds Parquet or Arrow files, as data sets of the Hugging Face hub
-    and those that `datasets` saved do, and no photos."""
+    """Return whether a folder holds Parquet or Arrow files, as from the Hugging Face hub or from
+    `datasets`, and no photos."""
     files = walk(folder) if folder.is_dir() else []
     return any(map(partial(_is_shard, folder), files)) and not any(map(is_image, files))
 
 
 def find_shards(folder: Path) -> dict[str, list[str]]:
-    """Return {split: names of its files, as patterns}; "" is the split where there is only one."""
+    """Return {split: patterns of its files}; {"": patterns} if there is only one split."""
     found = {}
     for path in filter(partial(_is_shard, folder), walk(folder)):
         name = path.relative_to(folder)
@@ -181,15 +180,15 @@ def find_shards(folder: Path) -> dict[str, list[str]]:
 
 
 def _is_shard(folder: Path, path: Path) -> bool:
-    """Return whether a file is one of a folder, or of those in it named as a split, data or
-    default; caches of `datasets` are none."""
+    """Return whether a file is a shard: in the folder itself, or in folders of CONTAINERS; the
+    caches of `datasets` are not."""
     if path.suffix.lower() not in ENDINGS or path.name.startswith("cache-"):
         return False
     return all(part.lower() in CONTAINERS for part in path.relative_to(folder).parts[:-1])
 
 
 def warn_of_missing(paths: list[Path]) -> None:
-    """Warn where only some files of train-00000-of-00004 and the like are read."""
+    """Warn where shards are missing, such as train-00001-of-00004."""
     parts = [(path.parent, match) for path in paths if (match := SHARD.fullmatch(path.stem))]
     counts = Counter((folder, match[1], int(match[2])) for folder, match in parts)
     for (folder, name, total), count in counts.items():

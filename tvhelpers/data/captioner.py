@@ -55,7 +55,7 @@ def caption_images(
 def _resume(out: Path, request: dict, item_ids: list[str]) -> list[str]:
     """Return the captions of the first items that `out` has so far.
 
-    Lines that do not continue them are removed: half a line, and what two processes wrote at once.
+    Other lines are removed: half a line, and lines that two processes wrote at once.
     """
     remove_temporary(out.parent)
     rows = read_records(out, "captions")

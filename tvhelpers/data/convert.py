@@ -30,7 +30,7 @@ ROWS_AT_ONCE = 64
 MAX_SIZE = 4096
 BYTES_BETWEEN_SYNCS = 256 << 20
 PARTIAL, PROGRESS = ".pixels.h5.partial", ".progress.json"
-SCRATCH = ("items.jsonl", PARTIAL, PROGRESS)  # of a conversion that was stopped before a row
+SCRATCH = ("items.jsonl", PARTIAL, PROGRESS)  # left by a conversion without a finished row
 
 log = logging.getLogger(__name__)
 
@@ -75,8 +75,8 @@ def convert(
 
 @contextlib.contextmanager
 def _discarded_if_bad(out_dir: Path, count: int) -> Iterator[None]:
-    """Remove what was written where bad or changed images stop the block: it can never be finished,
-    and the conversion without them takes the same folder."""
+    """Remove the output of the block if bad or changed images stop it: it cannot be resumed, and
+    the conversion without these images needs the same folder."""
     try:
         yield
     except InputError as error:
@@ -157,7 +157,7 @@ def _write_h5(out_dir: Path, source: Source, shape: tuple, size: int | None) -> 
 
 
 def _rows_done(out_dir: Path) -> int:
-    """Return how many rows of the partial file are surely on the disk."""
+    """Return the number of rows of the partial file that are flushed to the disk."""
     there = all((out_dir / name).is_file() for name in (PARTIAL, PROGRESS))
     done = read_json(out_dir / PROGRESS) if there else 0
     if type(done) is not int or done < 0:

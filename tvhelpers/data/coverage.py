@@ -13,7 +13,7 @@ from tvhelpers.words import counted
 NOT_STATED = "not stated"
 EXPECTED = 20  # items that chance would give a pair of values, before its absence is a gap
 FLOOR = 0.1  # the least share of the mean demand: items without sales are still learnt
-MAX_SHOWN = 12  # values of an attribute, and gaps, that are printed
+MAX_SHOWN = 12  # printed values of an attribute, and printed gaps
 SELDOM = 0.1  # a gap has fewer items than this share of what chance would give
 
 

@@ -20,7 +20,7 @@ from tvhelpers.runtime import hub_unreachable, quiet_libraries
 
 ABOUT_FILE = "base.json"  # in the folder of a pipeline that was trained here
 DRAWING_SCHEDULER = "DPMSolverMultistepScheduler"  # DPM-Solver++ (2M), for every base
-MAX_TIMESTEPS = 10_000  # of a scheduler, which keeps tables of as many numbers
+MAX_TIMESTEPS = 10_000  # of a scheduler, which keeps tables of this length
 TEXT_ENCODER_DIR = "text_encoder"  # beside an adapter that was trained with a tuned text encoder
 
 

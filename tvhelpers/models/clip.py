@@ -153,7 +153,7 @@ def _normalisation(path: str) -> tuple[np.ndarray, np.ndarray]:
     with hub.readable(path):
         try:
             settings, _ = ImageProcessingMixin.get_image_processor_dict(path)
-        except OSError:  # it has none
+        except OSError:  # it has no image processor
             settings = {}
         sides = settings.get("image_mean", MEAN), settings.get("image_std", STD)
         mean, std = (np.asarray(side, np.float32).reshape(3) for side in sides)

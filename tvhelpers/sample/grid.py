@@ -12,14 +12,14 @@ from tvhelpers.image import read_photo, save_png
 GAP = 12  # pixels
 MIN_SIDE = 192  # smaller images are enlarged, so that a prompt fits below
 MAX_SIDE = 4096  # larger ones are reduced
-MAX_SHEET_PIXELS = 64_000_000  # of one sheet, which any viewer opens; further images go to the next
+MAX_SHEET_PIXELS = 64_000_000  # of one sheet, so that any viewer opens it
 
 
 def save_grid(images: list[tuple[Path, str]], path: Path, columns: int = 0) -> list[Path]:
     """Write images, all of one size, with their prompts below them as PNG; return the files.
 
-    columns = 0 makes the grid nearly square.  What is too much for one sheet goes to grid-2.png,
-    grid-3.png and so on, beside grid.png.
+    columns = 0 makes the grid nearly square.  Images beyond one sheet go to grid-2.png, grid-3.png
+    and so on, beside grid.png.
     """
     side = min(max(MIN_SIDE, read_photo(images[0][0]).shape[1]), MAX_SIDE)
     width, height = _cell(images, side)
@@ -28,7 +28,7 @@ def save_grid(images: list[tuple[Path, str]], path: Path, columns: int = 0) -> l
     rows = max(1, min(MAX_SHEET_PIXELS // (columns * width), MAX_SHEET_SIDE) // height)
     starts = range(0, len(images), rows * columns)
     files = [path.with_stem(f"{path.stem}-{page}") for page in range(2, len(starts) + 1)]
-    for start, file in reversed([*zip(starts, [path, *files])]):  # the first says that all are done
+    for start, file in reversed([*zip(starts, [path, *files])]):  # grid.png is the last
         _save_sheet(images[start : start + rows * columns], file, columns, side)
     return [path, *files]
 

@@ -60,7 +60,7 @@ class RowCache:
         if self.path is None:
             return
         with locked(lock_beside(self.path), math.inf):
-            self.rows = self._stored() | self.rows  # with those of other processes
+            self.rows = self._stored() | self.rows  # also rows that other processes stored
             remove_temporary(self.path.parent)
             with atomic_path(self.path) as aside, open(aside, "wb") as file:
                 np.savez(file, digests=np.array([*self.rows]), rows=np.stack([*self.rows.values()]))

@@ -123,7 +123,7 @@ class VisionExtractor:
         try:
             with offline():
                 self.name = find_model(name, EXTRACTORS)
-                # Pillow also where torchvision is installed: it resizes differently.
+                # Use Pillow even if torchvision is installed, which resizes differently.
                 self.prepare = load(AutoImageProcessor, self.name, backend="pil")
                 self.model = load(AutoModel, self.name, dtype=torch.float32).eval().to(device)
             with readable(self.name):

@@ -23,7 +23,7 @@ class ImageFolder:
     path: Path
     files: list[Path]
     digests: list[str]  # SHA-256 of each file
-    states: list[tuple[int, int]]  # `state_of` each file, before its digest
+    states: list[tuple[int, int]]  # `state_of` each file, taken before its digest
     prompts: list[str] | None
     seeds: list[int | None]
     rows: list[dict | None]  # of the prompt suite, for images that were generated from one
@@ -73,10 +73,10 @@ def open_folder(path: Path) -> ImageFolder:
 
 
 def _images(path: Path) -> list[Path]:
-    """Return the images of a folder; warns of others, and of those in folders below."""
+    """Return the images of a folder; warn of skipped files, and of images in subfolders."""
     files = list_files(path)
     files.skip(
-        "in a folder below, which is not scored",
+        "in a subfolder, which is not scored",
         (file for file in files.images if file.parent != path),
     )
     files.skip_formats()
@@ -85,9 +85,9 @@ def _images(path: Path) -> list[Path]:
 
 
 def _records(path: Path) -> tuple[list[dict], list[Path]]:
-    """Return the records of records.jsonl, and the image of each.
+    """Return the records of records.jsonl, and the path of each image.
 
-    Raises InputError where one has none of its own.
+    Raises InputError if a record has no image, or two records have the same one.
     """
     records = read_records(path / "records.jsonl", "image")
     files = [inside(path, record["file"]) for record in records]

@@ -176,7 +176,7 @@ def refuse_own_clip(clip: Clip, base: str) -> None:
     Warn where the base is not on this machine and cannot be compared.
     """
     try:
-        with offline():  # the base is named by records, which may be somebody else's
+        with offline():  # records, perhaps another person's, name the base
             own = load_part(find_base(base), "text_encoder").state_dict()
     except InputError:
         warnings.warn(

@@ -26,7 +26,7 @@ from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler
 
 MAX_GALLERY = 24  # images kept on the page
-SAVE_SECONDS = 10.0  # that saving waits for another program that writes into the folder
+SAVE_SECONDS = 10.0  # how long saving waits while another program writes to the folder
 FILE_NAME = re.compile(r'"file": "([^"]+)"')  # in a line of records, also a broken one
 STYLE = {"description_width": "76px"}
 
@@ -244,7 +244,7 @@ class PromptStudio:
 
 
 def _next_number(folder: Path) -> int:
-    """Return a number above those of all images and records; deleted ones are not used again."""
+    """Return a number above those of all images and records, deleted images included."""
     records = folder / "records.jsonl"
     names = [path.name for path in folder.glob("*_*.png")]
     lines = records.read_text(encoding="utf-8", errors="replace") if records.exists() else ""
