@@ -216,6 +216,18 @@ def test_many_images_go_to_several_sheets(tmp_path, monkeypatch):
     assert shown >= {level * 8 for level in range(30)}
 
 
+def test_the_grid_keeps_the_shape_of_images_and_the_letters_of_prompts(tmp_path):
+    Image.new("RGB", (64, 128), "red").save(tmp_path / "0.png")
+    drawn = set()
+    for prompt in ("\u00e4", "\u00f6", "\u0142", "\u0416"):  # boxes would all be the same
+        save_grid([(tmp_path / "0.png", prompt)], tmp_path / "grid.png")
+        drawn.add((tmp_path / "grid.png").read_bytes())
+        with Image.open(tmp_path / "grid.png") as grid:
+            red = np.all(np.asarray(grid) == (255, 0, 0), -1)
+        assert (red.any(1).sum(), red.any(0).sum()) == (384, 192)
+    assert len(drawn) == 4
+
+
 def test_several_sheets_are_said(sampler, tmp_path, monkeypatch, caplog):
     caplog.set_level("INFO", "tvhelpers")
     monkeypatch.setattr("tvhelpers.sample.grid.MAX_SHEET_PIXELS", 1)

@@ -1,7 +1,9 @@
 """How are images laid out as a grid, each with its prompt below?"""
 
+import contextlib
 import math
 import textwrap
+from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -21,46 +23,59 @@ def save_grid(images: list[tuple[Path, str]], path: Path, columns: int = 0) -> l
     columns = 0 makes the grid nearly square.  Images beyond one sheet go to grid-2.png, grid-3.png
     and so on, beside grid.png.
     """
-    side = min(max(MIN_SIDE, read_photo(images[0][0]).shape[1]), MAX_SIDE)
-    width, height = _cell(images, side)
+    high, wide = read_photo(images[0][0]).shape[:2]
+    side = min(max(MIN_SIDE, wide), MAX_SIDE)
+    size = side, min(max(1, round(side * high / wide)), MAX_SIDE)
+    width, height = _cell(images, size)
     most = max(1, MAX_SHEET_PIXELS // (width * height))
     columns = max(1, min(columns or _columns(min(most, len(images))), MAX_SHEET_SIDE // width))
     rows = max(1, min(MAX_SHEET_PIXELS // (columns * width), MAX_SHEET_SIDE) // height)
     starts = range(0, len(images), rows * columns)
     files = [path.with_stem(f"{path.stem}-{page}") for page in range(2, len(starts) + 1)]
     for start, file in reversed([*zip(starts, [path, *files])]):  # grid.png is the last
-        _save_sheet(images[start : start + rows * columns], file, columns, side)
+        _save_sheet(images[start : start + rows * columns], file, columns, size)
     return [path, *files]
 
 
 def _words(prompt: str, side: int) -> tuple[list[str], ImageFont.FreeTypeFont, int]:
     """Return (the lines of a prompt below an image, their font, the height of a line)."""
-    font = ImageFont.load_default(max(13, side // 15))
+    font = _font(prompt, max(13, side // 15))
     wrap = max(8, int(side / font.getlength("n")))
     lines = textwrap.wrap(prompt, wrap, max_lines=3, placeholder=" ...")
     return lines, font, sum(font.getmetrics())
 
 
-def _cell(images: list[tuple[Path, str]], side: int) -> tuple[int, int]:
-    """Return (width, height) of an image with its prompt, in pixels."""
-    found = [_words(prompt, side) for prompt in dict.fromkeys(prompt for _, prompt in images)]
-    text = max(len(lines) for lines, _, _ in found)
-    return side + GAP, side + text * found[0][2] + 2 * GAP
+def _font(prompt: str, size: int) -> ImageFont.FreeTypeFont:
+    """Return Pillow's font, or for letters that it lacks, such as umlauts, that of matplotlib."""
+    if not prompt.isascii() and (plots := find_spec("matplotlib")):
+        with contextlib.suppress(OSError):  # not there, nor among the system's fonts
+            fonts = Path(plots.origin).parent / "mpl-data" / "fonts" / "ttf"
+            return ImageFont.truetype(fonts / "DejaVuSans.ttf", size)
+    return ImageFont.load_default(size)
 
 
-def _save_sheet(images: list[tuple[Path, str]], path: Path, columns: int, side: int) -> None:
-    width, height = _cell(images, side)
+def _cell(images: list[tuple[Path, str]], size: tuple[int, int]) -> tuple[int, int]:
+    """Return (width, height) of an image of `size` with its prompt, in pixels."""
+    prompts = dict.fromkeys(prompt for _, prompt in images)
+    text = max(len(lines) * line for lines, _, line in (_words(one, size[0]) for one in prompts))
+    return size[0] + GAP, size[1] + text + 2 * GAP
+
+
+def _save_sheet(
+    images: list[tuple[Path, str]], path: Path, columns: int, size: tuple[int, int]
+) -> None:
+    (wide, high), (width, height) = size, _cell(images, size)
     rows = math.ceil(len(images) / columns)
     grid = Image.new("RGB", (columns * width + GAP, rows * height + GAP), "white")
     draw = ImageDraw.Draw(grid)
     for i, (file, prompt) in enumerate(images):
         x, y = GAP + i % columns * width, GAP + i // columns * height
         image = Image.fromarray(read_photo(file))
-        grid.paste(image.resize((side, side), Image.Resampling.LANCZOS), (x, y))
-        draw.rectangle((x - 1, y - 1, x + side, y + side), outline="#dddddd")
-        lines, font, line = _words(prompt, side)
+        grid.paste(image.resize(size, Image.Resampling.LANCZOS), (x, y))
+        draw.rectangle((x - 1, y - 1, x + wide, y + high), outline="#dddddd")
+        lines, font, line = _words(prompt, wide)
         for number, words in enumerate(lines):
-            place = (x + side / 2, y + side + GAP / 2 + number * line)
+            place = (x + wide / 2, y + high + GAP / 2 + number * line)
             draw.text(place, words, "#333333", font, anchor="ma")
     save_png(grid, path)
 
