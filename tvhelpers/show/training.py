@@ -52,7 +52,7 @@ def training_curves(run_dir: Path) -> Image.Image:
     titles = {"images_per_second": "images per second", "memory_gb": "peak memory so far (GB)"}
     for ax, (name, title) in zip(axes[4:], titles.items(), strict=True):
         ax.plot(*columns_of(speeds, "step", name), color=COLOURS[1])
-        ax.set_ylim(bottom=0)
+        ax.set_ylim(0, 1.1 * ax.get_ylim()[1])
         _set_title(ax, title)
     _mark_events(figure, axes, read_events(run_dir))
     return _write(render(figure), run_dir / "figures" / "training.png")
@@ -91,7 +91,7 @@ def _plot_losses(ax, rows: Sequence[dict]) -> None:
     ax.plot(steps, training, "o-", ms=3, color=COLOURS[1], label="training subset")
     gaps = [f"{a - b:+.4f}" for a, b in zip(validation, training)]
     gap = f"; gap {gaps[0]} to {gaps[-1]}" if gaps else ""
-    _set_title(ax, f"same noise every time{gap}", legend=True)
+    _set_title(ax, f"loss on the same noise{gap}", legend=True)
 
 
 def _plot_by_timestep(ax, rows: Sequence[dict]) -> None:
