@@ -32,6 +32,14 @@ def test_a_label_is_no_formula_and_never_raises(tmp_path):
     assert loss_curves(dict.fromkeys(NAMES, tmp_path)).width > 100
 
 
+def test_coverage_pairs_two_labels_not_one_with_itself_and_shades_equal_counts():
+    items = [{"a": name, "b": "y"} for name in "uvw"]
+    both, one = (figures.coverage_figure(items, names) for names in (["a", "b"], ["a"]))
+    assert both.height - one.height > 100
+    dark = np.all(np.asarray(both.convert("RGB")) == (8, 29, 88), -1)
+    assert dark.mean() > 0.1  # the white numbers are readable
+
+
 def test_a_formula_is_as_wide_as_its_letters():
     """A label that reads as a formula is drawn letter by letter, "$" too."""
     wide = figures.matrix([[1.0]], ["a"], ["b"], "$" + "x_{12345678901234567890}" * 3 + "$")

@@ -207,27 +207,38 @@ def coverage_figure(attributes: Sequence[dict[str, str]], names: Sequence[str]) 
     first two occur together; a ring marks a pair that is far rarer than chance."""
     counts = coverage(attributes, names)["counts"]
     names = list(names)[:4]
-    first, second = (names * 2)[:2]
-    table, rows, columns = pair_table(attributes, first, second)
-    table, rows, columns = table[:14, :20], rows[:14], columns[:20]
-    figure = Figure(figsize=(max(10, 3.4 * len(names)), 4.2 + 0.32 * len(rows)))
-    top, bottom = figure.subfigures(2, 1, height_ratios=(3.2, 1 + 0.32 * len(rows)))
+    width = max(10, 3.4 * len(names))
+    if len(names) > 1:
+        table, rows, columns = pair_table(attributes, *names[:2])
+        table, rows, columns = table[:14, :20], rows[:14], columns[:20]
+        heights = 3.2, 1 + 0.32 * len(rows)
+        figure = Figure(figsize=(width, sum(heights)))
+        top, bottom = figure.subfigures(2, 1, height_ratios=heights)
+        _pair_counts(bottom.subplots(), table, rows, columns)
+        bottom.subplots_adjust(left=0.12, right=0.98, bottom=0.22, top=0.92)
+    else:
+        figure = top = Figure(figsize=(width, 3.2))
     for ax, name in zip(np.atleast_1d(top.subplots(1, len(names))), names, strict=True):
-        words = [(escaped(word), n) for word, n in counts[name].items()][:14]
-        without_frame(ax).barh([w for w, _ in words], [n for _, n in words], color=COLOURS[1])
+        words, bars = list(counts[name])[:14], list(counts[name].values())[:14]
+        without_frame(ax).barh(range(len(words)), bars, color=COLOURS[1])
+        ax.set_yticks(range(len(words)), [_short(word) for word in words])
         ax.set_ylim(max(len(words), 8) - 0.5, -0.5)
         ax.locator_params(axis="x", nbins=4)
-        ax.set_title(f"items by {name} ({len(counts[name])} values)", fontsize=10)
+        ax.set_title(f"items by {_short(name)} ({len(counts[name])} values)", fontsize=10)
     top.subplots_adjust(left=0.12, right=0.98, wspace=0.55, bottom=0.1, top=0.9)
-    _pair_counts(bottom.subplots(), table, rows, columns)
-    bottom.subplots_adjust(left=0.12, right=0.98, bottom=0.22, top=0.92)
     return render(figure)
+
+
+def _short(label: str) -> str:
+    """Return a label that ends before the chart to its left."""
+    return escaped(label if len(label) < 20 else f"{label[:15]} ...")
 
 
 def _pair_counts(ax, table: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> None:
     """Draw counts of pairs as a heat map on a log scale, and a ring around each gap."""
     shades, texts = np.log1p(table), {at: f"{n:,}" for at, n in np.ndenumerate(table)}
     _heat_map(ax, shades, rows, columns, texts, shades.max() * 0.6, "YlGnBu", 7)
+    ax.images[0].set_clim(0)  # or equal counts would be white letters on the lightest shade
     for i, j in np.argwhere(is_gap(table)):
         ax.plot(j, i, "o", ms=17, mfc="none", mec=ACCENT, mew=1.5)
     note = " (ring: far fewer than their frequencies predict)" if is_gap(table).any() else ""
