@@ -191,7 +191,7 @@ def lock_beside(path: Path) -> Path:
 def writing(folder: Path, wait: float = 0.0) -> Iterator[None]:
     """Hold a folder's lock within the block, and remove what killed writers left in it.
 
-    Where it cannot be written there is no lock: finished results can be opened all the same.
+    Without write permission no lock is taken, so that finished results can still be opened.
     """
     folder = Path(folder)
     if folder.is_dir() and not os.access(folder, os.W_OK):

@@ -59,7 +59,7 @@ def find_model(name: str, known: Iterable[str] = ()) -> str:
         from huggingface_hub import constants
 
         if not constants.HF_HUB_OFFLINE:
-            log.warning(f"{name!r} is no folder here: asking huggingface.co for {HUB}{name}")
+            log.warning(f"{name!r} is not a folder here: asking huggingface.co for {HUB}{name}")
         return name
     beside = [one.name for one in path.parent.iterdir() if one.is_dir()] if near else []
     close = difflib.get_close_matches(path.name, beside, 1)

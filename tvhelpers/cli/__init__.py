@@ -25,6 +25,7 @@ VERBS = {
     "study": "Ask people which images are better, and analyse their votes.",
     "mini": "Rebuild mini from nothing, to reproduce it; not for your garments.",
 }
+# Verbs whose result is what they print.
 PRINTED = {"prompts", "data inspect", "data split", "data coverage", "adapter show", "study power"}
 
 

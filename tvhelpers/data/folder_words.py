@@ -27,7 +27,7 @@ class Place:
 def place_of(folders: tuple[str, ...]) -> Place:
     """Return what the names of folders say, the outermost first.
 
-    The innermost name that is no split (train), container (images) or number is the category.
+    The category is the innermost name, without splits (train), containers (images) and numbers.
     """
     category, split, repeats, kind, key = "", "", "", "", []
     for folder in folders:

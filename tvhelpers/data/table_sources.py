@@ -106,7 +106,7 @@ def _find_images(
 ) -> tuple[list[dict], list[str]]:
     """Return (a row with file_name for each image; names of missing images).
 
-    If there is no image "0.jpg", it may be in a subfolder, if only one there has this name.
+    A missing image "0.jpg" may be in a subfolder, if only one image there has this name.
     """
     if "*" in spec:
         return _find_many_images(folder, rows, spec)
