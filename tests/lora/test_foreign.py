@@ -86,7 +86,7 @@ FOREIGN = {
     "textual inversion": (one("<dress>", (2, 768)), "textual inversion"),
     "A1111's embedding": (one("emb_params", (2, 768)), "textual inversion"),
     "IP-Adapter": (one("image_proj.proj.weight"), "IP-Adapter"),
-    "another model": (pair("unet.some_new_block.to_q"), "no LoRA weight"),
+    "another model": (pair("unet.some_new_block.to_q"), "not a LoRA weight"),
 }
 
 
