@@ -4,7 +4,6 @@
 result that cannot be right; a mutation is mutate(folder, rng), and may return what is `Right`.
 """
 
-import importlib.util
 import json
 import os
 import shutil
@@ -49,7 +48,6 @@ from tvhelpers.image import read_photo
 from tvhelpers.score.image_folder import open_folder
 
 ENCODINGS = "mean_subtracted affine unit uint8 minmax wrapped unknown".split()
-SKIPPED = () if importlib.util.find_spec("pyarrow") else ("parquet",)
 COLUMNS = {"images": "pics/{sku}.png", "caption": "title", "category": "kind", "product": "sku"}
 H5_COLUMNS = {"pixels": "pixels", "caption": "input_description"}
 SAVED = REPO / "tests" / "saved" / "work"
@@ -198,7 +196,7 @@ def kinds():
     ]
     photos = [of_png(name, data) for name, data in PNGS.items()]
     archives = [of_archive(name, make) for name, make in ARCHIVES.items()]
-    found = {
+    return {
         "G2.h5": (make_g2, (read, inspect, convert_all), h5 + any_bytes("Img/*.h5")),
         "mat": (make_g2, (read,), language),
         "converted": (make_converted, (read,),
@@ -234,4 +232,3 @@ def kinds():
         "study": (make_work, (reader_of("study/study.json"),), any_bytes("study/*.json",
                                                                          "study/*/*.png")),
     }  # fmt: skip
-    return {kind: row for kind, row in found.items() if kind not in SKIPPED}

@@ -1,10 +1,9 @@
 """Parquet and Arrow: shards, cells of images, labels, and what is damaged."""
 
 import json
-import sys
-import types
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 
 from tests.data.helpers import png, random_image, save
@@ -14,69 +13,12 @@ from tvhelpers.data.arrow_tables import is_shards
 from tvhelpers.data.sources import open_source
 
 
-class FakeParquet:
-    """pyarrow.parquet.ParquetFile as far as it is used: groups of two rows, from a pickle."""
-
-    def __init__(self, path, read_dictionary=()):
-        self.rows = np.load(path, allow_pickle=True).tolist()
-        self.num_row_groups = (len(self.rows) + 1) // 2
-        self.schema_arrow = types.SimpleNamespace(
-            names=list(self.rows[0]), metadata=None, field=self._field
-        )
-        self.metadata = types.SimpleNamespace(
-            row_group=lambda group: types.SimpleNamespace(num_rows=len(self._group(group)))
-        )
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        pass
-
-    def _field(self, name):
-        words = {dict: "struct<bytes: binary, path: string>", bytes: "binary"}
-        return types.SimpleNamespace(type=words.get(type(self.rows[0][name]), "string"))
-
-    def _group(self, group):
-        return self.rows[2 * group : 2 * group + 2]
-
-    def iter_batches(self, size, columns):
-        rows = [{name: row[name] for name in columns} for row in self.rows]
-        yield types.SimpleNamespace(nbytes=0, to_pylist=lambda: rows)
-
-    def read_row_group(self, group, columns):
-        (name,) = columns
-        cells = [
-            types.SimpleNamespace(as_py=lambda row=row: row[name]) for row in self._group(group)
-        ]
-        return types.SimpleNamespace(column=lambda name: cells)
+def write_parquet(path, rows):
+    """Write rows, two in a group."""
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path, row_group_size=2)
 
 
-@pytest.fixture(params=["fake", "real"])
-def write_parquet(request, monkeypatch):
-    """Return a function that writes rows as a Parquet file, real where pyarrow is installed."""
-    if request.param == "fake":
-        module = types.ModuleType("pyarrow.parquet")
-        module.ParquetFile = FakeParquet
-        parent = types.ModuleType("pyarrow")
-        parent.parquet = module
-        monkeypatch.setitem(sys.modules, "pyarrow", parent)
-        monkeypatch.setitem(sys.modules, "pyarrow.parquet", module)
-
-        def write(path, rows):
-            with open(path, "wb") as file:
-                np.save(file, np.array(rows, object), allow_pickle=True)
-    else:
-        pyarrow = pytest.importorskip("pyarrow")
-        parquet = pytest.importorskip("pyarrow.parquet")
-
-        def write(path, rows):
-            parquet.write_table(pyarrow.Table.from_pylist(rows), path, row_group_size=2)
-
-    return write
-
-
-def test_parquet_with_images_in_its_cells(own_row, place, write_parquet):
+def test_parquet_with_images_in_its_cells(own_row, place):
     folder = place("mine")
     for part in range(2):
         rows = [
@@ -117,7 +59,7 @@ def cells(count, first=0, **more):
         "named as splits": (["train.parquet", "valid.parquet"], ["train", "val"]),
     }.values(),
 )
-def test_a_folder_of_shards(tmp_path, write_parquet, files, splits):
+def test_a_folder_of_shards(tmp_path, files, splits):
     for number, name in enumerate(files):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         write_parquet(tmp_path / name, cells(3, 3 * number))
@@ -132,14 +74,14 @@ def test_a_folder_of_shards(tmp_path, write_parquet, files, splits):
     assert alone.captions == source.captions[:3]
 
 
-def test_missing_shards_are_counted(tmp_path, write_parquet):
+def test_missing_shards_are_counted(tmp_path):
     write_parquet(tmp_path / "train-00001-of-00004.parquet", cells(2))
     for path in (tmp_path, tmp_path / "train-00001-of-00004.parquet"):
         with pytest.warns(UserWarning, match="only 1 of 4 files named train-"):
             assert len(open_source(path)) == 2
 
 
-def test_cells_of_images_that_cannot_be_taken(tmp_path, write_parquet):
+def test_cells_of_images_that_cannot_be_taken(tmp_path):
     path = tmp_path / "a.parquet"
     write_parquet(path, cells(1, image2={"bytes": png(1), "path": "x.png"}))
     with refused("ambiguous") as caught:
@@ -159,7 +101,6 @@ def test_cells_of_images_that_cannot_be_taken(tmp_path, write_parquet):
 
 @pytest.mark.parametrize("saved", ["parquet", "stream", "file"])
 def test_names_of_labels_and_columns_that_nobody_reads(tmp_path, saved, monkeypatch):
-    pyarrow = pytest.importorskip("pyarrow")
     names = {"label": {"names": ["dress", "hat"], "_type": "ClassLabel"}}
     notes = {"info": {"features": {"photo": {"_type": "Image"}, **names}}}
     rows = [{"photo": {"bytes": png(i), "path": None}, "label": i % 2, "text": ["a", "b"][i],
@@ -201,7 +142,6 @@ def test_shards_behind_a_link_out_of_the_folder_are_not_found(tmp_path):
 @pytest.mark.parametrize("ending", ["parquet", "arrow", "feather"])
 @pytest.mark.parametrize("data", [b"", b"PAR1", b"ARROW1\0\0", b"x" * 100])
 def test_damaged_shards(tmp_path, ending, data):
-    pytest.importorskip("pyarrow")
     (tmp_path / f"a.{ending}").write_bytes(data)
     for path in (tmp_path, tmp_path / f"a.{ending}"):
         with refused("file-damaged"):
@@ -223,7 +163,7 @@ def test_a_spreadsheet_is_refused_with_the_way(tmp_path, name):
     assert open_source(tmp_path, columns={"caption": "title"}).captions == ["a"]
 
 
-def test_parquet_names_image_files_too(place, tmp_path, write_parquet):
+def test_parquet_names_image_files_too(place, tmp_path):
     save(tmp_path, "a/0.png", "a/1.png")
     rows = [{"file": f"{i}.png", "caption": f"tee {i}"} for i in range(2)]
     write_parquet(tmp_path / "t.parquet", rows)
