@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from common import REPO, write_result
+from common import REPO, commit, write_result
 from PIL import Image
 
 from tvhelpers import flats
@@ -98,12 +98,8 @@ def main() -> None:
         medians = {side: round(statistics.median(row), 3) for side, row in sides.items()}
         result[name] = {"cpu_seconds": medians, "old_over_new": round(statistics.median(ratios), 3)}
         print(f"{name}: {medians}, ratio {result[name]['old_over_new']}")
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=options.old, capture_output=True, text=True
-    )
-    write_result(
-        "beside_old", {"old": commit.stdout.strip(), "runs": options.runs, "cases": result}
-    )
+    old = commit(options.old)
+    write_result("beside_old", {"old": old, "runs": options.runs, "cases": result})
 
 
 if __name__ == "__main__":

@@ -15,13 +15,12 @@ import io
 import json
 import math
 import shutil
-import subprocess
 import warnings
 from pathlib import Path
 
 from bounded import FINE, run, run_all, unchanged
-from broken_kinds import SKIPPED, UNSOUND, kinds
-from common import REPO, RESULTS, write_result
+from broken_kinds import UNSOUND, kinds
+from common import RESULTS, commit, write_result
 
 
 def jobs(kind, readers, mutations, rounds):
@@ -65,11 +64,10 @@ def report(results):
 
 def total(by_kind):
     """Return the figures of all kinds."""
-    rows, left = by_kind.values(), [kind for kind in SKIPPED if kind not in by_kind]
+    rows = by_kind.values()
     outcomes = sum((collections.Counter(row["outcomes"]) for row in rows), collections.Counter())
     return {
         "inputs": sum(row["inputs"] for row in rows),
-        "left_out": [f"{kind}: a library is not installed" for kind in left],  # stable name
         "mutations": sum(row["mutations"] for row in rows),
         "outcomes": dict(sorted(outcomes.items())),
         "slowest_seconds": max(row["slowest_seconds"] for row in rows),
@@ -78,18 +76,11 @@ def total(by_kind):
     }
 
 
-def commit():
-    """Return the commit of the package that is read with."""
-    command = ["git", "-C", str(REPO), "log", "-1", "--format=%h", "--", "tvhelpers"]
-    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
-
-
 def kept():
     """Return {kind: figures} of the last result, of kinds that there still are."""
     path = RESULTS / "broken_inputs.json"
     rows = json.loads(path.read_text(encoding="utf-8"))["by_kind"] if path.exists() else {}
-    known = {*kinds(), *SKIPPED}
-    return {kind: row for kind, row in rows.items() if kind in known and "inputs" in row}
+    return {kind: rows[kind] for kind in kinds() if kind in rows}
 
 
 def main():

@@ -31,8 +31,14 @@ def make_g2(out: Path, *options: str) -> Path:
     return out
 
 
+def commit(checkout: Path = REPO) -> str:
+    """Return the last commit that changed the package."""
+    command = ["git", "-C", str(checkout), "log", "-1", "--format=%h", "--", "tvhelpers"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+
+
 def write_result(name: str, result: dict, show: bool = True) -> None:
-    """Write results/<name>.json with the machine, the versions and the date, and show it."""
+    """Write results/<name>.json with commit, machine, versions and date, and show the result."""
     import torch
 
     from tvhelpers.runtime import versions
@@ -42,7 +48,8 @@ def write_result(name: str, result: dict, show: bool = True) -> None:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         cpu = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), cpu)
     machine = {"cpu": cpu, "cores": os.cpu_count(), "threads": torch.get_num_threads()}
-    about = {"date": datetime.date.today().isoformat(), "machine": machine, "versions": versions()}
+    about = {"date": datetime.date.today().isoformat(), "commit": commit(), "machine": machine}
+    about["versions"] = versions()
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(
         json.dumps({**result, **about}, indent=1) + "\n", encoding="utf-8"
