@@ -26,6 +26,24 @@ ROWS = [
         lambda r: f"{sum(n for o, n in r['outcomes'].items() if o not in FINE)} of {r['inputs']:,}",
     ),
     (
+        "races",
+        "Two commands work on one folder: wrong bytes, or exit status 0 without the result",
+        lambda r: (
+            f"{r['all']['problems']} in {r['all']['races']} interleavings of {r['all']['pairs']} "
+            f"pairs and {r['all']['kills']} kills"
+        ),
+    ),
+    (
+        "icc",
+        "Photos with an ICC profile become sRGB: largest difference from littleCMS in floating "
+        "point, 6 profiles",
+        lambda r: (
+            f"{max(p['photos']['max_levels'] for p in r['profiles'].values())} of 255 levels on "
+            f"{r['photos']} photos, "
+            f"{max(p['all colours']['max_levels'] for p in r['profiles'].values())} on all colours"
+        ),
+    ),
+    (
         "captions",
         "New captions for the benchmark's real annotations",
         lambda r: (
