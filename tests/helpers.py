@@ -1,6 +1,8 @@
-"""What tests call: how a refusal is expected."""
+"""What tests call: how a refusal is expected, and how a benchmark is imported."""
 
 import contextlib
+import importlib
+from pathlib import Path
 
 import pytest
 
@@ -13,3 +15,10 @@ def refused(*codes: str):
     with pytest.raises(InputError) as caught:
         yield caught
     assert caught.value.code in codes, f"{caught.value.code}: {caught.value}"
+
+
+def benchmark(name: str):
+    """Import a module of benchmarks/, whose modules import each other by name."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).resolve().parents[1] / "benchmarks")
+        return importlib.import_module(name)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.conftest import REPO
+from tests.helpers import benchmark
 from tvhelpers.data.sources import open_source
 from tvhelpers.errors import InputError
 from tvhelpers.image import read_photo
@@ -12,12 +12,7 @@ from tvhelpers.image import read_photo
 @pytest.fixture(scope="module")
 def damage():
     """The modules that make folders and images."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(REPO / "benchmarks")
-        import damage_folders
-        import damage_image_files
-
-    return damage_folders, damage_image_files
+    return benchmark("damage_folders"), benchmark("damage_image_files")
 
 
 def judge(mutation, seed, read, folder):

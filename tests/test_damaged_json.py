@@ -4,8 +4,7 @@ import shutil
 
 import pytest
 
-from tests.conftest import REPO
-from tests.helpers import refused
+from tests.helpers import benchmark, refused
 from tests.saved_helpers import SAVED
 from tvhelpers.errors import InputError
 from tvhelpers.records import MAX_BYTES, MAX_LEVELS, as_record, parse, read_record
@@ -16,11 +15,7 @@ FEW = 4  # mutations of each file here; benchmarks/broken_inputs.py tries all
 @pytest.fixture(scope="module")
 def damage():
     """The module that damages JSON."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(REPO / "benchmarks")
-        import damage_json
-
-    return damage_json
+    return benchmark("damage_json")
 
 
 @pytest.fixture(scope="module")

@@ -3,33 +3,24 @@
 import errno
 import json
 import os
-import sys
-from pathlib import Path
 
 import pytest
 
-from tests.helpers import refused
+from tests.helpers import benchmark, refused
 from tvhelpers import files
 from tvhelpers.files import atomic_path, locked, remove_temporary, write_all_once, write_once
 from tvhelpers.records import add_line, claimed, read_records
 
-REPO = Path(__file__).resolve().parents[1]
 PAIRS = ("convert, convert", "captioner, captioner", "studio, studio")
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 
 @pytest.fixture(scope="module")
 def races():
-    sys.path.insert(0, str(REPO / "benchmarks"))
-    import races
-
-    yield races
-    sys.path.remove(str(REPO / "benchmarks"))
+    return benchmark("races")
 
 
 def test_two_commands_at_once_leave_what_one_leaves(races, tmp_path):
-    for name in ("show.prompt_studio", "data.convert", "study.make", "data.captioner", "cli.data"):
-        pytest.importorskip(f"tvhelpers.{name}")
     template = races.prepared(tmp_path)
     for name in PAIRS:
         row = races.try_pair(name, races.PAIRS[name], template, tmp_path / "one", 2)
