@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from recipes.mini import SETTINGS
 from recipes.mini import train as recipe
 from tests.helpers import refused
 from tvhelpers import cli
@@ -15,7 +16,10 @@ from tvhelpers.sample.sampler import Sampler
 
 @pytest.mark.slow
 def test_the_recipe_runs_from_nothing_to_an_adapter_and_only_once(tmp_path, monkeypatch):
-    result = recipe.train_mini(tmp_path, scale=0.002, device="cpu", photos=None)
+    for row in (*SETTINGS["fits"].values(), *SETTINGS["trainings"].values()):
+        monkeypatch.setitem(row, "batch_size", 2)
+    few = {"scale": 0.0003, "device": "cpu", "photos": None}  # steps: two of the UNet, one else
+    result = recipe.train_mini(tmp_path, **few)
     assert set(result["minutes"]) == set(recipe.PARTS)
     folder = tmp_path / "mini_weights"
     sampler = Sampler(str(folder), "none", device="cpu")
@@ -26,8 +30,7 @@ def test_the_recipe_runs_from_nothing_to_an_adapter_and_only_once(tmp_path, monk
     assert pipeline["unet"][1] == "UNet2DConditionModel"
     for part in recipe.PARTS:
         monkeypatch.setitem(recipe.PARTS, part, None)  # calling it would fail
-    again = recipe.train_mini(tmp_path, scale=0.002, device="cpu", photos=None)
-    assert again == result
+    assert recipe.train_mini(tmp_path, **few) == result
 
 
 def test_an_installed_package_says_where_the_recipe_is(tmp_path, monkeypatch):
