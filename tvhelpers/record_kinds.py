@@ -37,6 +37,12 @@ IMAGE = {
     "file": str, "prompt": str, "seed?": (int, None), "base?": (str, None),
     "prompt_id?": (str, None),
 }  # fmt: skip
+ADAPTER = {  # all keys that an adapter may have
+    "base?": str, "base_digest?": str, "text_encoder_digest?": str, "data_digest?": str,
+    "steps?": int, "rank?": int, "alpha?": float, "targets?": str, "resolution?": int,
+    "prediction_type?": str, "scheduler?": {"*": (str, bool)}, "licences?": {"*": str},
+    "blend?": [{"weight": float, "adapter": {}}],
+}  # fmt: skip
 STUDY = {
     "key_sha256": str, "title": str, "consent": str, "questions": {"*": str},
     "rules": {"*": float}, "per_rater": int,
@@ -65,7 +71,8 @@ KINDS: dict[str, Kind] = {
     # a line of eval.jsonl
     "evaluation": Kind({"held_out_loss": "validation_loss"}, keys=EVALUATION),
     "result": Kind(),  # result.json of a run
-    "adapter": Kind(),  # metadata of an adapter
+    "adapter": Kind(keys=ADAPTER),  # metadata of an adapter, and of each part of a blend
+    "peft settings": Kind(),  # adapter_config.json of peft; `lora.metadata` checks what is used
     "pipeline": Kind(  # base.json of a pipeline
         {"strength": "lora_scale"},  # stable name
         keys={"guidance?": float},

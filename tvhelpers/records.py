@@ -21,7 +21,7 @@ from tvhelpers.text import clean, decoded
 
 MAX_BYTES = 1 << 26  # of a file that is parsed at once; Python's objects take up to 30 times more
 MAX_BYTES_OF_LINES = 1 << 30  # of a file that is parsed line by line
-MAX_LEVELS = 40  # of nested lists and objects
+MAX_LEVELS = 64  # of nested lists and objects; a blend of blends takes 3 for each
 MISSING = object()
 
 

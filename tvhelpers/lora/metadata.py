@@ -1,22 +1,21 @@
 """Which metadata of an adapter's file are used, and are their values valid?
 
-They may come from anybody: keys that are not listed here are ignored, values are checked, and none
-is used as a regular expression.
+They may come from anybody: keys that are not in KINDS are ignored, values are checked, and none is
+used as a regular expression.
 """
 
-import json
 import math
 import re
 from pathlib import Path
 
-from tvhelpers.errors import InputError
+from tvhelpers.errors import InputError, in_words
 from tvhelpers.lora.contents import Contents
 from tvhelpers.lora.layer_names import PARTS
-from tvhelpers.records import upgraded
+from tvhelpers.record_kinds import KINDS
+from tvhelpers.records import as_record, parse, read_record
 
 MAX_TEXT = 1 << 20  # characters of a JSON text
-MAX_SCALE = 1e6  # of alphas, and of weights in a blend
-MAX_DEPTH = 20  # of blends of blends
+MAX_SCALE = 1e6  # of alphas
 PEFT_CONFIG, PEFT_FILE = "adapter_config.json", "adapter_model.safetensors"  # in peft's folders
 CHANGED_BASE = ("pissa", "olora", "corda", "loftq")
 SCHEDULER = {  # settings of a base's scheduler that a training may change: {key: values}
@@ -31,73 +30,25 @@ def is_scale(value) -> bool:
     return type(value) in (int, float) and abs(value) <= MAX_SCALE
 
 
-def _is_text(value) -> bool:
-    return isinstance(value, str) and len(value) <= 1000
-
-
-def _is_count(value) -> bool:
-    return type(value) is int and 0 <= value <= 1e12
-
-
-def _are_licences(value) -> bool:
-    return isinstance(value, dict) and all(map(_is_text, value.values()))
-
-
-def _is_schedule(value) -> bool:
-    return isinstance(value, dict) and all(
-        any(type(own) is type(one) and own == one for one in SCHEDULER.get(key, ()))
-        for key, own in value.items()
-    )
-
-
-ABOUT = {  # {key of our metadata: whether a value is allowed}
-    "base": _is_text,
-    "base_digest": _is_text,
-    "text_encoder_digest": _is_text,
-    "data_digest": _is_text,
-    "steps": _is_count,
-    "rank": _is_count,
-    "alpha": is_scale,
-    "targets": _is_text,
-    "resolution": _is_count,
-    "prediction_type": _is_text,
-    "scheduler": _is_schedule,
-    "licences": _are_licences,
-}
-
-
 def own_metadata(contents: Contents) -> dict:
     """Return our metadata ("base", "base_digest", ...), {} for an adapter of another program.
 
     Raises InputError for values that this package does not write.
     """
-    record = _object(contents.path, contents.metadata, "tvhelpers")
-    return _checked(contents.path, upgraded(record, "adapter"))
+    return _checked(contents, _parsed(contents, "tvhelpers"))
 
 
-def _checked(path: Path, record: dict, depth: int = 0) -> dict:
-    """Return the known keys of our metadata, in the order of the file."""
-    about = {}
-    for key, value in record.items():
-        if key == "blend":
-            about[key] = _checked_blend(path, value, depth)
-        elif key in ABOUT and not ABOUT[key](value):
-            raise InputError("adapter-damaged.metadata", path=path, key=key)
-        elif key in ABOUT:
-            about[key] = value
+def _checked(contents: Contents, record) -> dict:
+    """Return the known keys of our metadata, also of the parts of a blend, which may be blends."""
+    record = as_record(record, "adapter", _where(contents, "tvhelpers"))
+    about = {key: value for key, value in record.items() if f"{key}?" in KINDS["adapter"].keys}
+    for key, own in about.get("scheduler", {}).items():
+        if not any(type(own) is type(one) and own == one for one in SCHEDULER.get(key, ())):
+            raise InputError("adapter-damaged.metadata", path=contents.path, key=key)
+    if "blend" in about:
+        parts = [(part["weight"], _checked(contents, part["adapter"])) for part in about["blend"]]
+        about["blend"] = [{"weight": weight, "adapter": adapter} for weight, adapter in parts]
     return about
-
-
-def _checked_blend(path: Path, parts: list, depth: int) -> list[dict]:
-    """Return our metadata of the parts of a blend, which may be blends themselves."""
-    for part in parts if isinstance(parts, list) and depth < MAX_DEPTH else [None]:
-        is_part = isinstance(part, dict) and isinstance(part.get("adapter"), dict)
-        if not is_part or not is_scale(part.get("weight")):
-            raise InputError("adapter-damaged.metadata", path=path, key="blend")
-    return [
-        {"weight": part["weight"], "adapter": _checked(path, part["adapter"], depth + 1)}
-        for part in parts
-    ]
 
 
 def read_alphas(contents: Contents) -> dict:
@@ -107,15 +58,15 @@ def read_alphas(contents: Contents) -> dict:
     that are not allowed, and for another method of peft than LoRA.
     """
     path, beside = contents.path, peft_config(contents.path)
-    settings = _object(path, contents.metadata, "lora_adapter_metadata")
     if beside:
-        with open(beside, "rb") as file:
-            text = file.read(MAX_TEXT + 1).decode("utf-8", "replace")
-        own = _object(path, {PEFT_CONFIG: text}, PEFT_CONFIG)
+        own = read_record(beside, "peft settings")
         if own.get("peft_type", "LORA") != "LORA":
             kind = str(own["peft_type"])[:40]
             raise InputError("adapter-kind.method", path=path, kind=kind)
         settings = {f"{part}.{key}": value for part in PARTS for key, value in own.items()}
+    else:
+        key = "lora_adapter_metadata"
+        settings = as_record(_parsed(contents, key), "peft settings", _where(contents, key))
     for key, value in settings.items():
         if not _is_setting(key.rpartition(".")[2], value):
             raise InputError("adapter-damaged.metadata", path=path, key=key)
@@ -162,13 +113,13 @@ def peft_alpha(name: str, rank: int, settings: dict) -> float:
     return alpha * math.sqrt(rank) if settings.get(f"{part}.use_rslora") else alpha
 
 
-def _object(path: Path, metadata: dict[str, str], key: str) -> dict:
-    """Return the JSON object under a key of the metadata, {} if the key is missing."""
-    text = metadata.get(key, "{}")
-    try:
-        value = json.loads(text) if len(text) <= MAX_TEXT else None
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        raise InputError("adapter-damaged.metadata", path=path, key=key)
-    return value
+def _parsed(contents: Contents, key: str):
+    """Return the value of the JSON text under a key of the metadata, {} where it is missing."""
+    text = contents.metadata.get(key, "{}")
+    if len(text) > MAX_TEXT:
+        raise InputError("adapter-damaged.metadata", path=contents.path, key=key)
+    return parse(text, _where(contents, key))
+
+
+def _where(contents: Contents, key: str) -> str:
+    return f"{key} in the metadata of adapter {in_words(contents.path)}"
