@@ -115,8 +115,8 @@ def check_adapter(models: dict[str, torch.nn.Module], path: Path, base: BaseLoca
 def _load_with_diffusers(pipe, file: Path) -> None:
     """Load an adapter by stock diffusers, or by `load_adapter` where that cannot read the file."""
     digest = unet_digest(pipe.unet)
-    if file.stem.endswith("_kohya") and read_adapter(file).is_dora:  # diffusers ignores DoRA
-        load_adapter(pipe, file, "a folder", digest)
+    if file.stem.endswith("_kohya") and (own := read_adapter(file)).is_dora:  # ignored by diffusers
+        load_adapter(pipe, file, "a folder", digest, own)
         return
     try:
         pipe.load_lora_weights(str(file.parent), weight_name=file.name)

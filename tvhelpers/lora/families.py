@@ -47,19 +47,23 @@ FAMILIES = {
     r"vision_model_": "the image encoder of CLIP",
     START + r"blocks_\d|^(lora_)?transformer_": "a diffusion transformer (DiT)",
 }  # fmt: skip
-OTHERS = {  # {pattern: (what a file holds, what to do)}
+OTHERS = {  # {pattern: what a file holds}
     r"lora_controlnet|control_model_|controlnet_|input_hint_block|zero_convs|lllite_":
-        ("a ControlNet", "use a LoRA"),
-    r"^image_proj_|^ip_adapter_": ("an IP-Adapter", "use a LoRA"),
-    r"^emb_params$|^string_to_param|^clip_[lg]$": ("a textual inversion", "use a LoRA"),
+        "a ControlNet",
+    r"^image_proj_|^ip_adapter_": "an IP-Adapter",
+    r"^emb_params$|^string_to_param|^clip_[lg]$": "a textual inversion",
 }  # fmt: skip
 WHOLE = {  # the same, for files without LoRA weights
     r"^model_diffusion_model_|^first_stage_model_|^cond_stage_model_|^conditioner_":
-        ("a whole model (checkpoint)", "convert it to a diffusers folder, and give that as --base"),
-    f"{BLOCKS}|{COMFY_BLOCKS}": ("a whole UNet", "give the folder of its pipeline as --base"),
-    r"^(text_model_)?(encoder_layers|embeddings)_": ("a whole text encoder", "use a LoRA"),
-    r"^(encoder|decoder)_(conv|down|up|mid)_": ("an image autoencoder (VAE)", "use a LoRA"),
+        "a whole model (checkpoint)",
+    f"{BLOCKS}|{COMFY_BLOCKS}": "a whole UNet",
+    r"^(text_model_)?(encoder_layers|embeddings)_": "a whole text encoder",
+    r"^(encoder|decoder)_(conv|down|up|mid)_": "an image autoencoder (VAE)",
 }  # fmt: skip
+ADVICE = {  # on what a file holds; "use a LoRA" on all else
+    "a whole model (checkpoint)": "convert it to a diffusers folder, and give that as --base",
+    "a whole UNet": "give the folder of its pipeline as --base",
+}
 VERSIONS = {  # {beginning of the family's name in metadata: family}
     "sdxl": "Stable Diffusion XL",
     "stable-diffusion-xl": "Stable Diffusion XL",
@@ -70,9 +74,8 @@ VERSIONS = {  # {beginning of the family's name in metadata: family}
     "wan": "Wan",
 }
 VERSION_KEYS = ("modelspec.architecture", "ss_base_model_version")
-VECTORS = ("a textual inversion", "use a LoRA")
 XL_TEXT_WIDTH = 2048
-TEXT_WIDTHS = (768, 1024, 1280, XL_TEXT_WIDTH, 4096)  # of a textual inversion's embeddings
+EMBEDDING_WIDTHS = (768, 1024, 1280, XL_TEXT_WIDTH, 4096)  # of a textual inversion
 
 
 def check_family(contents: Contents) -> None:
@@ -81,9 +84,9 @@ def check_family(contents: Contents) -> None:
     names = "\n".join(name[:MAX_NAME].replace(".", "_") for name in contents.shapes)
     if kind := _found(METHODS, names):
         raise InputError("adapter-kind.method", path=path, kind=kind)
-    other = _found(OTHERS, names) or ("lora" not in names and _found(WHOLE, names))
-    if other or _are_vectors(contents.shapes):
-        what, advice = other or VECTORS
+    what = _found(OTHERS, names) or ("lora" not in names and _found(WHOLE, names))
+    if what := what or (_are_vectors(contents.shapes) and "a textual inversion"):
+        advice = ADVICE.get(what, "use a LoRA")
         raise InputError("adapter-kind.no-adapter", path=path, what=what, advice=advice)
     if "tvhelpers" not in contents.metadata and (family := _family(contents, names)):
         raise InputError("unknown-family.adapter", path=path, family=family)
@@ -112,6 +115,6 @@ def _family(contents: Contents, names: str) -> str:
 def _are_vectors(shapes: dict) -> bool:
     """Return whether a file holds only embeddings of words: a textual inversion."""
     own = [shape for name, shape in shapes.items() if not find_layer(name)]
-    fit = all(len(shape) in (1, 2) and shape[-1] in TEXT_WIDTHS for shape in own)
+    fit = all(len(shape) in (1, 2) and shape[-1] in EMBEDDING_WIDTHS for shape in own)
     embedded = all(name.startswith(EMBEDDED) for name in shapes)
     return bool(shapes) and len(own) == len(shapes) and ((fit and len(own) <= 2) or embedded)

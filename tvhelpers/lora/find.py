@@ -48,8 +48,8 @@ def adapter_file(path: Path) -> Path:
         return files[0]
     if files:
         raise InputError("ambiguous.adapter", path=path, names=[file.name for file in files])
-    for pickle in (file for end in PICKLES for file in sorted(path.glob(f"[!.]*{end}"))):
-        raise InputError("adapter-kind.pickle", path=pickle)
+    if pickles := sorted(file for file in path.glob("[!.]*") if file.suffix in PICKLES):
+        raise InputError("adapter-kind.pickle", path=pickles[0])
     raise InputError("file-missing.no-adapter", path=path)
 
 

@@ -283,11 +283,11 @@ def _complete_records(out_dir: Path, jobs: list[tuple[int, str, int]]) -> dict[i
     """Return {index: record} of the readable images of `jobs`; drop all other lines."""
     path = out_dir / "records.jsonl"
     names = {(_file_name(job), *job) for job in jobs}
-    rows = {row.get("index"): row for row in read_records(path, "generated image")}
+    rows = {row["index"]: row for row in read_records(path, "generated image")}
     kept = {
         index: row
         for index, row in rows.items()
-        if (row.get("file"), index, row.get("prompt"), row.get("seed")) in names
+        if (row["file"], index, row["prompt"], row.get("seed")) in names
         and _is_readable(inside(out_dir, row["file"]))
     }
     if path.exists():

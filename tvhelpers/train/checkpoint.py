@@ -86,11 +86,8 @@ def step_of(path: Path) -> int:
 
 def newest_first(folder: Path) -> list[Path]:
     """Return the checkpoint files of a folder, the newest first; other files are ignored."""
-    return sorted(filter(_is_checkpoint, Path(folder).glob("step-*.pt")), reverse=True)
-
-
-def _is_checkpoint(path: Path) -> bool:
-    return NAME.fullmatch(path.name) is not None
+    files = Path(folder).glob("step-*.pt")
+    return sorted((path for path in files if NAME.fullmatch(path.name)), reverse=True)
 
 
 def remove_checkpoints(folder: Path) -> None:
