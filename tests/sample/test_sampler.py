@@ -15,7 +15,7 @@ from tests.helpers import refused
 from tvhelpers.lora.adapter import add_lora, kohya_path, save_adapter
 from tvhelpers.lora.find import find_adapter
 from tvhelpers.models.base import base_digest, find_base, load_part, unet_digest
-from tvhelpers.sample.grid import save_grid
+from tvhelpers.sample.grid import save_grid, sheet_shape
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler, generate
 
@@ -197,6 +197,11 @@ def test_the_grid_holds_every_image(sampler, tmp_path):
         assert grid.width > grid.height  # 4 x 2
         pixels = np.asarray(grid.convert("L")).astype(float)
     assert (pixels.std(0) > 5).mean() > 0.8
+
+
+def test_a_nearly_square_grid_has_no_long_column():
+    widths = {2: 2, 4: 2, 5: 3, 7: 4, 8: 4, 10: 4, 11: 4, 13: 5, 20: 5, 23: 6}
+    assert {n: sheet_shape(n, 200, 240)[0] for n in widths} == widths
 
 
 def test_many_images_go_to_several_sheets(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from tvhelpers.show import figures
 from tvhelpers.show.training import loss_curves
@@ -38,6 +39,23 @@ def test_coverage_pairs_two_labels_not_one_with_itself_and_shades_equal_counts()
     assert both.height - one.height > 100
     dark = np.all(np.asarray(both.convert("RGB")) == (8, 29, 88), -1)
     assert dark.mean() > 0.1  # the white numbers are readable
+
+
+def test_a_gallery_ends_at_one_sheet(monkeypatch):
+    monkeypatch.setattr("tvhelpers.sample.grid.MAX_SHEET_PIXELS", 400_000)
+    said = []
+    monkeypatch.setattr(Figure, "supxlabel", lambda figure, text, **how: said.append(text))
+    few = figures.gallery([IMAGE] * 4)
+    many = figures.gallery([IMAGE] * 4000)
+    assert few.width == many.width and many.width * many.height < 450_000
+    figures.systems({str(number): [IMAGE] * 9 for number in range(100)}, ["a red dress"] * 9)
+    assert said == ["only the first 4 of 4,000 images", "only the first 2 of 100 systems"]
+
+
+def test_no_figure_is_larger_than_a_sheet(monkeypatch):
+    monkeypatch.setattr("tvhelpers.sample.grid.MAX_SHEET_SIDE", 1500)
+    assert max(figures.matrix(np.eye(60), ["a" * 5000] * 60, ["b"] * 60).size) < 1900
+    assert max(figures.gallery([np.zeros((16384, 1, 3), np.uint8)]).size) < 1900
 
 
 def test_a_formula_is_as_wide_as_its_letters():

@@ -26,15 +26,20 @@ def save_grid(images: list[tuple[Path, str]], path: Path, columns: int = 0) -> l
     high, wide = read_photo(images[0][0]).shape[:2]
     side = min(max(MIN_SIDE, wide), MAX_SIDE)
     size = side, min(max(1, round(side * high / wide)), MAX_SIDE)
-    width, height = _cell(images, size)
-    most = max(1, MAX_SHEET_PIXELS // (width * height))
-    columns = max(1, min(columns or _columns(min(most, len(images))), MAX_SHEET_SIDE // width))
-    rows = max(1, min(MAX_SHEET_PIXELS // (columns * width), MAX_SHEET_SIDE) // height)
+    columns, rows = sheet_shape(len(images), *_cell(images, size), columns)
     starts = range(0, len(images), rows * columns)
     files = [path.with_stem(f"{path.stem}-{page}") for page in range(2, len(starts) + 1)]
     for start, file in reversed([*zip(starts, [path, *files])]):  # grid.png is the last
         _save_sheet(images[start : start + rows * columns], file, columns, size)
     return [path, *files]
+
+
+def sheet_shape(count: int, width: int, height: int, columns: int = 0) -> tuple[int, int]:
+    """Return the most (columns, rows) of a sheet of `count` images of width x height pixels, each
+    with its text; columns = 0 makes it nearly square."""
+    most = max(1, MAX_SHEET_PIXELS // (width * height))
+    columns = max(1, min(columns or _columns(min(most, count)), MAX_SHEET_SIDE // width))
+    return columns, max(1, min(MAX_SHEET_PIXELS // (columns * width), MAX_SHEET_SIDE) // height)
 
 
 def _words(prompt: str, side: int) -> tuple[list[str], ImageFont.FreeTypeFont, int]:
@@ -84,5 +89,5 @@ def _columns(count: int) -> int:
     """Return the columns of a grid that is a little wider than high, its last row nearly full."""
     if count <= 3:
         return count
-    widest = math.ceil(math.sqrt(count * 1.5))
-    return min(range(widest, 0, -1), key=lambda columns: (-count % columns, -columns))
+    least, widest = (math.ceil(math.sqrt(count * ratio)) for ratio in (1, 1.5))
+    return min(range(widest, least - 1, -1), key=lambda columns: (-count % columns, -columns))

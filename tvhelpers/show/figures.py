@@ -14,31 +14,54 @@ from PIL import Image
 from tvhelpers.data.coverage import coverage, is_gap, pair_table
 from tvhelpers.image import read_photo
 from tvhelpers.output import escaped
+from tvhelpers.sample import grid
 from tvhelpers.score.metrics import Result
 
 INK, SOFT, ACCENT = "#222222", "#9aa0a6", "#b3261e"
 COLOURS = ("#b3261e", "#1f6f8b", "#c98a1b", "#4a7c59", "#6b4c9a")
+DPI = 110  # pixels of an inch; fewer where the figure would have too many
+MOST_HEIGHT = 8  # of an image's cell, in widths
+NAME_LETTERS = 60  # of the name of a row, column or bar
 
 
 def gallery(images: Sequence, titles: Sequence[str] = (), columns: int = 0) -> Image.Image:
-    """Return images (arrays uint8 (H, W, 3), PIL images or paths) in a grid, with titles."""
+    """Return images (arrays uint8 (H, W, 3), PIL images or paths) in a grid, with titles.
+
+    What is too much for one sheet is not shown, and a line below says so.
+    """
     titles = [wrapped(title, 24) for title in titles]
-    images = [_open(image) for image in images]
     columns = columns or min(len(images), 4)
-    rows = -(-len(images) // columns)
-    high, wide = np.asarray(images[0]).shape[:2]
+    high, wide = np.asarray(_open(images[0])).shape[:2]
     width = min(2.3 * max(1.0, wide / high), 9.2 / columns if wide > high else 2.3)
     lines = max((title.count("\n") + 1 for title in titles), default=0)
-    figure = Figure(figsize=(width * columns, (width * high / wide + 0.18 * lines) * rows))
+    height = width * min(high / wide, MOST_HEIGHT) + 0.18 * lines
+    columns, rows = _sheet_shape(len(images), width, height, columns)
+    kept = images[: columns * rows]
+    rows = -(-len(kept) // columns)
+    figure = Figure(figsize=(width * columns, height * rows))
     figure.set_layout_engine("constrained", h_pad=0.04, w_pad=0.04)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax in axes:
         ax.axis("off")
         ax.set(xticks=[], yticks=[])  # laying out ticks takes half of the time, even unseen
-    for i, image in enumerate(images):
-        axes[i].imshow(image)
+    for i, image in enumerate(kept):
+        axes[i].imshow(_open(image))
         axes[i].set_title(titles[i] if titles else "", fontsize=9, color=INK)
+    _say_cut(figure, images=(len(kept), len(images)))
     return render(figure)
+
+
+def _sheet_shape(count: int, width: float, height: float, columns: int) -> tuple[int, int]:
+    """Return the most (columns, rows) of a figure, of cells of width x height inches."""
+    pixels = (max(1, round(DPI * side)) for side in (width, height))
+    return grid.sheet_shape(count, *pixels, columns)
+
+
+def _say_cut(figure: Figure, **counts: tuple[int, int]) -> None:
+    """Say below a figure how many of how many it shows, {things: (shown, all)}, if not all."""
+    cut = [f"{n:,} of {every:,} {things}" for things, (n, every) in counts.items() if n < every]
+    if cut:
+        figure.supxlabel(f"only the first {' and '.join(cut)}", fontsize=9)
 
 
 def matrix(
@@ -60,9 +83,8 @@ def matrix(
 def _heat_map(ax, shades, rows, columns, texts, middle: float, colours: str, size: int) -> None:
     """Draw shades (N, M) with {(row, column): text}, white where the shade is above `middle`."""
     ax.imshow(shades, cmap=colours, aspect="auto")
-    names = [*map(escaped, columns)]
-    ax.set_xticks(range(len(columns)), names, rotation=45, ha="right", fontsize=8)
-    ax.set_yticks(range(len(rows)), [*map(escaped, rows)], fontsize=8)
+    ax.set_xticks(range(len(columns)), _names(columns), rotation=45, ha="right", fontsize=8)
+    ax.set_yticks(range(len(rows)), _names(rows), fontsize=8)
     for (i, j), text in texts.items():
         colour = "white" if shades[i, j] > middle else INK
         ax.text(j, i, text, ha="center", va="center", fontsize=size, color=colour)
@@ -98,7 +120,7 @@ def intervals(table: dict[str, dict[str, Result]], columns: int = 3) -> Image.Im
         if all(0 <= result.value <= 1 for _, result in rows):
             ax.set_xlim(-0.03, 1.03)
         ax.set_title(name, fontsize=9)
-        ax.set_yticks(range(len(names)), [*map(escaped, names)], fontsize=8)
+        ax.set_yticks(range(len(names)), _names(names), fontsize=8)
     axes[0].invert_yaxis()
     for ax in axes[len(metrics) :]:
         ax.set_visible(False)
@@ -106,7 +128,10 @@ def intervals(table: dict[str, dict[str, Result]], columns: int = 3) -> Image.Im
 
 
 def systems(images: dict[str, Sequence], prompts: Sequence[str]) -> Image.Image:
-    """Return a grid: a row for each system, a column for each prompt."""
+    """Return a grid, cut as a `gallery`: a row for each system, a column for each prompt."""
+    columns, rows = _sheet_shape(0, 1.35, 1.35, len(prompts))
+    counts = {"prompts": (columns, len(prompts)), "systems": (min(rows, len(images)), len(images))}
+    prompts, images = prompts[:columns], dict([*images.items()][:rows])
     figure = Figure(figsize=(1.35 * len(prompts) + 1.1, 1.35 * len(images) + 0.6))
     figure.set_layout_engine("constrained", h_pad=0.02, w_pad=0.02)
     axes = figure.subplots(len(images), len(prompts), squeeze=False)
@@ -118,6 +143,7 @@ def systems(images: dict[str, Sequence], prompts: Sequence[str]) -> Image.Image:
             ax.spines[:].set_visible(False)
     for ax, prompt in zip(axes[0], prompts, strict=True):
         ax.set_title(wrapped(prompt, 17, 6), fontsize=7.5, color=INK)
+    _say_cut(figure, **counts)
     return render(figure)
 
 
@@ -254,8 +280,12 @@ def _chart(width: float, height: float):
     return figure, without_frame(figure.add_subplot())
 
 
+def _names(names: Sequence[str]) -> list[str]:
+    return [escaped(name)[:NAME_LETTERS] for name in names]
+
+
 def _name_rows(ax, names: Sequence[str]) -> None:
-    ax.set_yticks(range(len(names)), [*map(escaped, names)], fontsize=9)
+    ax.set_yticks(range(len(names)), _names(names), fontsize=9)
     ax.set_ylim(len(names) - 0.4, -0.6)
 
 
@@ -278,12 +308,14 @@ def wrapped(text: str, width: int, lines: int = 3) -> str:
 
 
 def render(figure: Figure) -> Image.Image:
-    """Return a figure as an image; "$" in its texts stays "$", not mathematics."""
+    """Return a figure as an image of bounded size; "$" in its texts stays "$", not mathematics."""
     data = io.BytesIO()
+    width, height = figure.get_size_inches()
+    most = grid.MAX_SHEET_SIDE / max(width, height), (grid.MAX_SHEET_PIXELS / (width * height)) ** 0.5
     plain = {"parse_math": False, "usetex": False}
     for text in figure.findobj(Text):
         text.update({"text": "\n".join(map(escaped, text.get_text().split("\n"))), **plain})
-    look = {"dpi": 110, "facecolor": "white", "bbox_inches": "tight"}
+    look = {"dpi": min(DPI, *most), "facecolor": "white", "bbox_inches": "tight"}
     fast = {"compress_level": 1}  # the notebook compresses it again
     with rc_context({f"text.{name}": value for name, value in plain.items()}):  # labels of ticks
         figure.savefig(data, format="png", pil_kwargs=fast, **look)
