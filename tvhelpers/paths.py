@@ -99,6 +99,8 @@ def inside(folder: Path, name: str) -> Path:
             return path
     except (OSError, ValueError, RuntimeError):  # null characters, too long, links in a circle
         return folder / "\N{REPLACEMENT CHARACTER}"  # no such file
+    if None not in inner:
+        raise InputError("outside-folder.link", name=str(name), folder=folder)
     raise InputError("outside-folder", name=str(name), folder=folder)
 
 

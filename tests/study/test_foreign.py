@@ -13,7 +13,7 @@ from PIL import Image
 from tests.helpers import refused
 from tvhelpers.files import content_key
 from tvhelpers.sample.request import Request
-from tvhelpers.study.analysis import write_csv
+from tvhelpers.study.analysis import analyse, write_csv
 from tvhelpers.study.make import make_study
 from tvhelpers.study.model import IMAGES, TOKENS, Study
 from tvhelpers.study.page import write_pages
@@ -99,6 +99,26 @@ def test_a_link_among_the_images_leads_nowhere(folder, tmp_path):
     (folder / "votes.sqlite").symlink_to(tmp_path / "mine.sqlite")
     with refused("outside-folder"):
         VoteBox(study)
+
+
+@pytest.mark.parametrize("name", ["study.json", "key.json", TOKENS])
+def test_a_study_whose_files_are_links_out_is_not_read(folder, tmp_path, name):
+    (folder / name).rename(tmp_path / "private.json")
+    (folder / name).symlink_to(tmp_path / "private.json")
+    with refused("outside-folder"):
+        write_pages(Study(folder), tmp_path / "pages", ["r1"])
+
+
+def test_why_no_rater_is_counted_is_said_in_words(folder):
+    study = Study(folder)
+    with refused("no-raters") as caught:
+        analyse(study, VoteBox(study).votes())
+    assert "no votes yet" in str(caught.value)
+    trials = study.trials("r1")
+    votes = [vote_of("r1", trial, trial.answers[0], 0.1, "page") for trial in trials[:1]]
+    with refused("no-raters") as caught:
+        analyse(study, votes)
+    assert "'r1: answered too fast, answered too few questions'" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["../passport.png", "sub/../../passport.png", "link.png"])

@@ -311,11 +311,12 @@ def render(figure: Figure) -> Image.Image:
     """Return a figure as an image of bounded size; "$" in its texts stays "$", not mathematics."""
     data = io.BytesIO()
     width, height = figure.get_size_inches()
-    most = grid.MAX_SHEET_SIDE / max(width, height), (grid.MAX_SHEET_PIXELS / (width * height)) ** 0.5
+    most_pixels = grid.MAX_SHEET_PIXELS / (width * height)
+    dpi = min(DPI, grid.MAX_SHEET_SIDE / max(width, height), most_pixels**0.5)
     plain = {"parse_math": False, "usetex": False}
     for text in figure.findobj(Text):
         text.update({"text": "\n".join(map(escaped, text.get_text().split("\n"))), **plain})
-    look = {"dpi": min(DPI, *most), "facecolor": "white", "bbox_inches": "tight"}
+    look = {"dpi": dpi, "facecolor": "white", "bbox_inches": "tight"}
     fast = {"compress_level": 1}  # the notebook compresses it again
     with rc_context({f"text.{name}": value for name, value in plain.items()}):  # labels of ticks
         figure.savefig(data, format="png", pil_kwargs=fast, **look)

@@ -18,7 +18,7 @@ import numpy as np
 from tvhelpers.errors import InputError
 from tvhelpers.files import write_text
 from tvhelpers.study import statistics
-from tvhelpers.study.model import IMAGES, REAL, RULES, SCALES, SIDES, Study, Trial
+from tvhelpers.study.model import IMAGES, REAL, RULES, SCALES, SIDES, TEXTS, Study, Trial
 from tvhelpers.study.votes import Vote
 
 FORMULA = tuple("=+-@\t\r\n")  # what a formula begins with
@@ -67,14 +67,17 @@ def answers_of(study: Study, votes: list[Vote]) -> list[Answer]:
 def analyse(study: Study, votes: list[Vote]) -> dict:
     """Return all results of a study as JSON values.
 
-    Raises InputError where the rules exclude every rater.
+    Raises InputError where there are no votes, or the rules exclude every rater.
     """
     answers = answers_of(study, votes)
     raters = [_about_rater(study, name, rows) for name, rows in _by_rater(answers).items()]
     kept = {row["rater"] for row in raters if not row["excluded"]}
+    if not raters:
+        raise InputError("no-raters.votes", folder=study.folder)
     if not kept:
-        why = [f"{row['rater']}: {row['excluded']}" for row in raters]
-        raise InputError("no-raters", why=why)
+        raise InputError(
+            "no-raters", why=[f"{row['rater']}: {why_excluded(row)}" for row in raters]
+        )
     answers = [a for a in answers if a.vote.rater in kept]
     first = [a for a in answers if a.expected is None and not a.repeat]
     pairs = [a for a in first if a.trial.kind == "pair"]
@@ -116,6 +119,11 @@ def _about_rater(study: Study, rater: str, answers: list[Answer]) -> dict:
     rules = study.about["rules"]
     broken = [name for name in RULES if row[name] is not None and row[name] < rules[name]]
     return row | {"excluded": ", ".join(broken)}
+
+
+def why_excluded(row: dict) -> str:
+    """Return in words which rules a rater of the results broke."""
+    return ", ".join(TEXTS["excluded"][name] for name in row["excluded"].split(", ") if name)
 
 
 def _warnings(num_raters: int, pairs: list[Answer]) -> list[str]:

@@ -56,13 +56,14 @@ class Trial:
 
 
 class Study:
-    """A study opened from its folder; raises InputError where key.json is not the study's own."""
+    """A study opened from its folder; raises InputError where key.json is not the study's own, or a
+    file is a link out of the folder."""
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
-        if not (self.folder / "study.json").is_file():
+        paths = [inside(self.folder, name) for name in ("study.json", "key.json")]
+        if not paths[0].is_file():
             raise InputError("not-a-study.folder", folder=folder)
-        paths = [self.folder / name for name in ("study.json", "key.json")]
         about, key = map(read_json, paths)
         self.hash = content_key(about)  # of the file as it is
         self.about = as_record(about, "study", in_words(paths[0]))
@@ -102,7 +103,7 @@ class Study:
     def token(self, rater: str) -> str:
         """Return the token that proves that votes come from the page of a rater; "" for studies of
         older versions, which have none."""
-        path = self.folder / TOKENS
+        path = inside(self.folder, TOKENS)
         if not path.exists():
             return ""
         secret = content_key(read_json(path))

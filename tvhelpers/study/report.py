@@ -11,6 +11,7 @@ from PIL import Image
 
 from tvhelpers.files import read_tables, write_text
 from tvhelpers.show.figures import points
+from tvhelpers.study.analysis import why_excluded
 from tvhelpers.study.model import REAL, SCALES
 
 PAGE = Template(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
@@ -116,8 +117,8 @@ def _raters(raters: list[dict]) -> str:
     for row in raters:
         correct, seconds = row["attention_right"], row["median_seconds"]
         share = "none seen" if correct is None else f"{100 * correct:.0f} %"
-        reasons = ", ".join(TEXTS["excluded"][name] for name in row["excluded"].split(", ") if name)
-        lines.append(_each("td", (row["rater"], row["votes"], share, f"{seconds:.1f}", reasons)))
+        cells = row["rater"], row["votes"], share, f"{seconds:.1f}", why_excluded(row)
+        lines.append(_each("td", cells))
     return "".join(f"<tr>{line}</tr>" for line in lines)
 
 
