@@ -23,6 +23,7 @@ MAX_BYTES = 1 << 26  # of a file that is parsed at once; Python's objects take u
 MAX_BYTES_OF_LINES = 1 << 30  # of a file that is parsed line by line
 MAX_LEVELS = 64  # of nested lists and objects; a blend of blends takes 3 for each
 MISSING = object()
+NUMBERS = {int: (int, float, Real), float: (float, Real)}  # {type: schemas that most numbers fit}
 
 
 def parse(text: str, where: str):
@@ -64,6 +65,8 @@ def as_record(value, kind: str, where: str) -> dict:
         if seen is MISSING:
             raise InputError("missing-key.record", where=where, key=key)
         schemas = schema if isinstance(schema, tuple) else (schema,)
+        if any(one in schemas for one in NUMBERS.get(type(seen), ())):
+            raise InputError("wrong-type.number", where=where, key=key, seen=seen)
         wanted = [
             type(one) if isinstance(one, (list, dict, type(None))) else one for one in schemas
         ]

@@ -140,7 +140,7 @@ def test_records_that_cannot_be_trusted(folder, tmp_path):
 def test_an_out_file_that_is_no_metrics_file_stays(folder, tmp_path):
     out = tmp_path / "notes.json"
     out.write_text("my notes")
-    with refused("not-json"):
+    with refused("file-exists"):
         scored([folder], out, BrightnessClassifier())
     assert out.read_text() == "my notes"
     with refused("not-a-file"):

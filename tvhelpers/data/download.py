@@ -131,12 +131,11 @@ def fetch(file: dict, folder: Path) -> Path:
             return path
     partial = path.with_name(f".{path.name}.partial")  # no file_name begins with a dot
     _download(file, partial)
-    if file.get("sha256"):
-        try:
-            _verify(partial, file["sha256"])
-        except InputError:
-            _remove_partial(partial)
-            raise
+    digest = file.get("sha256")
+    if digest and not (seen := file_sha256(partial)).startswith(digest):
+        _remove_partial(partial)
+        seen, digest, url = seen[:12], digest[:12], file["url"]
+        raise InputError("wrong-digest.download", url=url, seen=seen, digest=digest)
     os.replace(partial, path)
     _remove_partial(partial)
     return path

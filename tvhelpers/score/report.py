@@ -127,5 +127,9 @@ def _write_once(path: Path, result: dict) -> None:
     except InputError as error:
         if error.code != "file-exists":
             raise
-        if _without_sentences(read_metrics(path)) != _without_sentences(result):
+        try:
+            stored = read_metrics(path)
+        except InputError:  # no results, but a file of the user's
+            raise error from None
+        if _without_sentences(stored) != _without_sentences(result):
             raise TakenError("another-result", path=path) from None
