@@ -20,7 +20,7 @@ from tvhelpers.score.metrics import Result
 INK, SOFT, ACCENT = "#222222", "#9aa0a6", "#b3261e"
 COLOURS = ("#b3261e", "#1f6f8b", "#c98a1b", "#4a7c59", "#6b4c9a")
 DPI = 110  # pixels of an inch; fewer where the figure would have too many
-MOST_HEIGHT = 8  # of an image's cell, in widths
+MAX_HEIGHT = 8  # of an image's cell, in widths
 NAME_LETTERS = 60  # of the name of a row, column or bar
 
 
@@ -34,7 +34,7 @@ def gallery(images: Sequence, titles: Sequence[str] = (), columns: int = 0) -> I
     high, wide = np.asarray(_open(images[0])).shape[:2]
     width = min(2.3 * max(1.0, wide / high), 9.2 / columns if wide > high else 2.3)
     lines = max((title.count("\n") + 1 for title in titles), default=0)
-    height = width * min(high / wide, MOST_HEIGHT) + 0.18 * lines
+    height = width * min(high / wide, MAX_HEIGHT) + 0.18 * lines
     columns, rows = _sheet_shape(len(images), width, height, columns)
     kept = images[: columns * rows]
     rows = -(-len(kept) // columns)
