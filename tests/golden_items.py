@@ -74,7 +74,7 @@ data inspect inputs/stores/text.h5
 data inspect inputs/stores/empty.h5
 data inspect inputs/stores/none.h5
 data inspect inputs/photos
-data inspect inputs/stores/unit.h5 --axes XYZ
+data inspect inputs/stores/unit.h5 --axes XYZ --picture look.png
 data convert inputs/photos
 data convert inputs/stores/no-mean.h5 --out o/data
 data convert inputs/wide --out o/data

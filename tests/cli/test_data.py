@@ -62,7 +62,8 @@ def test_annotations_of_another_length_are_refused(run, refuse, g2, tmp_path):
 
 
 def test_data_refuses_options_that_cannot_be_used(refuse, g2, photo_folder, tmp_path):
-    refuse("unknown-choice", "data", "inspect", g2 / "Img" / "G2.h5", "--axes", "sideways")
+    image = ["--image", tmp_path / "look.png"]
+    refuse("unknown-choice", "data", "inspect", g2 / "Img", "--axes", "sideways", *image)
     table = tmp_path / "stock.csv"
     table.write_text("file,title\na.png,a red dress\n")
     out = ["--out", tmp_path / "out"]
@@ -72,6 +73,20 @@ def test_data_refuses_options_that_cannot_be_used(refuse, g2, photo_folder, tmp_
     refuse("file-missing", "data", "split", "no-such-set")
     refuse("file-missing", "data", "captions", "no-such-set", "--out", tmp_path / "new.jsonl")
     refuse("not-stated", "data", "coverage", "flats-new-season", "--by", "fabric")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["data", "convert", "flats", "--out", "out", "--base", "nonsense"],
+        ["data", "convert", "flats", "--out", "out", "--to", "latents"],
+        ["data", "inspect", "g2", "--decode", "unit"],
+        ["score", "a", "--out", "m.json", "--validation", "flats"],
+        ["score", "a", "--out", "m.json", "--copies", "judge"],
+    ],
+)
+def test_an_option_without_the_one_that_it_needs_is_refused(refuse, words):
+    assert "is only for --" in refuse("usage", *words)
 
 
 def test_a_chart_is_written_again_but_never_over_another_file(run, refuse, tmp_path):

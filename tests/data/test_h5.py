@@ -53,7 +53,7 @@ def test_inspect_from_the_command_line(drawn, tmp_path, capsys):
     assert report["images"]["encoding"] == "uint8" and report["faults"] == []
     with Image.open(tmp_path / "look.png") as image:
         assert image.width > image.height
-    assert cli.main(["data", "inspect", str(path), "--axes", "sideways"]) == 2
+    assert cli.main([*command, "--axes", "sideways"]) == 2
     assert "CWH" in capsys.readouterr().err
 
 

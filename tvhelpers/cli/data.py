@@ -31,14 +31,15 @@ INSPECT = (
     option("--all", bool, False, "look for quality issues in all images, not only in 256"),
     option("--image/--picture PNG", Path, None, "an image file to write: "  # stable name
            "some images in the detected decoding and in wrong ones"),
-    *DECODING,
+    *((flag, {**how, "only": "--image"}) for flag, how in DECODING),
 )  # fmt: skip
 CONVERT = (
     option("path", Path, metavar="SOURCE", text=SOURCE),
     option("--out DIR", Path, None, "folder to write to; required, except with --to latents"),
     option("--to", str, "h5", "h5 (pixels.h5 and items.jsonl), images (PNG and metadata.jsonl), or "
            "latents (cache for a training of --base, in artifacts/ here or in $TV_ROOT)"),
-    option("--base", str, "mini", "only for --to latents: the base whose VAE encodes the images"),
+    option("--base", str, "mini", "only for --to latents: the base whose VAE encodes the images",
+           only="--to latents"),
     option("--size PX", int, None, "rescale to this many pixels a side", "each image's own"),
     option("--photos ARCHIVE", Path, None, "only for DeepFashion: take the pixels from "
            "img_highres.zip (or its folder), and skip items without a photo there"),
@@ -149,6 +150,8 @@ def _print(report: str, image, path: Path | None) -> None:
 def run_convert(options) -> dict:
     """Convert, and return what was written."""
     if options.to == "latents":
+        if options.out:
+            raise InputError("usage.only", option="--out", needed="--to h5 or images")
         return _encode_latents(options)
     if options.out is None:
         raise InputError("usage.out")

@@ -14,10 +14,12 @@ REQUIRED = object()  # as a default: the option must be given
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser whose errors are InputErrors of one sentence, without a usage block.
 
-    Its `module` declares the options at the first use; `appendix()` returns the end of --help.
+    Its `module` declares the options at the first use; `appendix()` returns the end of --help;
+    `only` are options that need another one, with that one.
     """
 
     module: str = ""
+    only: tuple[tuple[argparse.Action, str], ...] = ()
     appendix: Callable[[], str] | None = None
     color = property(lambda self: False, lambda self, value: None)  # Python 3.14 would colour it
 
@@ -38,7 +40,14 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args=None, namespace=None):
         self.load()
-        return super().parse_known_args(args, namespace)
+        options, rest = super().parse_known_args(args, namespace)
+        for action, needed in self.only:
+            other, _, value = needed.partition(" ")
+            found = getattr(options, other[2:].replace("-", "_"))
+            is_there = found == value if value else found
+            if not is_there and getattr(options, action.dest) != action.default:
+                raise InputError("usage.only", option=action.option_strings[0], needed=needed)
+        return options, rest
 
     def format_help(self):
         return super().format_help() + (self.appendix() if self.appendix else "")
@@ -50,7 +59,8 @@ def option(
     """Return the arguments of add_argument for an option or argument such as "--out DIR".
 
     A former name follows a slash, "--validation/--former DIR".  `kind` bool is a switch.
-    `absent` describes the default where its value does not; `more` is for argparse.
+    `absent` describes the default where its value does not; `more` is for argparse, except `only`:
+    another option that this one needs, such as "--train" or "--to latents".
     """
     flag, _, metavar = name.partition(" ")
     if kind is bool:
@@ -71,7 +81,9 @@ def add_options(parser: Parser, run: Callable, *options: tuple[str, dict]) -> No
     """Add the options of a verb, and --json; `run(options)` does the work."""
     parser.set_defaults(run=run, prog=parser.prog)
     for flag, how in (JSON, *options):
-        parser.add_argument(*flag.split("/"), **how)
+        more = {key: value for key, value in how.items() if key != "only"}
+        action = parser.add_argument(*flag.split("/"), **more)
+        parser.only += ((action, how["only"]),) if "only" in how else ()
 
 
 def add_verbs(parser: Parser) -> Callable[..., Parser]:

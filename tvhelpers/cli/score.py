@@ -32,9 +32,9 @@ OPTIONS = (
            f"are near-copies of it; {SOURCE}"),
     option("--validation/--held-out SOURCE", str, "", "real images "  # stable name
            "that the model was not trained on; they show how similar two different garments can be",
-           "the validation items of --train"),
+           "the validation items of --train", only="--train"),
     option("--copies NAME", str, "pixels", "how images are compared, to find near-copies: by "
-           "pixels, or by a network (as --features)"),
+           "pixels, or by a network (as --features)", only="--train"),
     DEVICE,
 )  # fmt: skip
 
