@@ -11,7 +11,8 @@ from tvhelpers.paths import inside, is_there, walk
 
 CLOTHES = "Größe é/Kleid Über.JPG"
 SERVICE = """.ipynb_checkpoints/a-checkpoint.jpg .Trash-1000/files/a.jpg .thumbnails/a.png ._a.jpg
-__MACOSX/a.jpg @eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg lost+found/a.jpg""".split()
+__MACOSX/a.jpg @eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg lost+found/a.jpg _thumbs/a.jpg b/thumbs_128/1.png
+a.jpg~ a.PNG.bak a.jpeg_original""".split()
 
 
 def make(folder, *names):
@@ -26,10 +27,18 @@ def names(folder, **more):
 
 def test_hidden_and_service_files_are_counted_but_not_found(tmp_path):
     make(
-        tmp_path, "b/2.jpg", "b/10.jpg", "a.txt", "Thumbs.db", ".DS_Store", ".git/config", *SERVICE
+        tmp_path,
+        "b/2.jpg",
+        "b/10.jpg",
+        "a.txt",
+        "thumb-1.jpg",
+        "Thumbs.db",
+        ".DS_Store",
+        ".git/config",
+        *SERVICE,
     )
     skipped = {}
-    assert names(tmp_path, skipped=skipped) == ["a.txt", "b/10.jpg", "b/2.jpg"]
+    assert names(tmp_path, skipped=skipped) == ["a.txt", "b/10.jpg", "b/2.jpg", "thumb-1.jpg"]
     assert sorted(skipped.pop(paths.HIDDEN)) == sorted(SERVICE) and not skipped
     assert names(tmp_path / ".thumbnails") == ["a.png"]  # a hidden folder that is meant
 

@@ -16,24 +16,34 @@ from pathlib import Path
 from tvhelpers.errors import InputError
 
 # Why a file is skipped; each ends the sentence "2 files skipped, such as ...: ".
-HIDDEN = "hidden, or in a folder of the system"
+HIDDEN = "hidden, a backup or a thumbnail by its name, or in a folder of the system"
 LEADS_OUT = "a link out of the folder, or to a missing file; copy the folder with `cp -rL`"
 NOT_UTF8 = "its name is not UTF-8; rename it"
 CLOSED = "a folder that cannot be opened"
 
 SERVICE = frozenset(
-    """@eadir __macosx thumbs.db ehthumbs.db desktop.ini lost+found $recycle.bin
-recycler #recycle @recycle @__thumb __pycache__""".split()
+    """@eadir __macosx ehthumbs.db desktop.ini lost+found $recycle.bin recycler #recycle @recycle
+__pycache__""".split()
 ) | {"system volume information"}
-LIKE_IMAGE = re.compile(r"\.(jpe?g?|jfif|png|webp|bmp|gif|tiff?|avif|hei[cf]|jxl|psd|svg)", re.I)
+THUMBS = re.compile(r"[\W_]*thumb(nail)?s?[\W\d_]*(db)?", re.I)  # _thumbs, thumbs_128, Thumbs.db
+BACKUPS = (
+    *"~ .bak .old .orig .tmp .part .crdownload".split(),
+    *(".jpg_original", ".jpeg_original", ".png_original"),  # exiftool's
+)
+LIKE_IMAGE = re.compile(
+    r"\.(jpe?g?|jfif|png|webp|bmp|gif|tiff?|avif|hei[cf]|jxl|psd|svg)"
+    r"(~|_original|\.(bak|old|orig|tmp|part|crdownload))?$",
+    re.I,
+)
 
 
 def walk(folder: Path, skipped: dict[str, list[str]] | None = None) -> list[Path]:
     """Return the regular files of a folder and its subfolders, sorted.
 
     Skips hidden and service files and folders, such as .ipynb_checkpoints, @eaDir and ._x.png,
-    names that are not UTF-8, and links that lead out of the folder.  They are added to `skipped`
-    {reason: names}; of hidden files only those with the ending of an image.
+    thumbnails and backups (thumbs/x.png, x.png~), names that are not UTF-8, and links that lead out
+    of the folder.  They are added to `skipped` {reason: names}; of hidden files only those with the
+    ending of an image.
     """
     folder, found, skipped = Path(folder), [], {} if skipped is None else skipped
 
@@ -51,7 +61,7 @@ def walk(folder: Path, skipped: dict[str, list[str]] | None = None) -> list[Path
                 found.append(Path(path))
                 continue
             reason = _why_not(folder, path)
-            if reason and (reason != HIDDEN or LIKE_IMAGE.fullmatch(os.path.splitext(path)[1])):
+            if reason and (reason != HIDDEN or LIKE_IMAGE.search(path)):
                 skip(reason, path)
             elif not reason and os.path.isfile(path):
                 found.append(Path(path))
@@ -160,7 +170,9 @@ def _stays(folder: Path, path: Path) -> bool:
 
 
 def _is_service(part: str) -> bool:
-    return part[0] == "." or part.lower() in SERVICE
+    name = part.lower()
+    hidden = name[0] == "." or name in SERVICE or name.endswith(BACKUPS)
+    return hidden or ("thumb" in name and bool(THUMBS.fullmatch(name)))
 
 
 def _why_not(folder: Path, path: str) -> str:

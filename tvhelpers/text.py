@@ -74,20 +74,21 @@ def clean(value: str, where: str) -> str:
 
 
 def as_text(value, where: str = "the table", key: str = "a column") -> str:
-    """Return a cell as text: "" for None and NaN, "3" for 3.0, a list joined by spaces.
+    """Return a cell as text: "" for None and NaN, "3" for 3.0.
 
     Bytes are read as UTF-8, else as Latin-1, as in Fashion-Gen.  Raises InputError, with `where`
-    for the place of the cell and `key` for its column, for objects and for bytes that are not text.
+    for the place of the cell and `key` for its column, for objects, lists of several values, true,
+    false, and bytes that are not text.
     """
+    if isinstance(value, (list, tuple)) and len(value) < 2:
+        value = value[0] if value else None
     if value is None or value != value:
         return ""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bytes):
         value = _text_of_bytes(value)
-    if isinstance(value, (list, tuple)):
-        return " ".join(as_text(part, where, key) for part in value)
-    if isinstance(value, (dict, bytes)):
+    if isinstance(value, (bool, list, tuple, dict, bytes)):
         seen = "bytes" if isinstance(value, bytes) else value
         raise InputError("wrong-type.cell", where=where, key=key, seen=seen)
     return str(value).strip()

@@ -14,6 +14,7 @@ from tests.data.helpers import converted, photos, png, random_image, save
 from tests.helpers import refused
 from tvhelpers import cli, paths
 from tvhelpers.data import photo_files
+from tvhelpers.data.photos import BAD_IMAGE
 from tvhelpers.data.sources import open_source
 
 ROWS = "file_name,caption\na.jpg,a red hat\nb.jpg,a cap\n"
@@ -82,7 +83,23 @@ SHAPES = {
     "masks and small copies": (
         {"images/hat/1.jpg": 0, "masks/hat/1.png": 0, "thumbs/hat/1.jpg": 0, "masks/cap/2.png": 0},
         {"images/hat/1.jpg": "a photo of a hat", "masks/cap/2.png": "a photo of a cap"},
-        {photo_files.SIDE_IMAGE: ["masks/hat/1.png", "thumbs/hat/1.jpg"]},
+        {photo_files.SIDE_IMAGE: ["masks/hat/1.png"], paths.HIDDEN: ["thumbs/hat/1.jpg"]},
+    ),
+    "thumbnails and backups": (
+        {"hat/1.jpg": 0, "hat/1.jpg~": 0, "hat/2.png_original": 0, "hat/3.jpg.bak": 0,
+         "_thumbs/7.jpg": 0, "hat/Thumbnails/8.jpg": 0, "thumb.jpg/9.jpg": 0},
+        {"hat/1.jpg": "a photo of a hat", "thumb.jpg/9.jpg": "a photo of a thumb.jpg"},
+        {paths.HIDDEN: ["hat/1.jpg~", "hat/2.png_original", "hat/3.jpg.bak", "_thumbs/7.jpg",
+                        "hat/Thumbnails/8.jpg"]},
+    ),
+    "folders of cameras, and of other languages": (
+        {"DCIM/100CANON/hat/1.jpg": 0, "Meine Bilder/tie/1.jpg": 0, "cap/101_PANA/1.jpg": 0,
+         "bow/Zdjęcia/1.jpg": 0, "10_VEST/202405_a/1.jpg": 0},
+        {"DCIM/100CANON/hat/1.jpg": "a photo of a hat",
+         "Meine Bilder/tie/1.jpg": "a photo of a tie",
+         "cap/101_PANA/1.jpg": "a photo of a cap", "bow/Zdjęcia/1.jpg": "a photo of a bow",
+         "10_VEST/202405_a/1.jpg": "a photo of a VEST"},
+        {},
     ),
     "formats that are not read": (
         {"hat/1.jpg": 0, "hat/2.heic": "\0\0\0\x18ftypheic\0\0", "hat/3": "8BPS\0\1",
@@ -126,6 +143,8 @@ def test_folders_as_people_have_them(tmp_path, shape):
     [
         ({"train/1.jpg": 0, "test/2.jpg": 0}, "no-caption"),
         ({"images/1.jpg": 0, "01/2.jpg": 0, "DCIM/100/3.jpg": 0, "data/4.jpg": 0}, "no-caption"),
+        ({"Fotos 2024/1.jpg": 0, "DCIM/100CANON/2.jpg": 0, "写真/Foto 3.jpg": 0}, "no-caption"),
+        ({"thumbs/1.jpg": 0}, "no-images"),
         ({"images/1.jpg": 0, "train.csv": ROWS}, "no-caption"),
         ({"a.heic": "\0\0\0\x18ftypheic\0\0"}, "no-images"),
         ({"photos.zip": "PK"}, "no-images"),
@@ -143,6 +162,14 @@ def test_folders_that_cannot_be_read_right_are_refused(tmp_path, files, code):
     with refused(code) as caught:
         open_source(tmp_path / "in")
     assert len(str(caught.value).replace(str(tmp_path), "")) <= 200
+
+
+def test_folders_that_are_taken_as_categories_are_said_once(tmp_path, caplog):
+    caplog.set_level("INFO", "tvhelpers")
+    save(tmp_path, "hat/1.jpg", "hat/2.jpg", "Mützen/1.jpg")
+    open_source(tmp_path)
+    (message,) = caplog.messages
+    assert "'Mützen', 'hat'" in message
 
 
 def test_a_caption_file_that_is_a_link_out_is_not_read(tmp_path):
@@ -216,7 +243,7 @@ def test_all_bad_images_are_named_and_can_be_skipped(tmp_path, capsys, to):
     printed = capsys.readouterr()
     result = json.loads(printed.out)
     names = ["hat/1.jpg", "hat/3.jpg", "hat/4.jpg"]
-    assert result["items"] == 3 and result["skipped"] == {photo_files.BAD_IMAGE: names}
+    assert result["items"] == 3 and result["skipped"] == {BAD_IMAGE: names}
     assert "3 files skipped, such as 'hat/1.jpg': cannot be read" in printed.err.splitlines()[-1]
     for name in names:
         os.remove(tmp_path / "in" / name)
@@ -229,6 +256,7 @@ def test_bad_images_are_looked_for_once_by_all_threads(tmp_path, caplog):
     save(folder, "cap/1.jpg")
     source = open_source(folder)
     caplog.set_level("INFO", "tvhelpers")
+    caplog.clear()
     with ThreadPoolExecutor(4) as pool:
         found = [pool.submit(source.pixels, index).exception() for index in range(7)]
     assert {str(one) for one in found if one} == {str(found[2])} and found.count(None) == 4

@@ -31,6 +31,7 @@ from tvhelpers.data.sources import open_source
         ("file_name,caption\n0.png,a\0b\n", "file-damaged", "null characters"),
         ("file_name,caption,split\n0.png,a,dev\n", "unknown-choice", r"row 0 \('0.png'\) .*'dev'"),
         ("file_name,caption,weight\n0.png,a,-1\n", "out-of-range", "'-1'"),
+        ("file_name,caption\n0.png,a\n1.png,\n", "no-caption", "row 1 .* of '.*/metadata.csv'"),
     ],
 )
 def test_broken_tables(tmp_path, table, code, seen):
@@ -93,7 +94,8 @@ def test_tables_as_people_have_them(tmp_path, table, captions, encoding):
         "one of a list": ('["a dress"]', ["a dress"]),
         "empty texts in a list": ('["", null, "a dress"]', ["a dress"]),
         "pair": (r'"\ud83d\udc57"', ["\U0001f457"]),
-        "true": ("true", ["True"]),
+        "true": ("true", "wrong-type"),
+        "one text in two lists": ('[["a"]]', ["a"]),
         "whole": ("3.0", ["3"]),
         "number": ("0.5", ["0.5"]),
         "line ends": (r'"a\u2028b\u0085c"', ["a\u2028b\x85c"]),
@@ -111,6 +113,19 @@ def test_cells_of_json(tmp_path, cell, result, column):
     with refused(result) as caught:
         open_source(tmp_path, columns)
     assert re.search("row 0|line 1", str(caught.value))
+
+
+@pytest.mark.parametrize("key", ["category", "split", "product", "weight", "kind"])
+@pytest.mark.parametrize("cell", [["dress", "hat"], True])
+def test_labels_are_one_text(tmp_path, key, cell):
+    photos(tmp_path / "train", 2)
+    rows = [{"file_name": f"{i}.png", "text": "x", key: ["a", cell][i]} for i in range(2)]
+    rows[0] |= {"split": "train", "weight": 1}
+    (tmp_path / "train" / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    for folder in (tmp_path / "train", tmp_path) if key != "kind" else (tmp_path / "train",):
+        with refused("wrong-type") as caught:
+            open_source(folder, {"category": "kind"} if key == "kind" else None)
+        assert re.search("row 1 .*of '.*/train/metadata.jsonl'", str(caught.value))
 
 
 def test_one_of_several_captions_is_taken_by_the_item(tmp_path):

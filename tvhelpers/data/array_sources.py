@@ -17,7 +17,7 @@ from tvhelpers.data.arrays import (
 from tvhelpers.data.h5 import StoredImages, open_images
 from tvhelpers.data.items import Source, file_digest
 from tvhelpers.data.table_sources import open_columns, own_table
-from tvhelpers.data.tables import USED, names_in
+from tvhelpers.data.tables import USED, find_tables, names_in
 from tvhelpers.errors import InputError, in_words
 from tvhelpers.files import content_key
 from tvhelpers.records import read_rows
@@ -42,7 +42,8 @@ def open_array_file(name: str, path: Path, options: dict) -> Source:
     alone = pixels and len(options["columns"]) == 1 and path.is_file()
     if options.get("table") or (options["columns"] and not (alone and not _own_texts(path))):
         folder, options = own_table(name, path, options)
-        return open_columns(name, folder, options, _file_of_columns)
+        found = find_tables(folder, options["table"])
+        return open_columns(name, folder, found, options, _file_of_columns)
     h5 = find_array_file(path)
     images = open_images(h5, **_reading(options), key=pixels.strip("/"))
     _warn_of_other_images(h5, "" if pixels else images.key)

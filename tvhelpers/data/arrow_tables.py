@@ -16,8 +16,6 @@ from pathlib import Path
 
 from tvhelpers.data.rows import SPLITS
 from tvhelpers.errors import InputError
-from tvhelpers.image import is_image
-from tvhelpers.paths import walk
 from tvhelpers.text import check_size
 from tvhelpers.words import counted
 
@@ -161,22 +159,16 @@ def _group(path: Path, column: str, group: int, parquet: bool):
 # ------------------------------------------------------------------------------- folders of shards
 
 
-def is_shards(folder: Path) -> bool:
-    """Return whether a folder holds Parquet or Arrow files, as from the Hugging Face hub or from
-    `datasets`, and no photos."""
-    files = walk(folder) if folder.is_dir() else []
-    return any(map(partial(_is_shard, folder), files)) and not any(map(is_image, files))
-
-
-def find_shards(folder: Path) -> dict[str, list[str]]:
-    """Return {split: patterns of its files}; {"": patterns} if there is only one split."""
+def find_shards(folder: Path, paths: list[Path]) -> dict[str, list[str]]:
+    """Return {split: patterns of its files} of the `paths` in a folder that are Parquet or Arrow
+    files, as from the Hugging Face hub or from `datasets`; {"": patterns} for only one split."""
     found = {}
-    for path in filter(partial(_is_shard, folder), walk(folder)):
+    for path in filter(partial(_is_shard, folder), paths):
         name = path.relative_to(folder)
         words = [*re.split(r"[-_.]", name.stem.lower()), *map(str.lower, name.parent.parts)]
         split = next((SPLITS[word] for word in words if word in SPLITS), "")
         found.setdefault(split, []).append(glob.escape(name.as_posix()))
-    return found if len(found) > 1 else {"": [name for names in found.values() for name in names]}
+    return found if len(found) != 1 else {"": next(iter(found.values()))}
 
 
 def _is_shard(folder: Path, path: Path) -> bool:

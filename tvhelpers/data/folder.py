@@ -1,21 +1,24 @@
 """How does a folder of photos become a source, and what are their captions?"""
 
 import functools
+import logging
 import re
 import unicodedata
 import warnings
 from pathlib import Path
 
 from tvhelpers.data import photo_files, tables
+from tvhelpers.data.arrow_tables import find_shards
 from tvhelpers.data.folder_words import Place, place_of, words_of_name
 from tvhelpers.data.items import Source
-from tvhelpers.data.photo_files import Files, list_files, open_rows
-from tvhelpers.data.table_sources import is_table, open_found, open_table
+from tvhelpers.data.photo_files import Files, list_files
+from tvhelpers.data.table_sources import is_table, only_table, open_found, open_rows, open_table
 from tvhelpers.data.tables import SPREADSHEETS
-from tvhelpers.errors import InputError
+from tvhelpers.errors import InputError, in_words
 from tvhelpers.paths import inside, is_there
 from tvhelpers.text import read_text
 
+log = logging.getLogger(__name__)
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")  # the first that is there
 BOXES = re.compile(r"(\d+(\s+[-+.\deE]+){4,}\s*)+")  # labels of object detection, as YOLO has them
 
@@ -27,6 +30,11 @@ def open_photos(name: str, folder: Path, options: dict) -> Source:
     `captions_optional`, gets "a garment".  Raises InputError too where a photo is missing.
     """
     files = list_files(folder)
+    shards = {} if files.images else find_shards(folder, files.others)
+    if shards:
+        return open_table(name, folder, {**options, "table": shards}, files)
+    if options["columns"]:
+        return open_table(name, only_table(folder), options, files)
     metadata = _metadata(files)
     if metadata and metadata[0].parent == folder:
         return open_table(name, metadata[0], options, files)
@@ -40,7 +48,15 @@ def open_photos(name: str, folder: Path, options: dict) -> Source:
     rows = _captions_of_names(folder, rows)
     if not options["captions_optional"]:
         _check_captions(files, rows)
-    return open_rows(name, folder, rows, options, files)
+    _log_categories(folder, rows)
+    found = [(row, files.folder / row["file_name"]) for row in rows]
+    return open_rows(name, found, options, files)
+
+
+def _log_categories(folder: Path, rows: list[dict]) -> None:
+    names = list(dict.fromkeys(row["category"] for row in rows if "category" in row))
+    if names:
+        log.info(f"{folder}: categories are the names of folders: {in_words(names)}")
 
 
 # --------------------------------------------------------------------------------- tables of photos
@@ -61,7 +77,8 @@ def _metadata(files: Files) -> list[Path]:
 
 def _rows_of_table(folder: Path, table: Path) -> list[dict]:
     """Return the rows of a table in a subfolder: with paths from `folder` on, and a split."""
-    rows, above = tables.read_table(table), table.parent.relative_to(folder)
+    rows = tables.rename(table, tables.read_table(table), {}, "")
+    above = table.parent.relative_to(folder)
     tables.check_columns(table, "images", "file_name", list(rows[0]))
     split = place_of(above.parts).split
     return [

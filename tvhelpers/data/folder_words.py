@@ -9,6 +9,7 @@ from tvhelpers.data.rows import SPLITS
 from tvhelpers.paths import folded
 
 SPLIT_WORDS = SPLITS | {"training": "train", "testing": "test", "dev": "val", "eval": "val"}
+CAMERA = re.compile(r"[1-9]\d\d[A-Z0-9][A-Z0-9_]{4}|\d{6}_[a-z_]")  # 100CANON, 202405_a
 REPEATS = re.compile(r"(\d{1,3})_(?=.*[^\W\d_])")  # kohya's "10_dress": each photo ten times
 
 
@@ -27,7 +28,8 @@ class Place:
 def place_of(folders: tuple[str, ...]) -> Place:
     """Return what the names of folders say, the outermost first.
 
-    The category is the innermost name, without splits (train), containers (images) and numbers.
+    The category is the innermost name, without splits (train), containers (images, Bilder,
+    100CANON) and numbers.
     """
     category, split, repeats, kind, key = "", "", "", "", []
     for folder in folders:
@@ -46,6 +48,8 @@ def place_of(folders: tuple[str, ...]) -> Place:
 
 def _kind(folder: str) -> str:
     """Return "container", a split, "captions", "side", or "name" for a folder's name."""
+    if CAMERA.fullmatch(folder):
+        return "container"
     words = set(re.findall(r"[^\W\d_]+", folded(folder)))
     found = [SPLIT_WORDS[word] for word in SPLIT_WORDS if word in words]
     words -= {*WORDS["camera_words"], *WORDS["container_words"], *SPLIT_WORDS}
@@ -56,10 +60,11 @@ def _kind(folder: str) -> str:
 
 
 def words_of_name(stem: str) -> str:
-    """Return the words of a file's name; "" for a camera's name such as IMG_0042."""
+    """Return the words of a file's name; "" for one without meaning: IMG_0042, Foto 12."""
     stem = re.sub(r"\s*\(\d+\)$", "", stem)  # a second photo: "red dress (2)"
     parts = re.split(r"[\s_]+" if re.search(r"[\s_]", stem) else r"-+", stem)
     parts = [part.rstrip("0123456789").strip("-.,()") for part in parts]
     words = [part for part in parts if part and not re.search(r"\d", part)]
     words = [word for word in words if word.lower() not in WORDS["camera_words"]]
-    return " ".join(words) if any(re.search(r"[^\W\d_]{3}", word) for word in words) else ""
+    said = [word for word in words if folded(word) not in WORDS["container_words"]]
+    return " ".join(words) if any(re.search(r"[^\W\d_]{3}", word) for word in said) else ""

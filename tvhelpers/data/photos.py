@@ -1,17 +1,25 @@
-"""How are the image files of a source read: which colours are converted, which files changed?"""
+"""How are image files of a source read: which are converted to sRGB, damaged, or changed since?"""
 
 import logging
+import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import BinaryIO
 
 import numpy as np
 
+from tvhelpers.data.items import Images, Source, Subset
 from tvhelpers.errors import InputError, in_words
 from tvhelpers.files import content_key, file_sha256
 from tvhelpers.image import conversion_of_file, read_photo
+from tvhelpers.progress import progress_bar
 from tvhelpers.words import counted
+
+BAD_IMAGE = "cannot be read as an image"  # why a file is skipped
+LOOKING = Lock()  # several threads read photos; after an error, one of them checks all photos
 
 log = logging.getLogger(__name__)
 
@@ -59,3 +67,74 @@ def key_of_colours(key: str, where, files: Iterable[tuple[str | Path, Path | Bin
         seen = f"{in_words(str(name))}: {in_words(why)}"
         warnings.warn(f"{where}: ICC profile of {count} ignored, such as {seen}", stacklevel=5)
     return content_key([key, "sRGB"]) if others else key
+
+
+# ----------------------------------------------------------------------------------- damaged images
+
+
+class Photos(Images):
+    """Image files.  If one cannot be read, all are checked, and the error names all bad ones."""
+
+    def __init__(self, paths: list[Path]):
+        states = [state_of(path) for path in paths]
+        super().__init__(len(paths), partial(read_one_of, paths, states, []))
+
+
+def read_one_of(paths: list[Path], states: list, seen: list, index: int) -> np.ndarray:
+    """Return pixels uint8 (H, W, 3) of an image file; raises InputError with all bad ones.
+
+    `seen`: an empty list, which keeps that error for the next bad image.
+    """
+    try:
+        return read_unchanged(paths[index], states[index])
+    except InputError as error:
+        if error.code == "file-changed":
+            raise
+        with LOOKING:
+            seen += [] if seen else [_problem(paths) or error]
+        raise seen[0] from None
+
+
+def _problem(paths: list[Path]) -> InputError | None:
+    try:
+        check_images(paths)
+    except InputError as error:
+        return error
+
+
+def check_images(paths: list[Path]) -> None:
+    """Raise one InputError that counts the unreadable images; list each of them in the log."""
+    bad = bad_images(len(paths), lambda index: read_photo(paths[index]))
+    if len(bad) > 1:
+        for error in bad.values():
+            log.info(str(error))
+        top, total = os.path.commonpath([path.parent for path in paths]), len(paths)
+        names = [os.path.relpath(paths[index], top) for index in bad]
+        raise InputError("not-an-image.some", count=len(bad), total=total, names=names)
+    for error in bad.values():
+        raise error
+
+
+def bad_images(count: int, read: Callable[[int], np.ndarray]) -> dict[int, InputError]:
+    """Return {number: error} of those of `count` images that `read(number)` cannot read."""
+    bad = {}
+    with progress_bar("images checked", count) as bar:
+        for index in range(count):
+            try:
+                read(index)
+            except InputError as error:
+                if error.code not in ("not-an-image", "out-of-range"):
+                    raise
+                bad[index] = error
+            bar.update(1)
+    return bad
+
+
+def without_bad(source: Source) -> Source:
+    """Return the readable items of a source whose images are cells of a table or in an archive."""
+    bad = bad_images(len(source), source.pixels)
+    if not bad:
+        return source
+    kept = Subset(source, [index for index in range(len(source)) if index not in bad])
+    kept.skipped = {**source.skipped, BAD_IMAGE: [source.item_ids[index] for index in bad]}
+    return kept

@@ -12,6 +12,7 @@ from tvhelpers.words import counted, describe
 
 SPLITS = {"train": "train", "test": "test", "val": "val", "valid": "val", "validation": "val"}
 TEXT = ("caption", "text")  # columns that may hold the caption
+PLACE = ("place",)  # key of a row's (number, table), which no column of a file has
 NUMBER = re.compile(r"\d+(\.\d*)?([eE][-+]?\d+)?")  # from 0 on
 
 
@@ -23,13 +24,18 @@ def item_columns(
     A row with no caption, text or category gets "a garment" where `captions_optional`; otherwise
     it raises InputError, as an unknown split and a weight that is no number of 0 or more do.
     """
-    places = [
-        f"row {number} ({in_words(one)}) of {in_words(where)}" for number, one in enumerate(ids)
-    ]
+    places = []
+    for row, one in zip(rows, ids):
+        number, table = row.get(PLACE, (len(places), where))
+        places.append(f"row {number} ({in_words(one)}) of {in_words(table)}")
     attributes = [_attributes(row, place) for row, place in zip(rows, places)]
-    captions = [_caption(*each, captions_optional) for each in zip(rows, attributes, places, ids)]
+    own = [_own_caption(*each) for each in zip(rows, places, ids)]
+    captions = [
+        caption or _caption_of_labels(*each, captions_optional)
+        for caption, *each in zip(own, rows, attributes, places)
+    ]
     if not captions_optional:
-        _warn_of_labels(where, rows, captions)
+        _warn_of_labels(where, rows, own, captions)
     products = [row.get("product") or row.get("product_id") for row in rows]
     products = [as_text(*each, "product") for each in zip(products, places)]
     products = [product or own for product, own in zip(products, ids)]
@@ -46,17 +52,21 @@ def _attributes(row: dict, place: str) -> dict[str, str]:
     return {key: value for key, value in found.items() if value}
 
 
-def _caption(row: dict, attributes: dict, place: str, item: str, captions_optional: bool) -> str:
+def _own_caption(row: dict, place: str, item: str) -> str:
     """Return a row's caption; of several, one by a hash of the item's id, the same in every run."""
     caption = row.get("caption") or row.get("text")
     if isinstance(caption, list):
         caption = [text for text in caption if as_text(text, place, "caption")] or [""]
         caption = caption[seed_for("caption", item) % len(caption)]
-    caption = as_text(caption, place, "caption")
-    if caption or "category" in attributes:
-        return caption or describe(attributes)
+    return as_text(caption, place, "caption")
+
+
+def _caption_of_labels(row: dict, attributes: dict, place: str, captions_optional: bool) -> str:
+    """Return the caption of a row without one of its own."""
+    if "category" in attributes:
+        return describe(attributes)
     if not captions_optional:
-        names = [key for key in row if key not in (*TEXT, "file_name")]
+        names = [key for key in row if key not in (*TEXT, "file_name", PLACE)]
         if names:
             raise InputError("no-caption.row", where=place, names=names)
         raise InputError("no-caption.empty", where=place)
@@ -75,10 +85,10 @@ def _has_words(cell) -> bool:
     return isinstance(cell, str) and " " in cell.strip()
 
 
-def _warn_of_labels(where: Path | str, rows: list[dict], captions: list[str]) -> None:
-    """Warn of captions made from labels where a column may hold better ones."""
-    bare = [i for i, row in enumerate(rows) if not as_text(row.get("caption") or row.get("text"))]
-    columns = {key for row in rows for key in row} - {*TEXT, *ATTRIBUTES, "color", "file_name"}
+def _warn_of_labels(where: Path | str, rows: list[dict], own: list, captions: list) -> None:
+    """Warn of captions made from labels where a column may hold better ones than their own."""
+    bare, taken = [i for i, text in enumerate(own) if not text], {*TEXT, *ATTRIBUTES, "color"}
+    columns = {key for row in rows for key in row} - {*taken, "file_name", PLACE}
     longer = [
         key for key in sorted(columns) if any(map(_has_words, (row.get(key) for row in rows)))
     ]

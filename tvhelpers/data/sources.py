@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tvhelpers import manifest
-from tvhelpers.data import array_sources, arrow_tables, flats_source, folder, table_sources
+from tvhelpers.data import array_sources, flats_source, folder, table_sources
 from tvhelpers.data.attributes import is_attribute_prediction, open_attribute_prediction
 from tvhelpers.data.h5 import check_choices
 from tvhelpers.data.highres import open_highres
 from tvhelpers.data.items import Images, Source, checked
-from tvhelpers.data.photo_files import is_archive, refuse_archive, warn_of_skipped, without_bad
+from tvhelpers.data.photo_files import is_archive, refuse_archive, warn_of_skipped
+from tvhelpers.data.photos import without_bad
 from tvhelpers.data.tables import OURS
 from tvhelpers.errors import Choice, InputError
 from tvhelpers.hub import HUB, HUB_ID, find_model
@@ -43,7 +44,7 @@ READERS = [  # of several that match a path, the first opens it; a new format is
     # the benchmark's folder, or any other file
     Reader("h5", array_sources.is_array_file, array_sources.open_array_file),
     Reader("attributes", is_attribute_prediction, open_attribute_prediction),
-    Reader("shards", arrow_tables.is_shards, table_sources.open_shards),
+    # photos, or a table or shards of a table in the folder
     Reader("photos", Path.exists, folder.open_photos),
 ]
 
@@ -110,8 +111,9 @@ def _open(name: str, columns: dict[str, str] | None, options: dict) -> Source:
         return reader.open(name, Path(name), options)
     path = manifest.local_path(name) if row else _existing(Path(name))
     name, path = name if row else _safe_name(path), snapshot_of(path)
-    if columns:
-        options["columns"], path = columns, table_sources.only_table(path)
+    if columns:  # of a table, which a folder may hold
+        options["columns"] = columns
+        reader = reader or (READERS[-1] if path.is_dir() else None)
     reader = reader or next(one for one in READERS if one.matches and one.matches(path))
     return reader.open(name, path, options)
 

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tvhelpers.data import tables
-from tvhelpers.data.arrow_tables import ENDINGS, cells_of, find_shards, image_column, is_shards
+from tvhelpers.data.arrow_tables import ENDINGS, cells_of, image_column
 from tvhelpers.data.items import Images, Source, file_digest
-from tvhelpers.data.photo_files import MISSING, Files, list_files, named_below, open_rows
-from tvhelpers.data.photos import key_of_colours
+from tvhelpers.data.photo_files import MISSING, Files, list_files
+from tvhelpers.data.photos import BAD_IMAGE, Photos, bad_images, check_images, key_of_colours
 from tvhelpers.data.rows import SPLITS, item_columns
-from tvhelpers.errors import InputError, in_words
+from tvhelpers.errors import InputError
 from tvhelpers.files import content_key
 from tvhelpers.image import is_image, read_photo
 from tvhelpers.paths import inside, is_there
@@ -30,17 +30,12 @@ def is_table(path: Path) -> bool:
     return path.is_file() and path.suffix.lower() in (*tables.ENDINGS, *tables.SPREADSHEETS)
 
 
-def only_table(path: Path) -> Path:
-    """Return the one table of a folder, or a file or folder of shards itself.
-
-    Raises InputError for none or several.
-    """
-    if path.is_file() or is_shards(path):
-        return path
-    found = [one for one in sorted(path.iterdir()) if is_table(one)]
+def only_table(folder: Path) -> Path:
+    """Return the one table of a folder; raises InputError for none or several."""
+    found = [one for one in sorted(folder.iterdir()) if is_table(one)]
     found = [one for one in found if one.suffix.lower() in tables.ENDINGS] or found
     if len(found) != 1:
-        raise InputError("ambiguous.table", path=path, names=[one.name for one in found])
+        raise InputError("ambiguous.table", path=folder, names=[one.name for one in found])
     return found[0]
 
 
@@ -68,7 +63,7 @@ def open_table(name: str, path: Path, options: dict, files: Files | None = None)
         pixels = image_column(found[0][0], tables.names_in(spec))
         columns = {**columns, "pixels": pixels} if pixels else columns
     if "pixels" in columns:
-        return open_columns(name, folder, {**options, "columns": columns}, _parquet_file)
+        return open_columns(name, folder, found, {**options, "columns": columns}, _parquet_file)
     files = files or list_files(folder)
     for path, split in found:
         part = tables.read_table(path, options.get("bad_lines", ""), [spec, *columns.values()])
@@ -86,8 +81,8 @@ def open_found(
     Raises InputError where one is missing, unless the options skip missing or bad images.
     """
     total = len(rows)
-    rows, missing = _find_images(folder, rows, spec, files.images)
-    if missing and (not rows or not (options.get("missing_images") or options.get("skip_bad"))):
+    found, missing = _find_images(folder, rows, spec, files)
+    if missing and (not found or not (options.get("missing_images") or options.get("skip_bad"))):
         raise InputError(
             "file-missing.of-rows",
             count=len(missing),
@@ -98,47 +93,96 @@ def open_found(
         )
     if missing:
         files.skipped[MISSING] = missing
-    return open_rows(name, folder, rows, options, files)
+    return open_rows(name, found, options, files)
 
 
 def _find_images(
-    folder: Path, rows: list[dict], spec: str, images: list[Path]
-) -> tuple[list[dict], list[str]]:
-    """Return (a row with file_name for each image; names of missing images).
+    folder: Path, rows: list[dict], spec: str, files: Files
+) -> tuple[list[tuple[dict, Path]], list[str]]:
+    """Return ((row, path) of each image; names of missing images).
 
     A missing image "0.jpg" may be in a subfolder, if only one image there has this name.
     """
     if "*" in spec:
         return _find_many_images(folder, rows, spec)
-    where = [f"row {number} of {in_words(folder)}" for number in range(len(rows))]
-    names = [tables.fill(spec, row, place=place) for row, place in zip(rows, where)]
-    places = [inside(folder, name) if name else folder for name in names]
-    if spec == "file_name" and not all(map(is_there, places)):
-        below = named_below(folder, images)
-        places = [path if is_there(path) else below(path) for path in places]
-    places = [path.relative_to(folder).as_posix() if is_there(path) else "" for path in places]
-    found = [{**row, "file_name": place} for row, place in zip(rows, places) if place]
-    return found, [name[:200] or "(empty)" for name, place in zip(names, places) if not place]
+    found, missing, below = [], [], None
+    for row in rows:
+        name = tables.fill(spec, row)
+        path = inside(folder, name) if name else folder
+        if spec == "file_name" and not is_there(path):
+            below = below or _named_below(files)
+            path = below(path)
+        if is_there(path):
+            found.append((row, path))
+        else:
+            missing.append(name[:200] or "(empty)")
+    return found, missing
 
 
-def _find_many_images(folder: Path, rows: list[dict], spec: str) -> tuple[list[dict], list[str]]:
+def _find_many_images(
+    folder: Path, rows: list[dict], spec: str
+) -> tuple[list[tuple[dict, Path]], list[str]]:
     """Return the same for a `spec` with *, which may find several images of a row's product."""
     found, missing, owner = [], [], {}
     for row in rows:
         pattern = tables.fill(spec, row, glob.escape)
         product = as_text(row.get("product")) or pattern
-        names = sorted(glob.glob(pattern, root_dir=folder))
-        names = [name for name in names if is_image(inside(folder, name))]
-        missing += [] if names else [pattern[:200]]
-        for name in names:
-            if owner.get(name, product) != product:
+        paths = [inside(folder, name) for name in sorted(glob.glob(pattern, root_dir=folder))]
+        paths = [path for path in paths if is_image(path)]
+        missing += [] if paths else [pattern[:200]]
+        for path in paths:
+            if (first := owner.get(path, product)) != product:
+                name = path.relative_to(folder).as_posix()
                 raise InputError(
-                    "ambiguous.product", name=name, folder=folder, first=owner[name], second=product
+                    "ambiguous.product", name=name, folder=folder, first=first, second=product
                 )
-            if name not in owner:
-                found.append({**row, "file_name": name, "product": product})
-            owner[name] = product
+            if path not in owner:
+                found.append(({**row, "product": product}, path))
+            owner[path] = product
     return found, missing
+
+
+def _named_below(files: Files) -> Callable[[Path], Path]:
+    """Return a function that finds a missing image: the only image of its name in a subfolder."""
+    below = {}
+    for path in files.images:
+        parts = files.name_of(path).split("/")
+        for start in range(1, len(parts)):
+            below.setdefault("/".join(parts[start:]), []).append(path)
+
+    def find(missing: Path) -> Path:
+        found = below.get(files.name_of(missing).replace("\\", "/"), [])
+        return found[0] if len(found) == 1 else missing
+
+    return find
+
+
+def open_rows(name: str, found: list[tuple[dict, Path]], options: dict, files: Files) -> Source:
+    """Open photos by (row with a caption or category, product, split ...; path) in a folder of
+    `files`; raises InputError where a row has no caption or category."""
+    files.used.update(path for _, path in found)
+    files.skip_unused()
+    if options.get("skip_bad"):
+        bad = bad_images(len(found), lambda index: read_photo(found[index][1]))
+        files.skip(BAD_IMAGE, (found[index][1] for index in bad))
+        found = [one for index, one in enumerate(found) if index not in bad]
+        if not found:
+            raise files.refuse()
+    rows, paths = map(list, zip(*found))
+    ids = [files.name_of(path) for path in paths]
+    columns = item_columns(files.folder, rows, ids, options["captions_optional"])
+    photos = Photos(paths)  # before the digests, so that later changes are refused
+    key = content_key([_digests(paths), *columns])
+    key = key_of_colours(key, files.folder, zip(paths, paths))
+    return Source(name, key, *columns, photos, files.skipped)
+
+
+def _digests(paths: list[Path]) -> list[str]:
+    try:
+        return [file_digest(path) for path in paths]
+    except OSError:  # no permission, or a broken disk; name all such files
+        check_images(paths)
+        raise
 
 
 # ---------------------------------------------------------------- files that hold images and text
@@ -167,16 +211,19 @@ def _files_in(
             yield _file_in(where, row, cell(row))[::-1]
 
 
-def open_columns(name: str, folder: Path, options: dict, open_file: Callable) -> Source:
+def open_columns(
+    name: str, folder: Path, found: list[tuple[Path, str]], options: dict, open_file: Callable
+) -> Source:
     """Open files with a column `pixels` of images and columns of text, a row per image.
 
-    `open_file(path, pixels, options)` returns (images, rows of text, digest of both).
+    `found`: (path, split) of each file, as of `tables.find_tables`; `open_file(path, pixels,
+    options)` returns (images, rows of text, digest of both).
     """
     columns = dict(options["columns"])
     if "pixels" not in columns:
         raise InputError("missing-key.reader", name=name, missing=["columns: pixels"])
     pixels, files, rows, digests = columns.pop("pixels"), [], [], []
-    for path, split in tables.find_tables(folder, options["table"]):
+    for path, split in found:
         images, part, digest = open_file(path, pixels, options)
         rows += tables.rename(path, part, columns, split)
         files.append(images)
@@ -201,11 +248,6 @@ def _parquet_file(path: Path, pixels: str, options: dict) -> tuple[Images, list[
     cells = cells_of(path, pixels)
     digest = key_of_colours(file_digest(path), path, _files_in(path, *cells))
     return _cells(path, *cells), rows, digest
-
-
-def open_shards(name: str, folder: Path, options: dict) -> Source:
-    """Open a folder of Parquet or Arrow files, whose cells hold images or their names."""
-    return open_table(name, folder, {**options, "table": find_shards(folder)})
 
 
 def open_hub_id(hub: str, columns: dict[str, str]) -> Source:

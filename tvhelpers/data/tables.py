@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tvhelpers.data import arrow_tables
 from tvhelpers.data.items import ATTRIBUTES
+from tvhelpers.data.rows import PLACE
 from tvhelpers.errors import Choice, InputError, in_words
 from tvhelpers.records import read_rows
 from tvhelpers.text import as_text, decoded, file_bytes
@@ -128,7 +129,7 @@ def _listed(names: str | list[str]) -> list[str]:
 
 
 def rename(where: Path | str, rows: list[dict], columns: dict[str, str], split: str) -> list[dict]:
-    """Return the rows with our names added as text, by `columns` {ours: theirs}, and `split`.
+    """Return the rows with our names added as text, by `columns` {ours: theirs}, `split` and PLACE.
 
     Theirs is a column, or text with columns in braces: "{brand} {name[:20]}".  Raises InputError
     for an unknown name of ours, and for a column that is in no row.
@@ -140,17 +141,15 @@ def rename(where: Path | str, rows: list[dict], columns: dict[str, str], split: 
             raise InputError("unknown-choice.column", place=where, name=ours, choice=choice)
         check_columns(where, ours, theirs, known)
     added = {"split": split} if split else {}
-    return [
-        {**row, **_filled(columns, row, f"row {number} of {in_words(where)}"), **added}
-        for number, row in enumerate(rows)
-    ]
+    rows = [{**row, PLACE: (number, where)} for number, row in enumerate(rows)]
+    return [{**row, **_filled(columns, row), **added} for row in rows]
 
 
-def _filled(columns: dict[str, str], row: dict, place: str) -> dict[str, object]:
+def _filled(columns: dict[str, str], row: dict) -> dict[str, object]:
     """Return {ours: text}; a list of captions stays a list (`item_columns` chooses one)."""
-    texts = {ours: fill(theirs, row, place=place) for ours, theirs in columns.items()}
     caption = row.get(columns.get("caption"))
-    return {**texts, "caption": caption} if isinstance(caption, list) else texts
+    kept = {"caption": caption} if isinstance(caption, list) else {}
+    return kept | {ours: fill(theirs, row) for ours, theirs in columns.items() if ours not in kept}
 
 
 def check_columns(where: Path | str, ours: str, theirs: str, known: list[str]) -> None:
@@ -161,17 +160,21 @@ def check_columns(where: Path | str, ours: str, theirs: str, known: list[str]) -
             raise InputError("column-missing", place=where, name=name, ours=ours, choice=choice)
 
 
-def fill(theirs: str, row: dict, quote: Callable[[str], str] = str, place: str = "a row") -> str:
+def fill(theirs: str, row: dict, quote: Callable[[str], str] = str) -> str:
     """Return the cell of column `theirs`, or `theirs` with its braces filled by quoted cells.
 
-    Raises InputError, with the `place` of the row, for a cell that is not text.
+    In braces, a list is joined by spaces.  Raises InputError, with the PLACE of the row, for a cell
+    that is not text.
     """
+    number, table = row[PLACE]
+    place = f"row {number} of {in_words(table)}"
     if "{" not in theirs:
         return as_text(row.get(theirs), place, theirs)
 
     def cell(match: re.Match) -> str:
         name, *ends = match.groups()
         start, stop = (int(end) if end else None for end in ends)
-        return quote(as_text(row.get(name), place, name)[start:stop])
+        parts = row.get(name) if isinstance(row.get(name), list) else [row.get(name)]
+        return quote(" ".join(as_text(part, place, name) for part in parts)[start:stop])
 
     return BRACES.sub(cell, theirs).strip()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tvhelpers.data.photo_files import check_images, list_files, warn_of_skipped
-from tvhelpers.data.photos import photo_sha256, read_unchanged, state_of
+from tvhelpers.data.photo_files import list_files, warn_of_skipped
+from tvhelpers.data.photos import check_images, photo_sha256, read_unchanged, state_of
 from tvhelpers.errors import InputError
 from tvhelpers.files import check_idle, content_key
 from tvhelpers.paths import inside
