@@ -54,6 +54,7 @@ def open_photos(name: str, folder: Path, options: dict) -> Source:
 
 
 def _log_categories(folder: Path, rows: list[dict]) -> None:
+    """Log which folders were taken as categories."""
     names = list(dict.fromkeys(row["category"] for row in rows if "category" in row))
     if names:
         log.info(f"{folder}: categories are the names of folders: {in_words(names)}")
@@ -77,9 +78,9 @@ def _metadata(files: Files) -> list[Path]:
 
 def _rows_of_table(folder: Path, table: Path) -> list[dict]:
     """Return the rows of a table in a subfolder: with paths from `folder` on, and a split."""
-    rows = tables.rename(table, tables.read_table(table), {}, "")
-    above = table.parent.relative_to(folder)
+    rows, above = tables.read_table(table), table.parent.relative_to(folder)
     tables.check_columns(table, "images", "file_name", list(rows[0]))
+    rows = tables.rename(table, rows, {}, "")
     split = place_of(above.parts).split
     return [
         {**row, "file_name": _below(folder, above, tables.fill("file_name", row))}

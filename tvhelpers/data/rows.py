@@ -86,7 +86,8 @@ def _has_words(cell) -> bool:
 
 
 def _warn_of_labels(where: Path | str, rows: list[dict], own: list, captions: list) -> None:
-    """Warn of captions made from labels where a column may hold better ones than their own."""
+    """Warn of `captions` made from labels, as the rows' `own` are empty, where a column may hold
+    better ones."""
     bare, taken = [i for i, text in enumerate(own) if not text], {*TEXT, *ATTRIBUTES, "color"}
     columns = {key for row in rows for key in row} - {*taken, "file_name", PLACE}
     longer = [
