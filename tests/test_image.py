@@ -57,6 +57,8 @@ def test_resize_pads_and_never_distorts():
         (b"8BPS\0\1", "PSD"),
         (b"\xff\x0a\0", "JPEG XL"),
         (b"BMW is a car", ""),
+        (b"\0\0\1\0\1\0\x10\x10\0\0\1\0\x20\0\x68\4\0\0\x16\0\0\0", "ICO"),
+        (b"\0\0\2\0\0\0\0\0\0\0\0\0\4\0\4\0\x18\0" + b"\7" * 48, ""),  # a .tga
         (b"", ""),
     ],
 )
@@ -99,10 +101,15 @@ def test_a_clear_level_of_any_depth_is_on_white(tmp_path):
         assert read_photo(tmp_path / "few.png")[0, :, 0].tolist() == [255, 255]
         changed = key_of_colours("key", "here", [("few", tmp_path / "few.png")]) != "key"
         assert changed == (depth < 8)
-    clear = struct.pack(">3H", 1000, 2000, 3000)
-    rows = b"\0" + clear + struct.pack(">3H", 0, 0, 0)
-    write_png(tmp_path / "rgb.png", (2, 1), 16, 2, rows, chunk(b"tRNS", clear))
-    assert read_photo(tmp_path / "rgb.png")[0, :, 0].tolist() == [255, 0]
+    for level in (5000, 100):  # Pillow decodes the upper 8 bits of 16 alone
+        clear, near = (struct.pack(">3H", level + more, 2000, 30) for more in (0, 1))
+        rows = b"\0" + clear + near + struct.pack(">3H", level << 8 & 0xFFFF, 0x0700, 30 << 8)
+        write_png(tmp_path / "rgb.png", (3, 1), 16, 2, rows, chunk(b"tRNS", clear))
+        seen = read_photo(io.BytesIO((tmp_path / "rgb.png").read_bytes()))
+        assert np.array_equal(seen, read_photo(tmp_path / "rgb.png"))
+        upper = (level << 8 & 0xFFFF) >> 8
+        assert seen[0].tolist() == [[255] * 3, [level >> 8, 7, 0], [upper, 7, 30]]
+        assert key_of_colours("key", "here", [("rgb", tmp_path / "rgb.png")]) != "key"
 
 
 def test_what_is_too_large_or_has_32_bits_is_refused(tmp_path):

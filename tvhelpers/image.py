@@ -42,6 +42,7 @@ LESS_PIXELS = {
     "TIFF": 150_000_000,
 }  # they copy
 STEPS = {"L;2": 85, "L;4": 17}  # {Pillow's mode of gray with 2 or 4 bits: 255 / its highest level}
+DEEP, LOWER = "RGB;16B", "RGB;16L"  # colours of 16 bits in Pillow, and the lower 8 of each level
 PIXELS_AT_ONCE = 1 << 22  # converted together, so that a large image is not copied as a whole
 
 # {orientation of EXIF: how pixels are turned upright}
@@ -77,7 +78,7 @@ MAGIC = {
     "DDS": rb"DDS \x7c",
     "OpenEXR": rb"v/1\x01",
     "HDR": rb"#\?R(ADIANCE|GBE)",
-    "ICO": rb"\0\0[\1\2]\0.\0?",
+    "ICO": rb"\0\0[\1\2]\0[^\0]\0.{3}\0.{7}\0..\0\0",  # a .tga has no count of images there
     "ICNS": rb"icns\0",
     "QOI": rb"qoif",
     "PPM": rb"P[1-6]\s+[#\d]",
@@ -122,6 +123,8 @@ def read_photo(file: Path | BinaryIO, name: str = "") -> np.ndarray:
     name = name or file
     try:
         with open_image(file, name) as image:
+            if _is_deep_with_transparency(image):
+                _add_alpha(image, file)
             return _pixels(image)
     except InputError:
         raise
@@ -168,15 +171,35 @@ def conversion_of_file(file: Path | BinaryIO) -> tuple[Conversion, bool]:
             conversion, clear = conversion_of(image), image.info.get("transparency")
             few = _step(image) > 1 and clear  # older versions read level 0 as transparent too
             deep = isinstance(clear, int) and (image.mode.startswith("I") or few)
-            deep = deep or (isinstance(clear, tuple) and max(clear) > 255)
+            deep = deep or _is_deep_with_transparency(image)
             return conversion, bool(deep or conversion.transform)
     except Exception:  # reading the pixels will report what is wrong
         return Conversion(), False
 
 
+def _stored(image: Image.Image) -> str:
+    """Return how the pixels of an opened image are stored, in Pillow's words."""
+    return image.tile[0][3] if image.tile else ""
+
+
 def _step(image: Image.Image) -> int:
     """Return the factor by which decoding multiplies the stored levels of an opened image."""
-    return STEPS.get(image.tile[0][3], 1) if image.tile else 1
+    return STEPS.get(_stored(image), 1)
+
+
+def _is_deep_with_transparency(image: Image.Image) -> bool:
+    return _stored(image) == DEEP and "transparency" in image.info
+
+
+def _add_alpha(image: Image.Image, file: Path | BinaryIO) -> None:
+    """Add the transparent colour of an opened DEEP image as alpha; Pillow decodes the upper 8 bits
+    of each level only, so a second opening decodes the lower ones."""
+    clear = np.array(image.info.pop("transparency"))
+    same = np.asarray(image) == clear >> 8
+    with open_image(file) as lower:
+        lower.tile = [(*lower.tile[0][:3], LOWER)]
+        same &= np.asarray(lower) == clear & 255
+    image.putalpha(Image.fromarray(np.where(same.all(-1), 0, 255).astype(np.uint8)))
 
 
 def _has_no_profile(head: bytes) -> bool:
@@ -240,17 +263,14 @@ def _on_white(image: Image.Image, conversion: Conversion) -> np.ndarray:
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Return 16-bit gray, which convert() would clip, as 8 bits, its transparent level as alpha;
-    other images unchanged, except that a transparent colour of 16 bits is reduced to 8."""
-    clear = image.info.get("transparency")
-    if isinstance(clear, tuple) and max(clear) > 255:  # Pillow kept the upper 8 bits of the pixels
-        image.info["transparency"] = tuple(level >> 8 for level in clear)
-    if image.mode.startswith("I"):
-        levels = np.asarray(image)
-        grey = Image.fromarray((levels / 257).round().astype(np.uint8))
-        if isinstance(clear, int):
-            grey.putalpha(Image.fromarray(np.where(levels == clear, 0, 255).astype(np.uint8)))
-        return grey
-    return image
+    other images unchanged."""
+    if not image.mode.startswith("I"):
+        return image
+    levels, clear = np.asarray(image), image.info.get("transparency")
+    grey = Image.fromarray((levels / 257).round().astype(np.uint8))
+    if isinstance(clear, int):
+        grey.putalpha(Image.fromarray(np.where(levels == clear, 0, 255).astype(np.uint8)))
+    return grey
 
 
 def resize(
