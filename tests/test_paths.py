@@ -1,6 +1,7 @@
 """Which files of a folder are found, and that no name or link leads out of it."""
 
 import os
+import socket
 import unicodedata
 
 import pytest
@@ -52,7 +53,6 @@ def test_links_stay_in_the_folder(tmp_path):
     (photos / "nowhere.png").symlink_to("nothing")
     (photos / "sub" / "up").symlink_to(photos)
     (photos / "other").symlink_to(private)
-    os.mkfifo(photos / "pipe.png")
     skipped = {}
     assert names(photos, skipped=skipped) == ["a.jpg", "again.jpg", "sub/b.jpg"]
     assert skipped == {paths.LEADS_OUT: ["nowhere.png", "other", "out.png"]}
@@ -60,6 +60,21 @@ def test_links_stay_in_the_folder(tmp_path):
         with refused("outside-folder"):
             inside(photos, name)
     assert not paths.is_listed(photos, photos / "out.png")
+
+
+def test_what_is_named_as_an_image_but_no_file_is_counted(tmp_path):
+    make(tmp_path, "full.jpg/a.jpg")
+    (tmp_path / "empty.jpg").mkdir()
+    (tmp_path / "empty").mkdir()
+    os.mkfifo(tmp_path / "pipe.png")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link.jpg").symlink_to("full.jpg")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.fspath(tmp_path / "socket.jpg"))
+    skipped = {}
+    assert names(tmp_path, skipped=skipped) == ["full.jpg/a.jpg"]
+    assert sorted(skipped.pop(paths.NO_FILE)) == ["empty.jpg", "pipe.png", "socket.jpg"]
+    assert not skipped and not walk(tmp_path / "empty.jpg", skipped) and not skipped
 
 
 def test_a_snapshot_of_the_hub_is_read_through_its_links(tmp_path):

@@ -20,6 +20,7 @@ HIDDEN = "hidden, a backup or a thumbnail by its name, or in a folder of the sys
 LEADS_OUT = "a link out of the folder, or to a missing file; copy the folder with `cp -rL`"
 NOT_UTF8 = "its name is not UTF-8; rename it"
 CLOSED = "a folder that cannot be opened"
+NO_FILE = "not a file, but an empty folder, a pipe or a device"
 
 SERVICE = frozenset(
     """@eadir __macosx ehthumbs.db desktop.ini lost+found $recycle.bin recycler #recycle @recycle
@@ -42,8 +43,8 @@ def walk(folder: Path, skipped: dict[str, list[str]] | None = None) -> list[Path
 
     Skips hidden and service files and folders, such as .ipynb_checkpoints, @eaDir and ._x.png,
     thumbnails and backups (thumbs/x.png, x.png~), names that are not UTF-8, and links that lead out
-    of the folder.  They are added to `skipped` {reason: names}; of hidden files only those with the
-    ending of an image.
+    of the folder.  They are added to `skipped` {reason: names}; of hidden files, pipes,
+    devices and empty folders only those with the ending of an image.
     """
     folder, found, skipped = Path(folder), [], {} if skipped is None else skipped
 
@@ -53,6 +54,8 @@ def walk(folder: Path, skipped: dict[str, list[str]] | None = None) -> list[Path
 
     for place, folders, files in os.walk(folder, onerror=lambda one: skip(CLOSED, one.filename)):
         folders.sort()
+        if not folders and not files and place != os.fspath(folder) and LIKE_IMAGE.search(place):
+            skip(NO_FILE, place)
         links = [name for name in folders if os.path.islink(os.path.join(place, name))]
         plain = set() if _why_not(folder, os.path.join(place, "x")) else _plain(place)
         for name in sorted(files + links):
@@ -61,10 +64,12 @@ def walk(folder: Path, skipped: dict[str, list[str]] | None = None) -> list[Path
                 found.append(Path(path))
                 continue
             reason = _why_not(folder, path)
-            if reason and (reason != HIDDEN or LIKE_IMAGE.search(path)):
-                skip(reason, path)
-            elif not reason and os.path.isfile(path):
+            if not reason and os.path.isfile(path):
                 found.append(Path(path))
+            elif (reason or not os.path.isdir(path)) and (
+                reason not in ("", HIDDEN) or LIKE_IMAGE.search(path)
+            ):
+                skip(reason or NO_FILE, path)
     return sorted(found)
 
 
