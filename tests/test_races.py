@@ -8,7 +8,14 @@ import pytest
 
 from tests.helpers import benchmark, refused
 from tvhelpers import files
-from tvhelpers.files import atomic_path, locked, remove_temporary, write_all_once, write_once
+from tvhelpers.files import (
+    atomic_path,
+    locked,
+    remove_temporary,
+    write_all_once,
+    write_once,
+    writing_beside,
+)
 from tvhelpers.records import add_line, claimed, read_records
 
 PAIRS = ("convert, convert", "captioner, captioner", "studio, studio")
@@ -41,6 +48,30 @@ def test_a_second_writer_is_refused_and_an_old_lock_is_none(tmp_path):
         pass
     with claimed(tmp_path, {"a": 1}, "conversion"):
         pass
+
+
+def test_a_lock_beside_a_file_is_removed_and_never_held_twice(tmp_path, monkeypatch):
+    out, name = tmp_path / "new" / "out.json", ".out.json.lock"
+    with writing_beside(out):
+        assert [path.name for path in out.parent.iterdir()] == [name]
+        with refused("at-work"), writing_beside(out):
+            pass
+        assert out.parent.joinpath(name).exists()
+    assert not [*out.parent.iterdir()]
+    first, lock = writing_beside(out), files._try_lock
+    first.__enter__()
+
+    def late(handle):  # it ends between the second one's opening of the file and its locking
+        monkeypatch.setattr(files, "_try_lock", lock)
+        first.__exit__(None, None, None)
+        return lock(handle)
+
+    monkeypatch.setattr(files, "_try_lock", late)
+    with writing_beside(out):
+        assert out.parent.joinpath(name).exists()
+        with refused("at-work"), writing_beside(out):
+            pass
+    assert not [*out.parent.iterdir()]
 
 
 def test_drives_without_locks_work(tmp_path, monkeypatch):

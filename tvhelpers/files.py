@@ -163,28 +163,48 @@ def make_dir(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def locked(path: Path, wait: float = 0.0) -> Iterator[None]:
+def locked(path: Path, wait: float = 0.0, remove: bool = False) -> Iterator[None]:
     """Hold the lock file `path` within the block, so that no other process can.
 
     While another holds it, wait that many seconds; then raise InputError.  The lock ends with its
     process, and drives without locks have none.  A link in its place is removed, not followed.
+    With `remove`, the file is gone after the block, but on Windows.
     """
     remove_link(path)
-    handle, end = os.open(path, os.O_RDWR | os.O_CREAT | NO_LINK, 0o666), time.monotonic() + wait
+    end = time.monotonic() + wait
+    while (handle := _locked_file(path)) is None:
+        if time.monotonic() >= end:
+            what = path.name.removeprefix(".").removesuffix("lock").removesuffix(".")
+            raise InputError("at-work", folder=path.parent / what)
+        time.sleep(0.05)
     try:
-        while not _try_lock(handle):
-            if time.monotonic() >= end:
-                what = path.name.removeprefix(".").removesuffix("lock").removesuffix(".")
-                raise InputError("at-work", folder=path.parent / what)
-            time.sleep(0.05)
         yield
     finally:
+        if remove and fcntl is not None:  # Windows removes no open file
+            with contextlib.suppress(OSError):  # it is gone, or its folder
+                os.unlink(path)
         os.close(handle)
 
 
-def lock_beside(path: Path) -> Path:
-    """Return the lock file of a file or folder that may not exist yet; make its parent."""
-    return make_dir(path.parent) / f".{path.name}.lock"
+def _locked_file(path: Path) -> int | None:
+    """Return the handle of a file after locking it; None where another process holds its lock."""
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | NO_LINK, 0o666)
+        if not _try_lock(handle):
+            os.close(handle)
+            return None
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle), os.stat(path)):
+                return handle
+        os.close(handle)  # the process that held it has removed it since
+
+
+def writing_beside(path: Path, wait: float = 0.0):
+    """Hold the lock of a file or folder that may not exist yet, as `locked` does; make its parent.
+
+    The lock file is removed after the block.
+    """
+    return locked(make_dir(path.parent) / f".{path.name}.lock", wait, remove=True)
 
 
 @contextlib.contextmanager

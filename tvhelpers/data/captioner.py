@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tvhelpers.data.items import Source
 from tvhelpers.errors import InputError
-from tvhelpers.files import lock_beside, locked, no_link, remove_temporary, write_text
+from tvhelpers.files import no_link, remove_temporary, write_text, writing_beside
 from tvhelpers.hub import HUB, Unreadable, find_model, load, readable
 from tvhelpers.progress import progress_bar
 from tvhelpers.records import read_records
@@ -34,7 +34,7 @@ def caption_images(
         "model": str(model).removeprefix(HUB),
         "max_tokens": max_new_tokens,
     }
-    with locked(lock_beside(out)):
+    with writing_beside(out):
         done, total = _resume(out, request, source.item_ids), len(source)
         if len(done) == total:
             return done

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from tvhelpers import manifest
 from tvhelpers.data.unpack import unpack
 from tvhelpers.errors import InputError
-from tvhelpers.files import atomic_dir, file_sha256, lock_beside, locked, make_dir
+from tvhelpers.files import atomic_dir, file_sha256, make_dir, writing_beside
 from tvhelpers.progress import progress_bar
 from tvhelpers.records import read_record, write_json
 
@@ -49,7 +49,7 @@ def obtain(name: str, archives: Sequence[Path | str] = ()) -> Path:
     if row.get("hub") or row["kind"] == "flats":
         raise InputError("no-download", name=name, obtain=" ".join(row["obtain"].split()))
     place = manifest.data_dir() / name
-    with locked(lock_beside(place)):
+    with writing_beside(place):
         if row.get("files") and not (place.exists() and any(place.iterdir())):
             _get_files(row, place)
         for archive in map(Path, archives):

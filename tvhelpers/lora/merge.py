@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from tvhelpers.errors import InputError
-from tvhelpers.files import lock_beside, locked, remove_temporary
+from tvhelpers.files import remove_temporary, writing_beside
 from tvhelpers.lora.adapter import fuse_adapter, load_adapter
 from tvhelpers.lora.contents import read_contents
 from tvhelpers.lora.find import tuned_text_encoder
@@ -177,7 +177,7 @@ def merge(
     _check_new(out)
     adapter = read_adapter(path)
     about = adapter.about
-    with locked(lock_beside(out)):
+    with writing_beside(out):
         _check_new(out)
         if "text_encoder_digest" in about:  # trained with a tuned CLIP beside it
             base = bases.with_text_encoder(base, tuned_text_encoder(path))

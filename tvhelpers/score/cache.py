@@ -8,14 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tvhelpers.errors import InputError
-from tvhelpers.files import (
-    atomic_path,
-    content_key,
-    lock_beside,
-    locked,
-    make_dir,
-    remove_temporary,
-)
+from tvhelpers.files import atomic_path, content_key, make_dir, remove_temporary, writing_beside
 
 TOGETHER = 32  # images of one size in a batch
 
@@ -59,7 +52,7 @@ class RowCache:
     def _store(self) -> None:
         if self.path is None:
             return
-        with locked(lock_beside(self.path), math.inf):
+        with writing_beside(self.path, math.inf):
             self.rows = self._stored() | self.rows  # also rows that other processes stored
             remove_temporary(self.path.parent)
             with atomic_path(self.path) as aside, open(aside, "wb") as file:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from tvhelpers.errors import InputError
-from tvhelpers.files import lock_beside, locked, write_once
+from tvhelpers.files import write_once, writing_beside
 from tvhelpers.output import escaped_lines
 from tvhelpers.records import TakenError, read_record, upgraded
 from tvhelpers.runtime import versions
@@ -26,7 +26,7 @@ def score_folders(request: ScoreRequest) -> dict:
     block.  Raises InputError for a folder that cannot be scored, and TakenError where `out_path`
     has other results.
     """
-    with locked(lock_beside(Path(request.out_path))):
+    with writing_beside(Path(request.out_path)):
         result = _scored(request)
         _write_once(Path(request.out_path), result)
     return result

@@ -4,15 +4,11 @@ Each computes its share of a step's samples, and gradients are summed, so all ha
 at every step.  Only the main process writes files.
 """
 
-import contextlib
 import logging
 import os
-from pathlib import Path
 
 import torch
 from torch import distributed
-
-from tvhelpers.files import locked
 
 SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE")  # set by the launchers of torch and MPI
 BUCKET = 2**25  # numbers that are sent at once
@@ -56,10 +52,6 @@ class Processes:
         box = [value]
         distributed.broadcast_object_list(box, src=0, group=self._hosts)
         return box[0]
-
-    def locked(self, path: Path, wait: float = 0.0) -> contextlib.AbstractContextManager:
-        """Hold a lock file within the block, if this is the main process."""
-        return locked(path, wait) if self.main else contextlib.nullcontext()
 
     def all_reduce(self, tensors: list[torch.Tensor]) -> None:
         """Replace each tensor, in place, with its sum over the processes."""

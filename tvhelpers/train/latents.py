@@ -10,6 +10,7 @@ artifacts/cache-<key>/ holds
   about.json         digests of what it was made from, and sizes
 """
 
+import contextlib
 import hashlib
 import math
 from dataclasses import dataclass, replace
@@ -21,7 +22,14 @@ import torch
 
 from tvhelpers.data.items import Source
 from tvhelpers.errors import InputError
-from tvhelpers.files import content_key, make_dir, remove_link, remove_temporary, replace_dir
+from tvhelpers.files import (
+    content_key,
+    make_dir,
+    remove_link,
+    remove_temporary,
+    replace_dir,
+    writing_beside,
+)
 from tvhelpers.models.base import BaseLocation, load_part
 from tvhelpers.records import read_record, write_json
 from tvhelpers.train.distributed import Processes
@@ -128,8 +136,7 @@ def open_cache(
     folder = Path(root) / "artifacts" / f"cache-{content_key(about)}"
     if processes.broadcast(folder.is_dir()):
         return _open(folder)
-    lock = make_dir(folder.parent) / f".{folder.name}.lock"
-    with processes.locked(lock, wait=math.inf):
+    with writing_beside(folder, math.inf) if processes.main else contextlib.nullcontext():
         if not processes.broadcast(folder.is_dir()):  # no other launch has built it
             _build(folder, about, source, (vae, tokenizer, text_encoder), processes)
     del vae, text_encoder
