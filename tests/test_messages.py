@@ -20,6 +20,9 @@ PATHS = ("path", "folder", "file", "archive")
 NUMBERS = """number count row low high value line size most seed step images texts samples needed
 width height resolution fewest total""".split()
 
+LISTS = "names missing different held keys known".split()
+LONG_LIST = [f"a column named {number}" for number in range(99)]
+
 
 def refusals():
     """Yield (place, key, names of the values) of every InputError of the package."""
@@ -50,6 +53,8 @@ def sample(name, spec):
         "known": ["one", "of", "a", "few"],
         "given": "12345",
         "keys": ["id", "prompt"],
+        "digest": "0123456789abcdef",
+        "made_for_digest": "0123456789abcdef",
         "flag": "decode",
         "what": "encoding",
     }
@@ -69,6 +74,16 @@ def test_a_message_is_short_and_quotes_what_it_names(key):
     assert text.isprintable() and len(text) <= 200, text
     ones = {name: 1 if value == 12345 else value for name, value in values.items()}
     assert not re.search(r"\b1 (?!is|has|was|process)\w+s\b", str(InputError(key, **ones)))
+
+
+@pytest.mark.parametrize("key", MESSAGES)
+def test_a_message_with_long_values_is_short(key):
+    specs = fields(MESSAGES[key])
+    values = {name: sample(name, spec) for name, spec in specs.items()}
+    for name, value in values.items():
+        if value == "a usual\nname" and specs[name] != "text":  # a text is a part of the message
+            values[name] = LONG_LIST if name in LISTS else "a usual name " * 99
+    assert len(str(InputError(key, **values))) <= 200, InputError(key, **values)
 
 
 def test_every_refusal_names_its_kind_and_fills_its_message():

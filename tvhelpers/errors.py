@@ -9,10 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-MAX_CHARACTERS = 80  # of a value; a path stays whole
+MESSAGE_CHARACTERS = 200
+MAX_CHARACTERS = 80  # of a value, fewer where the message would be longer; a path stays whole
 TEXT_LETTERS = 400  # of a text that is a part of the message
-LIST_LETTERS = 60  # of a list
-LONG_LIST_LETTERS = 160  # of a list that the user needs whole
 PATH = re.compile(r"(?=.{,999}$)(?:[/~.]\S*/|\S*/\S*$)")  # a text that is a path
 TYPES = {
     bool: "true or false",
@@ -35,7 +34,7 @@ class InputError(ValueError):
     """
 
     def __init__(self, key: str, message: str | None = None, /, **seen):
-        super().__init__(message or _Message().format(_messages()[key], **seen))
+        super().__init__(message or _filled(_messages()[key], seen))
         self.code = key.partition(".")[0]
 
     def __reduce__(self):
@@ -53,21 +52,33 @@ def _messages() -> dict[str, str]:
     return dict(line.split(": ", 1) for line in lines)
 
 
+def _filled(message: str, seen: dict) -> str:
+    """Return a message whose braces are filled; its values have as many letters as it has room."""
+    for most in range(MAX_CHARACTERS, 10, -10):
+        text = _Message(most).vformat(message, (), seen)
+        if len(text) <= MESSAGE_CHARACTERS:
+            break
+    return text
+
+
 class _Message(string.Formatter):
-    """Fills the braces of a message.
+    """Fills the braces of a message with values of `most` letters.
 
     {x} as `in_words`; {x:text} without quotes; {x:and}, {x:or}, {x:long} a list; {x:image|images} a
     count with its noun; anything else as `format` does.
     """
 
+    def __init__(self, most: int):
+        self.most = most
+
     def format_field(self, value, spec: str) -> str:
         """Return a value as the part of a message that `spec`, after the colon, asks for."""
         if spec in ("", "and", "or", "long"):
-            return in_words(value, spec or ",")
+            return in_words(value, spec or ",", self.most)
+        if spec == "text" and isinstance(value, str):
+            return cut(_escaped(value), TEXT_LETTERS)
         if spec == "text":
-            return (
-                _cut(_escaped(value), TEXT_LETTERS) if isinstance(value, str) else in_words(value)
-            )
+            return in_words(value, most=self.most)
         if "|" in spec:
             return f"{in_words(value)} {spec.split('|')[value != 1]}"
         return format(value, spec)
@@ -81,28 +92,34 @@ class Choice:
     known: Iterable[str]
 
     def __str__(self) -> str:
+        return self.words(MAX_CHARACTERS)
+
+    def words(self, most: int) -> str:
+        """Return the choice as a message says it, with names of `most` letters."""
         known = {str(name).lower(): str(name) for name in self.known}
         near = difflib.get_close_matches(str(self.given).lower(), known, 3, 0.6)
         if near:
-            return f"did you mean {in_words([known[name] for name in near], 'or')}?"
-        return f"choose {in_words(list(known.values()), 'or')}" if known else "there is none"
+            return f"did you mean {in_words([known[name] for name in near], 'or', most)}?"
+        return f"choose {in_words(list(known.values()), 'or', most)}" if known else "there is none"
 
 
-def in_words(value, between: str = ",") -> str:
+def in_words(value, between: str = ",", most: int = MAX_CHARACTERS) -> str:
     """Return a value as a message says it.
 
-    Names and paths are quoted, long ones but no paths cut; a list is joined by `between`, "," or
-    "or" or "and", and cut ("long": later); a tuple of whole numbers is a shape; errors, types and
-    `Choice` are words.
+    Names and paths are quoted, those of over `most` letters but no paths cut; a list is joined by
+    `between`, "," or "or" or "and", and cut ("long": later); a tuple of whole numbers is a shape;
+    errors, types and `Choice` are words.
     """
     if getattr(value, "ndim", None) == 0:  # numpy's scalars
         value = value.item()
     if isinstance(value, Path):
         return f"'{_escaped(str(value))}'"
     if isinstance(value, str):
-        return f"'{_escaped(value) if PATH.match(value) else _cut(_escaped(value))}'"
+        return f"'{_escaped(value) if PATH.match(value) else cut(_escaped(value), most)}'"
     if isinstance(value, BaseException):
-        return one_line(value)
+        return one_line(value, most)
+    if isinstance(value, Choice):
+        return value.words(most)
     if isinstance(value, type):
         return TYPES.get(value, value.__name__)
     if isinstance(value, numbers.Real):
@@ -110,34 +127,35 @@ def in_words(value, between: str = ",") -> str:
     if isinstance(value, tuple) and all(isinstance(size, numbers.Integral) for size in value):
         return str(tuple(map(int, value)))
     if isinstance(value, bytes):
-        return _cut(repr(value))
+        return cut(repr(value), most)
     if isinstance(value, dict):
-        return _cut(_escaped(repr(value)))
+        return cut(_escaped(repr(value)), most)
     if isinstance(value, Iterable):
-        return _joined([in_words(part) for part in value], between)
+        letters = 2 * most if between == "long" else most * 3 // 4
+        return _joined([in_words(part, most=most) for part in value], between, letters)
     return _escaped(str(value)) if value is not None else "nothing"
 
 
-def one_line(error: BaseException) -> str:
+def one_line(error: BaseException, most: int = MAX_CHARACTERS) -> str:
     """Return what an error says, in one line without control characters.
 
     What another library says is cut.
     """
     text = _escaped(" ".join(str(error).split())) or type(error).__name__
-    return text if isinstance(error, InputError) else _cut(text)
+    return text if isinstance(error, InputError) else cut(text, most)
 
 
 def _number(value) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, numbers.Integral) or (float(value).is_integer() and abs(value) < 1e15):
-        return _cut(str(int(value)))
+        return cut(str(int(value)))
     return f"{float(value):.12g}"
 
 
-def _joined(parts: list[str], between: str) -> str:
-    """Return the parts of a list as text; those beyond the most letters are counted."""
-    kept, most = list(parts), LONG_LIST_LETTERS if between == "long" else LIST_LETTERS
+def _joined(parts: list[str], between: str, most: int) -> str:
+    """Return the parts of a list as text; those beyond `most` letters are counted."""
+    kept = list(parts)
     while len(kept) > 1 and sum(map(len, kept)) + 2 * len(kept) > most:
         kept.pop()
     if len(kept) < len(parts):
@@ -151,7 +169,7 @@ def _escaped(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-def _cut(text: str, most: int = MAX_CHARACTERS) -> str:
+def cut(text: str, most: int = MAX_CHARACTERS) -> str:
     """Return a text without its middle, where it is long."""
     half = most // 2
     return text if len(text) <= most else f"{text[:half]}…{text[1 - half :]}"

@@ -117,6 +117,9 @@ def test_a_stopped_command_says_how_to_resume(run, monkeypatch):
         (InputError("out-of-range", "steps is -5"), 2, "error: steps is -5\n"),
         (BrokenPipeError(), 141, ""),
         (OSError(28, "No space", "a.png"), 2, "error: No space ('a.png')"),
+        (OSError(36, "File name too long", "/a" * 999), 2, "error: File name too long ('/a/a"),
+        (OSError(9, "Bad file descriptor", 3), 2, "error: Bad file descriptor (3)"),
+        (OSError("lost " * 99), 2, "error: lost lost"),
         (type("OutOfMemoryError", (RuntimeError,), {})("CUDA"), 2, "error: the GPU is out of"),
         (MemoryError(), 2, "error: the memory of this machine is full"),
     ],
@@ -129,6 +132,7 @@ def test_an_error_of_the_machine_is_one_message(run, monkeypatch, error, code, s
     monkeypatch.setattr(cli, "run_command", fail)
     status, _, err = run("generate")
     assert status == code and err.startswith(said) and err.count("\n") == bool(said)
+    assert len(err) <= len("error: \n") + 200
 
 
 def test_an_error_of_the_program_is_one_message_that_names_its_traceback(

@@ -5,14 +5,13 @@ function of the package.
 """
 
 import contextlib
-import os
 import sys
 from pathlib import Path
 
 import tvhelpers
 from tvhelpers import output
 from tvhelpers.cli.options import Parser, add_verbs
-from tvhelpers.errors import InputError, in_words, one_line
+from tvhelpers.errors import InputError, cut, in_words, one_line
 
 VERBS = {
     "generate": "Generate images from prompts.",
@@ -105,8 +104,8 @@ def _message(error: Exception) -> str:
     if isinstance(error, InputError):
         return str(error)
     if isinstance(error, OSError):
-        where = f" ({in_words(Path(os.fsdecode(error.filename)))})" if error.filename else ""
-        what = f"{error.strerror or error}{where}"
+        where = f" ({cut(in_words(error.filename))})" if error.filename else ""
+        what = f"{error.strerror or one_line(error)}{where}"
         return f"{what}; finished work is kept; fix this and run the same command again"
     smaller = "use a smaller batch_size, or generate with --batch-size 1"
     if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not loaded here

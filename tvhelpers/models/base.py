@@ -223,6 +223,4 @@ def _readable(base: BaseLocation, part: str):
         path = (part == "text_encoder" and base.text_encoder) or base.path
         if hub_unreachable(error):
             raise InputError("base-unreadable.hub", path=path) from error
-        raise InputError(
-            "base-unreadable", part=part, base=base.name, path=path, error=error
-        ) from error
+        raise InputError("base-unreadable", part=part, path=path, error=error) from error

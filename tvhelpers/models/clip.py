@@ -41,7 +41,7 @@ class Clip:
                 self.size = self.model.config.vision_config.image_size
                 sides = self.encode_images([_BLANK]), self.encode_texts(["a"])
         except hub.Unreadable as error:
-            raise InputError("clip-unreadable", name=name, path=path, error=error) from None
+            raise InputError("clip-unreadable", path=path, error=error) from None
         widths = [side.shape[1] for side in sides]
         if widths[0] != widths[1]:
             raise InputError("clip-unfit", name=name, images=widths[0], texts=widths[1])
