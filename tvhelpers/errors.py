@@ -91,9 +91,6 @@ class Choice:
     given: str
     known: Iterable[str]
 
-    def __str__(self) -> str:
-        return self.words(MAX_CHARACTERS)
-
     def words(self, most: int) -> str:
         """Return the choice as a message says it, with names of `most` letters."""
         known = {str(name).lower(): str(name) for name in self.known}

@@ -36,6 +36,16 @@ class Unreadable(ValueError):
         super().__init__(one_line(error))
         self.error = error
 
+    @property
+    def needs_the_hub(self) -> bool:
+        """Return whether a file is not cached, and the hub cannot be reached."""
+        from huggingface_hub.errors import LocalEntryNotFoundError
+
+        error = self.error
+        while error and not isinstance(error, LocalEntryNotFoundError):
+            error = error.__cause__ or error.__context__
+        return error is not None
+
 
 def find_model(name: str, known: Iterable[str] = ()) -> str:
     """Return the folder or hub id that a name means: a folder, "hub:owner/name" or "owner/name".

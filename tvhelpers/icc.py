@@ -93,9 +93,7 @@ def _is_identity(transform: ImageCms.ImageCmsTransform) -> bool:
     steps = np.linspace(0, 255, 18).astype(np.uint8)
     colours = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(1, -1, 3)
     greys = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, -1)
-    for tried in (greys, colours) if transform.input_mode == "RGB" else (greys,):
-        seen = tried if transform.input_mode == "RGB" else tried[..., 0]
-        found = np.asarray(transform.apply(Image.fromarray(seen))).astype(int)
-        if np.abs(found - tried).max() > SAME:
-            return False
-    return True
+    is_rgb = transform.input_mode == "RGB"
+    tried = np.concatenate([greys, colours], 1) if is_rgb else greys
+    found = transform.apply(Image.fromarray(tried if is_rgb else tried[..., 0]))
+    return np.abs(np.asarray(found).astype(int) - tried).max() <= SAME

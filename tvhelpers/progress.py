@@ -76,8 +76,7 @@ def progress_bar(what: str, total: int | None, *, done: int = 0, unit: str = "it
     live = stream.isatty() or in_notebook()
     how = {} if live else {"mininterval": 60, "file": _Lines(stream)}
     scaled = {"unit_scale": True, "unit_divisor": 1000} if unit == "B" else {}
-    silent = not logging.getLogger("tvhelpers").isEnabledFor(logging.INFO)
-    how |= {"unit": unit, "disable": silent}
+    how |= {"unit": unit, "disable": not logging.getLogger("tvhelpers").isEnabledFor(logging.INFO)}
     return tqdm(desc=escaped(what), total=total, initial=done, **how, **scaled)
 
 

@@ -106,15 +106,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-def hub_unreachable(error: BaseException | None) -> bool:
-    """Return whether an error of loading says that a file is not cached and the hub not reached."""
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    while error and not isinstance(error, LocalEntryNotFoundError):
-        error = error.__cause__ or error.__context__
-    return error is not None
-
-
 def quiet_imports() -> None:
     """Silence the messages of diffusers and transformers on import."""
     for name in ("DIFFUSERS_VERBOSITY", "TRANSFORMERS_VERBOSITY"):

@@ -10,7 +10,6 @@ from functools import cache
 from tvhelpers import hub
 from tvhelpers.errors import InputError
 from tvhelpers.records import read_record
-from tvhelpers.runtime import hub_unreachable
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def find_architecture(path: str, revision: str | None = None) -> Architecture:
     try:
         kind = _pipeline_class(path, revision)
     except hub.Unreadable as error:
-        if hub_unreachable(error) and not _is_cached(path, revision):
+        if error.needs_the_hub and not _is_cached(path, revision):
             raise InputError("base-unreadable.hub", path=path) from error
         return FAMILIES[0]
     for family in FAMILIES:

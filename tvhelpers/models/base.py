@@ -16,7 +16,7 @@ from tvhelpers.files import atomic_dir
 from tvhelpers.models.architecture import Architecture, find_architecture
 from tvhelpers.models.clip import find_clip
 from tvhelpers.records import as_record, read_record, write_json
-from tvhelpers.runtime import hub_unreachable, quiet_libraries
+from tvhelpers.runtime import quiet_libraries
 
 ABOUT_FILE = "base.json"  # in the folder of a pipeline that was trained here
 DRAWING_SCHEDULER = "DPMSolverMultistepScheduler"  # DPM-Solver++ (2M), for every base
@@ -221,6 +221,6 @@ def _readable(base: BaseLocation, part: str):
             yield
     except hub.Unreadable as error:
         path = (part == "text_encoder" and base.text_encoder) or base.path
-        if hub_unreachable(error):
+        if error.needs_the_hub:
             raise InputError("base-unreadable.hub", path=path) from error
         raise InputError("base-unreadable", part=part, path=path, error=error) from error
