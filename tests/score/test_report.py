@@ -312,4 +312,4 @@ def test_hidden_and_unread_images_are_not_scored(tmp_path, recwarn):
     (tmp_path / "c.heic").write_bytes(b"\0\0\0\x18ftypheic")
     os.mkfifo(tmp_path / "d.png")
     assert [file.name for file in open_folder(tmp_path).files] == ["a.png"]
-    assert sorted(len(warning.message.names) for warning in recwarn) == [1, 1, 2]
+    assert sorted(len(warning.message.names) for warning in recwarn) == [1, 1, 1, 2]
