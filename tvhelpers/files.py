@@ -194,7 +194,7 @@ def _locked_file(path: Path) -> int | None:
             os.close(handle)
             return None
         with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(handle), os.stat(path)):
+            if fcntl is None or os.path.samestat(os.fstat(handle), os.stat(path)):
                 return handle
         os.close(handle)  # the process that held it has removed it since
 
