@@ -33,7 +33,6 @@ from tvhelpers.study.model import (
     Study,
 )
 
-NAME = re.compile(r"[0-9a-f]{24}\.png")  # file name of an image
 SCRATCH = (IMAGES, "key.json", TOKENS)  # study.json is written last: without it, no study
 
 
@@ -70,16 +69,8 @@ def make_study(
     claim = {"what": "study request", "marker": "key-request.json", "scratch": SCRATCH}
     with claimed(Path(out_dir), request, **claim) as out_dir:
         if not (out_dir / "study.json").exists():
-            _remove_images(out_dir / IMAGES)
             _StudyWriter(out_dir, generated, real, seed).write(request)
         return Study(out_dir)
-
-
-def _remove_images(folder: Path) -> None:
-    """Remove the images of a stopped call, whose names came from another salt."""
-    for path in folder.glob("*.png"):
-        if NAME.fullmatch(path.name):
-            path.unlink()
 
 
 def _check_request(names, primary, tasks, per_rater, real) -> None:
