@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 
 from tests.helpers import refused
-from tvhelpers.data.example import write_g2
+from tvhelpers.data.example import decodings, write_g2
 from tvhelpers.data.h5 import open_images
 from tvhelpers.data.items import GARMENT
 
@@ -18,6 +18,16 @@ def test_round_trip(g2, pixels):
         "ih_mean": ((3, 128, 128), "float32"),
         "b_": ((96, 1, 128, 128), "float32"),
     }
+
+
+def test_a_decoding_makes_one_mistake_alone(pixels, tmp_path):
+    """A file of BGR images: only one decoding exchanges red and blue."""
+    np.save(tmp_path / "a.npy", pixels[:8, :, :, ::-1])
+    images = open_images(tmp_path / "a.npy", decode="uint8", axes="HWC", channels="BGR")
+    rows = [decodings(images, i) for i in range(8)]
+    red, blue = (np.stack([row["moved: (x + 1) / 2"][..., c] for row in rows]) for c in (0, 2))
+    assert np.abs(red - (pixels[:8, ..., 0] / 2.0 + 127.5)).max() <= 1
+    assert np.abs(blue - (pixels[:8, ..., 2] / 2.0 + 127.5)).max() <= 1
 
 
 def test_mask_is_upright_and_on_the_garment(g2, pixels):

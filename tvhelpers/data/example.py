@@ -122,6 +122,8 @@ def decodings(images: StoredImages, index: int) -> dict[str, np.ndarray]:
     """
     turn = np.array(AXES[images.axes][1:]) - 1
     stored = np.asarray(images.data[index]).astype(np.float32).transpose(turn)
+    if images.reversed:
+        stored = stored[..., ::-1]
     if images.encoding == "uint8":
         stored = stored / 255
     correct = images[index]
