@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import types
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,6 +61,14 @@ def test_on_a_machine_of_ones_own(monkeypatch, tmp_path, capsys):
     found = notebook.settings(use_drive=True)  # there is no Drive here: nothing to mount
     assert found.root == tmp_path / "work" and os.environ["TV_ROOT"] == str(found.root)
     assert (found.base, found.preset) == ("mini", "cpu") and "results in" in capsys.readouterr().out
+
+
+def test_a_warning_is_one_line_without_code(monkeypatch, capsys):
+    monkeypatch.setattr(notebook, "show_log", lambda: None)
+    with warnings.catch_warnings(action="always"):
+        notebook.start()
+        warnings.warn("mini was not trained on 'belt'", stacklevel=1)
+    assert capsys.readouterr().err.splitlines()[-1] == "warning: mini was not trained on 'belt'"
 
 
 def test_the_environment_overrides_the_form(monkeypatch, tmp_path, colab):
