@@ -223,7 +223,7 @@ def rarefaction_curve(rows: Sequence[dict], label: str) -> Image.Image:
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set_xlabel(f"number of images ({label})", fontsize=9)
     ax.set_ylabel("Inception Score", fontsize=9)
-    ax.set_ylim(bottom=0)
+    ax.set_ylim(0, 1.1 * ax.get_ylim()[1])
     ax.legend(frameon=False, fontsize=8)
     return render(figure)
 
