@@ -72,10 +72,11 @@ def read_language(path: Path) -> Annotations:
     and codes outside the codebook.
     """
     columns = read_mat(path, ("engJ", "nameList", *CODES))
-    lengths = {name: len(column) for name, column in columns.items()}
-    if len(set(lengths.values())) > 1:
-        lengths = [f"{name} {length}" for name, length in lengths.items()]
-        raise InputError("file-damaged.mat-columns", path=path, lengths=lengths)
+    by_length = sorted((len(column), name) for name, column in columns.items())
+    (short, first), (long, last) = by_length[0], by_length[-1]
+    if short != long:
+        shortest, longest = f"{first} {short}", f"{last} {long}"
+        raise InputError("file-damaged.mat-columns", path=path, shortest=shortest, longest=longest)
     codes = [_codes(path, name, columns[name], book) for name, book in CODES.items()]
     return Annotations(_texts(path, columns["engJ"]), _texts(path, columns["nameList"]), *codes)
 

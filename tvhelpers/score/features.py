@@ -91,8 +91,7 @@ class InceptionClassifier:
     def __init__(self, device: str = "cpu"):
         path = find_inception()
         if path is None:
-            place = _inception_places()[0]
-            raise InputError("file-missing.inception", name=place.name, folder=place.parent)
+            raise InputError("file-missing.inception", path=_inception_places()[0])
         self.digest, self.device = file_sha256(path), device
         if not self.digest.startswith(INCEPTION_DIGEST):
             seen = self.digest[: len(INCEPTION_DIGEST)]
