@@ -34,6 +34,7 @@ INSTEAD = {
 STABLE = (
     r"[\"'`.]held_out(?:_loss|\.json)?[\"'`]?|config\.held_out|held_out(?:=0|: float)|\"faults\""
     r"|num_held_out|held_out_loss_base|held_out\.json|accumulate(?:=\d|: int)|[\"`]accumulate[\"`]"
+    r"|--picture look"
 )
 HERE = (  # words of captions, and what the hash of a study is over
     "tests/test_vocabulary.py", "tests/golden_names.py", "docs/glossary.md",

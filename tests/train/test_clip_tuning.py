@@ -161,10 +161,10 @@ def test_a_folder_is_of_one_clip_and_one_set_of_pairs(tmp_path):
     for sides, what in (((other, validation), "train"), ((train, other), "validation")):
         with refused("another-request") as caught:
             tune_clip(Clip("mini", "cpu"), *sides, config, tmp_path)
-        assert f"different: '{what}'" in str(caught.value)
+        assert f"other '{what}'" in str(caught.value)
     with refused("another-request") as caught:
         tune_clip(clip, train, validation, config, tmp_path)
-    assert "different: 'clip'" in str(caught.value)  # its weights have changed
+    assert "other 'clip'" in str(caught.value)  # its weights have changed
     assert tune_clip(Clip("mini", "cpu"), train, validation, config, tmp_path)[0] == result
 
 

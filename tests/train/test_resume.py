@@ -34,7 +34,7 @@ def taken(run, config) -> list[str]:
     try:
         check_claim(run, request, "training", "config.json", MAY_DIFFER)
     except InputError as error:
-        return re.findall(r"'(\w+)'", str(error).partition("different: ")[2])
+        return re.findall(r"'(\w+)'", str(error).partition("with other")[2])
     return []
 
 

@@ -90,7 +90,7 @@ def test_a_folder_with_another_training_is_refused(settings, whole, monkeypatch,
     monkeypatch.undo()
     with refused("another-request") as caught:
         train(build_config(**{**settings, "steps": 1, "rank": 3}), whole)
-    assert "different: 'rank', 'steps'" in str(caught.value)
+    assert "other 'rank', 'steps'" in str(caught.value)
     assert (whole / ADAPTER).read_bytes() == adapter
 
 
