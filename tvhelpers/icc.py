@@ -10,6 +10,7 @@ from PIL import Image, ImageCms
 MAX_BYTES = 4 << 20  # of a profile; profiles for printing have up to 3 MB
 SAME = 1  # levels of 255; a profile that differs less from sRGB leaves pixels unchanged
 KNOWN = 0xFF000000  # marks the entries of a table that are computed
+MANY = 1 << 20  # colours
 BLACK_TO_BLACK = 0x2000  # littleCMS's flag for black point compensation
 SPACES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # {colour space of a profile: Pillow's mode}
 
@@ -39,8 +40,10 @@ class Conversion:
         found = np.take(table, colours, mode="clip")  # no index is outside; "clip" is faster
         new = np.flatnonzero(found == 0)
         if len(new):
-            row = Image.frombytes("RGB", (len(new), 1), colours[new].tobytes(), "raw", "RGBX")
-            found[new] = table[colours[new]] = _numbers(self.transform.apply(row)) | KNOWN
+            added = _distinct(colours[new])
+            row = Image.frombytes("RGB", (len(added), 1), added.tobytes(), "raw", "RGBX")
+            table[added] = _numbers(self.transform.apply(row)) | KNOWN
+            found[new] = table[colours[new]]
         return np.asarray(Image.frombytes("RGB", image.size, found.tobytes(), "raw", "RGBX"))
 
 
@@ -55,6 +58,15 @@ def _table(conversion: Conversion) -> np.ndarray:
 def _numbers(image: Image.Image) -> np.ndarray:
     """Return the pixels of an RGB image as uint32 (n,) of r + 256 g + 65,536 b."""
     return np.frombuffer(image.tobytes("raw", "RGBX"), "<u4") & 0xFFFFFF
+
+
+def _distinct(colours: np.ndarray) -> np.ndarray:
+    """Return each of many colours once; of few, which cost less than a look at all colours, all."""
+    if len(colours) < MANY:
+        return colours
+    there = np.zeros(1 << 24, bool)
+    there[colours] = True
+    return np.flatnonzero(there).astype("<u4")
 
 
 def conversion_of(image: Image.Image) -> Conversion:

@@ -43,7 +43,7 @@ LESS_PIXELS = {
 }  # they copy
 STEPS = {"L;2": 85, "L;4": 17}  # {Pillow's mode of gray with 2 or 4 bits: 255 / its highest level}
 DEEP, LOWER = "RGB;16B", "RGB;16L"  # colours of 16 bits in Pillow, and the lower 8 of each level
-PIXELS_AT_ONCE = 1 << 22  # converted together, so that a large image is not copied as a whole
+PIXELS_AT_ONCE = 1 << 24  # converted together, so that a large image is not copied as a whole
 
 # {orientation of EXIF: how pixels are turned upright}
 TURNS = {
