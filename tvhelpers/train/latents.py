@@ -117,8 +117,26 @@ def open_cache(
     that all of them must see; of two launches one builds and the other waits.  Images are padded to
     squares, never cropped.
     """
-    processes, vae = processes or Processes(), load_part(base, "vae")
-    tokenizer, text_encoder = load_part(base, "tokenizer"), load_part(base, "text_encoder")
+    processes = processes or Processes()
+    about, models = cache_request(source, base, resolution, flip, limit)
+    folder = cache_dir(root, about)
+    if processes.broadcast(folder.is_dir()):
+        return _open(folder)
+    with writing_beside(folder, math.inf) if processes.main else contextlib.nullcontext():
+        if not processes.broadcast(folder.is_dir()):  # no other launch has built it
+            _build(folder, about, source, models, processes)
+    del models
+    torch.cuda.empty_cache()
+    return _open(folder)
+
+
+def cache_request(
+    source: Source, base: BaseLocation, resolution: int, flip: bool, limit: int = 0
+) -> tuple[dict, tuple]:
+    """Return the about.json of a cache, and the models that make it: VAE, tokenizer and text
+    encoder."""
+    vae, tokenizer = load_part(base, "vae"), load_part(base, "tokenizer")
+    text_encoder = load_part(base, "text_encoder")
     about = {
         "format": FORMAT,
         "source": source.fingerprint,
@@ -133,15 +151,12 @@ def open_cache(
         "vocabulary": len(tokenizer),
         "probe": tokenizer(["A red dress, striped"]).input_ids,
     }
-    folder = Path(root) / "artifacts" / f"cache-{content_key(about)}"
-    if processes.broadcast(folder.is_dir()):
-        return _open(folder)
-    with writing_beside(folder, math.inf) if processes.main else contextlib.nullcontext():
-        if not processes.broadcast(folder.is_dir()):  # no other launch has built it
-            _build(folder, about, source, (vae, tokenizer, text_encoder), processes)
-    del vae, text_encoder
-    torch.cuda.empty_cache()
-    return _open(folder)
+    return about, (vae, tokenizer, text_encoder)
+
+
+def cache_dir(root: Path, about: dict) -> Path:
+    """Return the folder of a cache, which may not exist."""
+    return Path(root) / "artifacts" / f"cache-{content_key(about)}"
 
 
 def _build(folder: Path, about: dict, source: Source, models, processes) -> None:

@@ -27,7 +27,7 @@ from tvhelpers.runtime import choose_device, choose_dtype, root_dir, seed_for
 from tvhelpers.train.batches import Data
 from tvhelpers.train.checkpoint import Mirror, newest_first, remove_checkpoints
 from tvhelpers.train.distributed import Processes
-from tvhelpers.train.latents import open_cache
+from tvhelpers.train.latents import LatentCache, open_cache
 from tvhelpers.train.log import read_evaluations
 from tvhelpers.train.loop import Loop
 from tvhelpers.train.model import noise_schedule, scheduler_changes
@@ -35,6 +35,10 @@ from tvhelpers.train.resume import MAY_DIFFER
 from tvhelpers.train.step import Trainer
 
 log = logging.getLogger(__name__)
+CLAIM = {  # arguments of `check_claim` for the folder of a training
+    "what": "training", "marker": "config.json", "ignore": MAY_DIFFER,
+    "scratch": ("held_out.json",),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,30 @@ class Origin:
     base: BaseLocation
     classes: Classes
     digests: dict[str, str]
+
+    @property
+    def request(self) -> dict:
+        """Return what config.json holds."""
+        return {**to_dict(self.config), **self.digests}
+
+    @property
+    def cached(self) -> tuple:
+        """Return what a latent cache is made from: source, base, resolution, flip, limit."""
+        config, base = self.config, self.base
+        resolution = config.resolution or bases.own_resolution(base)
+        return self.source, base, resolution, config.flip, config.limit
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training that was opened and checked, but has no folder yet."""
+
+    origin: Origin
+    split: tuple[np.ndarray, np.ndarray]  # training and validation items
+    parts: dict  # of the base: the UNet and its scheduler, empty if the run is finished
+    dtype: torch.dtype
+    machine: str  # device and dtype, and the reason for them
+    processes: Processes
 
 
 def train(
@@ -68,7 +96,31 @@ def train(
     it is trained, the "text_encoder".  Raises InputError for input that cannot be used, Interrupted
     on Ctrl-C or SIGTERM.
     """
-    run_dir, source = Path(run_dir), _open_data(config)
+    run_dir = Path(run_dir)
+    job = open_job(config, run_dir, base)
+    origin, processes = job.origin, job.processes
+    mirror = Mirror(config.mirror, run_dir) if config.mirror and processes.main else None
+    with _claimed(run_dir, origin.request, mirror) if processes.main else nullcontext():
+        if processes.broadcast(processes.main and is_finished(run_dir, config.method)):
+            return _open_finished(run_dir, config.method, mirror)
+        log.info(job.machine)
+        *what, limit = origin.cached
+        cache = open_cache(*what, root or root_dir(), limit, processes)
+        if processes.main:
+            ids = [origin.source.item_ids[item] for item in job.split[1]]
+            write_json(run_dir / "held_out.json", ids)
+        trainer = build_trainer(job, cache)
+        Loop(trainer, run_dir, mirror, preview).run()
+        result = _finish(trainer, run_dir, origin) if processes.main else None
+        if processes.main:
+            _close(run_dir, mirror)
+        return processes.broadcast(result)
+
+
+def open_job(config: TrainConfig, run_dir: Path, base: BaseLocation | None = None) -> Job:
+    """Open the data and the base of a training, split its items, and check what was given; nothing
+    is written.  Raises InputError as `train` does."""
+    source = _open_data(config)
     base = bases.with_text_encoder(base or bases.find_base(config.base), config.text_encoder)
     device = choose_device(config.device)
     dtype, reason = choose_dtype(config.dtype, device)
@@ -80,26 +132,20 @@ def train(
     origin = Origin(config, source, base, classes, _digests(source, base))
     processes = Processes(device)
     _check_share(processes, config)
-    mirror = Mirror(config.mirror, run_dir) if config.mirror and processes.main else None
-    request = {**to_dict(config), **origin.digests}
-    with _claimed(run_dir, request, mirror) if processes.main else nullcontext():
-        if processes.broadcast(processes.main and is_finished(run_dir, config.method)):
-            return _open_finished(run_dir, config.method, mirror)
-        log.info(f"device {device}, {str(dtype).removeprefix('torch.')}: {reason}")
-        data = _read_data(origin, split, root or root_dir(), processes)
-        if config.text_rank or data.cache.embeds is None:  # otherwise cached states are enough
-            parts["text_encoder"] = load_part(base, "text_encoder")
-        if processes.main:
-            write_json(run_dir / "held_out.json", [source.item_ids[item] for item in split[1]])
-        parts["unet"] = reset_weights(parts["unet"], config.start, seed_for(config.seed, "unet"))
-        if classes.words:
-            add_classes(parts["unet"], classes)
-        trainer = Trainer(config, parts, data, dtype, processes)
-        Loop(trainer, run_dir, mirror, preview).run()
-        result = _finish(trainer, run_dir, origin) if processes.main else None
-        if processes.main:
-            _close(run_dir, mirror)
-        return processes.broadcast(result)
+    machine = f"device {device}, {str(dtype).removeprefix('torch.')}: {reason}"
+    return Job(origin, split, parts, dtype, machine, processes)
+
+
+def build_trainer(job: Job, cache: LatentCache) -> Trainer:
+    """Return the trainer of a job at step 0, with the parts of its base prepared."""
+    origin, parts = job.origin, job.parts
+    config, data = origin.config, _data(job, cache)
+    if config.text_rank or cache.embeds is None:  # otherwise cached states are enough
+        parts["text_encoder"] = load_part(origin.base, "text_encoder")
+    parts["unet"] = reset_weights(parts["unet"], config.start, seed_for(config.seed, "unet"))
+    if origin.classes.words:
+        add_classes(parts["unet"], origin.classes)
+    return Trainer(config, parts, data, job.dtype, job.processes)
 
 
 def _open_data(config: TrainConfig) -> Source:
@@ -133,13 +179,11 @@ def _check_share(processes: Processes, config: TrainConfig) -> None:
 def _claimed(run_dir: Path, request: dict, mirror: Mirror | None) -> Iterator[None]:
     """Make `run_dir` the folder of this training and hold its lock; restore it from its mirror if
     it is empty.  Raises InputError if either holds another training, or another process has it."""
-    claim = {"what": "training", "marker": "config.json", "ignore": MAY_DIFFER}
-    claim |= {"scratch": ("held_out.json",)}
-    check_claim(run_dir, request, **claim)
+    check_claim(run_dir, request, **CLAIM)
     with writing(run_dir):
         if mirror:
-            mirror.restore(lambda folder: check_claim(folder, request, **claim))
-        claim_dir(run_dir, request, **claim)
+            mirror.restore(lambda folder: check_claim(folder, request, **CLAIM))
+        claim_dir(run_dir, request, **CLAIM)
         yield
 
 
@@ -157,15 +201,12 @@ def _open_finished(run_dir: Path, method: str, mirror: Mirror | None) -> dict:
     return read_record(run_dir / "result.json", "result")
 
 
-def _read_data(origin: Origin, split, root: Path, processes: Processes) -> Data:
-    """Return the latent cache, built if it is missing, with the split, labels and item weights."""
-    config, attributes = origin.config, origin.source.attributes
-    resolution = config.resolution or bases.own_resolution(origin.base)
-    what = (origin.source, origin.base, resolution, config.flip)
-    cache = open_cache(*what, root, config.limit, processes)
-    data = Data(cache, *split)
-    if origin.classes.words:
-        data.labels = np.array(origin.classes.labels(attributes[: cache.num_items]))
+def _data(job: Job, cache: LatentCache) -> Data:
+    """Return the latent cache with the split, labels and item weights."""
+    config, attributes = job.origin.config, job.origin.source.attributes
+    data = Data(cache, *job.split)
+    if job.origin.classes.words:
+        data.labels = np.array(job.origin.classes.labels(attributes[: cache.num_items]))
     if config.balance:
         data.weights = np.zeros(len(attributes))
         weights = item_weights([attributes[item] for item in data.train_items], config.balance)
