@@ -1,6 +1,7 @@
 """The verb `train`: which settings it takes, and what its help says of them."""
 
 import dataclasses
+import json
 import re
 from pathlib import Path
 
@@ -17,12 +18,14 @@ from tvhelpers.config import (
     TrainConfig,
     build_config,
 )
+from tvhelpers.runtime import root_dir
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "training.md"
 
 
-def test_train_refuses_what_cannot_be_trained(refuse, photo_folder, tmp_path):
-    start = ["train", "lora", "--data", photo_folder, "--out", tmp_path / "run"]
+@pytest.mark.parametrize("extra", [[], ["--dry-run"]], ids=["train", "dry run"])
+def test_train_refuses_what_cannot_be_trained(refuse, photo_folder, tmp_path, extra):
+    start = ["train", "lora", "--data", photo_folder, "--out", tmp_path / "run", *extra]
     said = refuse("unknown-choice", "train", "lara", *start[2:])
     assert "'lara'" in said and "'lora'" in said
     refuse("unknown-choice", *start, "--preset", "h200")
@@ -35,6 +38,21 @@ def test_train_refuses_what_cannot_be_trained(refuse, photo_folder, tmp_path):
     assert "no-such" in refuse("file-missing", "train", "lora", "--data", "no-such", *start[4:])
     refuse("not-at-hand", "train", "lora", "--data", "fashion-synthesis", *start[4:])
     assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_prints_what_a_training_costs(
+    run, photo_folder, tiny_base, tmp_path, monkeypatch
+):
+    words = ["train", "lora", "--data", photo_folder, "--out", tmp_path / "run", "--dry-run"]
+    words += ["--preset", "smoke", "--set", f"base={tiny_base}", "--set", "device=cpu"]
+    code, out, _ = run(*words)
+    assert code == 0 and "20 steps of 4 images" in out and out.endswith("written\n")
+    code, out, _ = run(*words, "--json")
+    found = json.loads(out)
+    assert code == 0 and found["steps"] == 20 and found["shapes"][0]["batch"] == 4
+    assert not (tmp_path / "run").exists() and not (root_dir() / "artifacts").exists()
+    monkeypatch.setenv("RANK", "1")  # as `accelerate launch` sets it in the second process
+    assert run(*words)[:2] == run(*words, "--json")[:2] == (0, "")
 
 
 @pytest.mark.parametrize(

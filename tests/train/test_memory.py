@@ -43,3 +43,20 @@ def test_the_micro_batch_is_the_largest_that_fits(make_trainer, monkeypatch, cap
     assert memory.optimizer_bytes(trainer) == bytes_of_adamw / 4
     with refused("no-memory"):
         memory.choose_micro_batch(trainer, 0.5 * memory.GB)
+
+
+def test_the_memory_of_other_programs_on_the_gpu_counts_and_is_said(
+    make_trainer, monkeypatch, caplog
+):
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (2 * memory.GB, 80 * memory.GB))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: memory.GB)
+    limit = memory.memory_limit(0, "cuda")
+    assert limit == pytest.approx(0.95 * 3 * memory.GB)
+    trainer = make_trainer(batch_size=16)
+    monkeypatch.setattr(memory, "peak_memory", lambda device: trainer.micro_batch * memory.GB)
+    memory.choose_micro_batch(trainer, limit)
+    assert trainer.micro_batch == 2 and "other programs use 77.00 GB of this GPU" in caplog.text
+    with refused("no-memory") as caught:
+        memory.choose_micro_batch(trainer, 0.5 * memory.GB)
+    assert "other programs use 77.0 GB" in str(caught.value)

@@ -16,6 +16,8 @@ OPTIONS = (
     option("--out RUN", Path, REQUIRED, "folder for the training: adapter, checkpoints, curves"),
     option("--preset NAME", str, "", "settings for your machine: " + ", ".join(PRESETS) + "; they "
            "are explained at the end", "default"),
+    option("--dry-run", bool, False, "print what the training would do and cost, such as steps, "
+           "minutes, memory and disk, without training or writing anything"),
     SET,
 )  # fmt: skip
 
@@ -29,7 +31,7 @@ def declare(parser) -> None:
 
 
 def run(options) -> dict:
-    """Train, and return the result."""
+    """Train, and return the result; or, for a dry run, what the training would cost."""
     settings = parse_settings(options.set)
     for key in ("data", "method", "preset"):
         if key in settings:
@@ -38,10 +40,18 @@ def run(options) -> dict:
 
     given = {"method": options.method, "data": options.data, **settings}
     config = run_config(options.out, options.preset, **given)
-    from tvhelpers.train.trainer import train  # loads torch, which takes seconds
+    first = int(os.environ.get("RANK", 0)) == 0  # of the processes of `accelerate launch`
+    options.json = options.json and first
+    if options.dry_run:
+        from tvhelpers.train.dry_run import dry_run, in_lines  # loads torch, which takes seconds
+
+        found = dry_run(config, options.out)
+        say(*in_lines(found) if first else ())
+        return found
+    from tvhelpers.train.trainer import train
 
     result = train(config, options.out)
-    if int(os.environ.get("RANK", 0)) == 0:  # the first process of `accelerate launch`
+    if first:
         from tvhelpers.show.training import training_curves
 
         training_curves(options.out)

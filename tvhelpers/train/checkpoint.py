@@ -61,11 +61,16 @@ def _write(path: Path, state: dict) -> None:
 def find_checkpoint(folder: Path) -> Path | None:
     """Return the newest checkpoint whose checksum is right, None if there is none."""
     for path in newest_first(folder):
-        if file_sha256(path)[:12] == path.stem.rpartition("-")[2]:
+        if is_intact(path):
             return path
         warnings.warn(f"checkpoint {path} is damaged; an older one is used", stacklevel=2)
         path.unlink()  # or it would always count among the newest
     return None
+
+
+def is_intact(path: Path) -> bool:
+    """Return whether the checksum of a checkpoint file is right."""
+    return file_sha256(path)[:12] == path.stem.rpartition("-")[2]
 
 
 def load_checkpoint(folder: Path) -> dict | None:

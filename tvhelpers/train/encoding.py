@@ -159,17 +159,24 @@ def encode_captions(captions: list[str], tokenizer, text_encoder, folder: Path, 
         log.warning(f"{what}, being longer than {limit} tokens; of the first, {end} is ignored")
     ids = tokenize(tokenizer, unique)
     _save(folder / "token_ids.npy", ids.int().numpy())
-    size = 2 * len(unique) * limit * text_encoder.config.hidden_size
-    weights = 2 * sum(weight.numel() for weight in text_encoder.parameters())
-    if size <= max(weights, SMALL_EMBEDS):
-        _save(folder / "embeds.npy", _text_states(text_encoder.to(device), ids))
+    if keeps_states(len(unique), limit, text_encoder):
+        _save(folder / "embeds.npy", text_states(text_encoder.to(device), ids))
     rows = {caption: row for row, caption in enumerate(unique)}
     index = np.array([rows[caption] for caption in captions], np.int64)
     _save(folder / "caption_index.npy", index)
 
 
+def keeps_states(num_captions: int, tokens: int, text_encoder) -> bool:
+    """Return whether a cache holds the text states of its captions: they are small, or smaller than
+    the text encoder."""
+    size = 2 * num_captions * tokens * text_encoder.config.hidden_size
+    weights = 2 * sum(weight.numel() for weight in text_encoder.parameters())
+    return size <= max(weights, SMALL_EMBEDS)
+
+
 @torch.no_grad()
-def _text_states(text_encoder, ids: torch.Tensor, batch_size: int = 64) -> np.ndarray:
+def text_states(text_encoder, ids: torch.Tensor, batch_size: int = 64) -> np.ndarray:
+    """Return the text states fp16 (N, tokens, d) of token ids."""
     parts = (ids[start : start + batch_size] for start in range(0, len(ids), batch_size))
     states = [text_encoder(part.to(text_encoder.device))[0].half().cpu() for part in parts]
     return torch.cat(states).numpy()

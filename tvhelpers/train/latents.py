@@ -121,13 +121,13 @@ def open_cache(
     about, models = cache_request(source, base, resolution, flip, limit)
     folder = cache_dir(root, about)
     if processes.broadcast(folder.is_dir()):
-        return _open(folder)
+        return read_cache(folder)
     with writing_beside(folder, math.inf) if processes.main else contextlib.nullcontext():
         if not processes.broadcast(folder.is_dir()):  # no other launch has built it
             _build(folder, about, source, models, processes)
     del models
     torch.cuda.empty_cache()
-    return _open(folder)
+    return read_cache(folder)
 
 
 def cache_request(
@@ -178,7 +178,8 @@ def _build(folder: Path, about: dict, source: Source, models, processes) -> None
     processes.broadcast(None)
 
 
-def _open(folder: Path) -> LatentCache:
+def read_cache(folder: Path) -> LatentCache:
+    """Return the finished cache of a folder; raises InputError if it is missing or damaged."""
     if not folder.is_dir():
         raise InputError("folder-not-shared.cache", folder=folder)
     paths = [folder / f"{name}.npy" for name in ARRAYS]

@@ -12,15 +12,23 @@ from tvhelpers.files import make_dir, no_link
 from tvhelpers.progress import progress_bar
 from tvhelpers.records import as_record, parse, read_records
 from tvhelpers.runtime import peak_memory
+from tvhelpers.train.cost import Pace
 
 log = logging.getLogger(__name__)
 
 
 class RunLog:
-    """The logs of one run, resumed at `step`; without `run_dir` nothing is written."""
+    """The logs of one run, resumed at `step`; without `run_dir` nothing is written.
 
-    def __init__(self, run_dir: Path | None, num_steps: int, device: str, step: int = 0):
+    `eval_steps` are the steps between evaluations; `gpu_use` is as in `cost.gpu_use`.
+    """
+
+    def __init__(
+        self, run_dir: Path | None, num_steps: int, device: str, step: int = 0,
+        eval_steps: int = 0, gpu_use: float | None = None,
+    ):  # fmt: skip
         self.num_steps, self.device, self.failing = num_steps, device, False
+        self.eval_steps, self.gpu_use, self.evaluation_seconds = eval_steps, gpu_use, 0.0
         names = ("log.jsonl", "eval.jsonl", "speed.jsonl")
         files = [Lines(run_dir and run_dir / name) for name in names]
         self.rows, self.evaluations, self.speeds = files
@@ -44,24 +52,36 @@ class RunLog:
             self.rows.add({"step": number, **(row or {"skipped": True})})
             self.board.add(number, row)
         if losses := [row["loss"] for row in rows if row]:
-            self._speed(step, sum(losses) / len(losses), images)
+            self._speed(step, sum(losses) / len(losses), images, len(rows))
         self.bar.update(step - self.bar.n)
         self.flush()
 
-    def _speed(self, step: int, loss: float, images: int) -> None:
+    def _speed(self, step: int, loss: float, images: int, steps: int) -> None:
         """Log the speed since the clock was started, and show it beside the progress bar."""
-        rate = images / max(time.monotonic() - self.clock, 1e-9)
+        seconds = max(time.monotonic() - self.clock, 1e-9)
+        rate, pace = images / seconds, Pace(seconds / steps, self.evaluation_seconds)
         memory = round((peak_memory(self.device) or 0) / 2**30, 3)
+        left = pace.minutes_left(step, self.num_steps, self.eval_steps)
         speed = {"images_per_second": round(rate, 3), "memory_gb": memory}
+        speed["minutes_left"] = round(left, 2)
+        text = f"loss {loss:.4f}, {rate:.1f} images/s, {memory:.2f} GB, {left:.1f} minutes left"
+        if self.gpu_use is not None:
+            speed["gpu_share"] = round(rate * self.gpu_use, 4)
+            text += f", {rate * self.gpu_use:.0%} of the GPU"
         self.speeds.add({"step": step, **speed})
         self.board.add(step, speed)
-        text = f"loss {loss:.4f}, {rate:.1f} images/s, {memory:.2f} GB"
         self.bar.set_postfix_str(text, refresh=False)
         self.restart_clock()
 
     def restart_clock(self) -> None:
-        """Measure the speed from now on, without the time of an evaluation."""
+        """Measure the speed from now on."""
         self.clock = time.monotonic()
+
+    def end_evaluation(self) -> None:
+        """Measure the speed from now on; the time since the last steps was that of an evaluation,
+        with its preview."""
+        self.evaluation_seconds = time.monotonic() - self.clock
+        self.restart_clock()
 
     def evaluation(self, step: int, row: dict) -> None:
         """Log the losses "validation_loss", "training_slice_loss" and "by_timestep"."""

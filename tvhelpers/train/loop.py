@@ -12,6 +12,7 @@ from tvhelpers.errors import InputError
 from tvhelpers.progress import Interrupted, stop_requests
 from tvhelpers.runtime import peak_memory, reset_peak_memory
 from tvhelpers.train import checkpoint
+from tvhelpers.train.cost import gpu_use, say_length
 from tvhelpers.train.evaluation import evaluate
 from tvhelpers.train.log import RunLog
 from tvhelpers.train.memory import GB, choose_micro_batch, memory_limit
@@ -41,7 +42,8 @@ class Loop:
         self._restore()
         self._fit()
         folder = self.run_dir if self.processes.main else None
-        self.log = RunLog(folder, trainer.num_steps, trainer.device, trainer.step)
+        where = (folder, trainer.num_steps, trainer.device, trainer.step)
+        self.log = RunLog(*where, self.config.eval_steps, self.gpu_use)
         trainer.notice = lambda what, **more: self.log.event(trainer.step, what, **more)
         with self.log.bar, stop_requests() as stop:
             if trainer.step == 0:
@@ -108,11 +110,14 @@ class Loop:
         return checkpoint.find_checkpoint(self.folder)
 
     def _fit(self) -> None:
-        """Choose the micro-batch, unless the checkpoint has the one for this device."""
+        """Choose the micro-batch, unless the checkpoint has the one for this device, and say how
+        long the training will take."""
         trainer = self.trainer
         limit = memory_limit(self.config.memory_gb, trainer.device)
         if limit is not None and self.processes.any(not trainer.fitted)[0]:
             choose_micro_batch(trainer, limit)
+        self.gpu_use = gpu_use(trainer)
+        say_length(trainer)
         if self.config.compile:
             trainer.compile()
         reset_peak_memory(trainer.device)
@@ -132,7 +137,7 @@ class Loop:
                     self.preview(trainer.step, trainer.parts())
                 except (OSError, torch.OutOfMemoryError) as error:
                     log.warning(f"no preview at step {trainer.step} ({error}); training continues")
-        self.log.restart_clock()
+        self.log.end_evaluation()
 
     def _flush(self) -> bool:
         """Read, check and log the losses since the last time; return False after a roll back."""

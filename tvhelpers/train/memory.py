@@ -24,7 +24,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def memory_limit(memory_gb: float, device: str) -> float | None:
-    """Return the bytes that training may use: the given limit, or else what is free on the GPU;
+    """Return the bytes that training may use: the given limit, or else what is free on the GPU now;
     None if there is no limit."""
     if memory_gb:
         return memory_gb * GB
@@ -34,9 +34,18 @@ def memory_limit(memory_gb: float, device: str) -> float | None:
     return SPARE * (free + torch.cuda.memory_reserved())
 
 
-def choose_micro_batch(trainer, limit: float) -> None:
+def used_by_others() -> int:
+    """Return the bytes of the GPU that other programs use, 0 on a CPU.  It includes what CUDA
+    itself takes for this process, some half GB."""
+    if not torch.cuda.is_initialized():
+        return 0
+    free, total = torch.cuda.mem_get_info()
+    return total - free - torch.cuda.memory_reserved()
+
+
+def choose_micro_batch(trainer, limit: float | None) -> float:
     """Halve the trainer's micro-batch until a trial forward and backward pass, with the optimizer's
-    state, fits in `limit` bytes.
+    state, fits in `limit` bytes (None = in the memory of the machine); return the bytes predicted.
 
     Raises InputError if a single sample does not fit.
     """
@@ -44,11 +53,16 @@ def choose_micro_batch(trainer, limit: float) -> None:
         reset_peak_memory(trainer.device)
         fits = trainer.try_micro_batch()
         predicted = (peak_memory(trainer.device) or 0) + optimizer_bytes(trainer)
-        if not any(trainer.processes.any(not fits, predicted > limit)):
+        too_much = limit is not None and predicted > limit
+        if not any(trainer.processes.any(not fits, too_much)):
             break
         trainer.micro_batch = smaller(trainer.micro_batch)
-    what = f"{predicted / GB:.2f} GB predicted, {limit / GB:.2f} GB available"
+    what = f"{predicted / GB:.2f} GB predicted"
+    what += f", {limit / GB:.2f} GB available" if limit is not None else ""
+    if (others := used_by_others()) > GB:
+        what += f"; other programs use {others / GB:.2f} GB of this GPU"
     log.info(f"images per forward pass: {trainer.micro_batch} ({what})")
+    return predicted
 
 
 def optimizer_bytes(trainer) -> int:
@@ -61,6 +75,8 @@ def optimizer_bytes(trainer) -> int:
 
 def smaller(micro_batch: int) -> int:
     """Return the next smaller micro-batch; raises InputError after 1."""
+    if micro_batch == 1 and (others := used_by_others()) > GB:
+        raise InputError("no-memory.others", used=others / GB)
     if micro_batch == 1:
         raise InputError("no-memory")
     return micro_batch // 2

@@ -1,0 +1,51 @@
+"""What a training costs: steps and evaluations that are left, FLOPs, and the share of a GPU."""
+
+import pytest
+import torch
+
+from tvhelpers.records import read_records
+from tvhelpers.train import cost
+from tvhelpers.train.log import RunLog
+
+
+def test_the_evaluations_that_are_left_are_those_of_the_loop():
+    for steps in (1, 5, 6, 12, 13):
+        for every in (0, 1, 5, 6, 20):
+            due = {0, steps, *(n for n in range(1, steps) if every and n % every == 0)}
+            for step in range(steps + 1):
+                later = [n for n in due if n > step or n == step == 0]
+                assert cost.evaluations_left(step, steps, every) == len(later), (step, steps, every)
+
+
+def test_a_trial_changes_nothing_and_its_estimate_counts_steps_and_evaluations(make_trainer):
+    trainer, other = make_trainer(), make_trainer()
+    pace = cost.measure_pace(trainer)
+    assert 0 < pace.step < 60 and 0 < pace.evaluation < 60
+    assert torch.equal(trainer.train_step()["loss"], other.train_step()["loss"])
+    assert cost.Pace(2, 30).minutes_left(40, 100, 40) == (60 * 2 + 2 * 30) / 60
+
+
+def test_flops_are_counted_for_an_image_whatever_the_batch(make_trainer):
+    small, large = (cost.flops_per_image(make_trainer(batch_size=size)) for size in (2, 4))
+    assert small == pytest.approx(large) and small > 0
+    assert cost.flops_per_image(make_trainer(method="full")) > small
+    assert cost.gpu_use(make_trainer()) is None
+    assert cost.matrix_peak(torch.float32, "cpu", 256) > 1e6
+
+
+def test_speed_says_the_share_of_a_gpu_and_the_minutes_left(tmp_path):
+    row = {"loss": 0.5, "grad_norm": 1.0, "grad_norm_clipped": 1.0}
+    for name, gpu_use in (("gpu", 1e-3), ("cpu", None)):
+        (tmp_path / name).mkdir()
+        log = RunLog(tmp_path / name, 4, "cpu", eval_steps=2, gpu_use=gpu_use)
+        with log.bar:
+            log.end_evaluation()
+            log.evaluation_seconds = 60.0
+            log.steps(2, [row] * 2, 8)
+            log.steps(4, [row] * 2, 8)
+    (begun, ended), (plain, _) = (
+        read_records(tmp_path / name / "speed.jsonl", "speed") for name in ("gpu", "cpu")
+    )
+    assert begun["gpu_share"] == pytest.approx(begun["images_per_second"] / 1e3, abs=1e-4)
+    assert "gpu_share" not in plain
+    assert begun["minutes_left"] == pytest.approx(1, abs=0.1) and ended["minutes_left"] == 0

@@ -1,0 +1,87 @@
+"""A dry run says what the training then does, and writes nothing."""
+
+import pytest
+
+from tests.helpers import refused
+from tests.train.helpers import stop_at
+from tvhelpers.config import build_config
+from tvhelpers.files import locked
+from tvhelpers.progress import Interrupted
+from tvhelpers.train import latents
+from tvhelpers.train.dry_run import dry_run, in_lines
+from tvhelpers.train.memory import GB
+from tvhelpers.train.trainer import train
+
+
+def tree(folder):
+    """Return the size and the time of every file of a folder."""
+    rows = [(path, path.stat()) for path in folder.rglob("*")]
+    return {path: (about.st_size, about.st_mtime_ns) for path, about in rows}
+
+
+def size_of(paths):
+    return sum(path.stat().st_size for path in paths) / GB
+
+
+def test_a_dry_run_agrees_with_the_training_and_writes_nothing(settings, tmp_path):
+    config, run, root = build_config(**settings), tmp_path / "run", tmp_path / "root"
+    first = dry_run(config, run, root=root)
+    assert tree(tmp_path) == {}
+    assert sum(first["minutes"].values()) > first["minutes"]["cache"] > 0
+    with pytest.raises(Interrupted):
+        train(config, run, root=root, preview=stop_at(6))
+    (cache,) = (root / "artifacts").glob("cache-*")
+    assert first["disk"]["cache_gb"] == pytest.approx(size_of(cache.glob("*.npy")), rel=0.2)
+    (shape,) = first["shapes"]
+    opened = latents.read_cache(cache)
+    assert shape["image"] == [opened.about["resolution"]] * 2 and shape["batch"] == 4
+    assert shape["latents"] == [opened.moments.shape[1] // 2, *opened.moments.shape[2:]]
+    *_, newest = sorted(run.glob("checkpoints/*.pt"))
+    each = first["disk"]["checkpoints_gb"] / (config.keep_checkpoints + 1)
+    assert size_of([newest]) / 3 < each < 3 * size_of([newest])
+
+    before = tree(tmp_path)
+    middle = dry_run(config, run, root=root)
+    assert tree(tmp_path) == before
+    assert middle["resumes_at"] == 6
+    assert not middle["minutes"]["cache"] and not middle["disk"]["cache_gb"]  # it is there
+    assert "resumes at step 6" in " ".join(in_lines(middle))
+
+    result = train(config, run, root=root)
+    assert first["steps"] == result["steps"] and first["finished"] is False
+    assert first["items"] == {"training": result["num_items"], "validation": result["num_held_out"]}
+    adapters = size_of(run.glob("adapter*.safetensors"))
+    assert first["disk"]["result_gb"] / 3 < adapters < 3 * first["disk"]["result_gb"]
+    assert dry_run(config, run, root=root)["finished"]
+
+
+def test_a_dry_run_of_a_mirrored_training_finds_where_it_resumes(settings, tmp_path):
+    config = build_config(**settings, mirror=str(tmp_path / "drive"))
+    with pytest.raises(Interrupted):
+        train(config, tmp_path / "run", preview=stop_at(6))
+    (tmp_path / "run").rename(tmp_path / "lost")
+    assert dry_run(config, tmp_path / "run")["resumes_at"] == 6
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"method": "full"}, {"method": "baseline", "classes": "category"}, {"dora": True}]
+)
+def test_a_dry_run_knows_all_kinds_of_training(settings, tmp_path, changes):
+    data = {"data": "flats", "limit": 24, "resolution": 64}
+    found = dry_run(
+        build_config(**{**settings, **data, **changes}), tmp_path / "run", root=tmp_path
+    )
+    assert found["memory"]["predicted_gb"] > 0 and found["disk"]["result_gb"] > 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_training_refuses_a_dry_run_refuses(settings, whole, tmp_path):
+    with refused("another-request"):
+        dry_run(build_config(**{**settings, "rank": 3}), whole)
+    with refused("no-masks"):
+        dry_run(build_config(**settings, background_weight=0.2), tmp_path)
+    with refused("no-memory"):
+        dry_run(build_config(**settings, memory_gb=1e-6), tmp_path)
+    with locked(tmp_path / ".lock"), refused("at-work"):
+        dry_run(build_config(**settings), tmp_path)

@@ -1,0 +1,119 @@
+"""How long will a training take, and which share of the GPU does a step use?"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from tvhelpers.train.evaluation import BATCH, item_losses, training_subset
+from tvhelpers.train.memory import is_out_of_memory
+from tvhelpers.words import counted
+
+log = logging.getLogger(__name__)
+MATRIX, PEAK_SECONDS = 8192, 0.3  # rows of the matrices that are multiplied, and for how long
+TRIAL_STEPS = 200  # of a training with so many steps, a trial takes at most a fiftieth
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How many seconds a step and an evaluation of a training take."""
+
+    step: float
+    evaluation: float
+
+    def minutes_left(self, step: int, num_steps: int, eval_steps: int) -> float:
+        """Return the minutes from `step` to the end, with all evaluations that are still due."""
+        evaluations = evaluations_left(step, num_steps, eval_steps)
+        return ((num_steps - step) * self.step + evaluations * self.evaluation) / 60
+
+
+def evaluations_left(step: int, num_steps: int, every: int) -> int:
+    """Return how many evaluations are due from `step` on: one before the first step, one after each
+    `every` steps (0: none), and one after the last step."""
+    between = (num_steps - 1) // every - step // every if every else 0
+    return (step == 0) + max(between, 0) + (step < num_steps)
+
+
+def measure_pace(trainer) -> Pace:
+    """Time a forward and backward pass, and a batch of an evaluation; the state does not change."""
+    data, share = trainer.data, trainer.processes.part(trainer.per_step)
+    few = data.validation_items[:BATCH]
+    evaluated = len(data.validation_items) + len(training_subset(trainer))
+    trainer.try_micro_batch()  # the first one is slower
+    a_pass = _seconds(trainer.try_micro_batch, trainer.device)
+    a_batch = _seconds(lambda: item_losses(trainer, few), trainer.device)
+    return Pace(a_pass * len(share) / trainer.micro_batch, a_batch * evaluated / len(few))
+
+
+def _seconds(work: Callable, device: str) -> float:
+    began = time.perf_counter()
+    work()
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def say_length(trainer) -> None:
+    """Log how many steps and passes a training has; and how long what is left of it will take, if
+    it is long enough for a trial."""
+    text = length_of(trainer)
+    if trainer.device != "cpu" or trainer.num_steps - trainer.step >= TRIAL_STEPS:
+        place = (trainer.step, trainer.num_steps, trainer.config.eval_steps)
+        text += f", {in_minutes(measure_pace(trainer).minutes_left(*place))}"
+    log.info(text)
+
+
+def length_of(trainer) -> str:
+    """Return a training's steps and passes in words."""
+    steps, items = counted(trainer.num_steps, "step"), len(trainer.data.train_items)
+    samples = f"{counted(trainer.per_step, 'image')} each"
+    passes = trainer.num_steps * trainer.per_step / items
+    return f"{steps} of {samples}: {passes:.1f} passes over {counted(items, 'training item')}"
+
+
+def in_minutes(minutes: float) -> str:
+    """Return "about 2.5 minutes"."""
+    return f"about {minutes:.{0 if minutes >= 10 else 1}f} minutes"
+
+
+def gpu_use(trainer) -> float | None:
+    """Return the share of the matrix peak of its GPUs that a training uses at one image a second,
+    so that images a second times it are the share in use; None on a CPU.
+
+    What gradient checkpointing computes twice counts twice.
+    """
+    if trainer.device == "cpu":
+        return None
+    peak = matrix_peak(trainer.dtype, trainer.device)
+    return peak and flops_per_image(trainer) / (peak * trainer.processes.count)
+
+
+def flops_per_image(trainer) -> float:
+    """Return the FLOPs of a forward and backward pass for an image; the state does not change."""
+    with FlopCounterMode(display=False) as counter:
+        trainer.try_micro_batch()
+    return counter.get_total_flops() / trainer.micro_batch
+
+
+def matrix_peak(dtype: torch.dtype, device: str, size: int = MATRIX) -> float | None:
+    """Return the FLOPs a second that a device reaches when it multiplies square matrices of `size`
+    rows in a dtype; None if there is no memory for them."""
+    try:
+        matrix = torch.randn(size, size, device=device).to(dtype)
+        product = torch.empty_like(matrix)
+
+        def multiply(count: int) -> float:
+            work = range(count)
+            return _seconds(lambda: [torch.mm(matrix, matrix, out=product) for _ in work], device)
+
+        multiply(1)  # the first one is slower
+        count = max(1, round(PEAK_SECONDS / multiply(1)))
+        seconds = multiply(count)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
+    return 2 * size**3 * count / seconds

@@ -1,0 +1,220 @@
+"""What would a training do, and what would it cost?  Nothing is trained, and nothing is written."""
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from tvhelpers.config import OPTIMIZERS, TrainConfig
+from tvhelpers.files import check_idle
+from tvhelpers.image import resize
+from tvhelpers.models.base import BaseLocation, load_part
+from tvhelpers.records import check_claim
+from tvhelpers.runtime import root_dir
+from tvhelpers.train import encoding
+from tvhelpers.train.checkpoint import Mirror, is_intact, newest_first, read_checkpoint
+from tvhelpers.train.cost import evaluations_left, in_minutes, length_of, measure_pace
+from tvhelpers.train.latents import LatentCache, cache_dir, cache_request, read_cache
+from tvhelpers.train.memory import GB, choose_micro_batch, memory_limit
+from tvhelpers.train.step import Trainer
+from tvhelpers.train.trainer import CLAIM, Job, build_trainer, is_finished, open_job
+
+FEW = 4  # images and captions that are encoded to time what a missing cache takes
+
+
+def dry_run(
+    config: TrainConfig, run_dir: Path, *,
+    base: BaseLocation | None = None, root: Path | None = None,
+) -> dict:  # fmt: skip
+    """Return what `train` with the same arguments would do and cost.
+
+    Data, base and folders are opened and checked as by `train`, which raises the same InputErrors;
+    then passes of a micro-batch are tried.  Keys in _gb are in units of 2**30 bytes.  Memory is
+    that of tensors on a GPU, and of the whole process on a CPU.
+    """
+    run_dir, root = Path(run_dir), root or root_dir()
+    job = open_job(config, run_dir, base)
+    folder = _begun(job, run_dir)
+    if is_finished(folder, config.method):
+        return {"finished": True, "run": str(folder)}
+    cache, encoding_seconds = _open_or_imagine(job, root)
+    trainer = build_trainer(job, cache)
+    checkpoints = filter(is_intact, newest_first(folder / "checkpoints"))
+    if newest := next(checkpoints, None):
+        trainer.restore(read_checkpoint(newest))
+    limit = memory_limit(config.memory_gb, trainer.device)
+    memory = choose_micro_batch(trainer, limit)
+    return {
+        "finished": False,
+        "resumes_at": trainer.step,
+        "steps": trainer.num_steps,
+        "length": length_of(trainer),
+        "items": {"training": len(job.split[0]), "validation": len(job.split[1])},
+        "shapes": [_shape(trainer)],
+        "memory": {"predicted_gb": memory / GB, "available_gb": limit and limit / GB},
+        "minutes": _minutes(trainer, encoding_seconds),
+        "disk": _disk(trainer, job, run_dir, root),
+    }
+
+
+def in_lines(found: dict) -> list[str]:
+    """Return what `dry_run` found, in words."""
+    if found["finished"]:
+        return [f"this training is finished; its result is in {found['run']}"]
+    items, memory, minutes, disk = (found[key] for key in ("items", "memory", "minutes", "disk"))
+    start = f"resumes at step {found['resumes_at']}" if found["resumes_at"] else "from the start"
+    shapes = [
+        f"{shape['image'][0]} x {shape['image'][1]} pixels as latents of "
+        f"{' x '.join(map(str, shape['latents']))}, {shape['batch']} in a forward pass"
+        for shape in found["shapes"]
+    ]
+    available = memory["available_gb"]
+    return [
+        f"items: {items['training']:,} for training, {items['validation']:,} for validation",
+        f"steps: {found['length']}; {start}",
+        f"images: {'; '.join(shapes)}",
+        f"memory: {memory['predicted_gb']:.2f} GB predicted"
+        + (f", {available:.2f} GB available" if available else ""),
+        f"time: {in_minutes(sum(minutes.values()))}: steps {minutes['steps']:.1f}, evaluations "
+        f"{minutes['evaluations']:.1f}, latent cache {minutes['cache']:.1f}",
+        f"disk: latent cache {_size(disk['cache_gb'])} ({_size(disk['cache_free_gb'])} free), "
+        f"checkpoints {_size(disk['checkpoints_gb'])}, result {_size(disk['result_gb'])} "
+        f"({_size(disk['free_gb'])} free)",
+        "nothing was trained or written",
+    ]
+
+
+def _size(gigabytes: float) -> str:
+    return f"{gigabytes:.1f} GB" if gigabytes >= 1 else f"{1024 * gigabytes:.1f} MB"
+
+
+def _begun(job: Job, run_dir: Path) -> Path:
+    """Return the folder that `train` would resume from: the run's, or its mirror if that is empty.
+
+    Raises InputError if either holds another training, or another process writes there.
+    """
+    request, mirror = job.origin.request, job.origin.config.mirror
+    check_claim(run_dir, request, **CLAIM)
+    check_idle(run_dir)
+    if not mirror:
+        return run_dir
+    copy = Mirror(mirror, run_dir).folder
+    check_claim(copy, request, **CLAIM)
+    is_empty = not run_dir.is_dir() or all(path.name[0] == "." for path in run_dir.iterdir())
+    return copy if is_empty else run_dir
+
+
+def _open_or_imagine(job: Job, root: Path) -> tuple[LatentCache, float]:
+    """Return the latent cache, and the seconds that encoding takes.
+
+    A missing one is not built: each of its entries is that of the first item, and takes no memory.
+    """
+    about, (vae, *texts) = cache_request(*job.origin.cached)
+    folder = cache_dir(root, about)
+    if folder.is_dir():
+        return read_cache(folder), 0.0
+    source, device = job.origin.source, job.processes.device
+    moments, image_seconds = _encode_few(vae.to(device), source, about)
+    captions = list(dict.fromkeys(["", *source.captions[: about["num_items"]]]))
+    ids, states, caption_seconds = _encode_captions(captions, *texts, device)
+    entries = about["num_items"] * (1 + about["flip"])
+    regions = source.regions(0) if about["masks"] else None
+    if regions is not None:
+        regions = _repeated(encoding.latent_regions(regions, about["side"]), entries)
+    cache = LatentCache(
+        folder, _repeated(moments[0], entries), regions,
+        None if states is None else _repeated(states[0], len(captions)),
+        _repeated(ids[0].int().numpy(), len(captions)), np.zeros(about["num_items"], np.int64),
+        about,
+    )  # fmt: skip
+    return cache, image_seconds * entries / job.processes.count + caption_seconds * len(captions)
+
+
+def _repeated(row: np.ndarray, count: int) -> np.ndarray:
+    """Return an array of `count` equal rows, which takes the memory of one."""
+    return np.broadcast_to(row, (count, *row.shape))
+
+
+def _encode_few(vae, source, about: dict) -> tuple[np.ndarray, float]:
+    """Return the moments of the first images, and the seconds for one; threads read ahead."""
+    resolution, count = about["resolution"], min(FEW, about["num_items"])
+
+    def read(number: int) -> np.ndarray:
+        return np.stack([resize(source.pixels(item), resolution) for item in range(number)])
+
+    pixels, reading = _timed(read, count)
+    encoding.encode(vae, pixels[:1], "item 0")  # the first one is slower
+    moments, seconds = _timed(encoding.encode, vae, pixels, "the first items")
+    reading /= encoding.THREADS * (1 + about["flip"])  # the mirror image is not read
+    return moments, (seconds + reading) / count
+
+
+def _encode_captions(captions: list[str], tokenizer, text_encoder, device: str) -> tuple:
+    """Return the token ids of the first captions, their text states (None if a cache would not hold
+    them), and the seconds for one."""
+    ids = encoding.tokenize(tokenizer, captions[:FEW])
+    if not encoding.keeps_states(len(captions), ids.shape[1], text_encoder):
+        return ids, None, 0.0
+    encoding.text_states(text_encoder.to(device), ids[:1])  # the first one is slower
+    states, seconds = _timed(encoding.text_states, text_encoder, ids)
+    return ids, states, seconds / len(ids)
+
+
+def _timed(work: Callable, *arguments) -> tuple:
+    """Return the result of a call that ends on the CPU, and its seconds."""
+    began = time.perf_counter()
+    return work(*arguments), time.perf_counter() - began
+
+
+def _shape(trainer: Trainer) -> dict:
+    """Return the shape of the images of a forward pass, and of their latents (c, h, w)."""
+    cache = trainer.data.cache
+    _, channels, *sides = cache.moments.shape
+    image = [cache.about["resolution"]] * 2
+    return {"image": image, "latents": [channels // 2, *sides], "batch": trainer.micro_batch}
+
+
+def _minutes(trainer: Trainer, encoding_seconds: float) -> dict[str, float]:
+    """Return the minutes that each part of the training takes."""
+    pace, step, steps = measure_pace(trainer), trainer.step, trainer.num_steps
+    evaluations = evaluations_left(step, steps, trainer.config.eval_steps)
+    return {
+        "steps": (steps - step) * pace.step / 60,
+        "evaluations": evaluations * pace.evaluation / 60,
+        "cache": encoding_seconds / 60,
+    }
+
+
+def _disk(trainer: Trainer, job: Job, run_dir: Path, root: Path) -> dict[str, float]:
+    """Return the disk space that is needed and free, where the cache and where the run is.
+
+    One more checkpoint than is kept is there while it is written.
+    """
+    config, cache = trainer.config, trainer.data.cache
+    arrays = (cache.moments, cache.regions, cache.embeds, cache.token_ids, cache.caption_index)
+    missing = not cache.folder.is_dir()
+    weights = sum(weight.numel() for weight in trainer.model.weights)
+    state = 4 * (1 + (config.ema_decay > 0)) + OPTIMIZERS[config.optimizer].state_bytes
+    sizes = {
+        "cache": missing * sum(array.nbytes for array in arrays if array is not None),
+        "cache_free": _free(root),
+        "checkpoints": (config.keep_checkpoints + 1) * state * weights,
+        "result": 2 * 4 * weights if config.method == "lora" else _pipeline_bytes(trainer, job),
+        "free": _free(run_dir),
+    }
+    return {f"{name}_gb": size / GB for name, size in sizes.items()}
+
+
+def _pipeline_bytes(trainer: Trainer, job: Job) -> int:
+    """Return the bytes of a base's pipeline in fp32."""
+    others = [load_part(job.origin.base, part) for part in ("vae", "text_encoder")]
+    networks = [trainer.model.unet, *others]
+    return 4 * sum(weight.numel() for network in networks for weight in network.parameters())
+
+
+def _free(path: Path) -> int:
+    """Return the free bytes of the disk on which a folder is or would be."""
+    places = (path.absolute(), *path.absolute().parents)
+    return shutil.disk_usage(next(place for place in places if place.exists())).free
