@@ -69,9 +69,11 @@ def say_length(trainer) -> None:
 def length_of(trainer) -> str:
     """Return a training's steps and passes in words."""
     steps, items = counted(trainer.num_steps, "step"), len(trainer.data.train_items)
-    samples = f"{counted(trainer.per_step, 'image')} each"
-    passes = trainer.num_steps * trainer.per_step / items
-    return f"{steps} of {samples}: {passes:.1f} passes over {counted(items, 'training item')}"
+    images, passes = (
+        counted(trainer.per_step, "image"),
+        trainer.num_steps * trainer.per_step / items,
+    )
+    return f"{steps} of {images}, {passes:.1f} passes over {counted(items, 'training item')}"
 
 
 def in_minutes(minutes: float) -> str:
