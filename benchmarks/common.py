@@ -1,7 +1,8 @@
-"""What benchmarks share: where shared data is, how a result is written."""
+"""What benchmarks share: where shared data is, how a program is run, how a result is written."""
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
@@ -32,13 +33,58 @@ def make_g2(out: Path, *options: str) -> Path:
 
 
 def commit(checkout: Path = REPO) -> str:
-    """Return the last commit that changed the package."""
+    """Return the last commit that changed the package, "" outside a checkout of git."""
     command = ["git", "-C", str(checkout), "log", "-1", "--format=%h", "--", "tvhelpers"]
-    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    with contextlib.suppress(OSError):  # no git
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    return ""
 
 
-def write_result(name: str, result: dict, show: bool = True) -> None:
-    """Write results/<name>.json with commit, machine, versions and date, and show the result."""
+def start(
+    command: list, work: Path, log: Path, python: str = sys.executable, **environment: str
+) -> subprocess.Popen:
+    """Start a program offline, with artifacts in `work` and its output in the file `log`."""
+    own = {"PYTHONPATH": str(REPO), "TV_ROOT": str(work), "HF_HUB_OFFLINE": "1"}
+    passive = {"OMP_WAIT_POLICY": "PASSIVE"}  # a thread that waits takes no CPU seconds
+    settings = {**os.environ, **own, **passive, **environment}
+    with open(log, "wb") as file:
+        words = [python, *map(str, command)]
+        return subprocess.Popen(words, env=settings, stdout=file, stderr=file)
+
+
+def run(
+    command: list, work: Path, log: Path | None = None, seconds: float | None = None, **how: str
+) -> None:
+    """Run a program as `start` does; if it fails, end this one with the last lines of its log.
+
+    It is ended, with all that it has started, after so many `seconds`, or if this one is stopped.
+    """
+    log = log or work / "last.log"
+    process = start(command, work, log, **how)
+    try:
+        code = process.wait(seconds)
+    except BaseException:
+        end(process.pid)
+        process.wait()
+        raise
+    if code:
+        shown = log.read_bytes()[-4000:].decode(errors="replace")
+        sys.exit(f"{' '.join(map(str, command))}\n{shown}")
+
+
+def end(pid: int, itself: bool = True) -> None:
+    """Kill what a process has started, and the process `itself`."""
+    import psutil
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        for one in [*process.children(recursive=True), *([process] if itself else [])]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+
+
+def circumstances() -> dict:
+    """Return the date, commit, machine and versions of a measurement."""
     import torch
 
     from tvhelpers.runtime import versions
@@ -49,10 +95,14 @@ def write_result(name: str, result: dict, show: bool = True) -> None:
         cpu = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), cpu)
     machine = {"cpu": cpu, "cores": os.cpu_count(), "threads": torch.get_num_threads()}
     about = {"date": datetime.date.today().isoformat(), "commit": commit(), "machine": machine}
-    about["versions"] = versions()
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(
-        json.dumps({**result, **about}, indent=1) + "\n", encoding="utf-8"
-    )
+    return {**about, "versions": versions()}
+
+
+def write_result(name: str, result: dict, show: bool = True) -> None:
+    """Write results/<name>.json with the circumstances, and show the result."""
+    from tvhelpers.files import write_text
+
+    text = json.dumps({**result, **circumstances()}, indent=1)
+    write_text(RESULTS / f"{name}.json", text + "\n")
     if show:
         print(json.dumps(result, indent=1))

@@ -2,7 +2,7 @@
 
 from measured_words import percent, sameness
 
-OURS, OURS_64 = "ours, checkpointing", "ours, checkpointing, batch 64"  # rows of train_memory
+OURS = "ours, checkpointing"  # a row of train_memory
 
 
 def furthest(result: dict, program: str) -> float:
@@ -59,26 +59,6 @@ ROWS = [
         "train_memory",
         "The same two at batch size 8: memory, without that of the libraries",
         lambda r: f"{r[OURS]['training_mb']:.0f} MB, {percent(r['share_of_paper'])} of the paper's",
-    ),
-    (
-        "train_throughput_gpu",
-        "Stable Diffusion 1.5 at 512 pixels, bfloat16, batch size 8, compared with diffusers' "
-        "script: images in a second",
-        lambda r: f"{times(r['models'], 'second', 'diffusers')} on {r['gpu']}",
-    ),
-    (
-        "train_throughput_gpu",
-        "The same training: share of the GPU's peak speed; time for 50,000 images",
-        lambda r: "; ".join(
-            f"{percent(row['share_of_matrix_peak']['ours'])}, "
-            f"{row['minutes_of_50,000_image_steps_at_this_rate']:.1f} minutes"
-            for row in r["models"].values()
-        ),
-    ),
-    (
-        "train_memory_gpu",
-        "The same training with gradient checkpointing: memory at batch sizes 8 and 64",
-        lambda r: ", ".join(f"{r[k]['training_mb'] / 1000:.1f} GB" for k in (OURS, OURS_64)),
     ),
     (
         "training_failures",

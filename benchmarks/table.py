@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import measured_data
+import measured_gpu
 import measured_models
 import measured_scores
 import measured_training
@@ -16,7 +17,7 @@ DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "measured.md"
 START, END = "<!-- measured: benchmarks/table.py -->\n", "<!-- end of measured -->"
 AREAS = {  # {heading: rows (result file, claim, text of the result)}
     "Data": measured_data.ROWS,
-    "Training, adapters and notebooks": measured_training.ROWS,
+    "Training, adapters and notebooks": measured_training.ROWS + measured_gpu.rows(RESULTS),
     "mini, its adapter and CLIP": measured_models.ROWS,
     "Scores, prompt suites and studies": measured_scores.ROWS,
 }
@@ -32,7 +33,7 @@ def _rows(rows: list[tuple]) -> str:
     for name, claim, figure in rows:
         if (RESULTS / f"{name}.json").exists():
             result = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-            program = name.removesuffix("_gpu")
+            program = "gpu" if name.startswith("gpu_") else name
             lines.append(f"| {claim} | {figure(result)} | `{program}.py` |")
     return "\n".join(lines) + "\n"
 

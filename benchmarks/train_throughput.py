@@ -1,25 +1,24 @@
-"""Claims: an adapter trains at 1.5 times the images a CPU second (on a GPU 1.6 times the images a
-second) of diffusers' train_text_to_image_lora.py, with the same losses when fed the same random
-numbers; and several times faster than the paper's way to train.
+"""Claims: on a CPU an adapter trains at 1.5 times the images a CPU second of diffusers'
+train_text_to_image_lora.py, with the same losses when fed the same random numbers; and several
+times faster than the paper's way to train.  gpu.py measures both on a GPU.
 
 python benchmarks/train_throughput.py NEW_WORK_DIR --peer DIFFUSERS_CHECKOUT \\
     [--peer-python PYTHON] [--peer-path PYTHONPATH]
 
-Writes results/train_throughput.json, with a GPU results/train_throughput_gpu.json.  About ten
-minutes on two idle cores; about as long on a data-centre GPU, where no option is needed.
+Writes results/train_throughput.json.  About ten minutes on two idle cores.
 
 The peer is run as it is, from a checkout of huggingface/diffusers, in an environment of its own:
 torch as here, the requirements of its examples/text_to_image, and torchvision without its
 dependencies (beside a CPU-only torch its operators must be declared first: a sitecustomize.py on
 --peer-path that defines torchvision::nms does).  It is run without data workers and with two, and
 the better of both counts.  All get the same images, which have the size that is trained on (so that
-reading one is cheap), the same pipeline, dtype (CPU float32, GPU bfloat16), batch, rank and
-targets.  CPU seconds are those of the process and its data workers between two optimizer steps;
-building our cache stands apart, with the epochs after which it has paid.
+reading one is cheap), the same pipeline, dtype (float32), batch, rank and targets.  CPU seconds are
+those of the process and its data workers between two optimizer steps; building our cache stands
+apart, with the epochs after which it has paid.
 
-CPU: "quarter", Stable Diffusion 1.5 at a quarter of width and of pixels, whose encoding takes as
-large a share of a step as there (training_runs.build_sd), and mini.  GPU: "sd15", the full
-architecture at 512 pixels.  The weights are random.  "paper": paper_loop.py.
+The models: "quarter", Stable Diffusion 1.5 at a quarter of width and of pixels, whose encoding
+takes as large a share of a step as there (training_runs.build_sd), with random weights; and mini.
+"paper": paper_loop.py.
 """
 
 import statistics
@@ -29,7 +28,8 @@ from unittest import mock
 
 import numpy as np
 import torch
-from common import write_result
+from common import run, write_result
+from gpu_claims import minutes_of_total
 from paper_loop import encode_text
 from training_runs import (
     DEVICE,
@@ -44,7 +44,6 @@ from training_runs import (
     ours,
     paper,
     parse_arguments,
-    run,
 )
 
 from tvhelpers.config import build_config
@@ -55,14 +54,10 @@ from tvhelpers.train.batches import Data
 from tvhelpers.train.latents import LatentCache, open_cache
 from tvhelpers.train.step import Trainer
 
-UNIT = "second" if DEVICE == "cuda" else "cpu_second"  # what a claim is about
 LOSS_STEPS = 20
-TOTAL = {"images": 10_000, "image_steps": 50_000}  # five epochs of the paper's largest set
 
 
 def cases(work: Path) -> list[Case]:
-    if DEVICE == "cuda":
-        return [Case(work, "sd15", 8, first=10, last=60)]
     return [Case(work, "quarter", 4, first=1, last=4), Case(work, "mini", 8, first=2, last=8)]
 
 
@@ -98,23 +93,22 @@ def compare(case: Case, peer: Peer, rounds: int, peak: float) -> dict:
     flops, cache = count_flops(case), case.cache()
     runs = [one_round(case, peer) for _ in range(rounds)]
     by_unit = {unit: rates(runs, unit) for unit in ("second", "cpu_second")}
-    clock, rate = by_unit["second"], by_unit[UNIT]
+    clock, rate = by_unit["second"], by_unit["cpu_second"]
     saved = 1 / rate[rate["best_of_diffusers"]] - 1 / rate["ours"]
-    cost = cache["wall_seconds" if UNIT == "second" else "cpu_seconds"]
-    seconds = TOTAL["images"] * cache["wall_seconds"] + TOTAL["image_steps"] / clock["ours"]
+    minutes = minutes_of_total(cache["wall_seconds"], clock["ours"])
     return {
         "resolution": case.resolution,
         "batch_size": case.batch_size,
         "flops": {**flops, "encode_to_step_of_sd15": SD_FLOPS["encode"] / SD_FLOPS["step"]},
         **{f"images_per_{unit}": row for unit, row in by_unit.items()},
-        "cache": {**cache, "epochs_until_it_has_paid": cost / saved},
+        "cache": {**cache, "epochs_until_it_has_paid": cache["cpu_seconds"] / saved},
         "share_of_matrix_peak": {
             "ours": flops["step"] * clock["ours"] / peak,
             "diffusers": (flops["encode"] + flops["step"])
             * clock[clock["best_of_diffusers"]]
             / peak,
         },
-        "minutes_of_50,000_image_steps_at_this_rate": seconds / 60,
+        "minutes_of_50,000_image_steps_at_this_rate": minutes,
         "runs": runs,
     }
 
@@ -180,7 +174,8 @@ def losses(work: Path, peer: Peer) -> dict:
     path = work / "record.pt"
     command = peer.command(case, work / "recorded", 0)
     environment = {**peer.environment(), "ACCELERATE_USE_CPU": "True"}
-    run([str(HERE / "record_peer.py"), str(path), *command], work, peer.python, **environment)
+    recording = [HERE / "record_peer.py", path, *command]
+    run(recording, work, python=peer.python, **environment)
     record = torch.load(path, weights_only=True)
     theirs = [loss.item() for loss in record["loss"]]
     mine = our_losses(case, record)
@@ -192,15 +187,12 @@ def main() -> None:
     options, peer = parse_arguments(__doc__)
     peak = matrix_peak()
     result = {"device": DEVICE, "matrix_peak_flops_per_second": peak}
-    if DEVICE == "cuda":
-        result["gpu"] = torch.cuda.get_device_name()
-    else:
-        result["losses"] = losses(options.work_dir, peer)
-        print(f"losses differ by {result['losses']['largest_difference']:.1e}", flush=True)
+    result["losses"] = losses(options.work_dir, peer)
+    print(f"losses differ by {result['losses']['largest_difference']:.1e}", flush=True)
     result["models"] = {
         case.model: compare(case, peer, options.rounds, peak) for case in cases(options.work_dir)
     }
-    write_result("train_throughput" + ("_gpu" if DEVICE == "cuda" else ""), result)
+    write_result("train_throughput", result)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,9 @@ pipeline of random weights: speed and memory do not depend on the weights.
 """
 
 import argparse
+import functools
 import json
-import os
-import subprocess
+import multiprocessing
 import sys
 import time
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from pathlib import Path
 from unittest import mock
 
 import torch
-from common import REPO
+from common import run
 from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
@@ -25,6 +25,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from recipes.mini.build import build_tokenizer
 from tvhelpers import flats
+from tvhelpers.config import TrainConfig
 from tvhelpers.data.sources import open_source
 from tvhelpers.lora.adapter import add_lora
 from tvhelpers.models.base import find_base
@@ -34,12 +35,13 @@ from tvhelpers.train.distributed import Processes
 from tvhelpers.train.latents import open_cache
 
 HERE = Path(__file__).parent
+SCRIPT = "train_text_to_image_lora.py"
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 DTYPE = torch.bfloat16 if DEVICE == "cuda" else torch.float32
 SD_FLOPS = {"encode": 1117e9, "step": 1714e9}  # an image of SD 1.5 at 512 px: count_flops
 RANK = 4  # the other script's default; its adapter is on the attention's projections
-SHRINK = {"quarter": 4, "sd15": 1}
-PIXELS = {"mini": 128, "quarter": 256, "sd15": 512}
+SHRINK = {"tiny": 20, "quarter": 4, "sd15": 1}
+PIXELS = {"tiny": 64, "mini": 128, "quarter": 256, "sd15": 512}
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,11 @@ class Case:
     """One model and its data: what every trainer is given."""
 
     work: Path
-    model: str  # mini | quarter: SD 1.5 at a quarter of width and of pixels | sd15
+    model: str  # mini | quarter: SD 1.5 at a quarter of width and of pixels | sd15 | tiny
     batch_size: int
     first: int  # measured from the step after this one
     last: int
+    images: int = 0  # of the data; 0: more than the steps take
 
     @property
     def resolution(self) -> int:
@@ -66,11 +69,14 @@ class Case:
     def data(self) -> Path:
         """A folder of drawn garments, more than the steps take: no epoch ends, and data workers
         that read ahead still have work at the last step; and three parts of our cache at least."""
-        count = max(self.batch_size * (self.last + 6), 3 * 16 * 256**2 // self.resolution**2)
+        least = max(self.batch_size * (self.last + 6), 3 * 16 * 256**2 // self.resolution**2)
+        count = self.images or least
         folder = self.work / f"data-{self.resolution}-{count}"
         if not (folder / "metadata.jsonl").exists():
             folder.mkdir(parents=True)
-            names = [draw(folder, i, self.resolution) for i in range(count)]
+            drawn = functools.partial(draw, folder, size=self.resolution)
+            with multiprocessing.get_context("fork").Pool() as pool:  # on all cores
+                names = pool.map(drawn, range(count), chunksize=8)
             rows = zip(names, captions(count), strict=True)
             lines = [json.dumps({"file_name": name, "text": text}) + "\n" for name, text in rows]
             (folder / "metadata.jsonl").write_text("".join(lines), encoding="utf-8")
@@ -102,7 +108,7 @@ class Case:
 
 def draw(folder: Path, index: int, size: int) -> str:
     pixels = flats.render(flats.random_spec(0, index), 0, index, size)
-    Image.fromarray(pixels).save(folder / f"{index:05d}.png")
+    Image.fromarray(pixels).save(folder / f"{index:05d}.png", compress_level=1)
     return f"{index:05d}.png"
 
 
@@ -117,19 +123,27 @@ def build_sd(folder: Path, shrink: int) -> Path:
     attention width x pixels^2, so both fall by shrink^3; weights and activations both by shrink^2.
     Heads are as wide as the original's, and fewer; so are the text encoder's layers.
     """
-    if (folder / "model_index.json").exists():
-        return folder
-    torch.manual_seed(0)
-    words = build_tokenizer(captions(64), folder / "words")
+    if not (folder / "model_index.json").exists():
+        torch.manual_seed(0)
+        words = build_tokenizer(captions(64), folder / "words")
+        with torch.device(DEVICE):
+            pipeline = build_pipeline(words, shrink)
+        pipeline.save_pretrained(folder)
+    return folder
+
+
+def build_pipeline(words, shrink: int) -> StableDiffusionPipeline:
+    """Return the pipeline that `build_sd` saves, on the default device."""
     unet = UNet2DConditionModel(
         sample_size=512 // 8,
-        block_out_channels=[width // shrink for width in (320, 640, 1280, 1280)],
+        block_out_channels=[max(32, width // shrink) for width in (320, 640, 1280, 1280)],
         cross_attention_dim=768 // shrink,
-        attention_head_dim=8 // shrink,  # the number of heads, despite its name (diffusers#2011)
+        # the number of heads, despite its name (diffusers#2011)
+        attention_head_dim=max(1, 8 // shrink),
         norm_num_groups=32 if shrink == 1 else 16,
     )
     vae = AutoencoderKL(
-        block_out_channels=[width // shrink for width in (128, 256, 512, 512)],
+        block_out_channels=[max(32, width // shrink) for width in (128, 256, 512, 512)],
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         layers_per_block=2,
@@ -139,8 +153,8 @@ def build_sd(folder: Path, shrink: int) -> Path:
         vocab_size=49408,
         hidden_size=768 // shrink,
         intermediate_size=3072 // shrink,
-        num_hidden_layers=12 // shrink,
-        num_attention_heads=12 // shrink,
+        num_hidden_layers=max(1, 12 // shrink),
+        num_attention_heads=max(1, 12 // shrink),
         bos_token_id=words.bos_token_id,
         eos_token_id=words.eos_token_id,
         pad_token_id=words.pad_token_id,
@@ -150,8 +164,7 @@ def build_sd(folder: Path, shrink: int) -> Path:
         steps_offset=1,
     )  # fmt: skip
     parts = (vae, CLIPTextModel(text), words, unet, scheduler, None, None)
-    StableDiffusionPipeline(*parts, requires_safety_checker=False).save_pretrained(folder)
-    return folder
+    return StableDiffusionPipeline(*parts, requires_safety_checker=False)
 
 
 def count_flops(case: Case) -> dict:
@@ -193,18 +206,25 @@ def matrix_peak(rounds: int = 5) -> float:
     return best
 
 
-def ours(case: Case, run_dir: Path, **settings) -> list[str]:
-    """Return the command of our trainer: as the other script trains, its cache in place."""
+def settings(case: Case, **more) -> dict[str, str]:
+    """Return the settings of our trainer that make it train as the other script does."""
     row = {
         "base": case.base, "resolution": case.resolution, "batch_size": case.batch_size,
         "steps": case.last, "rank": RANK, "learning_rate": 1e-4, "schedule": "constant",
-        "warmup_steps": 0, "caption_dropout": 0, "min_snr_gamma": 0, "flip": False,
+        "warmup_steps": 0, "caption_dropout": 0, "min_snr_gamma": 0, "flip": "false",
         "eval_items": 1, "eval_steps": 0, "checkpoint_steps": 0, "device": DEVICE,
-        "dtype": str(DTYPE).removeprefix("torch."), **settings,
+        "dtype": str(DTYPE).removeprefix("torch."), **more,
     }  # fmt: skip
-    pairs = [word for key, value in row.items() for word in ("--set", f"{key}={value}")]
-    start = ["-m", "tvhelpers", "train", "lora", "--data", str(case.data)]
-    return [*start, "--out", str(run_dir), *pairs]
+    row = {key: value for key, value in row.items() if key in TrainConfig.__dataclass_fields__}
+    bools = {key: str(value).lower() for key, value in row.items() if isinstance(value, bool)}
+    return {**{key: str(value) for key, value in row.items()}, **bools}
+
+
+def ours(case: Case, run_dir: Path, **more) -> list[str]:
+    """Return the command of our trainer, with its cache in place."""
+    pairs = [f"{key}={value}" for key, value in settings(case, **more).items()]
+    start = ["-m", "tvhelpers", "train", "lora", "--data", str(case.data), "--out", str(run_dir)]
+    return [*start, *(word for pair in pairs for word in ("--set", pair))]
 
 
 def paper(case: Case) -> list[str]:
@@ -237,27 +257,28 @@ class Peer:
         return {"PYTHONPATH": self.path, "ACCELERATE_USE_CPU": str(DEVICE == "cpu")}
 
 
-def run(command: list[str], work: Path, python: str = sys.executable, **environment: str) -> None:
-    """Run a program offline; its output is shown only where it fails."""
-    own = {"PYTHONPATH": str(REPO), "TV_ROOT": str(work), "HF_HUB_OFFLINE": "1"}
-    passive = {"OMP_WAIT_POLICY": "PASSIVE"}  # a thread that waits takes no CPU seconds
-    settings = {**os.environ, **own, **passive, **environment}
-    done = subprocess.run([python, *command], env=settings, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+def measure(case: Case, command: list[str], end: bool = False, **how) -> dict:
+    """Return what `watched.py` notes of a training, with its images a second.
 
-
-def measure(case: Case, command: list[str], **how) -> dict:
-    """Return what `watched.py` notes of a training, with its images a second."""
+    `end`: end the training at its last mark; nothing is saved then.  `how` it is run: `common.run`.
+    """
     out = case.work / "watched.json"
     out.unlink(missing_ok=True)
-    watched = [str(HERE / "watched.py"), str(out), str(case.first), str(case.last)]
+    watched = [HERE / "watched.py", *(["--end"] if end else []), out, case.first, case.last]
     run([*watched, *command], case.work, **how)
     row = json.loads(out.read_text(encoding="utf-8"))
     images = row["steps"] * case.batch_size
     row["images_per_second"] = images / row["wall_seconds"]
     row["images_per_cpu_second"] = images / row["cpu_seconds"]
     return row
+
+
+def find_script(peer: Path) -> Path:
+    """Return diffusers' script: `peer` itself, or that of a checkout; end the program without."""
+    script = peer if peer.is_file() else peer / "examples/text_to_image" / SCRIPT
+    if not script.is_file():
+        sys.exit(f"{peer} is neither {SCRIPT} nor a checkout of diffusers, which has it")
+    return script
 
 
 def parse_arguments(text: str) -> tuple[argparse.Namespace, Peer]:
@@ -271,8 +292,6 @@ def parse_arguments(text: str) -> tuple[argparse.Namespace, Peer]:
     parser.add_argument("--peer-path", default="", help="its PYTHONPATH")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    script = options.peer / "examples/text_to_image/train_text_to_image_lora.py"
-    if not script.is_file():
-        parser.error(f"{options.peer} is no checkout of diffusers: it has no {script.name}")
+    script = find_script(options.peer)
     options.work_dir.mkdir(parents=True, exist_ok=True)
     return options, Peer(script, options.peer_python, options.peer_path)

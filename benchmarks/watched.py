@@ -1,12 +1,13 @@
 """Run a training program in this process and note what its optimizer steps cost.
 
-python benchmarks/watched.py OUT.json FIRST LAST PROGRAM.py [ARGUMENT ...]
-python benchmarks/watched.py OUT.json FIRST LAST -m MODULE [ARGUMENT ...]
+python benchmarks/watched.py [--end] OUT.json FIRST LAST PROGRAM.py [ARGUMENT ...]
+python benchmarks/watched.py [--end] OUT.json FIRST LAST -m MODULE [ARGUMENT ...]
 
 Time and CPU seconds (of this process and its data workers) are read after optimizer steps FIRST
 and LAST, so that imports, loading and warming up cancel; memory is the highest of the whole process
 and of the steps between, beside what the libraries alone take.  Needs torch and psutil only, so
-that it runs in another program's environment.
+that it runs in another program's environment.  With --end the process and its data workers end
+after step LAST, before anything is saved.
 """
 
 import json
@@ -27,8 +28,9 @@ LIBRARIES = ("diffusers", "transformers", "peft")
 class Watch:
     """Counts optimizer steps and reads the meters after two of them."""
 
-    def __init__(self, out: Path, first: int, last: int, libraries_mb: float):
+    def __init__(self, out: Path, first: int, last: int, libraries_mb: float, end: bool):
         self.out, self.first, self.last, self.libraries_mb = out, first, last, libraries_mb
+        self.end = end
         self.step, self.marks = 0, []
         self.process, self.cuda = psutil.Process(), torch.cuda.is_available()
         self.began, self.peak_before = time.perf_counter(), 0.0
@@ -45,6 +47,16 @@ class Watch:
             self.forget_peak()
         else:
             self.out.write_text(json.dumps(self.result()), encoding="utf-8")
+            if self.end:
+                self.leave()
+
+    def leave(self) -> None:
+        """End this process at once, and its data workers."""
+        for child in self.process.children(recursive=True):
+            child.kill()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
     def cpu_seconds(self) -> float:
         """Return user and system time, with that of workers alive and gone."""
@@ -84,14 +96,15 @@ class Watch:
 
 
 def main() -> None:
-    out, first, last, *command = sys.argv[1:]
+    end = sys.argv[1] == "--end"
+    out, first, last, *command = sys.argv[1 + end :]
     for library in LIBRARIES:
         __import__(library)
     from diffusers import AutoencoderKL, UNet2DConditionModel  # noqa: F401  lazy until named
     from transformers import CLIPTextModel  # noqa: F401
 
     libraries_mb = 0.0 if torch.cuda.is_available() else psutil.Process().memory_info().rss / 1e6
-    watch = Watch(Path(out), int(first), int(last), libraries_mb)
+    watch = Watch(Path(out), int(first), int(last), libraries_mb, end)
     register_optimizer_step_post_hook(watch)
     module = command[0] == "-m"
     sys.argv = command[module:]
