@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from peft.tuners.lora import LoraLayer
 
 from tests.helpers import refused
 from tvhelpers.models.base import find_base, load_part
@@ -75,3 +76,21 @@ def test_pure_noise_is_not_learnt_by_predicting_the_noise(settings, make_trainer
     changed = replace(config, zero_terminal_snr=True, prediction="v_prediction")
     assert noise_schedule(base, changed).alphas_cumprod[-1] == 0
     assert load_part(base, "scheduler").alphas_cumprod[-1] > 0
+
+
+@pytest.mark.parametrize("targets", ["attention", "attention+ff+conv"])
+def test_lora_takes_half_precision_as_it_is_to_the_last_bit(targets, make_trainer):
+    ours, plain = (make_trainer(dtype="bfloat16", targets=targets) for _ in range(2))
+    layers = [layer for layer in plain.model.unet.modules() if isinstance(layer, LoraLayer)]
+    seen = []
+    for layer in layers:
+        layer.cast_input_dtype_enabled = True  # as peft does it
+    for trainer in (plain, ours):
+        for name, layer in trainer.model.unet.named_modules():
+            if name.endswith("lora_A.default"):
+                layer.register_forward_pre_hook(lambda layer, x: seen.append(x[0].dtype))
+    for _ in range(3):
+        a, b = plain.train_step(), ours.train_step()
+        assert torch.equal(a["loss"], b["loss"])
+        assert torch.equal(a["grad_norm"], b["grad_norm"])
+    assert seen.count(torch.float32) and {*seen[-len(layers) :]} == {torch.bfloat16}

@@ -1,9 +1,11 @@
 """Which networks are trained, and what do they predict?  The UNet, and perhaps a text encoder."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from tvhelpers.config import TrainConfig
 from tvhelpers.errors import InputError
@@ -37,12 +39,14 @@ class Model:
         config, unet = self.config, self.unet
         if config.method == "lora":
             weights = self._add_lora(unet.to(self.dtype), config.rank, config.targets)
+            if self.dtype != torch.float32:
+                _keep_norms_half(unet, self.device, self.dtype)
         else:
             weights = list(unet.requires_grad_(True).parameters())
         if config.channels_last:
             unet.to(memory_format=torch.channels_last)
         if config.gradient_checkpointing:
-            unet.enable_gradient_checkpointing()
+            unet.enable_gradient_checkpointing(partial(checkpoint, **_checkpointing(unet)))
         unet.train()
         return weights
 
@@ -56,13 +60,16 @@ class Model:
         if config.gradient_checkpointing:
             # transformers 5.15 has the second name alone
             enable = getattr(encoder, "activation_checkpointing_enable", None)
-            (enable or encoder.gradient_checkpointing_enable)({"use_reentrant": False})
+            (enable or encoder.gradient_checkpointing_enable)(_checkpointing(encoder))
         encoder.train()
         return weights
 
     def _add_lora(self, network, rank: int, targets: str) -> list[torch.nn.Parameter]:
         config = self.config
-        return add_lora(network, rank, config.alpha or rank, config.seed, targets, config.dora)
+        weights = add_lora(network, rank, config.alpha or rank, config.seed, targets, config.dora)
+        if not config.dora:  # whose norms of weights would be computed in half precision
+            _keep_input_dtype(network)
+        return weights
 
     def _rate_groups(self) -> list[dict]:
         """Return the optimizer's parameter groups, each with its factor on the learning rate.
@@ -87,8 +94,11 @@ class Model:
             noisy_latents = noisy_latents.contiguous(memory_format=torch.channels_last)
         classes = {} if labels is None else {"class_labels": labels}
         unet = self.compiled if torch.is_grad_enabled() else self.unet
-        with torch.autocast(self.device, self.dtype, enabled=self.dtype != torch.float32):
-            return unet(noisy_latents, timesteps, self._text_states(text), **classes).sample
+        half = self.dtype != torch.float32
+        # no cache: each weight is used once, and a CUDA graph must not keep a cast of one
+        with torch.autocast(self.device, self.dtype, enabled=half, cache_enabled=False):
+            states = self._text_states(text).to(self.dtype)  # once, not in each layer
+            return unet(noisy_latents, timesteps, states, **classes).sample
 
     def _text_states(self, text: torch.Tensor) -> torch.Tensor:
         """Return the text states fp32 (B, tokens, d) from cached ones or from token ids."""
@@ -117,6 +127,43 @@ class Model:
         finally:
             for weight, value in zip(self.weights, own, strict=True):
                 weight.data = value
+
+
+def _keep_input_dtype(network: torch.nn.Module) -> None:
+    """Let LoRA layers take half precision as it is, which autocast computes in anyway.
+
+    peft would write each input in fp32, for autocast to make it half again: the same numbers, for
+    several times the memory traffic.
+    """
+    from peft.tuners.lora import LoraLayer
+
+    for layer in network.modules():
+        if isinstance(layer, LoraLayer):
+            layer.cast_input_dtype_enabled = False
+
+
+def _keep_norms_half(network: torch.nn.Module, device: str, dtype: torch.dtype) -> None:
+    """Let norms write half precision, which their kernels compute in fp32 inside.
+
+    On a GPU autocast would let them write fp32, and each layer that reads it cast it again.
+    """
+
+    def half(norm: Callable) -> Callable:
+        return torch.autocast(device, enabled=False)(lambda values: norm(values.to(dtype)))
+
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.GroupNorm | torch.nn.LayerNorm):
+            layer.forward = half(layer.forward)
+
+
+def _checkpointing(network: torch.nn.Module) -> dict:
+    """Return the options of `torch.utils.checkpoint`.
+
+    It restores random states for dropout alone, and cannot do so in a CUDA graph (pytorch#162504).
+    """
+    drops = any(isinstance(layer, torch.nn.Dropout) and layer.p for layer in network.modules())
+    drops = drops or bool(getattr(network.config, "attention_dropout", 0))
+    return {"use_reentrant": False, "preserve_rng_state": drops}
 
 
 def noise_schedule(base: BaseLocation, config: TrainConfig):
