@@ -120,3 +120,20 @@ def test_how_often_it_is_saved_may_change_on_the_way(settings, whole, tmp_path):
     held = read_json(tmp_path / "held_out.json")
     source = open_source(settings["data"])
     assert result["num_items"] == len(source) - len(held)  # images, without mirrored ones
+
+
+def test_a_gpu_that_fails_ends_a_training_that_resumes(settings, whole, tmp_path, spoil):
+    failing = [True]
+
+    def fail(trainer, losses):
+        if trainer.step == 8 and failing:
+            raise torch.AcceleratorError("CUDA error: unspecified launch failure\nCompile with ...")
+        return losses
+
+    spoil(fail)
+    with refused("gpu-lost") as caught:
+        train(build_config(**settings), tmp_path)
+    assert "failed at step 8 (CUDA error: unspecified launch failure" in str(caught.value)
+    failing.clear()
+    train(build_config(**settings), tmp_path)
+    assert same(whole, tmp_path)

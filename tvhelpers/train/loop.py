@@ -4,6 +4,8 @@ import io
 import logging
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -45,7 +47,7 @@ class Loop:
         where = (folder, trainer.num_steps, trainer.device, trainer.step)
         self.log = RunLog(*where, self.config.eval_steps, self.gpu_use)
         trainer.notice = lambda what, **more: self.log.event(trainer.step, what, **more)
-        with self.log.bar, stop_requests() as stop:
+        with self.log.bar, stop_requests() as stop, _refused_if_the_gpu_fails(trainer):
             if trainer.step == 0:
                 self._evaluate()
             while trainer.step < trainer.num_steps:
@@ -186,6 +188,17 @@ class Loop:
         if self.mirror:
             self.mirror.update()
         return True
+
+
+@contextmanager
+def _refused_if_the_gpu_fails(trainer) -> Iterator[None]:
+    """Raise InputError in place of an error of CUDA, after which no more can be saved."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "CUDA error" not in str(error):
+            raise
+        raise InputError("gpu-lost", step=trainer.step, error=error) from error
 
 
 def _due(step: int, every: int) -> bool:
