@@ -34,6 +34,7 @@ CHOICES = {
     "schedule": ("constant", "cosine"),
     "device": ("auto", "cpu", "cuda"),
     "dtype": ("auto", "float32", "bfloat16", "float16"),
+    "capture": ("auto", "true", "false"),
 }
 # Former names, which are still accepted: {setting: today's}, {setting: {value: today's}}.
 FORMER_SETTINGS = {"forgotten": "max_accuracy_drop"}
@@ -136,6 +137,8 @@ class TrainConfig:
     gradient_checkpointing: bool = False  # less memory, a third more computing, same result
     channels_last: bool = False  # channels-last memory format; slower on a CPU
     compile: bool = False  # compile the UNet with torch.compile, which takes minutes at first
+    capture: str = "auto"  # replay each step's forward and backward pass as one CUDA graph | the
+    #   same, and refuse a training without a GPU | launch each kernel by itself
 
     def __post_init__(self):
         _check(self, CHOICES, {**RANGES, "steps": (0 if self.epochs else 1, 2**31)})
@@ -311,6 +314,8 @@ def _convert(key: str, value, kind: type):
     seen = value
     if isinstance(value, str):
         value = FORMER_VALUES.get(key, {}).get(value, value)
+    if isinstance(value, bool) and "true" in CHOICES.get(key, ()):
+        value = str(value).lower()
     if isinstance(value, str) and kind is bool:
         value = {"true": True, "1": True, "false": False, "0": False}.get(value.lower())
     elif (isinstance(value, str) and kind is not str) or (type(value) is int and kind is float):

@@ -6,9 +6,10 @@ from tvhelpers.config import build_config
 from tvhelpers.data.sources import open_source
 from tvhelpers.data.split import split_items
 from tvhelpers.models.base import find_base, load_part
-from tvhelpers.runtime import root_dir
+from tvhelpers.runtime import choose_dtype, root_dir
 from tvhelpers.train import latents
 from tvhelpers.train.batches import Data
+from tvhelpers.train.distributed import Processes
 from tvhelpers.train.model import noise_schedule
 from tvhelpers.train.step import Trainer
 from tvhelpers.train.trainer import train
@@ -53,7 +54,9 @@ def make_trainer(settings):
         parts = {"unet": load_part(base, "unet"), "scheduler": noise_schedule(base, config)}
         if config.text_rank or cache.embeds is None:
             parts["text_encoder"] = load_part(base, "text_encoder")
-        return Trainer(config, parts, Data(cache, *split_items(source, config)))
+        data, processes = Data(cache, *split_items(source, config)), Processes(config.device)
+        dtype, _ = choose_dtype(config.dtype, config.device)
+        return Trainer(config, parts, data, dtype, processes)
 
     return make
 

@@ -5,6 +5,8 @@ training that was killed and resumed ends with the bytes of an uninterrupted one
 up to rounding).
 """
 
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Self
 
@@ -40,10 +42,24 @@ class Batch:
     labels: torch.Tensor | None  # int64 (B,); None without classes
     regions: torch.Tensor | None  # uint8 (B, h, w); None if all pixels have the same weight
 
+    def each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Self:
+        """Return the batch with its tensors changed."""
+        parts = vars(self).items()
+        return Batch(**{name: part if part is None else change(part) for name, part in parts})
+
     def to(self, device) -> Self:
         """Return the batch on `device`, without waiting for the GPU."""
-        parts = vars(self).items()
-        return Batch(**{name: part if part is None else send(part, device) for name, part in parts})
+        return self.each(lambda part: send(part, device))
+
+    def pinned(self) -> Self:
+        """Return the batch in memory that the GPU reads by itself, or where it is on the GPU."""
+        return self.each(lambda part: part if part.is_cuda else part.pin_memory())
+
+    def copy_(self, other: Self) -> None:
+        """Copy a batch of the same shapes into the tensors of this one."""
+        for part, values in zip(vars(self).values(), vars(other).values(), strict=True):
+            if part is not None:
+                part.copy_(values)
 
 
 class Batches:
@@ -100,3 +116,21 @@ class Batches:
         places = (np.arange(len(self.entries)) + rng.random()) / len(self.entries)
         ends = np.cumsum(weights)
         return self.entries[np.searchsorted(ends / ends[-1], places, side="right")]
+
+
+class Ahead:
+    """Draws each batch on another thread, while the GPU still computes the one before.
+
+    Which batch is next is a guess: another one is drawn when it is asked for.
+    """
+
+    def __init__(self, draw: Callable[[int, range], Batch], prepare: Callable = lambda: None):
+        """`draw(step, indices)` is called on one thread, which calls `prepare` first."""
+        self.draw, self.worker = draw, ThreadPoolExecutor(1, "batches", prepare)
+        self.waiting: dict[tuple[int, range], Future] = {}
+
+    def __call__(self, step: int, indices: range, then: tuple[int, range]) -> Batch:
+        """Return a batch, and begin to draw the step and indices of `then`."""
+        ready = self.waiting.get((step, indices)) or self.worker.submit(self.draw, step, indices)
+        self.waiting = {then: self.worker.submit(self.draw, *then)}
+        return ready.result()

@@ -14,7 +14,7 @@ from tvhelpers.records import read_record
 HERE = ("device", "mirror", "memory_gb")  # of the machine and the call, not of the training
 BY_DIGEST = ("data", "base", "captions", "text_encoder")  # paths; their content has a digest
 COST = ("gradient_checkpointing", "channels_last", "compile")  # time and memory, not the result
-COST += ("checkpoint_minutes", "checkpoint_steps", "keep_checkpoints")
+COST += ("capture", "checkpoint_minutes", "checkpoint_steps", "keep_checkpoints")
 MAY_DIFFER = ("preset", *HERE, *BY_DIGEST, *COST)  # between two calls of one training
 
 

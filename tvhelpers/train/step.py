@@ -1,22 +1,25 @@
 """What is one step of a training?  Draw a batch, compute gradients, update the weights.
 
-`Batches` draws on the host, `Trainer._compute` computes on the device, `Update` changes the
-weights; no step waits for the GPU.
+`Batches` draws on the host, `Trainer._compute` computes on the device (on a GPU as a replay of
+`graph.Replays`), `Update` changes the weights; no step waits for the GPU.
 """
 
 import logging
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
 
 from tvhelpers.config import TrainConfig
 from tvhelpers.errors import InputError
-from tvhelpers.runtime import device_name
+from tvhelpers.runtime import device_name, root_dir
 from tvhelpers.train import diffusion
-from tvhelpers.train.batches import Batch, Batches, Data
+from tvhelpers.train.batches import Ahead, Batch, Batches, Data
 from tvhelpers.train.distributed import Processes
+from tvhelpers.train.graph import Replays, is_captured
 from tvhelpers.train.memory import is_out_of_memory, smaller
 from tvhelpers.train.model import Model
 from tvhelpers.train.optim import Update, num_steps
@@ -51,10 +54,20 @@ class Trainer:
         self.update = Update(self.model, config, self.num_steps)
         self.micro_batch, self.fitted = config.batch_size, False  # samples in one forward pass
         self.notice: Callable = lambda what, **details: None  # called with an event of a step
+        self.draw: Callable = lambda step, indices, then: self.batches.of_step(step, indices)
+        self.replays: Replays | None = None
+        if device != "cpu":
+            own_gpu = partial(torch.cuda.set_device, torch.cuda.current_device())
+            self.draw = Ahead(lambda *which: self.batches.of_step(*which).pinned(), own_gpu)
+        if is_captured(config, device):
+            self.replays = Replays(self._compute, self.model.weights, dtype, self._notify)
 
     def parts(self) -> dict:
         """Return the parts that a pipeline needs to draw with the weights of this training."""
         return {**self.model.trained(), "scheduler": self.scheduler}
+
+    def _notify(self, what: str, **details) -> None:
+        self.notice(what, **details)
 
     def train_step(self) -> dict[str, torch.Tensor]:
         """Take one optimizer step and return its loss and gradient norms, still on the device; {}
@@ -75,8 +88,8 @@ class Trainer:
         If memory runs out, the step begins again with a smaller micro-batch; its samples stay the
         same, as they depend only on the step's number.
         """
-        share = self.processes.part(self.per_step)
-        while self.processes.any((total := self._backward(share)) is None)[0]:
+        share, compute = self.processes.part(self.per_step), self.replays or self._compute
+        while self.processes.any((total := self._backward(share, compute)) is None)[0]:
             self._free_memory()
             self.micro_batch = smaller(self.micro_batch)
             count = counted(self.micro_batch, "image")
@@ -88,15 +101,16 @@ class Trainer:
             self.processes.all_reduce([total, *(weight.grad for weight in self.model.weights)])
         return total
 
-    def _backward(self, samples: range) -> torch.Tensor | None:
-        """Add the gradients of these samples of the step, and return their part of its loss, None
-        if memory ran out."""
-        total = torch.zeros((), device=self.device)
+    def _backward(self, samples: range, compute: Callable) -> torch.Tensor | None:
+        """Add the gradients of these samples of the step by `compute`, and return their part of
+        its loss, None if memory ran out."""
+        total, size = torch.zeros((), device=self.device), self.micro_batch
+        parts = [samples[i : i + size] for i in range(0, len(samples), size)]
+        following = [(self.step, part) for part in parts[1:]] + [(self.step + 1, parts[0])]
         try:
-            for start in range(samples.start, samples.stop, self.micro_batch):
-                indices = range(start, min(start + self.micro_batch, samples.stop))
-                batch = self.batches.of_step(self.step, indices)
-                total += self._compute(batch.to(self.device))
+            for part, then in zip(parts, following, strict=True):
+                batch = self.draw(self.step, part, then)
+                total += compute(batch.to(self.device))
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -130,19 +144,24 @@ class Trainer:
     def try_micro_batch(self) -> bool:
         """Return whether one forward and backward pass of a micro-batch fits in memory; the state
         does not change."""
-        fits = self._backward(range(self.micro_batch)) is not None
+        fits = self._backward(range(self.micro_batch), self._compute) is not None
         self._free_memory()
         return fits
 
     def _free_memory(self) -> None:
+        if self.replays:
+            self.replays.release()
         self.update.optimizer.zero_grad()
         torch.cuda.empty_cache()
 
     def compile(self) -> None:
-        """Compile the UNet for training, which takes minutes; the weights do not change.
+        """Compile the UNet for training, which takes minutes, or seconds if artifacts/compiled has
+        it; the weights do not change.  What is compiled can be captured too.
 
         Raises InputError if it cannot be compiled.
         """
+        cache = (root_dir() / "artifacts" / "compiled").absolute()
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
         began, self.model.compiled = time.monotonic(), torch.compile(self.model.unet)
         try:
             self.try_micro_batch()

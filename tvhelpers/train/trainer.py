@@ -27,6 +27,7 @@ from tvhelpers.runtime import choose_device, choose_dtype, root_dir, seed_for
 from tvhelpers.train.batches import Data
 from tvhelpers.train.checkpoint import Mirror, newest_first, remove_checkpoints
 from tvhelpers.train.distributed import Processes
+from tvhelpers.train.graph import is_captured
 from tvhelpers.train.latents import LatentCache, open_cache
 from tvhelpers.train.log import read_evaluations
 from tvhelpers.train.loop import Loop
@@ -123,6 +124,7 @@ def open_job(config: TrainConfig, run_dir: Path, base: BaseLocation | None = Non
     source = _open_data(config)
     base = bases.with_text_encoder(base or bases.find_base(config.base), config.text_encoder)
     device = choose_device(config.device)
+    is_captured(config, device)  # refuses it on a CPU, before the folder is claimed
     dtype, reason = choose_dtype(config.dtype, device)
     parts = {}
     if not is_finished(run_dir, config.method):  # loading takes seconds

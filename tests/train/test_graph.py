@@ -1,0 +1,200 @@
+"""Replayed steps are the eager ones, and a replay that is not is never used.
+
+On a CPU a stand-in replays a graph: it calls the function again on the same tensors.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.helpers import refused
+from tests.train.helpers import same, stop_at
+from tvhelpers.config import build_config
+from tvhelpers.data.items import GARMENT
+from tvhelpers.progress import Interrupted
+from tvhelpers.train import graph, step, trainer
+from tvhelpers.train.batches import Ahead
+from tvhelpers.train.log import read_events
+from tvhelpers.train.trainer import train
+
+WAYS = {
+    "gradient accumulation": {"batch_size": 2, "accumulate": 3},  # stable name
+    "DoRA, text encoder": {"dora": True, "text_rank": 2, "gradient_checkpointing": True},
+    "all weights, EMA": {"method": "full", "ema_decay": 0.9},
+    "masks": {"background_weight": 0.2},
+}
+
+
+class Again:
+    """A stand-in for `graph.Graph`: runs the function again, and counts."""
+
+    made = replayed = 0
+
+    def __init__(self, function, other=None):
+        for _ in range(graph.WARM_UPS):
+            self.result = function().clone()
+        self.function = function
+        Again.made += 1
+
+    def replay(self):
+        Again.replayed += 1
+        return self.result.copy_(self.function())
+
+
+@pytest.fixture
+def replayed(monkeypatch):
+    """Capture steps on a CPU, by a stand-in."""
+    monkeypatch.setattr(graph, "Graph", Again)
+    for module in (step, trainer):
+        monkeypatch.setattr(module, "is_captured", lambda config, device: config.capture != "false")
+    Again.made = Again.replayed = 0
+
+
+def masked(cache):
+    """Return a cache whose items have masks."""
+    regions = np.zeros((len(cache.moments), 8, 8), np.uint8)
+    regions[:, 2:5, 2:5] = GARMENT
+    return replace(cache, regions=regions)
+
+
+def take_steps(trainer, count=4):
+    """Take steps and return what each logs, then the weights."""
+    seen = []
+    for _ in range(count):
+        seen += [value.clone() for value in trainer.train_step().values()]
+    return seen + [weight.detach().clone() for weight in trainer.model.weights]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_replayed_steps_are_the_eager_ones(way, make_trainer, replayed):
+    change = masked if way == "masks" else lambda cache: cache
+    eager, ours = (make_trainer(change, **WAYS[way], capture=how) for how in ("false", "auto"))
+    if way == "gradient accumulation":  # as with fp16
+        for each in (eager, ours):
+            each.update.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    assert all(map(torch.equal, take_steps(eager), take_steps(ours)))
+    assert (Again.made, Again.replayed) == (1, 4 * ours.config.accumulate)
+
+
+def test_gradients_stay_where_they_are_and_the_rest_of_a_step_is_eager(make_trainer, replayed):
+    eager, ours = (make_trainer(batch_size=7, capture=how) for how in ("false", "auto"))
+    eager.micro_batch = ours.micro_batch = 3
+    seen, step = set(), ours.update.optimizer.step
+
+    def spy(*args, **kwargs):
+        seen.add(tuple(weight.grad.data_ptr() for weight in ours.model.weights))
+        return step(*args, **kwargs)
+
+    ours.update.optimizer.step = spy
+    assert all(map(torch.equal, take_steps(eager), take_steps(ours)))
+    assert len(seen) == 1 and Again.made == 1
+    assert Again.replayed == 1 + (1 + 2 * 3)  # the check; without the third micro-batch of a step
+
+
+def test_a_training_that_is_stopped_and_rolls_back_ends_alike(settings, tmp_path, spoil, replayed):
+    """With EMA weights, which take the place of the trained ones in each evaluation."""
+    spoil(lambda trainer, losses: losses * (float("nan") if trainer.step == 8 else 1))
+    settings = {**settings, "ema_decay": 0.9}
+    train(build_config(**settings, capture="false"), tmp_path / "eager")
+    with pytest.raises(Interrupted):
+        train(build_config(**settings), tmp_path / "ours", preview=stop_at(6))
+    train(build_config(**settings), tmp_path / "ours")
+    assert same(tmp_path / "eager", tmp_path / "ours") and Again.made == 2
+    (event,) = read_events(tmp_path / "ours")
+    assert "rolled back to step" in event["event"]
+
+
+def test_without_memory_graphs_are_freed_and_smaller_ones_captured(make_trainer, replayed, spoil):
+    def run_out(trainer, losses):
+        if trainer.step == 2 and len(losses) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return losses
+
+    spoil(run_out)
+    ours = make_trainer()
+    take_steps(ours)
+    assert ours.micro_batch == 2 and Again.made == 2 and len(ours.replays.graphs) == 1
+
+
+@pytest.mark.parametrize("problem", ["fails", "differs", "no memory"])
+def test_what_cannot_be_replayed_is_computed_eagerly(problem, make_trainer, replayed, monkeypatch):
+    def replay(self):
+        if problem == "fails":
+            raise RuntimeError("operation not permitted when stream is capturing\nmore")
+        if problem == "no memory":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return self.result
+
+    monkeypatch.setattr(Again, "replay", replay)
+    ours, said = make_trainer(batch_size=2, accumulate=2), []
+    ours.notice = lambda what, **details: said.append((what, details))
+    eager = make_trainer(batch_size=2, accumulate=2, capture="false")
+    assert all(map(torch.equal, take_steps(eager), take_steps(ours)))
+    ((what, details),) = said
+    words = {"fails": "not permitted", "differs": "differs by 1.0e+00", "no memory": "not enough"}
+    assert words[problem] in what and "\n" not in what and details == {"captured": False}
+    assert Again.made == 1 and not ours.replays.graphs
+
+
+def test_an_overflow_of_the_first_step_is_not_compared(make_trainer, replayed, spoil):
+    spoil(lambda trainer, losses: losses * (float("inf") if trainer.step == 0 else 1))
+    ours = make_trainer()
+    ours.update.scaler = torch.amp.GradScaler("cpu")
+    take_steps(ours)
+    assert (Again.made, Again.replayed) == (1, 3) and ours.replays.on
+
+
+def test_capture_needs_a_gpu(settings, tmp_path):
+    with refused("unfit-device"):
+        train(build_config(**settings, capture="true"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    assert build_config(capture=False).capture == "false"
+
+
+def test_the_next_batch_is_drawn_meanwhile_and_is_the_same(make_trainer):
+    plain, ahead = make_trainer(), make_trainer()
+    ahead.draw = Ahead(ahead.batches.of_step)
+    ahead.train_step()
+    (then,) = ahead.draw.waiting
+    assert then == (1, range(4)) and ahead.draw.waiting[then].result()
+    plain.train_step()
+    ahead.step = plain.step = 30  # another step than the one that was prepared
+    assert all(map(torch.equal, take_steps(plain), take_steps(ahead)))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("way", WAYS)
+def test_captured_steps_are_eager_ones_up_to_rounding(way, dtype, make_trainer):
+    change = masked if way == "masks" else lambda cache: cache
+    changes = {**WAYS[way], "device": "cuda", "dtype": dtype, "steps": 20}
+    eager, ours = (make_trainer(change, **changes, capture=how) for how in ("false", "true"))
+    rounding = ours.replays.rounding
+    for number in range(20):
+        wanted, seen = (each.train_step()["loss"].item() for each in (eager, ours))
+        assert seen == pytest.approx(wanted, rel=rounding), number
+    assert ours.replays.on and len(ours.replays.graphs) == 1
+
+
+@pytest.mark.gpu
+def test_compiled_steps_are_captured_too_and_memory_is_freed(make_trainer):
+    ours = make_trainer(device="cuda", dtype="bfloat16", capture="true", compile=True)
+    ours.compile()
+    assert all(value.isfinite() for value in take_steps(ours))
+    assert ours.replays.on and len(ours.replays.graphs) == 1
+    held = torch.cuda.memory_reserved()
+    ours._free_memory()
+    assert torch.cuda.memory_reserved() < held
+
+
+@pytest.mark.gpu
+def test_a_forward_pass_that_reads_from_the_gpu_is_not_captured(make_trainer, spoil):
+    spoil(lambda trainer, losses: losses * float(losses.sum().item() > -1))
+    eager, ours = (make_trainer(device="cuda", capture=how) for how in ("false", "true"))
+    said = []
+    ours.notice = lambda what, **details: said.append(what)
+    for one, other in zip(take_steps(eager), take_steps(ours), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-3)
+    assert len(said) == 1 and not ours.replays.on
