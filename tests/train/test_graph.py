@@ -75,7 +75,7 @@ def test_replayed_steps_are_the_eager_ones(way, make_trainer, replayed):
         for each in (eager, ours):
             each.update.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
     assert all(map(torch.equal, take_steps(eager), take_steps(ours)))
-    assert (Again.made, Again.replayed) == (1, 4 * ours.config.accumulate)
+    assert (Again.made, Again.replayed) == (1, 4 * ours.per_step // ours.micro_batch)
 
 
 def test_gradients_stay_where_they_are_and_the_rest_of_a_step_is_eager(make_trainer, replayed):
