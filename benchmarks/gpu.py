@@ -77,7 +77,7 @@ def parse() -> tuple[Options, str]:
     asked = parser.parse_args()
     if asked.work.exists() and any(asked.work.iterdir()):
         parser.error(f"{asked.work} is not empty: what it holds would not be measured")
-    if not (asked.dry_run or shutil.which("nvidia-smi")):
+    if not (asked.dry_run or shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists()):
         parser.error("needs a CUDA GPU, or --dry-run")
     if asked.dry_run:
         os.environ |= {"CUDA_VISIBLE_DEVICES": "", "TORCH_COMPILE_DISABLE": "1"}

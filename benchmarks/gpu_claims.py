@@ -34,6 +34,7 @@ def summary(rows: dict[str, dict]) -> dict:
     found = {
         "tflops_peak": value("matrix peak", "tflops"),
         "times_peer_batch_8": ours / peer if ours and peer else None,
+        "captured": value("captured, batch 8", "captured"),
         "share_of_peak_batch_8": value("captured, batch 8", "share_of_peak"),
         "share_of_peak_batch_64": value(LARGE, "share_of_peak"),
         "minutes_of_50000_image_steps": minutes_of_total(cache, large) if cache and large else None,

@@ -51,7 +51,7 @@ class Ours:
         command = tr.ours(case, bench.work / "runs" / log.stem, **self.settings)
         row = tr.measure(case, command, end=True, log=log, seconds=limit)
         flops = () if self.mini else ("step",)
-        return {**facts(bench, case, row, flops), "remarks": remarks(log)}
+        return {**facts(bench, case, row, flops), **remarks(log)}
 
 
 @dataclass(frozen=True)
@@ -111,11 +111,12 @@ def facts(bench: Bench, case, row: dict, work: tuple[str, ...]) -> dict:
     }
 
 
-def remarks(log: Path) -> list[str]:
-    """Return the last lines of a log on whether steps were captured, and on memory."""
+def remarks(log: Path) -> dict:
+    """Return whether steps were captured, and the last lines of a log on that and on memory."""
     lines = re.split(r"[\r\n]+", log.read_text(encoding="utf-8", errors="replace"))
-    found = [line for line in lines if re.search("captur|eager|memory:|per forward pass", line)]
-    return found[-REMARKS:]
+    found = [line for line in lines if re.search("captured|memory:|per forward pass", line)]
+    captured = any("step captured in a CUDA graph" in line for line in found)
+    return {"captured": captured, "remarks": found[-REMARKS:]}
 
 
 CHECKPOINTING = {"gradient_checkpointing": True}

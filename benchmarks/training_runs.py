@@ -25,7 +25,6 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from recipes.mini.build import build_tokenizer
 from tvhelpers import flats
-from tvhelpers.config import TrainConfig
 from tvhelpers.data.sources import open_source
 from tvhelpers.lora.adapter import add_lora
 from tvhelpers.models.base import find_base
@@ -126,29 +125,27 @@ def build_sd(folder: Path, shrink: int) -> Path:
     if not (folder / "model_index.json").exists():
         torch.manual_seed(0)
         words = build_tokenizer(captions(64), folder / "words")
-        with torch.device(DEVICE):
-            pipeline = build_pipeline(words, shrink)
-        pipeline.save_pretrained(folder)
+        build_pipeline(words, shrink).to("cpu").save_pretrained(folder)
     return folder
 
 
 def build_pipeline(words, shrink: int) -> StableDiffusionPipeline:
-    """Return the pipeline that `build_sd` saves, on the default device."""
-    unet = UNet2DConditionModel(
-        sample_size=512 // 8,
-        block_out_channels=[max(32, width // shrink) for width in (320, 640, 1280, 1280)],
-        cross_attention_dim=768 // shrink,
+    """Return the pipeline that `build_sd` saves; its weights are drawn on a GPU if there is one."""
+    unet = {
+        "sample_size": 512 // 8,
+        "block_out_channels": [max(32, width // shrink) for width in (320, 640, 1280, 1280)],
+        "cross_attention_dim": 768 // shrink,
         # the number of heads, despite its name (diffusers#2011)
-        attention_head_dim=max(1, 8 // shrink),
-        norm_num_groups=32 if shrink == 1 else 16,
-    )
-    vae = AutoencoderKL(
-        block_out_channels=[max(32, width // shrink) for width in (128, 256, 512, 512)],
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        layers_per_block=2,
-        sample_size=512,
-    )
+        "attention_head_dim": max(1, 8 // shrink),
+        "norm_num_groups": 32 if shrink == 1 else 16,
+    }
+    vae = {
+        "block_out_channels": [max(32, width // shrink) for width in (128, 256, 512, 512)],
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 4,
+        "layers_per_block": 2,
+        "sample_size": 512,
+    }
     text = CLIPTextConfig(
         vocab_size=49408,
         hidden_size=768 // shrink,
@@ -163,7 +160,9 @@ def build_pipeline(words, shrink: int) -> StableDiffusionPipeline:
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True,
         steps_offset=1,
     )  # fmt: skip
-    parts = (vae, CLIPTextModel(text), words, unet, scheduler, None, None)
+    with torch.device(DEVICE):
+        unet, vae, text = UNet2DConditionModel(**unet), AutoencoderKL(**vae), CLIPTextModel(text)
+    parts = (vae, text, words, unet, scheduler, None, None)
     return StableDiffusionPipeline(*parts, requires_safety_checker=False)
 
 
@@ -215,7 +214,6 @@ def settings(case: Case, **more) -> dict[str, str]:
         "eval_items": 1, "eval_steps": 0, "checkpoint_steps": 0, "device": DEVICE,
         "dtype": str(DTYPE).removeprefix("torch."), **more,
     }  # fmt: skip
-    row = {key: value for key, value in row.items() if key in TrainConfig.__dataclass_fields__}
     bools = {key: str(value).lower() for key, value in row.items() if isinstance(value, bool)}
     return {**{key: str(value) for key, value in row.items()}, **bools}
 
