@@ -8,6 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from tests.helpers import refused
 from tests.train.helpers import same, stop_at
@@ -16,7 +18,9 @@ from tvhelpers.data.items import GARMENT
 from tvhelpers.progress import Interrupted
 from tvhelpers.train import graph, step, trainer
 from tvhelpers.train.batches import Ahead
+from tvhelpers.train.evaluation import evaluate
 from tvhelpers.train.log import read_events
+from tvhelpers.train.step import Trainer
 from tvhelpers.train.trainer import train
 
 WAYS = {
@@ -76,6 +80,52 @@ def test_replayed_steps_are_the_eager_ones(way, make_trainer, replayed):
             each.update.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
     assert all(map(torch.equal, take_steps(eager), take_steps(ours)))
     assert (Again.made, Again.replayed) == (1, 4 * ours.per_step // ours.micro_batch)
+
+
+class OnHost(TorchDispatchMode):
+    """Lists the operations on tensors of the host, which a CUDA graph cannot hold."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        tensors = [x for x in tree_leaves((args, kwargs, result)) if torch.is_tensor(x)]
+        self.seen += [str(func)] if any(x.device.type == "cpu" for x in tensors) else []
+        return result
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_pass_reads_and_writes_nothing_on_the_host(way, make_trainer):
+    """The device `meta` stands for a GPU: it refuses to be read."""
+    trainer = make_trainer(masked if way == "masks" else lambda cache: cache, **WAYS[way])
+    batch = trainer.batches.of_step(0, range(2)).each(lambda part: part.to("meta"))
+    for network in trainer.model.trained().values():
+        network.to("meta")
+    for name in ("alphas_cumprod", "region_weights"):
+        setattr(trainer, name, getattr(trainer, name).to("meta"))
+    with OnHost() as host:
+        trainer._compute(batch)
+    assert host.seen == []
+    weights = [w for network in trainer.model.trained().values() for w in network.parameters()]
+    assert any(weight.grad is not None for weight in weights)
+
+
+def test_an_evaluation_without_memory_takes_that_of_the_graphs(make_trainer, replayed, monkeypatch):
+    plain, ours = make_trainer(capture="false"), make_trainer()
+    losses = Trainer.losses
+
+    def run_out(self, batch, min_snr_gamma=None):
+        if min_snr_gamma == 0 and self.replays and self.replays.graphs:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return losses(self, batch, min_snr_gamma)
+
+    monkeypatch.setattr(Trainer, "losses", run_out)
+    for _ in range(2):
+        assert all(map(torch.equal, take_steps(plain, 2), take_steps(ours, 2)))
+        assert evaluate(plain) == evaluate(ours) and not ours.replays.graphs
+    assert Again.made == 2
 
 
 def test_gradients_stay_where_they_are_and_the_rest_of_a_step_is_eager(make_trainer, replayed):

@@ -46,6 +46,7 @@ def item_losses(trainer, items: np.ndarray) -> torch.Tensor:
         for start in range(share.start, share.stop, size):
             part = items[start : min(start + size, share.stop)]
             batch = trainer.batches.fixed(part, start).to(trainer.device)
-            losses[start : start + len(part)] = trainer.losses(batch, min_snr_gamma=0.0).double()
+            seen = trainer.with_room(lambda batch=batch: trainer.losses(batch, min_snr_gamma=0.0))
+            losses[start : start + len(part)] = seen.double()
     trainer.processes.all_reduce([losses])
     return losses.cpu()

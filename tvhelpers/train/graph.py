@@ -41,6 +41,7 @@ class Graph:
         of them is replayed at a time.  Raises RuntimeError if it cannot be captured."""
         self.graph, side = torch.cuda.CUDAGraph(), torch.cuda.Stream()
         stream = torch.cuda.current_stream()
+        torch.cuda.empty_cache()  # of the eager step, as the graph's memory is its own
         side.wait_stream(stream)
         with torch.cuda.stream(side):
             for _ in range(WARM_UPS):

@@ -136,7 +136,7 @@ class Loop:
         if self.preview and self.processes.main:
             with trainer.model.with_ema():
                 try:
-                    self.preview(trainer.step, trainer.parts())
+                    trainer.with_room(lambda: self.preview(trainer.step, trainer.parts()))
                 except (OSError, torch.OutOfMemoryError) as error:
                     log.warning(f"no preview at step {trainer.step} ({error}); training continues")
         self.log.end_evaluation()

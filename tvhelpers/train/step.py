@@ -148,6 +148,18 @@ class Trainer:
         self._free_memory()
         return fits
 
+    def with_room(self, compute: Callable):
+        """Return what `compute` returns, which is no step; if memory runs out, try again after
+        freeing that of captured steps, which nothing else can use.  The next step captures again.
+        """
+        try:
+            return compute()
+        except RuntimeError as error:
+            if not (is_out_of_memory(error) and self.replays and self.replays.graphs):
+                raise
+        self._free_memory()
+        return compute()
+
     def _free_memory(self) -> None:
         if self.replays:
             self.replays.release()
