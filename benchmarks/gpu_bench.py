@@ -39,8 +39,9 @@ class Sizes:
 
 
 DRY = Sizes(
-    "tiny", 48, (2, 4), ((1, 3), (1, 2)), (2, 4), ((1, 2), (1, 2)), 3, ("float32",), 12, 4, 2, 1,
-    16 * 64**2, 0.1, 1000.0,
+    model="tiny", images=48, batches=(2, 4), marks=((1, 3), (1, 2)), mini_batches=(2, 4),
+    mini_marks=((1, 2), (1, 2)), compared_steps=3, dtypes=("float32",), killed_steps=12,
+    drawings=4, inference_steps=2, peak_rounds=1, chunk_pixels=16 * 64**2, pace=0.1, patience=1e3,
 )  # fmt: skip
 
 
@@ -87,7 +88,7 @@ class Bench:
             if left < seconds * self.sizes.pace:
                 raise Skipped(f"it takes about {seconds} s, and {max(left, 0):.0f} s were left")
             row = measure(min(left, self.sizes.patience * seconds))
-            self.rows[name] = {**row, "took_seconds": time.monotonic() - began}
+            self.rows[name] = {"took_seconds": time.monotonic() - began, **row}
         except Skipped as reason:
             self.skipped[name] = str(reason)
         except (Exception, SystemExit) as error:

@@ -11,9 +11,6 @@ from pathlib import Path
 from common import REPO, run, start
 from gpu_bench import Bench
 
-from tvhelpers.train.checkpoint import newest_first, step_of
-from tvhelpers.train.log import read_steps
-
 USUAL_SECONDS = 50
 POLL = 0.01  # seconds
 
@@ -27,10 +24,16 @@ def take_checks(bench: Bench, identify: Callable[[], None]) -> None:
             bench.take(name, USUAL_SECONDS, partial(check, bench))
         return
     with ThreadPoolExecutor() as pool:
-        begun = {name: pool.submit(check, bench, limit) for name, check in CHECKS.items()}
+        begun = {name: pool.submit(clocked, check, bench, limit) for name, check in CHECKS.items()}
         identify()
         for name, check in begun.items():
             bench.take(name, 0, lambda _, check=check: check.result())
+
+
+def clocked(check: Callable, *arguments) -> dict:
+    began = time.monotonic()
+    row = check(*arguments)
+    return {**row, "took_seconds": time.monotonic() - began}
 
 
 def build(bench: Bench, limit: float) -> dict:
@@ -50,6 +53,8 @@ def gpu_tests(bench: Bench, limit: float) -> dict:
 
 def killed_and_resumed(bench: Bench, limit: float) -> dict:
     """Compare a training of mini that is killed by SIGKILL and resumed with one that is not."""
+    from tvhelpers.train.log import read_steps  # loads torch
+
     whole, killed = bench.work / "runs" / "whole", bench.work / "runs" / "killed"
     until = time.monotonic() + limit
     with ThreadPoolExecutor() as pool:
@@ -84,7 +89,7 @@ def kill_at_a_checkpoint(bench: Bench, out: Path, until: float) -> int:
     """Kill a training once it has written a checkpoint; return the step of that."""
     process = start(mini_command(bench, out), bench.work / out.name, bench.log("to_be_killed"))
     try:
-        while not (found := newest_first(out / "checkpoints")):
+        while not (found := [*out.glob("checkpoints/step-*.pt")]):
             if process.poll() is not None or time.monotonic() > until:
                 raise RuntimeError("ended, or took too long, before it could be killed")
             time.sleep(POLL)
@@ -93,7 +98,7 @@ def kill_at_a_checkpoint(bench: Bench, out: Path, until: float) -> int:
         process.wait()
     if (out / "result.json").exists():
         raise RuntimeError("the training was finished before it could be killed")
-    return step_of(found[0])
+    return max(int(path.name.split("-")[1]) for path in found)
 
 
 CHECKS = {
