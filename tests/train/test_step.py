@@ -1,5 +1,6 @@
 """A step: sample weights, trained weights, and no waiting for the device."""
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -110,3 +111,19 @@ def test_loss_falls_when_one_image_is_learnt_by_heart(make_trainer):
     for _ in range(60):
         trainer.train_step()
     assert validation_loss(trainer) < 0.9 * before
+
+
+def test_what_is_compiled_is_kept_among_the_artifacts(make_trainer, cache_root, monkeypatch):
+    trainer, environment = make_trainer(), {**os.environ}
+    environment.pop("TORCHINDUCTOR_CACHE_DIR", None)
+    monkeypatch.setattr(os, "environ", environment)
+    monkeypatch.setattr(torch, "compile", lambda network: network)
+    trainer.compile()
+    assert environment["TORCHINDUCTOR_CACHE_DIR"] == str(cache_root / "artifacts" / "compiled")
+
+    def fail(*arguments, **options):
+        raise RuntimeError("no C++ compiler")
+
+    monkeypatch.setattr(torch, "compile", lambda network: fail)
+    with refused("not-compiled"):
+        trainer.compile()

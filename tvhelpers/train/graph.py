@@ -6,6 +6,7 @@ weights get fixed gradients, and whatever else changes (weights, the scale of gr
 place.
 """
 
+import contextlib
 import gc
 import logging
 import math
@@ -39,22 +40,32 @@ class Graph:
     def __init__(self, function: Callable[[], torch.Tensor], other=None):
         """Run the function a few times and capture it, in the memory of the graph `other`: only one
         of them is replayed at a time.  Raises RuntimeError if it cannot be captured."""
-        self.graph, side = torch.cuda.CUDAGraph(), torch.cuda.Stream()
-        stream = torch.cuda.current_stream()
+        self.graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+        self.side = other.side if other else torch.cuda.Stream()
+        self.pool = other.pool if other else torch.cuda.graph_pool_handle()
         torch.cuda.empty_cache()  # of the eager step, as the graph's memory is its own
-        side.wait_stream(stream)
-        with torch.cuda.stream(side):
+        self.side.wait_stream(stream)
+        with torch.cuda.stream(self.side):
             for _ in range(WARM_UPS):
                 function()
-        stream.wait_stream(side)
+        stream.wait_stream(self.side)
         gc.collect()  # of an autograd graph that lives on, a node would keep the other stream
-        pool = None if other is None else other.graph.pool()
         try:
-            # other threads may use the GPU: one prepares the next batch
-            with torch.cuda.graph(self.graph, pool, side, capture_error_mode="thread_local"):
+            # "thread_local": another thread, which prepares the next batch, may use the GPU
+            with torch.cuda.graph(self.graph, self.pool, self.side, "thread_local"):
                 self.result = function()
+        except Exception as error:
+            self._end()
+            raise error.__context__ or error  # the first one: then the end of the capture fails too
         finally:
             torch.cuda.set_stream(stream)  # which `graph` does not restore after an error
+
+    def _end(self) -> None:
+        """End a failed capture, which PyTorch's allocator otherwise takes to be under way."""
+        where = torch.cuda.current_device(), self.pool
+        with contextlib.suppress(RuntimeError):  # the allocator has ended it already
+            torch._C._cuda_endAllocateToPool(*where)
+            torch._C._cuda_releasePool(*where)
 
     def replay(self) -> torch.Tensor:
         """Run the kernels again, and return the tensor, which the next replay overwrites."""
