@@ -56,7 +56,8 @@ class Graph:
                 self.result = function()
         except Exception as error:
             self._end()
-            raise error.__context__ or error  # the first one: then the end of the capture fails too
+            # the first error: after it the end of the capture fails too
+            raise (error.__context__ or error) from None
         finally:
             torch.cuda.set_stream(stream)  # which `graph` does not restore after an error
 
