@@ -13,6 +13,7 @@ from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results"
+SCRIPT = "train_text_to_image_lora.py"  # of diffusers
 sys.path.append(str(REPO))  # recipes are of a checkout, not of the installed package
 
 
@@ -30,6 +31,14 @@ def make_g2(out: Path, *options: str) -> Path:
     if not (out / "Eval" / "ind.mat").exists():
         subprocess.run([sys.executable, str(tool), str(out), *options], check=True)
     return out
+
+
+def find_script(peer: Path) -> Path:
+    """Return diffusers' script: `peer` itself, or that of a checkout; end the program without."""
+    script = peer if peer.is_file() else peer / "examples/text_to_image" / SCRIPT
+    if not script.is_file():
+        sys.exit(f"{peer} is neither {SCRIPT} nor a checkout of diffusers, which has it")
+    return script
 
 
 def commit(checkout: Path = REPO) -> str:

@@ -26,7 +26,7 @@ import sys
 from pathlib import Path
 
 import gpu_rows
-from common import RESULTS, circumstances, end
+from common import RESULTS, circumstances, end, find_script
 from gpu_bench import DRY, Bench, Options, Sizes, Skipped
 from gpu_checks import CHECKS, take_checks
 from gpu_claims import summary
@@ -42,6 +42,9 @@ def measure_all(options: Options, commit: str = "") -> Bench:
         bench.about["commit"] = commit or bench.about["commit"]
         if torch.cuda.is_available():
             bench.card = torch.cuda.get_device_name()
+        elif options.sizes != DRY:
+            end(os.getpid(), itself=False)
+            sys.exit("this torch finds no CUDA GPU")
 
     bench = Bench(options, [*CHECKS, *gpu_rows.PLAN])
     take_checks(bench, identify)
@@ -81,10 +84,10 @@ def parse() -> tuple[Options, str]:
         parser.error("needs a CUDA GPU, or --dry-run")
     if asked.dry_run:
         os.environ |= {"CUDA_VISIBLE_DEVICES": "", "TORCH_COMPILE_DISABLE": "1"}
-    work = asked.work.resolve()
+    work, peer = asked.work.resolve(), asked.peer and find_script(asked.peer.resolve())
     out = asked.out or (work if asked.dry_run else RESULTS)
     sizes = DRY if asked.dry_run else Sizes()
-    return Options(work, asked.minutes, out, sizes, asked.peer, asked.peer_python), asked.commit
+    return Options(work, asked.minutes, out, sizes, peer, asked.peer_python), asked.commit
 
 
 def main() -> None:

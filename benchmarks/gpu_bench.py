@@ -53,7 +53,7 @@ class Options:
     minutes: float
     out: Path
     sizes: Sizes = Sizes()
-    peer: Path | None = None
+    peer: Path | None = None  # diffusers' script
     peer_python: str = sys.executable
 
 

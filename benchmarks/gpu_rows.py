@@ -66,7 +66,7 @@ class Peer:
 
         if bench.options.peer is None:
             raise Skipped("give --peer: a checkout of diffusers, or its script")
-        peer = tr.Peer(tr.find_script(bench.options.peer), bench.options.peer_python, "")
+        peer = tr.Peer(bench.options.peer, bench.options.peer_python, "")
         case, log = case_of(bench, self.size), bench.log(name)
         workers = min(self.workers, os.cpu_count() or 1)
         command = peer.command(case, bench.work / "runs" / log.stem, workers)

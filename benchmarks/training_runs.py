@@ -16,7 +16,7 @@ from pathlib import Path
 from unittest import mock
 
 import torch
-from common import run
+from common import find_script, run
 from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
@@ -34,7 +34,6 @@ from tvhelpers.train.distributed import Processes
 from tvhelpers.train.latents import open_cache
 
 HERE = Path(__file__).parent
-SCRIPT = "train_text_to_image_lora.py"
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 DTYPE = torch.bfloat16 if DEVICE == "cuda" else torch.float32
 SD_FLOPS = {"encode": 1117e9, "step": 1714e9}  # an image of SD 1.5 at 512 px: count_flops
@@ -269,14 +268,6 @@ def measure(case: Case, command: list[str], end: bool = False, **how) -> dict:
     row["images_per_second"] = images / row["wall_seconds"]
     row["images_per_cpu_second"] = images / row["cpu_seconds"]
     return row
-
-
-def find_script(peer: Path) -> Path:
-    """Return diffusers' script: `peer` itself, or that of a checkout; end the program without."""
-    script = peer if peer.is_file() else peer / "examples/text_to_image" / SCRIPT
-    if not script.is_file():
-        sys.exit(f"{peer} is neither {SCRIPT} nor a checkout of diffusers, which has it")
-    return script
 
 
 def parse_arguments(text: str) -> tuple[argparse.Namespace, Peer]:
