@@ -22,7 +22,6 @@ from pathlib import Path
 import numpy as np
 from common import REPO, shared_folder, write_result
 
-from tvhelpers.config import ClipTuning
 from tvhelpers.data.flats_source import FlatsSource
 from tvhelpers.data.items import Source
 from tvhelpers.data.leakage import near_duplicates, thumbnails
@@ -30,6 +29,7 @@ from tvhelpers.data.sources import open_source
 from tvhelpers.models.clip import Clip
 from tvhelpers.models.clip_checks import attribute_codes, fitting, hits_at, zero_shot
 from tvhelpers.score.metrics import compare, mean_score
+from tvhelpers.train.clip_settings import ClipTuning
 from tvhelpers.train.clip_tuning import tune_on_source
 
 PHOTOS, FLATS = 2000, 2500
@@ -143,7 +143,7 @@ def summary(rows: list[dict], probes: dict[str, Probe]) -> dict:
 MEMORY = """
 import sys
 import numpy as np
-from tvhelpers.config import ClipTuning
+from tvhelpers.train.clip_settings import ClipTuning
 from tvhelpers.models.clip import Clip
 from tvhelpers.runtime import peak_memory
 from tvhelpers.train.clip_pairs import Pairs

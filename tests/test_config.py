@@ -5,17 +5,15 @@ import pytest
 from tests.helpers import refused
 from tvhelpers.config import (
     CHOICES,
-    CLIP_CHOICES,
-    CLIP_RANGES,
     PRESETS,
     RANGES,
     REGION_WEIGHTS,
-    ClipTuning,
     TrainConfig,
     build_config,
     from_settings,
     parse_settings,
 )
+from tvhelpers.train.clip_settings import CLIP_CHOICES, CLIP_RANGES, ClipTuning
 
 CLIP = CLIP_CHOICES, CLIP_RANGES
 
@@ -34,7 +32,8 @@ def test_presets_are_rows_of_differences():
 def test_what_is_an_adapter_s_own_in_a_preset_is_for_no_other_method():
     for preset in ("cpu", "t4", "l4", "a100", "h100"):
         lora, full = build_config(preset), build_config(preset, method="full")
-        assert lora.learning_rate > full.learning_rate and lora.steps == full.steps
+        assert lora.learning_rate > full.learning_rate and lora.base == full.base
+        assert lora.steps == 0 < full.steps
     assert build_config("cpu", learning_rate=1e-5).learning_rate == 1e-5
 
 
@@ -54,7 +53,9 @@ def test_text_becomes_the_fields_type():
         ("wrong-type", {"flip": "maybe"}),
         ("wrong-type", {"flip": 1}),
         ("out-of-range", {"steps": "-5"}),
-        ("out-of-range", {"steps": 0}),
+        ("out-of-range", {"steps": 0, "method": "full"}),
+        ("out-of-range", {"held_out": 0.6}),
+        ("out-of-range", {"eval_steps": -2}),
         ("out-of-range", {"learning_rate": "nan"}),
         ("out-of-range", {"resolution": "100"}),
         ("out-of-range", {"ema_decay": 1.0}),
@@ -64,6 +65,7 @@ def test_text_becomes_the_fields_type():
         ("unknown-choice", {"prediction": "sample"}),
         ("unknown-choice", {"optimizer": "sgd"}),
         ("not-for-method", {"method": "full", "dora": "true"}),
+        ("not-for-method", {"method": "baseline", "keep": "best"}),
         ("not-for-method", {"text_learning_rate": "5e-5"}),
         ("not-for-method", {"classes": "category"}),
         ("not-for-method", {"start": "unconditional"}),
@@ -96,7 +98,7 @@ def test_choices_and_ranges_are_of_settings():
 
 
 def test_no_steps_are_needed_where_epochs_are_given():
-    assert build_config(steps=0, epochs=1).steps == 0
+    assert build_config(method="full", steps=0, epochs=1).steps == 0
 
 
 def test_unknown_preset_and_malformed_settings():

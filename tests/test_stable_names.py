@@ -15,6 +15,7 @@ import pytest
 
 import tvhelpers
 from tests.saved_helpers import MADE, SAVED, holds, ours, run, work  # noqa: F401
+from tvhelpers.config import FITS
 
 REPO = Path(__file__).resolve().parents[1]
 FLAGS = json.loads((SAVED / "flags.json").read_text())
@@ -67,9 +68,12 @@ def test_the_documents_commands_are_understood(options):
 
 @pytest.mark.parametrize("name", NAMES["presets"])
 def test_presets_keep_their_settings(name):
+    """All but those of LoRA that fit the data today, whose numbers were the preset's."""
     preset, method = name.split()
-    config = ours("build_config")(preset, method=method)
-    holds(dataclasses.asdict(config), NAMES["presets"][name], name)
+    config = dataclasses.asdict(ours("build_config")(preset, method=method))
+    fits = FITS if method == "lora" and preset not in ("smoke", "paper") else {}
+    old = {key: value for key, value in NAMES["presets"][name].items() if key not in fits}
+    holds(config, {**old, **fits}, name)
 
 
 def texts():

@@ -32,6 +32,7 @@ CHOICES = {
     "prediction": ("", "epsilon", "v_prediction"),
     "optimizer": tuple(OPTIMIZERS),
     "schedule": ("constant", "cosine"),
+    "keep": ("last", "best"),
     "device": ("auto", "cpu", "cuda"),
     "dtype": ("auto", "float32", "bfloat16", "float16"),
     "capture": ("auto", "true", "false"),
@@ -43,14 +44,16 @@ RANGES = {  # smallest and largest value of a number
     "batch_size accumulate keep_checkpoints eval_items": (1, 2**31),  # stable name
     "rank": (1, 1024),
     "text_rank": (0, 1024),
-    "alpha epochs at_most limit seed split_seed warmup_steps checkpoint_steps eval_steps "
-    "resolution": (0, 2**53),
+    "alpha epochs at_most limit seed split_seed checkpoint_steps resolution keep_snapshots "
+    "patience": (0, 2**53),
+    "warmup_steps eval_steps": (-1, 2**53),
     "min_snr_gamma weight_decay checkpoint_minutes memory_gb text_learning_rate background_weight "
     "skin_weight garment_weight": (0, 1e9),
     "learning_rate max_grad_norm": (1e-12, 1e9),
     "caption_dropout": (0, 1),
     "ema_decay": (0, 0.99999),
     "held_out": (0.001, 0.5),
+    "steps": (1, 2**31),
 }
 COMMON = (  # settings that most people change: first in --help
     "steps epochs batch_size rank learning_rate resolution base captions balance flip memory_gb"
@@ -80,7 +83,8 @@ class TrainConfig:
     text_rank: int = 0  # LoRA rank in the text encoder; 0 = the text encoder is not trained
 
     # Duration and batch size
-    steps: int = 500  # training steps (optimizer updates); ignored if epochs is not 0
+    steps: int = 500  # training steps (optimizer updates); ignored if epochs is not 0; LoRA: 0 =
+    #   as many as fit the data, about 100 passes over the training items, 200 to 2,000 steps
     epochs: int = 0  # passes over all training images; 0 = train for `steps`
     batch_size: int = 16  # images processed at once
     accumulate: int = 1  # gradient accumulation: forward passes per optimizer step,
@@ -93,8 +97,10 @@ class TrainConfig:
     balance: str = ""  # sample the values of these attributes equally often, as in
     #   balance=category,colour; or balance=weight: items in proportion to the column `weight` of
     #   your table (2 = twice as often); "" = as in the data
-    flip: bool = True  # train on the mirror image of every image too
-    held_out: float = 0.1  # share of the items kept for validation, in whole products; at most 0.5
+    flip: bool | None = True  # train on the mirror image of every image too; auto = not if there
+    #   are fewer than 200 items
+    held_out: float = 0.1  # share of the items kept for validation, in whole products; at most 0.5;
+    #   LoRA: 0 = a tenth, of few items 8, but at most a third
     split_seed: int = 0  # random seed of the validation split and of the noise in its loss
     at_most: int = 0  # maximum number of training items with the same attributes and caption;
     #   0 = no limit
@@ -115,7 +121,7 @@ class TrainConfig:
     learning_rate: float = 1e-3  # size of the training steps, after the warm-up
     text_learning_rate: float = 0.0  # learning rate of the text encoder; 0 = as learning_rate
     schedule: str = "cosine"  # of the learning rate after the warm-up; cosine ends at 0
-    warmup_steps: int = 20  # steps in which the learning rate rises from 0
+    warmup_steps: int = 20  # steps in which the learning rate rises from 0; -1 = a twentieth of all
     weight_decay: float = 0.01  # weight decay of AdamW
     max_grad_norm: float = 1.0  # maximum norm of the gradient; a larger one is clipped to it
     ema_decay: float = 0.0  # EMA decay of the trained weights; 0 = none
@@ -127,8 +133,14 @@ class TrainConfig:
     keep_checkpoints: int = 2  # number of checkpoints that are kept, the newest
     mirror: str = ""  # backup folder, such as one on Google Drive, that gets a copy of the newest
     #   checkpoint and of the result
-    eval_steps: int = 100  # steps between validation losses; 0 = only before and after training
+    eval_steps: int = 100  # steps between validation losses; 0 = only before and after training;
+    #   -1 = a tenth of all steps
     eval_items: int = 256  # maximum number of items that the validation loss is computed on
+    keep: str = "last"  # the result is the adapter of the last step | the one with the lowest
+    #   validation loss (LoRA only)
+    keep_snapshots: int = 3  # with keep=best: number of the newest adapters that stay in the folder
+    #   snapshots, besides the best
+    patience: int = 0  # stop after so many validation losses without a better one; 0 = never
 
     # Machine
     seed: int = 0  # random seed of the training
@@ -141,11 +153,12 @@ class TrainConfig:
     #   same, and refuse a training without a GPU | launch each kernel by itself
 
     def __post_init__(self):
-        _check(self, CHOICES, {**RANGES, "steps": (0 if self.epochs else 1, 2**31)})
+        check_settings(self, CHOICES, self._ranges())
         if not any(self.region_weights):
             raise InputError("out-of-range.all-zero", names=REGION_WEIGHTS)
-        for key, method in (("classes", "baseline"), ("dora", "lora"), ("text_rank", "lora")):
-            if getattr(self, key) and self.method != method:
+        ours = {"classes": "baseline", "dora": "lora", "text_rank": "lora", "keep": "lora"}
+        for key, method in ours.items():
+            if getattr(self, key) not in ("", 0, "last") and self.method != method:
                 raise InputError(
                     "not-for-method.setting", key=key, needed=method, method=self.method
                 )
@@ -155,6 +168,12 @@ class TrainConfig:
             raise InputError("not-for-method.start", start=self.start)
         if self.resolution % 8:
             raise InputError("out-of-range.resolution", resolution=self.resolution)
+
+    def _ranges(self) -> dict[str, tuple]:
+        """Return RANGES without the settings whose value means "fits the data", or epochs."""
+        fits = ("steps", "held_out") if self.method == "lora" else ("steps",) * bool(self.epochs)
+        free = {key for key in fits if not getattr(self, key)}
+        return {keys: limits for keys, limits in RANGES.items() if keys not in free}
 
     @property
     def region_weights(self) -> tuple[float, ...]:
@@ -172,61 +191,30 @@ class TrainConfig:
         return len(set(self.region_weights)) > 1
 
 
-CLIP_CHOICES = {"method": ("lora", "full"), "positives": ("fits", "own")}
-CLIP_RANGES = {
-    "steps batch_size micro_batch rank eval_steps": (1, 2**31),
-    "max_accuracy_drop": (0, 1),
-}
-
-
-@dataclass(frozen=True)
-class ClipTuning:
-    """Settings of a CLIP's tuning.  The comments are the help of `clip tune`."""
-
-    method: str = "lora"  # train a LoRA adapter and merge it | train all weights
-    positives: str = "fits"  # every caption in the batch that is true of the image counts as a
-    #   positive | only the image's own caption does
-    steps: int = 300  # maximum number of training steps
-    batch_size: int = 128  # pairs in one step, each contrasted with all others
-    micro_batch: int = 64  # pairs in one forward pass
-    learning_rate: float = 1e-3  # learning rate after the warm-up
-    weight_decay: float = 0.05  # weight decay of AdamW
-    rank: int = 16  # LoRA rank
-    eval_steps: int = 25  # steps between validation losses
-    patience: int = 4  # stop after so many validation losses without a better one; 0 = no early
-    #   stopping, use the last step
-    share: float = -1.0  # interpolation between the weights before (0) and after (1) (WiSE-FT);
-    #   -1 = the value with the lowest validation loss
-    max_accuracy_drop: float = 0.01  # largest allowed drop of the accuracy on --keep, 0..1
-    seed: int = 0  # random seed of the tuning
-
-    def __post_init__(self) -> None:
-        share = {} if self.share == -1 else {"share": (0, 1)}
-        _check(self, CLIP_CHOICES, CLIP_RANGES | share)
-
-
+# Values that mean "fits the data", of presets for LoRA: `train.fit` chooses the numbers.
+FITS = dict(steps=0, held_out=0.0, flip=None, eval_steps=-1, warmup_steps=-1, keep="best")
 SD15 = dict(  # shared by the presets for GPUs
     base="sd15", resolution=512, steps=2000, learning_rate=1e-5, warmup_steps=100, eval_items=64,
-    lora=dict(rank=16, learning_rate=1e-4),
+    lora=FITS | dict(rank=16, learning_rate=1e-4),
 )  # fmt: skip
 
 # A preset holds only what differs from the defaults; "lora" is for that method alone: an adapter
 # takes ten times the learning rate of the weights that it is added to.
 PRESETS: dict[str, dict] = {
-    "default": {},
+    "default": dict(lora=FITS),
     "smoke": dict(
         steps=20, batch_size=4, rank=4, limit=64, eval_items=8, eval_steps=10, checkpoint_steps=10
     ),
     "cpu": dict(
         steps=1000, min_snr_gamma=0.0,
-        lora=dict(rank=16, targets="attention+ff+conv", learning_rate=3e-3),
+        lora=FITS | dict(rank=16, targets="attention+ff+conv", learning_rate=3e-3),
     ),
     "t4": SD15 | dict(batch_size=4, accumulate=4, dtype="float16"),
     "l4": SD15 | dict(batch_size=8, accumulate=2, dtype="bfloat16"),
     "a100": SD15 | dict(dtype="bfloat16"),
     "h100": SD15 | dict(
         batch_size=64, steps=1000, learning_rate=2e-5, warmup_steps=50, dtype="bfloat16",
-        lora=dict(rank=16, learning_rate=2e-4),
+        lora=FITS | dict(rank=16, learning_rate=2e-4),
     ),
     "paper": dict(  # the settings of the student paper
         method="full", base="sd14", resolution=512, epochs=5, batch_size=8, flip=False,
@@ -316,6 +304,9 @@ def _convert(key: str, value, kind: type):
         value = FORMER_VALUES.get(key, {}).get(value, value)
     if isinstance(value, bool) and "true" in CHOICES.get(key, ()):
         value = str(value).lower()
+    if kind == bool | None and value in ("auto", None):
+        return None
+    kind = bool if kind == bool | None else kind
     if isinstance(value, str) and kind is bool:
         value = {"true": True, "1": True, "false": False, "0": False}.get(value.lower())
     elif (isinstance(value, str) and kind is not str) or (type(value) is int and kind is float):
@@ -326,7 +317,7 @@ def _convert(key: str, value, kind: type):
     return value
 
 
-def _check(settings, choices: dict[str, tuple], ranges: dict[str, tuple]) -> None:
+def check_settings(settings, choices: dict[str, tuple], ranges: dict[str, tuple]) -> None:
     """Raise InputError for the first setting that is not one of its choices, or out of range."""
     for key, words in choices.items():
         check_choice(key, getattr(settings, key), words)

@@ -64,7 +64,11 @@ SUITE_ROW = {
 # {kind of record, as named by the callers of `records`: its changes and its schema}
 KINDS: dict[str, Kind] = {
     # config.json of a run; `TrainConfig` checks its other settings
-    "training": Kind(values=FORMER_VALUES, keys={"steps": int, "data": str}),
+    "training": Kind(
+        values=FORMER_VALUES,
+        missing={"keep": "last", "patience": 0},
+        keys={"steps": int, "data": str},
+    ),
     "log": Kind(keys=LOG),  # a line of log.jsonl: a step, or an event
     "step": Kind(keys={"step": int}),  # a line of any log
     "speed": Kind(keys={"step": int, "images_per_second": float, "memory_gb": float}),

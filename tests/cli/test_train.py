@@ -10,15 +10,14 @@ import pytest
 from tvhelpers import cli
 from tvhelpers.config import (
     CHOICES,
-    CLIP_CHOICES,
     COMMON,
     PRESETS,
     PRESETS_FOR,
-    ClipTuning,
     TrainConfig,
     build_config,
 )
 from tvhelpers.runtime import root_dir
+from tvhelpers.train.clip_settings import CLIP_CHOICES, ClipTuning
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "training.md"
 
@@ -37,6 +36,7 @@ def test_train_refuses_what_cannot_be_trained(refuse, photo_folder, tmp_path, ex
         refuse("given-twice", *start, "--set", key)
     assert "no-such" in refuse("file-missing", "train", "lora", "--data", "no-such", *start[4:])
     refuse("not-at-hand", "train", "lora", "--data", "fashion-synthesis", *start[4:])
+    refuse("nothing-to-finish", *start, "--finish")
     assert not (tmp_path / "run").exists()
 
 
@@ -71,7 +71,8 @@ def test_help_says_default_choices_and_meaning_of_every_setting(
     for field in dataclasses.fields(kind):
         at = next(i for i, line in enumerate(lines) if line.startswith(f"  {field.name}="))
         row = lines[at] + lines[at + 1]
-        default = str(field.default).lower() if field.type is bool else field.default
+        default = field.default
+        default = str(default).lower() if isinstance(default, bool) else default
         assert row.split()[0].startswith(f"{field.name}={str(default).removesuffix('.0')}")
         assert len(row.split()) > 2, f"{field.name} has no comment"
         assert all(word in row for word in choices.get(field.name, ()))
@@ -100,4 +101,4 @@ def test_the_document_has_the_presets():
 
 
 def _cell(value) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else "auto" if value is None else str(value)

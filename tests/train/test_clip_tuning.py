@@ -10,13 +10,13 @@ from PIL import Image
 from tests.helpers import refused
 from tvhelpers import flats
 from tvhelpers.cli import main
-from tvhelpers.config import ClipTuning
 from tvhelpers.data.flats_source import FlatsSource
 from tvhelpers.models.clip import Clip
 from tvhelpers.models.clip_checks import phrases, zero_shot
 from tvhelpers.records import read_json
 from tvhelpers.train import clip_tuning
 from tvhelpers.train.clip_pairs import Pairs
+from tvhelpers.train.clip_settings import ClipTuning
 from tvhelpers.train.clip_tuning import (
     backward_in_pieces,
     contrastive_loss,

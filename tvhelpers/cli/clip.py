@@ -4,8 +4,9 @@ from pathlib import Path
 
 from tvhelpers.cli.options import DEVICE, REQUIRED, SET, SOURCE, add_verbs, option
 from tvhelpers.cli.settings import settings_help
-from tvhelpers.config import CLIP_CHOICES, ClipTuning, from_settings, parse_settings
+from tvhelpers.config import from_settings, parse_settings
 from tvhelpers.output import say
+from tvhelpers.train.clip_settings import CLIP_CHOICES, ClipTuning
 
 TUNE = (
     option("--data SOURCE", str, REQUIRED, f"what to tune on: {SOURCE}"),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tvhelpers.cli.options import Parser
 
-FIELD = re.compile(r" {4}(\w+): \w+ = .*?  # (.*)")
+FIELD = re.compile(r" {4}(\w+): \w[\w |]* = .*?  # (.*)")
 CONTINUED = re.compile(r"\n {4}# {3}(?=\S)")
 GROUP = re.compile(r" {4}# (.*)")
 
@@ -60,11 +60,12 @@ def _with(words: tuple[str, ...], meaning: str) -> str:
 def _changes(row: dict) -> str:
     """Return a preset's changes as KEY=VALUE; those for LoRA come last."""
     text = " ".join(_pair(key, value) for key, value in row.items() if key != "lora")
-    return f"{text}; with lora: {_changes(row['lora'])}" if "lora" in row else text
+    own = f"with lora: {_changes(row['lora'])}" if "lora" in row else ""
+    return "; ".join(part for part in (text, own) if part)
 
 
 def _pair(key: str, value) -> str:
     """Return KEY=VALUE as --set takes it."""
-    if isinstance(value, bool):
-        return f"{key}={str(value).lower()}"
+    if value is None or isinstance(value, bool):
+        return f"{key}={'auto' if value is None else str(value).lower()}"
     return f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"

@@ -18,6 +18,8 @@ OPTIONS = (
            "are explained at the end", "default"),
     option("--dry-run", bool, False, "print what the training would do and cost, such as steps, "
            "minutes, memory and disk, without training or writing anything"),
+    option("--finish", bool, False, "end a stopped training with its best adapter so far, without "
+           "another step"),
     SET,
 )  # fmt: skip
 
@@ -50,7 +52,7 @@ def run(options) -> dict:
         return found
     from tvhelpers.train.trainer import train
 
-    result = train(config, options.out)
+    result = train(config, options.out, finish=options.finish)
     if first:
         from tvhelpers.show.training import training_curves
 

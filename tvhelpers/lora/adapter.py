@@ -88,6 +88,17 @@ def _weights(layer) -> Layer:
     return Layer(down, up, alpha, None if rows is None else rows.flatten())
 
 
+def load_layers(models: dict[str, torch.nn.Module], adapter: Adapter) -> None:
+    """Copy an adapter that was saved from `models` back into their LoRA layers."""
+    for name, layer in _lora_layers(models):
+        own, key = adapter.layers[name], layer.active_adapters[0]
+        layer.lora_A[key].weight.data.copy_(own.down)
+        layer.lora_B[key].weight.data.copy_(own.scaled_up / layer.scaling[key])
+        if own.magnitude is not None:
+            rows = layer.lora_magnitude_vector[key].weight.data
+            rows.copy_(own.magnitude.reshape(rows.shape))
+
+
 def check_adapter(models: dict[str, torch.nn.Module], path: Path, base: BaseLocation) -> None:
     """Check that both files of `save_adapter`, in a fresh stock pipeline, predict as `models` do.
 

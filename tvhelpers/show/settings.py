@@ -33,6 +33,7 @@ from tvhelpers.score.colour import EXAMPLES, name_colour
 from tvhelpers.score.copying import MIN_VALIDATION
 from tvhelpers.score.report import score_folders
 from tvhelpers.score.request import ScoreRequest
+from tvhelpers.train.fit import fitted, resumed
 from tvhelpers.train.resume import run_config
 
 Outcome = TypeVar("Outcome")
@@ -234,7 +235,7 @@ class NotebookSettings:
 
     def train_config(self, name: str = "lora", **changes) -> TrainConfig:
         """Return the config of run NAME: that of the run if it was started, else the preset with
-        this base and data and `changes`.
+        this base and data and `changes`, its numbers chosen for the data where the preset says so.
 
         If the data have more items than the training draws, only that many are encoded and used,
         unmirrored, since each would be seen at most once.  Prints so.
@@ -242,8 +243,9 @@ class NotebookSettings:
         own = {"base": self.base, "data": self.data}
         own |= {"mirror": str(self.root / "runs")} if self.place else {}
         config = run_config(self.train_dir(name), self.preset, **{**own, **changes})
-        drawn = config.steps * config.batch_size * config.accumulate  # stable name
-        items = len(open_source(self.data))
+        source = open_source(self.data)
+        config = fitted(resumed(config, self.train_dir(name)), source)
+        drawn, items = config.steps * config.samples_per_step, len(source)
         if config.limit or config.epochs or items <= drawn:
             return config
         say(f"this training draws {drawn:,} items: the first {drawn:,} of {items:,} are used")

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from tvhelpers.files import atomic_path, remove_temporary
-from tvhelpers.records import read_records
+from tvhelpers.records import read_record, read_records
 from tvhelpers.show.figures import ACCENT, COLOURS, SOFT, columns_of, render, without_frame, wrapped
 from tvhelpers.train.log import read_evaluations, read_events, read_steps
 
@@ -37,7 +37,8 @@ def training_curves(run_dir: Path) -> Image.Image:
     """Return a run's logs as curves over its steps: training and validation loss, validation loss
     by noise level, gradient norms, speed, memory.
 
-    Dotted lines mark events.  The figure is also written to run_dir/figures/training.png.
+    Dotted lines mark events, a ring the step whose adapter is the result.  The figure is also
+    written to run_dir/figures/training.png.
     """
     run_dir = Path(run_dir)
     figure = Figure(figsize=(11, 5.6), layout="constrained")
@@ -45,7 +46,7 @@ def training_curves(run_dir: Path) -> Image.Image:
     steps, speeds = read_steps(run_dir), read_records(run_dir / "speed.jsonl", "speed")
     evaluations = read_evaluations(run_dir)
     _plot_smoothed(axes[0], steps, {"loss": COLOURS[1]}, "training loss")
-    _plot_losses(axes[1], evaluations)
+    _plot_losses(axes[1], evaluations, _kept_step(run_dir))
     _plot_by_timestep(axes[2], evaluations)
     norms = {"grad_norm": SOFT, "grad_norm_clipped": COLOURS[1]}
     _plot_smoothed(axes[3], steps, norms, "gradient norm before and after clipping")
@@ -84,11 +85,20 @@ def _plot_smoothed(ax, rows: Sequence[dict], names: dict[str, str], title: str) 
     _set_title(ax, title)
 
 
-def _plot_losses(ax, rows: Sequence[dict]) -> None:
+def _kept_step(run_dir: Path) -> int | None:
+    """Return the step whose weights are the result, None for a run that has not ended."""
+    path = run_dir / "result.json"
+    return read_record(path, "result").get("kept_step") if path.exists() else None
+
+
+def _plot_losses(ax, rows: Sequence[dict], kept: int | None) -> None:
     steps, validation, training = columns_of(rows, "step", "validation_loss", "training_slice_loss")
     ax.fill_between(steps, training, validation, color=SOFT, alpha=0.35, lw=0)
     ax.plot(steps, validation, "o-", ms=3, color=COLOURS[0], label="validation items")
     ax.plot(steps, training, "o-", ms=3, color=COLOURS[1], label="training subset")
+    for step, loss in zip(steps, validation):
+        if step == kept:
+            ax.plot([step], [loss], "o", ms=9, mfc="none", color=ACCENT, label=f"kept: step {step}")
     gaps = [f"{a - b:+.4f}" for a, b in zip(validation, training)]
     gap = f"; gap {gaps[0]} to {gaps[-1]}" if gaps else ""
     _set_title(ax, f"loss on the same noise{gap}", legend=True)

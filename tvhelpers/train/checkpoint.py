@@ -19,6 +19,7 @@ import torch
 from tvhelpers.errors import InputError
 from tvhelpers.files import atomic_path, file_sha256, make_dir, remove_link
 from tvhelpers.models.base import TEXT_ENCODER_DIR
+from tvhelpers.train import snapshots
 from tvhelpers.words import counted
 
 log = logging.getLogger(__name__)
@@ -142,11 +143,12 @@ class Mirror:
         except OSError as error:
             log.warning(f"nothing could be restored from the mirror {self.folder} ({error})")
 
-    def update(self, finished: bool = False) -> None:
-        """Copy new files: logs first, then the checkpoint, so that logs are never older than it."""
+    def update(self, finished: bool = False, best: Path | None = None) -> None:
+        """Copy new files: logs and the `best` snapshot first, then the checkpoint, so that they are
+        never older than it."""
         failed, self.failing = self.failing, True
         try:
-            self._copy(finished)
+            self._copy(finished, [best] if best else [])
             self.failing = False
             if failed:
                 log.info(f"the mirror {self.folder} can be written again")
@@ -155,17 +157,18 @@ class Mirror:
                 what = "training continues without it and tries again at each checkpoint"
                 log.warning(f"the mirror {self.folder} cannot be written ({error}); {what}")
 
-    def _copy(self, finished: bool) -> None:
+    def _copy(self, finished: bool, best: list[Path]) -> None:
         files = _files_of(self.run_dir.iterdir())
         if finished:  # result.json, which marks the run as finished, after the trained weights
             trees = [self.run_dir / name for name in TREES]
             files = [path for tree in trees for path in tree.rglob("*") if path.is_file()] + files
         newest = [] if finished else newest_first(self.run_dir / "checkpoints")[:1]
-        for path in [*files, *newest]:
+        for path in [*files, *best, *newest]:
             copy_checked(path, self.folder / path.relative_to(self.run_dir))
-        for old in newest_first(self.folder / "checkpoints"):
-            if old.name not in [path.name for path in newest]:
-                old.unlink()
+        old = newest_first(self.folder / "checkpoints")
+        for path in old + snapshots.files(self.folder / snapshots.FOLDER):
+            if path.name not in [path.name for path in best + newest]:
+                path.unlink()
 
 
 def copy_checked(source: Path, target: Path) -> None:

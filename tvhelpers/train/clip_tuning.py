@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from tvhelpers.config import ClipTuning
 from tvhelpers.data.sources import Source
 from tvhelpers.errors import InputError
 from tvhelpers.files import atomic_dir
@@ -26,6 +25,7 @@ from tvhelpers.records import claimed, write_json
 from tvhelpers.runtime import seed_for
 from tvhelpers.train.checkpoint import load_checkpoint, save_checkpoint
 from tvhelpers.train.clip_pairs import Pairs, pairs_of, train_and_validation
+from tvhelpers.train.clip_settings import ClipTuning
 from tvhelpers.train.optim import rate_factor
 
 LORA_TARGETS = r".*(q_proj|k_proj|v_proj|out_proj|fc1|fc2|visual_projection|text_projection)"

@@ -59,7 +59,7 @@ def _seconds(work: Callable, device: str) -> float:
 def say_length(trainer) -> None:
     """Log how many steps and passes a training has; and how long what is left of it will take, if
     it is long enough for a trial."""
-    text = length_of(trainer)
+    text = f"{length_of(trainer)}, {counted(len(trainer.data.validation_items), 'validation item')}"
     if trainer.device != "cpu" or trainer.num_steps - trainer.step >= TRIAL_STEPS:
         place = (trainer.step, trainer.num_steps, trainer.config.eval_steps)
         text += f", {in_minutes(measure_pace(trainer).minutes_left(*place))}"
@@ -73,7 +73,8 @@ def length_of(trainer) -> str:
         counted(trainer.per_step, "image"),
         trainer.num_steps * trainer.per_step / items,
     )
-    return f"{steps} of {images}, {passes:.1f} passes over {counted(items, 'training item')}"
+    text = f"{steps} of {images}, {passes:.1f} passes over {counted(items, 'training item')}"
+    return text + (", mirrored too" if trainer.config.flip else "")
 
 
 def in_minutes(minutes: float) -> str:

@@ -201,10 +201,18 @@ def _disk(trainer: Trainer, job: Job, run_dir: Path, root: Path) -> dict[str, fl
         "cache": missing * sum(array.nbytes for array in arrays if array is not None),
         "cache_free": _free(root),
         "checkpoints": (config.keep_checkpoints + 1) * state * weights,
-        "result": 2 * 4 * weights if config.method == "lora" else _pipeline_bytes(trainer, job),
+        "result": _adapter_bytes(config, weights)
+        if config.method == "lora"
+        else _pipeline_bytes(trainer, job),
         "free": _free(run_dir),
     }
     return {f"{name}_gb": size / GB for name, size in sizes.items()}
+
+
+def _adapter_bytes(config: TrainConfig, weights: int) -> int:
+    """Return the bytes of an adapter in two formats and, if the best one is kept, of snapshots."""
+    files = 2 + (2 + config.keep_snapshots if config.keep == "best" else 0)
+    return 4 * files * weights
 
 
 def _pipeline_bytes(trainer: Trainer, job: Job) -> int:

@@ -16,8 +16,9 @@ from tvhelpers.runtime import peak_memory, reset_peak_memory
 from tvhelpers.train import checkpoint
 from tvhelpers.train.cost import gpu_use, say_length
 from tvhelpers.train.evaluation import evaluate
-from tvhelpers.train.log import RunLog
+from tvhelpers.train.log import RunLog, read_evaluations
 from tvhelpers.train.memory import GB, choose_micro_batch, memory_limit
+from tvhelpers.train.snapshots import Snapshots, is_stale
 
 log = logging.getLogger(__name__)
 FLUSH_STEPS = 25  # losses stay on the device so long, as reading one waits for the GPU
@@ -29,28 +30,40 @@ class Loop:
     Losses are read and checked before each checkpoint, so that saved weights are good.
     """
 
-    def __init__(self, trainer, run_dir: Path, mirror: checkpoint.Mirror | None, preview):
+    def __init__(
+        self, trainer, run_dir: Path, mirror: checkpoint.Mirror | None, preview,
+        snapshots: Snapshots | None = None,
+    ):  # fmt: skip
         self.trainer, self.mirror, self.preview = trainer, mirror, preview
         self.config, self.processes = trainer.config, trainer.processes
         self.run_dir, self.folder = run_dir, run_dir / "checkpoints"
+        self.snapshots = snapshots if self.processes.main else None
+        self.curve: list[dict] = []  # the evaluations so far
+        self.stale = False  # whether the validation loss has not improved for long
         self.rows: list[dict] = []  # of the steps since the last flush
         self.saved = self.checked = time.monotonic()
         self.longest = 0.0  # most seconds between two checks of the clock
         self.first: io.BytesIO | None = None  # the state of step 0, until there is a checkpoint
 
-    def run(self) -> None:
-        """Train to the last step; raises Interrupted on Ctrl-C or SIGTERM."""
+    def run(self, finish: bool = False) -> None:
+        """Train to the last step, or with `finish` only evaluate where the run was stopped; raises
+        Interrupted on Ctrl-C or SIGTERM, InputError if there is nothing to finish."""
         trainer = self.trainer
         self._restore()
+        if finish and not trainer.step:
+            raise InputError("nothing-to-finish.no-step", path=self.run_dir)
         self._fit()
         folder = self.run_dir if self.processes.main else None
         where = (folder, trainer.num_steps, trainer.device, trainer.step)
         self.log = RunLog(*where, self.config.eval_steps, self.gpu_use)
         trainer.notice = lambda what, **more: self.log.event(trainer.step, what, **more)
+        curve = read_evaluations(self.run_dir) if self.processes.main else []
+        self.curve = self.processes.broadcast(curve)
+        self._forget_later()
         with self.log.bar, stop_requests() as stop, _refused_if_the_gpu_fails(trainer):
-            if trainer.step == 0:
+            if trainer.step == 0 or (finish and trainer.step not in self._evaluated()):
                 self._evaluate()
-            while trainer.step < trainer.num_steps:
+            while not (finish or self.stale) and trainer.step < trainer.num_steps:
                 self._step(stop)
         if peak := peak_memory(trainer.device):
             log.info(f"measured peak memory: {peak / GB:.2f} GB")
@@ -64,6 +77,11 @@ class Loop:
             if not self._flush():
                 return
             self._evaluate()
+            self._look_whether_stale()
+            if self.stale:
+                last = True
+                count = f"{config.patience} validation losses"
+                self.log.event(trainer.step, f"no better one in {count}: the training ends")
         late = self._would_be_late()
         # read once: the message below must agree with what was done
         stopping, late = self.processes.any(bool(stop), late)
@@ -133,6 +151,11 @@ class Loop:
             self._roll_back(trainer.step, problem)
             return
         self.log.evaluation(trainer.step, row)
+        self.curve.append({"step": trainer.step, **row})
+        if self.snapshots and trainer.step:
+            restarts = map(checkpoint.step_of, checkpoint.newest_first(self.folder))
+            with trainer.model.with_ema():
+                self.snapshots.write(trainer.model.trained(), self.curve, restarts)
         if self.preview and self.processes.main:
             with trainer.model.with_ema():
                 try:
@@ -140,6 +163,21 @@ class Loop:
                 except (OSError, torch.OutOfMemoryError) as error:
                     log.warning(f"no preview at step {trainer.step} ({error}); training continues")
         self.log.end_evaluation()
+
+    def _evaluated(self) -> list[int]:
+        return [row["step"] for row in self.curve]
+
+    def _forget_later(self) -> None:
+        """Forget the evaluations after the trainer's step, and their snapshots."""
+        step = self.trainer.step
+        self.curve = [row for row in self.curve if row["step"] <= step]
+        if self.snapshots:
+            self.snapshots.truncate(step)
+        self._look_whether_stale()
+
+    def _look_whether_stale(self) -> None:
+        patience = self.config.patience  # the main process decides, as floats may differ
+        self.stale = patience > 0 and self.processes.broadcast(is_stale(self.curve, patience))
 
     def _flush(self) -> bool:
         """Read, check and log the losses since the last time; return False after a roll back."""
@@ -165,6 +203,7 @@ class Loop:
         trainer.restore(state)
         trainer.health = health
         self.log.truncate(trainer.step)
+        self._forget_later()
         text = f"{problem}: rolled back to step {trainer.step}, {change}"
         self.log.event(trainer.step, text, bad_step=step, returns=health.returns)
         self._save()  # replaces the old one, so that a training killed now does the same again
@@ -186,7 +225,8 @@ class Loop:
             )
             return False
         if self.mirror:
-            self.mirror.update()
+            best = self.snapshots and self.snapshots.best(self.curve)
+            self.mirror.update(best=self.snapshots.path(best) if best else None)
         return True
 
 

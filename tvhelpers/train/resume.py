@@ -8,13 +8,13 @@ Loads no torch: the command line calls it before anything else.
 import dataclasses
 from pathlib import Path
 
-from tvhelpers.config import TrainConfig, build_config, preset_row, typed_settings
+from tvhelpers.config import FITS, TrainConfig, build_config, preset_row, typed_settings
 from tvhelpers.records import read_record
 
 HERE = ("device", "mirror", "memory_gb")  # of the machine and the call, not of the training
 BY_DIGEST = ("data", "base", "captions", "text_encoder")  # paths; their content has a digest
 COST = ("gradient_checkpointing", "channels_last", "compile")  # time and memory, not the result
-COST += ("capture", "checkpoint_minutes", "checkpoint_steps", "keep_checkpoints")
+COST += ("capture", "checkpoint_minutes", "checkpoint_steps", "keep_checkpoints", "keep_snapshots")
 MAY_DIFFER = ("preset", *HERE, *BY_DIGEST, *COST)  # between two calls of one training
 
 
@@ -24,12 +24,16 @@ def run_config(run_dir: Path, preset: str = "", **given) -> TrainConfig:
 
     So a training resumes after a default or a preset has changed, but is refused if another preset
     is named than it began with.  If the folder does not name its preset, the settings of the named
-    one count as given.  Raises InputError as `build_config` does.
+    one count as given.  A value that means "fits the data" is what the folder has.  Raises
+    InputError as `build_config` does.
     """
-    begun = _begun(Path(run_dir), given.get("mirror", ""))
+    begun = begun_settings(run_dir, given.get("mirror", ""))[1]
     known = begun.get("preset", "")
     asked = preset_row(preset, **given) if preset and not known else given
     asked = typed_settings(TrainConfig, asked)
+    chosen = {key for key in {*FITS} & {*asked} if asked[key] == FITS[key]}
+    chosen -= {"keep"} & {*given}
+    asked = {key: value for key, value in asked.items() if key not in chosen}
     same = {key: value for key, value in begun.items() if key not in HERE}
     other = any(asked[key] != same[key] for key in {*asked} & {*same} - {*MAY_DIFFER})
     if not begun or other or (preset and known and preset != known):
@@ -37,16 +41,17 @@ def run_config(run_dir: Path, preset: str = "", **given) -> TrainConfig:
     return TrainConfig(**typed_settings(TrainConfig, same) | asked)
 
 
-def _begun(run_dir: Path, mirror: str) -> dict:
-    """Return the settings in config.json of the folder, or else of its mirror, if that holds other
-    files too; otherwise {}."""
+def begun_settings(run_dir: Path, mirror: str = "") -> tuple[Path, dict]:
+    """Return (folder, settings in its config.json) of the folder, or else of its mirror, if that
+    holds the work of steps too; otherwise {}."""
+    run_dir = Path(run_dir)
     for folder in (run_dir, *([Path(mirror) / run_dir.name] if mirror else [])):
         names = _visible(folder)
-        if "config.json" in names and len(names) > 1:
+        if "config.json" in names and names - {"config.json", "held_out.json"}:
             record = read_record(folder / "config.json", "training")
             fields = {field.name for field in dataclasses.fields(TrainConfig)}
-            return {key: value for key, value in record.items() if key in fields}
-    return {}
+            return folder, {key: value for key, value in record.items() if key in fields}
+    return run_dir, {}
 
 
 def _visible(folder: Path) -> set[str]:

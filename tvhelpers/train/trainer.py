@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,14 @@ from tvhelpers.data.sources import open_source
 from tvhelpers.data.split import split_items
 from tvhelpers.errors import InputError
 from tvhelpers.files import writing
-from tvhelpers.lora.adapter import check_adapter, kohya_path, save_adapter
+from tvhelpers.lora.adapter import (
+    check_adapter,
+    kohya_path,
+    load_layers,
+    save_adapter,
+    trained_layers,
+)
+from tvhelpers.lora.formats import Adapter, write_adapter
 from tvhelpers.models import base as bases
 from tvhelpers.models.base import BaseLocation, load_part
 from tvhelpers.models.baseline import Classes, add_classes, find_classes, reset_weights
@@ -27,12 +35,13 @@ from tvhelpers.runtime import choose_device, choose_dtype, root_dir, seed_for
 from tvhelpers.train.batches import Data
 from tvhelpers.train.checkpoint import Mirror, newest_first, remove_checkpoints
 from tvhelpers.train.distributed import Processes
+from tvhelpers.train.fit import fitted, resumed
 from tvhelpers.train.graph import is_captured
 from tvhelpers.train.latents import LatentCache, open_cache
-from tvhelpers.train.log import read_evaluations
 from tvhelpers.train.loop import Loop
 from tvhelpers.train.model import noise_schedule, scheduler_changes
-from tvhelpers.train.resume import MAY_DIFFER
+from tvhelpers.train.resume import MAY_DIFFER, begun_settings
+from tvhelpers.train.snapshots import Snapshots
 from tvhelpers.train.step import Trainer
 
 log = logging.getLogger(__name__)
@@ -84,13 +93,15 @@ def train(
     base: BaseLocation | None = None,
     root: Path | None = None,
     preview: Callable[[int, dict], None] | None = None,
+    finish: bool = False,
 ) -> dict:
     """Train as `config` says, or resume, and return the content of result.json.
 
-    Writes run_dir/{config.json, held_out.json, log.jsonl, eval.jsonl, speed.jsonl, tensorboard/,
-    result.json} and, for "lora", adapter.safetensors; for "full" and "baseline", pipeline/; and
-    checkpoints/ until it is finished.  With `accelerate launch` the processes share each step's
-    samples.
+    Values of `config` that mean "fits the data" become numbers first.  Writes run_dir/{config.json,
+    held_out.json, log.jsonl, eval.jsonl, speed.jsonl, tensorboard/, result.json} and, for "lora",
+    adapter.safetensors; with keep="best" also snapshots/ and adapter_last.safetensors; for "full"
+    and "baseline", pipeline/; and checkpoints/ until it is finished.  With `accelerate launch` the
+    processes share each step's samples.  `finish` ends a stopped training without another step.
 
     `base` is by default find_base(config.base), and `root`, the folder of artifacts/, $TV_ROOT.
     `preview(step, parts)` is called after each evaluation with the "unet", the "scheduler" and, if
@@ -98,6 +109,8 @@ def train(
     on Ctrl-C or SIGTERM.
     """
     run_dir = Path(run_dir)
+    if finish:
+        _check_unfinished(run_dir, config)
     job = open_job(config, run_dir, base)
     origin, processes = job.origin, job.processes
     mirror = Mirror(config.mirror, run_dir) if config.mirror and processes.main else None
@@ -111,8 +124,9 @@ def train(
             ids = [origin.source.item_ids[item] for item in job.split[1]]
             write_json(run_dir / "held_out.json", ids)
         trainer = build_trainer(job, cache)
-        Loop(trainer, run_dir, mirror, preview).run()
-        result = _finish(trainer, run_dir, origin) if processes.main else None
+        loop = Loop(trainer, run_dir, mirror, preview, _snapshots(trainer, run_dir, origin))
+        loop.run(finish)
+        result = _finish(loop, origin) if processes.main else None
         if processes.main:
             _close(run_dir, mirror)
         return processes.broadcast(result)
@@ -122,6 +136,7 @@ def open_job(config: TrainConfig, run_dir: Path, base: BaseLocation | None = Non
     """Open the data and the base of a training, split its items, and check what was given; nothing
     is written.  Raises InputError as `train` does."""
     source = _open_data(config)
+    config = fitted(resumed(config, run_dir), source)
     base = bases.with_text_encoder(base or bases.find_base(config.base), config.text_encoder)
     device = choose_device(config.device)
     is_captured(config, device)  # refuses it on a CPU, before the folder is claimed
@@ -148,6 +163,14 @@ def build_trainer(job: Job, cache: LatentCache) -> Trainer:
     if origin.classes.words:
         add_classes(parts["unet"], origin.classes)
     return Trainer(config, parts, data, job.dtype, job.processes)
+
+
+def _check_unfinished(run_dir: Path, config: TrainConfig) -> None:
+    """Raise InputError for a training that is finished, or that never began."""
+    if is_finished(run_dir, config.method):
+        raise InputError("nothing-to-finish.done", path=run_dir)
+    if not begun_settings(run_dir, config.mirror)[1]:
+        raise InputError("nothing-to-finish.not-begun", path=run_dir)
 
 
 def _open_data(config: TrainConfig) -> Source:
@@ -218,43 +241,73 @@ def _data(job: Job, cache: LatentCache) -> Data:
     return data
 
 
-def _finish(trainer: Trainer, run_dir: Path, origin: Origin) -> dict:
+def _finish(loop: Loop, origin: Origin) -> dict:
     """Write and check the trained weights, then write result.json, which marks the run as done."""
+    trainer, run_dir, curve = loop.trainer, loop.run_dir, loop.curve
+    kept = trainer.step
     with trainer.model.with_ema():
         if origin.config.method == "lora":
-            _save_adapter(trainer, run_dir, origin)
+            if loop.snapshots:
+                kept = _load_best(loop, origin)
+            _save_adapter(trainer, run_dir, origin, kept)
         else:
             unet = trainer.model.unet.to(memory_format=torch.contiguous_format)
             scheduler = noise_schedule(origin.base, origin.config)
             bases.save_pipeline(origin.base, unet, run_dir / "pipeline", scheduler)
             if origin.config.method == "baseline":
                 origin.classes.save(run_dir / "pipeline")
-    curve = read_evaluations(run_dir)
-    before, after = (row["validation_loss"] for row in (curve[0], curve[-1]))
+    losses = {row["step"]: row["validation_loss"] for row in curve}
+    before, last = (row["validation_loss"] for row in (curve[0], curve[-1]))
+    after = losses.get(kept, last)
     result = {
         "steps": trainer.step,
         "num_items": len(trainer.data.train_items),
         "num_held_out": len(trainer.data.validation_items),
         "held_out_loss_base": before,
         "held_out_loss": after,
+        "kept_step": kept,
+        "validation_loss_last": last,
     }
     write_json(run_dir / "result.json", result)
     change = f"{abs(after / before - 1):.1%} {'higher' if after > before else 'lower'}"
-    log.info(f"validation loss {before:.4f} -> {after:.4f}, {change}")
+    text = f"validation loss {before:.4f} -> {after:.4f}, {change}"
+    other = f", of step {kept}, which is kept; of the last one, {trainer.step}: {last:.4f}"
+    log.info(text + (other if kept != trainer.step else f", of the last step, {kept}"))
     return result
 
 
-def _save_adapter(trainer: Trainer, run_dir: Path, origin: Origin) -> None:
+def _snapshots(trainer: Trainer, run_dir: Path, origin: Origin) -> Snapshots | None:
+    """Return where the adapter of each evaluation is kept, None if the last one is the result."""
+    config = origin.config
+    about = partial(_about, trainer, origin)
+    return Snapshots(run_dir, config.keep_snapshots, about) if config.keep == "best" else None
+
+
+def _load_best(loop: Loop, origin: Origin) -> int:
+    """Write the last step's adapter as adapter_last.safetensors, load the one with the best
+    validation loss, and return its step."""
+    trainer, snapshots = loop.trainer, loop.snapshots
+    models = trainer.model.trained()
+    last = Adapter(trained_layers(models), _about(trainer, origin, trainer.step))
+    write_adapter(last, loop.run_dir / "adapter_last.safetensors")
+    step, adapter = snapshots.kept(loop.curve, trainer.step)
+    if adapter:
+        load_layers(models, adapter)
+    snapshots.prune(loop.curve)
+    return step
+
+
+def _save_adapter(trainer: Trainer, run_dir: Path, origin: Origin, step: int) -> None:
     path, base, models = run_dir / "adapter.safetensors", origin.base, trainer.model.trained()
     if base.text_encoder:
         load_part(base, "text_encoder").save_pretrained(run_dir / bases.TEXT_ENCODER_DIR)
-    save_adapter(models, path, _about(trainer, origin))
+    save_adapter(models, path, _about(trainer, origin, step))
     check_adapter(models, path, base)
     log.info(f"{path} and {kohya_path(path).name} were loaded again and checked")
 
 
-def _about(trainer: Trainer, origin: Origin) -> dict:
-    """Return the metadata of an adapter: how it was made, without paths and dates."""
+def _about(trainer: Trainer, origin: Origin, step: int) -> dict:
+    """Return the metadata of the adapter of a step: how it was made, without paths and dates."""
     config, digests, rows = trainer.config, {**origin.digests}, manifest.entries()
     named = {"base": origin.base.name, "data": config.data}
     data_digest = digests.pop("data_fingerprint")
@@ -262,7 +315,7 @@ def _about(trainer: Trainer, origin: Origin) -> dict:
         "base": origin.base.name,
         **digests,
         "data_digest": data_digest,
-        "steps": trainer.step,
+        "steps": step,
         "rank": config.rank,
         "alpha": config.alpha or config.rank,
         "targets": config.targets,

@@ -1,0 +1,105 @@
+"""Which step of a training had the best validation loss, and where is the adapter of then?
+
+After each evaluation the adapter alone is written to snapshots/step-0000100.safetensors.  The best
+one, and the newest, are kept; the best one is the result.
+"""
+
+import contextlib
+import logging
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from tvhelpers.errors import InputError
+from tvhelpers.files import make_dir, remove_temporary
+from tvhelpers.lora.adapter import trained_layers
+from tvhelpers.lora.formats import Adapter, read_adapter, write_adapter
+
+log = logging.getLogger(__name__)
+NAME = re.compile(r"step-\d{7,}\.safetensors")
+FOLDER = "snapshots"
+
+
+def ranked(curve: list[dict]) -> list[dict]:
+    """Return the evaluations after step 0, the lowest validation loss first, and of equal ones the
+    earlier."""
+    rows = [row for row in curve if row["step"] > 0]
+    return sorted(rows, key=lambda row: (row["validation_loss"], row["step"]))
+
+
+def is_stale(curve: list[dict], patience: int) -> bool:
+    """Return whether the last `patience` evaluations had no better validation loss; 0 = never."""
+    rows = ranked(curve)
+    return 0 < patience <= sum(row["step"] > rows[0]["step"] for row in rows)
+
+
+class Snapshots:
+    """The adapters in a run's folder snapshots/, of steps that were evaluated."""
+
+    def __init__(self, run_dir: Path, keep: int, about: Callable[[int], dict]):
+        """`about(step)` returns the metadata of the adapter of a step."""
+        self.folder, self.keep, self.about = Path(run_dir) / FOLDER, keep, about
+
+    def path(self, step: int) -> Path:
+        """Return the path of the adapter of a step."""
+        return self.folder / f"step-{step:07d}.safetensors"
+
+    def steps(self) -> list[int]:
+        """Return the steps that have an adapter, ascending."""
+        return sorted(step_of(path) for path in files(self.folder))
+
+    def write(self, models: dict, curve: list[dict], restarts: Iterable[int]) -> None:
+        """Write the adapter of the last evaluation of `curve`, and remove the older ones that are
+        not needed.
+
+        That of the best evaluation is needed: of all, and of those up to each of the steps
+        `restarts`, to which the training may return.  A disk that cannot be written is a warning.
+        """
+        step = curve[-1]["step"]
+        try:
+            remove_temporary(make_dir(self.folder))
+            adapter = Adapter(trained_layers(models), self.about(step))
+            write_adapter(adapter, self.path(step), "diffusers")
+        except (OSError, InputError) as error:
+            log.warning(f"no snapshot at step {step} ({error}); training continues")
+        self.prune(curve, restarts)
+
+    def prune(self, curve: list[dict], restarts: Iterable[int] = ()) -> None:
+        """Remove the adapters that are neither needed nor among the newest."""
+        there = self.steps()
+        parts = [curve, *([row for row in curve if row["step"] <= end] for end in restarts)]
+        needed = {self.best(part) for part in parts} | {*there[max(0, len(there) - self.keep) :]}
+        for step in {*there} - needed:
+            self.path(step).unlink(missing_ok=True)
+
+    def truncate(self, step: int) -> None:
+        """Remove the adapters of later steps than `step`, which will be written again."""
+        for other in self.steps():
+            if other > step:
+                self.path(other).unlink(missing_ok=True)
+
+    def best(self, curve: list[dict]) -> int | None:
+        """Return the step with the best validation loss of those that have an adapter."""
+        there = self.steps()
+        return next((row["step"] for row in ranked(curve) if row["step"] in there), None)
+
+    def kept(self, curve: list[dict], step: int) -> tuple[int, Adapter | None]:
+        """Return (kept step, its adapter) of a training that ended at `step`; (`step`, None) if
+        that is the best.  A snapshot that is missing or damaged is skipped."""
+        for row in ranked(curve):
+            if row["step"] == step:
+                break
+            with contextlib.suppress(OSError, InputError):
+                return row["step"], read_adapter(self.path(row["step"]))
+            log.warning(f"the snapshot of step {row['step']} cannot be read; the next best is kept")
+        return step, None
+
+
+def step_of(path: Path) -> int:
+    """Return the step of a snapshot's file."""
+    return int(path.stem.split("-")[1])
+
+
+def files(folder: Path) -> list[Path]:
+    """Return the snapshots in a folder; other files are ignored."""
+    return [path for path in Path(folder).glob("step-*") if NAME.fullmatch(path.name)]
