@@ -36,7 +36,7 @@ def test_train_refuses_what_cannot_be_trained(refuse, photo_folder, tmp_path, ex
         refuse("given-twice", *start, "--set", key)
     assert "no-such" in refuse("file-missing", "train", "lora", "--data", "no-such", *start[4:])
     refuse("not-at-hand", "train", "lora", "--data", "fashion-synthesis", *start[4:])
-    refuse("nothing-to-finish", *start, "--finish")
+    refuse("nothing-to-finish usage", *start, "--finish")
     assert not (tmp_path / "run").exists()
 
 

@@ -38,6 +38,8 @@ def run(options) -> dict:
     for key in ("data", "method", "preset"):
         if key in settings:
             raise InputError("given-twice.argument", key=key)
+    if options.finish and options.dry_run:
+        raise InputError("usage.finish")
     from tvhelpers.train.resume import run_config
 
     given = {"method": options.method, "data": options.data, **settings}
