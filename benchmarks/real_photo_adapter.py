@@ -23,7 +23,7 @@ args = parser.parse_args()
 if (args.work_dir / "run" / "result.json").exists():
     sys.exit(f"{args.work_dir} holds a finished run: its minutes would be nobody's; give another")
 data = make_g2(args.work_dir / "g2", "--count", "2000")
-settings = ["limit=2000", *args.set]
+settings = ["limit=2000", "steps=1000", *args.set]
 command = [
     sys.executable,
     "-m",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from golden_reading import plain, read_caches, read_gallery, read_run
 
+PRESET = ["--preset", "smoke"]  # others choose numbers for the data since then
 SMALL = "base=inputs/base batch_size=4 rank=4 eval_items=4 eval_steps=10 checkpoint_steps=10"
 PROMPTS = "a red dress", "a blue striped skirt", "a black hoodie"
 # Options and a setting by the names that both trees know.
@@ -22,7 +23,7 @@ def train(side, method, data, out, *settings, small=SMALL, **options) -> dict:
     """Train, and return what it wrote: in runs/OUT, and in caches that were not there."""
     known = read_caches(side)
     pairs = [*small.split(), *settings] if small else settings
-    words = [word for pair in pairs for word in ("--set", pair)]
+    words = PRESET + [word for pair in pairs for word in ("--set", pair)]
     said = side.json("train", method, "--data", data, "--out", f"runs/{out}", *words, **options)
     return {"--json": plain(said), **read_run(side, f"runs/{out}"), **read_caches(side, known)}
 

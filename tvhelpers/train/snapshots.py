@@ -12,12 +12,12 @@ from pathlib import Path
 
 from tvhelpers.errors import InputError
 from tvhelpers.files import make_dir, remove_temporary
-from tvhelpers.lora.adapter import trained_layers
+from tvhelpers.lora.adapter import load_layers, trained_layers
 from tvhelpers.lora.formats import Adapter, read_adapter, write_adapter
 
 log = logging.getLogger(__name__)
 NAME = re.compile(r"step-\d{7,}\.safetensors")
-FOLDER = "snapshots"
+FOLDER, LAST = "snapshots", "adapter_last.safetensors"
 
 
 def ranked(curve: list[dict]) -> list[dict]:
@@ -83,16 +83,28 @@ class Snapshots:
         there = self.steps()
         return next((row["step"] for row in ranked(curve) if row["step"] in there), None)
 
-    def kept(self, curve: list[dict], step: int) -> tuple[int, Adapter | None]:
-        """Return (kept step, its adapter) of a training that ended at `step`; (`step`, None) if
-        that is the best.  A snapshot that is missing or damaged is skipped."""
+    def load_best(self, models: dict, curve: list[dict], last: int) -> int:
+        """Load the best adapter into `models`, which are of the step `last`, and return its step.
+
+        The adapter of `last` is written beside the folder first, as LAST.
+        """
+        adapter = Adapter(trained_layers(models), self.about(last))
+        write_adapter(adapter, self.folder.with_name(LAST), "diffusers")
+        step, best = self._best_readable(curve, last)
+        if best:
+            load_layers(models, best)
+        self.prune(curve)
+        return step
+
+    def _best_readable(self, curve: list[dict], last: int) -> tuple[int, Adapter | None]:
+        """Return (step, adapter) of the best evaluation; (`last`, None) if that is the best."""
         for row in ranked(curve):
-            if row["step"] == step:
+            if row["step"] == last:
                 break
             with contextlib.suppress(OSError, InputError):
                 return row["step"], read_adapter(self.path(row["step"]))
             log.warning(f"the snapshot of step {row['step']} cannot be read; the next best is kept")
-        return step, None
+        return last, None
 
 
 def step_of(path: Path) -> int:

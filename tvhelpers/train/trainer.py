@@ -19,14 +19,7 @@ from tvhelpers.data.sources import open_source
 from tvhelpers.data.split import split_items
 from tvhelpers.errors import InputError
 from tvhelpers.files import writing
-from tvhelpers.lora.adapter import (
-    check_adapter,
-    kohya_path,
-    load_layers,
-    save_adapter,
-    trained_layers,
-)
-from tvhelpers.lora.formats import Adapter, write_adapter
+from tvhelpers.lora.adapter import check_adapter, kohya_path, save_adapter
 from tvhelpers.models import base as bases
 from tvhelpers.models.base import BaseLocation, load_part
 from tvhelpers.models.baseline import Classes, add_classes, find_classes, reset_weights
@@ -243,12 +236,12 @@ def _data(job: Job, cache: LatentCache) -> Data:
 
 def _finish(loop: Loop, origin: Origin) -> dict:
     """Write and check the trained weights, then write result.json, which marks the run as done."""
-    trainer, run_dir, curve = loop.trainer, loop.run_dir, loop.curve
+    trainer, run_dir = loop.trainer, loop.run_dir
     kept = trainer.step
     with trainer.model.with_ema():
         if origin.config.method == "lora":
             if loop.snapshots:
-                kept = _load_best(loop, origin)
+                kept = loop.snapshots.load_best(trainer.model.trained(), loop.curve, kept)
             _save_adapter(trainer, run_dir, origin, kept)
         else:
             unet = trainer.model.unet.to(memory_format=torch.contiguous_format)
@@ -256,24 +249,37 @@ def _finish(loop: Loop, origin: Origin) -> dict:
             bases.save_pipeline(origin.base, unet, run_dir / "pipeline", scheduler)
             if origin.config.method == "baseline":
                 origin.classes.save(run_dir / "pipeline")
+    result = _result(loop, kept)
+    write_json(run_dir / "result.json", result)
+    log.info(_outcome(result))
+    return result
+
+
+def _result(loop: Loop, kept: int) -> dict:
+    """Return the content of result.json of a training whose result is that of step `kept`."""
+    trainer, curve = loop.trainer, loop.curve
     losses = {row["step"]: row["validation_loss"] for row in curve}
-    before, last = (row["validation_loss"] for row in (curve[0], curve[-1]))
-    after = losses.get(kept, last)
-    result = {
+    last = curve[-1]["validation_loss"]
+    return {
         "steps": trainer.step,
         "num_items": len(trainer.data.train_items),
         "num_held_out": len(trainer.data.validation_items),
-        "held_out_loss_base": before,
-        "held_out_loss": after,
+        "held_out_loss_base": curve[0]["validation_loss"],
+        "held_out_loss": losses.get(kept, last),
         "kept_step": kept,
         "validation_loss_last": last,
     }
-    write_json(run_dir / "result.json", result)
+
+
+def _outcome(result: dict) -> str:
+    """Return in words how the validation loss has changed, and of which step the result is."""
+    before, after = result["held_out_loss_base"], result["held_out_loss"]
     change = f"{abs(after / before - 1):.1%} {'higher' if after > before else 'lower'}"
     text = f"validation loss {before:.4f} -> {after:.4f}, {change}"
-    other = f", of step {kept}, which is kept; of the last one, {trainer.step}: {last:.4f}"
-    log.info(text + (other if kept != trainer.step else f", of the last step, {kept}"))
-    return result
+    if result["kept_step"] == result["steps"]:
+        return f"{text}, of the last step, {result['steps']}"
+    last = f"of the last one, {result['steps']}: {result['validation_loss_last']:.4f}"
+    return f"{text}, of step {result['kept_step']}, which is kept; {last}"
 
 
 def _snapshots(trainer: Trainer, run_dir: Path, origin: Origin) -> Snapshots | None:
@@ -281,20 +287,6 @@ def _snapshots(trainer: Trainer, run_dir: Path, origin: Origin) -> Snapshots | N
     config = origin.config
     about = partial(_about, trainer, origin)
     return Snapshots(run_dir, config.keep_snapshots, about) if config.keep == "best" else None
-
-
-def _load_best(loop: Loop, origin: Origin) -> int:
-    """Write the last step's adapter as adapter_last.safetensors, load the one with the best
-    validation loss, and return its step."""
-    trainer, snapshots = loop.trainer, loop.snapshots
-    models = trainer.model.trained()
-    last = Adapter(trained_layers(models), _about(trainer, origin, trainer.step))
-    write_adapter(last, loop.run_dir / "adapter_last.safetensors")
-    step, adapter = snapshots.kept(loop.curve, trainer.step)
-    if adapter:
-        load_layers(models, adapter)
-    snapshots.prune(loop.curve)
-    return step
 
 
 def _save_adapter(trainer: Trainer, run_dir: Path, origin: Origin, step: int) -> None:
