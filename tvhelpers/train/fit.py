@@ -25,9 +25,9 @@ def fitted(config: TrainConfig, source: Source) -> TrainConfig:
     """
     count = min(config.limit or len(source), len(source))
     wanted = min(max(FEW_HELD, HELD_SHARE * count), MOST_HELD * count)
-    held_out = config.held_out or round(wanted / max(count, 1), 6)
+    share = config.held_out or round(wanted / max(count, 1), 6)
     flip = count >= FLIP_FROM if config.flip is None else config.flip
-    config = replace(config, held_out=held_out, flip=flip)
+    config = replace(config, flip=flip, held_out=share)  # stable name
     if not config.steps or config.eval_steps < 0 or config.warmup_steps < 0:
         config = _with_steps(config, len(split_items(source, config)[0]))
     return config
