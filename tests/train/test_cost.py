@@ -28,7 +28,8 @@ def test_a_trial_changes_nothing_and_its_estimate_counts_steps_and_evaluations(m
 def test_flops_are_counted_for_an_image_whatever_the_batch(make_trainer):
     small, large = (cost.flops_per_image(make_trainer(batch_size=size)) for size in (2, 4))
     assert small == pytest.approx(large) and small > 0
-    assert cost.flops_per_image(make_trainer(method="full")) > small
+    for more in ({"method": "full"}, {"gradient_checkpointing": True}):
+        assert cost.flops_per_image(make_trainer(**more)) > small
     assert cost.gpu_use(make_trainer()) is None
     assert cost.matrix_peak(torch.float32, "cpu", 256) > 1e6
 

@@ -14,6 +14,7 @@ from tvhelpers.words import counted
 
 log = logging.getLogger(__name__)
 MATRIX, PEAK_SECONDS = 8192, 0.3  # rows of the matrices that are multiplied, and for how long
+PASSES = {"cpu": 1, "cuda": 3}  # of a micro-batch, to warm up and again to time them
 TRIAL_STEPS = 200  # of a training with so many steps, a trial takes at most a fiftieth
 
 
@@ -38,12 +39,13 @@ def evaluations_left(step: int, num_steps: int, every: int) -> int:
 
 
 def measure_pace(trainer) -> Pace:
-    """Time a forward and backward pass, and a batch of an evaluation; the state does not change."""
+    """Time forward and backward passes, and a batch of an evaluation; the state does not change."""
     data, share = trainer.data, trainer.processes.part(trainer.per_step)
     few = data.validation_items[:BATCH]
     evaluated = len(data.validation_items) + len(training_subset(trainer))
-    trainer.try_micro_batch()  # the first one is slower
-    a_pass = _seconds(trainer.try_micro_batch, trainer.device)
+    passes = PASSES[trainer.device]
+    trainer.rehearse(passes)  # the first ones are slower: a GPU's step is captured there
+    a_pass = _seconds(lambda: trainer.rehearse(passes), trainer.device) / passes
     a_batch = _seconds(lambda: item_losses(trainer, few), trainer.device)
     return Pace(a_pass * len(share) / trainer.micro_batch, a_batch * evaluated / len(few))
 

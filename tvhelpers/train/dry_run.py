@@ -1,5 +1,7 @@
 """What would a training do, and what would it cost?  Nothing is trained, and nothing is written."""
 
+import contextlib
+import logging
 import shutil
 import time
 from collections.abc import Callable
@@ -21,6 +23,7 @@ from tvhelpers.train.memory import GB, choose_micro_batch, memory_limit
 from tvhelpers.train.step import Trainer
 from tvhelpers.train.trainer import CLAIM, Job, build_trainer, is_finished, open_job
 
+log = logging.getLogger(__name__)
 FEW = 4  # images and captions that are encoded to time what a missing cache takes
 
 
@@ -46,6 +49,7 @@ def dry_run(
         trainer.restore(read_checkpoint(newest))
     limit = memory_limit(config.memory_gb, trainer.device)
     memory = choose_micro_batch(trainer, limit)
+    trainer.notice = lambda what, **more: log.info(what)
     return {
         "finished": False,
         "resumes_at": trainer.step,
@@ -101,7 +105,8 @@ def _begun(job: Job, run_dir: Path) -> Path:
     if not mirror:
         return run_dir
     copy = Mirror(mirror, run_dir).folder
-    check_claim(copy, request, **CLAIM)
+    with contextlib.suppress(OSError):  # a drive that is gone, which `train` does not need either
+        check_claim(copy, request, **CLAIM)
     is_empty = not run_dir.is_dir() or all(path.name[0] == "." for path in run_dir.iterdir())
     return copy if is_empty else run_dir
 

@@ -61,6 +61,8 @@ class Loop:
         self.curve = self.processes.broadcast(curve)
         self._forget_later()
         with self.log.bar, stop_requests() as stop, _refused_if_the_gpu_fails(trainer):
+            if not finish:
+                say_length(trainer)
             if trainer.step == 0 or (finish and trainer.step not in self._evaluated()):
                 self._evaluate()
             while not (finish or self.stale) and trainer.step < trainer.num_steps:
@@ -130,14 +132,12 @@ class Loop:
         return checkpoint.find_checkpoint(self.folder)
 
     def _fit(self) -> None:
-        """Choose the micro-batch, unless the checkpoint has the one for this device, and say how
-        long the training will take."""
+        """Choose the micro-batch, unless the checkpoint has the one for this device."""
         trainer = self.trainer
         limit = memory_limit(self.config.memory_gb, trainer.device)
         if limit is not None and self.processes.any(not trainer.fitted)[0]:
             choose_micro_batch(trainer, limit)
         self.gpu_use = gpu_use(trainer)
-        say_length(trainer)
         if self.config.compile:
             trainer.compile()
         reset_peak_memory(trainer.device)

@@ -160,6 +160,15 @@ class Trainer:
         self._free_memory()
         return compute()
 
+    def rehearse(self, passes: int) -> None:
+        """Compute the gradients of a micro-batch of each of the next steps, captured or not as a
+        step computes them, and drop them; the state does not change."""
+        for _ in range(passes):
+            self._backward(range(self.micro_batch), self.replays or self._compute)
+            self.update.optimizer.zero_grad()
+            self.step += 1  # so that the next batch is the one that is drawn ahead
+        self.step -= passes
+
     def _free_memory(self) -> None:
         if self.replays:
             self.replays.release()
