@@ -63,6 +63,7 @@ class Loop:
         with self.log.bar, stop_requests() as stop, _refused_if_the_gpu_fails(trainer):
             if not finish:
                 say_length(trainer)
+                self.log.restart_clock()
             if trainer.step == 0 or (finish and trainer.step not in self._evaluated()):
                 self._evaluate()
             while not (finish or self.stale) and trainer.step < trainer.num_steps:
