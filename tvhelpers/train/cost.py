@@ -51,10 +51,12 @@ def measure_pace(trainer) -> Pace:
 
 
 def _seconds(work: Callable, device: str) -> float:
+    """Return the seconds that work takes, with what it starts on the GPU."""
+    wait = torch.cuda.synchronize if device != "cpu" else lambda: None
+    wait()
     began = time.perf_counter()
     work()
-    if device != "cpu":
-        torch.cuda.synchronize()
+    wait()
     return time.perf_counter() - began
 
 
@@ -71,10 +73,8 @@ def say_length(trainer) -> None:
 def length_of(trainer) -> str:
     """Return a training's steps and passes in words."""
     steps, items = counted(trainer.num_steps, "step"), len(trainer.data.train_items)
-    images, passes = (
-        counted(trainer.per_step, "image"),
-        trainer.num_steps * trainer.per_step / items,
-    )
+    images = counted(trainer.per_step, "image")
+    passes = trainer.num_steps * trainer.per_step / items
     text = f"{steps} of {images}, {passes:.1f} passes over {counted(items, 'training item')}"
     return text + (", mirrored too" if trainer.config.flip else "")
 
