@@ -1,5 +1,7 @@
 """What a training costs: steps and evaluations that are left, FLOPs, and the share of a GPU."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -32,6 +34,16 @@ def test_flops_are_counted_for_an_image_whatever_the_batch(make_trainer):
         assert cost.flops_per_image(make_trainer(**more)) > small
     assert cost.gpu_use(make_trainer()) is None
     assert cost.matrix_peak(torch.float32, "cpu", 256) > 1e6
+
+
+@pytest.mark.parametrize(("peak", "used"), [(1e12, 1e-3), (None, None)])
+def test_the_share_is_of_the_peak_of_all_gpus(monkeypatch, peak, used):
+    """Without memory for large matrices the share is unknown."""
+    monkeypatch.setattr(cost, "matrix_peak", lambda dtype, device: peak)
+    monkeypatch.setattr(cost, "flops_per_image", lambda trainer: 2e9)
+    two = SimpleNamespace(count=2)
+    trainer = SimpleNamespace(device="cuda", dtype=torch.bfloat16, processes=two)
+    assert cost.gpu_use(trainer) == used
 
 
 def test_speed_says_the_share_of_a_gpu_and_the_minutes_left(tmp_path):
