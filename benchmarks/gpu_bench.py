@@ -122,6 +122,7 @@ class Bench:
     def say(self, name: str) -> None:
         """Print on one line what became of a row."""
         row = self.rows.get(name, {})
-        numbers = [f"{key} {row[key]:.4g}" for key in row if isinstance(row[key], int | float)]
+        kinds = {key: value for key, value in row.items() if type(value) in (int, float)}
+        numbers = [f"{key} {value:.4g}" for key, value in kinds.items()]
         reason = self.failed.get(name) or self.skipped.get(name) or "done"
         print(f"{name}: {', '.join(numbers) or reason.strip().splitlines()[-1]}", flush=True)

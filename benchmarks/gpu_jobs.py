@@ -52,14 +52,15 @@ class Enough(Exception):
     """All steps that are to be compared were taken."""
 
 
-def losses_of(case: Case, out: Path, count: int, **more) -> list[float]:
-    """Return the losses of our trainer's first steps, all of them from the same state."""
-    seen, honest = [], Trainer.train_step
+def losses_of(case: Case, out: Path, count: int, **more) -> tuple[list[float], bool]:
+    """Return the losses of our trainer's first steps, and whether its steps were captured."""
+    seen, captured, honest = [], [], Trainer.train_step
 
     def train_step(trainer) -> dict:
         row = honest(trainer)
         seen.append(row["loss"])
         if len(seen) == count:
+            captured.append(bool(trainer.replays and trainer.replays.graphs))
             raise Enough
         return row
 
@@ -68,23 +69,24 @@ def losses_of(case: Case, out: Path, count: int, **more) -> list[float]:
         train(config, out, root=case.work)
     gc.collect()
     torch.cuda.empty_cache()
-    return torch.stack(seen).tolist()
+    return torch.stack(seen).tolist(), any(captured)
 
 
 def losses(work: Path, sizes: Sizes) -> dict:
     """Return the largest relative difference of a step's loss between captured and eager steps, and
-    between eager ones and themselves, by dtype."""
-    case, found = case_of(work, sizes), {}
+    between eager ones and themselves, by dtype; all of them begin in the same state."""
+    case, found = case_of(work, sizes), {"steps": sizes.compared_steps}
     for dtype in sizes.dtypes:
-        runs = {}
+        runs, ways = {}, {}
         for name, capture in (("captured", "auto"), ("eager", "false"), ("again", "false")):
             out, more = work / "runs" / f"losses-{dtype}-{name}", {"capture": capture}
-            runs[name] = losses_of(case, out, sizes.compared_steps, dtype=dtype, **more)
+            run = losses_of(case, out, sizes.compared_steps, dtype=dtype, **more)
+            runs[name], ways[name] = run
         captured, eager, again = map(np.array, runs.values())
         found[dtype] = np.max(np.abs(captured - eager) / np.abs(eager))
         found[f"{dtype}_eager_twice"] = np.max(np.abs(again - eager) / np.abs(eager))
-        found[f"{dtype}_losses"] = runs
-    return {"steps": sizes.compared_steps, **found}
+        found |= {f"{dtype}_captured": ways["captured"], f"{dtype}_losses": runs}
+    return found
 
 
 def timed(draw) -> tuple[float, np.ndarray]:
