@@ -30,7 +30,7 @@ def test_a_training_goes_on_and_its_adapter_draws(tiny_base, photo_folder, tmp_p
     assert [row["step"] for row in losses] == [0, 3, 6]
     assert all(math.isfinite(row["validation_loss"]) for row in losses)
     speeds = [json.loads(line) for line in open(tmp_path / "run" / "speed.jsonl", encoding="utf-8")]
-    assert all(0 < row["gpu_share"] < 1 for row in speeds)
+    assert all(0 <= row["gpu_share"] < 1 for row in speeds)
     assert main([*command, "--set", "steps=6"]) == 0  # opened, not repeated
     adapter = str(tmp_path / "run" / "adapter.safetensors")
     draw = ["generate", "a red dress", "--base", str(tiny_base), "--adapter", adapter]

@@ -24,7 +24,8 @@ def size_of(paths):
 
 
 def test_a_dry_run_agrees_with_the_training_and_writes_nothing(settings, tmp_path):
-    config, run, root = build_config(**settings), tmp_path / "run", tmp_path / "root"
+    config = build_config(**settings | {"keep": "best"})
+    run, root = tmp_path / "run", tmp_path / "root"
     first = dry_run(config, run, root=root)
     assert tree(tmp_path) == {}
     assert sum(first["minutes"].values()) > first["minutes"]["cache"] > 0
@@ -48,6 +49,8 @@ def test_a_dry_run_agrees_with_the_training_and_writes_nothing(settings, tmp_pat
     assert "resumes at step 6" in " ".join(in_lines(middle))
 
     result = train(config, run, root=root)
+    snapshots = size_of(run.glob("snapshots/*"))
+    assert first["disk"]["snapshots_gb"] / 3 <= snapshots <= 3 * first["disk"]["snapshots_gb"]
     assert first["steps"] == result["steps"] and first["finished"] is False
     assert first["items"] == {"training": result["num_items"], "validation": result["num_held_out"]}
     adapters = size_of(run.glob("adapter*.safetensors"))

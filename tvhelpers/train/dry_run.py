@@ -84,8 +84,8 @@ def in_lines(found: dict) -> list[str]:
         f"time: {in_minutes(sum(minutes.values()))}: steps {minutes['steps']:.1f}, evaluations "
         f"{minutes['evaluations']:.1f}, latent cache {minutes['cache']:.1f}",
         f"disk: latent cache {_size(disk['cache_gb'])} ({_size(disk['cache_free_gb'])} free), "
-        f"checkpoints {_size(disk['checkpoints_gb'])}, result {_size(disk['result_gb'])} "
-        f"({_size(disk['free_gb'])} free)",
+        f"checkpoints {_size(disk['checkpoints_gb'])}, snapshots {_size(disk['snapshots_gb'])}, "
+        f"result {_size(disk['result_gb'])} ({_size(disk['free_gb'])} free)",
         "nothing was trained or written",
     ]
 
@@ -202,22 +202,17 @@ def _disk(trainer: Trainer, job: Job, run_dir: Path, root: Path) -> dict[str, fl
     missing = not cache.folder.is_dir()
     weights = sum(weight.numel() for weight in trainer.model.weights)
     state = 4 * (1 + (config.ema_decay > 0)) + OPTIMIZERS[config.optimizer].state_bytes
+    best = config.keep == "best"  # then the last adapter lies beside the result
+    adapters = 4 * (2 + best) * weights  # the result is written in two formats
     sizes = {
         "cache": missing * sum(array.nbytes for array in arrays if array is not None),
         "cache_free": _free(root),
         "checkpoints": (config.keep_checkpoints + 1) * state * weights,
-        "result": _adapter_bytes(config, weights)
-        if config.method == "lora"
-        else _pipeline_bytes(trainer, job),
+        "snapshots": best * 4 * (config.keep_snapshots + 1) * weights,  # the newest and the best
+        "result": adapters if config.method == "lora" else _pipeline_bytes(trainer, job),
         "free": _free(run_dir),
     }
     return {f"{name}_gb": size / GB for name, size in sizes.items()}
-
-
-def _adapter_bytes(config: TrainConfig, weights: int) -> int:
-    """Return the bytes of an adapter in two formats and, if the best one is kept, of snapshots."""
-    files = 2 + (2 + config.keep_snapshots if config.keep == "best" else 0)
-    return 4 * files * weights
 
 
 def _pipeline_bytes(trainer: Trainer, job: Job) -> int:

@@ -66,7 +66,7 @@ class RunLog:
         speed["minutes_left"] = round(left, 2)
         text = f"loss {loss:.4f}, {rate:.1f} images/s, {memory:.2f} GB, {left:.1f} minutes left"
         if self.gpu_use is not None:
-            speed["gpu_share"] = round(rate * self.gpu_use, 4)
+            speed["gpu_share"] = round(rate * self.gpu_use, 6)
             text += f", {rate * self.gpu_use:.0%} of the GPU"
         self.speeds.add({"step": step, **speed})
         self.board.add(step, speed)
