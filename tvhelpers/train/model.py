@@ -97,17 +97,17 @@ class Model:
         half = self.dtype != torch.float32
         # no cache: each weight is used once, and a CUDA graph must not keep a cast of one
         with torch.autocast(self.device, self.dtype, enabled=half, cache_enabled=False):
-            states = self._text_states(text).to(self.dtype)  # once, not in each layer
-            return unet(noisy_latents, timesteps, states, **classes).sample
+            return unet(noisy_latents, timesteps, self._text_states(text), **classes).sample
 
     def _text_states(self, text: torch.Tensor) -> torch.Tensor:
-        """Return the text states fp32 (B, tokens, d) from cached ones or from token ids."""
-        if self.text_encoder is None:
-            return text.float()
+        """Return the text states (B, tokens, d) from cached ones or from token ids, in the dtype of
+        the base, so that not each layer casts them; in fp32 if they are trained."""
         if self.text_weights:
             return self.text_encoder(text.long())[0].float()
-        with torch.no_grad():
-            return self.text_encoder(text.long())[0].half().float()  # as precise as cached ones
+        if self.text_encoder is not None:
+            with torch.no_grad():
+                text = self.text_encoder(text.long())[0].half()  # as precise as cached ones
+        return text.float().to(self.dtype)
 
     def update_ema(self, step: int) -> None:
         """Update the EMA weights after `step` steps."""
