@@ -290,9 +290,13 @@ def test_examples_of_ones_own_data_are_validation_items_that_state_what_is_asked
 def test_of_large_data_as_many_are_encoded_as_are_drawn(tmp_path, capsys):
     tv = NotebookSettings("mini", "cpu", str(_photos(tmp_path, 40)), tmp_path)
     whole, part = tv.train_config(steps=5, batch_size=8), tv.train_config(steps=3, batch_size=8)
-    assert (whole.limit, whole.flip, part.limit, part.flip) == (0, True, 24, False)
+    assert (whole.limit, whole.flip, part.limit, part.flip) == (0, False, 24, False)
     assert "the first 24 of 40 are used" in capsys.readouterr().out
     assert tv.train_config(steps=3, batch_size=8, limit=30).limit == 30
+    assert (tv.train_config().steps, tv.train_config().held_out) == (
+        200,
+        0.2,
+    )  # chosen for 40 items
 
 
 def test_data_without_a_category_are_refused(tmp_path):

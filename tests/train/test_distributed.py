@@ -23,7 +23,7 @@ def free_port() -> int:
 
 
 def test_two_processes_take_the_steps_of_one(settings, whole, tmp_path):
-    words = command(settings, tmp_path)
+    words = command({**settings, "keep": "best", "patience": 9}, tmp_path)
     both = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port())}
     screens = [tmp_path.with_name(f"screen-{rank}") for rank in range(2)]
     pids = [
@@ -34,7 +34,7 @@ def test_two_processes_take_the_steps_of_one(settings, whole, tmp_path):
     assert codes == [0, 0], "\n".join(screen.read_text() for screen in screens)
     assert "training:" in screens[0].read_text() and "training:" not in screens[1].read_text()
     one, two = read_steps(whole), read_steps(tmp_path)
-    assert len(two) == 12
+    assert len(two) == 12 and (tmp_path / "adapter_last.safetensors").exists()
     for a, b in zip(one, two, strict=True):
         assert a["loss"] == pytest.approx(b["loss"], abs=1e-5)
     assert not same(whole, tmp_path, "log.jsonl")  # two processes add in another order

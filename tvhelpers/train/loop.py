@@ -81,7 +81,7 @@ class Loop:
                 return
             self._evaluate()
             self._look_whether_stale()
-            if self.stale:
+            if self.stale and not last:
                 last = True
                 count = f"{config.patience} validation losses"
                 self.log.event(trainer.step, f"no better one in {count}: the training ends")
