@@ -226,7 +226,7 @@ PRESETS: dict[str, dict] = {
 PRESETS_FOR = {
     "default": "mini without a GPU, a few minutes",
     "smoke": "a trial of seconds, to see that everything works",
-    "cpu": "mini without a GPU, longer and with more layers",
+    "cpu": "mini without a GPU, with more layers",
     "t4": "Stable Diffusion on a GPU of 16 GB, such as Colab's T4",
     "l4": "Stable Diffusion on a GPU of 24 GB, such as L4",
     "a100": "Stable Diffusion on a GPU of 40 GB, such as A100",
