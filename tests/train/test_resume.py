@@ -39,17 +39,17 @@ def taken(run, config) -> list[str]:
 
 
 def test_a_changed_default_or_preset_row_leaves_a_begun_training_as_it_is(begin, monkeypatch):
-    named, unnamed = begin("named", preset="t4"), begin("unnamed", rank=5)
-    monkeypatch.setitem(PRESETS, "t4", {**PRESETS["t4"], "batch_size": 2, "flip": False})
+    named, unnamed = begin("named", preset="t4"), begin("unnamed", rank=5, steps=500)
+    monkeypatch.setitem(PRESETS, "t4", {**PRESETS["t4"], "batch_size": 2, "resolution": 256})
     monkeypatch.setitem(PRESETS, "default", {"steps": 9, "rank": 3})
     for preset in ("", "t4"):
         config = run_config(named, preset, method="lora")
-        assert (config.batch_size, config.flip, config.preset) == (4, True, "t4")
+        assert (config.batch_size, config.resolution, config.preset) == (4, 512, "t4")
         assert taken(named, config) == []
     config = run_config(unnamed, method="lora")
     assert (config.steps, config.rank) == (500, 5) and taken(unnamed, config) == []
     new = run_config(unnamed.with_name("new"), "t4")
-    assert (new.batch_size, new.flip) == (2, False)
+    assert (new.batch_size, new.resolution) == (2, 256)
 
 
 def test_a_value_that_is_given_makes_it_another_training(begin):
