@@ -137,9 +137,9 @@ def _base(file: Path) -> None:
 
 
 def _cache(file: Path) -> None:
-    from tvhelpers.train.latents import _open
+    from tvhelpers.train.latents import read_cache
 
-    _open(file.parent)
+    read_cache(file.parent)
 
 
 def _source(file: Path) -> None:

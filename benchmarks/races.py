@@ -29,6 +29,7 @@ IGNORED = (
     "log.jsonl",
     "minutes.json",
     ".incomplete",
+    "out/step-",
 )
 TRAIN = "train lora --data photos --out out --preset smoke --set resolution=64 --set device=cpu"
 MODULES = (
