@@ -14,9 +14,11 @@ import contextlib
 import io
 import json
 import math
+import os
 import shutil
 import warnings
 from pathlib import Path
+from unittest import mock
 
 from bounded import FINE, run, run_all, unchanged
 from broken_kinds import UNSOUND, kinds
@@ -38,7 +40,8 @@ def warm(kind, readers, work):
     place = work / "warm"
     for reader in readers if kind not in UNSOUND else ():
         place.mkdir()
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        quiet = warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO())
+        with quiet[0], quiet[1], mock.patch.dict(os.environ):  # as a reader may set variables
             warnings.simplefilter("ignore")
             run(0, (kind, reader, unchanged), place)
         shutil.rmtree(place)
