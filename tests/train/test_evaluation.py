@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from tvhelpers.train.evaluation import evaluate, item_losses, training_subset, validation_loss
+from tvhelpers.train.evaluation import (
+    DRAWS,
+    evaluate,
+    item_losses,
+    training_subset,
+    validation_loss,
+)
 
 
 def test_runs_to_compare_hold_the_same_items_out(make_trainer):
@@ -38,3 +44,13 @@ def test_an_evaluation_tells_the_gap_and_where_the_loss_is(make_trainer):
     assert last["training_slice_loss"] < first["training_slice_loss"]
     late = item_losses(trainer, validation)[trainer.batches.fixed(validation, 0).timesteps >= 750]
     assert last["by_timestep"][3] == (pytest.approx(late.mean().item()) if len(late) else None)
+
+
+def test_few_items_get_several_noises_where_the_loss_chooses_the_adapter(make_trainer):
+    trainer = make_trainer(keep="best")
+    items = trainer.data.validation_items
+    each = item_losses(trainer, np.tile(items, DRAWS // len(items))).reshape(-1, len(items))
+    assert len({*each[:, 0].tolist()}) == DRAWS // len(items) > 1  # no two noises are the same
+    assert evaluate(trainer)["validation_loss"] == pytest.approx(each.mean().item())
+    alone = make_trainer(keep="last")
+    assert evaluate(alone)["validation_loss"] == pytest.approx(each[0].mean().item())

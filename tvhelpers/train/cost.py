@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from tvhelpers.train.evaluation import BATCH, item_losses, training_subset
+from tvhelpers.train.evaluation import BATCH, evaluated, item_losses, training_subset
 from tvhelpers.train.memory import is_out_of_memory
 from tvhelpers.words import counted
 
@@ -42,12 +42,13 @@ def measure_pace(trainer) -> Pace:
     """Time forward and backward passes, and a batch of an evaluation; the state does not change."""
     data, share = trainer.data, trainer.processes.part(trainer.per_step)
     few = data.validation_items[:BATCH]
-    evaluated = len(data.validation_items) + len(training_subset(trainer))
+    parts = data.validation_items, training_subset(trainer)
+    count = sum(len(evaluated(trainer.config, items)) for items in parts)
     passes = PASSES[trainer.device]
     trainer.rehearse(passes)  # the first ones are slower: a GPU's step is captured there
     a_pass = _seconds(lambda: trainer.rehearse(passes), trainer.device) / passes
     a_batch = _seconds(lambda: item_losses(trainer, few), trainer.device)
-    return Pace(a_pass * len(share) / trainer.micro_batch, a_batch * evaluated / len(few))
+    return Pace(a_pass * len(share) / trainer.micro_batch, a_batch * count / len(few))
 
 
 def _seconds(work: Callable, device: str) -> float:

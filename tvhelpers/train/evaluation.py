@@ -1,19 +1,24 @@
 """What are the losses on validation items and a training subset?  Noise is the same each time."""
 
+import math
+
 import numpy as np
 import torch
 
+from tvhelpers.config import TrainConfig
 from tvhelpers.runtime import seed_for
 
 BATCH = 32
+DRAWS = 64  # of noise, at least, where the loss chooses the adapter: one of an item says little
 NUM_QUARTERS = 4  # of the timesteps; the loss of each is reported
 
 
 def evaluate(trainer) -> dict:
     """Return the mean losses of the validation items, in all and by quarter of the timesteps (None
     for a quarter without items), and of the training subset."""
-    items = trainer.data.validation_items
-    validation, training = (item_losses(trainer, x) for x in (items, training_subset(trainer)))
+    items = evaluated(trainer.config, trainer.data.validation_items)
+    subset = evaluated(trainer.config, training_subset(trainer))
+    validation, training = (item_losses(trainer, x) for x in (items, subset))
     timesteps = trainer.batches.fixed(items, 0).timesteps
     quarters = timesteps * NUM_QUARTERS // len(trainer.alphas_cumprod)
     by_timestep = [validation[quarters == quarter] for quarter in range(NUM_QUARTERS)]
@@ -22,6 +27,12 @@ def evaluate(trainer) -> dict:
         "training_slice_loss": training.mean().item(),
         "by_timestep": [part.mean().item() if len(part) else None for part in by_timestep],
     }
+
+
+def evaluated(config: TrainConfig, items: np.ndarray) -> np.ndarray:
+    """Return the items of an evaluation: each once, but with keep=best few of them several times,
+    DRAWS in all."""
+    return np.tile(items, math.ceil(DRAWS / max(len(items), 1)) if config.keep == "best" else 1)
 
 
 def validation_loss(trainer) -> float:
