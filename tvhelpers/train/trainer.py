@@ -216,7 +216,10 @@ def _open_finished(run_dir: Path, method: str, mirror: Mirror | None) -> dict:
     log.info(f"this training is finished already; its result is in {run_dir}")
     done = mirror and is_finished(mirror.folder, method)
     _close(run_dir, None if done and not newest_first(mirror.folder / "checkpoints") else mirror)
-    return read_record(run_dir / "result.json", "result")
+    result = read_record(run_dir / "result.json", "result")
+    # of an older version, which kept the last step and did not say so
+    last = {"kept_step": result.get("steps"), "validation_loss_last": result.get("held_out_loss")}
+    return last | result
 
 
 def _data(job: Job, cache: LatentCache) -> Data:
