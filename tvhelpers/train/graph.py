@@ -37,22 +37,22 @@ def is_captured(config: TrainConfig, device: str) -> bool:
 class Graph:
     """The CUDA graph of a function that returns a tensor and reads nothing from the device."""
 
-    def __init__(self, function: Callable[[], torch.Tensor], other=None):
-        """Run the function a few times and capture it, in the memory of the graph `other`: only one
-        of them is replayed at a time.  Raises RuntimeError if it cannot be captured."""
+    def __init__(self, function: Callable[[], torch.Tensor], side, other=None):
+        """Run the function a few times on the stream `side` and capture it, in the memory of the
+        graph `other`: only one of them is replayed at a time.  Raises RuntimeError if it cannot be
+        captured."""
         self.graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
-        self.side = other.side if other else torch.cuda.Stream()
         self.pool = other.pool if other else torch.cuda.graph_pool_handle()
         torch.cuda.empty_cache()  # of the eager step, as the graph's memory is its own
-        self.side.wait_stream(stream)
-        with torch.cuda.stream(self.side):
+        side.wait_stream(stream)
+        with torch.cuda.stream(side):
             for _ in range(WARM_UPS):
                 function()
-        stream.wait_stream(self.side)
+        stream.wait_stream(side)
         gc.collect()  # of an autograd graph that lives on, a node would keep the other stream
         try:
             # "thread_local": another thread, which prepares the next batch, may use the GPU
-            with torch.cuda.graph(self.graph, self.pool, self.side, "thread_local"):
+            with torch.cuda.graph(self.graph, self.pool, side, "thread_local"):
                 self.result = function()
         except Exception as error:
             self._end()
@@ -85,8 +85,9 @@ class Replays:
     def __init__(self, compute: Callable, weights: list, dtype: torch.dtype, notice: Callable):
         """`compute(batch)` adds to the gradients of `weights` and returns the loss."""
         self.compute, self.weights, self.notice, self.on = compute, weights, notice, True
-        self.rounding = ROUNDING[dtype]
-        if weights[0].is_cuda and torch.backends.cudnn.allow_tf32:
+        self.rounding, on_gpu = ROUNDING[dtype], weights[0].is_cuda
+        self.side = torch.cuda.Stream() if on_gpu else None  # on which all graphs are captured
+        if on_gpu and torch.backends.cudnn.allow_tf32:
             self.rounding = max(self.rounding, TF32_ROUNDING)
         self.release()
 
@@ -127,14 +128,18 @@ class Replays:
         return loss
 
     def _capture(self, shape: tuple, batch: Batch, loss: torch.Tensor, eager: list) -> str:
-        """Capture a batch and compare a replay with its eager `loss` and gradients, which the
-        weights then have; return the problem in words, "" for none."""
+        """Capture the shape of a batch and compare a replay of it with its eager `loss` and
+        gradients, which the weights then have; return the problem in words, "" for none.
+
+        It is captured on zeros, so that a replay shows what it would not read again.
+        """
         zeros, other = [None] * len(eager), next(iter(self.graphs.values()), (None,))[0]
         try:
             self.gradients = self.gradients or [x if x is None else x.clone() for x in eager]
             self._set_gradients(zeros)
-            inputs = batch.each(torch.clone)
-            graph = Graph(lambda: self.compute(inputs), other)
+            inputs = batch.each(torch.zeros_like)
+            graph = Graph(lambda: self.compute(inputs), self.side, other)
+            inputs.copy_(batch)
             self._set_gradients(zeros)
             seen = graph.replay()
             difference = max(_difference([seen], [loss]), _difference(self.gradients, eager))
