@@ -19,10 +19,34 @@ def test_the_evaluations_that_are_left_are_those_of_the_loop():
                 assert cost.evaluations_left(step, steps, every) == len(later), (step, steps, every)
 
 
-def test_a_trial_changes_nothing_and_its_estimate_counts_steps_and_evaluations(make_trainer):
-    trainer, other = make_trainer(), make_trainer()
-    pace = cost.measure_pace(trainer)
-    assert 0 < pace.step < 60 and 0 < pace.evaluation < 60
+@pytest.mark.parametrize(("index", "size", "passes"), [(0, 4, 1), (1, 8, 1), (1, 2, 2)])
+def test_a_trial_changes_nothing_and_its_estimate_counts_steps_and_evaluations(
+    make_trainer, monkeypatch, index, size, passes
+):
+    """Each of two processes computes 4 of a step's 8 samples, so many at once, or 4."""
+    trainer, other = make_trainer(batch_size=8), make_trainer(batch_size=8)
+    now, samples = [0.0], []
+    monkeypatch.setattr(cost, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    compute, evaluate = trainer._compute, cost.item_losses
+
+    def take_3_s(batch):
+        now[0] += 3
+        samples.append(len(batch.noise))
+        return compute(batch)
+
+    def take_10_s(*arguments):
+        now[0] += 10
+        return evaluate(*arguments)
+
+    trainer._compute, trainer.micro_batch = take_3_s, size
+    monkeypatch.setattr(cost, "item_losses", take_10_s)
+    monkeypatch.setattr(cost, "BATCH", 2)  # of the 4 items of each kind
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.processes, "index", index)
+        patch.setattr(trainer.processes, "count", 2)
+        assert cost.measure_pace(trainer) == cost.Pace(3 * passes, 10 * 8 / 2)
+        assert {*samples} == {len(trainer.first_pass())} == {4 // passes}
+    trainer.micro_batch = 8
     assert torch.equal(trainer.train_step()["loss"], other.train_step()["loss"])
     assert cost.Pace(2, 30).minutes_left(40, 100, 40) == (60 * 2 + 2 * 30) / 60
 

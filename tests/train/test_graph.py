@@ -3,6 +3,8 @@
 On a CPU a stand-in replays a graph: it calls the function again on the same tensors.
 """
 
+import inspect
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -17,9 +19,9 @@ from tvhelpers.config import build_config
 from tvhelpers.data.items import GARMENT
 from tvhelpers.progress import Interrupted
 from tvhelpers.train import graph, step, trainer
-from tvhelpers.train.batches import Ahead, Batch
+from tvhelpers.train.batches import Ahead, Batch, Batches
 from tvhelpers.train.evaluation import evaluate
-from tvhelpers.train.log import read_events
+from tvhelpers.train.log import read_evaluations, read_events
 from tvhelpers.train.step import Trainer
 from tvhelpers.train.trainer import train
 
@@ -31,19 +33,36 @@ WAYS = {
 }
 
 
+ALIVE = weakref.WeakSet()  # the stand-ins that exist
+
+
+def addresses(function) -> list[int]:
+    """Return where the tensors are that a graph of this function reads and writes."""
+    held = inspect.getclosurevars(function).nonlocals
+    replays, inputs = held["self"], held["inputs"]
+    scaler = replays.compute.__self__.update.scaler
+    scale = scaler._scale if scaler.is_enabled() else None
+    gradients = [weight.grad for weight in replays.weights]
+    tensors = [*replays.weights, *gradients, *vars(inputs).values(), scale]
+    return [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
+
+
 class Again:
-    """A stand-in for `graph.Graph`: runs the function again, and counts."""
+    """A stand-in for `graph.Graph`: runs the function again, if it would find the same addresses,
+    and counts."""
 
     made = replayed = 0
 
     def __init__(self, function, side, other=None):
         for _ in range(graph.WARM_UPS):
             self.result = function().clone()
-        self.function = function
+        self.function, self.addresses = function, addresses(function)
         Again.made += 1
+        ALIVE.add(self)
 
     def replay(self):
         Again.replayed += 1
+        assert addresses(self.function) == self.addresses
         return self.result.copy_(self.function())
 
 
@@ -80,6 +99,14 @@ def test_replayed_steps_are_the_eager_ones(way, make_trainer, replayed):
             each.update.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
     assert all(map(torch.equal, take_steps(eager), take_steps(ours)))
     assert (Again.made, Again.replayed) == (1, 4 * ours.per_step // ours.micro_batch)
+
+
+def test_the_stand_in_sees_a_tensor_that_has_moved(make_trainer, replayed):
+    ours = make_trainer()
+    take_steps(ours, 2)
+    ours.model.weights[0].data = ours.model.weights[0].data.clone()
+    with pytest.raises(AssertionError):
+        ours.train_step()
 
 
 class OnHost(TorchDispatchMode):
@@ -150,7 +177,9 @@ def test_a_training_that_is_stopped_and_rolls_back_ends_alike(settings, tmp_path
     train(build_config(**settings, capture="false"), tmp_path / "eager")
     with pytest.raises(Interrupted):
         train(build_config(**settings), tmp_path / "ours", preview=stop_at(6))
+    assert not ALIVE  # whatever ends a training, its graphs and their memory go with it
     train(build_config(**settings), tmp_path / "ours")
+    assert not ALIVE
     assert same(tmp_path / "eager", tmp_path / "ours") and Again.made == 2
     (event,) = read_events(tmp_path / "ours")
     assert "rolled back to step" in event["event"]
@@ -235,10 +264,42 @@ def test_captured_steps_are_eager_ones_up_to_rounding(way, dtype, make_trainer):
     changes = {**WAYS[way], "device": "cuda", "dtype": dtype, "steps": 20}
     eager, ours = (make_trainer(change, **changes, capture=how) for how in ("false", "true"))
     rounding = ours.replays.rounding
+    first = [weight.detach().clone() for weight in ours.model.weights]
     for number in range(20):
-        wanted, seen = (each.train_step()["loss"].item() for each in (eager, ours))
-        assert seen == pytest.approx(wanted, rel=rounding), number
+        wanted, seen = (each.train_step() for each in (eager, ours))
+        for name, allowed in {"loss": rounding, "grad_norm": 5 * rounding}.items():
+            near = pytest.approx(wanted[name].item(), rel=allowed, nan_ok=True)
+            assert seen[name].item() == near, (number, name)
     assert ours.replays.on and len(ours.replays.graphs) == 1
+    # the optimizer makes all gradients equally large, so rounding changes signs of small ones
+    wanted, seen = (
+        [weight.detach() - start for weight, start in zip(each.model.weights, first, strict=True)]
+        for each in (eager, ours)
+    )
+    assert graph._difference(seen, wanted) < 0.3
+
+
+@pytest.mark.gpu
+def test_a_captured_training_evaluates_and_rolls_back_as_an_eager_one(
+    settings, tmp_path, monkeypatch
+):
+    """With EMA weights; a batch is spoilt, as a replay does not run Python again."""
+    honest = Batches.of_step
+
+    def spoilt(self, step, indices):
+        batch = honest(self, step, indices)
+        return replace(batch, noise=batch.noise * float("nan")) if step == 8 else batch
+
+    monkeypatch.setattr(Batches, "of_step", spoilt)
+    settings = {**settings, "ema_decay": 0.9, "device": "cuda", "dtype": "bfloat16"}
+    for how in ("false", "true"):
+        train(build_config(**settings, capture=how), tmp_path / how)
+    eager, ours = (read_events(tmp_path / how) for how in ("false", "true"))
+    assert eager == ours and ["rolled back to step" in row["event"] for row in ours] == [True]
+    eager, ours = (read_evaluations(tmp_path / how) for how in ("false", "true"))
+    assert [row["step"] for row in ours] == [0, 6, 12]
+    for wanted, seen in zip(eager, ours, strict=True):
+        assert seen == pytest.approx(wanted, rel=graph.ROUNDING[torch.bfloat16])
 
 
 @pytest.mark.gpu

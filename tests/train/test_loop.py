@@ -122,6 +122,43 @@ def test_how_often_it_is_saved_may_change_on_the_way(settings, whole, tmp_path):
     assert result["num_items"] == len(source) - len(held)  # images, without mirrored ones
 
 
+def test_to_finish_nothing_of_a_step_is_prepared(settings, tmp_path, monkeypatch):
+    prepared = []
+    monkeypatch.setattr(loop, "gpu_use", lambda trainer: prepared.append("the GPU's use"))
+    monkeypatch.setattr(Trainer, "compile", lambda self: prepared.append("compiled"))
+    config = build_config(**settings, compile=True)
+    with pytest.raises(Interrupted):
+        train(config, tmp_path, preview=stop_at(6))
+    assert prepared == ["the GPU's use", "compiled"]
+    assert train(config, tmp_path, finish=True)["steps"] == 6 and len(prepared) == 2
+
+
+def test_no_memory_for_a_gpu_on_the_host_is_no_failing_gpu(settings, whole, tmp_path, spoil):
+    """CUDA says so in words that begin as those of an error after which the GPU is lost."""
+
+    def fail(trainer, losses):
+        if trainer.step >= 6 and len(losses) > 2:
+            raise torch.AcceleratorError("CUDA error: out of memory\nCompile with ...")
+        return losses
+
+    def draw(step, parts):
+        raise torch.AcceleratorError("CUDA error: out of memory\nCompile with ...")
+
+    spoil(fail)
+    train(build_config(**settings), tmp_path, preview=draw)
+    (event,) = read_events(tmp_path)
+    assert event["micro_batch"] == 2 and len(read_steps(tmp_path)) == 12
+
+
+def test_memory_that_an_evaluation_lacks_is_no_failing_gpu(settings, tmp_path, monkeypatch):
+    def evaluate(trainer):
+        raise torch.AcceleratorError("CUDA error: out of memory\nCompile with ...")
+
+    monkeypatch.setattr(loop, "evaluate", evaluate)
+    with pytest.raises(torch.AcceleratorError):
+        train(build_config(**settings), tmp_path)
+
+
 def test_a_gpu_that_fails_ends_a_training_that_resumes(settings, whole, tmp_path, spoil):
     failing = [True]
 

@@ -48,7 +48,7 @@ def measure_pace(trainer) -> Pace:
     trainer.rehearse(passes)  # the first ones are slower: a GPU's step is captured there
     a_pass = _seconds(lambda: trainer.rehearse(passes), trainer.device) / passes
     a_batch = _seconds(lambda: item_losses(trainer, few), trainer.device)
-    return Pace(a_pass * len(share) / trainer.micro_batch, a_batch * count / len(few))
+    return Pace(a_pass * len(share) / len(trainer.first_pass()), a_batch * count / len(few))
 
 
 def _seconds(work: Callable, device: str) -> float:

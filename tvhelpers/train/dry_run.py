@@ -178,7 +178,7 @@ def _shape(trainer: Trainer) -> dict:
     cache = trainer.data.cache
     _, channels, *sides = cache.moments.shape
     image = [cache.about["resolution"]] * 2
-    return {"image": image, "latents": [channels // 2, *sides], "batch": trainer.micro_batch}
+    return {"image": image, "latents": [channels // 2, *sides], "batch": len(trainer.first_pass())}
 
 
 def _minutes(trainer: Trainer, encoding_seconds: float) -> dict[str, float]:

@@ -17,7 +17,7 @@ from tvhelpers.train import checkpoint
 from tvhelpers.train.cost import gpu_use, say_length
 from tvhelpers.train.evaluation import evaluate
 from tvhelpers.train.log import RunLog, read_evaluations
-from tvhelpers.train.memory import GB, choose_micro_batch, memory_limit
+from tvhelpers.train.memory import GB, choose_micro_batch, is_out_of_memory, memory_limit
 from tvhelpers.train.snapshots import Snapshots, is_stale
 
 log = logging.getLogger(__name__)
@@ -48,11 +48,17 @@ class Loop:
     def run(self, finish: bool = False) -> None:
         """Train to the last step, or with `finish` only evaluate where the run was stopped; raises
         Interrupted on Ctrl-C or SIGTERM, InputError if there is nothing to finish."""
+        try:
+            self._run(finish)
+        finally:
+            self.trainer.release()
+
+    def _run(self, finish: bool) -> None:
         trainer = self.trainer
         self._restore()
         if finish and not trainer.step:
             raise InputError("nothing-to-finish.no-step", path=self.run_dir)
-        self._fit()
+        self._fit(finish)
         folder = self.run_dir if self.processes.main else None
         where = (folder, trainer.num_steps, trainer.device, trainer.step)
         self.log = RunLog(*where, self.config.eval_steps, self.gpu_use)
@@ -132,14 +138,15 @@ class Loop:
         newest.unlink()
         return checkpoint.find_checkpoint(self.folder)
 
-    def _fit(self) -> None:
-        """Choose the micro-batch, unless the checkpoint has the one for this device."""
+    def _fit(self, finish: bool) -> None:
+        """Choose the micro-batch, unless the checkpoint has the one for this device; prepare the
+        steps, of which there are none to `finish`."""
         trainer = self.trainer
         limit = memory_limit(self.config.memory_gb, trainer.device)
         if limit is not None and self.processes.any(not trainer.fitted)[0]:
             choose_micro_batch(trainer, limit)
-        self.gpu_use = gpu_use(trainer)
-        if self.config.compile:
+        self.gpu_use = None if finish else gpu_use(trainer)
+        if self.config.compile and not finish:
             trainer.compile()
         reset_peak_memory(trainer.device)
 
@@ -161,7 +168,9 @@ class Loop:
             with trainer.model.with_ema():
                 try:
                     trainer.with_room(lambda: self.preview(trainer.step, trainer.parts()))
-                except (OSError, torch.OutOfMemoryError) as error:
+                except (OSError, RuntimeError) as error:
+                    if not (isinstance(error, OSError) or is_out_of_memory(error)):
+                        raise
                     log.warning(f"no preview at step {trainer.step} ({error}); training continues")
         self.log.end_evaluation()
 
@@ -237,7 +246,7 @@ def _refused_if_the_gpu_fails(trainer) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if "CUDA error" not in str(error):
+        if "CUDA error" not in str(error) or is_out_of_memory(error):
             raise
         raise InputError("gpu-lost", step=trainer.step, error=error) from error
 

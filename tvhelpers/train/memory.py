@@ -18,7 +18,8 @@ GB = 2**30
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error means that there is not enough memory, on a GPU or a CPU."""
-    words = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    # the last one: of memory of the host for a GPU, or of code that is loaded late
+    words = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
     kinds = (torch.OutOfMemoryError, MemoryError)
     return isinstance(error, kinds) or any(word in str(error) for word in words)
 

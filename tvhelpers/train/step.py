@@ -4,6 +4,7 @@
 `graph.Replays`), `Update` changes the weights; no step waits for the GPU.
 """
 
+import contextlib
 import logging
 import os
 import time
@@ -160,14 +161,24 @@ class Trainer:
         self._free_memory()
         return compute()
 
+    def first_pass(self) -> range:
+        """Return the samples of this process's first forward pass of a step."""
+        return self.processes.part(self.per_step)[: self.micro_batch]
+
     def rehearse(self, passes: int) -> None:
-        """Compute the gradients of a micro-batch of each of the next steps, captured or not as a
-        step computes them, and drop them; the state does not change."""
+        """Compute the gradients of the first forward pass of each of the next steps, captured or
+        not as a step computes them, and drop them; the state does not change."""
         for _ in range(passes):
-            self._backward(range(self.micro_batch), self.replays or self._compute)
+            self._backward(self.first_pass(), self.replays or self._compute)
             self.update.optimizer.zero_grad()
             self.step += 1  # so that the next batch is the one that is drawn ahead
         self.step -= passes
+
+    def release(self) -> None:
+        """Free the memory of captured steps, in which the trainer's reference cycles would keep it
+        when the training has ended, with an error or without; raises none of its own."""
+        with contextlib.suppress(RuntimeError):  # of a GPU that has failed
+            self._free_memory()
 
     def _free_memory(self) -> None:
         if self.replays:
