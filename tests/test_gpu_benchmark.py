@@ -76,6 +76,7 @@ def test_claims_are_computed_from_rows_and_unknown_without_them():
     assert held["share_of_peak_batch_8"] is False and held["gb_batch_8_checkpointing"] is None
 
 
+@pytest.mark.slow
 def test_without_minutes_everything_is_named_as_skipped(tmp_path):
     subprocess.run(command(tmp_path / "work", "--minutes", "0"), check=True, timeout=200)
     result = read(tmp_path / "work")
