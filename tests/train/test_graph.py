@@ -298,7 +298,8 @@ def test_a_captured_training_evaluates_and_rolls_back_as_an_eager_one(
     assert eager == ours and ["rolled back to step" in row["event"] for row in ours] == [True]
     eager, ours = (read_evaluations(tmp_path / how) for how in ("false", "true"))
     assert [row["step"] for row in ours] == [0, 6, 12]
-    for wanted, seen in zip(eager, ours, strict=True):
+    for name in ("validation_loss", "training_slice_loss"):
+        wanted, seen = ([row[name] for row in rows] for rows in (eager, ours))
         assert seen == pytest.approx(wanted, rel=graph.ROUNDING[torch.bfloat16])
 
 
