@@ -224,7 +224,7 @@ PRESETS: dict[str, dict] = {
 }  # fmt: skip
 # What each is for, in --help.
 PRESETS_FOR = {
-    "default": "mini without a GPU, a few minutes",
+    "default": "mini without a GPU, up to a quarter of an hour",
     "smoke": "a trial of seconds, to see that everything works",
     "cpu": "mini without a GPU, with more layers",
     "t4": "Stable Diffusion on a GPU of 16 GB, such as Colab's T4",
@@ -299,7 +299,7 @@ def to_dict(config: TrainConfig) -> dict:
 
 def _convert(key: str, value, kind: type):
     """Return `value` as `kind`: text is parsed, and an int may stand for a float."""
-    seen = value
+    seen, wanted = value, kind
     if isinstance(value, str):
         value = FORMER_VALUES.get(key, {}).get(value, value)
     if isinstance(value, bool) and "true" in CHOICES.get(key, ()):
@@ -313,7 +313,7 @@ def _convert(key: str, value, kind: type):
         with contextlib.suppress(ValueError, OverflowError):
             value = kind(value)
     if type(value) is not kind:
-        raise InputError("wrong-type.setting", key=key, wanted=kind, seen=seen)
+        raise InputError("wrong-type.setting", key=key, wanted=wanted, seen=seen)
     return value
 
 

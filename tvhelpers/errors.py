@@ -5,6 +5,7 @@ import functools
 import numbers
 import re
 import string
+import types
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ TYPES = {
     dict: "a table of names and values",
     type(None): "empty",
 }
+CHOSEN = {bool | None: "true, false or auto"}  # where None means: choose
 
 
 class InputError(ValueError):
@@ -117,6 +119,8 @@ def in_words(value, between: str = ",", most: int = MAX_CHARACTERS) -> str:
         return one_line(value, most)
     if isinstance(value, Choice):
         return value.words(most)
+    if isinstance(value, types.UnionType):
+        return CHOSEN[value]
     if isinstance(value, type):
         return TYPES.get(value, value.__name__)
     if isinstance(value, numbers.Real):

@@ -8,6 +8,7 @@ that its absence meant then.
 
 import contextlib
 import json
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from tvhelpers.text import clean, decoded
 MAX_BYTES = 1 << 26  # of a file that is parsed at once; Python's objects take up to 30 times more
 MAX_BYTES_OF_LINES = 1 << 30  # of a file that is parsed line by line
 MAX_LEVELS = 64  # of nested lists and objects; a blend of blends takes 3 for each
+DIGESTS = re.compile("_(fingerprint|digest)$")  # keys of a request that stand for a setting
 MISSING = object()
 NUMBERS = {int: (int, float, Real), float: (float, Real)}  # {type: schemas that most numbers fit}
 
@@ -238,6 +240,7 @@ def check_claim(
     seen = read_record(path / marker, what)
     keys = [key for key in {**request, **seen} if key not in ignore]  # what a user gives is first
     different = [key for key in keys if seen.get(key) != request.get(key)]
+    different = [*{DIGESTS.sub("", key): 0 for key in different}]  # "data", not "data_fingerprint"
     if different:
         raise TakenError("another-request", path=path, different=different)
     return True
