@@ -168,14 +168,16 @@ def _encode_latents(options) -> dict:
     from tvhelpers.models.base import find_base, own_resolution
     from tvhelpers.runtime import choose_device, root_dir
     from tvhelpers.train.distributed import Processes
+    from tvhelpers.train.fit import is_mirrored
     from tvhelpers.train.latents import open_cache
 
     source = open_source(options.path, _columns(options), **_reading(options))
     base = find_base(options.base)
     size = options.size or own_resolution(base)
-    cache = open_cache(source, base, size, True, root_dir(), processes=Processes(choose_device()))
-    items = counted(cache.num_items, "item")
-    say(f"{cache.folder}: {items} and the mirror images, {size} pixels a side")
+    flip, processes = is_mirrored(len(source)), Processes(choose_device())
+    cache = open_cache(source, base, size, flip, root_dir(), processes=processes)
+    items = counted(cache.num_items, "item") + (" and the mirror images" if flip else "")
+    say(f"{cache.folder}: {items}, {size} pixels a side")
     return {"out": str(cache.folder), "items": cache.num_items, "size": size}
 
 

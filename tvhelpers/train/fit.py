@@ -26,11 +26,16 @@ def fitted(config: TrainConfig, source: Source) -> TrainConfig:
     count = min(config.limit or len(source), len(source))
     wanted = min(max(FEW_HELD, HELD_SHARE * count), MOST_HELD * count)
     share = config.held_out or round(wanted / max(count, 1), 6)
-    flip = count >= FLIP_FROM if config.flip is None else config.flip
+    flip = is_mirrored(count) if config.flip is None else config.flip
     config = replace(config, flip=flip, held_out=share)  # stable name
     if not config.steps or config.eval_steps < 0 or config.warmup_steps < 0:
         config = _with_steps(config, len(split_items(source, config)[0]))
     return config
+
+
+def is_mirrored(num_items: int) -> bool:
+    """Return whether a training has the mirrored items too, if `flip` is not given."""
+    return num_items >= FLIP_FROM
 
 
 def _with_steps(config: TrainConfig, num_items: int) -> TrainConfig:
