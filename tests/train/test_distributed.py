@@ -12,6 +12,7 @@ from tests.train.helpers import command, same, start
 from tvhelpers.config import build_config
 from tvhelpers.train.distributed import Processes
 from tvhelpers.train.log import read_steps
+from tvhelpers.train.loop import Loop
 from tvhelpers.train.trainer import train
 
 
@@ -51,6 +52,21 @@ def test_a_launch_trains_and_one_of_its_processes_speaks(settings, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("measured peak memory") == 1
     assert len(read_steps(tmp_path)) == 12
+
+
+@pytest.mark.parametrize("own", [[1.0, 2.0], [2.0, 1.0]], ids=["worse", "better"])
+def test_the_main_process_decides_that_a_training_ends(make_trainer, tmp_path, monkeypatch, own):
+    """The losses of another one may differ in their last bits."""
+    main = [3 - loss for loss in own]
+    trainer, loops, said = make_trainer(patience=1), [], []
+    for losses in (main, own):
+        loops.append(Loop(trainer, tmp_path, None, None))
+        loops[-1].curve = [{"step": 6 * i, "validation_loss": x} for i, x in enumerate(losses, 1)]
+    monkeypatch.setattr(trainer.processes, "broadcast", lambda value: (*said, value)[0])
+    loops[0]._look_whether_stale()
+    said.append(loops[0].stale)
+    loops[1]._look_whether_stale()
+    assert loops[0].stale is loops[1].stale is (main[1] > main[0])
 
 
 def test_more_processes_than_samples_of_a_step_are_refused(settings, tmp_path, monkeypatch):
