@@ -73,6 +73,7 @@ def replayed(monkeypatch):
     for module in (step, trainer):
         monkeypatch.setattr(module, "is_captured", lambda config, device: config.capture != "false")
     Again.made = Again.replayed = 0
+    ALIVE.clear()  # of those of other tests
 
 
 def masked(cache):
