@@ -87,6 +87,17 @@ def test_each_module_begins_with_a_question():
             assert "?" in text.split("\n\n")[0], f"{path}: {text}"
 
 
+def test_public_classes_and_functions_have_docstrings():
+    kinds, without = (ast.ClassDef, ast.FunctionDef), []
+    for path in MODULES:
+        tree = ast.parse(path.read_text())
+        members = [x.body for x in ast.walk(tree) if isinstance(x, ast.ClassDef)]
+        for node in (x for body in (tree.body, *members) for x in body if isinstance(x, kinds)):
+            if not node.name.startswith("_") and not ast.get_docstring(node):
+                without.append(f"{path.relative_to(PACKAGE)}:{node.lineno} {node.name}")
+    assert not without
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_only_rooms_that_show_import_plots_and_widgets(path):
     seen = heads(path)

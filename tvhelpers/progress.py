@@ -51,6 +51,7 @@ class _Printer(logging.Handler):
     """Print each message without a prefix to standard output, above a running bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Print one message."""
         say(self.format(record))
 
 

@@ -24,12 +24,14 @@ class Parser(argparse.ArgumentParser):
     color = property(lambda self: False, lambda self, value: None)  # Python 3.14 would colour it
 
     def error(self, message):
+        """Raise InputError with argparse's message, or with the nearest choice."""
         if found := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
             choice = Choice(found[1], re.findall(r"[\w-]+", found[2]))
             raise InputError("usage.choice", prog=self.prog, value=found[1], choice=choice)
         raise InputError("usage.words", message=message, prog=self.prog)
 
     def exit(self, status=0, message=None):
+        """Exit, with status 141 where the help could not be printed."""
         super().exit(status or (141 if stdout_error() else 0), message)
 
     def load(self) -> None:
@@ -39,6 +41,7 @@ class Parser(argparse.ArgumentParser):
             import_module(module).declare(self)
 
     def parse_known_args(self, args=None, namespace=None):
+        """Return (options, rest); raise InputError for an option without the one that it needs."""
         self.load()
         options, rest = super().parse_known_args(args, namespace)
         for action, needed in self.only:
@@ -50,6 +53,7 @@ class Parser(argparse.ArgumentParser):
         return options, rest
 
     def format_help(self):
+        """Return the help with the appendix."""
         return super().format_help() + (self.appendix() if self.appendix else "")
 
 

@@ -59,6 +59,7 @@ class FlatsSource(Source):
         return flats.random_spec(self.seed, index, **words)
 
     def pixels(self, index: int) -> np.ndarray:
+        """Return the flat, uint8 (size, size, 3)."""
         return flats.render(self.specs[index], self.seed, index, self.size)
 
 

@@ -67,6 +67,7 @@ class StoredImages(Images):
             raise InputError("wrong-shape.labels", path=self.path, seen=seen, shape=wanted)
 
     def get(self, index: int) -> np.ndarray:
+        """Return one decoded image, uint8 (H, W, 3)."""
         return self.read(index, index + 1)[0]
 
     def reading(self) -> list:

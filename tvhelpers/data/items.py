@@ -126,9 +126,11 @@ class Subset(Source):
         self.source, self.numbers = source, numbers
 
     def pixels(self, index: int) -> np.ndarray:
+        """Return the image of an item of the source."""
         return self.source.pixels(self.numbers[index])
 
     def regions(self, index: int) -> np.ndarray | None:
+        """Return the mask of an item of the source, None without masks."""
         return self.source.regions(self.numbers[index])
 
 

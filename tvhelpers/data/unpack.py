@@ -168,6 +168,7 @@ class _StrictInfo(tarfile.TarInfo):
 
     @classmethod
     def frombuf(cls, buf, encoding, errors):
+        """Return the member of a header; raise for a size that no header can have."""
         info = super().frombuf(buf, encoding, errors)
         if info.size < 0 or (info.type not in tarfile.REGULAR_TYPES and info.size > MAX_HEADER):
             raise tarfile.InvalidHeaderError(f"a header of {info.size} bytes")
@@ -175,6 +176,7 @@ class _StrictInfo(tarfile.TarInfo):
 
     @classmethod
     def fromtarfile(cls, file):
+        """Return the next member; raise ReadError for a damaged header."""
         try:
             return super().fromtarfile(file)
         except tarfile.EOFHeaderError:
@@ -190,6 +192,7 @@ class _Bounded:
         self.archive, self.stream, self.limit, self.given = archive, stream, limit, 0
 
     def read(self, size: int) -> bytes:
+        """Return the next bytes, at most `size`."""
         piece = self.stream.read(size)
         self.given += len(piece)
         _check_bounds(self.archive, self.given, self.limit)

@@ -173,6 +173,7 @@ class _CachedTexts:
         self.clip, self.cache = clip, {}
 
     def encode_texts(self, texts: Sequence[str]) -> torch.Tensor:
+        """Return the embeddings of the texts, float32 (n, d)."""
         new = [text for text in dict.fromkeys(texts) if text not in self.cache]
         if new:
             self.cache |= zip(new, self.clip.encode_texts(new), strict=True)
