@@ -3,9 +3,11 @@
 import ast
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 import tvhelpers
 from tests.document_helpers import (
@@ -25,6 +27,11 @@ from tests.document_helpers import (
 from tests.helpers import benchmark
 from tvhelpers import manifest
 from tvhelpers.cli import build_parser
+from tvhelpers.data import sources
+from tvhelpers.data.items import Source
+from tvhelpers.data.photo_files import list_files
+from tvhelpers.data.table_sources import open_rows
+from tvhelpers.paths import inside
 
 README = (REPO / "README.md").read_text()
 CONTRIBUTING = (REPO / "CONTRIBUTING.md").read_text()
@@ -148,6 +155,19 @@ def test_contributing_changes_what_is_there():
             text = (REPO / name).read_text().splitlines()
             kept = [line[1:] for line in lines.splitlines() if line[0] in " -"]
             assert all(any(old.startswith(line) for old in text) for line in kept), name
+
+
+def test_the_data_format_of_contributing_opens(tmp_path, monkeypatch):
+    (shown,) = re.findall(r"pairs.py \(new\)\n((?:\+.*\n)+)", CONTRIBUTING)
+    known = {"Path": Path, "Source": Source, "inside": inside}
+    known |= {"list_files": list_files, "open_rows": open_rows}
+    exec(re.sub(r"^\+", "", shown, flags=re.M), known)
+    for name in ("1.png", "2.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    (tmp_path / "pairs.txt").write_text("1.png\ta red dress\n2.png\ta hat\n")
+    reader = sources.Reader("pairs", known["is_pairs"], known["open_pairs"])
+    monkeypatch.setattr(sources, "READERS", [reader, *sources.READERS])
+    assert sources.open_source(tmp_path).captions == ["a red dress", "a hat"]
 
 
 def test_files_and_functions_are_as_short_as_contributing_says():
