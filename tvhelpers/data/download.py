@@ -109,13 +109,9 @@ def _check_digests(place: Path, row: dict) -> None:
             raise InputError(
                 "file-missing.dataset", path=place / file, obtain=" ".join(row["obtain"].split())
             )
-        _verify(place / file, digest)
-
-
-def _verify(path: Path, digest: str) -> None:
-    seen = file_sha256(path)
-    if not seen.startswith(digest):
-        raise InputError("wrong-digest", path=path, seen=seen[:12], digest=digest[:12])
+        if not (seen := file_sha256(place / file)).startswith(digest):
+            seen, digest = seen[:12], digest[:12]
+            raise InputError("wrong-digest", path=place / file, seen=seen, digest=digest)
 
 
 def fetch(file: dict, folder: Path) -> Path:
@@ -124,14 +120,12 @@ def fetch(file: dict, folder: Path) -> Path:
     An interrupted download resumes.  Raises InputError where the server or the disk fails, or the
     size or the digest is wrong; such a file is removed.
     """
-    path = make_dir(folder) / manifest.file_name(file["url"])
-    if path.is_file() and file.get("size") in (None, path.stat().st_size):
-        with contextlib.suppress(InputError):  # else it is downloaded again
-            _verify(path, file.get("sha256") or "")
-            return path
+    path, digest = make_dir(folder) / manifest.file_name(file["url"]), file.get("sha256")
+    is_whole = path.is_file() and file.get("size") in (None, path.stat().st_size)
+    if is_whole and (not digest or file_sha256(path).startswith(digest)):
+        return path
     partial = path.with_name(f".{path.name}.partial")  # no file_name begins with a dot
     _download(file, partial)
-    digest = file.get("sha256")
     if digest and not (seen := file_sha256(partial)).startswith(digest):
         _remove_partial(partial)
         seen, digest, url = seen[:12], digest[:12], file["url"]
