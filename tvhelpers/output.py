@@ -44,6 +44,11 @@ def note(*lines: object) -> None:
     _write(sys.stderr, lines)
 
 
+def note_warning(message, *rest) -> None:
+    """Print a warning in one line, without path and code; set it as `warnings.showwarning`."""
+    note(f"warning: {message}")
+
+
 def stdout_error() -> Exception | None:
     """Return the first error of writing to standard output, if it is a `SafeStream`; else None."""
     with contextlib.suppress(AttributeError):
@@ -101,7 +106,7 @@ def safe_streams() -> Iterator[None]:
     mine, theirs = (SafeStream(sys.stdout), SafeStream(sys.stderr)), (sys.stdout, sys.stderr)
     sys.stdout, sys.stderr = mine
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *rest: note(f"warning: {message}")
+        warnings.showwarning = note_warning
         try:
             yield
         finally:

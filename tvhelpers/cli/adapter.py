@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tvhelpers.cli.options import BASE, LORA_SCALE, REQUIRED, add_verbs, option
 from tvhelpers.config import check_choice, check_range
-from tvhelpers.errors import InputError
+from tvhelpers.errors import InputError, cut
 from tvhelpers.output import say
 from tvhelpers.words import counted
 
@@ -30,7 +30,7 @@ WORDS = {  # for what an adapter's file says of its making
     "scheduler": "changes to the base's scheduler",
     "blend": "blended from",
 }
-MAX_CHARACTERS = 1000  # shown of a value of the metadata; kohya stores all tags of the images
+MAX_METADATA = 1000  # characters shown of a value; kohya stores all tags of the images
 
 
 def declare(parser) -> None:
@@ -55,7 +55,7 @@ def run_show(options) -> dict:
     say(f"{result['kind']} on {layers}, {weights}")
     for key, value in {**result["metadata"], **result["about"]}.items():
         if text := _in_words(value):
-            say(f"  {WORDS.get(key, key)}: {text[:MAX_CHARACTERS]}")
+            say(f"  {WORDS.get(key, key)}: {cut(text, MAX_METADATA)}")
     say("blocks, with the norm of what is added to their weights:")
     for row in result["blocks"]:
         ranks, alphas = (", ".join(f"{x:g}" for x in row[key]) for key in ("ranks", "alphas"))

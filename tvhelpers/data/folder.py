@@ -80,7 +80,7 @@ def _rows_of_table(folder: Path, table: Path) -> list[dict]:
     """Return the rows of a table in a subfolder: with paths from `folder` on, and a split."""
     rows, above = tables.read_table(table), table.parent.relative_to(folder)
     tables.check_columns(table, "images", "file_name", list(rows[0]))
-    rows = tables.rename(table, rows, {}, "")
+    rows = tables.rename(table, rows, {}, "")  # notes the place of each for `fill`
     split = place_of(above.parts).split
     return [
         {**row, "file_name": _below(folder, above, tables.fill("file_name", row))}

@@ -38,7 +38,7 @@ def item_columns(
         _warn_of_labels(where, rows, own, captions)
     products = [row.get("product") or row.get("product_id") for row in rows]
     products = [as_text(*each, "product") for each in zip(products, places)]
-    products = [product or own for product, own in zip(products, ids)]
+    products = [product or item_id for product, item_id in zip(products, ids)]
     return [captions, ids, products, attributes, [_split(*each) for each in zip(rows, places)]]
 
 

@@ -20,7 +20,7 @@ from tvhelpers.files import atomic_path
 from tvhelpers.lora.contents import MAX_WEIGHTS, Contents, read_contents, read_tensors
 from tvhelpers.lora.families import check_family
 from tvhelpers.lora.layer_names import EMBEDDED, PARTS, find_layer, kohya_name
-from tvhelpers.lora.metadata import is_scale, own_metadata, peft_alpha, read_alphas
+from tvhelpers.lora.metadata import is_alpha, own_metadata, peft_alpha, read_alphas
 from tvhelpers.models.architecture import FAMILIES
 
 log = logging.getLogger(__name__)
@@ -255,7 +255,7 @@ def _layer(path: Path, name: str, fields: dict, settings: dict) -> Layer:
             raise InputError("adapter-kind.by-input", path=path, name=name)
         magnitude = magnitude.flatten()
     alphas = fields.get("alpha", torch.zeros(1)).flatten()[:2].tolist()
-    if len(alphas) != 1 or not is_scale(alphas[0]):
+    if len(alphas) != 1 or not is_alpha(alphas[0]):
         raise InputError("adapter-damaged.alpha", path=path, name=name)
     # In kohya's scripts, an alpha of 0 means the rank.
     alpha = (alphas[0] or rank) if "alpha" in fields else peft_alpha(name, rank, settings)

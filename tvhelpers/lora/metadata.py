@@ -15,7 +15,7 @@ from tvhelpers.record_kinds import KINDS
 from tvhelpers.records import as_record, parse, read_record
 
 MAX_TEXT = 1 << 20  # characters of a JSON text
-MAX_SCALE = 1e6  # of alphas
+MAX_ALPHA = 1e6
 PEFT_CONFIG, PEFT_FILE = "adapter_config.json", "adapter_model.safetensors"  # in peft's folders
 CHANGED_BASE = ("pissa", "olora", "corda", "loftq")
 SCHEDULER = {  # settings of a base's scheduler that a training may change: {key: values}
@@ -25,9 +25,9 @@ SCHEDULER = {  # settings of a base's scheduler that a training may change: {key
 }
 
 
-def is_scale(value) -> bool:
-    """Return whether a value is a valid factor of an adapter's weights."""
-    return type(value) in (int, float) and abs(value) <= MAX_SCALE
+def is_alpha(value) -> bool:
+    """Return whether a value is a valid alpha of a layer."""
+    return type(value) in (int, float) and abs(value) <= MAX_ALPHA
 
 
 def own_metadata(contents: Contents) -> dict:
@@ -43,7 +43,7 @@ def _checked(contents: Contents, record) -> dict:
     record = as_record(record, "adapter", _where(contents, "tvhelpers"))
     about = {key: value for key, value in record.items() if f"{key}?" in KINDS["adapter"].keys}
     for key, own in about.get("scheduler", {}).items():
-        if not any(type(own) is type(one) and own == one for one in SCHEDULER.get(key, ())):
+        if own not in SCHEDULER.get(key, ()):
             raise InputError("adapter-damaged.metadata", path=contents.path, key=key)
     if "blend" in about:
         parts = [(part["weight"], _checked(contents, part["adapter"])) for part in about["blend"]]
@@ -82,14 +82,14 @@ def peft_config(path: Path) -> Path | None:
 def _is_setting(key: str, value) -> bool:
     """Return whether a value of peft's settings is allowed; unused settings always are."""
     if key == "lora_alpha":
-        return is_scale(value)
+        return is_alpha(value)
     if key == "use_rslora":
         return isinstance(value, bool | None)
     if key == "init_lora_weights":  # these also change the base
         return not (isinstance(value, str) and value.startswith(CHANGED_BASE))
     if key == "alpha_pattern":
         is_table = value is None or isinstance(value, dict)
-        return is_table and all(_plain(name) and is_scale(x) for name, x in (value or {}).items())
+        return is_table and all(_plain(name) and is_alpha(x) for name, x in (value or {}).items())
     return True
 
 

@@ -130,7 +130,7 @@ def intervals(table: dict[str, dict[str, Result]], columns: int = 3) -> Image.Im
 def systems(images: dict[str, Sequence], prompts: Sequence[str]) -> Image.Image:
     """Return a grid, cut as a `gallery`: a row for each system, a column for each prompt."""
     columns, rows = _sheet_shape(0, 1.35, 1.35, len(prompts))
-    counts = {"prompts": (columns, len(prompts)), "systems": (min(rows, len(images)), len(images))}
+    counts = {"prompts": (columns, len(prompts)), "systems": (rows, len(images))}
     prompts, images = prompts[:columns], dict([*images.items()][:rows])
     figure = Figure(figsize=(1.35 * len(prompts) + 1.1, 1.35 * len(images) + 0.6))
     figure.set_layout_engine("constrained", h_pad=0.02, w_pad=0.02)

@@ -14,7 +14,7 @@ from tvhelpers import manifest, runtime
 from tvhelpers.errors import Choice, InputError
 from tvhelpers.files import atomic_path, content_key, make_dir
 from tvhelpers.models.base import find_base
-from tvhelpers.output import note, say
+from tvhelpers.output import note_warning, say
 from tvhelpers.progress import show_log
 from tvhelpers.show.settings import NotebookSettings
 
@@ -26,7 +26,7 @@ FOLDER_ON_DRIVE = Path("MyDrive", "textile-vision")
 def start() -> None:
     """Print versions, device, dtype and its reason; raise InputError for an unusable library."""
     show_log()
-    warnings.showwarning = lambda message, *rest: note(f"warning: {message}")  # no path, no code
+    warnings.showwarning = note_warning
     runtime.quiet_imports()
     _check_torchao()
     device = runtime.choose_device()
