@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from common import shared_folder, write_result
+from scipy.stats import t
 
 from tvhelpers.config import TrainConfig, build_config
 from tvhelpers.data.sources import open_source
@@ -34,7 +35,6 @@ from tvhelpers.train.step import Trainer
 from tvhelpers.train.trainer import train
 
 PHOTOS, UNSEEN, NOISES = 30, 200, 4
-T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 
 
 def write_photos(folder: Path, rows: list[dict]) -> Path:
@@ -112,7 +112,7 @@ def one_seed(work: Path, seed: int, changes: dict) -> dict:
 def summary(rows: list[dict]) -> dict:
     """Return the mean gain over the seeds with its interval, and the losses beside the base's."""
     gains = np.array([row["gain"] for row in rows])
-    half = T95.get(len(gains) - 1, np.nan) * gains.std(ddof=1) / len(gains) ** 0.5
+    half = t.ppf(0.975, len(gains) - 1) * gains.std(ddof=1) / len(gains) ** 0.5
     ratios = {
         f"{name}_to_base": float(
             np.mean([row["unseen_loss"][name] / row["unseen_loss"]["base"] for row in rows])

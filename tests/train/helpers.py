@@ -9,8 +9,14 @@ from pathlib import Path
 import torch
 
 from tvhelpers import cli
+from tvhelpers.train.evaluation import item_losses
 
 ADAPTER = "adapter.safetensors"
+
+
+def validation_loss(trainer) -> float:
+    """Return the mean unweighted loss of the validation items, each with one noise."""
+    return item_losses(trainer, trainer.data.validation_items).mean().item()
 
 
 def same(one: Path, other: Path, name: str = ADAPTER) -> bool:

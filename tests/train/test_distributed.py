@@ -64,9 +64,9 @@ def test_the_main_process_decides_that_a_training_ends(make_trainer, tmp_path, m
         loops[-1].curve = [{"step": 6 * i, "validation_loss": x} for i, x in enumerate(losses, 1)]
     monkeypatch.setattr(trainer.processes, "broadcast", lambda value: (*said, value)[0])
     loops[0]._look_whether_stale()
-    said.append(loops[0].stale)
+    said.append(loops[0].stopped_early)
     loops[1]._look_whether_stale()
-    assert loops[0].stale is loops[1].stale is (main[1] > main[0])
+    assert loops[0].stopped_early is loops[1].stopped_early is (main[1] > main[0])
 
 
 def test_more_processes_than_samples_of_a_step_are_refused(settings, tmp_path, monkeypatch):

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from tests.train.helpers import validation_loss
 from tvhelpers.train.evaluation import (
     DRAWS,
     evaluate,
     item_losses,
     training_subset,
-    validation_loss,
 )
 
 

@@ -19,7 +19,7 @@ from tvhelpers.config import build_config
 from tvhelpers.data.items import GARMENT
 from tvhelpers.progress import Interrupted
 from tvhelpers.train import graph, step, trainer
-from tvhelpers.train.batches import Ahead, Batch, Batches
+from tvhelpers.train.batches import Batch, Batches, Prefetcher
 from tvhelpers.train.evaluation import evaluate
 from tvhelpers.train.log import read_evaluations, read_events
 from tvhelpers.train.step import Trainer
@@ -246,7 +246,7 @@ def test_capture_needs_a_gpu(settings, tmp_path):
 
 def test_the_next_batch_is_drawn_meanwhile_and_is_the_same(make_trainer):
     plain, ahead = make_trainer(), make_trainer()
-    ahead.draw = Ahead(ahead.batches.of_step)
+    ahead.draw = Prefetcher(ahead.batches.of_step)
     ahead.train_step()
     (then,) = ahead.draw.waiting
     assert then == (1, range(4)) and ahead.draw.waiting[then].result()

@@ -8,8 +8,8 @@ import torch
 from peft.tuners.lora import LoraLayer
 
 from tests.helpers import refused
+from tests.train.helpers import validation_loss
 from tvhelpers.models.base import find_base, load_part
-from tvhelpers.train.evaluation import validation_loss
 from tvhelpers.train.model import noise_schedule
 
 

@@ -13,7 +13,7 @@ from tvhelpers.records import read_json
 from tvhelpers.train import loop, snapshots
 from tvhelpers.train.evaluation import evaluate
 from tvhelpers.train.log import read_evaluations, read_events
-from tvhelpers.train.snapshots import Snapshots, is_stale, ranked
+from tvhelpers.train.snapshots import Snapshots, ranked, should_stop
 from tvhelpers.train.step import Trainer
 from tvhelpers.train.trainer import train
 
@@ -217,10 +217,10 @@ def test_the_best_of_each_step_to_which_a_training_may_return_stays(tmp_path):
     assert store.steps() == [40, 50] and (store.folder / "step-mine.safetensors").exists()
 
 
-def test_a_loss_is_stale_after_as_many_that_are_not_better():
-    assert ranked(rows(0.1)) == [] and not is_stale(rows(0.1), 1)
-    assert [is_stale(rows(0.1, 0.5, 0.4, *[0.4] * n), 2) for n in range(4)] == [0, 0, 1, 1]
-    assert not is_stale(rows(0.1, 0.5, *[0.6] * 50), 0)
+def test_a_training_stops_early_after_as_many_that_are_not_better():
+    assert ranked(rows(0.1)) == [] and not should_stop(rows(0.1), 1)
+    assert [should_stop(rows(0.1, 0.5, 0.4, *[0.4] * n), 2) for n in range(4)] == [0, 0, 1, 1]
+    assert not should_stop(rows(0.1, 0.5, *[0.6] * 50), 0)
 
 
 def test_other_methods_and_older_results_have_no_snapshots(whole):

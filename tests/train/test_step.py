@@ -9,11 +9,11 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.helpers import refused
+from tests.train.helpers import validation_loss
 from tvhelpers.config import build_config
 from tvhelpers.data.items import GARMENT
 from tvhelpers.lora.adapter import load_adapter
 from tvhelpers.models.base import find_base, load_part, load_pipeline, unet_digest
-from tvhelpers.train.evaluation import validation_loss
 from tvhelpers.train.trainer import train
 
 

@@ -118,7 +118,7 @@ class Batches:
         return self.entries[np.searchsorted(ends / ends[-1], places, side="right")]
 
 
-class Ahead:
+class Prefetcher:
     """Draws each batch on another thread, while the GPU still computes the one before.
 
     Which batch is next is a guess: another one is drawn when it is asked for.

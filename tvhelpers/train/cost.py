@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from tvhelpers.train.evaluation import BATCH, evaluated, item_losses, training_subset
+from tvhelpers.train.evaluation import BATCH, item_losses, repeated_items, training_subset
 from tvhelpers.train.memory import is_out_of_memory
 from tvhelpers.words import counted
 
 log = logging.getLogger(__name__)
 MATRIX, PEAK_SECONDS = 8192, 0.3  # rows of the matrices that are multiplied, and for how long
-PASSES = {"cpu": 1, "cuda": 3}  # of a micro-batch, to warm up and again to time them
+TRIAL_PASSES = {"cpu": 1, "cuda": 3}  # of a micro-batch, to warm up and again to time them
 TRIAL_STEPS = 200  # of a training with so many steps, a trial takes at most a fiftieth
 
 
@@ -43,8 +43,8 @@ def measure_pace(trainer) -> Pace:
     data, share = trainer.data, trainer.processes.part(trainer.per_step)
     few = data.validation_items[:BATCH]
     parts = data.validation_items, training_subset(trainer)
-    count = sum(len(evaluated(trainer.config, items)) for items in parts)
-    passes = PASSES[trainer.device]
+    count = sum(len(repeated_items(trainer.config, items)) for items in parts)
+    passes = TRIAL_PASSES[trainer.device]
     trainer.rehearse(passes)  # the first ones are slower: a GPU's step is captured there
     a_pass = _seconds(lambda: trainer.rehearse(passes), trainer.device) / passes
     a_batch = _seconds(lambda: item_losses(trainer, few), trainer.device)
@@ -94,14 +94,16 @@ def gpu_use(trainer) -> float | None:
     if trainer.device == "cpu":
         return None
     peak = matrix_peak(trainer.dtype, trainer.device)
-    return peak and flops_per_image(trainer) / (peak * trainer.processes.count)
+    flops = peak and flops_per_image(trainer)
+    return flops and flops / (peak * trainer.processes.count)
 
 
-def flops_per_image(trainer) -> float:
-    """Return the FLOPs of a forward and backward pass for an image; the state does not change."""
+def flops_per_image(trainer) -> float | None:
+    """Return the FLOPs of a forward and backward pass for an image, None if there is no memory for
+    it; the state does not change."""
     with FlopCounterMode(display=False) as counter:
-        trainer.try_micro_batch()
-    return counter.get_total_flops() / trainer.micro_batch
+        fits = trainer.try_micro_batch()
+    return counter.get_total_flops() / len(trainer.first_pass()) if fits else None
 
 
 def matrix_peak(dtype: torch.dtype, device: str, size: int = MATRIX) -> float | None:

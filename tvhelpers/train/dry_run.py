@@ -42,7 +42,7 @@ def dry_run(
     folder = _begun(job, run_dir)
     if is_finished(folder, config.method):
         return {"finished": True, "run": str(folder)}
-    cache, encoding_seconds = _open_or_imagine(job, root)
+    cache, encoding_seconds = _open_or_stand_in(job, root)
     trainer = build_trainer(job, cache)
     checkpoints = filter(is_intact, newest_first(folder / "checkpoints"))
     if newest := next(checkpoints, None):
@@ -111,7 +111,7 @@ def _begun(job: Job, run_dir: Path) -> Path:
     return copy if is_empty else run_dir
 
 
-def _open_or_imagine(job: Job, root: Path) -> tuple[LatentCache, float]:
+def _open_or_stand_in(job: Job, root: Path) -> tuple[LatentCache, float]:
     """Return the latent cache, and the seconds that encoding takes.
 
     A missing one is not built: each of its entries is that of the first item, and takes no memory.

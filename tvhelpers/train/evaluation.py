@@ -16,8 +16,8 @@ NUM_QUARTERS = 4  # of the timesteps; the loss of each is reported
 def evaluate(trainer) -> dict:
     """Return the mean losses of the validation items, in all and by quarter of the timesteps (None
     for a quarter without items), and of the training subset."""
-    items = evaluated(trainer.config, trainer.data.validation_items)
-    subset = evaluated(trainer.config, training_subset(trainer))
+    items = repeated_items(trainer.config, trainer.data.validation_items)
+    subset = repeated_items(trainer.config, training_subset(trainer))
     validation, training = (item_losses(trainer, x) for x in (items, subset))
     timesteps = trainer.batches.fixed(items, 0).timesteps
     quarters = timesteps * NUM_QUARTERS // len(trainer.alphas_cumprod)
@@ -29,16 +29,10 @@ def evaluate(trainer) -> dict:
     }
 
 
-def evaluated(config: TrainConfig, items: np.ndarray) -> np.ndarray:
+def repeated_items(config: TrainConfig, items: np.ndarray) -> np.ndarray:
     """Return the items of an evaluation: each once, but with keep=best few of them several times,
     DRAWS in all."""
     return np.tile(items, math.ceil(DRAWS / max(len(items), 1)) if config.keep == "best" else 1)
-
-
-def validation_loss(trainer) -> float:
-    """Return the mean unweighted loss of the validation items, each at its fixed timestep and
-    noise."""
-    return item_losses(trainer, trainer.data.validation_items).mean().item()
 
 
 def training_subset(trainer) -> np.ndarray:

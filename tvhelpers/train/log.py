@@ -1,6 +1,7 @@
 """What does a training log?  Steps and events (log.jsonl), validation losses (eval.jsonl), images
 per second and memory (speed.jsonl), TensorBoard, and a progress bar."""
 
+import errno
 import json
 import logging
 import math
@@ -13,6 +14,7 @@ from tvhelpers.progress import progress_bar
 from tvhelpers.records import as_record, parse, read_records
 from tvhelpers.runtime import peak_memory
 from tvhelpers.train.cost import Pace
+from tvhelpers.train.memory import GB
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +62,7 @@ class RunLog:
         """Log the speed since the clock was started, and show it beside the progress bar."""
         seconds = max(time.monotonic() - self.clock, 1e-9)
         rate, pace = images / seconds, Pace(seconds / steps, self.evaluation_seconds)
-        memory = round((peak_memory(self.device) or 0) / 2**30, 3)
+        memory = round((peak_memory(self.device) or 0) / GB, 3)
         left = pace.minutes_left(step, self.num_steps, self.eval_steps)
         speed = {"images_per_second": round(rate, 3), "memory_gb": memory}
         speed["minutes_left"] = round(left, 2)
@@ -147,7 +149,7 @@ class Lines:
                 size = file.tell()
                 if file.write(self.waiting) < len(self.waiting):
                     file.truncate(size)
-                    raise OSError(28, "No space left on device")
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             return error
         self.waiting = b""

@@ -18,7 +18,7 @@ from tvhelpers.train.cost import gpu_use, say_length
 from tvhelpers.train.evaluation import evaluate
 from tvhelpers.train.log import RunLog, read_evaluations
 from tvhelpers.train.memory import GB, choose_micro_batch, is_out_of_memory, memory_limit
-from tvhelpers.train.snapshots import Snapshots, is_stale
+from tvhelpers.train.snapshots import Snapshots, should_stop
 
 log = logging.getLogger(__name__)
 FLUSH_STEPS = 25  # losses stay on the device so long, as reading one waits for the GPU
@@ -39,7 +39,7 @@ class Loop:
         self.run_dir, self.folder = run_dir, run_dir / "checkpoints"
         self.snapshots = snapshots if self.processes.main else None
         self.curve: list[dict] = []  # the evaluations so far
-        self.stale = False  # whether the validation loss has not improved for long
+        self.stopped_early = False  # whether the validation loss has not improved for long
         self.rows: list[dict] = []  # of the steps since the last flush
         self.saved = self.checked = time.monotonic()
         self.longest = 0.0  # most seconds between two checks of the clock
@@ -70,9 +70,10 @@ class Loop:
             if not finish:
                 say_length(trainer)
                 self.log.restart_clock()
-            if trainer.step == 0 or (finish and trainer.step not in self._evaluated()):
+            seen = {row["step"] for row in self.curve}
+            if trainer.step == 0 or (finish and trainer.step not in seen):
                 self._evaluate()
-            while not (finish or self.stale) and trainer.step < trainer.num_steps:
+            while not (finish or self.stopped_early) and trainer.step < trainer.num_steps:
                 self._step(stop)
         if peak := peak_memory(trainer.device):
             log.info(f"measured peak memory: {peak / GB:.2f} GB")
@@ -86,8 +87,8 @@ class Loop:
             if not self._flush():
                 return
             self._evaluate()
-            self._look_whether_stale()
-            if self.stale and not last:
+            self._check_patience()
+            if self.stopped_early and not last:
                 last = True
                 count = f"{config.patience} validation losses"
                 self.log.event(trainer.step, f"no better one in {count}: the training ends")
@@ -174,20 +175,19 @@ class Loop:
                     log.warning(f"no preview at step {trainer.step} ({error}); training continues")
         self.log.end_evaluation()
 
-    def _evaluated(self) -> list[int]:
-        return [row["step"] for row in self.curve]
-
     def _forget_later(self) -> None:
         """Forget the evaluations after the trainer's step, and their snapshots."""
         step = self.trainer.step
         self.curve = [row for row in self.curve if row["step"] <= step]
         if self.snapshots:
             self.snapshots.truncate(step)
-        self._look_whether_stale()
+        self._check_patience()
 
-    def _look_whether_stale(self) -> None:
+    def _check_patience(self) -> None:
         patience = self.config.patience  # the main process decides, as floats may differ
-        self.stale = patience > 0 and self.processes.broadcast(is_stale(self.curve, patience))
+        self.stopped_early = patience > 0 and self.processes.broadcast(
+            should_stop(self.curve, patience)
+        )
 
     def _flush(self) -> bool:
         """Read, check and log the losses since the last time; return False after a roll back."""

@@ -27,7 +27,7 @@ def ranked(curve: list[dict]) -> list[dict]:
     return sorted(rows, key=lambda row: (row["validation_loss"], row["step"]))
 
 
-def is_stale(curve: list[dict], patience: int) -> bool:
+def should_stop(curve: list[dict], patience: int) -> bool:
     """Return whether the last `patience` evaluations had no better validation loss; 0 = never."""
     rows = ranked(curve)
     return 0 < patience <= sum(row["step"] > rows[0]["step"] for row in rows)

@@ -18,7 +18,7 @@ from tvhelpers.config import TrainConfig
 from tvhelpers.errors import InputError
 from tvhelpers.runtime import device_name, root_dir
 from tvhelpers.train import diffusion
-from tvhelpers.train.batches import Ahead, Batch, Batches, Data
+from tvhelpers.train.batches import Batch, Batches, Data, Prefetcher
 from tvhelpers.train.distributed import Processes
 from tvhelpers.train.graph import Replays, is_captured
 from tvhelpers.train.memory import is_out_of_memory, smaller
@@ -59,7 +59,7 @@ class Trainer:
         self.replays: Replays | None = None
         if device != "cpu":
             own_gpu = partial(torch.cuda.set_device, torch.cuda.current_device())
-            self.draw = Ahead(lambda *which: self.batches.of_step(*which).pinned(), own_gpu)
+            self.draw = Prefetcher(lambda *which: self.batches.of_step(*which).pinned(), own_gpu)
         if is_captured(config, device):
             self.replays = Replays(self._compute, self.model.weights, dtype, self._notify)
 
@@ -145,7 +145,7 @@ class Trainer:
     def try_micro_batch(self) -> bool:
         """Return whether one forward and backward pass of a micro-batch fits in memory; the state
         does not change."""
-        fits = self._backward(range(self.micro_batch), self._compute) is not None
+        fits = self._backward(self.first_pass(), self._compute) is not None
         self._free_memory()
         return fits
 
