@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import numpy as np
-from golden_commands import LORA_SCALE, SMALL, UNCONDITIONAL, draw, item, train
+from golden_commands import LORA_SCALE, PRESET, SMALL, UNCONDITIONAL, draw, item, train
 from golden_reading import (
     IGNORED_FILES,
     plain,
@@ -99,6 +99,7 @@ def resumed(side):
     """A training that is killed and resumed, stopped and resumed: the same as an unbroken one."""
     pairs = [*SMALL.split(), "steps=30"]
     words = ["train", "lora", "--data", "inputs/photos", "--out", "runs/resumed"]
+    words += PRESET
     words += [word for pair in pairs for word in ("--set", pair)]
     watch = {"files": "runs/resumed/checkpoints/step-*.pt", "count": 1}
     killed = side.run(*words, code=None, watch=watch).code

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.train.helpers import validation_loss
 from tvhelpers import flats
 from tvhelpers.config import TrainConfig
 from tvhelpers.data.flats_source import FlatsSource
@@ -16,7 +17,6 @@ from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler
 from tvhelpers.score.attributes import CORE, JudgeAttributeClassifier, agreement
 from tvhelpers.train.batches import Data
-from tvhelpers.train.evaluation import validation_loss
 from tvhelpers.train.latents import open_cache
 from tvhelpers.train.step import Trainer
 
