@@ -63,9 +63,9 @@ def test_the_main_process_decides_that_a_training_ends(make_trainer, tmp_path, m
         loops.append(Loop(trainer, tmp_path, None, None))
         loops[-1].curve = [{"step": 6 * i, "validation_loss": x} for i, x in enumerate(losses, 1)]
     monkeypatch.setattr(trainer.processes, "broadcast", lambda value: (*said, value)[0])
-    loops[0]._look_whether_stale()
+    loops[0]._check_patience()
     said.append(loops[0].stopped_early)
-    loops[1]._look_whether_stale()
+    loops[1]._check_patience()
     assert loops[0].stopped_early is loops[1].stopped_early is (main[1] > main[0])
 
 
