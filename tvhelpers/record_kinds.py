@@ -60,6 +60,10 @@ SUITE_ROW = {
     "swap_of?": (str, None),
     "atoms": [{"garment": int, "attribute": str, "expect": str}],  # stable name
 }  # fmt: skip
+VOCABULARY = {
+    "words": {"*": {"*": int}}, "adapter_words?": {"*": {"*": int}}, "ignored?": [str],
+    "nearest?": {"*": str},
+}  # fmt: skip
 
 # {kind of record, as named by the callers of `records`: its changes and its schema}
 KINDS: dict[str, Kind] = {
@@ -88,6 +92,7 @@ KINDS: dict[str, Kind] = {
     "latent cache": Kind(  # about.json of cached latents
         keys={"num_items": int, "resolution": int, "scaling_factor": float}
     ),
+    "vocabulary": Kind(keys=VOCABULARY),  # vocabulary.json of a base
     # classes.json of a trained pipeline
     "classes": Kind(keys={"attributes": [str], "words": [[str]]}),
     "row": Kind(),  # of a table, whose columns the user explains

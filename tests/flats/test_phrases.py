@@ -2,7 +2,7 @@
 
 import re
 
-from tvhelpers.flats import ATTRIBUTES, Spec, caption, captions, new_words, phrasings, random_spec
+from tvhelpers.flats import ATTRIBUTES, Spec, caption, captions, phrasings, random_spec
 
 SEED = 11
 
@@ -37,12 +37,3 @@ def test_a_caption_says_what_it_states():
     assert "colour" not in stated["striped V-neck dress"]
     bag = Spec("belt", "brown")
     assert "brown leather belt" in captions(bag)
-
-
-def test_words_of_a_prompt_that_no_caption_has():
-    plain = "A nice photo of the red dresses, and one pair of black trousers for my garment"
-    assert new_words(plain, "base") == []
-    assert new_words("a trouser with Zebra stripes", "base") == ["stripes", "zebra"]
-    assert new_words("a tartan skirt", "base") == ["tartan"] and not new_words(
-        "tartan skirt", "all"
-    )

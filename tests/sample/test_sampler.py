@@ -144,11 +144,11 @@ def test_the_end_of_a_long_prompt_is_ignored_with_a_warning(sampler, tmp_path):
     assert sampler.cut_off("a red dress") == ""
 
 
-def test_words_that_mini_was_not_trained_on_are_named(tmp_path):
+def test_words_that_mini_has_never_seen_are_named(tmp_path):
     sampler, prompts = Sampler("mini", "none", "cpu"), ("a Red T-shirt", "a zebra with a red belt")
-    with pytest.warns(UserWarning, match="'belt' or 'zebra'") as said:  # belt: the adapter's
+    with pytest.warns(UserWarning, match="'zebra' or 'belt'") as said:  # belt: the adapter's
         generate(sampler, Request(prompts, steps=1), tmp_path)
-    assert len([one for one in said if "not trained" in str(one.message)]) == 1
+    assert len([one for one in said if "never seen" in str(one.message)]) == 1
 
 
 def test_usual_words_and_suites_give_no_warning(tmp_path, recwarn):
@@ -156,7 +156,7 @@ def test_usual_words_and_suites_give_no_warning(tmp_path, recwarn):
     generate(Sampler("mini", "none", "cpu"), usual, tmp_path / "usual")
     suite = Request(("a zebra",), steps=1, ids=("id-1",), seeds=((1,),))
     generate(Sampler("mini", "none", "cpu"), suite, tmp_path / "suite")
-    assert not [one for one in recwarn if "not trained" in str(one.message)]
+    assert not [one for one in recwarn if "never seen" in str(one.message)]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from PIL import Image
 
 pytest.importorskip("ipywidgets")
 
+from tvhelpers.models.vocabulary import Vocabulary
 from tvhelpers.sample.sampler import Sampler
 from tvhelpers.show.prompt_studio import CONTROLS, Control, PromptStudio, with_word
 
@@ -114,6 +115,13 @@ def test_cancel_ends_the_drawing_and_leaves_the_studio_usable(studio):
     studio.start()
     studio.wait(120)
     assert len(studio.history) == 1
+
+
+def test_words_that_the_base_has_never_seen_are_named(studio):
+    studio.sampler.vocabulary = Vocabulary(frozenset(["a", "red"]), {"raincoat": "raincoat"})
+    studio.prompt.value = "a red raincoatt"
+    studio.draw()
+    assert "never seen &#x27;raincoatt&#x27;; nearest: &#x27;raincoat&#x27;" in studio.status.value
 
 
 def test_errors_are_shown_and_what_is_typed_is_escaped(studio):

@@ -1,18 +1,13 @@
 """How is a flat described in English?"""
 
-import functools
-import re
-
 from tvhelpers.flats.spec import (
     ATTRIBUTES,
-    FILLERS,
     STYLES,
     Spec,
     cloth_of,
     is_pair,
     options,
     pick,
-    random_spec,
     rng_for,
 )
 
@@ -61,30 +56,6 @@ def phrasings(spec: Spec) -> list[tuple[str, tuple[str, ...]]]:
 def captions(spec: Spec) -> list[str]:
     """Return the texts of `phrasings(spec)`."""
     return [text for text, _ in phrasings(spec)]
-
-
-def words_in(text: str) -> set[str]:
-    """Return the words of a text in lower case; "v" and "neck" for "V-neck"."""
-    return set(re.findall(r"[^\W\d_]+", text.lower()))
-
-
-@functools.cache
-def caption_words(season: str) -> frozenset[str]:
-    """Return the words of all captions of a season's flats."""
-    specs = [random_spec(0, index, season=season) for index in range(1000)]
-    return frozenset(words_in(" ".join(text for spec in specs for text in captions(spec))))
-
-
-def new_words(prompt: str, season: str) -> list[str]:
-    """Return the words of a prompt that no caption of a season's flats has, not even as a plural
-    or a singular; words that say nothing about a garment (FILLERS) are ignored."""
-    known = caption_words(season).union(FILLERS)
-    return sorted(word for word in words_in(prompt) if known.isdisjoint(_numbers(word)))
-
-
-def _numbers(word: str) -> tuple[str, ...]:
-    """Return a word with its possible plural and singulars."""
-    return word, f"{word}s", word.removesuffix("s"), word.removesuffix("es")
 
 
 def caption(spec: Spec, seed: int, index: int) -> str:

@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from tvhelpers import flats
 from tvhelpers.errors import InputError, in_words
 from tvhelpers.files import file_sha256, no_link, write_text
 from tvhelpers.image import read_photo, save_png
@@ -24,6 +23,7 @@ from tvhelpers.lora.metadata import peft_config
 from tvhelpers.models import base as bases
 from tvhelpers.models.baseline import Classes, class_conditioning, read_classes
 from tvhelpers.models.clip import cut_off
+from tvhelpers.models.vocabulary import Vocabulary, read_vocabulary, remark
 from tvhelpers.paths import inside
 from tvhelpers.progress import progress_bar
 from tvhelpers.records import claimed, read_records
@@ -189,12 +189,17 @@ class Sampler:
         """Return the end of a prompt beyond the text encoder's limit, "" if all of it fits."""
         return cut_off(self.pipe.tokenizer, prompt, self.pipe.tokenizer.model_max_length)
 
-    def new_words(self, prompt: str) -> list[str]:
-        """Return the words of a prompt that mini was not trained on; [] for other models."""
+    @cached_property
+    def vocabulary(self) -> Vocabulary | None:
+        """The words that the base has seen; None where it does not say, and where another text
+        encoder or an adapter of the user's own may have learned others."""
         own = not self.base.text_encoder and self.adapter in (None, self.base.adapter)
-        if self.name != "mini" or not own:
-            return []
-        return flats.new_words(prompt, "all" if self.adapter else "base")  # seasons
+        return read_vocabulary(self.base, bool(self.adapter)) if own else None
+
+    def unseen(self, prompt: str) -> str:
+        """Return a remark on the words of a prompt that the base has never seen, "" without any."""
+        name = self.name if self.name == self.base.name else "this base"  # not a long path
+        return remark(name, self.vocabulary.unseen(prompt)) if self.vocabulary else ""
 
 
 def generate(
@@ -266,14 +271,13 @@ def _draw(
 
 def _warn_of_prompts(sampler: Sampler, request: Request) -> None:
     """Warn of prompts that are truncated, of what has no effect and, except in a suite, of words
-    new to mini."""
+    that the base has never seen."""
     for text in remarks(request.prompts):
         warnings.warn(text, stacklevel=3)
     limit = sampler.pipe.tokenizer.model_max_length
     for prompt in request.prompts:
-        if not request.ids and (new := sampler.new_words(prompt)):
-            what = f"mini was not trained on {in_words(new, 'or')}, and may not draw that"
-            warnings.warn(f"prompt {in_words(prompt)}: {what}", stacklevel=3)
+        if not request.ids and (unseen := sampler.unseen(prompt)):
+            warnings.warn(f"prompt {in_words(prompt)}: {unseen}", stacklevel=3)
         if cut := sampler.cut_off(prompt):
             what = f"has over {limit} tokens; its end is ignored: {in_words(cut)}"
             warnings.warn(f"prompt {in_words(prompt)} {what}", stacklevel=3)

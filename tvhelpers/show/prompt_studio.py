@@ -194,7 +194,8 @@ class PromptStudio:
         self._show({"record": record, "image": image})
         cut = self.sampler.cut_off(prompt)
         said = [f"The prompt is too long; this part was ignored: {cut}"] if cut else []
-        said += [f"{text[0].upper()}{text[1:]}." for text in remarks([prompt])]
+        found = filter(None, [*remarks([prompt]), self.sampler.unseen(prompt)])
+        said += [f"{text[0].upper()}{text[1:]}." for text in found]
         self._show_status(" ".join(said) or "Done.", bool(said))
         return image
 
