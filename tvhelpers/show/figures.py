@@ -12,6 +12,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from tvhelpers.data.coverage import coverage, is_gap, pair_table
+from tvhelpers.errors import cut
 from tvhelpers.image import read_photo
 from tvhelpers.output import escaped
 from tvhelpers.sample import grid
@@ -21,7 +22,8 @@ INK, SOFT, ACCENT = "#222222", "#9aa0a6", "#b3261e"
 COLOURS = ("#b3261e", "#1f6f8b", "#c98a1b", "#4a7c59", "#6b4c9a")
 DPI = 110  # pixels of an inch; fewer where the figure would have too many
 MAX_HEIGHT = 8  # of an image's cell, in widths
-NAME_LETTERS = 60  # of the name of a row, column or bar
+NAME_LETTERS, SHORT_LETTERS = 60, 19  # of the name of a row, column or bar; beside another chart
+CELL = 1.35  # inches of an image's side in a grid of systems
 
 
 def gallery(images: Sequence, titles: Sequence[str] = (), columns: int = 0) -> Image.Image:
@@ -129,10 +131,10 @@ def intervals(table: dict[str, dict[str, Result]], columns: int = 3) -> Image.Im
 
 def systems(images: dict[str, Sequence], prompts: Sequence[str]) -> Image.Image:
     """Return a grid, cut as a `gallery`: a row for each system, a column for each prompt."""
-    columns, rows = _sheet_shape(0, 1.35, 1.35, len(prompts))
+    columns, rows = _sheet_shape(0, CELL, CELL, len(prompts))
     counts = {"prompts": (columns, len(prompts)), "systems": (rows, len(images))}
     prompts, images = prompts[:columns], dict([*images.items()][:rows])
-    figure = Figure(figsize=(1.35 * len(prompts) + 1.1, 1.35 * len(images) + 0.6))
+    figure = Figure(figsize=(CELL * len(prompts) + 1.1, CELL * len(images) + 0.6))
     figure.set_layout_engine("constrained", h_pad=0.02, w_pad=0.02)
     axes = figure.subplots(len(images), len(prompts), squeeze=False)
     for row, (name, drawn) in zip(axes, images.items(), strict=True):
@@ -257,7 +259,7 @@ def coverage_figure(attributes: Sequence[dict[str, str]], names: Sequence[str]) 
 
 def _short(label: str) -> str:
     """Return a label that ends before the chart to its left."""
-    return escaped(label if len(label) < 20 else f"{label[:15]} ...")
+    return cut(escaped(label), SHORT_LETTERS)
 
 
 def _pair_counts(ax, table: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> None:
@@ -281,7 +283,7 @@ def _chart(width: float, height: float):
 
 
 def _names(names: Sequence[str]) -> list[str]:
-    return [escaped(name)[:NAME_LETTERS] for name in names]
+    return [cut(escaped(name), NAME_LETTERS) for name in names]
 
 
 def _name_rows(ax, names: Sequence[str]) -> None:
