@@ -60,6 +60,21 @@ def test_flops_are_counted_for_an_image_whatever_the_batch(make_trainer):
     assert cost.matrix_peak(torch.float32, "cpu", 256) > 1e6
 
 
+@pytest.mark.parametrize("tf32", [True, False])
+def test_the_peak_has_the_precision_of_convolutions(monkeypatch, tf32):
+    """Or the share of a training in float32, whose convolutions use TF32, could be above 1."""
+    seen, wanted = set(), "high" if tf32 else torch.get_float32_matmul_precision()
+
+    def take_a_second(work, device):
+        seen.add(torch.get_float32_matmul_precision())
+        return 1.0
+
+    monkeypatch.setattr(cost, "_seconds", take_a_second)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", tf32)
+    assert cost.matrix_peak(torch.float32, "cpu", 8) == 2 * 8**3
+    assert seen == {wanted} and torch.get_float32_matmul_precision() == "highest"
+
+
 @pytest.mark.parametrize(("peak", "used"), [(1e12, 1e-3), (None, None)])
 def test_the_share_is_of_the_peak_of_all_gpus(monkeypatch, peak, used):
     """Without memory for large matrices the share is unknown."""

@@ -108,7 +108,13 @@ def flops_per_image(trainer) -> float | None:
 
 def matrix_peak(dtype: torch.dtype, device: str, size: int = MATRIX) -> float | None:
     """Return the FLOPs a second that a device reaches when it multiplies square matrices of `size`
-    rows in a dtype; None if there is no memory for them."""
+    rows in a dtype; None if there is no memory for them.
+
+    In float32 it is that of TF32 where convolutions may use it, as those of a training do.
+    """
+    precision = torch.get_float32_matmul_precision()
+    if precision == "highest" and torch.backends.cudnn.allow_tf32:
+        torch.set_float32_matmul_precision("high")
     try:
         matrix = torch.randn(size, size, device=device).to(dtype)
         product = torch.empty_like(matrix)
@@ -124,4 +130,6 @@ def matrix_peak(dtype: torch.dtype, device: str, size: int = MATRIX) -> float | 
         if not is_out_of_memory(error):
             raise
         return None
+    finally:
+        torch.set_float32_matmul_precision(precision)
     return 2 * size**3 * count / seconds
