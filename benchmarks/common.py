@@ -52,8 +52,12 @@ def commit(checkout: Path = REPO) -> str:
 def start(
     command: list, work: Path, log: Path, python: str = sys.executable, **environment: str
 ) -> subprocess.Popen:
-    """Start a program offline, with artifacts in `work` and its output in the file `log`."""
-    own = {"PYTHONPATH": str(REPO), "TV_ROOT": str(work), "HF_HUB_OFFLINE": "1"}
+    """Start a program offline, with artifacts in `work` and its output in the file `log`.
+
+    It finds this checkout first, then what PYTHONPATH brings here.
+    """
+    paths = [str(REPO), *filter(None, [os.environ.get("PYTHONPATH")])]
+    own = {"PYTHONPATH": os.pathsep.join(paths), "TV_ROOT": str(work), "HF_HUB_OFFLINE": "1"}
     passive = {"OMP_WAIT_POLICY": "PASSIVE"}  # a thread that waits takes no CPU seconds
     settings = {**os.environ, **own, **passive, **environment}
     with open(log, "wb") as file:
@@ -72,13 +76,16 @@ def run(
     process = start(command, work, log, **how)
     try:
         code = process.wait(seconds)
-    except BaseException:
+        why = f"it ended with status {code}"
+    except BaseException as error:
         end(process.pid)
         process.wait()
-        raise
+        if not isinstance(error, subprocess.TimeoutExpired):
+            raise
+        code, why = 1, f"it was ended after {seconds:.0f} s"
     if code:
         shown = log.read_bytes()[-4000:].decode(errors="replace")
-        sys.exit(f"{' '.join(map(str, command))}\n{shown}")
+        sys.exit(f"{' '.join(map(str, command))}\n{shown}\n{why}")
 
 
 def end(pid: int, itself: bool = True) -> None:

@@ -1,6 +1,6 @@
 """Parts of benchmarks/gpu.py that need a process of their own; each writes what it found as JSON.
 
-python benchmarks/gpu_jobs.py build|cache|losses|sampling OUT.json WORK [--dry-run]
+python benchmarks/gpu_jobs.py build|cache|losses|kernels|sampling OUT.json WORK [--dry-run]
 """
 
 import contextlib
@@ -8,13 +8,17 @@ import gc
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import torch
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
-from gpu_bench import DRY, Sizes
+from gpu_rows import DRY, WAYS, Sizes
+from measured_gpu import differences
+from torch.autograd import DeviceType
+from torch.profiler import ProfilerActivity, profile
 from training_runs import DEVICE, DTYPE, Case, captions, count_flops, settings
 
 from tvhelpers.config import build_config
@@ -25,9 +29,11 @@ from tvhelpers.train.step import Trainer
 from tvhelpers.train.trainer import train
 
 AT_ONCE, GUIDANCE = 8, 7.5
+KERNELS, LETTERS = 10, 120  # that are listed of a step, and of the name of one
 
 
 def case_of(work: Path, sizes: Sizes, model: str = "") -> Case:
+    """Return the model and data of a job, by default at the first batch size."""
     return Case(work, model or sizes.model, sizes.batches[0], *sizes.marks[0], sizes.images)
 
 
@@ -49,18 +55,23 @@ def cache(work: Path, sizes: Sizes) -> dict:
 
 
 class Enough(Exception):
-    """All steps that are to be compared were taken."""
+    """All steps that are to be watched were taken."""
 
 
-def losses_of(case: Case, out: Path, count: int, **more) -> tuple[list[float], bool]:
-    """Return the losses of our trainer's first steps, and whether its steps were captured."""
-    seen, captured, honest = [], [], Trainer.train_step
+def take_steps(case: Case, out: Path, count: int, watch: Callable, **more) -> None:
+    """Take our trainer's first steps, and no more of the training.
+
+    `watch(trainer, row)` is called before the first one, with no row, and after each.
+    """
+    honest = Trainer.train_step
 
     def train_step(trainer) -> dict:
+        """Take a step under watch."""
+        if trainer.step == 0:
+            watch(trainer, None)
         row = honest(trainer)
-        seen.append(row["loss"])
-        if len(seen) == count:
-            captured.append(bool(trainer.replays and trainer.replays.graphs))
+        watch(trainer, row)
+        if trainer.step == count:
             raise Enough
         return row
 
@@ -69,27 +80,116 @@ def losses_of(case: Case, out: Path, count: int, **more) -> tuple[list[float], b
         train(config, out, root=case.work)
     gc.collect()
     torch.cuda.empty_cache()
-    return torch.stack(seen).tolist(), any(captured)
+
+
+def trace(case: Case, out: Path, count: int, **more) -> dict:
+    """Return the losses and gradient norms of our trainer's first steps, how its weights have
+    moved by the last of them, and whether its steps were captured."""
+    rows, weights, captured = [], [], []
+
+    def watch(trainer, row: dict | None) -> None:
+        """Note a step, on the device, and the weights before and after all of them."""
+        rows.append(row)
+        if trainer.step in (0, count):
+            weights.append(torch.cat([x.detach().flatten() for x in trainer.model.weights]))
+            captured.append(bool(trainer.replays and trainer.replays.graphs))
+
+    take_steps(case, out, count, watch, **more)
+    names = {"losses": "loss", "grad_norms": "grad_norm"}
+    numbers = {name: torch.stack([x[key] for x in rows[1:]]) for name, key in names.items()}
+    first, last = weights
+    return {
+        **{name: values.tolist() for name, values in numbers.items()},
+        "moves": (last - first).double().cpu().numpy(),
+        "captured": captured[-1],
+    }
 
 
 def losses(work: Path, sizes: Sizes) -> dict:
-    """Return the largest relative difference of a step's loss between captured and eager steps, and
-    between eager ones and themselves, by dtype; all of them begin in the same state."""
+    """Compare captured steps with eager ones, and eager ones with themselves, by dtype; all of them
+    begin in the same state."""
     case, found = case_of(work, sizes), {"steps": sizes.compared_steps}
     for dtype in sizes.dtypes:
-        runs, ways = {}, {}
-        for name, capture in (("captured", "auto"), ("eager", "false"), ("again", "false")):
-            out, more = work / "runs" / f"losses-{dtype}-{name}", {"capture": capture}
-            run = losses_of(case, out, sizes.compared_steps, dtype=dtype, **more)
-            runs[name], ways[name] = run
-        captured, eager, again = map(np.array, runs.values())
-        found[dtype] = np.max(np.abs(captured - eager) / np.abs(eager))
-        found[f"{dtype}_eager_twice"] = np.max(np.abs(again - eager) / np.abs(eager))
-        found |= {f"{dtype}_captured": ways["captured"], f"{dtype}_losses": runs}
+        runs = {}
+        for name in ("captured", "eager", "again"):
+            out, way = work / "runs" / f"losses-{dtype}-{name}", WAYS.get(name, WAYS["eager"])
+            runs[name] = trace(case, out, sizes.compared_steps, dtype=dtype, **way)
+        captured, eager, again = runs.values()
+        found[dtype] = {**differences(captured, eager), "captured": captured["captured"]}
+        found[f"{dtype}_eager_twice"] = differences(again, eager)
+        found[f"{dtype}_traces"] = {
+            name: {**run, "moves": float(np.linalg.norm(run["moves"]))}
+            for name, run in runs.items()
+        }
     return found
 
 
-def timed(draw) -> tuple[float, np.ndarray]:
+def kernels(work: Path, sizes: Sizes) -> dict:
+    """Return the most expensive kernels of a step, captured and eager."""
+    with profiler_of_steps():  # which must know a graph from its capture on
+        torch.zeros(1, device=DEVICE)
+    case = case_of(work, sizes)
+    return {
+        way: profiled(case, work / "runs" / f"kernels-{way}", *sizes.profiled, **WAYS[way])
+        for way in ("captured", "eager")
+    }
+
+
+def profiler_of_steps() -> profile:
+    """Return a profiler of a GPU's kernels, or of torch's operators on a CPU."""
+    return profile(activities=[getattr(ProfilerActivity, DEVICE.upper())])
+
+
+def profiled(case: Case, out: Path, first: int, last: int, **more) -> dict:
+    """Return where the time of the steps after `first` up to `last` goes."""
+    profiler, marks = profiler_of_steps(), []
+
+    def watch(trainer, row: dict | None) -> None:
+        """Begin the profile, or end it."""
+        if trainer.step not in (first, last):
+            return
+        if trainer.step == first:
+            profiler.start()
+        if DEVICE == "cuda":
+            torch.cuda.synchronize()
+        marks.append(time.perf_counter())
+        if trainer.step == last:
+            profiler.stop()
+
+    take_steps(case, out, last, watch, **more)
+    return shares(profiler, last - first, marks[1] - marks[0])
+
+
+def shares(profiler: profile, steps: int, seconds: float) -> dict:
+    """Return the milliseconds of a step, those in which the GPU computes, and the kernels that
+    take most of them, with their share."""
+    own, kind = (
+        ("self_device_time_total", DeviceType.CUDA)
+        if DEVICE == "cuda"
+        else ("self_cpu_time_total", DeviceType.CPU)
+    )
+    rows = profiler.key_averages()  # stable name
+    rows = [row for row in rows if row.device_type == kind and not row.is_user_annotation]
+    total = sum(getattr(row, own) for row in rows)  # microseconds
+    if not total:
+        raise RuntimeError("the profiler has seen no kernel")
+    rows = sorted(rows, key=lambda row: getattr(row, own), reverse=True)
+    return {
+        "ms_a_step": 1000 * seconds / steps,
+        "ms_of_kernels_a_step": total / 1000 / steps,
+        "most_expensive": [
+            {
+                "kernel": row.key[:LETTERS],
+                "share": getattr(row, own) / total,
+                "ms_a_step": getattr(row, own) / 1000 / steps,
+                "times_a_step": row.count / steps,
+            }
+            for row in rows[:KERNELS]
+        ],
+    }
+
+
+def timed(draw: Callable[[int], list]) -> tuple[float, np.ndarray]:
     """Return the seconds of a drawing, and its images; one before it warms up."""
     draw(1)
     began = time.perf_counter()
@@ -108,12 +208,14 @@ def sampling(work: Path, sizes: Sizes) -> dict:
     stock.scheduler = DPMSolverMultistepScheduler.from_config(stock.scheduler.config)
     stock.set_progress_bar_config(disable=True)
 
-    def ours(few: int):
+    def ours(few: int) -> list:
+        """Return the images of our sampler, of so many batches, or with 0 all."""
         request = Request(tuple(prompts[: AT_ONCE * few or count]), seed=0, guidance=GUIDANCE,
                           steps=sizes.inference_steps, size=side)  # fmt: skip
         return [image for *_, image in sampler.sample(request, batch_size=AT_ONCE)]
 
-    def theirs(few: int):
+    def theirs(few: int) -> list:
+        """Return the same images of the stock pipeline."""
         images = []
         for start in range(0, AT_ONCE * few or count, AT_ONCE):
             batch = prompts[start : min(start + AT_ONCE, count)]
@@ -131,7 +233,9 @@ def sampling(work: Path, sizes: Sizes) -> dict:
     }
 
 
-JOBS = {"build": build, "cache": cache, "losses": losses, "sampling": sampling}
+JOBS = {
+    "build": build, "cache": cache, "losses": losses, "kernels": kernels, "sampling": sampling,
+}  # fmt: skip
 
 
 def main() -> None:

@@ -1,21 +1,148 @@
-"""Which rows of benchmarks/gpu.py are timed, in which order, and how long do they usually take?
+"""Which rows of benchmarks/gpu.py are timed, in which order, and how is a row taken and written?
 
-Each has the machine for itself, and a process of its own.  The seconds are those of an H200.
+Each timed row has the machine for itself, and a process of its own.
 """
 
+import json
 import os
 import re
+import shutil
+import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpu_bench import Bench, Skipped
+from common import run
+from measured_gpu import summary
 
+from tvhelpers.files import write_text
+
+BEGAN = time.monotonic()
+HERE = Path(__file__).parent
+SHOWN = 1500  # letters of an error
+REMARKS = 3  # lines of a log that are kept
+BATCHES_AHEAD = 3  # of float32 pixels, of each data worker
 WAYS = {  # settings of our trainer
     "captured": {"capture": "auto"},
     "eager": {"capture": "false"},
     "compiled": {"capture": "auto", "compile": True},
 }
-REMARKS = 3  # lines of a log that are kept
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much of everything: a measurement, or a dry run of the same code."""
+
+    model: str = "sd15"
+    images: int = 1152
+    batches: tuple[int, ...] = (8, 64)
+    marks: tuple[tuple[int, int], ...] = ((10, 70), (4, 14))  # steps (first, last) of each batch
+    mini_batches: tuple[int, ...] = (16, 4096)
+    mini_marks: tuple[tuple[int, int], ...] = ((20, 220), (3, 13))
+    eval_items: int = 64  # of the evaluations of rows on memory
+    compared_steps: int = 20
+    dtypes: tuple[str, ...] = ("bfloat16", "float32")
+    profiled: tuple[int, int] = (8, 12)  # steps (first, last)
+    killed_steps: int = 200
+    drawings: int = 32
+    inference_steps: int = 20
+    peak_rounds: int = 5
+    chunk_pixels: int = 0  # encoded at once into the cache; 0 = as a training does
+    pace: float = 1.0  # of the seconds that a row usually takes
+    patience: float = 3.0  # times the usual seconds of a row, after which it is ended
+
+
+DRY = Sizes(
+    model="tiny", images=48, batches=(2, 4), marks=((1, 3), (1, 2)), mini_batches=(2, 4),
+    mini_marks=((1, 2), (1, 2)), eval_items=4, compared_steps=3, dtypes=("float32",),
+    profiled=(1, 2), killed_steps=12, drawings=4, inference_steps=2, peak_rounds=1,
+    chunk_pixels=16 * 64**2, pace=0.1, patience=1e3,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asks for."""
+
+    work: Path
+    minutes: float
+    out: Path
+    sizes: Sizes = Sizes()
+    peer: Path | None = None  # diffusers' script
+    peer_python: str = sys.executable
+    peer_path: str = ""  # its PYTHONPATH
+
+
+class Skipped(Exception):
+    """A row that cannot be measured here; the text says why."""
+
+
+class Bench:
+    """Takes rows one after the other and writes, after each, all that is known by then."""
+
+    def __init__(self, options: Options, names: list[str]):
+        """Prepare the folders for rows of these names."""
+        self.options, self.sizes, self.work = options, options.sizes, options.work
+        self.rows: dict[str, dict] = {}
+        self.failed: dict[str, str] = {}
+        self.skipped: dict[str, str] = {}
+        self.waiting, self.card, self.about = [*names], "cpu", {}
+        for folder in (options.out, *(self.work / name for name in ("logs", "jobs", "runs"))):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def left(self) -> float:
+        """Return the seconds that are left."""
+        return 60 * self.options.minutes - (time.monotonic() - BEGAN)
+
+    def take(self, name: str, seconds: float, measure: Callable[[float], dict]) -> None:
+        """Measure a row if the `seconds` that it usually takes are left.
+
+        `measure` is given the seconds after which it must have failed.
+        """
+        began, left = time.monotonic(), self.left()
+        try:
+            if left < seconds * self.sizes.pace:
+                raise Skipped(f"it takes about {seconds} s, and {max(left, 0):.0f} s were left")
+            row = measure(min(left, self.sizes.patience * seconds))
+            self.rows[name] = {"took_seconds": time.monotonic() - began, **row}
+        except Skipped as reason:
+            self.skipped[name] = str(reason)
+        except (Exception, SystemExit) as error:
+            self.failed[name] = f"{type(error).__name__}: {error}"[-SHOWN:]
+        self.waiting.remove(name)
+        self.write()
+        self.say(name)
+
+    def job(self, name: str, limit: float) -> dict:
+        """Return what a function of gpu_jobs.py found out, in a process of its own."""
+        out = self.work / "jobs" / f"{name}.json"
+        dry = ["--dry-run"] if self.sizes == DRY else []
+        words = [HERE / "gpu_jobs.py", name, out, self.work, *dry]
+        run(words, self.work, log=self.log(name), seconds=limit)
+        return json.loads(out.read_text(encoding="utf-8"))
+
+    def log(self, name: str) -> Path:
+        """Return the log file of a row."""
+        return self.work / "logs" / (name.replace(", ", "-").replace(" ", "_") + ".log")
+
+    def write(self) -> None:
+        """Write gpu_CARD.json, whole at any moment."""
+        minutes = {"minutes": (time.monotonic() - BEGAN) / 60, "of_minutes": self.options.minutes}
+        ends = {key: getattr(self, key) for key in ("rows", "failed", "skipped", "waiting")}
+        result = {"card": self.card, **self.about, **summary(self.rows), **minutes, **ends}
+        # "NVIDIA H200" is h200
+        words = [word for word in self.card.lower().split() if word not in ("nvidia", "tesla")]
+        path = self.options.out / f"gpu_{'-'.join(words)}.json"
+        write_text(path, json.dumps(result, indent=1) + "\n")
+
+    def say(self, name: str) -> None:
+        """Print on one line what became of a row."""
+        row = self.rows.get(name, {})
+        kinds = {key: value for key, value in row.items() if type(value) in (int, float)}
+        numbers = [f"{key} {value:.4g}" for key, value in kinds.items()]
+        reason = self.failed.get(name) or self.skipped.get(name) or "done"
+        print(f"{name}: {', '.join(numbers) or reason.strip().splitlines()[-1]}", flush=True)
 
 
 def matrix_peak(bench: Bench, name: str, limit: float) -> dict:
@@ -23,7 +150,7 @@ def matrix_peak(bench: Bench, name: str, limit: float) -> dict:
     import torch
     import training_runs as tr
 
-    peak = tr.matrix_peak(bench.sizes.peak_rounds)
+    peak = tr.highest_peak(bench.sizes.peak_rounds)
     torch.cuda.empty_cache()  # the other processes need the room
     return {"tflops": peak / 1e12}
 
@@ -48,10 +175,27 @@ class Ours:
         import training_runs as tr
 
         case, log = case_of(bench, self.size, self.mini), bench.log(name)
-        command = tr.ours(case, bench.work / "runs" / log.stem, **self.settings)
-        row = tr.measure(case, command, end=True, log=log, seconds=limit)
+        out, more = bench.work / "runs" / log.stem, {**self.settings, **self.evaluation(bench)}
+        row = tr.measure(case, tr.ours(case, out, **more), end=True, log=log, seconds=limit)
         flops = () if self.mini else ("step",)
         return {**facts(bench, case, row, flops), **remarks(log)}
+
+    def evaluation(self, bench: Bench) -> dict:
+        """Return the settings of evaluations: none but the first where speed is measured."""
+        return {}
+
+
+class Memory(Ours):
+    """Our trainer with gradient checkpointing and an evaluation between the marks, as a training
+    needs memory for both; its speed is that of both, too."""
+
+    def __init__(self, size: int):
+        super().__init__(size, gradient_checkpointing=True)
+
+    def evaluation(self, bench: Bench) -> dict:
+        """Return the settings of an evaluation after the last step but one."""
+        last = bench.sizes.marks[self.size][1]
+        return {"eval_steps": last - 1, "eval_items": bench.sizes.eval_items}
 
 
 @dataclass(frozen=True)
@@ -64,15 +208,24 @@ class Peer:
     def __call__(self, bench: Bench, name: str, limit: float) -> dict:
         import training_runs as tr
 
-        if bench.options.peer is None:
+        options = bench.options
+        if options.peer is None:
             raise Skipped("give --peer: a checkout of diffusers, or its script")
-        peer = tr.Peer(bench.options.peer, bench.options.peer_python, "")
+        peer = tr.Peer(options.peer, options.peer_python, options.peer_path)
         case, log = case_of(bench, self.size), bench.log(name)
-        workers = min(self.workers, os.cpu_count() or 1)
+        workers = min(self.workers, os.cpu_count() or 1, most_workers(case))
         command = peer.command(case, bench.work / "runs" / log.stem, workers)
         how = {"python": peer.python, **peer.environment(), "log": log, "seconds": limit}
         row = tr.measure(case, command, end=True, **how)
         return {**facts(bench, case, row, ("encode", "step")), "workers": workers}
+
+
+def most_workers(case) -> int:
+    """Return how many data workers have room for their batches, which are in shared memory: a
+    container may have little of it."""
+    shared = Path("/dev/shm")
+    room = shutil.disk_usage(shared).free if shared.exists() else 2**40
+    return room // (BATCHES_AHEAD * case.batch_size * 3 * case.resolution**2 * 4)
 
 
 def case_of(bench: Bench, size: int, mini: bool = False):
@@ -119,17 +272,18 @@ def remarks(log: Path) -> dict:
     return {"captured": captured, "remarks": found[-REMARKS:]}
 
 
-CHECKPOINTING = {"gradient_checkpointing": True}
-PLAN = {  # {name: (seconds, row)}, the most important first
+PLAN = {  # {name: (seconds on an H200, row)}, the most important first
     "matrix peak": (5, matrix_peak),
     "cache": (35, Job("cache")),
     "captured, batch 8": (30, Ours(0)),
     "eager, batch 8": (35, Ours(0, "eager")),
     "peer, batch 8": (45, Peer(0, 4)),
     "captured, batch 64": (40, Ours(1)),
-    "captured, batch 64, checkpointing": (40, Ours(1, **CHECKPOINTING)),
-    "captured, batch 8, checkpointing": (30, Ours(0, **CHECKPOINTING)),
+    "captured, batch 64, checkpointing": (40, Memory(1)),
+    "captured, batch 8, checkpointing": (30, Memory(0)),
     "captured against eager": (90, Job("losses")),
+    "kernels, batch 8": (45, Job("kernels")),  # what to make faster
+    "channels last, batch 8": (30, Ours(0, channels_last=True)),
     "compiled, batch 8": (90, Ours(0, "compiled")),
     "sampling": (50, Job("sampling")),
     "mini, small batch": (25, Ours(0, mini=True)),

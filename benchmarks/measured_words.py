@@ -2,6 +2,7 @@
 
 
 def percent(share: float) -> str:
+    """Return a share in percent."""
     return f"{100 * share:.1f} %"
 
 
@@ -29,4 +30,5 @@ def accuracy(row: dict) -> str:
 
 
 def sameness(row: dict) -> str:
+    """Return whether two files have the same bytes."""
     return "the same bytes" if row["same_bytes"] else "other bytes"

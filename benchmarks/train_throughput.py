@@ -29,7 +29,7 @@ from unittest import mock
 import numpy as np
 import torch
 from common import run, write_result
-from gpu_claims import minutes_of_total
+from measured_gpu import minutes_of_total
 from paper_loop import encode_text
 from training_runs import (
     DEVICE,
@@ -39,7 +39,7 @@ from training_runs import (
     Case,
     Peer,
     count_flops,
-    matrix_peak,
+    highest_peak,
     measure,
     ours,
     paper,
@@ -58,6 +58,7 @@ LOSS_STEPS = 20
 
 
 def cases(work: Path) -> list[Case]:
+    """Return the models and batches that are compared."""
     return [Case(work, "quarter", 4, first=1, last=4), Case(work, "mini", 8, first=2, last=8)]
 
 
@@ -118,6 +119,7 @@ class Fed(LatentCache):
     another training in their order."""
 
     def read(self, entries):
+        """Return the moments and captions of the next batch, whichever entries are asked for."""
         batch = np.array(self.about["batches"].pop(0))
         return torch.from_numpy(self.moments[batch]), torch.from_numpy(self.caption_index[batch])
 
@@ -185,7 +187,7 @@ def losses(work: Path, peer: Peer) -> dict:
 
 def main() -> None:
     options, peer = parse_arguments(__doc__)
-    peak = matrix_peak()
+    peak = highest_peak()
     result = {"device": DEVICE, "matrix_peak_flops_per_second": peak}
     result["losses"] = losses(options.work_dir, peer)
     print(f"losses differ by {result['losses']['largest_difference']:.1e}", flush=True)

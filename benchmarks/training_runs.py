@@ -30,6 +30,7 @@ from tvhelpers.lora.adapter import add_lora
 from tvhelpers.models.base import find_base
 from tvhelpers.models.mini import WEIGHTS_DIR
 from tvhelpers.train import encoding
+from tvhelpers.train.cost import MATRIX, matrix_peak
 from tvhelpers.train.distributed import Processes
 from tvhelpers.train.latents import open_cache
 
@@ -55,10 +56,12 @@ class Case:
 
     @property
     def resolution(self) -> int:
+        """Pixels of a side."""
         return PIXELS[self.model]
 
     @cached_property
     def base(self) -> Path:
+        """The model's folder; it is made where it is not there yet."""
         if self.model == "mini":
             return WEIGHTS_DIR
         return build_sd(self.work / self.model, SHRINK[self.model])
@@ -85,7 +88,10 @@ class Case:
         marks = []
 
         class Bar(tqdm):
+            """A progress bar that notes when it was updated."""
+
             def update(self, n: int = 1):
+                """Count images."""
                 super().update(n)
                 marks.append((self.n, time.perf_counter(), time.process_time()))
 
@@ -105,12 +111,14 @@ class Case:
 
 
 def draw(folder: Path, index: int, size: int) -> str:
+    """Draw an image of the data, and return its file's name."""
     pixels = flats.render(flats.random_spec(0, index), 0, index, size)
     Image.fromarray(pixels).save(folder / f"{index:05d}.png", compress_level=1)
     return f"{index:05d}.png"
 
 
 def captions(count: int) -> list[str]:
+    """Return the captions of the first images."""
     return [flats.caption(flats.random_spec(0, i), 0, i) for i in range(count)]
 
 
@@ -190,18 +198,10 @@ def count_flops(case: Case) -> dict:
     return {**flops, "encode_to_step": flops["encode"] / flops["step"]}
 
 
-def matrix_peak(rounds: int = 5) -> float:
+def highest_peak(rounds: int = 5) -> float:
     """Return the most FLOPs a second of a large matrix product, in the dtype of training."""
-    side = 8192 if DEVICE == "cuda" else 2048
-    left, right = (torch.randn(side, side, device=DEVICE, dtype=DTYPE) for _ in range(2))
-    best = 0.0
-    for _ in range(rounds):
-        began = time.perf_counter()
-        for _ in range(10):
-            product = left @ right
-        product[0, 0].item()  # waits for the GPU
-        best = max(best, 10 * 2 * side**3 / (time.perf_counter() - began))
-    return best
+    side = MATRIX if DEVICE == "cuda" else 2048
+    return max(matrix_peak(DTYPE, DEVICE, side) for _ in range(rounds))
 
 
 def settings(case: Case, **more) -> dict[str, str]:
@@ -239,6 +239,7 @@ class Peer:
     path: str  # its PYTHONPATH
 
     def command(self, case: Case, out: Path, workers: int, *more: str) -> list[str]:
+        """Return the command of the script, with so many data workers."""
         row = {
             "pretrained_model_name_or_path": case.base, "train_data_dir": case.data,
             "caption_column": "text", "resolution": case.resolution, "rank": RANK,
@@ -251,6 +252,7 @@ class Peer:
         return [str(self.script), *words, "--center_crop", *more]
 
     def environment(self) -> dict[str, str]:
+        """Return the environment variables of the script."""
         return {"PYTHONPATH": self.path, "ACCELERATE_USE_CPU": str(DEVICE == "cpu")}
 
 

@@ -33,7 +33,7 @@ class Watch:
         self.end = end
         self.step, self.marks = 0, []
         self.process, self.cuda = psutil.Process(), torch.cuda.is_available()
-        self.began, self.peak_before = time.perf_counter(), 0.0
+        self.began, self.peak_before, self.reserved_before = time.perf_counter(), 0.0, 0.0
 
     def __call__(self, *_) -> None:
         self.step += 1
@@ -43,7 +43,7 @@ class Watch:
             torch.cuda.synchronize()
         self.marks.append((time.perf_counter(), self.cpu_seconds()))
         if self.step == self.first:
-            self.peak_before = self.peak_mb()
+            self.peak_before, self.reserved_before = self.peak_mb(), self.reserved_mb()
             self.forget_peak()
         else:
             self.out.write_text(json.dumps(self.result()), encoding="utf-8")
@@ -74,13 +74,19 @@ class Watch:
         lines = status.read_text(encoding="utf-8").splitlines()
         return next(int(x.split()[1]) for x in lines if x.startswith("VmHWM")) * 1024 / 1e6
 
+    def reserved_mb(self) -> float:
+        """Return what torch's pool took of the GPU at most since the last reset; 0 on a CPU."""
+        return torch.cuda.max_memory_reserved() / 1e6 if self.cuda else 0.0
+
     def forget_peak(self) -> None:
+        """Measure the highest memory from now on, where that is possible."""
         if self.cuda:
             torch.cuda.reset_peak_memory_stats()
         elif Path("/proc/self/clear_refs").exists():
             Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
     def result(self) -> dict:
+        """Return what was noted between the two marks, and memory also before them."""
         (wall, cpu), (wall_end, cpu_end) = self.marks
         peak = self.peak_mb()
         return {
@@ -91,7 +97,7 @@ class Watch:
             "peak_mb": max(self.peak_before, peak),
             "peak_mb_of_steps": peak,
             "peak_mb_of_libraries": self.libraries_mb,
-            "peak_mb_reserved": torch.cuda.max_memory_reserved() / 1e6 if self.cuda else None,
+            "peak_mb_reserved": max(self.reserved_before, self.reserved_mb()) or None,
         }
 
 

@@ -45,18 +45,17 @@ def names(result: dict, *ends: str) -> set[str]:
 
 
 def test_rows_that_raise_or_do_not_fit_are_named(tmp_path):
-    bench = benchmark("gpu_bench")
-    options = bench.Options(tmp_path, 60, tmp_path)
-    rows = bench.Bench(options, ["good", "bad", "long", "next"])
+    rows = benchmark("gpu_rows")
+    bench = rows.Bench(rows.Options(tmp_path, 60, tmp_path), ["good", "bad", "long", "next"])
 
     def bad(limit):
         raise ValueError("no such thing")
 
-    rows.take("good", 1, lambda limit: {"images_per_second": 2.0})
+    bench.take("good", 1, lambda limit: {"images_per_second": 2.0})
     assert names(read(tmp_path), "waiting") == {"bad", "long", "next"}  # a stopped run keeps this
-    rows.take("bad", 1, bad)
-    rows.take("long", 36000, bad)
-    rows.take("next", 1, lambda limit: {"limit": limit})
+    bench.take("bad", 1, bad)
+    bench.take("long", 36000, bad)
+    bench.take("next", 1, lambda limit: {"limit": limit})
     result = read(tmp_path)
     assert [list(result[end]) for end in ENDS] == [["good", "next"], ["bad"], ["long"], []]
     assert "no such thing" in result["failed"]["bad"] and "36000 s" in result["skipped"]["long"]
@@ -64,16 +63,59 @@ def test_rows_that_raise_or_do_not_fit_are_named(tmp_path):
 
 
 def test_claims_are_computed_from_rows_and_unknown_without_them():
-    summary = benchmark("gpu_claims").summary
+    summary = benchmark("measured_gpu").summary
     assert {row["holds"] for row in summary({})["claims"].values()} == {None}
     rows = {"captured, batch 8": {"images_per_second": 90.0, "share_of_peak": 0.2},
             "peer, batch 8": {"images_per_second": 30.0}, "cache": {"wall_seconds": 0.012},
-            "captured, batch 64": {"images_per_second": 250.0, "share_of_peak": 0.5}}  # fmt: skip
+            "captured, batch 64": {"images_per_second": 250.0, "share_of_peak": 0.5},
+            "captured, batch 64, checkpointing": {"gb": 19.5, "gb_reserved": 23.0}}  # fmt: skip
     found = summary(rows)
     assert found["times_peer_batch_8"] == 3 and found["minutes_of_50000_image_steps"] < 5.4
     held = {name: row["holds"] for name, row in found["claims"].items()}
     assert held["times_peer_batch_8"] and held["share_of_peak_batch_64"]
-    assert held["share_of_peak_batch_8"] is False and held["gb_batch_8_checkpointing"] is None
+    assert held["share_of_peak_batch_8"] is False
+    # what the pool took of the GPU counts, not what was allocated in it
+    assert held["gb_reserved_batch_64_checkpointing"] is False
+    assert held["gb_reserved_batch_8_checkpointing"] is None
+
+
+def test_frozen_weights_are_seen_where_losses_are_equal():
+    measured = benchmark("measured_gpu")
+    trained = {"losses": [0.5, 0.4], "grad_norms": [0.2, 0.1], "moves": [3e-4, 4e-4]}
+    cases = {
+        "frozen": ({**trained, "moves": [0, 0]}, 1),
+        "half the rate": ({**trained, "moves": [1.5e-4, 2e-4]}, 0.5),
+        "the same": (trained, 0),
+    }
+    for name, (other, apart) in cases.items():
+        found = measured.differences(other, trained)
+        assert found["losses_differ_at_most"] == found["grad_norms_differ_at_most"] == 0
+        assert found["weights_differ"] == pytest.approx(apart), name
+        row = {"float32": {**found, "captured": True}, "bfloat16": {**found, "captured": False}}
+        claims = measured.summary({"captured against eager": row})["claims"]
+        assert claims["losses_differ_float32"]["holds"]
+        assert claims["weights_differ_float32"]["holds"] == (name == "the same")
+        assert claims["weights_differ_bfloat16"]["holds"] is None  # both ways were eager
+    both = [{**trained, "moves": [0, 0]}] * 2
+    assert measured.differences(*both)["weights_differ"] == 1
+    other = {**trained, "grad_norms": [0.2, 0.11]}
+    assert measured.differences(other, trained)["grad_norms_differ_at_most"] == pytest.approx(0.1)
+
+
+def test_what_would_stop_an_unattended_run_is_said_before_it(tmp_path):
+    gpu, common = benchmark("gpu"), benchmark("common")
+    (tmp_path / "by_path_only.py").touch()
+    needed = "json by_path_only not_there_at_all"
+    assert gpu.lacking(sys.executable, str(tmp_path), needed) == ["not_there_at_all"]
+    with pytest.raises(OSError):
+        gpu.lacking(str(tmp_path / "python"), "", needed)
+    with pytest.MonkeyPatch.context() as patch:  # libraries may come by PYTHONPATH alone
+        patch.setenv("PYTHONPATH", str(tmp_path))
+        common.run(["-c", "import by_path_only, tvhelpers"], tmp_path)
+    with pytest.raises(SystemExit) as late:
+        common.run(["-c", "import time; print('begun', flush=True); time.sleep(60)"], tmp_path,
+                   seconds=3)  # fmt: skip
+    assert "begun" in str(late.value) and "3 s" in str(late.value)
 
 
 @pytest.mark.slow
@@ -95,13 +137,22 @@ def test_every_row_runs_on_a_cpu(tmp_path):
     assert names(result, "failed") == {"peer, batch 64"}
     assert "too large for this script" in result["failed"]["peer, batch 64"]
     assert names(result, "skipped", "waiting") == set()
-    plan, checks = benchmark("gpu_rows").PLAN, benchmark("gpu_checks").CHECKS
+    plan, checks = benchmark("gpu_rows").PLAN, benchmark("gpu").CHECKS
     assert names(result, "rows") == {*plan, *checks} - {"peer, batch 64"}
     known = {name for name, row in result["claims"].items() if row["value"] is not None}
-    assert {*result["claims"]} - known == {"losses_differ_bfloat16"}  # a CPU trains in float32
+    unknown = {*result["claims"]} - known
+    assert {name.rpartition("_")[2] for name in unknown} == {"bfloat16", "float32"}  # no capture
     compared = result["rows"]["captured against eager"]
-    assert compared["float32"] == 0 and len(compared["float32_losses"]["captured"]) == 3
-    assert result["rows"]["killed and resumed"]["losses_differ_at_most"] == 0
+    resumed = result["rows"]["killed and resumed"]
+    for row in (compared["float32"], compared["float32_eager_twice"], resumed):
+        assert {row[key] for key in benchmark("measured_gpu").DIFFERENCES} == {0}
+    traces = compared["float32_traces"]
+    assert len(traces["captured"]["losses"]) == 3 and traces["eager"]["moves"] > 0
+    assert resumed["moved"] > 0
+    listed = result["rows"]["kernels, batch 8"]["captured"]["most_expensive"]
+    assert len(listed) == 10 and 0 < sum(row["share"] for row in listed) <= 1
+    log = (work / "logs" / "captured-batch_8-checkpointing.log").read_text(encoding="utf-8")
+    assert "step 0/3" in log and "step 2/3" in log  # evaluations
     assert sorted((REPO / "benchmarks" / "results").iterdir()) == before
 
 
@@ -124,7 +175,7 @@ def test_a_program_that_is_killed_keeps_its_rows(tmp_path):
 def test_a_result_is_shown_by_its_card(tmp_path):
     rows = {"captured, batch 8": {"images_per_second": 90.0, "share_of_peak": 0.2},
             "peer, batch 8": {"images_per_second": 30.0}}  # fmt: skip
-    result = {"card": "NVIDIA X1", **benchmark("gpu_claims").summary(rows), "rows": rows}
+    result = {"card": "NVIDIA X1", **benchmark("measured_gpu").summary(rows), "rows": rows}
     (tmp_path / "gpu_x1.json").write_text(json.dumps(result), encoding="utf-8")
     table = benchmark("measured_gpu").rows(tmp_path)
     shown = [figure(result) for _, _, figure in table]
