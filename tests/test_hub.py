@@ -212,3 +212,41 @@ def test_a_text_encoder_is_found_alike(tiny_base):
     with refused("unknown-model"):
         with_text_encoder(base, "a/b/c")
     assert load_part(base, "tokenizer") is not None
+
+
+@pytest.mark.parametrize("answers", [False, True])
+def test_without_a_network_the_hub_is_asked_once_and_then_refused(answers, monkeypatch, caplog):
+    import huggingface_hub
+
+    asked = []
+
+    class Session:
+        def head(self, url, timeout):
+            asked.append(url)
+            assert caplog.messages == ["downloading 'nobody/model' from huggingface.co ..."]
+            if not answers:
+                raise ConnectionError("no network")
+
+    def download(path, name, **options):
+        from huggingface_hub import constants
+        from huggingface_hub.errors import LocalEntryNotFoundError
+
+        offline = options["local_files_only"] or constants.HF_HUB_OFFLINE
+        assert answers or offline  # its own attempts would take a minute
+        raise LocalEntryNotFoundError("not here")
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.utils.get_session", Session)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr(hub, "_announced", set())
+    hub._is_reachable.cache_clear()
+    base = find_base("hub:nobody/model")
+    for _ in range(2):
+        if answers:  # a base without model_index.json is of the first family
+            assert base.architecture.name
+        else:
+            with refused("base-unreadable") as caught:
+                load_part(base, "unet")
+            assert "cannot be reached" in str(caught.value)
+    hub._is_reachable.cache_clear()
+    assert len(asked) <= 2 and len(caplog.messages) == 1  # two: a minute may end meanwhile

@@ -5,10 +5,12 @@ Every model, tokenizer and processor from outside is found by `find_model` and l
 
 import contextlib
 import difflib
+import functools
 import json
 import logging
 import re
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -26,6 +28,8 @@ REFUSED = frozenset(
 # What keys such as attn_implementation may hold; "owner/name" would be code of the hub.
 IMPLEMENTATIONS = {None, "eager", "sdpa", "grouped_mm", "batched_mm"}
 MAX_LAYERS, MAX_PARTS = 1000, 10_000  # layers of a model; values of a list in its config
+ANSWER_SECONDS, ASK_AGAIN = 5.0, 60.0  # seconds to wait for the hub, and until it is asked again
+_announced: set[str] = set()  # hub ids of which it was said that they are downloaded
 _lock = threading.RLock()  # `_offline` changes a setting of the process
 
 
@@ -105,9 +109,11 @@ def load(kind, path: str, *, whole: bool = False, **options):
 
 @contextlib.contextmanager
 def readable(path: str) -> Iterator[None]:
-    """Raise Unreadable for any error of a broken folder or an unreachable hub."""
+    """Raise Unreadable for any error of a broken folder or an unreachable hub.
+
+    Without a network the hub is not asked, and what was downloaded before is read."""
     try:
-        with offline() if Path(path).is_dir() else contextlib.nullcontext():
+        with contextlib.nullcontext() if may_ask(path) else offline():
             yield
     except (InputError, Unreadable):
         raise
@@ -115,6 +121,40 @@ def readable(path: str) -> Iterator[None]:
         if type(error).__name__ == "OutOfMemoryError":
             raise
         raise Unreadable(error) from error
+
+
+def may_ask(path: str) -> bool:
+    """Return whether the hub is to be asked for a model, and can be reached; say first that it is
+    downloaded, if nothing of it, or only a part, is on this machine."""
+    from huggingface_hub import constants
+
+    if Path(path).is_dir() or constants.HF_HUB_OFFLINE:
+        return False
+    if path not in _announced and not _is_downloaded(Path(constants.HF_HUB_CACHE), path):
+        log.info(f"downloading {path!r} from huggingface.co ...")
+    _announced.add(path)
+    return _is_reachable(int(time.monotonic() / ASK_AGAIN))
+
+
+def _is_downloaded(cache: Path, path: str) -> bool:
+    """Return whether the cache has weights of a hub id, and no file that was left unfinished."""
+    folder = cache / f"models--{path.replace('/', '--')}"
+    there = any(file.suffix in (".safetensors", ".bin") for file in folder.glob("snapshots/*/**/*"))
+    return there and not any(folder.glob("blobs/*.incomplete"))
+
+
+@functools.lru_cache(1)
+def _is_reachable(minute: int) -> bool:
+    """Return whether huggingface.co answers; each `minute` it is asked once, because its library
+    tries five times for each file."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=ANSWER_SECONDS)
+    except Exception:  # of the library's HTTP client, of which there are three
+        return False
+    return True
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ No other module asks for the family of a base: a new family is one more `Archite
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 from tvhelpers import hub
 from tvhelpers.errors import InputError
@@ -88,7 +89,7 @@ def find_architecture(path: str, revision: str | None = None) -> Architecture:
     try:
         kind = _pipeline_class(path, revision)
     except hub.Unreadable as error:
-        if error.needs_the_hub and not _is_cached(path, revision):
+        if not (Path(path).is_dir() or hub.may_ask(path) or _is_cached(path, revision)):
             raise InputError("base-unreadable.hub", path=path) from error
         return FAMILIES[0]
     for family in FAMILIES:
