@@ -1,6 +1,7 @@
 """How is it said what is wrong with what was given?  Standard library only."""
 
 import difflib
+import errno
 import functools
 import numbers
 import re
@@ -23,6 +24,7 @@ TYPES = {
     dict: "a table of names and values",
     type(None): "empty",
 }
+FULL = (errno.ENOSPC, errno.EDQUOT)  # of a disk, or of a user's share of it
 CHOSEN = {bool | None: "true, false or auto"}  # where None means: choose
 
 
@@ -140,10 +142,21 @@ def in_words(value, between: str = ",", most: int = MAX_CHARACTERS) -> str:
 def one_line(error: BaseException, most: int = MAX_CHARACTERS) -> str:
     """Return what an error says, in one line without control characters.
 
-    What another library says is cut.
+    What another library says is cut; a full disk is "disk full", whoever says it.
     """
     text = _escaped(" ".join(str(error).split())) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        where = f": {in_words(error.filename)}" if error.filename else ""
+        text = ("disk full" if is_disk_full(error) else error.strerror) + where
+    elif is_disk_full(error):
+        text = f"disk full: {text}"
     return text if isinstance(error, InputError) else cut(text, most)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Return whether an error means that a disk is full; safetensors' one is no OSError."""
+    full = getattr(error, "errno", None) in FULL
+    return full or "No space left on device" in str(error)
 
 
 def _number(value) -> str:

@@ -11,7 +11,14 @@ from tvhelpers.output import SafeStream, escaped, say
 
 
 class Interrupted(KeyboardInterrupt):
-    """The work was asked to stop, and has saved its state."""
+    """The work was asked to stop.
+
+    `ways` are what can be done next, {what: options to give to the same command}.
+    """
+
+    def __init__(self, message: str, ways: dict[str, tuple[str, ...]]):
+        super().__init__(message)
+        self.ways = ways
 
 
 class _StopFlag:

@@ -55,6 +55,20 @@ def test_a_dry_run_prints_what_a_training_costs(
     assert "items" not in run(*words)[1] and run(*words, "--json")[:2] == (0, "")
 
 
+def test_stopped_between_two_steps_it_says_what_is_there_to_resume(run, tmp_path, monkeypatch):
+    def stop(*arguments, **settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tvhelpers.cli.train.run_config", stop)
+    words = ["train", "lora", "--data", "flats", "--out", tmp_path]
+    code, _, err = run(*words)
+    first, second = err.splitlines()
+    assert code == 130 and "nothing has been trained" in first and "to begin again: " in second
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "step-0000007-0123456789ab.pt").touch()
+    assert "to resume at step 7: python" in run(*words)[2]
+
+
 @pytest.mark.parametrize(
     ("words", "kind", "choices"),
     [(["train"], TrainConfig, CHOICES), (["clip", "tune"], ClipTuning, CLIP_CHOICES)],

@@ -1,6 +1,7 @@
 """The newest intact checkpoint is used, and a mirror is kept up to date."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch
 from tests.helpers import refused
 from tests.train.helpers import ADAPTER, same, stop_at
 from tvhelpers.config import build_config
+from tvhelpers.errors import one_line
 from tvhelpers.progress import Interrupted
 from tvhelpers.train import checkpoint
 from tvhelpers.train.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint
@@ -31,6 +33,12 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):
     newest.write_bytes(data)
     with pytest.warns(UserWarning, match="damaged"):
         assert load_checkpoint(tmp_path)["step"] == 1
+
+
+def test_a_full_disk_is_named_although_torch_hides_it():
+    with pytest.raises(OSError) as caught:
+        checkpoint._write(Path("/dev/full"), {"weights": [torch.zeros(10**6)]})
+    assert one_line(caught.value) == "disk full"
 
 
 def test_nothing_is_left_of_a_write_that_fails(tmp_path, monkeypatch):

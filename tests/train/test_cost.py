@@ -48,7 +48,7 @@ def test_a_trial_changes_nothing_and_its_estimate_counts_steps_and_evaluations(
         assert {*samples} == {len(trainer.first_pass())} == {4 // passes}
     trainer.micro_batch = 8
     assert torch.equal(trainer.train_step()["loss"], other.train_step()["loss"])
-    assert cost.Pace(2, 30).minutes_left(40, 100, 40) == (60 * 2 + 2 * 30) / 60
+    assert cost.Pace(2, 30).minutes(40, 100, 40) == {"steps": 2.0, "evaluations": 1.0}
 
 
 def test_flops_are_counted_for_an_image_whatever_the_batch(make_trainer):

@@ -84,8 +84,28 @@ def test_a_full_disk_costs_nothing_but_checkpoints(settings, whole, tmp_path, mo
 
     monkeypatch.setattr(checkpoint, "save_checkpoint", full_until_10)
     train(build_config(**settings), tmp_path)
-    assert caplog.text.count("no checkpoint at step 5 ([Errno 28] No space") == 1
+    assert caplog.text.count("no checkpoint at step 5 (disk full)") == 1
     assert same(whole, tmp_path)
+
+
+def test_stopped_on_a_full_disk_it_says_what_is_there_to_resume(settings, tmp_path, monkeypatch):
+    def full(*rest):
+        raise OSError(28, "No space left on device")
+
+    for killed, way in ((False, "to begin again"), (True, "to resume at step 5")):
+        if killed:
+            with pytest.raises(SystemExit):
+                train(build_config(**settings), tmp_path, preview=_leave)
+        with monkeypatch.context() as patch, pytest.raises(Interrupted) as stopped:
+            patch.setattr(checkpoint, "save_checkpoint", full)
+            train(build_config(**settings), tmp_path, preview=stop_at(6))
+        assert "no checkpoint could be written (disk full)" in str(stopped.value)
+        assert stopped.value.ways == {way: ()}
+
+
+def _leave(step, parts):
+    if step == 6:
+        raise SystemExit("killed")
 
 
 def test_no_more_minutes_are_at_stake_than_configured(settings, tmp_path, monkeypatch):

@@ -70,7 +70,9 @@ def test_the_adapter_of_the_best_loss_is_the_result(kept, best, caplog):
     ]
     assert about == [4, 4, 12]
     said = [record.getMessage() for record in caplog.get_records("setup")]
-    assert said[-1].endswith("400.0% higher, of step 4, which is kept; of the last one, 12: 0.6000")
+    first, second = said[-1].splitlines()
+    assert first.startswith("step 4 is kept: validation loss 0.1000 of the base -> 0.5000, 400.0%")
+    assert first.endswith("of the last step, 12: 0.6000") and "no better than the base" in second
     base = find_base(best["base"])
     assert find_adapter(base, str(run)) == run / ADAPTER
     assert (
@@ -115,8 +117,9 @@ def test_no_better_loss_for_long_ends_a_training_and_it_stays_ended(best, tmp_pa
 
 def test_a_stopped_training_is_finished_with_its_best(best, tmp_path, monkeypatch):
     config = build_config(**best)
-    with pytest.raises(Interrupted):
+    with pytest.raises(Interrupted) as stopped:
         train(config, tmp_path / "run", preview=stop_at(10))
+    assert [*stopped.value.ways.values()] == [(), ("--finish",)]
     result = train(config, tmp_path / "run", finish=True)
     assert (result["steps"], result["kept_step"]) == (10, 4)
     assert (result["held_out_loss"], result["validation_loss_last"]) == (0.5, 0.8)
@@ -164,7 +167,7 @@ def test_a_full_disk_costs_a_snapshot_but_not_the_training(best, tmp_path, monke
 
     monkeypatch.setattr(snapshots, "write_adapter", full_at_4)
     assert train(build_config(**best), tmp_path)["kept_step"] == 6
-    assert "no snapshot at step 4 ([Errno 28] No space" in caplog.text
+    assert "no snapshot at step 4 (disk full)" in caplog.text
 
 
 def test_a_damaged_snapshot_gives_way_to_the_next_best(best, tmp_path, caplog):

@@ -11,7 +11,7 @@ from pathlib import Path
 import tvhelpers
 from tvhelpers import output
 from tvhelpers.cli.options import Parser, add_verbs
-from tvhelpers.errors import InputError, cut, in_words, one_line
+from tvhelpers.errors import InputError, is_disk_full, one_line
 
 VERBS = {
     "generate": "Generate images from prompts.",
@@ -44,8 +44,9 @@ def _status(arguments: list[str]) -> int:
     except KeyboardInterrupt as error:
         import shlex
 
-        resume = f"to resume: python -m tvhelpers {shlex.join(arguments)}"
-        output.note(str(error) or "stopped", resume)
+        ways = getattr(error, "ways", {"to resume": ()}).items()
+        lines = [f"{what}: python -m tvhelpers {shlex.join([*arguments, *x])}" for what, x in ways]
+        output.note(str(error) or "stopped", *lines)
         return 130
     except Exception as error:
         message = _message(error)
@@ -103,10 +104,8 @@ def _message(error: Exception) -> str:
     """Return the message of an error of the input or machine, "" for one of the program."""
     if isinstance(error, InputError):
         return str(error)
-    if isinstance(error, OSError):
-        where = f" ({cut(in_words(error.filename))})" if error.filename else ""
-        what = f"{error.strerror or one_line(error)}{where}"
-        return f"{what}; finished work is kept; fix this and run the same command again"
+    if isinstance(error, OSError) or is_disk_full(error):
+        return f"{one_line(error)}; finished work is kept; fix this and run the same command again"
     smaller = "use a smaller batch_size, or generate with --batch-size 1"
     if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not loaded here
         return f"the GPU is out of memory; {smaller}"

@@ -8,6 +8,8 @@ from tvhelpers.cli.settings import settings_help
 from tvhelpers.config import CHOICES, COMMON, PRESETS, PRESETS_FOR, TrainConfig, parse_settings
 from tvhelpers.errors import InputError
 from tvhelpers.output import say
+from tvhelpers.progress import Interrupted
+from tvhelpers.train.resume import resumes_at, run_config
 
 OPTIONS = (
     option("method METHOD", text="lora (an adapter: a small file; the usual choice), full "
@@ -34,14 +36,25 @@ def declare(parser) -> None:
 
 def run(options) -> dict:
     """Train, and return the result; or, for a dry run, what the training would cost."""
+    try:
+        return _run(options)
+    except Interrupted:
+        raise
+    except KeyboardInterrupt:  # not between two steps
+        step = resumes_at(options.out)
+        if step:
+            raise Interrupted("stopped", {f"to resume at step {step}": ()}) from None
+        nothing = "stopped before the first checkpoint: nothing has been trained yet"
+        raise Interrupted(nothing, {"to begin again": ()}) from None
+
+
+def _run(options) -> dict:
     settings = parse_settings(options.set)
     for key in ("data", "method", "preset"):
         if key in settings:
             raise InputError("given-twice.argument", key=key)
     if options.finish and options.dry_run:
         raise InputError("usage.finish")
-    from tvhelpers.train.resume import run_config
-
     given = {"method": options.method, "data": options.data, **settings}
     config = run_config(options.out, options.preset, **given)
     first = int(os.environ.get("RANK", 0)) == 0  # of the processes of `accelerate launch`

@@ -1,7 +1,6 @@
 """How is a data set of the manifest downloaded, resumed, verified and unpacked?"""
 
 import contextlib
-import errno
 import http.client
 import logging
 import os
@@ -16,7 +15,7 @@ from urllib.parse import urlsplit
 
 from tvhelpers import manifest
 from tvhelpers.data.unpack import unpack
-from tvhelpers.errors import InputError
+from tvhelpers.errors import InputError, is_disk_full
 from tvhelpers.files import atomic_dir, file_sha256, make_dir, writing_beside
 from tvhelpers.progress import progress_bar
 from tvhelpers.records import read_record, write_json
@@ -174,7 +173,7 @@ def _size(path: Path) -> int:
 
 
 def _raise_disk_full(error: Exception, path: Path) -> None:
-    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+    if is_disk_full(error):
         raise InputError("disk-full.download", folder=path.parent) from None
     if isinstance(error, PermissionError):
         raise InputError("no-permission.download", path=path) from None

@@ -5,6 +5,7 @@ A checkpoint is one file with a checksum, visible only when complete; the newest
 
 import contextlib
 import errno
+import io
 import logging
 import os
 import re
@@ -16,14 +17,13 @@ from pathlib import Path
 
 import torch
 
-from tvhelpers.errors import InputError
+from tvhelpers.errors import InputError, one_line
 from tvhelpers.files import atomic_path, file_sha256, make_dir, remove_link
 from tvhelpers.models.base import TEXT_ENCODER_DIR
-from tvhelpers.train import snapshots
+from tvhelpers.train.step_files import SNAPSHOT, SNAPSHOTS, newest_first, step_of
 from tvhelpers.words import counted
 
 log = logging.getLogger(__name__)
-NAME = re.compile(r"step-\d{7,}-[0-9a-f]{12}\.pt")  # file name of a checkpoint
 UNFINISHED = re.compile(r"\.writing-[a-z0-9_]{8}")  # name of an unfinished folder
 TREES = ("pipeline", TEXT_ENCODER_DIR)  # folders of a result
 
@@ -49,14 +49,28 @@ def save_checkpoint(folder: Path, step: int, state: dict, keep: int = 2) -> Path
     return path
 
 
+class _File(io.FileIO):
+    """A file that keeps the error of the disk, for which torch raises another one."""
+
+    error: OSError | None = None
+
+    def write(self, data) -> int:
+        """Write bytes, and return how many were written."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+
 def _write(path: Path, state: dict) -> None:
     try:
-        with open(path, "wb") as file:
+        with _File(path, "wb") as raw, io.BufferedWriter(raw) as file:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
-    except RuntimeError as error:  # torch's error for a full disk
-        raise OSError(f"a checkpoint could not be written ({error})") from None
+    except RuntimeError as error:
+        raise raw.error or OSError(f"torch cannot write it ({error})") from None
 
 
 def find_checkpoint(folder: Path) -> Path | None:
@@ -83,17 +97,6 @@ def load_checkpoint(folder: Path) -> dict | None:
 def read_checkpoint(path: Path) -> dict:
     """Return the state of a checkpoint file, on the CPU."""
     return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def step_of(path: Path) -> int:
-    """Return the step of a checkpoint file."""
-    return int(path.name.split("-")[1])
-
-
-def newest_first(folder: Path) -> list[Path]:
-    """Return the checkpoint files of a folder, the newest first; other files are ignored."""
-    files = Path(folder).glob("step-*.pt")
-    return sorted((path for path in files if NAME.fullmatch(path.name)), reverse=True)
 
 
 def remove_checkpoints(folder: Path) -> None:
@@ -141,7 +144,9 @@ class Mirror:
             begun.unlink()
             log.info(f"{counted(len(files), 'file')} restored from the mirror {self.folder}")
         except OSError as error:
-            log.warning(f"nothing could be restored from the mirror {self.folder} ({error})")
+            log.warning(
+                f"nothing could be restored from the mirror {self.folder} ({one_line(error)})"
+            )
 
     def update(self, finished: bool = False, best: Path | None = None) -> None:
         """Copy new files: logs and the `best` snapshot first, then the checkpoint, so that they are
@@ -155,7 +160,9 @@ class Mirror:
         except (OSError, InputError) as error:
             if not failed:
                 what = "training continues without it and tries again at each checkpoint"
-                log.warning(f"the mirror {self.folder} cannot be written ({error}); {what}")
+                log.warning(
+                    f"the mirror {self.folder} cannot be written ({one_line(error)}); {what}"
+                )
 
     def _copy(self, finished: bool, best: list[Path]) -> None:
         files = _files_of(self.run_dir.iterdir())
@@ -166,7 +173,7 @@ class Mirror:
         for path in [*files, *best, *newest]:
             copy_checked(path, self.folder / path.relative_to(self.run_dir))
         old = newest_first(self.folder / "checkpoints")
-        for path in old + snapshots.files(self.folder / snapshots.FOLDER):
+        for path in old + newest_first(self.folder / SNAPSHOTS, SNAPSHOT):
             if path.name not in [path.name for path in best + newest]:
                 path.unlink()
 

@@ -25,10 +25,14 @@ class Pace:
     step: float
     evaluation: float
 
-    def minutes_left(self, step: int, num_steps: int, eval_steps: int) -> float:
-        """Return the minutes from `step` to the end, with all evaluations that are still due."""
+    def minutes(self, step: int, num_steps: int, eval_steps: int) -> dict[str, float]:
+        """Return the minutes from `step` to the end: of the steps, and of the evaluations that are
+        still due."""
         evaluations = evaluations_left(step, num_steps, eval_steps)
-        return ((num_steps - step) * self.step + evaluations * self.evaluation) / 60
+        return {
+            "steps": (num_steps - step) * self.step / 60,
+            "evaluations": evaluations * self.evaluation / 60,
+        }
 
 
 def evaluations_left(step: int, num_steps: int, every: int) -> int:
@@ -62,22 +66,31 @@ def _seconds(work: Callable, device: str) -> float:
 
 
 def say_length(trainer) -> None:
-    """Log how many steps and passes a training has; and how long what is left of it will take, if
-    it is long enough for a trial."""
+    """Log what a training does, as `length_of`; and how long what is left of it will take, if it is
+    resumed, or long enough for a trial."""
     text = f"{length_of(trainer)}, {counted(len(trainer.data.validation_items), 'validation item')}"
-    if trainer.device != "cpu" or trainer.num_steps - trainer.step >= TRIAL_STEPS:
-        place = (trainer.step, trainer.num_steps, trainer.config.eval_steps)
-        text += f", {in_minutes(measure_pace(trainer).minutes_left(*place))}"
+    place = (trainer.step, trainer.num_steps, trainer.config.eval_steps)
+    many = trainer.device != "cpu" or trainer.num_steps >= TRIAL_STEPS
+    if trainer.step < trainer.num_steps and (many or trainer.step):
+        minutes = sum(measure_pace(trainer).minutes(*place).values())
+        text += f", {in_minutes(minutes)}{' left' if trainer.step else ''}"
     log.info(text)
 
 
 def length_of(trainer) -> str:
-    """Return a training's steps and passes in words."""
+    """Return in words a training's steps and passes, whether images are mirrored, how often the
+    validation loss is computed, and of which step the result is."""
+    config = trainer.config
     steps, items = counted(trainer.num_steps, "step"), len(trainer.data.train_items)
     images = counted(trainer.per_step, "image")
     passes = trainer.num_steps * trainer.per_step / items
     text = f"{steps} of {images}, {passes:.1f} passes over {counted(items, 'training item')}"
-    return text + (", mirrored too" if trainer.config.flip else "")
+    flip = "mirrored too" if config.flip else "not mirrored"
+    often = "before and after training"
+    if config.eval_steps:
+        often = f"every {counted(config.eval_steps, 'step')}"
+    kept = "adapter" if config.method == "lora" else "UNet"
+    return f"{text} ({flip}), a validation loss {often}, the {config.keep} {kept} is kept"
 
 
 def in_minutes(minutes: float) -> str:

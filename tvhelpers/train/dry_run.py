@@ -16,11 +16,12 @@ from tvhelpers.models.base import BaseLocation, load_part
 from tvhelpers.records import check_claim
 from tvhelpers.runtime import root_dir
 from tvhelpers.train import encoding
-from tvhelpers.train.checkpoint import Mirror, is_intact, newest_first, read_checkpoint
-from tvhelpers.train.cost import evaluations_left, in_minutes, length_of, measure_pace
+from tvhelpers.train.checkpoint import Mirror, is_intact, read_checkpoint
+from tvhelpers.train.cost import in_minutes, length_of, measure_pace
 from tvhelpers.train.latents import LatentCache, cache_dir, cache_request, read_cache
 from tvhelpers.train.memory import GB, choose_micro_batch, memory_limit
 from tvhelpers.train.step import Trainer
+from tvhelpers.train.step_files import newest_first
 from tvhelpers.train.trainer import CLAIM, Job, build_trainer, is_finished, open_job
 
 log = logging.getLogger(__name__)
@@ -183,13 +184,8 @@ def _shape(trainer: Trainer) -> dict:
 
 def _minutes(trainer: Trainer, encoding_seconds: float) -> dict[str, float]:
     """Return the minutes that each part of the training takes."""
-    pace, step, steps = measure_pace(trainer), trainer.step, trainer.num_steps
-    evaluations = evaluations_left(step, steps, trainer.config.eval_steps)
-    return {
-        "steps": (steps - step) * pace.step / 60,
-        "evaluations": evaluations * pace.evaluation / 60,
-        "cache": encoding_seconds / 60,
-    }
+    place = (trainer.step, trainer.num_steps, trainer.config.eval_steps)
+    return {**measure_pace(trainer).minutes(*place), "cache": encoding_seconds / 60}
 
 
 def _disk(trainer: Trainer, job: Job, run_dir: Path, root: Path) -> dict[str, float]:

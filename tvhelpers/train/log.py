@@ -9,6 +9,7 @@ import os
 import time
 from pathlib import Path
 
+from tvhelpers.errors import one_line
 from tvhelpers.files import make_dir, no_link
 from tvhelpers.progress import progress_bar
 from tvhelpers.records import as_record, parse, read_records
@@ -63,7 +64,7 @@ class RunLog:
         seconds = max(time.monotonic() - self.clock, 1e-9)
         rate, pace = images / seconds, Pace(seconds / steps, self.evaluation_seconds)
         memory = round((peak_memory(self.device) or 0) / GB, 3)
-        left = pace.minutes_left(step, self.num_steps, self.eval_steps)
+        left = sum(pace.minutes(step, self.num_steps, self.eval_steps).values())
         speed = {"images_per_second": round(rate, 3), "memory_gb": memory}
         speed["minutes_left"] = round(left, 2)
         text = f"loss {loss:.4f}, {rate:.1f} images/s, {memory:.2f} GB, {left:.1f} minutes left"
@@ -105,7 +106,7 @@ class RunLog:
         files = (self.rows, self.evaluations, self.speeds, self.board.records)
         error = next((error for lines in files if (error := lines.flush())), None)
         if error and not self.failing:
-            why = error.strerror or error
+            why = one_line(error)
             log.warning(f"logs cannot be written ({why}); training continues and tries again")
         self.failing = error is not None
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from tvhelpers.errors import InputError
+from tvhelpers.errors import InputError, one_line
 from tvhelpers.progress import Interrupted, stop_requests
 from tvhelpers.runtime import peak_memory, reset_peak_memory
 from tvhelpers.train import checkpoint
@@ -19,8 +19,10 @@ from tvhelpers.train.evaluation import evaluate
 from tvhelpers.train.log import RunLog, read_evaluations
 from tvhelpers.train.memory import GB, choose_micro_batch, is_out_of_memory, memory_limit
 from tvhelpers.train.snapshots import Snapshots, should_stop
+from tvhelpers.train.step_files import newest_first, step_of
 
 log = logging.getLogger(__name__)
+CONTINUES = "training continues and tries again"
 FLUSH_STEPS = 25  # losses stay on the device so long, as reading one waits for the GPU
 
 
@@ -40,6 +42,7 @@ class Loop:
         self.snapshots = snapshots if self.processes.main else None
         self.curve: list[dict] = []  # the evaluations so far
         self.stopped_early = False  # whether the validation loss has not improved for long
+        self.problem = ""  # why there is no newer checkpoint
         self.rows: list[dict] = []  # of the steps since the last flush
         self.saved = self.checked = time.monotonic()
         self.longest = 0.0  # most seconds between two checks of the clock
@@ -100,8 +103,19 @@ class Loop:
             return
         written = save and self._save()
         if stopping and not last:
-            end = "checkpoint written" if written else "no checkpoint could be written"
-            raise Interrupted(f"stopped at step {trainer.step} of {trainer.num_steps}; {end}")
+            raise self._interrupted(written)
+
+    def _interrupted(self, written: bool) -> Interrupted:
+        """Return what says where training was stopped, and what can be done next."""
+        step, older = self.trainer.step, newest_first(self.folder)
+        end = "checkpoint written" if written else f"no checkpoint could be written{self.problem}"
+        again = "to resume" if written else "to begin again"
+        if older and not written:
+            again = f"to resume at step {step_of(older[0])}"
+        ways = {again: ()}
+        if written and self.snapshots and self.snapshots.best(self.curve):
+            ways["to end it with its best adapter so far"] = ("--finish",)
+        return Interrupted(f"stopped at step {step} of {self.trainer.num_steps}; {end}", ways)
 
     def _would_be_late(self) -> bool:
         """Return whether a checkpoint after the next step could come later than the minutes of work
@@ -133,8 +147,8 @@ class Loop:
         """Return the newest checkpoint.  If the loss has `exploded` again after rolling back to it,
         an older one is used if there is one: the newest may be from when the explosion began."""
         newest = checkpoint.find_checkpoint(self.folder)
-        again = exploded and newest and checkpoint.step_of(newest) in self.trainer.health.halved
-        if not again or len(checkpoint.newest_first(self.folder)) == 1:
+        again = exploded and newest and step_of(newest) in self.trainer.health.halved
+        if not again or len(newest_first(self.folder)) == 1:
             return newest
         newest.unlink()
         return checkpoint.find_checkpoint(self.folder)
@@ -162,7 +176,7 @@ class Loop:
         self.log.evaluation(trainer.step, row)
         self.curve.append({"step": trainer.step, **row})
         if self.snapshots and trainer.step:
-            restarts = map(checkpoint.step_of, checkpoint.newest_first(self.folder))
+            restarts = map(step_of, newest_first(self.folder))
             with trainer.model.with_ema():
                 self.snapshots.write(trainer.model.trained(), self.curve, restarts)
         if self.preview and self.processes.main:
@@ -172,7 +186,9 @@ class Loop:
                 except (OSError, RuntimeError) as error:
                     if not (isinstance(error, OSError) or is_out_of_memory(error)):
                         raise
-                    log.warning(f"no preview at step {trainer.step} ({error}); training continues")
+                    log.warning(
+                        f"no preview at step {trainer.step} ({one_line(error)}); training continues"
+                    )
         self.log.end_evaluation()
 
     def _forget_later(self) -> None:
@@ -230,9 +246,8 @@ class Loop:
         try:
             checkpoint.save_checkpoint(self.folder, step, self.trainer.state(), keep)
         except (OSError, InputError) as error:
-            log.warning(
-                f"no checkpoint at step {step} ({error}); training continues and tries again"
-            )
+            self.problem = f" ({one_line(error)})"
+            log.warning(f"no checkpoint at step {step}{self.problem}; {CONTINUES}")
             return False
         if self.mirror:
             best = self.snapshots and self.snapshots.best(self.curve)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tvhelpers.config import FITS, TrainConfig, build_config, preset_row, typed_settings
 from tvhelpers.records import read_record
+from tvhelpers.train.step_files import newest_first, step_of
 
 HERE = ("device", "mirror", "memory_gb")  # of the machine and the call, not of the training
 BY_DIGEST = ("data", "base", "captions", "text_encoder")  # paths; their content has a digest
@@ -52,6 +53,11 @@ def begun_settings(run_dir: Path, mirror: str = "") -> tuple[Path, dict]:
             fields = {field.name for field in dataclasses.fields(TrainConfig)}
             return folder, {key: value for key, value in record.items() if key in fields}
     return run_dir, {}
+
+
+def resumes_at(run_dir: Path) -> int:
+    """Return the step of the newest checkpoint in a folder, 0 if it has none."""
+    return max(map(step_of, newest_first(Path(run_dir, "checkpoints"))), default=0)
 
 
 def _visible(folder: Path) -> set[str]:

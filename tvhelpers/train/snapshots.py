@@ -6,18 +6,17 @@ one, and the newest, are kept; the best one is the result.
 
 import contextlib
 import logging
-import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tvhelpers.errors import InputError
+from tvhelpers.errors import InputError, one_line
 from tvhelpers.files import make_dir, remove_temporary
 from tvhelpers.lora.adapter import load_layers, trained_layers
 from tvhelpers.lora.formats import Adapter, read_adapter, write_adapter
+from tvhelpers.train.step_files import SNAPSHOT, SNAPSHOTS, newest_first, step_of
 
 log = logging.getLogger(__name__)
-NAME = re.compile(r"step-\d{7,}\.safetensors")
-FOLDER, LAST = "snapshots", "adapter_last.safetensors"
+LAST = "adapter_last.safetensors"
 
 
 def ranked(curve: list[dict]) -> list[dict]:
@@ -38,7 +37,7 @@ class Snapshots:
 
     def __init__(self, run_dir: Path, keep: int, about: Callable[[int], dict]):
         """`about(step)` returns the metadata of the adapter of a step."""
-        self.folder, self.keep, self.about = Path(run_dir) / FOLDER, keep, about
+        self.folder, self.keep, self.about = Path(run_dir) / SNAPSHOTS, keep, about
 
     def path(self, step: int) -> Path:
         """Return the path of the adapter of a step."""
@@ -46,7 +45,7 @@ class Snapshots:
 
     def steps(self) -> list[int]:
         """Return the steps that have an adapter, ascending."""
-        return sorted(step_of(path) for path in files(self.folder))
+        return sorted(step_of(path) for path in newest_first(self.folder, SNAPSHOT))
 
     def write(self, models: dict, curve: list[dict], restarts: Iterable[int]) -> None:
         """Write the adapter of the last evaluation of `curve`, and remove the older ones that are
@@ -61,7 +60,7 @@ class Snapshots:
             adapter = Adapter(trained_layers(models), self.about(step))
             write_adapter(adapter, self.path(step), "diffusers")
         except (OSError, InputError) as error:
-            log.warning(f"no snapshot at step {step} ({error}); training continues")
+            log.warning(f"no snapshot at step {step} ({one_line(error)}); training continues")
         self.prune(curve, restarts)
 
     def prune(self, curve: list[dict], restarts: Iterable[int] = ()) -> None:
@@ -105,13 +104,3 @@ class Snapshots:
                 return row["step"], read_adapter(self.path(row["step"]))
             log.warning(f"the snapshot of step {row['step']} cannot be read; the next best is kept")
         return last, None
-
-
-def step_of(path: Path) -> int:
-    """Return the step of a snapshot's file."""
-    return int(path.stem.split("-")[1])
-
-
-def files(folder: Path) -> list[Path]:
-    """Return the snapshots in a folder; other files are ignored."""
-    return [path for path in Path(folder).glob("step-*") if NAME.fullmatch(path.name)]

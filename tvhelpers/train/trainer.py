@@ -26,7 +26,7 @@ from tvhelpers.models.baseline import Classes, add_classes, find_classes, reset_
 from tvhelpers.records import check_claim, claim_dir, read_record, write_json
 from tvhelpers.runtime import choose_device, choose_dtype, root_dir, seed_for
 from tvhelpers.train.batches import Data
-from tvhelpers.train.checkpoint import Mirror, newest_first, remove_checkpoints
+from tvhelpers.train.checkpoint import Mirror, remove_checkpoints
 from tvhelpers.train.distributed import Processes
 from tvhelpers.train.fit import fitted, resumed
 from tvhelpers.train.graph import is_captured
@@ -36,8 +36,13 @@ from tvhelpers.train.model import noise_schedule, scheduler_changes
 from tvhelpers.train.resume import MAY_DIFFER, begun_settings
 from tvhelpers.train.snapshots import Snapshots
 from tvhelpers.train.step import Trainer
+from tvhelpers.train.step_files import newest_first
 
 log = logging.getLogger(__name__)
+NO_BETTER = (  # than step 0, on the validation items
+    "on the validation items the result is no better than the base; try a lower learning_rate, "
+    "more items, or captions that say more"
+)
 CLAIM = {  # arguments of `check_claim` for the folder of a training
     "what": "training", "marker": "config.json", "ignore": MAY_DIFFER,
     "scratch": ("held_out.json",),
@@ -275,14 +280,17 @@ def _result(loop: Loop, kept: int) -> dict:
 
 
 def _outcome(result: dict) -> str:
-    """Return in words how the validation loss has changed, and of which step the result is."""
+    """Return in words of which step the result is, and its validation loss beside the base's."""
     before, after = result["held_out_loss_base"], result["held_out_loss"]
     change = f"{abs(after / before - 1):.1%} {'higher' if after > before else 'lower'}"
-    text = f"validation loss {before:.4f} -> {after:.4f}, {change}"
-    if result["kept_step"] == result["steps"]:
-        return f"{text}, of the last step, {result['steps']}"
-    last = f"of the last one, {result['steps']}: {result['validation_loss_last']:.4f}"
-    return f"{text}, of step {result['kept_step']}, which is kept; {last}"
+    last = result["kept_step"] == result["steps"]
+    text = f"{'the last step' if last else 'step'} {result['kept_step']} is kept: validation loss "
+    text += f"{before:.4f} of the base -> {after:.4f}, {change}"
+    if not last:
+        text += f"; of the last step, {result['steps']}: {result['validation_loss_last']:.4f}"
+    if after >= before:
+        text += f"\n{NO_BETTER}"
+    return text
 
 
 def _snapshots(trainer: Trainer, run_dir: Path, origin: Origin) -> Snapshots | None:
