@@ -1,6 +1,6 @@
 """Parts of benchmarks/gpu.py that need a process of their own; each writes what it found as JSON.
 
-python benchmarks/gpu_jobs.py build|cache|losses|kernels|sampling OUT.json WORK [--dry-run]
+python benchmarks/gpu_jobs.py JOB OUT.json WORK [--dry-run]      JOB: a name in JOBS
 """
 
 import contextlib
@@ -9,6 +9,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -124,25 +125,18 @@ def losses(work: Path, sizes: Sizes) -> dict:
     return found
 
 
-def kernels(work: Path, sizes: Sizes) -> dict:
-    """Return the most expensive kernels of a step, captured and eager."""
-    with profiler_of_steps():  # which must know a graph from its capture on
-        torch.zeros(1, device=DEVICE)
-    case = case_of(work, sizes)
-    return {
-        way: profiled(case, work / "runs" / f"kernels-{way}", *sizes.profiled, **WAYS[way])
-        for way in ("captured", "eager")
-    }
-
-
-def profiler_of_steps() -> profile:
-    """Return a profiler of a GPU's kernels, or of torch's operators on a CPU."""
-    return profile(activities=[getattr(ProfilerActivity, DEVICE.upper())])
+def kernels(work: Path, sizes: Sizes, way: str) -> dict:
+    """Return the most expensive kernels of a step, in a process that profiles once: after a second
+    start some versions of CUDA's profiler see nothing, or crash."""
+    case, out = case_of(work, sizes), work / "runs" / f"kernels-{way}"
+    return profiled(case, out, *sizes.profiled, **WAYS[way])
 
 
 def profiled(case: Case, out: Path, first: int, last: int, **more) -> dict:
-    """Return where the time of the steps after `first` up to `last` goes."""
-    profiler, marks = profiler_of_steps(), []
+    """Return where the time of the steps after `first` up to `last` goes: to a GPU's kernels, or to
+    torch's operators on a CPU."""
+    activity = ProfilerActivity.CUDA if DEVICE == "cuda" else ProfilerActivity.CPU
+    profiler, marks = profile(activities=[activity]), []
 
     def watch(trainer, row: dict | None) -> None:
         """Begin the profile, or end it."""
@@ -169,7 +163,8 @@ def shares(profiler: profile, steps: int, seconds: float) -> dict:
         else ("self_cpu_time_total", DeviceType.CPU)
     )
     rows = profiler.key_averages()  # stable name
-    rows = [row for row in rows if row.device_type == kind and not row.is_user_annotation]
+    rows = [row for row in rows if row.device_type == kind]
+    rows = [row for row in rows if not getattr(row, "is_user_annotation", False)]
     total = sum(getattr(row, own) for row in rows)  # microseconds
     if not total:
         raise RuntimeError("the profiler has seen no kernel")
@@ -234,7 +229,9 @@ def sampling(work: Path, sizes: Sizes) -> dict:
 
 
 JOBS = {
-    "build": build, "cache": cache, "losses": losses, "kernels": kernels, "sampling": sampling,
+    "build": build, "cache": cache, "losses": losses, "sampling": sampling,
+    "kernels_captured": partial(kernels, way="captured"),
+    "kernels_eager": partial(kernels, way="eager"),
 }  # fmt: skip
 
 

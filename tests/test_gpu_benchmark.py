@@ -149,7 +149,7 @@ def test_every_row_runs_on_a_cpu(tmp_path):
     traces = compared["float32_traces"]
     assert len(traces["captured"]["losses"]) == 3 and traces["eager"]["moves"] > 0
     assert resumed["moved"] > 0
-    listed = result["rows"]["kernels, batch 8"]["captured"]["most_expensive"]
+    listed = result["rows"]["kernels of captured, batch 8"]["most_expensive"]
     assert len(listed) == 10 and 0 < sum(row["share"] for row in listed) <= 1
     log = (work / "logs" / "captured-batch_8-checkpointing.log").read_text(encoding="utf-8")
     assert "step 0/3" in log and "step 2/3" in log  # evaluations
