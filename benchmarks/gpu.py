@@ -39,7 +39,10 @@ from common import REPO, RESULTS, circumstances, end, find_script, run, start
 from gpu_rows import DRY, PLAN, Bench, Options, Sizes, Skipped
 from measured_gpu import LOSSES, differences, summary
 
-NEEDED = "torch diffusers transformers peft tokenizers safetensors h5py psutil pytest tensorboard"
+NEEDED = (  # modules
+    "torch diffusers transformers peft accelerate tokenizers safetensors numpy scipy PIL h5py yaml"
+    " tqdm tensorboard psutil pytest"
+)
 PEER_NEEDED = "torch torchvision diffusers transformers peft accelerate datasets psutil tensorboard"
 ROOM = 12e9  # bytes in WORK
 USUAL_SECONDS = 50  # of all checks together

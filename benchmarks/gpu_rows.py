@@ -225,7 +225,7 @@ def most_workers(case) -> int:
     container may have little of it."""
     shared = Path("/dev/shm")
     room = shutil.disk_usage(shared).free if shared.exists() else 2**40
-    return room // (BATCHES_AHEAD * case.batch_size * 3 * case.resolution**2 * 4)
+    return int(room) // (BATCHES_AHEAD * case.batch_size * 3 * case.resolution**2 * 4)
 
 
 def case_of(bench: Bench, size: int, mini: bool = False):

@@ -4,11 +4,13 @@ from measured_words import percent, spread
 
 
 def differences(result: dict) -> list[float]:
+    """Return the relative differences of a result's rows."""
     rows = [row for row in result.values() if isinstance(row, dict)]
     return [row["relative_difference"] for row in rows if "relative_difference" in row]
 
 
 def paired(result: dict, case: str, shared: float) -> str:
+    """Return the least and the greatest share of all pairs, with so much shared noise."""
     rows = result["pairs"].values()
     return spread(row[f"noise shared {shared}"][case]["paired"] for row in rows)
 

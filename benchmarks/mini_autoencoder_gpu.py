@@ -84,6 +84,7 @@ def build() -> AutoencoderKL:
 
 
 def draw_flat(seed: int, index: int) -> np.ndarray:
+    """Return the pixels of a flat."""
     return flats.render(flats.random_spec(seed, index), seed, index)
 
 
@@ -119,6 +120,7 @@ def draw_batch(drawn: torch.Tensor, photos: torch.Tensor, sizes: Sizes) -> torch
 
 
 def decode(vae, latents: torch.Tensor) -> torch.Tensor:
+    """Return the images of latents."""
     return vae.decoder(vae.post_quant_conv(latents)).float()
 
 

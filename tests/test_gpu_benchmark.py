@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -116,6 +117,14 @@ def test_what_would_stop_an_unattended_run_is_said_before_it(tmp_path):
         common.run(["-c", "import time; print('begun', flush=True); time.sleep(60)"], tmp_path,
                    seconds=3)  # fmt: skip
     assert "begun" in str(late.value) and "3 s" in str(late.value)
+
+
+def test_data_workers_fit_in_shared_memory(monkeypatch):
+    """A container may have 64 MB of it, and a worker without room ends the training."""
+    rows, case = benchmark("gpu_rows"), SimpleNamespace(batch_size=8, resolution=512)
+    for free, workers in ((64e6, 0), (1e9, 13)):
+        monkeypatch.setattr(rows.shutil, "disk_usage", lambda _, n=free: SimpleNamespace(free=n))
+        assert rows.most_workers(case) == workers
 
 
 @pytest.mark.slow
