@@ -57,6 +57,10 @@ def test_a_folder_of_an_older_version_is_gone_on_with(toy, tmp_path):
     with refused("another-request") as caught:
         claim_dir(folder, request | {"steps": 4}, "toy")
     assert "steps" in str(caught.value)
+    for other in ({"steps": 4, "way": "slow"}, {"way": "slow"}):  # what followed from it is last
+        with refused("another-request") as caught:
+            claim_dir(folder, request | other, "toy", chosen=("way",))
+        assert ("way" in str(caught.value)) is ("steps" not in other)
     assert claim_dir(folder, request | {"steps": 4}, "toy", ignore=("steps",)) == folder
 
 

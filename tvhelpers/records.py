@@ -11,7 +11,7 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from numbers import Real
 from pathlib import Path
 
@@ -203,17 +203,18 @@ def claimed(path: Path, *claim, **how) -> Iterator[Path]:
 
 def claim_dir(
     path: Path, request: dict, what: str, marker: str = "request.json",
-    ignore: tuple[str, ...] = (), scratch: tuple[str, ...] = (),
+    ignore: Collection[str] = (), scratch: tuple[str, ...] = (), chosen: Collection[str] = (),
 ) -> Path:  # fmt: skip
     """Make `path` the folder of `request`, or check that it is already.
 
-    The request is written to the file `marker` in it; its keys in `ignore` may differ.  Without
+    The request is written to the file `marker` in it; its keys in `ignore` may differ, and those
+    that were `chosen` for the user are named only if no other one differs.  Without
     results, the marker is replaced, and the files and folders in `scratch` (unfinished work) are
     removed; hidden files and empty folders do not count as results.  Raises TakenError where the
     folder holds anything else: nothing is ever overwritten.
     """
     path = Path(path)
-    if check_claim(path, request, what, marker, ignore, scratch):
+    if check_claim(path, request, what, marker, ignore, scratch, chosen):
         return path
     make_dir(path)
     for name in scratch:
@@ -228,7 +229,7 @@ def claim_dir(
 
 def check_claim(
     path: Path, request: dict, what: str, marker: str = "request.json",
-    ignore: tuple[str, ...] = (), scratch: tuple[str, ...] = (),
+    ignore: Collection[str] = (), scratch: tuple[str, ...] = (), chosen: Collection[str] = (),
 ) -> bool:  # fmt: skip
     """Return whether the folder `path` has results; raises TakenError for another request's."""
     path = Path(path)
@@ -240,6 +241,7 @@ def check_claim(
     seen = read_record(path / marker, what)
     keys = [key for key in {**request, **seen} if key not in ignore]  # what a user gives is first
     different = [key for key in keys if seen.get(key) != request.get(key)]
+    different = [key for key in different if key not in chosen] or different
     different = [*{DIGESTS.sub("", key): 0 for key in different}]  # "data", not "data_fingerprint"
     if different:
         raise TakenError("another-request", path=path, different=different)

@@ -212,7 +212,9 @@ def generate(
     Raises InputError where `out_dir` holds anything else.
     """
     out_dir = Path(out_dir)
+    chosen = ("dtype",)  # not by the user
     if request.guidance is None:
+        chosen += ("guidance",)
         request = replace(request, guidance=sampler.base.guidance)
     if sampler.classes:
         for prompt in request.prompts:
@@ -225,7 +227,7 @@ def generate(
         _warn_of_prompts(sampler, request)  # loads the base: if that fails, no folder
     lines = out_dir / "records.jsonl"
     scratch = (lines.name,) if lines.exists() and not lines.stat().st_size else ()
-    with claimed(out_dir, request_json, "request", scratch=scratch):
+    with claimed(out_dir, request_json, "request", scratch=scratch, chosen=chosen):
         records = _complete_records(out_dir, request.jobs())
         todo = [job for job in request.jobs() if job[0] not in records]
         if not todo and (out_dir / "grid.png").exists():

@@ -1,6 +1,6 @@
 """With which settings does a training resume in its run folder?
 
-`records.check_claim` checks that the folder is of the same training; it ignores MAY_DIFFER.
+`records.check_claim`, called with CLAIM, checks that the folder is of the same training.
 
 Loads no torch: the command line calls it before anything else.
 """
@@ -8,8 +8,15 @@ Loads no torch: the command line calls it before anything else.
 import dataclasses
 from pathlib import Path
 
-from tvhelpers.config import FITS, TrainConfig, build_config, preset_row, typed_settings
-from tvhelpers.records import read_record
+from tvhelpers.config import (
+    FITS,
+    TrainConfig,
+    build_config,
+    preset_row,
+    to_dict,
+    typed_settings,
+)
+from tvhelpers.records import check_claim, read_record
 from tvhelpers.train.step_files import newest_first, step_of
 
 HERE = ("device", "mirror", "memory_gb")  # of the machine and the call, not of the training
@@ -17,6 +24,10 @@ BY_DIGEST = ("data", "base", "captions", "text_encoder")  # paths; their content
 COST = ("gradient_checkpointing", "channels_last", "compile")  # time and memory, not the result
 COST += ("capture", "checkpoint_minutes", "checkpoint_steps", "keep_checkpoints", "keep_snapshots")
 MAY_DIFFER = ("preset", *HERE, *BY_DIGEST, *COST)  # between two calls of one training
+CLAIM = {  # arguments of `check_claim` for the folder of a training
+    "what": "training", "marker": "config.json", "ignore": MAY_DIFFER,
+    "scratch": ("held_out.json",),
+}  # fmt: skip
 
 
 def run_config(run_dir: Path, preset: str = "", **given) -> TrainConfig:
@@ -26,9 +37,9 @@ def run_config(run_dir: Path, preset: str = "", **given) -> TrainConfig:
     So a training resumes after a default or a preset has changed, but is refused if another preset
     is named than it began with.  If the folder does not name its preset, the settings of the named
     one count as given.  A value that means "fits the data" is what the folder has.  Raises
-    InputError as `build_config` does.
+    InputError as `build_config` does, and TakenError that names what was given and differs.
     """
-    begun = begun_settings(run_dir, given.get("mirror", ""))[1]
+    folder, begun = begun_settings(run_dir, given.get("mirror", ""))
     known = begun.get("preset", "")
     asked = preset_row(preset, **given) if preset and not known else given
     asked = typed_settings(TrainConfig, asked)
@@ -36,10 +47,33 @@ def run_config(run_dir: Path, preset: str = "", **given) -> TrainConfig:
     chosen -= {"keep"} & {*given}
     asked = {key: value for key, value in asked.items() if key not in chosen}
     same = {key: value for key, value in begun.items() if key not in HERE}
-    other = any(asked[key] != same[key] for key in {*asked} & {*same} - {*MAY_DIFFER})
-    if not begun or other or (preset and known and preset != known):
-        return build_config(preset or "default", **given)  # new, or refused by `check_claim`
+    other = _different(asked, same)
+    if another := bool(begun and preset and known and preset != known):
+        row = to_dict(build_config(preset, **given))
+        other = other or ({"preset": preset} if _different(row, same) else {})
+    _check_given(folder, {key: other[key] for key in given if key in other} or other)
+    if not begun or other or another:
+        return build_config(preset or "default", **given)  # the folder has no work yet, or fits
     return TrainConfig(**typed_settings(TrainConfig, same) | asked)
+
+
+def _different(settings: dict, begun: dict) -> dict:
+    """Return the settings that are another training than one that began with `begun`; a value that
+    means "fits the data" is not."""
+    keys = [key for key in settings if key in begun and key not in MAY_DIFFER]
+    return {
+        key: settings[key]
+        for key in keys
+        if settings[key] != begun[key] and (key == "keep" or settings[key] != FITS.get(key))
+    }
+
+
+def _check_given(folder: Path, other: dict) -> None:
+    """Raise TakenError that names the settings `other`, not those that follow from them, if a
+    folder has work of a training."""
+    if other:
+        claim = {**CLAIM, "ignore": {*MAY_DIFFER} - {*other}}
+        check_claim(folder, read_record(folder / "config.json", "training") | other, **claim)
 
 
 def begun_settings(run_dir: Path, mirror: str = "") -> tuple[Path, dict]:

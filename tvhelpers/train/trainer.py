@@ -33,7 +33,7 @@ from tvhelpers.train.graph import is_captured
 from tvhelpers.train.latents import LatentCache, open_cache
 from tvhelpers.train.loop import Loop
 from tvhelpers.train.model import noise_schedule, scheduler_changes
-from tvhelpers.train.resume import MAY_DIFFER, begun_settings
+from tvhelpers.train.resume import CLAIM, begun_settings
 from tvhelpers.train.snapshots import Snapshots
 from tvhelpers.train.step import Trainer
 from tvhelpers.train.step_files import newest_first
@@ -43,10 +43,6 @@ NO_BETTER = (  # than step 0, on the validation items
     "on the validation items the result is no better than the base; try a lower learning_rate, "
     "more items, or captions that say more"
 )
-CLAIM = {  # arguments of `check_claim` for the folder of a training
-    "what": "training", "marker": "config.json", "ignore": MAY_DIFFER,
-    "scratch": ("held_out.json",),
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
