@@ -7,6 +7,7 @@ from tests.train.helpers import same, stop_at
 from tvhelpers.config import FITS, PRESETS, build_config, to_dict
 from tvhelpers.data.items import Source
 from tvhelpers.data.sources import open_source
+from tvhelpers.data.split import split_items
 from tvhelpers.progress import Interrupted
 from tvhelpers.records import read_json, write_json
 from tvhelpers.train.fit import fitted
@@ -101,6 +102,18 @@ def test_an_unchosen_folder_of_other_data_chooses_again(tmp_path):
     write_json(run / "config.json", {**to_dict(build_config(steps=999)), "steps": 999})
     write_json(run / "held_out.json", ["1"])
     assert run_config(run).steps == 0
+
+
+def test_few_large_products_leave_two_thirds_to_train_on():
+    own = source(12)
+    for sizes in ((1, 4, 7), (2, 3, 7), (4, 4, 4), (2, 2, 8)):
+        own.product_ids = [f"{i}" for i, size in enumerate(sizes) for _ in range(size)]
+        for seed in range(8):
+            config = fitted(build_config(split_seed=seed), own)
+            train_items, held = split_items(own, config)
+            assert 0 < len(held) <= 4 and len(train_items) + len(held) == 12
+    own.product_ids = ["one"] * 6 + ["other"] * 6  # neither is smaller
+    assert len(split_items(own, fitted(build_config(), own))[1]) == 6
 
 
 def test_few_products_are_split_all_the_same(photo_folder):

@@ -253,6 +253,9 @@ def test_the_next_batch_is_drawn_meanwhile_and_is_the_same(make_trainer):
     plain.train_step()
     ahead.step = plain.step = 30  # another step than the one that was prepared
     assert all(map(torch.equal, take_steps(plain), take_steps(ahead)))
+    ahead.release()
+    with pytest.raises(RuntimeError, match="shutdown"):
+        ahead.train_step()
 
 
 @pytest.mark.gpu

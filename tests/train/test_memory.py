@@ -8,6 +8,7 @@ import torch
 from tests.helpers import refused
 from tvhelpers.config import build_config
 from tvhelpers.train import memory
+from tvhelpers.train.cost import measure_pace
 from tvhelpers.train.log import read_events, read_steps
 from tvhelpers.train.trainer import train
 
@@ -27,6 +28,18 @@ def test_out_of_memory_halves_the_micro_batch_and_not_the_batch(settings, whole,
     for a, b in zip(plain, short, strict=True):
         assert a["loss"] == pytest.approx(b["loss"], abs=1e-5)
         assert a["grad_norm"] == pytest.approx(b["grad_norm"], rel=1e-3)
+
+
+def test_memory_that_runs_out_in_a_trial_is_not_passed_over(make_trainer, spoil):
+    def run_out(trainer, losses):
+        if len(losses) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return losses
+
+    spoil(run_out)
+    trainer = make_trainer()
+    measure_pace(trainer)
+    assert trainer.micro_batch == 1 and trainer.step == 0
 
 
 def test_the_micro_batch_is_the_largest_that_fits(make_trainer, monkeypatch, caplog):

@@ -134,3 +134,8 @@ class Prefetcher:
         ready = self.waiting.get((step, indices)) or self.worker.submit(self.draw, step, indices)
         self.waiting = {then: self.worker.submit(self.draw, *then)}
         return ready.result()
+
+    def close(self) -> None:
+        """End the thread; no batch is drawn afterwards."""
+        self.waiting = {}
+        self.worker.shutdown(cancel_futures=True)

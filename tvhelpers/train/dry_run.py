@@ -118,7 +118,7 @@ def _open_or_stand_in(job: Job, root: Path) -> tuple[LatentCache, float]:
 
     A missing one is not built: each of its entries is that of the first item, and takes no memory.
     """
-    about, (vae, *texts) = cache_request(*job.origin.cached)
+    about, (vae, *texts) = cache_request(**job.origin.cached)
     folder = cache_dir(root, about)
     if folder.is_dir():
         return read_cache(folder), 0.0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tvhelpers.config import FITS, TrainConfig
 from tvhelpers.data.items import Source
-from tvhelpers.data.split import split_items
+from tvhelpers.data.split import split_by_product, split_items
 from tvhelpers.records import read_json
 from tvhelpers.train.optim import num_steps
 from tvhelpers.train.resume import begun_settings
@@ -24,13 +24,23 @@ def fitted(config: TrainConfig, source: Source) -> TrainConfig:
     Raises InputError where the data are too few to be split.
     """
     count = min(config.limit or len(source), len(source))
-    wanted = min(max(FEW_HELD, HELD_SHARE * count), MOST_HELD * count)
-    share = config.held_out or round(wanted / max(count, 1), 6)
+    share = config.held_out or _share_held(source.product_ids[:count], config.split_seed)
     flip = is_mirrored(count) if config.flip is None else config.flip
     config = replace(config, flip=flip, held_out=share)  # stable name
     if not config.steps or config.eval_steps < 0 or config.warmup_steps < 0:
         config = _with_steps(config, len(split_items(source, config)[0]))
     return config
+
+
+def _share_held(product_ids: list[str], seed: int) -> float:
+    """Return the share of validation items; a smaller one where whole products would make more than
+    MOST_HELD of it, unless the smallest product alone is more."""
+    count = len(product_ids)
+    wanted = min(max(FEW_HELD, HELD_SHARE * count), MOST_HELD * count) / max(count, 1)
+    shares = [round(wanted / 2**halved, 6) for halved in range(6)]
+    held = (split_by_product(product_ids, share, seed).mean() for share in shares)
+    fit = (share for share, seen in zip(shares, held, strict=True) if seen <= MOST_HELD)
+    return next(fit, shares[-1])
 
 
 def is_mirrored(num_items: int) -> bool:

@@ -84,22 +84,28 @@ class Trainer:
         return row
 
     def _gradients(self) -> torch.Tensor:
-        """Compute the gradients of the step's samples, summed over processes; return the mean loss.
+        """Compute the gradients of the step's samples, summed over processes; return the mean
+        loss."""
+        total = self._fitting(lambda: self.processes.part(self.per_step))
+        if self.processes.count > 1:
+            for weight in self.model.weights:
+                weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+            self.processes.all_reduce([total, *(weight.grad for weight in self.model.weights)])
+        return total
 
-        If memory runs out, the step begins again with a smaller micro-batch; its samples stay the
-        same, as they depend only on the step's number.
+    def _fitting(self, samples: Callable[[], range]) -> torch.Tensor:
+        """Add the gradients of `samples()` of the step, and return their part of its loss.
+
+        If memory runs out, it begins again with a smaller micro-batch; the samples of a step stay
+        the same, as they depend only on its number.
         """
-        share, compute = self.processes.part(self.per_step), self.replays or self._compute
-        while self.processes.any((total := self._backward(share, compute)) is None)[0]:
+        compute = self.replays or self._compute
+        while self.processes.any((total := self._backward(samples(), compute)) is None)[0]:
             self._free_memory()
             self.micro_batch = smaller(self.micro_batch)
             count = counted(self.micro_batch, "image")
             what = f"out of memory: from now on {count} per forward pass"
             self.notice(what, micro_batch=self.micro_batch)
-        if self.processes.count > 1:
-            for weight in self.model.weights:
-                weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
-            self.processes.all_reduce([total, *(weight.grad for weight in self.model.weights)])
         return total
 
     def _backward(self, samples: range, compute: Callable) -> torch.Tensor | None:
@@ -169,14 +175,17 @@ class Trainer:
         """Compute the gradients of the first forward pass of each of the next steps, captured or
         not as a step computes them, and drop them; the state does not change."""
         for _ in range(passes):
-            self._backward(self.first_pass(), self.replays or self._compute)
+            self._fitting(self.first_pass)
             self.update.optimizer.zero_grad()
             self.step += 1  # so that the next batch is the one that is drawn ahead
         self.step -= passes
 
     def release(self) -> None:
-        """Free the memory of captured steps, in which the trainer's reference cycles would keep it
-        when the training has ended, with an error or without; raises none of its own."""
+        """End the thread that draws ahead, and free the memory of captured steps, in which the
+        trainer's reference cycles would keep it when the training has ended, with an error or
+        without; raises none of its own."""
+        if isinstance(self.draw, Prefetcher):
+            self.draw.close()
         with contextlib.suppress(RuntimeError):  # of a GPU that has failed
             self._free_memory()
 

@@ -61,11 +61,12 @@ class Origin:
         return {**to_dict(self.config), **self.digests}
 
     @property
-    def cached(self) -> tuple:
-        """Return what a latent cache is made from: source, base, resolution, flip, limit."""
+    def cached(self) -> dict:
+        """Return what a latent cache is made from, as arguments of `latents.open_cache`."""
         config, base = self.config, self.base
         resolution = config.resolution or bases.own_resolution(base)
-        return self.source, base, resolution, config.flip, config.limit
+        made_from = {"source": self.source, "base": base, "resolution": resolution}
+        return made_from | {"flip": config.flip, "limit": config.limit}
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,7 @@ def train(
         if processes.broadcast(processes.main and is_finished(run_dir, config.method)):
             return _open_finished(run_dir, config.method, mirror)
         log.info(job.machine)
-        *what, limit = origin.cached
-        cache = open_cache(*what, root or root_dir(), limit, processes)
+        cache = open_cache(root=root or root_dir(), processes=processes, **origin.cached)
         if processes.main:
             ids = [origin.source.item_ids[item] for item in job.split[1]]
             write_json(run_dir / "held_out.json", ids)
