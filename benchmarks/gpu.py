@@ -225,7 +225,10 @@ def check_machine(asked: argparse.Namespace) -> str:
         except OSError as error:
             return str(error)
         if missing:
-            return f"{python} lacks {', '.join(missing)}: install them, or name their folder"
+            where = "with PYTHONPATH, or --peer-path for the other script"
+            return (
+                f"{python} lacks {', '.join(missing)}: install them, or name their folder {where}"
+            )
     return ""
 
 
