@@ -249,6 +249,7 @@ def facts(bench: Bench, case, row: dict, work: tuple[str, ...]) -> dict:
     """
     flops = bench.rows.get("models and data", {}).get("flops", {})
     peak = bench.rows.get("matrix peak", {}).get("tflops")
+    reserved = row["peak_mb_reserved"]  # None on a CPU
     known = work and peak and all(name in flops for name in work)
     done = sum(flops[name] for name in work) * row["images_per_second"] if known else 0
     return {
@@ -256,7 +257,7 @@ def facts(bench: Bench, case, row: dict, work: tuple[str, ...]) -> dict:
         "ms_a_step": 1000 * row["wall_seconds"] / row["steps"],
         "share_of_peak": done / peak / 1e12 if known else None,
         "gb": row["peak_mb"] / 1000,
-        "gb_reserved": (row["peak_mb_reserved"] or 0) / 1000,
+        "gb_reserved": reserved and reserved / 1000,
         "cpu_over_wall": row["cpu_seconds"] / row["wall_seconds"],
         "seconds_to_first_mark": row["seconds_to_first_mark"],
         "batch_size": case.batch_size,
