@@ -34,6 +34,7 @@ def base(tmp_path):
         ("navy tshirt", {"navy": "blue", "tshirt": "T-shirt"}),
         ("a tee shirt, a zebra", {"tee shirt": "T-shirt", "zebra": ""}),
         ("plaid tartan", {"plaid": "", "tartan": ""}),  # only the adapter has seen tartan
+        ("a best, bed, coal", {"best": "", "bed": "", "coal": ""}),  # words of their own
         ("a cape", {"cape": ""}),  # the base does not know ponchos either
         ("旗袍 ☂ 12", {"旗袍": ""}),
         ("", {}),
@@ -63,7 +64,7 @@ def test_the_remark_is_one_line():
     two = remark("mini", {"navy": "blue", "zebra": "", "blazer": "jacket"})
     assert two.endswith("'blazer'; nearest: 'blue' for 'navy', 'jacket' for 'blazer'")
     assert "nearest" not in remark("mini", {"zebra": ""})
-    many = remark("mini", {f"{letter}\n" * 60: "" for letter in "abcdefg"})
+    many = remark("mini", {f"{letter}\n" * 60: "" for letter in "abcdefghi"})
     assert "\n" not in many and len(many) < 300 and "3 more" in many
 
 
@@ -80,3 +81,4 @@ def test_mini_knows_all_words_of_its_own_captions():
         "belt": "",
         "stripes": "striped",
     }
+    assert set(known.unseen("the best slim lights").values()) == {""}

@@ -19,8 +19,8 @@ from tvhelpers.records import read_record
 
 FILE = "vocabulary.json"
 SAY_NOTHING = ("filler", "style")  # kinds of words that are no answer to "what instead?"
-ALIKE = 0.75  # similarity of two spellings (0..1, difflib) from which one suggests the other
-MOST = 4  # unseen words that are named
+ALIKE = 0.84  # similarity of two spellings (0..1, difflib) from which one is the other misspelt
+MOST = 6  # unseen words that are named
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def read_vocabulary(base: BaseLocation, with_adapter: bool) -> Vocabulary | None
 def remark(name: str, unseen: dict[str, str]) -> str:
     """Return "mini has never seen 'raincoatt'; nearest: 'raincoat'"; "" where all words are known.
 
-    `unseen` is from `Vocabulary.unseen`; of more than four words the first four are named.
+    `unseen` is from `Vocabulary.unseen`; of more than six words the first six are named.
     """
     if not unseen:
         return ""
