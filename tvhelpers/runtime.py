@@ -71,12 +71,13 @@ def reset_peak_memory(device: str) -> None:
 
 
 def peak_memory(device: str) -> int | None:
-    """Return the most bytes in use since the peak was reset: of tensors on the GPU, or of this
-    process on a CPU; None where unknown."""
+    """Return the most bytes in use since the peak was reset: what PyTorch has reserved on the GPU,
+    with the gaps between tensors and the memory of captured steps, or of this process on a CPU;
+    None where unknown."""
     import torch
 
     if device != "cpu":
-        return torch.cuda.max_memory_allocated()
+        return torch.cuda.max_memory_reserved()
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
             if line.startswith("VmHWM"):

@@ -79,6 +79,16 @@ def test_a_dry_run_knows_all_kinds_of_training(settings, tmp_path, changes):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_disk_that_is_too_small_and_compiling_are_said(settings, tmp_path, monkeypatch):
+    found = dry_run(build_config(**settings, compile=True), tmp_path / "run")
+    assert "compiling" in " ".join(in_lines(found)) and "warning" not in " ".join(in_lines(found))
+    needed = sum(found["disk"][f"{name}_gb"] for name in ("checkpoints", "snapshots", "result"))
+    for same, cache, lines in ((False, 0, 1), (True, 0.1, 1), (False, 9, 2), (True, -needed, 0)):
+        disk = {"same_disk": same, "cache_gb": cache, "cache_free_gb": 1, "free_gb": needed * 0.9}
+        said = in_lines({**found, "disk": {**found["disk"], **disk}})
+        assert sum(line.startswith("warning") for line in said) == lines, (same, cache)
+
+
 def test_what_a_training_refuses_a_dry_run_refuses(settings, whole, tmp_path):
     with refused("another-request"):
         dry_run(build_config(**{**settings, "rank": 3}), whole)

@@ -315,7 +315,7 @@ def test_compiled_steps_are_captured_too_and_memory_is_freed(make_trainer):
     assert all(value.isfinite() for value in take_steps(ours))
     assert ours.replays.on and len(ours.replays.graphs) == 1
     held = torch.cuda.memory_reserved()
-    ours._free_memory()
+    ours.free_memory()
     assert torch.cuda.memory_reserved() < held
 
 

@@ -1,6 +1,7 @@
 """Fewer samples in a forward pass if memory is short; the batch stays the same."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -56,6 +57,22 @@ def test_the_micro_batch_is_the_largest_that_fits(make_trainer, monkeypatch, cap
     assert memory.optimizer_bytes(trainer) == bytes_of_adamw / 4
     with refused("no-memory"):
         memory.choose_micro_batch(trainer, 0.5 * memory.GB)
+
+
+def test_an_evaluation_beside_a_captured_step_counts(make_trainer, monkeypatch):
+    trainer, bytes_each = make_trainer(batch_size=16), 2**30
+    trainer.replays = SimpleNamespace(release=lambda: None, graphs={})
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: 0)
+    monkeypatch.setattr(memory, "peak_memory", lambda device: trainer.micro_batch * bytes_each)
+    predicted = memory.choose_micro_batch(trainer, 9 * bytes_each)
+    assert trainer.micro_batch == 4 and 8 * bytes_each < predicted < 9 * bytes_each
+
+    def run_out(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(memory, "item_losses", run_out)
+    with refused("no-memory"):
+        memory.choose_micro_batch(trainer, 9 * bytes_each)
 
 
 def test_the_memory_of_other_programs_on_the_gpu_counts_and_is_said(

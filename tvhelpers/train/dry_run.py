@@ -37,7 +37,7 @@ def dry_run(
 
     Data, base and folders are opened and checked as by `train`, which raises the same InputErrors;
     then passes of a micro-batch are tried.  Keys in _gb are in units of 2**30 bytes.  Memory is
-    that of tensors on a GPU, and of the whole process on a CPU.
+    what PyTorch reserves on a GPU, and of the whole process on a CPU.
     """
     run_dir, root = Path(run_dir), root or root_dir()
     job = open_job(config, run_dir, base)
@@ -49,6 +49,15 @@ def dry_run(
     checkpoints = filter(is_intact, newest_first(folder / "checkpoints"))
     if newest := next(checkpoints, None):
         trainer.restore(read_checkpoint(newest))
+    try:
+        return _costs(trainer, job, run_dir, root, encoding_seconds)
+    finally:
+        trainer.release()
+
+
+def _costs(trainer: Trainer, job: Job, run_dir: Path, root: Path, encoding_seconds: float) -> dict:
+    """Return what `dry_run` does, of a training that is not finished."""
+    config = job.origin.config
     limit = memory_limit(config.memory_gb, trainer.device)
     memory = choose_micro_batch(trainer, limit)
     trainer.notice = lambda what, **more: log.info(what)
@@ -61,6 +70,7 @@ def dry_run(
         "shapes": [_shape(trainer)],
         "memory": {"predicted_gb": memory / GB, "available_gb": limit and limit / GB},
         "minutes": _minutes(trainer, encoding_seconds),
+        "compiles": config.compile,
         "disk": _disk(trainer, job, run_dir, root),
     }
 
@@ -72,8 +82,7 @@ def in_lines(found: dict) -> list[str]:
     items, memory, minutes, disk = (found[key] for key in ("items", "memory", "minutes", "disk"))
     start = f"resumes at step {found['resumes_at']}" if found["resumes_at"] else "from the start"
     shapes = [
-        f"{shape['image'][0]} x {shape['image'][1]} pixels as latents of "
-        f"{' x '.join(map(str, shape['latents']))}, {shape['batch']} in a forward pass"
+        f"{shape['image'][0]} x {shape['image'][1]} pixels, {shape['batch']} at once"
         for shape in found["shapes"]
     ]
     available = memory["available_gb"]
@@ -84,11 +93,26 @@ def in_lines(found: dict) -> list[str]:
         f"memory: {memory['predicted_gb']:.2f} GB predicted"
         + (f", {available:.2f} GB available" if available else ""),
         f"time: {in_minutes(sum(minutes.values()))}: steps {minutes['steps']:.1f}, evaluations "
-        f"{minutes['evaluations']:.1f}, latent cache {minutes['cache']:.1f}",
+        f"{minutes['evaluations']:.1f}, latent cache {minutes['cache']:.1f}"
+        + ("; compiling takes some minutes more at first" if found["compiles"] else ""),
         f"disk: latent cache {_size(disk['cache_gb'])} ({_size(disk['cache_free_gb'])} free), "
         f"checkpoints {_size(disk['checkpoints_gb'])}, snapshots {_size(disk['snapshots_gb'])}, "
         f"result {_size(disk['result_gb'])} ({_size(disk['free_gb'])} free)",
+        *_shortages(disk),
         "nothing was trained or written",
+    ]
+
+
+def _shortages(disk: dict) -> list[str]:
+    """Return a line for each disk on which less is free than is needed."""
+    run, cache = disk["checkpoints_gb"] + disk["snapshots_gb"] + disk["result_gb"], disk["cache_gb"]
+    places = {"the latent cache": (cache, disk["cache_free_gb"]), "the run": (run, disk["free_gb"])}
+    if disk["same_disk"]:
+        places = {"latent cache and run": (run + cache, disk["free_gb"])}
+    return [
+        f"warning: the disk of {what} is too small: {_size(needed)} needed, {_size(free)} free"
+        for what, (needed, free) in places.items()
+        if needed > free
     ]
 
 
@@ -209,7 +233,8 @@ def _disk(trainer: Trainer, job: Job, run_dir: Path, root: Path) -> dict[str, fl
         "result": adapters if config.method == "lora" else _pipeline_bytes(trainer, job),
         "free": _free(run_dir),
     }
-    return {f"{name}_gb": size / GB for name, size in sizes.items()}
+    same = _existing(root).stat().st_dev == _existing(run_dir).stat().st_dev
+    return {f"{name}_gb": size / GB for name, size in sizes.items()} | {"same_disk": same}
 
 
 def _pipeline_bytes(trainer: Trainer, job: Job) -> int:
@@ -221,5 +246,10 @@ def _pipeline_bytes(trainer: Trainer, job: Job) -> int:
 
 def _free(path: Path) -> int:
     """Return the free bytes of the disk on which a folder is or would be."""
+    return shutil.disk_usage(_existing(path)).free
+
+
+def _existing(path: Path) -> Path:
+    """Return a path, or the first of the folders above it that exists."""
     places = (path.absolute(), *path.absolute().parents)
-    return shutil.disk_usage(next(place for place in places if place.exists())).free
+    return next(place for place in places if place.exists())

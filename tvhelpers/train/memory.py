@@ -4,15 +4,17 @@ The samples of a step stay the same; a smaller micro-batch only means more passe
 """
 
 import logging
+import math
 
 import torch
 
 from tvhelpers.config import OPTIMIZERS
 from tvhelpers.errors import InputError
 from tvhelpers.runtime import peak_memory, reset_peak_memory
+from tvhelpers.train.evaluation import BATCH, item_losses
 
 log = logging.getLogger(__name__)
-SPARE = 0.95  # usable share of the memory; the rest is lost to gaps between tensors
+SPARE = 0.95  # usable share of the memory: predictions are never exact
 GB = 2**30
 
 
@@ -54,9 +56,11 @@ def choose_micro_batch(trainer, limit: float | None) -> float:
         reset_peak_memory(trainer.device)
         fits = trainer.try_micro_batch()
         predicted = (peak_memory(trainer.device) or 0) + optimizer_bytes(trainer)
-        too_much = limit is not None and predicted > limit
-        if not any(trainer.processes.any(not fits, too_much)):
-            break
+        if not trainer.processes.any(not fits)[0]:
+            predicted += evaluation_bytes(trainer)
+            too_much = limit is not None and predicted > limit
+            if not trainer.processes.any(too_much)[0]:
+                break
         trainer.micro_batch = smaller(trainer.micro_batch)
     what = f"{predicted / GB:.2f} GB predicted"
     what += f", {limit / GB:.2f} GB available" if limit is not None else ""
@@ -72,6 +76,24 @@ def optimizer_bytes(trainer) -> int:
         return 0
     bytes_each = OPTIMIZERS[trainer.config.optimizer].state_bytes
     return bytes_each * sum(weight.numel() for weight in trainer.model.weights)
+
+
+def evaluation_bytes(trainer) -> float:
+    """Return the bytes that an evaluation takes beside a captured step, which keeps its own; 0 if
+    steps are not captured: then both use the same.  Infinite if there is no memory for it."""
+    if trainer.replays is None:
+        return 0
+    before = torch.cuda.memory_reserved()
+    reset_peak_memory(trainer.device)
+    try:
+        item_losses(trainer, trainer.data.validation_items[:BATCH])
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return math.inf
+    finally:
+        trainer.free_memory()
+    return peak_memory(trainer.device) - before
 
 
 def smaller(micro_batch: int) -> int:

@@ -101,7 +101,7 @@ class Trainer:
         """
         compute = self.replays or self._compute
         while self.processes.any((total := self._backward(samples(), compute)) is None)[0]:
-            self._free_memory()
+            self.free_memory()
             self.micro_batch = smaller(self.micro_batch)
             count = counted(self.micro_batch, "image")
             what = f"out of memory: from now on {count} per forward pass"
@@ -152,7 +152,7 @@ class Trainer:
         """Return whether one forward and backward pass of a micro-batch fits in memory; the state
         does not change."""
         fits = self._backward(self.first_pass(), self._compute) is not None
-        self._free_memory()
+        self.free_memory()
         return fits
 
     def with_room(self, compute: Callable):
@@ -164,7 +164,7 @@ class Trainer:
         except RuntimeError as error:
             if not (is_out_of_memory(error) and self.replays and self.replays.graphs):
                 raise
-        self._free_memory()
+        self.free_memory()
         return compute()
 
     def first_pass(self) -> range:
@@ -187,9 +187,10 @@ class Trainer:
         if isinstance(self.draw, Prefetcher):
             self.draw.close()
         with contextlib.suppress(RuntimeError):  # of a GPU that has failed
-            self._free_memory()
+            self.free_memory()
 
-    def _free_memory(self) -> None:
+    def free_memory(self) -> None:
+        """Free what no step needs: captured steps, gradients, and unused memory of the GPU."""
         if self.replays:
             self.replays.release()
         self.update.optimizer.zero_grad()
