@@ -1,11 +1,16 @@
 """Copying: planted copies are found, none are found where there are none."""
 
+import json
+
 import numpy as np
 import pytest
 
 from tests.helpers import refused
 from tvhelpers import flats
+from tvhelpers.config import TrainConfig
 from tvhelpers.data.flats_source import FlatsSource
+from tvhelpers.data.sources import open_source
+from tvhelpers.data.split import split_items
 from tvhelpers.score import copying as module
 from tvhelpers.score.copying import CopyCheck, copying, nearest
 from tvhelpers.score.features import PixelExtractor
@@ -71,3 +76,16 @@ def test_pairs_name_the_training_image(tmp_path, monkeypatch):
     own = CopyCheck(extractor, train)  # the split of a training
     assert not {*own.items} & {*own.validation_items}
     assert len(own.items) + len(own.validation_items) == 60
+
+
+def test_of_a_training_the_images_are_those_that_it_was_trained_on(photo_folder, tmp_path, caplog):
+    source = open_source(str(photo_folder))
+    record = {"steps": 1, "data": str(photo_folder), "held_out": 0.4, "split_seed": 3, "limit": 20}
+    (tmp_path / "result.json").write_text("{}")
+    for more in ({}, {"data_fingerprint": "another"}):
+        (tmp_path / "config.json").write_text(json.dumps(record | more))
+        check = CopyCheck(PixelExtractor(), str(tmp_path))
+        assert ("has changed" in caplog.text) is bool(more)
+    wanted = split_items(source, TrainConfig(held_out=0.4, split_seed=3, limit=20))
+    assert [check.items, check.validation_items] == [side.tolist() for side in wanted]
+    assert len(check.validation_items) == 8

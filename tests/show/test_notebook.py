@@ -224,7 +224,9 @@ def test_copies_are_looked_for_in_what_the_adapter_was_trained_on(tmp_path, caps
     tv = NotebookSettings("mini", "cpu", "flats", tmp_path)
     assert tv.trained_on("shipped") == "flats-new-season"
     own = finished(tv.run_dir("lora"), data="flats-base")
-    assert tv.trained_on(own) == "flats-base" == tv.trained_on(str(tv.run_dir("lora")))
+    run = str(tv.run_dir("lora"))
+    assert tv.trained_on(own) == run == tv.trained_on(run)
+    assert "trained on flats-base\n" in capsys.readouterr().out
     assert tv.trained_on(finished(tv.run_dir("gone"), data="no/such/folder")) == "flats"
     assert "flats is used instead" in capsys.readouterr().out
 

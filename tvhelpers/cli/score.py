@@ -29,7 +29,7 @@ OPTIONS = (
     option("--calibration/--known SOURCE", str, "", "images with known attributes, to measure how "
            "often the attribute classifier is wrong; if omitted, judge takes flats"),
     option("--train SOURCE", str, "", "training data of the model: reports generated images that "
-           f"are near-copies of it; {SOURCE}"),
+           f"are near-copies of it; a folder RUN of `train`, or {SOURCE}"),
     option("--validation/--held-out SOURCE", str, "", "real images "  # stable name
            "that the model was not trained on; they show how similar two different garments can be",
            "the validation items of --train", only="--train"),
@@ -53,10 +53,10 @@ def run(options) -> dict:
 
     result = score_folders(request)
     say(*format_table(result).split("\n"))
-    from tvhelpers.data.sources import open_source
+    from tvhelpers.score.copying import open_trained
     from tvhelpers.show.scores import write_figures
 
     folder = options.out.with_name(f"{options.out.stem}-figures")
-    train = open_source(options.train) if options.train else None
+    train = open_trained(options.train)[0] if options.train else None
     say(f"{counted(len(write_figures(result, folder, train)), 'chart')} in {folder}")
     return result

@@ -4,20 +4,25 @@ Garments on white resemble each other, so that no distance alone identifies a co
 images, which no training has seen, show which distances are normal.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
-from tvhelpers.config import TrainConfig
+from tvhelpers.config import TrainConfig, typed_settings
+from tvhelpers.data.items import Source
 from tvhelpers.data.sources import open_source
 from tvhelpers.data.split import split_items
 from tvhelpers.errors import InputError
+from tvhelpers.records import read_record
 from tvhelpers.score.cache import RowCache
 from tvhelpers.score.features import PixelExtractor
 from tvhelpers.score.metrics import Result
 from tvhelpers.score.statistics import blocks_of, wilson_interval
 
+log = logging.getLogger(__name__)
 MIN_VALIDATION = 20
 LIMITS = (0.01, 0.05)  # shares of validation images within a limit; the first is the result's
 MAX_VALIDATION = 1000
@@ -100,20 +105,45 @@ def _share_within(drawn: np.ndarray, validation: np.ndarray, limit: float) -> tu
     return tuple(float((drawn < end).mean()) for end in ends)
 
 
+def open_trained(train) -> tuple[Source, TrainConfig]:
+    """Return (source, settings of its split) of a source, of its name, or of the folder of a
+    finished training, whose config.json says what it was trained on and how that was split.
+
+    Raises InputError as `open_source` does.
+    """
+    split = {"eval_items": MAX_VALIDATION}
+    if not isinstance(train, str):
+        return train, TrainConfig(**split)
+    if not is_run(Path(train)):
+        return open_source(train), TrainConfig(**split)
+    begun = read_record(Path(train) / "config.json", "training")
+    source = open_source(begun["data"], captions_optional=bool(begun.get("captions")))
+    if begun.get("data_fingerprint", source.fingerprint) != source.fingerprint:
+        log.warning(f"{begun['data']} has changed since {train} was trained on it")
+    keys = ("held_out", "split_seed", "limit") + ("at_most",) * (not begun.get("captions"))
+    own = {key: begun[key] for key in keys if key in begun}
+    return source, TrainConfig(**typed_settings(TrainConfig, own), **split)
+
+
+def is_run(folder: Path) -> bool:
+    """Return whether a folder is that of a finished training."""
+    return all((folder / name).is_file() for name in ("config.json", "result.json"))
+
+
 class CopyCheck:
     """Compares images with a training set, in the features of `extractor`.
 
-    `train` and `validation` are sources, or names of sources; without `validation`, the validation
-    items of the default split of `train` are taken.  Networks' features are normalized and kept in
-    the folder `cache`.  Raises InputError for one source given as both.
+    `train` is as in `open_trained`, and `validation` a source or its name; without `validation`,
+    the validation items of `train` are taken.  Networks' features are normalized and kept in the
+    folder `cache`.  Raises InputError for one source given as both.
     """
 
     def __init__(self, extractor, train, validation=None, cache=None):
         self.extractor, self.cache = extractor, cache
-        self.train = open_source(train) if isinstance(train, str) else train
+        self.train, config = open_trained(train)
         if not validation:
             self.validation = self.train
-            split = split_items(self.train, TrainConfig(eval_items=MAX_VALIDATION))
+            split = split_items(self.train, config)
             self.items, self.validation_items = (side.tolist() for side in split)
             return
         self.validation = open_source(validation) if isinstance(validation, str) else validation

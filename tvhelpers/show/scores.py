@@ -14,6 +14,7 @@ from tvhelpers.image import read_photo, resize, save_png
 from tvhelpers.paths import inside
 from tvhelpers.score.attributes import corrected_rate
 from tvhelpers.score.colour import name_colour
+from tvhelpers.score.copying import open_trained
 from tvhelpers.show.figures import gallery, metric_card
 
 
@@ -67,7 +68,7 @@ def copying_figures(result: dict, train: str) -> list[Image.Image]:
     scored = result["folders"][-1]
     row = next(row for row in scored["metrics"] if row["name"] == "copying")
     card = metric_card(by_metric(result)["copying"])
-    return [card, nearest_pairs(scored, row, open_source(train))]
+    return [card, nearest_pairs(scored, row, open_trained(train)[0])]
 
 
 def corrected_colours(

@@ -30,7 +30,7 @@ from tvhelpers.sample.sampler import generate
 from tvhelpers.score import language
 from tvhelpers.score.attributes import CORE, JudgeAttributeClassifier, agreement
 from tvhelpers.score.colour import EXAMPLES, name_colour
-from tvhelpers.score.copying import MIN_VALIDATION
+from tvhelpers.score.copying import MIN_VALIDATION, is_run, open_trained
 from tvhelpers.score.report import score_folders
 from tvhelpers.score.request import ScoreRequest
 from tvhelpers.train.fit import fitted, resumed
@@ -130,19 +130,21 @@ class NotebookSettings:
         return self.run_dir(name, presets[0]) / "adapter.safetensors" if presets else None
 
     def trained_on(self, adapter: str) -> str:
-        """Return the data that an adapter was trained on, as its run says, else the form's; "" if
-        they have too few validation images to find copies.  Prints which."""
-        config = adapter_file(Path(adapter)).with_name("config.json")
+        """Return the folder of the run that made an adapter, which says what it was trained on,
+        else the name of its data, else the form's; "" if they have too few validation images to
+        find copies.  Prints which."""
+        run = adapter_file(Path(adapter)).parent
         data = SHIPPED_DATA if adapter == "shipped" else ""
-        data = read_record(config, "training")["data"] if config.exists() else data
+        data = read_record(run / "config.json", "training")["data"] if is_run(run) else data
+        trained = str(run) if is_run(run) else data
         if data not in manifest.entries() and not (data and Path(data).exists()):
             say(f"the training data of {adapter} were not found; {self.data} is used instead")
-            data = self.data
-        _, validation = split_items(open_source(data), TrainConfig(eval_items=MIN_VALIDATION))
-        enough = len(validation) == MIN_VALIDATION
+            data = trained = self.data
+        _, validation = split_items(*open_trained(trained))
+        enough = len(validation) >= MIN_VALIDATION
         few = f"; {len(validation)} validation images are too few to find copies"
         say(f"trained on {data}{'' if enough else few}")
-        return data if enough else ""
+        return trained if enough else ""
 
     @property
     def data_is_flats(self) -> bool:
@@ -169,7 +171,11 @@ class NotebookSettings:
             source.attributes = [_measurable(row) for row in source.attributes]
         rows = zip(source.captions, source.attributes, strict=True)
         usable = [i for i, (text, row) in enumerate(rows) if stating in row and text.strip()]
-        validation = {*split_items(source, TrainConfig(eval_items=len(source)))[1].tolist()}
+        own, split = self._trained("lora"), TrainConfig()
+        if own and read_record(own.with_name("config.json"), "training")["data"] == self.data:
+            _, split = open_trained(str(own.parent))
+        split = replace(split, eval_items=len(source))
+        validation = {*split_items(source, split)[1].tolist()}
         found = [i for i in usable if i in validation]
         if len(found) < min(count, MIN_VALIDATION) and found != usable:
             few = f"{len(found)} validation images of {self.data} have a caption and a {stating}"
@@ -216,7 +222,7 @@ class NotebookSettings:
     def score(self, name: str, dirs: Sequence[Path], **options) -> dict:
         """Return the scores of galleries, stored in this run; `options` as in `ScoreRequest`."""
         if self.quick and options.get("train"):  # the first of them: reading all takes long
-            source = open_source(options["train"])
+            source, _ = open_trained(options["train"])
             options["train"] = Subset(source, [*range(min(len(source), TRIAL_TRAIN))])
         cache = self.local / "artifacts" / "scores"
 
