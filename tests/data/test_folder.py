@@ -12,6 +12,7 @@ from tests.data.helpers import converted, photos, png, random_image, save
 from tests.helpers import refused
 from tvhelpers import paths
 from tvhelpers.data import photo_files
+from tvhelpers.data.folder_words import words_of_name
 from tvhelpers.data.sources import open_source
 
 ROWS = "file_name,caption\na.jpg,a red hat\nb.jpg,a cap\n"
@@ -291,6 +292,19 @@ def test_a_folder_of_product_photos_in_one_command(tmp_path, capsys):
     said = {row["caption"] for row in rows}
     assert said == {"green bomber jacket", "V-neck t-shirt", "red dress", "linen trousers"}
     assert all(row["product"] == row["caption"] for row in rows)
-    save(tmp_path / "my photos", "IMG_0042.jpg")
-    with refused("no-caption"):
+    save(tmp_path / "my photos", "IMG_0042.jpg", "3f9a7b2c-1d2e-beef.jpg")
+    with refused("no-caption") as caught:
         open_source(tmp_path / "my photos")
+    assert "2 names say nothing" in str(caught.value) and "'3f9a7b2c" in str(caught.value)
+
+
+def test_ids_and_names_of_cameras_are_no_captions(tmp_path):
+    ids = "3f9a1c2b 3f9a-bcde deadbeef e3b0c44298fc1c149afbf4c8996fb924 fbeadcab12_o abc123"
+    cameras = "IMG_1234 DSC0001 P1000123 GOPR0001 MVI_0001 WhatsApp_Image_2023-01-01"
+    for stem in (ids + " " + cameras).split():
+        assert words_of_name(stem) == "", stem
+    for stem in ("beaded-12", "faded 12", "red_dress_3f9a1c", "facade-2", "dress1"):
+        assert words_of_name(stem), stem
+    save(tmp_path, *(f"{stem}.jpg" for stem in ids.split()))
+    with refused("no-caption"):
+        open_source(tmp_path)

@@ -190,4 +190,7 @@ def _check_captions(files: Files, rows: list[dict]) -> None:
     if found:
         name = found[0].name
         raise InputError("no-caption.spreadsheet", count=count, folder=folder, name=name)
+    names = [row["file_name"] for row in bare if not words_of_name(Path(row["file_name"]).stem)]
+    if count == total and 0 < len(names) < total:
+        raise InputError("no-caption.name", folder=folder, count=len(names), first=names[0])
     raise InputError("no-caption.photos", folder=folder, count=count, first=first)

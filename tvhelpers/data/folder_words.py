@@ -10,6 +10,9 @@ from tvhelpers.paths import folded
 
 SPLIT_WORDS = SPLITS | {"training": "train", "testing": "test", "dev": "val", "eval": "val"}
 CAMERA = re.compile(r"[1-9]\d\d[A-Z0-9][A-Z0-9_]{4}|\d{6}_[a-z_]")  # 100CANON, 202405_a
+# Hexadecimal ids and their parts; "beaded" and "faded 12" are words.
+CODE = re.compile(r"(?=.*\d)[0-9a-f]{6,}|[0-9a-f]{8,}")
+ID = re.compile(r"(?=.*(\d[a-f]|[a-f]\d))(?=.{8})[0-9a-f]{2,}([-_][0-9a-f]{2,})*")
 REPEATS = re.compile(r"(\d{1,3})_(?=.*[^\W\d_])")  # kohya's "10_dress": each photo ten times
 
 
@@ -60,9 +63,13 @@ def _kind(folder: str) -> str:
 
 
 def words_of_name(stem: str) -> str:
-    """Return the words of a file's name; "" for one without meaning: IMG_0042, Foto 12."""
+    """Return the words of a file's name; "" for one without meaning: IMG_0042, Foto 12, or an id
+    such as 3f9a-bcde."""
     stem = re.sub(r"\s*\(\d+\)$", "", stem)  # a second photo: "red dress (2)"
+    if ID.fullmatch(stem.lower()):
+        return ""
     parts = re.split(r"[\s_]+" if re.search(r"[\s_]", stem) else r"-+", stem)
+    parts = [part for part in parts if not CODE.fullmatch(part.lower())]
     parts = [part.rstrip("0123456789").strip("-.,()") for part in parts]
     words = [part for part in parts if part and not re.search(r"\d", part)]
     words = [word for word in words if word.lower() not in WORDS["camera_words"]]
