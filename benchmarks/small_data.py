@@ -1,4 +1,4 @@
-"""Claim: with 30 photos, the adapter that a training keeps (lowest validation loss) has no higher
+"""Claim: with 30 photos, the adapter that a training keeps (best validation loss) has no higher
 loss on photos that neither training nor selection saw than the adapter of its last step.
 
 python benchmarks/small_data.py WORK_DIR [--seeds 0,1,2,3,4]      writes results/small_data.json
@@ -73,7 +73,9 @@ def losses(config: TrainConfig, photos: Path, adapters: list[Path | None], root:
     parts = {"unet": load_part(base, "unet"), "scheduler": noise_schedule(base, config)}
     if cache.embeds is None:
         parts["text_encoder"] = load_part(base, "text_encoder")
-    trainer = Trainer(replace(config, steps=1, flip=False), parts, Data(cache, items, items))
+    trainer = Trainer(
+        replace(config, steps=1, flip=False, ema_decay=0.0), parts, Data(cache, items, items)
+    )
     rows = []
     for path in adapters:
         if path:  # the new layers of a model change nothing: it is the base

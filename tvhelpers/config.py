@@ -136,7 +136,7 @@ class TrainConfig:
     eval_steps: int = 100  # steps between validation losses; 0 = only before and after training;
     #   -1 = a tenth of all steps
     eval_items: int = 256  # maximum number of items that the validation loss is computed on
-    keep: str = "last"  # the result is the adapter of the last step | the one with the lowest
+    keep: str = "last"  # the result is the adapter of the last step | the one with the best
     #   validation loss (LoRA only)
     keep_snapshots: int = 3  # with keep=best: number of the newest adapters that stay in the folder
     #   snapshots, besides the best

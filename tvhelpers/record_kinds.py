@@ -28,7 +28,7 @@ LOG = {
 }  # fmt: skip
 EVALUATION = {
     "step": int, "validation_loss": Real, "training_slice_loss?": Real,
-    "by_timestep?": [(Real, None)],
+    "by_timestep?": [(Real, None)], "item_losses?": [Real],
 }  # fmt: skip
 ITEM = {
     "item?": (str, int), "caption": str, "attributes": {"*": str}, "product": str, "split": str,

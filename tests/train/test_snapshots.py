@@ -1,5 +1,6 @@
 """The adapter with the best validation loss is the result, whatever happens on the way."""
 
+import numpy as np
 import pytest
 
 from tests.helpers import refused
@@ -13,7 +14,7 @@ from tvhelpers.records import read_json
 from tvhelpers.train import loop, snapshots
 from tvhelpers.train.evaluation import evaluate
 from tvhelpers.train.log import read_evaluations, read_events
-from tvhelpers.train.snapshots import Snapshots, ranked, should_stop
+from tvhelpers.train.snapshots import Snapshots, best_of, should_stop
 from tvhelpers.train.step import Trainer
 from tvhelpers.train.trainer import train
 
@@ -27,7 +28,9 @@ def best(settings, monkeypatch):
     """Settings of a training whose validation losses are LOSSES."""
 
     def scripted(trainer):
-        return {**evaluate(trainer), "validation_loss": LOSSES.get(trainer.step, 0.55)}
+        seen = {**evaluate(trainer), "validation_loss": LOSSES.get(trainer.step, 0.55)}
+        seen.pop("item_losses", ())
+        return seen
 
     monkeypatch.setattr(loop, "evaluate", scripted)
     return {**settings, "keep": "best", "eval_steps": 2, "keep_snapshots": 1, "ema_decay": 0.5}
@@ -221,9 +224,28 @@ def test_the_best_of_each_step_to_which_a_training_may_return_stays(tmp_path):
 
 
 def test_a_training_stops_early_after_as_many_that_are_not_better():
-    assert ranked(rows(0.1)) == [] and not should_stop(rows(0.1), 1)
+    assert best_of(rows(0.1)) is None and not should_stop(rows(0.1), 1)
     assert [should_stop(rows(0.1, 0.5, 0.4, *[0.4] * n), 2) for n in range(4)] == [0, 0, 1, 1]
     assert not should_stop(rows(0.1, 0.5, *[0.6] * 50), 0)
+
+
+def test_a_lead_within_its_standard_error_does_not_win():
+    """Of eight items, two that happen to do better early decide nothing; a difference that all
+    items have does."""
+    rng = np.random.default_rng(0)
+    start = rng.uniform(0.2, 0.4, 8)
+
+    def kept(*changes):
+        items = [start, *(start + change for change in changes)]
+        curve = [
+            dict(step=i, validation_loss=x.mean(), item_losses=[*x]) for i, x in enumerate(items)
+        ]
+        return best_of(curve)["step"]
+
+    by_chance = np.where(np.arange(8) < 2, -0.04, 0.004)  # lower by 0.007 in the mean
+    assert kept(by_chance, np.zeros(8)) == 2
+    assert kept(np.full(8, -0.007), np.zeros(8)) == 1
+    assert kept(*[0.001 * i + rng.normal(0, 1e-5, 8) for i in range(9)]) == 1
 
 
 def test_other_methods_and_older_results_have_no_snapshots(whole):

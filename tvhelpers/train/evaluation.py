@@ -15,17 +15,21 @@ NUM_QUARTERS = 4  # of the timesteps; the loss of each is reported
 
 def evaluate(trainer) -> dict:
     """Return the mean losses of the validation items, in all and by quarter of the timesteps (None
-    for a quarter without items), and of the training subset."""
+    for a quarter without items), and of the training subset; with keep=best also that of each
+    validation item, by which two evaluations are compared."""
     items = repeated_items(trainer.config, trainer.data.validation_items)
     subset = repeated_items(trainer.config, training_subset(trainer))
     validation, training = (item_losses(trainer, x) for x in (items, subset))
     timesteps = trainer.batches.fixed(items, 0).timesteps
     quarters = timesteps * NUM_QUARTERS // len(trainer.alphas_cumprod)
     by_timestep = [validation[quarters == quarter] for quarter in range(NUM_QUARTERS)]
+    count = len(trainer.data.validation_items)
+    each = {"item_losses": validation.reshape(-1, count).mean(0).tolist()}
     return {
         "validation_loss": validation.mean().item(),
         "training_slice_loss": training.mean().item(),
         "by_timestep": [part.mean().item() if len(part) else None for part in by_timestep],
+        **(each if trainer.config.keep == "best" else {}),
     }
 
 

@@ -87,9 +87,9 @@ class RunLog:
         self.restart_clock()
 
     def evaluation(self, step: int, row: dict) -> None:
-        """Log the losses "validation_loss", "training_slice_loss" and "by_timestep"."""
+        """Log what `evaluation.evaluate` returns."""
         self.evaluations.add({"step": step, **row})
-        self.board.add(step, {name: value for name, value in row.items() if name != "by_timestep"})
+        self.board.add(step, {name: x for name, x in row.items() if not isinstance(x, list)})
         losses = (row["validation_loss"], row["training_slice_loss"])
         what = "validation loss {:.4f}, loss on a training subset {:.4f}".format(*losses)
         log.info(f"step {step}/{self.num_steps}  {what}")

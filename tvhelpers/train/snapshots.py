@@ -9,6 +9,8 @@ import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import numpy as np
+
 from tvhelpers.errors import InputError, one_line
 from tvhelpers.files import make_dir, remove_temporary
 from tvhelpers.lora.adapter import load_layers, trained_layers
@@ -19,17 +21,32 @@ log = logging.getLogger(__name__)
 LAST = "adapter_last.safetensors"
 
 
-def ranked(curve: list[dict]) -> list[dict]:
-    """Return the evaluations after step 0, the lowest validation loss first, and of equal ones the
-    earlier."""
-    rows = [row for row in curve if row["step"] > 0]
-    return sorted(rows, key=lambda row: (row["validation_loss"], row["step"]))
+def best_of(curve: list[dict]) -> dict | None:
+    """Return the best evaluation after step 0: a later one takes the place of an earlier one unless
+    its validation loss is higher by the standard error of their difference, or more.
+
+    The first of a few items' losses to be lowest is so by chance, and the rate falls to the end.
+    Without the losses of the items the lowest is the best, and of equal ones the earlier.
+    """
+    best = None
+    for row in curve:
+        if row["step"] > 0 and (best is None or _may_replace(row, best)):
+            best = row
+    return best
+
+
+def _may_replace(row: dict, best: dict) -> bool:
+    items = [np.array(x.get("item_losses", [])) for x in (row, best)]
+    error = 0.0
+    if len(items[0]) == len(items[1]) > 1:  # the same items, in the same order
+        error = np.std(items[0] - items[1], ddof=1) / len(items[0]) ** 0.5
+    return row["validation_loss"] - best["validation_loss"] < error
 
 
 def should_stop(curve: list[dict], patience: int) -> bool:
     """Return whether the last `patience` evaluations had no better validation loss; 0 = never."""
-    rows = ranked(curve)
-    return 0 < patience <= sum(row["step"] > rows[0]["step"] for row in rows)
+    losses = [row["validation_loss"] for row in curve if row["step"] > 0]
+    return 0 < patience < len(losses) - losses.index(min(losses)) if losses else False
 
 
 class Snapshots:
@@ -78,9 +95,10 @@ class Snapshots:
                 self.path(other).unlink(missing_ok=True)
 
     def best(self, curve: list[dict]) -> int | None:
-        """Return the step with the best validation loss of those that have an adapter."""
+        """Return the step of the best evaluation, or of the best one that has an adapter."""
         there = self.steps()
-        return next((row["step"] for row in ranked(curve) if row["step"] in there), None)
+        found = [best_of(curve), best_of([row for row in curve if row["step"] in there])]
+        return next((row["step"] for row in found if row and row["step"] in there), None)
 
     def load_best(self, models: dict, curve: list[dict], last: int) -> int:
         """Load the best adapter into `models`, which are of the step `last`, and return its step.
@@ -97,10 +115,9 @@ class Snapshots:
 
     def _best_readable(self, curve: list[dict], last: int) -> tuple[int, Adapter | None]:
         """Return (step, adapter) of the best evaluation; (`last`, None) if that is the best."""
-        for row in ranked(curve):
-            if row["step"] == last:
-                break
+        while (row := best_of(curve)) and row["step"] != last:
             with contextlib.suppress(OSError, InputError):
                 return row["step"], read_adapter(self.path(row["step"]))
             log.warning(f"the snapshot of step {row['step']} cannot be read; the next best is kept")
+            curve = [other for other in curve if other is not row]
         return last, None
