@@ -140,6 +140,6 @@ def test_a_result_that_nobody_could_read_is_no_success(words, closed, full, tmp_
         file.unlink()
     with open("/dev/full", "w", encoding="utf-8") as disk:
         done = run(words, stdout=disk)
-    assert done.returncode == full and (b"error: No space left" in done.stderr) == (full == 2)
+    assert done.returncode == full and (b"error: disk full" in done.stderr) == (full == 2)
     assert b"Traceback" not in done.stderr
     assert bool(list(tmp_path.iterdir())) == ("--out" in words)
