@@ -129,7 +129,8 @@ def matrix_peak(dtype: torch.dtype, device: str, size: int = MATRIX) -> float | 
     if precision == "highest" and torch.backends.cudnn.allow_tf32:
         torch.set_float32_matmul_precision("high")
     try:
-        matrix = torch.randn(size, size, device=device).to(dtype)
+        generator = torch.Generator(device).manual_seed(0)  # the global one is the training's
+        matrix = torch.randn(size, size, generator=generator, device=device).to(dtype)
         product = torch.empty_like(matrix)
 
         def multiply(count: int) -> float:

@@ -45,10 +45,12 @@ class Graph:
         self.pool = other.pool if other else torch.cuda.graph_pool_handle()
         torch.cuda.empty_cache()  # of the eager step, as the graph's memory is its own
         side.wait_stream(stream)
-        with torch.cuda.stream(side):
-            for _ in range(WARM_UPS):
-                function()
-        stream.wait_stream(side)
+        try:
+            with torch.cuda.stream(side):
+                for _ in range(WARM_UPS):
+                    function()
+        finally:  # after an error too: memory that is freed now is used on this stream next
+            stream.wait_stream(side)
         gc.collect()  # of an autograd graph that lives on, a node would keep the other stream
         try:
             # "thread_local": another thread, which prepares the next batch, may use the GPU
@@ -62,11 +64,16 @@ class Graph:
             torch.cuda.set_stream(stream)  # which `graph` does not restore after an error
 
     def _end(self) -> None:
-        """End a failed capture, which PyTorch's allocator otherwise takes to be under way."""
+        """End a failed capture, which PyTorch's allocator and its generator of random numbers
+        otherwise take to be under way."""
         where = torch.cuda.current_device(), self.pool
         with contextlib.suppress(RuntimeError):  # the allocator has ended it already
             torch._C._cuda_endAllocateToPool(*where)
             torch._C._cuda_releasePool(*where)
+        with contextlib.suppress(RuntimeError):  # of a GPU that has failed
+            generator = torch.cuda.default_generators[where[0]]
+            # it may stay marked as captured, and then refuses to draw; a copy of its state is not
+            generator.graphsafe_set_state(generator.clone_state())
 
     def replay(self) -> torch.Tensor:
         """Run the kernels again, and return the tensor, which the next replay overwrites."""
