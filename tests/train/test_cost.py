@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from tvhelpers.records import read_records
-from tvhelpers.train import cost
+from tvhelpers.train import cost, evaluation
+from tvhelpers.train.graph import Replays
 from tvhelpers.train.log import RunLog
 
 
@@ -27,7 +28,7 @@ def test_a_trial_changes_nothing_and_its_estimate_counts_steps_and_evaluations(
     trainer, other = make_trainer(batch_size=8), make_trainer(batch_size=8)
     now, samples = [0.0], []
     monkeypatch.setattr(cost, "time", SimpleNamespace(perf_counter=lambda: now[0]))
-    compute, evaluate = trainer._compute, cost.item_losses
+    compute, evaluate = trainer._compute, cost.losses_alone
 
     def take_3_s(batch):
         now[0] += 3
@@ -39,16 +40,24 @@ def test_a_trial_changes_nothing_and_its_estimate_counts_steps_and_evaluations(
         return evaluate(*arguments)
 
     trainer._compute, trainer.micro_batch = take_3_s, size
-    monkeypatch.setattr(cost, "item_losses", take_10_s)
-    monkeypatch.setattr(cost, "BATCH", 2)  # of the 4 items of each kind
+    monkeypatch.setattr(cost, "losses_alone", take_10_s)
+    monkeypatch.setattr(evaluation, "BATCH", 2)  # of the 4 items of each kind
     with monkeypatch.context() as patch:
         patch.setattr(trainer.processes, "index", index)
         patch.setattr(trainer.processes, "count", 2)
-        assert cost.measure_pace(trainer) == cost.Pace(3 * passes, 10 * 8 / 2)
+        assert cost.measure_pace(trainer) == cost.Pace(3 * passes, 10 * 8 / 2 / 2)
         assert {*samples} == {len(trainer.first_pass())} == {4 // passes}
     trainer.micro_batch = 8
     assert torch.equal(trainer.train_step()["loss"], other.train_step()["loss"])
     assert cost.Pace(2, 30).minutes(40, 100, 40) == {"steps": 2.0, "evaluations": 1.0}
+
+
+def test_a_trial_whose_steps_are_not_captured_yet_says_at_most(make_trainer):
+    trainer = make_trainer()
+    trainer.replays = Replays(trainer._compute, trainer.model.weights, trainer.dtype, print)
+    trainer.replays._first = lambda shape, batch: trainer._compute(batch)  # as on an overflow
+    assert cost.measure_pace(trainer).at_most and not cost.measure_pace(make_trainer()).at_most
+    assert cost.in_minutes(2.5, at_most=True) == "at most 2.5 minutes"
 
 
 def test_flops_are_counted_for_an_image_whatever_the_batch(make_trainer):

@@ -6,10 +6,12 @@ import torch
 
 from tests.train.helpers import validation_loss
 from tvhelpers.train.evaluation import (
+    BATCH,
     DRAWS,
     evaluate,
     item_losses,
     training_subset,
+    trial_items,
 )
 
 
@@ -52,5 +54,8 @@ def test_few_items_get_several_noises_where_the_loss_chooses_the_adapter(make_tr
     each = item_losses(trainer, np.tile(items, DRAWS // len(items))).reshape(-1, len(items))
     assert len({*each[:, 0].tolist()}) == DRAWS // len(items) > 1  # no two noises are the same
     assert evaluate(trainer)["validation_loss"] == pytest.approx(each.mean().item())
+    fixed = trainer.batches.fixed(np.tile(items, DRAWS // len(items)), 0)
+    assert torch.equal(trainer.batches.fixed_timesteps(len(fixed.timesteps)), fixed.timesteps)
     alone = make_trainer(keep="last")
+    assert len(trial_items(trainer)) == BATCH and len(trial_items(alone)) == len(items)
     assert evaluate(alone)["validation_loss"] == pytest.approx(each[0].mean().item())

@@ -62,6 +62,8 @@ def test_the_micro_batch_is_the_largest_that_fits(make_trainer, monkeypatch, cap
 def test_an_evaluation_beside_a_captured_step_counts(make_trainer, monkeypatch):
     trainer, bytes_each = make_trainer(batch_size=16), 2**30
     trainer.replays = SimpleNamespace(release=lambda: None, graphs={})
+    # one process may lack memory while the others do not: a trial waits for none of them
+    monkeypatch.setattr(trainer.processes, "all_reduce", None)
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: 0)
     monkeypatch.setattr(memory, "peak_memory", lambda device: trainer.micro_batch * bytes_each)
     predicted = memory.choose_micro_batch(trainer, 9 * bytes_each)
@@ -70,7 +72,7 @@ def test_an_evaluation_beside_a_captured_step_counts(make_trainer, monkeypatch):
     def run_out(*arguments):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(memory, "item_losses", run_out)
+    monkeypatch.setattr(memory, "losses_alone", run_out)
     with refused("no-memory"):
         memory.choose_micro_batch(trainer, 9 * bytes_each)
 
@@ -86,7 +88,7 @@ def test_the_memory_of_other_programs_on_the_gpu_counts_and_is_said(
     trainer = make_trainer(batch_size=16)
     monkeypatch.setattr(memory, "peak_memory", lambda device: trainer.micro_batch * memory.GB)
     memory.choose_micro_batch(trainer, limit)
-    assert trainer.micro_batch == 2 and "other programs use 77.00 GB of this GPU" in caplog.text
+    assert trainer.micro_batch == 2 and "77.00 GB of this GPU are not" in caplog.text
     with refused("no-memory") as caught:
         memory.choose_micro_batch(trainer, 0.5 * memory.GB)
-    assert "other programs use 77.0 GB" in str(caught.value)
+    assert "of which 77.0 GB are not" in str(caught.value)

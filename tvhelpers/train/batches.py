@@ -87,12 +87,22 @@ class Batches:
         seeds = [seed_for(self.config.split_seed, "eval", start + j) for j in range(len(items))]
         return self._batch(items, seeds, np.ones(len(items), bool))
 
+    def fixed_timesteps(self, count: int) -> torch.Tensor:
+        """Return the timesteps of the first `count` positions of `fixed`."""
+        seeds = [seed_for(self.config.split_seed, "eval", j) for j in range(count)]
+        shape = self._latent_shape()  # the noise is drawn before the timestep
+        rows = [diffusion.sample_noise(shape, self.num_timesteps, [seed])[2] for seed in seeds]
+        return torch.cat(rows)
+
+    def _latent_shape(self) -> tuple[int, ...]:
+        _, channels, *sides = self.data.cache.moments.shape
+        return channels // 2, *sides
+
     def _batch(self, entries: np.ndarray, seeds: list[int], conditioned: np.ndarray, regions=None):
         """Return a batch; samples that are not `conditioned` get the empty prompt, or no class."""
         moments, rows = self.data.cache.read(entries)
         conditioned = torch.from_numpy(conditioned)
-        shape = (moments.shape[1] // 2, *moments.shape[2:])
-        noises = diffusion.sample_noise(shape, self.num_timesteps, seeds)
+        noises = diffusion.sample_noise(self._latent_shape(), self.num_timesteps, seeds)
         rows = rows * (conditioned if self.config.method != "baseline" else 0)
         labels = self.data.labels
         if labels is not None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from tvhelpers.train.evaluation import BATCH, item_losses, repeated_items, training_subset
+from tvhelpers.train.evaluation import losses_alone, repeated_items, training_subset, trial_items
 from tvhelpers.train.memory import is_out_of_memory
 from tvhelpers.words import counted
 
@@ -20,10 +20,11 @@ TRIAL_STEPS = 200  # of a training with so many steps, a trial takes at most a f
 
 @dataclass(frozen=True)
 class Pace:
-    """How many seconds a step and an evaluation of a training take."""
+    """How many seconds a step and an evaluation of a training take, or at most."""
 
     step: float
     evaluation: float
+    at_most: bool = False
 
     def minutes(self, step: int, num_steps: int, eval_steps: int) -> dict[str, float]:
         """Return the minutes from `step` to the end: of the steps, and of the evaluations that are
@@ -44,15 +45,20 @@ def evaluations_left(step: int, num_steps: int, every: int) -> int:
 
 def measure_pace(trainer) -> Pace:
     """Time forward and backward passes, and a batch of an evaluation; the state does not change."""
-    data, share = trainer.data, trainer.processes.part(trainer.per_step)
-    few = data.validation_items[:BATCH]
-    parts = data.validation_items, training_subset(trainer)
+    share, few = trainer.processes.part(trainer.per_step), trial_items(trainer)
+    parts = trainer.data.validation_items, training_subset(trainer)
     count = sum(len(repeated_items(trainer.config, items)) for items in parts)
+    batches = count / len(few) / trainer.processes.count
     passes = TRIAL_PASSES[trainer.device]
     trainer.rehearse(passes)  # the first ones are slower: a GPU's step is captured there
     a_pass = _seconds(lambda: trainer.rehearse(passes), trainer.device) / passes
-    a_batch = _seconds(lambda: item_losses(trainer, few), trainer.device)
-    return Pace(a_pass * len(share) / len(trainer.first_pass()), a_batch * count / len(few))
+    # fp16's first scale of gradients is too high to capture a step; those that train are faster
+    at_most = trainer.replays is not None and trainer.replays.on and not trainer.replays.graphs
+    if trainer.device != "cpu":  # there the first batch is little slower, and takes long
+        losses_alone(trainer, few)
+    a_batch = _seconds(lambda: losses_alone(trainer, few), trainer.device)
+    step = a_pass * len(share) / len(trainer.first_pass())
+    return Pace(step, a_batch * batches, at_most)
 
 
 def _seconds(work: Callable, device: str) -> float:
@@ -72,8 +78,9 @@ def say_length(trainer) -> None:
     place = (trainer.step, trainer.num_steps, trainer.config.eval_steps)
     many = trainer.device != "cpu" or trainer.num_steps >= TRIAL_STEPS
     if trainer.step < trainer.num_steps and (many or trainer.step):
-        minutes = sum(measure_pace(trainer).minutes(*place).values())
-        text += f", {in_minutes(minutes)}{' left' if trainer.step else ''}"
+        pace = measure_pace(trainer)
+        minutes = in_minutes(sum(pace.minutes(*place).values()), pace.at_most)
+        text += f", {minutes}{' left' if trainer.step else ''}"
     log.info(text)
 
 
@@ -93,9 +100,9 @@ def length_of(trainer) -> str:
     return f"{text} ({flip}), a validation loss {often}, the {config.keep} {kept} is kept"
 
 
-def in_minutes(minutes: float) -> str:
-    """Return "about 2.5 minutes"."""
-    return f"about {minutes:.{0 if minutes >= 10 else 1}f} minutes"
+def in_minutes(minutes: float, at_most: bool = False) -> str:
+    """Return "about 2.5 minutes", or `at_most` so many."""
+    return f"{'at most' if at_most else 'about'} {minutes:.{0 if minutes >= 10 else 1}f} minutes"
 
 
 def gpu_use(trainer) -> float | None:

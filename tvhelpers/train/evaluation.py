@@ -20,7 +20,7 @@ def evaluate(trainer) -> dict:
     items = repeated_items(trainer.config, trainer.data.validation_items)
     subset = repeated_items(trainer.config, training_subset(trainer))
     validation, training = (item_losses(trainer, x) for x in (items, subset))
-    timesteps = trainer.batches.fixed(items, 0).timesteps
+    timesteps = trainer.batches.fixed_timesteps(len(items))
     quarters = timesteps * NUM_QUARTERS // len(trainer.alphas_cumprod)
     by_timestep = [validation[quarters == quarter] for quarter in range(NUM_QUARTERS)]
     count = len(trainer.data.validation_items)
@@ -35,7 +35,7 @@ def evaluate(trainer) -> dict:
 
 def repeated_items(config: TrainConfig, items: np.ndarray) -> np.ndarray:
     """Return the items of an evaluation: each once, but with keep=best few of them several times,
-    DRAWS in all."""
+    at least DRAWS in all."""
     return np.tile(items, math.ceil(DRAWS / max(len(items), 1)) if config.keep == "best" else 1)
 
 
@@ -45,17 +45,36 @@ def training_subset(trainer) -> np.ndarray:
     return rng.permutation(trainer.data.train_items)[: len(trainer.data.validation_items)]
 
 
-@torch.no_grad()
 def item_losses(trainer, items: np.ndarray) -> torch.Tensor:
     """Return the unweighted loss (n,) of each item, the j-th at the j-th fixed timestep and noise;
-    each process computes its share, in batches that need less memory than a training step."""
+    each process computes its share."""
     losses = torch.zeros(len(items), dtype=torch.float64, device=trainer.device)
-    share, size = trainer.processes.part(len(items)), min(BATCH, 4 * trainer.micro_batch)
-    with trainer.model.with_ema():
-        for start in range(share.start, share.stop, size):
-            part = items[start : min(start + size, share.stop)]
-            batch = trainer.batches.fixed(part, start).to(trainer.device)
-            seen = trainer.with_room(lambda batch=batch: trainer.losses(batch, min_snr_gamma=0.0))
-            losses[start : start + len(part)] = seen.double()
+    share = trainer.processes.part(len(items))
+    own = slice(share.start, share.stop)
+    losses[own] = losses_alone(trainer, items[own], share.start)
     trainer.processes.all_reduce([losses])
     return losses.cpu()
+
+
+@torch.no_grad()
+def losses_alone(trainer, items: np.ndarray, first: int = 0) -> torch.Tensor:
+    """Return the unweighted loss (n,) of each item, at the fixed timesteps and noise from the
+    `first` on, still on the device; no other process is waited for.
+
+    A batch is of up to four micro-batches, as nothing is kept for gradients.
+    """
+    losses = torch.zeros(len(items), dtype=torch.float64, device=trainer.device)
+    size = min(BATCH, 4 * trainer.micro_batch)
+    with trainer.model.with_ema():
+        for start in range(0, len(items), size):
+            part = items[start : start + size]
+            batch = trainer.batches.fixed(part, first + start).to(trainer.device)
+            seen = trainer.with_room(lambda batch=batch: trainer.losses(batch, min_snr_gamma=0.0))
+            losses[start : start + len(part)] = seen.double()
+    return losses
+
+
+def trial_items(trainer) -> np.ndarray:
+    """Return the first items of an evaluation, on which its memory and time are measured: each
+    process computes all of them, so that a batch is as large as any."""
+    return repeated_items(trainer.config, trainer.data.validation_items)[:BATCH]

@@ -11,7 +11,7 @@ import torch
 from tvhelpers.config import OPTIMIZERS
 from tvhelpers.errors import InputError
 from tvhelpers.runtime import peak_memory, reset_peak_memory
-from tvhelpers.train.evaluation import BATCH, item_losses
+from tvhelpers.train.evaluation import losses_alone, trial_items
 
 log = logging.getLogger(__name__)
 SPARE = 0.95  # usable share of the memory: predictions are never exact
@@ -38,8 +38,8 @@ def memory_limit(memory_gb: float, device: str) -> float | None:
 
 
 def used_by_others() -> int:
-    """Return the bytes of the GPU that other programs use, 0 on a CPU.  It includes what CUDA
-    itself takes for this process, some half GB."""
+    """Return the bytes of the GPU that are not of this training's tensors, 0 on a CPU: those of
+    other programs, and some half GB that CUDA itself takes for this process."""
     if not torch.cuda.is_initialized():
         return 0
     free, total = torch.cuda.mem_get_info()
@@ -65,7 +65,7 @@ def choose_micro_batch(trainer, limit: float | None) -> float:
     what = f"{predicted / GB:.2f} GB predicted"
     what += f", {limit / GB:.2f} GB available" if limit is not None else ""
     if (others := used_by_others()) > GB:
-        what += f"; other programs use {others / GB:.2f} GB of this GPU"
+        what += f"; {others / GB:.2f} GB of this GPU are not of this training's tensors"
     log.info(f"images per forward pass: {trainer.micro_batch} ({what})")
     return predicted
 
@@ -86,7 +86,7 @@ def evaluation_bytes(trainer) -> float:
     before = torch.cuda.memory_reserved()
     reset_peak_memory(trainer.device)
     try:
-        item_losses(trainer, trainer.data.validation_items[:BATCH])
+        losses_alone(trainer, trial_items(trainer))
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise

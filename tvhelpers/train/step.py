@@ -1,7 +1,7 @@
 """What is one step of a training?  Draw a batch, compute gradients, update the weights.
 
 `Batches` draws on the host, `Trainer._compute` computes on the device (on a GPU as a replay of
-`graph.Replays`), `Update` changes the weights; no step waits for the GPU.
+`graph.Replays`), `Update` changes the weights; with AdamW no step waits for the GPU.
 """
 
 import contextlib
