@@ -53,7 +53,7 @@ class Again:
 
     made = replayed = 0
 
-    def __init__(self, function, side, other=None):
+    def __init__(self, function, side, pool_of=None):
         for _ in range(graph.WARM_UPS):
             self.result = function().clone()
         self.function, self.addresses = function, addresses(function)

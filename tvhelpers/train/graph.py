@@ -37,12 +37,12 @@ def is_captured(config: TrainConfig, device: str) -> bool:
 class Graph:
     """The CUDA graph of a function that returns a tensor and reads nothing from the device."""
 
-    def __init__(self, function: Callable[[], torch.Tensor], side, other=None):
+    def __init__(self, function: Callable[[], torch.Tensor], side, pool_of=None):
         """Run the function a few times on the stream `side` and capture it, in the memory of the
-        graph `other`: only one of them is replayed at a time.  Raises RuntimeError if it cannot be
-        captured."""
+        graph `pool_of`: only one of them is replayed at a time.  Raises RuntimeError if it cannot
+        be captured."""
         self.graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
-        self.pool = other.pool if other else torch.cuda.graph_pool_handle()
+        self.pool = pool_of.pool if pool_of else torch.cuda.graph_pool_handle()
         torch.cuda.empty_cache()  # of the eager step, as the graph's memory is its own
         side.wait_stream(stream)
         try:
@@ -140,12 +140,12 @@ class Replays:
 
         It is captured on zeros, so that a replay shows what it would not read again.
         """
-        zeros, other = [None] * len(eager), next(iter(self.graphs.values()), (None,))[0]
+        zeros, pool_of = [None] * len(eager), next(iter(self.graphs.values()), (None,))[0]
         try:
             self.gradients = self.gradients or [x if x is None else x.clone() for x in eager]
             self._set_gradients(zeros)
             inputs = batch.each(torch.zeros_like)
-            graph = Graph(lambda: self.compute(inputs), self.side, other)
+            graph = Graph(lambda: self.compute(inputs), self.side, pool_of)
             inputs.copy_(batch)
             self._set_gradients(zeros)
             seen = graph.replay()

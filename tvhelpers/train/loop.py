@@ -61,7 +61,7 @@ class Loop:
         self._restore()
         if finish and not trainer.step:
             raise InputError("nothing-to-finish.no-step", path=self.run_dir)
-        self._fit(finish)
+        self._prepare(finish)
         folder = self.run_dir if self.processes.main else None
         where = (folder, trainer.num_steps, trainer.device, trainer.step)
         self.log = RunLog(*where, self.config.eval_steps, self.gpu_use)
@@ -153,12 +153,12 @@ class Loop:
         newest.unlink()
         return checkpoint.find_checkpoint(self.folder)
 
-    def _fit(self, finish: bool) -> None:
+    def _prepare(self, finish: bool) -> None:
         """Choose the micro-batch, unless the checkpoint has the one for this device; prepare the
         steps, of which there are none to `finish`."""
         trainer = self.trainer
         limit = memory_limit(self.config.memory_gb, trainer.device)
-        if limit is not None and self.processes.any(not trainer.fitted)[0]:
+        if limit is not None and self.processes.any(not trainer.micro_batch_known)[0]:
             choose_micro_batch(trainer, limit)
         self.gpu_use = None if finish else gpu_use(trainer)
         if self.config.compile and not finish:

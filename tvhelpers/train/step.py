@@ -53,7 +53,8 @@ class Trainer:
         self.per_step, self.step = config.samples_per_step, 0
         self.num_steps = num_steps(config, len(data.train_items))
         self.update = Update(self.model, config, self.num_steps)
-        self.micro_batch, self.fitted = config.batch_size, False  # samples in one forward pass
+        self.micro_batch = config.batch_size  # samples in one forward pass
+        self.micro_batch_known = False  # whether it was chosen for this device
         self.notice: Callable = lambda what, **details: None  # called with an event of a step
         self.draw: Callable = lambda step, indices, then: self.batches.of_step(step, indices)
         self.replays: Replays | None = None
@@ -86,14 +87,14 @@ class Trainer:
     def _gradients(self) -> torch.Tensor:
         """Compute the gradients of the step's samples, summed over processes; return the mean
         loss."""
-        total = self._fitting(lambda: self.processes.part(self.per_step))
+        total = self._within_memory(lambda: self.processes.part(self.per_step))
         if self.processes.count > 1:
             for weight in self.model.weights:
                 weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
             self.processes.all_reduce([total, *(weight.grad for weight in self.model.weights)])
         return total
 
-    def _fitting(self, samples: Callable[[], range]) -> torch.Tensor:
+    def _within_memory(self, samples: Callable[[], range]) -> torch.Tensor:
         """Add the gradients of `samples()` of the step, and return their part of its loss.
 
         If memory runs out, it begins again with a smaller micro-batch; the samples of a step stay
@@ -175,7 +176,7 @@ class Trainer:
         """Compute the gradients of the first forward pass of each of the next steps, captured or
         not as a step computes them, and drop them; the state does not change."""
         for _ in range(passes):
-            self._fitting(self.first_pass)
+            self._within_memory(self.first_pass)
             self.update.optimizer.zero_grad()
             self.step += 1  # so that the next batch is the one that is drawn ahead
         self.step -= passes
@@ -235,8 +236,8 @@ class Trainer:
                 "results differ slightly"
             )
         self.step, self.health = state["step"], Health(**state["health"])
-        self.fitted = state["micro_batch"]["fits"] == self._room()
-        if self.fitted:
+        self.micro_batch_known = state["micro_batch"]["fits"] == self._room()
+        if self.micro_batch_known:
             self.micro_batch = state["micro_batch"]["size"]
         self.update.restore(state)
         weights = [*self.model.weights, *self.model.ema_weights]
