@@ -14,6 +14,7 @@ from tvhelpers.progress import Interrupted
 from tvhelpers.records import read_json, read_records
 from tvhelpers.train import checkpoint, loop
 from tvhelpers.train.checkpoint import save_checkpoint
+from tvhelpers.train.distributed import Processes
 from tvhelpers.train.log import read_events, read_steps
 from tvhelpers.train.recovery import MAX_ROLLBACKS
 from tvhelpers.train.step import Trainer
@@ -194,3 +195,21 @@ def test_a_gpu_that_fails_ends_a_training_that_resumes(settings, whole, tmp_path
     failing.clear()
     train(build_config(**settings), tmp_path)
     assert same(whole, tmp_path)
+
+
+def test_a_gpu_that_fails_before_the_first_step_is_said_too(settings, tmp_path, monkeypatch):
+    def fail(trainer):
+        raise torch.AcceleratorError("CUDA error: unspecified launch failure\nCompile with ...")
+
+    monkeypatch.setattr(loop, "gpu_use", fail)
+    with refused("gpu-lost"):
+        train(build_config(**settings), tmp_path)
+
+
+def test_the_main_process_says_that_another_one_captures_nothing(settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        Processes, "any", lambda self, *flags: [*flags[:2], *[True] * len(flags[2:])]
+    )
+    train(build_config(**settings), tmp_path)
+    (event,) = read_events(tmp_path)
+    assert event["step"] == 1 and "not captured in a CUDA graph on another GPU" in event["event"]

@@ -42,6 +42,7 @@ class Loop:
         self.snapshots = snapshots if self.processes.main else None
         self.curve: list[dict] = []  # the evaluations so far
         self.stopped_early = False  # whether the validation loss has not improved for long
+        self.eager_elsewhere = False  # whether another process alone does not capture steps
         self.problem = ""  # why there is no newer checkpoint
         self.rows: list[dict] = []  # of the steps since the last flush
         self.saved = self.checked = time.monotonic()
@@ -52,7 +53,8 @@ class Loop:
         """Train to the last step, or with `finish` only evaluate where the run was stopped; raises
         Interrupted on Ctrl-C or SIGTERM, InputError if there is nothing to finish."""
         try:
-            self._run(finish)
+            with _refused_if_the_gpu_fails(self.trainer):
+                self._run(finish)
         finally:
             self.trainer.release()
 
@@ -69,7 +71,7 @@ class Loop:
         curve = read_evaluations(self.run_dir) if self.processes.main else []
         self.curve = self.processes.broadcast(curve)
         self._forget_later()
-        with self.log.bar, stop_requests() as stop, _refused_if_the_gpu_fails(trainer):
+        with self.log.bar, stop_requests() as stop:
             if not finish:
                 say_length(trainer)
                 self.log.restart_clock()
@@ -96,8 +98,13 @@ class Loop:
                 count = f"{config.patience} validation losses"
                 self.log.event(trainer.step, f"no better one in {count}: the training ends")
         late = self._would_be_late()
+        eager = trainer.replays is not None and not trainer.replays.on
         # read once: the message below must agree with what was done
-        stopping, late = self.processes.any(bool(stop), late)
+        stopping, late, any_eager = self.processes.any(bool(stop), late, eager)
+        if any_eager and not eager and not self.eager_elsewhere:
+            self.eager_elsewhere = True  # the reason is known there, where nothing is logged
+            what = "steps are not captured in a CUDA graph on another GPU, for which this one waits"
+            self.log.event(trainer.step, what, captured=False)
         save = last or stopping or late or _due(trainer.step, config.checkpoint_steps)
         if (save or len(self.rows) == FLUSH_STEPS) and not self._flush():
             return
