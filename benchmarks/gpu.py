@@ -14,10 +14,14 @@ WORK is a new folder with 12 GB of room.  The models have Stable Diffusion 1.5's
 random weights, made on the GPU; the data are flats of 512 pixels, drawn on all cores.  Both are
 made while the checks run that are not timed: the tests for a GPU, and a training that is killed and
 resumed.  Then each training has the machine for itself, in a process that ends at its last mark
-(watched.py): bfloat16, LoRA of rank 4 on the attention, as in diffusers' script.  DIFFUSERS is a
-checkout of it, or train_text_to_image_lora.py alone; without --peer those rows are skipped.
-Nothing is downloaded.  A PYTHONPATH that brings libraries holds for all processes, but with
---peer-python not for diffusers' script: that has --peer-path.
+(watched.py): bfloat16, LoRA of rank 4 on the attention, as in diffusers' script.  Its images a
+second are the median of five parts of its steps, beside the lowest and the highest.  Our cache is
+made before and not counted in them, while diffusers' script encodes in every step; the minutes of
+50,000 image-steps include the cache.  DIFFUSERS is a checkout of it, or its script
+train_text_to_image_lora.py alone; without --peer those rows are skipped.  The run continues if the
+terminal closes; SIGTERM or Ctrl-C ends it.  Nothing is downloaded.  A PYTHONPATH that brings
+libraries holds for all processes, but with --peer-python not for diffusers' script: that has
+--peer-path.
 """
 
 import argparse
@@ -36,12 +40,12 @@ from pathlib import Path
 
 import numpy as np
 from common import REPO, RESULTS, circumstances, end, find_script, run, start
-from gpu_rows import DRY, PLAN, Bench, Options, Sizes, Skipped
+from gpu_rows import DRY, PLAN, Bench, Options, Sizes, Skipped, tell
 from measured_gpu import LOSSES, differences, summary
 
 NEEDED = (  # modules
     "torch diffusers transformers peft accelerate tokenizers safetensors numpy scipy PIL h5py yaml"
-    " tqdm tensorboard psutil pytest"
+    " tqdm tensorboard matplotlib psutil pytest"
 )
 PEER_NEEDED = "torch torchvision diffusers transformers peft accelerate datasets psutil tensorboard"
 ROOM = 12e9  # bytes in WORK
@@ -191,8 +195,14 @@ CHECKS = {
 def stop(number, frame) -> None:
     """End what runs and this program; what was measured is written already."""
     end(os.getpid(), itself=False)
-    print("stopped", flush=True)
+    tell("stopped")
     os._exit(128 + number)
+
+
+def outlive_the_terminal() -> None:
+    """Continue, with all that is started from now on, when the terminal or connection ends."""
+    if hasattr(signal, "SIGHUP"):  # not on Windows
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def lacking(python: str, path: str, needed: str) -> list[str]:
@@ -264,11 +274,12 @@ def parse() -> tuple[Options, str]:
 
 def main() -> None:
     options, commit = parse()
+    outlive_the_terminal()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     bench = measure_all(options, commit)
     for name, row in summary(bench.rows)["claims"].items():
-        print(f"{name}: {row['value']} ({row['claim']})")
+        tell(f"{name}: {row['value']} ({row['claim']})")
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ AT_ONCE, GUIDANCE = 8, 7.5
 KERNELS, LETTERS = 10, 120  # that are listed of a step, and of the name of one
 
 
-def case_of(work: Path, sizes: Sizes, model: str = "") -> Case:
+def case_of_job(work: Path, sizes: Sizes, model: str = "") -> Case:
     """Return the model and data of a job, by default at the first batch size."""
     return Case(work, model or sizes.model, sizes.batches[0], *sizes.marks[0], sizes.images)
 
@@ -42,9 +42,9 @@ def build(work: Path, sizes: Sizes) -> dict:
     """Draw the data, save the model, and count its FLOPs."""
     began = time.perf_counter()
     for model in (sizes.model, "mini"):  # first: a process that uses the GPU cannot be forked
-        case_of(work, sizes, model).data  # noqa: B018
+        case_of_job(work, sizes, model).data  # noqa: B018
     drawn = time.perf_counter() - began
-    flops = count_flops(case_of(work, sizes))
+    flops = count_flops(case_of_job(work, sizes))
     return {"flops": flops, "draw_seconds": drawn, "seconds": time.perf_counter() - began}
 
 
@@ -52,7 +52,7 @@ def cache(work: Path, sizes: Sizes) -> dict:
     """Encode the data, and return what it costs for an image."""
     pixels = sizes.chunk_pixels or encoding.CHUNK_PIXELS
     with mock.patch.object(encoding, "CHUNK_PIXELS", pixels):
-        return case_of(work, sizes).cache()
+        return case_of_job(work, sizes).cache()
 
 
 class Enough(Exception):
@@ -109,7 +109,7 @@ def trace(case: Case, out: Path, count: int, **more) -> dict:
 def losses(work: Path, sizes: Sizes) -> dict:
     """Compare captured steps with eager ones, and eager ones with themselves, by dtype; all of them
     begin in the same state."""
-    case, found = case_of(work, sizes), {"steps": sizes.compared_steps}
+    case, found = case_of_job(work, sizes), {"steps": sizes.compared_steps}
     for dtype in sizes.dtypes:
         runs = {}
         for name in ("captured", "eager", "again"):
@@ -128,7 +128,7 @@ def losses(work: Path, sizes: Sizes) -> dict:
 def kernels(work: Path, sizes: Sizes, way: str) -> dict:
     """Return the most expensive kernels of a step, in a process that profiles once: after a second
     start some versions of CUDA's profiler see nothing, or crash."""
-    case, out = case_of(work, sizes), work / "runs" / f"kernels-{way}"
+    case, out = case_of_job(work, sizes), work / "runs" / f"kernels-{way}"
     return profiled(case, out, *sizes.profiled, **WAYS[way])
 
 
@@ -194,7 +194,7 @@ def timed(draw: Callable[[int], list]) -> tuple[float, np.ndarray]:
 
 def sampling(work: Path, sizes: Sizes) -> dict:
     """Compare our sampler with the stock pipeline, on the same prompts, seeds and solver."""
-    case, count = case_of(work, sizes), sizes.drawings
+    case, count = case_of_job(work, sizes), sizes.drawings
     prompts, side = captions(count), case.resolution
     size = {"height": side, "width": side}
     how = {"num_inference_steps": sizes.inference_steps, "guidance_scale": GUIDANCE, **size}

@@ -52,7 +52,7 @@ class Case:
     batch_size: int
     first: int  # measured from the step after this one
     last: int
-    images: int = 0  # of the data; 0: more than the steps take
+    images: int = 0  # of the data; 0: more than the steps and data workers take
 
     @property
     def resolution(self) -> int:
@@ -68,8 +68,10 @@ class Case:
 
     @cached_property
     def data(self) -> Path:
-        """A folder of drawn garments, more than the steps take: no epoch ends, and data workers
-        that read ahead still have work at the last step; and three parts of our cache at least."""
+        """A folder of drawn garments.  Without `images` more than the steps take: no epoch ends,
+        and data workers that read ahead still have work at the last step; and three parts of our
+        cache at least.  So many `images` may be read before the last step, or even the first mark,
+        by data workers, who then leave the CPU to the training."""
         least = max(self.batch_size * (self.last + 6), 3 * 16 * 256**2 // self.resolution**2)
         count = self.images or least
         folder = self.work / f"data-{self.resolution}-{count}"
@@ -257,7 +259,7 @@ class Peer:
 
 
 def measure(case: Case, command: list[str], end: bool = False, **how) -> dict:
-    """Return what `watched.py` notes of a training, with its images a second.
+    """Return what `watched.py` notes of a training, with its images a second, also of each part.
 
     `end`: end the training at its last mark; nothing is saved then.  `how` it is run: `common.run`.
     """
@@ -269,6 +271,8 @@ def measure(case: Case, command: list[str], end: bool = False, **how) -> dict:
     images = row["steps"] * case.batch_size
     row["images_per_second"] = images / row["wall_seconds"]
     row["images_per_cpu_second"] = images / row["cpu_seconds"]
+    for part in row["parts"]:
+        part["images_per_second"] = part["steps"] * case.batch_size / part["wall_seconds"]
     return row
 
 

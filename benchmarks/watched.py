@@ -4,12 +4,15 @@ python benchmarks/watched.py [--end] OUT.json FIRST LAST PROGRAM.py [ARGUMENT ..
 python benchmarks/watched.py [--end] OUT.json FIRST LAST -m MODULE [ARGUMENT ...]
 
 Time and CPU seconds (of this process and its data workers) are read after optimizer steps FIRST
-and LAST, so that imports, loading and warming up cancel; memory is the highest of the whole process
-and of the steps between, beside what the libraries alone take.  Needs torch and psutil only, so
-that it runs in another program's environment.  With --end the process and its data workers end
-after step LAST, before anything is saved.
+and LAST, so that imports, loading and warming up cancel, and at up to four steps between, so that
+their spread is seen.  Memory is the highest up to LAST (on a GPU since the program has last reset
+torch's meter, as our trainer does when a training begins) and of the steps between, beside what
+the libraries alone take.  Needs torch and psutil only, so that it runs in another program's
+environment.  With --end the process and its data workers end after step LAST, before anything is
+saved.
 """
 
+import itertools
 import json
 import os
 import resource
@@ -23,21 +26,24 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 LIBRARIES = ("diffusers", "transformers", "peft")
+PARTS = 5  # of the steps between the first and the last mark, each with its own time
 
 
 class Watch:
-    """Counts optimizer steps and reads the meters after two of them."""
+    """Counts optimizer steps and reads the meters after some of them."""
 
     def __init__(self, out: Path, first: int, last: int, libraries_mb: float, end: bool):
         self.out, self.first, self.last, self.libraries_mb = out, first, last, libraries_mb
         self.end = end
+        parts = min(PARTS, last - first)
+        self.steps = [first + (last - first) * part // parts for part in range(parts + 1)]
         self.step, self.marks = 0, []
         self.process, self.cuda = psutil.Process(), torch.cuda.is_available()
         self.began, self.peak_before, self.reserved_before = time.perf_counter(), 0.0, 0.0
 
     def __call__(self, *_) -> None:
         self.step += 1
-        if self.step not in (self.first, self.last):
+        if self.step not in self.steps:
             return
         if self.cuda:
             torch.cuda.synchronize()
@@ -45,7 +51,7 @@ class Watch:
         if self.step == self.first:
             self.peak_before, self.reserved_before = self.peak_mb(), self.reserved_mb()
             self.forget_peak()
-        else:
+        elif self.step == self.last:
             self.out.write_text(json.dumps(self.result()), encoding="utf-8")
             if self.end:
                 self.leave()
@@ -86,12 +92,17 @@ class Watch:
             Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
     def result(self) -> dict:
-        """Return what was noted between the two marks, and memory also before them."""
-        (wall, cpu), (wall_end, cpu_end) = self.marks
+        """Return what was noted between the first and the last mark, and memory also before it."""
+        (wall, cpu), (wall_end, cpu_end) = self.marks[0], self.marks[-1]
+        clocks = [mark[0] for mark in self.marks]
+        steps = [b - a for a, b in itertools.pairwise(self.steps)]
+        seconds = [b - a for a, b in itertools.pairwise(clocks)]
+        parts = zip(steps, seconds, strict=True)
         peak = self.peak_mb()
         return {
             "steps": self.last - self.first,
             "wall_seconds": wall_end - wall,
+            "parts": [{"steps": count, "wall_seconds": clock} for count, clock in parts],
             "cpu_seconds": cpu_end - cpu,
             "seconds_to_first_mark": wall - self.began,
             "peak_mb": max(self.peak_before, peak),

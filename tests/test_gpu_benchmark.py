@@ -5,10 +5,12 @@ The rows themselves run here on a CPU with tiny models.
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -66,10 +68,12 @@ def test_rows_that_raise_or_do_not_fit_are_named(tmp_path):
 def test_claims_are_computed_from_rows_and_unknown_without_them():
     summary = benchmark("measured_gpu").summary
     assert {row["holds"] for row in summary({})["claims"].values()} == {None}
-    rows = {"captured, batch 8": {"images_per_second": 90.0, "share_of_peak": 0.2},
+    yes = {"captured": True}
+    rows = {"captured, batch 8": {"images_per_second": 90.0, "share_of_peak": 0.2, **yes},
             "peer, batch 8": {"images_per_second": 30.0}, "cache": {"wall_seconds": 0.012},
-            "captured, batch 64": {"images_per_second": 250.0, "share_of_peak": 0.5},
-            "captured, batch 64, checkpointing": {"gb": 19.5, "gb_reserved": 23.0}}  # fmt: skip
+            "captured, batch 64": {"images_per_second": 250.0, "share_of_peak": 0.5, **yes},
+            "captured, batch 64, checkpointing": {"gb": 19.5, "gb_reserved": 23.0, **yes},
+    }  # fmt: skip
     found = summary(rows)
     assert found["times_peer_batch_8"] == 3 and found["minutes_of_50000_image_steps"] < 5.4
     held = {name: row["holds"] for name, row in found["claims"].items()}
@@ -78,6 +82,28 @@ def test_claims_are_computed_from_rows_and_unknown_without_them():
     # what the pool took of the GPU counts, not what was allocated in it
     assert held["gb_reserved_batch_64_checkpointing"] is False
     assert held["gb_reserved_batch_8_checkpointing"] is None
+    for name in found["claims"]:  # steps that fell back to eager ones say nothing of captured ones
+        eager = summary({key: {**row, "captured": False} for key, row in rows.items()})
+        assert eager[name] is None and eager["claims"][name]["holds"] is None
+    assert eager["eager_instead"] == [key for key in rows if key.startswith("captured")]
+    assert eager["captured"] is False and found["eager_instead"] == []
+
+
+def test_speed_is_the_median_of_parts_and_has_a_range():
+    watched, rows = benchmark("watched"), benchmark("gpu_rows")
+    for first, last, steps in ((10, 70, [12] * 5), (1, 2, [1]), (2, 9, [1, 1, 2, 1, 2])):
+        watch = watched.Watch(Path(os.devnull), first, last, 0.0, end=False)
+        for _ in range(last):
+            watch()
+        found = watch.result()
+        assert [part["steps"] for part in found["parts"]] == steps
+        sum_of_parts = sum(part["wall_seconds"] for part in found["parts"])
+        assert sum_of_parts == pytest.approx(found["wall_seconds"])
+    parts = [{"images_per_second": rate} for rate in (90.0, 20.0, 91.0, 89.0, 95.0)]
+    facts = rows.facts(SimpleNamespace(rows={}), SimpleNamespace(batch_size=8),
+                       {**found, "images_per_second": 60.0, "parts": parts}, ())  # fmt: skip
+    speeds = [facts[f"images_per_second{end}"] for end in ("", "_lowest", "_highest")]
+    assert speeds == [90, 20, 95]
 
 
 def test_frozen_weights_are_seen_where_losses_are_equal():
@@ -119,6 +145,27 @@ def test_what_would_stop_an_unattended_run_is_said_before_it(tmp_path):
     assert "begun" in str(late.value) and "3 s" in str(late.value)
 
 
+def test_a_run_outlives_its_terminal(tmp_path):
+    code = "import gpu, os, signal, sys; gpu.outlive_the_terminal()\n"
+    code += "os.kill(os.getpid(), signal.SIGHUP)\n"
+    code += "for _ in range(3): gpu.tell('a row')\n"
+    code += "open(sys.argv[1], 'w', encoding='utf-8').close()"
+    end, pipe = os.pipe()
+    os.close(end)
+    words = [sys.executable, "-c", code, str(tmp_path / "written")]
+    subprocess.run(words, check=True, stdout=pipe, cwd=REPO / "benchmarks", timeout=60)
+    os.close(pipe)
+    assert (tmp_path / "written").exists()
+
+
+def test_all_that_the_package_needs_is_looked_for():
+    """Its checks train to the end, which draws figures."""
+    text = (REPO / "pyproject.toml").read_text(encoding="utf-8")
+    names = {re.split("[>=]", word)[0] for word in tomllib.loads(text)["project"]["dependencies"]}
+    modules = {{"pillow": "PIL", "PyYAML": "yaml"}.get(name, name) for name in names}
+    assert modules <= {*benchmark("gpu").NEEDED.split()}
+
+
 def test_data_workers_fit_in_shared_memory(monkeypatch):
     """A container may have 64 MB of it, and a worker without room ends the training."""
     rows, case = benchmark("gpu_rows"), SimpleNamespace(batch_size=8, resolution=512)
@@ -148,11 +195,15 @@ def test_every_row_runs_on_a_cpu(tmp_path):
     assert names(result, "skipped", "waiting") == set()
     plan, checks = benchmark("gpu_rows").PLAN, benchmark("gpu").CHECKS
     assert names(result, "rows") == {*plan, *checks} - {"peer, batch 64"}
-    known = {name for name, row in result["claims"].items() if row["value"] is not None}
-    unknown = {*result["claims"]} - known
-    # nothing is captured, and torch has no pool
+    unknown = {name for name, row in result["claims"].items() if row["value"] is None}
+    assert unknown == {name for name in result["claims"] if "resuming" not in name}
+    assert len(result["eager_instead"]) == 4  # nothing is captured, and torch has no pool
+    rows = {name: {**row, "captured": True} for name, row in result["rows"].items()}
+    found = benchmark("measured_gpu").summary(rows)
+    unknown = {name for name, row in found["claims"].items() if row["value"] is None}
     ends = {name.rpartition("_")[2] for name in unknown}
     assert ends == {"bfloat16", "float32", "checkpointing"}
+    assert result["rows"]["captured, batch 8"]["parts"] == 2
     compared = result["rows"]["captured against eager"]
     resumed = result["rows"]["killed and resumed"]
     for row in (compared["float32"], compared["float32_eager_twice"], resumed):
@@ -184,11 +235,13 @@ def test_a_program_that_is_killed_keeps_its_rows(tmp_path):
 
 
 def test_a_result_is_shown_by_its_card(tmp_path):
-    rows = {"captured, batch 8": {"images_per_second": 90.0, "share_of_peak": 0.2},
+    speed = {"images_per_second_lowest": 88.0, "images_per_second_highest": 91.0}
+    rows = {"captured, batch 8": {"images_per_second": 90.0, "share_of_peak": 0.2, **speed,
+                                  "captured": True},
             "peer, batch 8": {"images_per_second": 30.0}}  # fmt: skip
     result = {"card": "NVIDIA X1", **benchmark("measured_gpu").summary(rows), "rows": rows}
     (tmp_path / "gpu_x1.json").write_text(json.dumps(result), encoding="utf-8")
     table = benchmark("measured_gpu").rows(tmp_path)
     shown = [figure(result) for _, _, figure in table]
-    assert shown[0] == "90.0; 3.00 times" and shown[2] == "20.0 %, not measured"
+    assert shown[0] == "90.0 (88.0 to 91.0); 3.00 times" and shown[2] == "20.0 %, not measured"
     assert table[0][:1] == ("gpu_x1",) and table[0][1].startswith("NVIDIA X1")
