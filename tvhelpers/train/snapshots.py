@@ -22,25 +22,26 @@ LAST = "adapter_last.safetensors"
 
 
 def best_of(curve: list[dict]) -> dict | None:
-    """Return the best evaluation after step 0: a later one takes the place of an earlier one unless
-    its validation loss is higher by the standard error of their difference, or more.
+    """Return the best evaluation after step 0: the last one whose validation loss is the lowest, or
+    higher by less than the standard error of its difference from the lowest.
 
-    The first of a few items' losses to be lowest is so by chance, and the rate falls to the end.
-    Without the losses of the items the lowest is the best, and of equal ones the earlier.
+    That of a few items is the lowest by chance, and the learning rate falls to the end.  Without
+    the losses of the items the lowest is the best, and of equal ones the earlier.
     """
-    best = None
-    for row in curve:
-        if row["step"] > 0 and (best is None or _may_replace(row, best)):
-            best = row
-    return best
+    rows = [row for row in curve if row["step"] > 0]
+    if not rows:
+        return None
+    lowest = min(rows, key=lambda row: (row["validation_loss"], row["step"]))
+    later = [row for row in rows if row["step"] > lowest["step"] and _is_close(row, lowest)]
+    return (later or [lowest])[-1]
 
 
-def _may_replace(row: dict, best: dict) -> bool:
-    items = [np.array(x.get("item_losses", [])) for x in (row, best)]
-    error = 0.0
-    if len(items[0]) == len(items[1]) > 1:  # the same items, in the same order
-        error = np.std(items[0] - items[1], ddof=1) / len(items[0]) ** 0.5
-    return row["validation_loss"] - best["validation_loss"] < error
+def _is_close(row: dict, lowest: dict) -> bool:
+    items = [np.array(x.get("item_losses", [])) for x in (row, lowest)]
+    if not len(items[0]) == len(items[1]) > 1:  # the same items, in the same order
+        return False
+    error = np.std(items[0] - items[1], ddof=1) / len(items[0]) ** 0.5
+    return row["validation_loss"] - lowest["validation_loss"] < error
 
 
 def should_stop(curve: list[dict], patience: int) -> bool:
