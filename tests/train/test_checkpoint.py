@@ -12,7 +12,12 @@ from tvhelpers.config import build_config
 from tvhelpers.errors import one_line
 from tvhelpers.progress import Interrupted
 from tvhelpers.train import checkpoint
-from tvhelpers.train.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint
+from tvhelpers.train.checkpoint import (
+    Mirror,
+    load_checkpoint,
+    remove_checkpoints,
+    save_checkpoint,
+)
 from tvhelpers.train.trainer import train
 
 
@@ -116,3 +121,9 @@ def test_a_mirror_that_came_back_too_late_gets_the_result_from_the_same_command(
         train(config, run)
     assert first.index("model_index.json") < first.index("result.json") and order == []
     assert (drive / "run" / "pipeline" / "unet" / "config.json").exists()
+
+
+@pytest.mark.parametrize("folder", ["", "run", "run/copy"])
+def test_a_mirror_in_the_run_folder_is_refused(tmp_path, folder):
+    with refused("folder-taken"):
+        Mirror(tmp_path / folder, tmp_path / "run")

@@ -1,13 +1,14 @@
 """A dry run says what the training then does, and writes nothing."""
 
+import errno
+
 import pytest
 
 from tests.helpers import refused
 from tests.train.helpers import stop_at
 from tvhelpers.config import build_config
-from tvhelpers.files import locked
 from tvhelpers.progress import Interrupted
-from tvhelpers.train import latents
+from tvhelpers.train import disk, latents, trainer
 from tvhelpers.train.dry_run import dry_run, in_lines
 from tvhelpers.train.memory import GB
 from tvhelpers.train.trainer import train
@@ -79,22 +80,26 @@ def test_a_dry_run_knows_all_kinds_of_training(settings, tmp_path, changes):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_disk_that_is_too_small_and_compiling_are_said(settings, tmp_path, monkeypatch):
-    found = dry_run(build_config(**settings, compile=True), tmp_path / "run")
-    assert "compiling" in " ".join(in_lines(found)) and "warning" not in " ".join(in_lines(found))
-    needed = sum(found["disk"][f"{name}_gb"] for name in ("checkpoints", "snapshots", "result"))
-    for same, cache, lines in ((False, 0, 1), (True, 0.1, 1), (False, 9, 2), (True, -needed, 0)):
-        disk = {"same_disk": same, "cache_gb": cache, "cache_free_gb": 1, "free_gb": needed * 0.9}
-        said = in_lines({**found, "disk": {**found["disk"], **disk}})
-        assert sum(line.startswith("warning") for line in said) == lines, (same, cache)
+def test_a_disk_that_is_too_small_is_said_before_a_training(
+    settings, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(disk, "_free", lambda path: 2**18)
+    config = build_config(**settings | {"epochs": 0, "steps": 1})
+    train(config, tmp_path / "run", root=tmp_path)
+    found = in_lines(dry_run(config, tmp_path / "new", root=tmp_path))
+    lines = [line.removeprefix("warning: ") for line in found if "is too small" in line]
+    assert len(lines) == 1 and [x for x in caplog.messages if "is too small" in x] == lines
 
 
-def test_what_a_training_refuses_a_dry_run_refuses(settings, whole, tmp_path):
-    with refused("another-request"):
-        dry_run(build_config(**{**settings, "rank": 3}), whole)
-    with refused("no-masks"):
-        dry_run(build_config(**settings, background_weight=0.2), tmp_path)
-    with refused("no-memory"):
-        dry_run(build_config(**settings, memory_gb=1e-6), tmp_path)
-    with locked(tmp_path / ".lock"), refused("at-work"):
-        dry_run(build_config(**settings), tmp_path)
+def test_a_full_disk_at_the_end_is_said_with_the_step_to_resume_at(settings, tmp_path, monkeypatch):
+    config = build_config(**settings | {"epochs": 0, "steps": 2, "checkpoint_steps": 1})
+    with monkeypatch.context() as full:
+        full.setattr(trainer, "_save_adapter", lambda *_: raise_full())
+        with refused("disk-full") as caught:
+            train(config, tmp_path / "run")
+    assert str(caught.value).endswith("at step 2")
+    assert train(config, tmp_path / "run")["steps"] == 2
+
+
+def raise_full():
+    raise OSError(errno.ENOSPC, "No space left on device")

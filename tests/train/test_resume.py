@@ -59,6 +59,18 @@ def test_a_value_that_is_given_makes_it_another_training(begin):
     assert "method" in taken(run, lambda: run_config(run, method="full"))
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"targets": "atention"}, {"batch_size": 0}, {"classes": "category"}]
+)
+def test_a_wrong_value_is_said_as_in_a_new_folder(begin, wrong):
+    codes = []
+    for run in (begin(), begin("other").with_name("new")):
+        with pytest.raises(InputError) as caught:
+            run_config(run, **wrong)
+        codes.append((caught.value.code, str(caught.value)))
+    assert codes[0] == codes[1] and codes[0][0] != "another-request"
+
+
 def test_another_preset_is_another_training(begin):
     run = begin(preset="t4")
     assert taken(run, lambda: run_config(run, "a100")) == ["preset"]

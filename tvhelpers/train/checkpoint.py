@@ -123,7 +123,8 @@ class Mirror:
 
     def __init__(self, folder: str | Path, run_dir: Path):
         self.folder, self.run_dir, self.failing = Path(folder) / run_dir.name, run_dir, False
-        if self.folder.resolve() == run_dir.resolve():
+        own = run_dir.resolve()
+        if own in (self.folder.resolve(), *self.folder.resolve().parents):
             raise InputError("folder-taken.mirror", folder=folder)
 
     def restore(self, check: Callable[[Path], object]) -> None:

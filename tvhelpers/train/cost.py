@@ -94,7 +94,7 @@ def length_of(trainer) -> str:
     text = f"{steps} of {images}, {passes:.1f} passes over {counted(items, 'training item')}"
     flip = "mirrored too" if config.flip else "not mirrored"
     often = "before and after training"
-    if config.eval_steps:
+    if 0 < config.eval_steps < trainer.num_steps:
         often = f"every {counted(config.eval_steps, 'step')}"
     kept = "adapter" if config.method == "lora" else "UNet"
     return f"{text} ({flip}), a validation loss {often}, the {config.keep} {kept} is kept"

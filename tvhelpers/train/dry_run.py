@@ -2,22 +2,22 @@
 
 import contextlib
 import logging
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from tvhelpers.config import OPTIMIZERS, TrainConfig
+from tvhelpers.config import TrainConfig
 from tvhelpers.files import check_idle
 from tvhelpers.image import resize
-from tvhelpers.models.base import BaseLocation, load_part
+from tvhelpers.models.base import BaseLocation
 from tvhelpers.records import check_claim
 from tvhelpers.runtime import root_dir
 from tvhelpers.train import encoding
 from tvhelpers.train.checkpoint import Mirror, is_intact, read_checkpoint
 from tvhelpers.train.cost import in_minutes, length_of, measure_pace
+from tvhelpers.train.disk import disk_sizes, in_size, shortages
 from tvhelpers.train.latents import LatentCache, cache_dir, cache_request, read_cache
 from tvhelpers.train.memory import GB, choose_micro_batch, memory_limit
 from tvhelpers.train.resume import CLAIM
@@ -71,7 +71,7 @@ def _costs(trainer: Trainer, job: Job, run_dir: Path, root: Path, encoding_secon
         "memory": {"predicted_gb": memory / GB, "available_gb": limit and limit / GB},
         "minutes": _minutes(trainer, encoding_seconds),
         "compiles": config.compile,
-        "disk": _disk(trainer, job, run_dir, root),
+        "disk": disk_sizes(trainer, job.origin.base, run_dir, root),
     }
 
 
@@ -95,29 +95,13 @@ def in_lines(found: dict) -> list[str]:
         f"time: {in_minutes(sum(minutes.values()))}: steps {minutes['steps']:.1f}, evaluations "
         f"{minutes['evaluations']:.1f}, latent cache {minutes['cache']:.1f}"
         + ("; compiling takes some minutes more at first" if found["compiles"] else ""),
-        f"disk: latent cache {_size(disk['cache_gb'])} ({_size(disk['cache_free_gb'])} free), "
-        f"checkpoints {_size(disk['checkpoints_gb'])}, snapshots {_size(disk['snapshots_gb'])}, "
-        f"result {_size(disk['result_gb'])} ({_size(disk['free_gb'])} free)",
-        *_shortages(disk),
+        "disk: latent cache {cache} ({cache_free} free), checkpoints {checkpoints}, "
+        "snapshots {snapshots}, result {result} ({free} free)".format(
+            **{key.removesuffix("_gb"): in_size(size) for key, size in disk.items()}
+        ),
+        *shortages(disk),
         "nothing was trained or written",
     ]
-
-
-def _shortages(disk: dict) -> list[str]:
-    """Return a line for each disk on which less is free than is needed."""
-    run, cache = disk["checkpoints_gb"] + disk["snapshots_gb"] + disk["result_gb"], disk["cache_gb"]
-    places = {"the latent cache": (cache, disk["cache_free_gb"]), "the run": (run, disk["free_gb"])}
-    if disk["same_disk"]:
-        places = {"latent cache and run": (run + cache, disk["free_gb"])}
-    return [
-        f"warning: the disk of {what} is too small: {_size(needed)} needed, {_size(free)} free"
-        for what, (needed, free) in places.items()
-        if needed > free
-    ]
-
-
-def _size(gigabytes: float) -> str:
-    return f"{gigabytes:.1f} GB" if gigabytes >= 1 else f"{1024 * gigabytes:.1f} MB"
 
 
 def _begun(job: Job, run_dir: Path) -> Path:
@@ -211,45 +195,3 @@ def _minutes(trainer: Trainer, encoding_seconds: float) -> dict[str, float]:
     """Return the minutes that each part of the training takes."""
     place = (trainer.step, trainer.num_steps, trainer.config.eval_steps)
     return {**measure_pace(trainer).minutes(*place), "cache": encoding_seconds / 60}
-
-
-def _disk(trainer: Trainer, job: Job, run_dir: Path, root: Path) -> dict[str, float]:
-    """Return the disk space that is needed and free, where the cache and where the run is.
-
-    One more checkpoint than is kept is there while it is written.
-    """
-    config, cache = trainer.config, trainer.data.cache
-    arrays = (cache.moments, cache.regions, cache.embeds, cache.token_ids, cache.caption_index)
-    missing = not cache.folder.is_dir()
-    weights = sum(weight.numel() for weight in trainer.model.weights)
-    state = 4 * (1 + (config.ema_decay > 0)) + OPTIMIZERS[config.optimizer].state_bytes
-    best = config.keep == "best"  # then the last adapter lies beside the result
-    adapters = 4 * (2 + best) * weights  # the result is written in two formats
-    sizes = {
-        "cache": missing * sum(array.nbytes for array in arrays if array is not None),
-        "cache_free": _free(root),
-        "checkpoints": (config.keep_checkpoints + 1) * state * weights,
-        "snapshots": best * 4 * (config.keep_snapshots + 1) * weights,  # the newest and the best
-        "result": adapters if config.method == "lora" else _pipeline_bytes(trainer, job),
-        "free": _free(run_dir),
-    }
-    same = _existing(root).stat().st_dev == _existing(run_dir).stat().st_dev
-    return {f"{name}_gb": size / GB for name, size in sizes.items()} | {"same_disk": same}
-
-
-def _pipeline_bytes(trainer: Trainer, job: Job) -> int:
-    """Return the bytes of a base's pipeline in fp32."""
-    others = [load_part(job.origin.base, part) for part in ("vae", "text_encoder")]
-    networks = [trainer.model.unet, *others]
-    return 4 * sum(weight.numel() for network in networks for weight in network.parameters())
-
-
-def _free(path: Path) -> int:
-    """Return the free bytes of the disk on which a folder is or would be."""
-    return shutil.disk_usage(_existing(path)).free
-
-
-def _existing(path: Path) -> Path:
-    """Return a path, or the first of the folders above it that exists."""
-    places = (path.absolute(), *path.absolute().parents)
-    return next(place for place in places if place.exists())

@@ -51,6 +51,8 @@ def run_config(run_dir: Path, preset: str = "", **given) -> TrainConfig:
     if another := bool(begun and preset and known and preset != known):
         row = to_dict(build_config(preset, **given))
         other = other or ({"preset": preset} if _different(row, same) else {})
+    if other:
+        build_config(preset or "default", **given)  # a value that is wrong is said first
     _check_given(folder, {key: other[key] for key in given if key in other} or other)
     if not begun or other or another:
         return build_config(preset or "default", **given)  # the folder has no work yet, or fits

@@ -17,7 +17,7 @@ from tvhelpers.data.coverage import effective_sample_size, item_weights
 from tvhelpers.data.items import Source
 from tvhelpers.data.sources import open_source
 from tvhelpers.data.split import split_items
-from tvhelpers.errors import InputError
+from tvhelpers.errors import InputError, is_disk_full
 from tvhelpers.files import writing
 from tvhelpers.lora.adapter import check_adapter, kohya_path, save_adapter
 from tvhelpers.models import base as bases
@@ -27,6 +27,7 @@ from tvhelpers.records import check_claim, claim_dir, read_record, write_json
 from tvhelpers.runtime import choose_device, choose_dtype, root_dir, seed_for
 from tvhelpers.train.batches import Data
 from tvhelpers.train.checkpoint import Mirror, remove_checkpoints
+from tvhelpers.train.disk import disk_sizes, shortages
 from tvhelpers.train.distributed import Processes
 from tvhelpers.train.fit import fitted, resumed
 from tvhelpers.train.graph import is_captured
@@ -36,7 +37,7 @@ from tvhelpers.train.model import noise_schedule, scheduler_changes
 from tvhelpers.train.resume import CLAIM, begun_settings
 from tvhelpers.train.snapshots import Snapshots
 from tvhelpers.train.step import Trainer
-from tvhelpers.train.step_files import newest_first
+from tvhelpers.train.step_files import newest_first, step_of
 
 log = logging.getLogger(__name__)
 NO_BETTER = (  # than step 0, on the validation items
@@ -118,6 +119,8 @@ def train(
             ids = [origin.source.item_ids[item] for item in job.split[1]]
             write_json(run_dir / "held_out.json", ids)
         trainer = build_trainer(job, cache)
+        for line in shortages(disk_sizes(trainer, origin.base, run_dir, root or root_dir())):
+            log.warning(line.removeprefix("warning: "))
         loop = Loop(trainer, run_dir, mirror, preview, _snapshots(trainer, run_dir, origin))
         loop.run(finish)
         result = _finish(loop, origin) if processes.main else None
@@ -239,7 +242,20 @@ def _data(job: Job, cache: LatentCache) -> Data:
 
 
 def _finish(loop: Loop, origin: Origin) -> dict:
-    """Write and check the trained weights, then write result.json, which marks the run as done."""
+    """Write and check the trained weights, then write result.json, which marks the run as done.
+
+    Raises InputError where the disk is full: the training resumes from its newest checkpoint.
+    """
+    try:
+        return _write_result(loop, origin)
+    except Exception as error:
+        if not is_disk_full(error):
+            raise
+        step = next(map(step_of, newest_first(loop.run_dir / "checkpoints")), 0)
+        raise InputError("disk-full.result", folder=loop.run_dir, step=step) from error
+
+
+def _write_result(loop: Loop, origin: Origin) -> dict:
     trainer, run_dir = loop.trainer, loop.run_dir
     kept = trainer.step
     with trainer.model.with_ema():
