@@ -24,7 +24,7 @@ TYPES = {
     dict: "a table of names and values",
     type(None): "empty",
 }
-FULL = (errno.ENOSPC, errno.EDQUOT)  # of a disk, or of a user's share of it
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)  # of a disk, or of a user's share of it
 CHOSEN = {bool | None: "true, false or auto"}  # where None means: choose
 
 
@@ -147,7 +147,8 @@ def one_line(error: BaseException, most: int = MAX_CHARACTERS) -> str:
     text = _escaped(" ".join(str(error).split())) or type(error).__name__
     if isinstance(error, OSError) and error.strerror:
         where = f": {in_words(error.filename)}" if error.filename else ""
-        text = ("disk full" if is_disk_full(error) else error.strerror) + where
+        what = "disk full" if is_disk_full(error) else _escaped(str(error.strerror))
+        text = what + where
     elif is_disk_full(error):
         text = f"disk full: {text}"
     return text if isinstance(error, InputError) else cut(text, most)
@@ -155,7 +156,7 @@ def one_line(error: BaseException, most: int = MAX_CHARACTERS) -> str:
 
 def is_disk_full(error: BaseException) -> bool:
     """Return whether an error means that a disk is full; safetensors' one is no OSError."""
-    full = getattr(error, "errno", None) in FULL
+    full = getattr(error, "errno", None) in DISK_FULL
     return full or "No space left on device" in str(error)
 
 
