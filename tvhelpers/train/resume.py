@@ -48,15 +48,14 @@ def run_config(run_dir: Path, preset: str = "", **given) -> TrainConfig:
     asked = {key: value for key, value in asked.items() if key not in chosen}
     same = {key: value for key, value in begun.items() if key not in HERE}
     other = _different(asked, same)
-    if another := bool(begun and preset and known and preset != known):
-        row = to_dict(build_config(preset, **given))
-        other = other or ({"preset": preset} if _different(row, same) else {})
-    if other:
-        build_config(preset or "default", **given)  # a value that is wrong is said first
+    another = bool(begun and preset and known and preset != known)
+    if begun and not (other or another):
+        return TrainConfig(**typed_settings(TrainConfig, same) | asked)
+    config = build_config(preset or "default", **given)  # a value that is wrong is said first
+    if another and not other and _different(to_dict(config), same):
+        other = {"preset": preset}
     _check_given(folder, {key: other[key] for key in given if key in other} or other)
-    if not begun or other or another:
-        return build_config(preset or "default", **given)  # the folder has no work yet, or fits
-    return TrainConfig(**typed_settings(TrainConfig, same) | asked)
+    return config  # the folder has no work yet, or fits
 
 
 def _different(settings: dict, begun: dict) -> dict:
