@@ -23,14 +23,15 @@ def evaluate(trainer) -> dict:
     timesteps = trainer.batches.fixed_timesteps(len(items))
     quarters = timesteps * NUM_QUARTERS // len(trainer.alphas_cumprod)
     by_timestep = [validation[quarters == quarter] for quarter in range(NUM_QUARTERS)]
-    count = len(trainer.data.validation_items)
-    each = {"item_losses": validation.reshape(-1, count).mean(0).tolist()}
-    return {
+    row = {
         "validation_loss": validation.mean().item(),
         "training_slice_loss": training.mean().item(),
         "by_timestep": [part.mean().item() if len(part) else None for part in by_timestep],
-        **(each if trainer.config.keep == "best" else {}),
     }
+    if trainer.config.keep == "best":
+        count = len(trainer.data.validation_items)
+        row["item_losses"] = validation.reshape(-1, count).mean(0).tolist()
+    return row
 
 
 def repeated_items(config: TrainConfig, items: np.ndarray) -> np.ndarray:
