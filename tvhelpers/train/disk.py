@@ -1,11 +1,14 @@
 """How much of a disk does a training need, and is it free?"""
 
+import logging
 import shutil
 from pathlib import Path
 
 from tvhelpers.config import OPTIMIZERS
 from tvhelpers.models.base import BaseLocation, load_part
 from tvhelpers.train.memory import GB
+
+log = logging.getLogger(__name__)
 
 
 def disk_sizes(trainer, base: BaseLocation, run_dir: Path, root: Path) -> dict[str, float]:
@@ -43,10 +46,16 @@ def shortages(disk: dict) -> list[str]:
     if disk["same_disk"]:
         places = {"latent cache and run" if cache else "the run": (run + cache, disk["free_gb"])}
     return [
-        f"warning: the disk of {what} is too small: {in_size(needed)} needed, {in_size(free)} free"
+        f"the disk of {what} is too small: {in_size(needed)} needed, {in_size(free)} free"
         for what, (needed, free) in places.items()
         if needed > free
     ]
+
+
+def warn_of_shortages(trainer, base: BaseLocation, run_dir: Path, root: Path) -> None:
+    """Log a warning for each disk that is too small for a training."""
+    for line in shortages(disk_sizes(trainer, base, run_dir, root)):
+        log.warning(line)
 
 
 def in_size(gigabytes: float) -> str:

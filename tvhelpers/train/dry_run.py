@@ -99,7 +99,7 @@ def in_lines(found: dict) -> list[str]:
         "snapshots {snapshots}, result {result} ({free} free)".format(
             **{key.removesuffix("_gb"): in_size(size) for key, size in disk.items()}
         ),
-        *shortages(disk),
+        *(f"warning: {line}" for line in shortages(disk)),
         "nothing was trained or written",
     ]
 

@@ -18,11 +18,11 @@ from tvhelpers.train.cost import gpu_use, say_length
 from tvhelpers.train.evaluation import evaluate
 from tvhelpers.train.log import RunLog, read_evaluations
 from tvhelpers.train.memory import GB, choose_micro_batch, is_out_of_memory, memory_limit
+from tvhelpers.train.resume import resumes_at
 from tvhelpers.train.snapshots import Snapshots, should_stop
 from tvhelpers.train.step_files import newest_first, step_of
 
 log = logging.getLogger(__name__)
-CONTINUES = "training continues and tries again"
 FLUSH_STEPS = 25  # losses stay on the device so long, as reading one waits for the GPU
 
 
@@ -114,11 +114,11 @@ class Loop:
 
     def _interrupted(self, written: bool) -> Interrupted:
         """Return what says where training was stopped, and what can be done next."""
-        step, older = self.trainer.step, newest_first(self.folder)
+        step, older = self.trainer.step, resumes_at(self.run_dir)
         end = "checkpoint written" if written else f"no checkpoint could be written{self.problem}"
         again = "to resume" if written else "to begin again"
         if older and not written:
-            again = f"to resume at step {step_of(older[0])}"
+            again = f"to resume at step {older}"
         ways = {again: ()}
         if written and self.snapshots and self.snapshots.best(self.curve):
             ways["to end it with its best adapter so far"] = ("--finish",)
@@ -254,7 +254,8 @@ class Loop:
             checkpoint.save_checkpoint(self.folder, step, self.trainer.state(), keep)
         except (OSError, InputError) as error:
             self.problem = f" ({one_line(error)})"
-            log.warning(f"no checkpoint at step {step}{self.problem}; {CONTINUES}")
+            what = f"no checkpoint at step {step}{self.problem}"
+            log.warning(f"{what}; training continues and tries again")
             return False
         if self.mirror:
             best = self.snapshots and self.snapshots.best(self.curve)

@@ -27,17 +27,17 @@ from tvhelpers.records import check_claim, claim_dir, read_record, write_json
 from tvhelpers.runtime import choose_device, choose_dtype, root_dir, seed_for
 from tvhelpers.train.batches import Data
 from tvhelpers.train.checkpoint import Mirror, remove_checkpoints
-from tvhelpers.train.disk import disk_sizes, shortages
+from tvhelpers.train.disk import warn_of_shortages
 from tvhelpers.train.distributed import Processes
 from tvhelpers.train.fit import fitted, resumed
 from tvhelpers.train.graph import is_captured
 from tvhelpers.train.latents import LatentCache, open_cache
 from tvhelpers.train.loop import Loop
 from tvhelpers.train.model import noise_schedule, scheduler_changes
-from tvhelpers.train.resume import CLAIM, begun_settings
+from tvhelpers.train.resume import CLAIM, begun_settings, resumes_at
 from tvhelpers.train.snapshots import Snapshots
 from tvhelpers.train.step import Trainer
-from tvhelpers.train.step_files import newest_first, step_of
+from tvhelpers.train.step_files import newest_first
 
 log = logging.getLogger(__name__)
 NO_BETTER = (  # than step 0, on the validation items
@@ -119,8 +119,8 @@ def train(
             ids = [origin.source.item_ids[item] for item in job.split[1]]
             write_json(run_dir / "held_out.json", ids)
         trainer = build_trainer(job, cache)
-        for line in shortages(disk_sizes(trainer, origin.base, run_dir, root or root_dir())):
-            log.warning(line.removeprefix("warning: "))
+        if processes.main:
+            warn_of_shortages(trainer, origin.base, run_dir, root or root_dir())
         loop = Loop(trainer, run_dir, mirror, preview, _snapshots(trainer, run_dir, origin))
         loop.run(finish)
         result = _finish(loop, origin) if processes.main else None
@@ -251,8 +251,8 @@ def _finish(loop: Loop, origin: Origin) -> dict:
     except Exception as error:
         if not is_disk_full(error):
             raise
-        step = next(map(step_of, newest_first(loop.run_dir / "checkpoints")), 0)
-        raise InputError("disk-full.result", folder=loop.run_dir, step=step) from error
+        step, folder = resumes_at(loop.run_dir), loop.run_dir
+        raise InputError("disk-full.result", folder=folder, step=step) from error
 
 
 def _write_result(loop: Loop, origin: Origin) -> dict:
