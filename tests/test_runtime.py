@@ -1,5 +1,7 @@
 """What a machine gives: device, dtype and their reason, memory; seeds."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.helpers import refused
@@ -35,3 +37,13 @@ def test_the_peak_of_memory_is_reset():
         pytest.skip("nothing tells here")
     taken = b"x" * int(1.5 * before)  # more than what was freed before and may be taken again
     assert runtime.peak_memory("cpu") - before > 0.2 * before and taken
+
+
+def test_bfloat16_is_for_cpus_with_instructions_for_it():
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+    except OSError:
+        pytest.skip("nothing tells the CPU's instructions here")
+    if "avx512f" not in flags:
+        pytest.skip("not a CPU with AVX-512")
+    assert runtime.computes_bfloat16("cpu") == bool(flags & {"avx512_bf16", "amx_tile"})
