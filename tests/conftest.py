@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.colab import colab  # noqa: F401 - a fixture that all may take
+
 os.environ["HF_HUB_OFFLINE"] = "1"  # huggingface_hub reads it when it is imported
 # One thread: on more, MKL divides its sums by who is idle, and equal bytes cannot be asked for.
 os.environ["OMP_NUM_THREADS"] = "1"

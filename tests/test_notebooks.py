@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import pytest
@@ -105,9 +104,8 @@ def test_the_form_is_one_that_colab_can_draw(path):
         assert assignment.targets[0].id.isupper()
 
 
-def test_the_bootstrap_gets_the_code_on_colab_once(monkeypatch, tmp_path):
+def test_the_bootstrap_gets_the_code_on_colab_once(colab, monkeypatch, tmp_path):
     commands = []
-    monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(os, "system", lambda command: commands.append(command) or 0)
     program = code_of(NOTEBOOKS[0])[0]

@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 import types
 import warnings
 from dataclasses import replace
@@ -31,31 +30,6 @@ def clean_environment(monkeypatch):
     monkeypatch.setattr(notebook, "_OURS", {})
 
 
-@pytest.fixture
-def colab(monkeypatch, tmp_path):
-    """A google.colab with a Drive and secrets; its calls are noted in .calls."""
-    fake = types.SimpleNamespace(calls=[], secrets={"HF_TOKEN": "hf_x"}, drive_error=None)
-
-    def mount(folder):
-        fake.calls.append(("mount", folder))
-        if fake.drive_error:
-            raise fake.drive_error
-
-    def get(name):
-        fake.calls.append(("secret", name))
-        return fake.secrets[name]
-
-    package = types.ModuleType("google.colab")
-    package.drive = types.SimpleNamespace(mount=mount)
-    package.userdata = types.SimpleNamespace(get=get)
-    monkeypatch.setitem(sys.modules, "google", types.ModuleType("google"))
-    monkeypatch.setitem(sys.modules, "google.colab", package)
-    sys.modules["google"].colab = package
-    monkeypatch.setattr(notebook, "COLAB_ROOT", tmp_path / "content")
-    monkeypatch.setattr(notebook, "DRIVE", tmp_path / "drive")
-    return fake
-
-
 def test_on_a_machine_of_ones_own(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     found = notebook.settings(use_drive=True)  # there is no Drive here: nothing to mount
@@ -81,24 +55,25 @@ def test_the_environment_overrides_the_form(monkeypatch, tmp_path, colab):
     assert notebook.settings("mini").root == tmp_path / "mine"  # the cell is run again
 
 
-def test_colab_keeps_results_on_its_disk_or_on_drive_as_the_form_says(colab, tmp_path):
-    assert notebook.settings("mini").root == tmp_path / "content"
+def test_colab_keeps_results_on_its_disk_or_on_drive_as_the_form_says(colab):
+    assert notebook.settings("mini").root == colab.work
     again = notebook.settings("mini", use_drive=True)  # the cell is run again, ticked
-    assert again.root == tmp_path / "drive" / "MyDrive" / "textile-vision"
-    assert colab.calls == [("mount", str(tmp_path / "drive"))]
+    assert again.root == colab.drive_dir / "textile-vision"
+    assert colab.calls == [("mount", str(colab.mountpoint))]
     name = "runs/lora-mini-cpu"  # trained here, with a mirror where results are looked for
-    assert again.train_dir("lora") == tmp_path / "content" / name
+    assert again.train_dir("lora") == colab.work / name
     config = replace(again, data="flats").train_config()
     assert Path(config.mirror) / "lora-mini-cpu" == again.root / name
-    assert again.local == tmp_path / "content"  # of what is large: never read from a Drive
+    assert again.local == colab.work  # of what is large: never read from a Drive
 
 
 def test_a_gated_file_on_the_drive_is_copied_once_and_read_here(
     colab, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setenv("TV_DATA_DIR", "")
+    colab.mount(colab.mountpoint)
     place = Path("fashion-synthesis", "Img", "G2.h5")
-    there = tmp_path / "drive" / "MyDrive" / "textile-vision" / "data" / place
+    there = colab.drive_dir / "textile-vision" / "data" / place
     assert notebook.settings("mini", data="auto", use_drive=True).data == "flats-new-season"
     there.parent.mkdir(parents=True)
     there.write_bytes(b"HDF")
@@ -108,19 +83,20 @@ def test_a_gated_file_on_the_drive_is_copied_once_and_read_here(
         assert found.data == "fashion-synthesis"
         assert capsys.readouterr().out.count("G2.h5 to this machine") == copies
     here = manifest.local_path("fashion-synthesis") / "Img" / "G2.h5"
-    assert here == tmp_path / "content" / "data" / place and here.read_bytes() == b"HDF"
+    assert here == colab.work / "data" / place and here.read_bytes() == b"HDF"
     monkeypatch.setenv("TV_DATA_DIR", str(tmp_path / "mine"))  # somebody's own place is kept
     assert notebook.settings("mini", data="auto", use_drive=True).data == "flats-new-season"
 
 
 def test_ones_own_photos_come_from_the_drive_by_a_name_or_a_path(colab, tmp_path, monkeypatch):
+    colab.mount(colab.mountpoint)
     monkeypatch.setenv("TV_DATA_DIR", "")
-    there = tmp_path / "drive" / "MyDrive" / "textile-vision" / "data" / "mine"
+    there = colab.drive_dir / "textile-vision" / "data" / "mine"
     there.parent.mkdir(parents=True)
     wanted = open_source(_photos(there, 3)).captions
     for data in ("mine", str(there)):
         found = Path(notebook.settings("mini", data=data, use_drive=True).data)
-        assert found.is_relative_to(tmp_path / "content") and found.name == "mine"
+        assert found.is_relative_to(colab.work) and found.name == "mine"
         assert open_source(found).captions == wanted
     (there.parent / "G2.h5").write_bytes(b"HDF")
     found = notebook.settings("mini", data="G2.h5", use_drive=True).data
@@ -151,7 +127,7 @@ def test_a_notebook_shows_an_error_without_a_traceback(capsys):
 
 
 def test_a_drive_that_is_refused_is_said(colab):
-    colab.drive_error = ValueError("mount failed")
+    colab.mount_error = ValueError("mount failed")
     with refused("drive-not-mounted"):
         notebook.settings("mini", use_drive=True)
 

@@ -3,7 +3,6 @@
 import os
 import platform
 import shutil
-import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +15,10 @@ from tvhelpers.files import atomic_path, content_key, make_dir
 from tvhelpers.models.base import find_base
 from tvhelpers.output import note_warning, say
 from tvhelpers.progress import show_log
+from tvhelpers.show import colab
 from tvhelpers.show.settings import NotebookSettings
 
 _OURS: dict[str, str] = {}  # environment variables that we set ourselves
-COLAB_ROOT, DRIVE = Path("/content/textile-vision-work"), Path("/content/drive")
-FOLDER_ON_DRIVE = Path("MyDrive", "textile-vision")
 
 
 def start() -> None:
@@ -53,29 +51,24 @@ def settings(
     preset = os.environ.get("TV_PRESET") or preset
     data = os.environ.get("TV_DATA") or data
     root = make_dir(_root(use_drive).resolve())
-    drive = root.is_relative_to(DRIVE)
+    drive = root.is_relative_to(colab.DRIVE)
     data = _copy_from_drive(data) if drive else data
     data = _data() if data == "auto" else data
     if not _given_root():
         _OURS["TV_ROOT"] = str(root)
     os.environ["TV_ROOT"] = str(root)
-    if base != "mini" and on_colab():
-        _load_token()
+    if base != "mini" and colab.on_colab():
+        colab.load_token()
     find_base(base)  # raises InputError here, not cells later
     if data and data not in manifest.entries() and not Path(data).exists():
         raise InputError("source-missing", data=data, choice=Choice(data, manifest.entries()))
-    chosen = NotebookSettings(base, preset, data, root, COLAB_ROOT if drive else None)
+    chosen = NotebookSettings(base, preset, data, root, colab.WORK if drive else None)
     if preset == "auto":
         chosen = replace(chosen, preset=_preset(chosen, run))
     say(f"base {base}, preset {chosen.preset}, data {data or 'none'}; results in {root}")
     if chosen.quick:
         say("preset smoke only tries the notebook: it is too short to learn or measure anything")
     return chosen
-
-
-def on_colab() -> bool:
-    """Return whether this is a Colab kernel."""
-    return "google.colab" in sys.modules
 
 
 def _base(gpu_gb: float) -> str:
@@ -131,11 +124,11 @@ def _copy_from_drive(data: str) -> str:
     Data that are not on the Drive are returned unchanged.
     """
     name = "fashion-synthesis" if data == "auto" else data
-    here, there = COLAB_ROOT / "data", DRIVE / FOLDER_ON_DRIVE / "data" / name
+    here, there = colab.WORK / "data", colab.DRIVE / colab.FOLDER_ON_DRIVE / "data" / name
     if os.environ.get("TV_DATA_DIR") not in (None, "", str(here)):
         return data
     os.environ["TV_DATA_DIR"] = str(here)
-    if not name or not there.is_relative_to(DRIVE) or not there.exists():
+    if not name or not there.is_relative_to(colab.DRIVE) or not there.exists():
         return data
     own = name not in manifest.entries()
     place = here / (Path(content_key(name)[:6], there.name) if own else name)
@@ -156,31 +149,9 @@ def _given_root() -> str:
 
 
 def _root(use_drive: bool) -> Path:
-    if _given_root() or not on_colab():
+    if _given_root() or not colab.on_colab():
         return Path(_given_root() or "work")
-    return _mount_drive() / FOLDER_ON_DRIVE if use_drive else COLAB_ROOT
-
-
-def _mount_drive() -> Path:
-    from google.colab import drive
-
-    try:
-        drive.mount(str(DRIVE))
-    except Exception as error:  # ValueError, NotImplementedError or MessageError
-        raise InputError("drive-not-mounted", error=error) from None
-    return DRIVE
-
-
-def _load_token() -> None:
-    """Put Colab's secret HF_TOKEN, if any, into the environment, where huggingface_hub looks."""
-    from google.colab import userdata
-
-    if os.environ.get("HF_TOKEN"):
-        return
-    try:
-        os.environ["HF_TOKEN"] = userdata.get("HF_TOKEN")
-    except Exception as error:  # no such secret, no access, no answer: open models need none
-        say(f"Colab has no secret HF_TOKEN ({type(error).__name__}); open models need none")
+    return colab.mount_drive() if use_drive else colab.WORK
 
 
 def _check_torchao() -> None:
