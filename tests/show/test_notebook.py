@@ -5,6 +5,7 @@ import os
 import types
 import warnings
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -181,9 +182,14 @@ def test_an_adapter_is_the_newest_of_its_run_whatever_the_preset_and_said(tmp_pa
     new, mine = finished(tv.run_dir("lora", "smoke"), 2), finished(tv.run_dir("mine", "a100"))
     (tv.run_dir("lora", "a100")).mkdir()
     (tv.run_dir("lora", "a100") / "config.json").write_text("{}")  # begun, and not finished
-    assert (tv.adapter(), tv.adapter("mine")) == (new, mine)
+    assert (tv.adapter(), tv.adapter("mine"), tv.adapter("lora")) == (new, mine, new)
     assert f"adapter {new}: 20 steps on flats" in capsys.readouterr().out
     assert tv.first_adapter() == "shipped"  # also after notebook 04
+    finished(tmp_path / "runs" / "lora-sd15-t4", 9)  # of another base
+    shop = finished(tv.run_dir("shop"), 3)
+    assert tv.adapter() == shop and "the newest that was finished" in capsys.readouterr().out
+    typed = finished(tmp_path / "runs" / "typed", 4, base="mini")  # by the command `train`
+    assert tv.adapter() == typed == tv.adapter("typed")
 
 
 def test_a_base_without_an_adapter_asks_for_one(tmp_path):
@@ -203,8 +209,26 @@ def test_copies_are_looked_for_in_what_the_adapter_was_trained_on(tmp_path, caps
     run = str(tv.run_dir("lora"))
     assert tv.trained_on(own) == run == tv.trained_on(run)
     assert "trained on flats-base\n" in capsys.readouterr().out
-    assert tv.trained_on(finished(tv.run_dir("gone"), data="no/such/folder")) == "flats"
-    assert "flats is used instead" in capsys.readouterr().out
+    assert not tv.trained_on(finished(tv.run_dir("gone"), data="no/such/folder"))
+    assert "no/such/folder, were not found" in capsys.readouterr().out
+    photos = _photos(tmp_path / "photos", 400)
+    moved = finished(tv.run_dir("moved"), data="photos")  # relative to a folder that holds the run
+    assert tv.trained_on(moved) and tv.trained_data("moved") == str(photos)
+
+
+def test_the_data_are_those_of_the_adapter_where_the_form_does_not_say(tmp_path, monkeypatch):
+    monkeypatch.setenv("TV_ROOT", str(tmp_path / "work"))
+    auto = partial(notebook.settings, "mini", "cpu", data="auto")
+    tv = auto(adapter="")
+    assert tv.data == "flats-new-season"  # of the adapter that mini comes with
+    photos = _photos(tmp_path / "photos", 20)
+    finished(tv.run_dir("shop"), 1, data="photos")
+    assert auto(adapter="").data == str(photos) == auto(adapter="shop").data
+    assert auto(adapter="shipped").data == "flats-new-season" == auto().data
+    assert notebook.settings("mini", "cpu", data="flats", adapter="shop").data == "flats"
+    finished(tv.run_dir("gone"), 2, data="no/such/folder")
+    with refused("source-missing"):
+        auto(adapter="gone")
 
 
 def test_a_training_resumes_with_the_preset_that_it_was_started_with(tmp_path, monkeypatch, capsys):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tvhelpers import manifest
 from tvhelpers.config import TrainConfig, typed_settings
 from tvhelpers.data.items import Source
 from tvhelpers.data.sources import open_source
@@ -117,12 +118,26 @@ def open_trained(train) -> tuple[Source, TrainConfig]:
     if not is_run(Path(train)):
         return open_source(train), TrainConfig(**split)
     begun = read_record(Path(train) / "config.json", "training")
-    source = open_source(begun["data"], captions_optional=bool(begun.get("captions")))
+    data = data_of(Path(train)) or begun["data"]
+    source = open_source(data, captions_optional=bool(begun.get("captions")))
     if begun.get("data_fingerprint", source.fingerprint) != source.fingerprint:
         log.warning(f"{begun['data']} has changed since {train} was trained on it")
     keys = ("held_out", "split_seed", "limit") + ("at_most",) * (not begun.get("captions"))
     own = {key: begun[key] for key in keys if key in begun}
     return source, TrainConfig(**typed_settings(TrainConfig, own), **split)
+
+
+def data_of(run: Path) -> str:
+    """Return the name or the path of what a training was trained on, "" where it is not there.
+
+    A relative path is looked for in the current folder, then in those that hold the run.
+    """
+    data = read_record(run / "config.json", "training")["data"]
+    if data in manifest.entries() or data.startswith("hub:"):
+        return data
+    folders = [Path(), *run.absolute().parents]
+    places = [Path(data)] if Path(data).is_absolute() else [folder / data for folder in folders]
+    return next((str(place) for place in places if place.exists()), "")
 
 
 def is_run(folder: Path) -> bool:

@@ -38,13 +38,20 @@ def start() -> None:
 
 
 def settings(
-    base="auto", preset="auto", data="", use_drive=False, run: str = "", gpu_gb: float = 0
+    base="auto",
+    preset="auto",
+    data="",
+    use_drive=False,
+    run: str = "",
+    gpu_gb: float = 0,
+    adapter: str | None = None,
 ) -> NotebookSettings:
     """Return the settings of the form; TV_BASE, TV_PRESET, TV_DATA and TV_ROOT override it.
 
     "auto" suits the machine: Stable Diffusion on a GPU with at least `gpu_gb`, else mini; the
-    benchmark if it is found, else flats.  A training `run` resumes with the preset that it was
-    started with.  `use_drive` puts results on Google Drive, and looks for data there.  Raises
+    benchmark if it is found, else flats; with an `adapter`, as in `NotebookSettings.adapter`, the
+    data that it was trained on.  A training `run` resumes with the preset that it was started with.
+    `use_drive` puts results on Google Drive, and looks for data there.  Raises
     InputError for a base or data that do not exist, or where the Drive cannot be mounted.
     """
     base = os.environ.get("TV_BASE") or (base if base != "auto" else _base(gpu_gb))
@@ -52,6 +59,12 @@ def settings(
     data = os.environ.get("TV_DATA") or data
     root = make_dir(_root(use_drive).resolve())
     drive = root.is_relative_to(colab.DRIVE)
+    trained = ""
+    if data == "auto" and adapter is not None:
+        trained = NotebookSettings(base, preset, "", root).trained_data(adapter)
+        data = trained or data
+    if drive and Path(data).is_absolute() and not Path(data).exists():
+        data = Path(data).name  # it was copied from the Drive to a machine that is gone
     data = _copy_from_drive(data) if drive else data
     data = _data() if data == "auto" else data
     if not _given_root():
@@ -61,6 +74,8 @@ def settings(
         colab.load_token()
     find_base(base)  # raises InputError here, not cells later
     if data and data not in manifest.entries() and not Path(data).exists():
+        if trained:
+            raise InputError("source-missing.trained", data=trained)
         raise InputError("source-missing", data=data, choice=Choice(data, manifest.entries()))
     chosen = NotebookSettings(base, preset, data, root, colab.WORK if drive else None)
     if preset == "auto":

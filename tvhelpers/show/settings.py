@@ -5,6 +5,7 @@ A `TrainConfig` says how to train; the prompt studio's controls change one `Requ
 
 import contextlib
 import itertools
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +31,7 @@ from tvhelpers.sample.sampler import generate
 from tvhelpers.score import language
 from tvhelpers.score.attributes import CORE, JudgeAttributeClassifier, agreement
 from tvhelpers.score.colour import EXAMPLES, name_colour
-from tvhelpers.score.copying import MIN_VALIDATION, is_run, open_trained
+from tvhelpers.score.copying import MIN_VALIDATION, data_of, is_run, open_trained
 from tvhelpers.score.report import score_folders
 from tvhelpers.score.request import ScoreRequest
 from tvhelpers.train.fit import fitted, resumed
@@ -93,22 +94,22 @@ class NotebookSettings:
     def adapter(self, given: str = "", or_none: bool = False) -> str:
         """Return an adapter's path or name, and print which it is.
 
-        `given` is the name of a run (by default "lora"; its newest finished training counts,
-        whatever the preset), else a path, "none" or "shipped".  By default, a base without such a
-        run has the adapter that it comes with.  Where it has none, "none" is returned if `or_none`;
-        else InputError is raised.
+        `given` is the name of a run (its newest finished training counts, whatever the preset),
+        else a path, "none" or "shipped".  By default it is the newest finished training of this
+        base, whatever its name; without one, the adapter that the base comes with.  Where it has
+        none, "none" is returned if `or_none`; else InputError is raised.
         """
-        name = given or "lora"
-        if own := self._trained(name):
+        if own := self.newest(given):
             config = read_record(own.with_name("config.json"), "training")
-            say(f"adapter {own}: {config['steps']} steps on {config['data']}")
+            newest = "" if given else ", the newest that was finished"
+            say(f"adapter {own}{newest}: {config['steps']} steps on {config['data']}")
             return str(own)
         if given:
             if given not in ("none", "shipped") and not adapter_file(Path(given)).is_file():
                 raise InputError("no-adapter.given", given=given, folder=self.root / "runs")
             say(f"adapter {given}, as chosen in the form")
             return given
-        missing = f'{self.root / "runs"} holds no finished run "{name}" of this base'
+        missing = f"{self.root / 'runs'} holds no finished run of this base"
         if find_base(self.base).adapter:
             say(f"adapter: the one that {self.base} comes with, because {missing}")
             return "shipped"
@@ -116,30 +117,56 @@ class NotebookSettings:
         if or_none:
             say(f"no adapter: {missing} (on Colab, tick USE_DRIVE there and here)")
             return "none"
-        raise InputError("no-adapter.none", base=self.base, folder=self.root / "runs", name=name)
+        raise InputError("no-adapter.none", base=self.base, folder=self.root / "runs")
 
     def first_adapter(self) -> str:
-        """Return the adapter that the base comes with, else notebook 04's, else "none": a notebook
-        before 04 draws the same images before and after it."""
-        return "shipped" if find_base(self.base).adapter else str(self._trained("lora") or "none")
+        """Return the adapter that the base comes with, else the newest finished one, else "none": a
+        notebook before 04 draws the same images before and after it."""
+        return "shipped" if find_base(self.base).adapter else str(self.newest() or "none")
 
-    def _trained(self, name: str) -> Path | None:
-        if name != Path(name).name:  # a path, not a run's name
-            return None
-        presets = self.presets_of(name, "result.json", "adapter.safetensors", "config.json")
-        return self.run_dir(name, presets[0]) / "adapter.safetensors" if presets else None
+    def newest(self, name: str = "", data: str = "") -> Path | None:
+        """Return the adapter of the newest finished training of this base, None without one; of the
+        run `name` or of any, on `data` or on any."""
+        markers = ("result.json", "adapter.safetensors", "config.json")
+        runs, own = self.root / "runs", re.escape(self.base.replace("/", "-"))
+        named = re.compile(f"{re.escape(name) if name else '.+'}-{own}-({'|'.join(PRESETS)})")
+        found = {}
+        for run in runs.iterdir() if runs.is_dir() else ():
+            if not all((run / marker).is_file() for marker in markers):
+                continue
+            config = read_record(run / "config.json", "training")
+            made_here = named.fullmatch(run.name) or (
+                config.get("base") == self.base and name in ("", run.name)
+            )
+            if made_here and data in ("", config["data"], data_of(run)):
+                found[run / "adapter.safetensors"] = (run / "result.json").stat().st_mtime
+        return max(found, key=found.__getitem__, default=None)
+
+    def trained_data(self, adapter: str) -> str:
+        """Return what `adapter` (as given to `adapter`) was trained on, "" where nothing says it:
+        a name, or a path, which may be no more there."""
+        own = self.newest(adapter)
+        if own is None and adapter in ("", "none", "shipped"):
+            ships = adapter != "none" and find_base(self.base).adapter
+            return SHIPPED_DATA if ships else ""
+        run = (own or adapter_file(Path(adapter))).parent
+        if not is_run(run):
+            return ""
+        return data_of(run) or read_record(run / "config.json", "training")["data"]
 
     def trained_on(self, adapter: str) -> str:
         """Return the folder of the run that made an adapter, which says what it was trained on,
-        else the name of its data, else the form's; "" if they have too few validation images to
+        else the name of its data; "" if they are not found, or have too few validation images to
         find copies.  Prints which."""
         run = adapter_file(Path(adapter)).parent
         data = SHIPPED_DATA if adapter == "shipped" else ""
-        data = read_record(run / "config.json", "training")["data"] if is_run(run) else data
+        if is_run(run):
+            data = read_record(run / "config.json", "training")["data"]
+        if not data or (is_run(run) and not data_of(run)):
+            missing = f"the training data of {adapter}{f', {data},' if data else ''} were not found"
+            say(f"{missing}: copies of them cannot be looked for")
+            return ""
         trained = str(run) if is_run(run) else data
-        if data not in manifest.entries() and not (data and Path(data).exists()):
-            say(f"the training data of {adapter} were not found; {self.data} is used instead")
-            data = trained = self.data
         _, validation = split_items(*open_trained(trained))
         enough = len(validation) >= MIN_VALIDATION
         few = f"; {len(validation)} validation images are too few to find copies"
@@ -171,8 +198,8 @@ class NotebookSettings:
             source.attributes = [_measurable(row) for row in source.attributes]
         rows = zip(source.captions, source.attributes, strict=True)
         usable = [i for i, (text, row) in enumerate(rows) if stating in row and text.strip()]
-        own, split = self._trained("lora"), TrainConfig()
-        if own and read_record(own.with_name("config.json"), "training")["data"] == self.data:
+        own, split = self.newest(data=self.data), TrainConfig()
+        if own:
             _, split = open_trained(str(own.parent))
         split = replace(split, eval_items=len(source))
         validation = {*split_items(source, split)[1].tolist()}
