@@ -44,7 +44,7 @@ RANGES = {  # smallest and largest value of a number
     "batch_size accumulate keep_checkpoints eval_items": (1, 2**31),  # stable name
     "rank": (1, 1024),
     "text_rank": (0, 1024),
-    "alpha epochs at_most limit seed split_seed checkpoint_steps resolution keep_snapshots "
+    "alpha epochs at_most limit sample seed split_seed checkpoint_steps resolution keep_snapshots "
     "patience": (0, 2**53),
     "warmup_steps eval_steps": (-1, 2**53),
     "min_snr_gamma weight_decay checkpoint_minutes memory_gb text_learning_rate background_weight "
@@ -105,6 +105,8 @@ class TrainConfig:
     at_most: int = 0  # maximum number of training items with the same attributes and caption;
     #   0 = no limit
     limit: int = 0  # use only the first N items of the data set; 0 = all
+    sample: int = 0  # use only N items of the data set, chosen at random (by split_seed) from all
+    #   products and categories; 0 = all
 
     # Objective
     caption_dropout: float = 0.1  # share of captions replaced by the empty prompt

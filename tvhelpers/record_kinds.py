@@ -70,7 +70,7 @@ KINDS: dict[str, Kind] = {
     # config.json of a run; `TrainConfig` checks its other settings
     "training": Kind(
         values=FORMER_VALUES,
-        missing={"keep": "last", "patience": 0},
+        missing={"keep": "last", "patience": 0, "sample": 0},
         keys={"steps": int, "data": str},
     ),
     "log": Kind(keys=LOG),  # a line of log.jsonl: a step, or an event

@@ -8,7 +8,7 @@ from tvhelpers import flats
 from tvhelpers.config import TrainConfig
 from tvhelpers.data.flats_source import FlatsSource
 from tvhelpers.data.sources import open_source
-from tvhelpers.data.split import split_by_product, split_items, thin_by_attributes
+from tvhelpers.data.split import sampled, split_by_product, split_items, thin_by_attributes
 
 
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.5])
@@ -66,3 +66,27 @@ def test_both_sides_are_needed(photo_folder):
     source.splits = ["test"] * len(source)
     with refused("too-few-items"):
         split_items(source, TrainConfig())
+
+
+def test_a_sample_is_random_and_of_all_products_and_categories():
+    source = open_source("flats")
+    size = len(source)
+    source.product_ids = [f"p{i // 4}" for i in range(size)]  # four items each
+    source.attributes = [
+        {"category": "dress" if i < size * 3 // 4 else "coat"} for i in range(size)
+    ]
+    part = sampled(source, size // 5, seed=0)
+    assert len(part) == size // 5 == len({*part.product_ids}) and part.numbers != [
+        *range(len(part))
+    ]
+    kinds = [row["category"] for row in part.attributes]
+    assert abs(kinds.count("coat") - len(part) / 4) <= 1
+    assert part.numbers == sampled(source, size // 5, seed=0).numbers
+    assert part.numbers != sampled(source, size // 5, seed=1).numbers
+    more = sampled(source, size // 2, seed=0)
+    assert set(part.numbers) < set(more.numbers) and len({*more.product_ids}) == size // 4
+    assert sampled(source, 0, 0) is source is sampled(source, size, 0)
+    config = TrainConfig(sample=size // 5, eval_items=size, held_out=0.2)
+    sides, own = split_items(source, config), split_items(part, config)
+    for side, numbers in zip(sides, own, strict=True):
+        assert side.tolist() == [part.numbers[i] for i in numbers]

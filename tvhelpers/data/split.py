@@ -1,9 +1,12 @@
 """Which items are for training and which for validation?  Whole products, never single images."""
 
+from collections import Counter
+from dataclasses import replace
+
 import numpy as np
 
 from tvhelpers.config import TrainConfig
-from tvhelpers.data.items import Source
+from tvhelpers.data.items import Source, Subset
 from tvhelpers.errors import InputError
 from tvhelpers.runtime import seed_for
 
@@ -47,13 +50,43 @@ def thin_by_attributes(source: Source, limit: int, seed: int) -> np.ndarray:
     return keep
 
 
+def sampled(source: Source, count: int, seed: int) -> Source:
+    """Return `count` random items of a source, in its order; the source itself if it has no more,
+    or if `count` is 0.
+
+    A second item of a product is taken only when each product has one, and so on; within that,
+    categories keep their shares.  Which are taken is a function of (seed, item id).
+    """
+    if not 0 < count < len(source):
+        return source
+    order = sorted(range(len(source)), key=lambda i: seed_for(seed, "sample", source.item_ids[i]))
+    turns = _numbered(order, source.product_ids)  # which item of its product each is
+    strata = [(turns[i], row.get("category", "")) for i, row in enumerate(source.attributes)]
+    places, sizes = _numbered(order, strata), Counter(strata)
+    order.sort(key=lambda i: (turns[i], (places[i] + 0.5) / sizes[strata[i]]))  # a stable sort
+    return Subset(source, sorted(order[:count]))
+
+
+def _numbered(order: list[int], kinds: list) -> list[int]:
+    """Return for each item how many of its kind stand before it in `order`."""
+    seen, numbers = Counter(), [0] * len(kinds)
+    for item in order:
+        numbers[item] = seen[kinds[item]]
+        seen[kinds[item]] += 1
+    return numbers
+
+
 def split_items(source: Source, config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
     """Return the numbers of (training items, validation items), each int, ascending.
 
-    The first `config.limit` items are split by product.  Items of the source's own test or val
-    split are never trained on.  Of the validation items `config.eval_items` are taken at random.
-    Raises InputError where a side is empty.
+    The first `config.limit` items, or a random `config.sample`, are split by product.  Items of the
+    source's own test or val split are never trained on.  Of the validation items
+    `config.eval_items` are taken at random.  Raises InputError where a side is empty.
     """
+    part = sampled(source, config.sample, config.split_seed)
+    if part is not source:
+        sides = split_items(part, replace(config, sample=0))
+        return tuple(np.array(part.numbers)[side] for side in sides)
     count = config.limit or len(source)
     held = split_by_product(source.product_ids[:count], config.held_out, config.split_seed)
     own = np.array([split in ("", "train") for split in source.splits[:count]])

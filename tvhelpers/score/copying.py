@@ -15,7 +15,7 @@ from tvhelpers import manifest
 from tvhelpers.config import TrainConfig, typed_settings
 from tvhelpers.data.items import Source
 from tvhelpers.data.sources import open_source
-from tvhelpers.data.split import split_items
+from tvhelpers.data.split import sampled, split_items
 from tvhelpers.errors import InputError
 from tvhelpers.records import read_record
 from tvhelpers.score.cache import RowCache
@@ -120,9 +120,11 @@ def open_trained(train) -> tuple[Source, TrainConfig]:
     begun = read_record(Path(train) / "config.json", "training")
     data = data_of(Path(train)) or begun["data"]
     source = open_source(data, captions_optional=bool(begun.get("captions")))
+    source = sampled(source, begun.get("sample", 0), begun.get("split_seed", 0))
     if begun.get("data_fingerprint", source.fingerprint) != source.fingerprint:
         log.warning(f"{begun['data']} has changed since {train} was trained on it")
-    keys = ("held_out", "split_seed", "limit") + ("at_most",) * (not begun.get("captions"))
+    keys = ["held_out", "split_seed", "limit", "sample"]
+    keys += ["at_most"] if not begun.get("captions") else []
     own = {key: begun[key] for key in keys if key in begun}
     return source, TrainConfig(**typed_settings(TrainConfig, own), **split)
 

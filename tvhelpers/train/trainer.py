@@ -16,7 +16,7 @@ from tvhelpers.data.caption_files import with_captions
 from tvhelpers.data.coverage import effective_sample_size, item_weights
 from tvhelpers.data.items import Source
 from tvhelpers.data.sources import open_source
-from tvhelpers.data.split import split_items
+from tvhelpers.data.split import sampled, split_items
 from tvhelpers.errors import InputError, is_disk_full
 from tvhelpers.files import writing
 from tvhelpers.lora.adapter import check_adapter, kohya_path, save_adapter
@@ -178,7 +178,7 @@ def _open_data(config: TrainConfig) -> Source:
         source = with_captions(source, Path(config.captions))
     if config.is_masked and source.regions(0) is None:
         raise InputError("no-masks", name=source.name)
-    return source
+    return sampled(source, config.sample, config.split_seed)
 
 
 def _digests(source: Source, base: BaseLocation) -> dict[str, str]:
