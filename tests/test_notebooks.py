@@ -73,7 +73,7 @@ def test_contract(path):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_documents_that_it_links_to_exist(path):
     text = "".join("".join(cell["source"]) for cell in read(path)["cells"])
-    documents = re.findall(r"/blob/main/(docs/[\w.]+)", text)
+    documents = re.findall(r"/blob/main/(docs/[\w./]+)", text)
     assert documents and all((REPO / document).is_file() for document in documents)
 
 
@@ -85,7 +85,8 @@ def test_no_logic_and_nothing_that_stops_run_all(path):
             assert not isinstance(node, ast.ClassDef)
             if isinstance(node, ast.FunctionDef):
                 assert node.end_lineno - node.lineno < 5, node.name
-        lines = [line for line in source.splitlines() if line.strip()]
+        # a form's fields and their texts do not count
+        lines = [one for one in source.splitlines() if one.strip() and "# @" not in one]
         assert len(lines) <= 12, source
         for banned in ("input(", "files.upload", "notebook_login", "%cd", "/home/", "/Users/"):
             assert banned not in source

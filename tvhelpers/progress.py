@@ -20,6 +20,12 @@ class Interrupted(KeyboardInterrupt):
         super().__init__(message)
         self.ways = ways
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython shows in place of a traceback: what was done, and what can be."""
+        words = [[f"{option.strip('-')}=True" for option in how] for how in self.ways.values()]
+        ways = [" ".join(["with", *how, to] if how else [to]) for how, to in zip(words, self.ways)]
+        return [f"{self}: run this cell again {', or '.join(ways)}"]
+
 
 class _StopFlag:
     """True after a stop was requested."""

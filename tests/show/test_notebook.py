@@ -256,6 +256,8 @@ def test_the_preset_is_the_cards(monkeypatch, tmp_path, capability, memory, pres
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda: capability)
     monkeypatch.setattr("torch.cuda.get_device_properties", lambda number: card)
+    (tmp_path / "work" / "data" / "mine").mkdir(parents=True)
+    (tmp_path / "work" / "data" / "mine" / "metadata.csv").touch()
     found = notebook.settings()
     assert (found.base, found.preset) == ("sd15", preset)
     assert notebook.settings("mini").preset == "cpu"
@@ -292,8 +294,8 @@ def test_examples_of_ones_own_data_are_validation_items_that_state_what_is_asked
 def test_of_large_data_as_many_are_encoded_as_are_drawn(tmp_path, capsys):
     tv = NotebookSettings("mini", "cpu", str(_photos(tmp_path, 40)), tmp_path)
     whole, part = tv.train_config(steps=5, batch_size=8), tv.train_config(steps=3, batch_size=8)
-    assert (whole.limit, whole.flip, part.limit, part.flip) == (0, False, 24, False)
-    assert "the first 24 of 40 are used" in capsys.readouterr().out
+    assert (whole.sample, whole.flip, part.sample, part.flip) == (0, False, 24, False)
+    assert "a random sample of so many of 40 is used" in capsys.readouterr().out
     assert tv.train_config(steps=3, batch_size=8, limit=30).limit == 30
     assert (tv.train_config().steps, tv.train_config().held_out) == (
         200,

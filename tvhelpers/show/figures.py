@@ -32,7 +32,7 @@ def gallery(images: Sequence, titles: Sequence[str] = (), columns: int = 0) -> I
     What is too much for one sheet is not shown, and a line below says so.
     """
     titles = [wrapped(title, 24) for title in titles]
-    columns = columns or min(len(images), 4)
+    columns = columns or _columns_of(len(images))
     high, wide = np.asarray(_open(images[0])).shape[:2]
     width = min(2.3 * max(1.0, wide / high), 9.2 / columns if wide > high else 2.3)
     lines = max((title.count("\n") + 1 for title in titles), default=0)
@@ -51,6 +51,26 @@ def gallery(images: Sequence, titles: Sequence[str] = (), columns: int = 0) -> I
         axes[i].set_title(titles[i] if titles else "", fontsize=9, color=INK)
     _say_cut(figure, images=(len(kept), len(images)))
     return render(figure)
+
+
+def _columns_of(count: int) -> int:
+    """Return 3 or 4 columns, so that an image is large enough to be judged and rows are full."""
+    return count if count < 4 else min((4, 3), key=lambda columns: -count % columns)
+
+
+def compared(rows: dict[str, Sequence], prompts: Sequence[str], columns: int = 0) -> Image.Image:
+    """Return a gallery of the same prompts in several `rows` {name: images}: below each image the
+    one of the same prompt in the next row, whose titles are the prompts; above it the names."""
+    columns = columns or _columns_of(len(prompts))
+    last, images, titles = list(rows)[-1], [], []
+    for start in range(0, len(prompts), columns):
+        part = prompts[start : start + columns]
+        gap = [np.full((8, 8, 3), 255, np.uint8)] * (columns - len(part))
+        for name, row in rows.items():
+            images += [*row[start : start + columns], *gap]
+            own = [name if name != last else f"{name}: {prompt}" for prompt in part]
+            titles += own + [""] * len(gap)
+    return gallery(images, titles, columns)
 
 
 def _sheet_shape(count: int, width: float, height: float, columns: int) -> tuple[int, int]:

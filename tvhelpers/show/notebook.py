@@ -10,11 +10,13 @@ from pathlib import Path
 import torch
 
 from tvhelpers import manifest, runtime
+from tvhelpers.config import PRESETS, check_choice
 from tvhelpers.errors import Choice, InputError
 from tvhelpers.files import atomic_path, content_key, make_dir
 from tvhelpers.models.base import find_base
 from tvhelpers.output import note_warning, say
 from tvhelpers.progress import show_log
+from tvhelpers.records import read_record
 from tvhelpers.show import colab
 from tvhelpers.show.settings import NotebookSettings
 
@@ -48,35 +50,35 @@ def settings(
 ) -> NotebookSettings:
     """Return the settings of the form; TV_BASE, TV_PRESET, TV_DATA and TV_ROOT override it.
 
-    "auto" suits the machine: Stable Diffusion on a GPU with at least `gpu_gb`, else mini; the
-    benchmark if it is found, else flats; with an `adapter`, as in `NotebookSettings.adapter`, the
-    data that it was trained on.  A training `run` resumes with the preset that it was started with.
-    `use_drive` puts results on Google Drive, and looks for data there.  Raises
-    InputError for a base or data that do not exist, or where the Drive cannot be mounted.
+    "auto" suits what is there.  Data: with an `adapter`, as in `NotebookSettings.adapter`, what it
+    was trained on; else the newest photos that notebook 00 prepared, the benchmark, or flats.
+    Base: that of the newest training; for a training `run`, Stable Diffusion on a GPU with at least
+    `gpu_gb` and something else to learn than drawings, else mini.  A training resumes with the
+    preset that it was started with.  `use_drive` puts results on Google Drive, and looks for data
+    there.  Raises InputError for a base or data that do not exist, or where the Drive cannot be
+    mounted.
     """
-    base = os.environ.get("TV_BASE") or (base if base != "auto" else _base(gpu_gb))
+    base = os.environ.get("TV_BASE") or base
     preset = os.environ.get("TV_PRESET") or preset
     data = os.environ.get("TV_DATA") or data
+    check_choice("PRESET", preset, ("auto", *PRESETS))
     root = make_dir(_root(use_drive).resolve())
     drive = root.is_relative_to(colab.DRIVE)
+    if base == "auto" and not run:
+        base = _base_of_newest(root) or _base(gpu_gb)
     trained = ""
     if data == "auto" and adapter is not None:
         trained = NotebookSettings(base, preset, "", root).trained_data(adapter)
-        data = trained or data
-    if drive and Path(data).is_absolute() and not Path(data).exists():
-        data = Path(data).name  # it was copied from the Drive to a machine that is gone
-    data = _copy_from_drive(data) if drive else data
-    data = _data() if data == "auto" else data
+    data = _find_data(trained or data, root / "data", drive)
     if not _given_root():
         _OURS["TV_ROOT"] = str(root)
     os.environ["TV_ROOT"] = str(root)
+    base = _base(gpu_gb, data) if base == "auto" else base
     if base != "mini" and colab.on_colab():
         colab.load_token()
     find_base(base)  # raises InputError here, not cells later
     if data and data not in manifest.entries() and not Path(data).exists():
-        if trained:
-            raise InputError("source-missing.trained", data=trained)
-        raise InputError("source-missing", data=data, choice=Choice(data, manifest.entries()))
+        raise _missing(data, root / "data" / data, drive, trained)
     chosen = NotebookSettings(base, preset, data, root, colab.WORK if drive else None)
     if preset == "auto":
         chosen = replace(chosen, preset=_preset(chosen, run))
@@ -86,12 +88,52 @@ def settings(
     return chosen
 
 
-def _base(gpu_gb: float) -> str:
+def _find_data(data: str, folder: Path, drive: bool) -> str:
+    """Return what opens the data of the form, which may lie in `folder`, where notebook 00 puts
+    photos; of a `drive` they are copied to this machine."""
+    if drive and Path(data).is_absolute() and not Path(data).exists():
+        data = Path(data).name  # it was copied from the Drive to a machine that is gone
+    if data == "auto":
+        tables = sorted(folder.glob("*/metadata.csv"), key=lambda path: path.stat().st_mtime)
+        data = str(tables[-1].parent) if tables else data
+    elif data and data not in manifest.entries() and not Path(data).exists():
+        data = str(folder / data) if (folder / data).exists() else data
+    data = _copy_from_drive(data) if drive else data
+    return _data() if data == "auto" else data
+
+
+def _missing(data: str, folder: Path, drive: bool, trained: str) -> InputError:
+    """Return what says that the data of the form are not there, and where they were looked for."""
+    if trained:
+        return InputError("source-missing.trained", data=trained)
+    if drive:
+        return InputError("form-field.drive", data=data, folder=folder)
+    if colab.on_colab():
+        return InputError("form-field.data", data=data, folder=folder)
+    return InputError("source-missing", data=data, choice=Choice(data, manifest.entries()))
+
+
+def _base_of_newest(root: Path) -> str:
+    """Return the base of the newest finished training, "" without one."""
+    results = sorted((root / "runs").glob("*/result.json"), key=lambda path: path.stat().st_mtime)
+    names = (path.with_name("config.json") for path in reversed(results))
+    bases = (read_record(path, "training").get("base") for path in names if path.exists())
+    return next((base for base in bases if base in ("mini", "sd15")), "")
+
+
+def _base(gpu_gb: float, data: str = "") -> str:
+    """Return the base for this machine, and for a training on `data`."""
     if runtime.choose_device() != "cuda":
         return "mini"
     memory = _gpu_memory()
     if memory < 0.9 * gpu_gb:  # a card of 24 GB shows 22
         say(f"base mini: Stable Diffusion needs {gpu_gb:g} GB here, and the GPU has {memory:.0f}")
+        return "mini"
+    if manifest.entries().get(data, {}).get("kind") == "flats":
+        say(
+            "base mini, since without photos of yours Stable Diffusion would only learn drawings; "
+            "notebook 00_your_photos prepares yours, and DATA takes what it wrote"
+        )
         return "mini"
     return "sd15"
 
@@ -104,8 +146,9 @@ def _preset(chosen: NotebookSettings, run: str) -> str:
     """Return the preset that a training `run` was started with (not "smoke"), else what suits the
     machine."""
     suits = _preset_of_machine(chosen.base)
-    started = [preset for preset in chosen.presets_of(run, "config.json") if preset != "smoke"]
-    if run and started and started[0] != suits:
+    started = chosen.presets_of(run, "config.json") if run else []
+    started = [preset for preset in started if preset != "smoke"]
+    if started and started[0] != suits:
         name = chosen.run_dir(run, started[0]).name
         say(f"{name} resumes with its preset; choose {suits} in the form to start another run")
         return started[0]

@@ -34,6 +34,7 @@ from tvhelpers.score.colour import EXAMPLES, name_colour
 from tvhelpers.score.copying import MIN_VALIDATION, data_of, is_run, open_trained
 from tvhelpers.score.report import score_folders
 from tvhelpers.score.request import ScoreRequest
+from tvhelpers.show import take_away, training_form
 from tvhelpers.train.fit import fitted, resumed
 from tvhelpers.train.resume import run_config
 
@@ -72,6 +73,8 @@ class NotebookSettings:
 
         Raises InputError where `name` is not a folder's name.
         """
+        if not name:
+            raise InputError("bad-name.empty")
         if name != Path(name).name:
             raise InputError("bad-name.run", name=name)
         return self.root / "runs" / f"{name}-{self.base.replace('/', '-')}-{preset or self.preset}"
@@ -266,23 +269,39 @@ class NotebookSettings:
             with contextlib.suppress(TakenError):
                 return work(self.run_dir(name if number == 1 else f"{name}-{number}"))
 
-    def train_config(self, name: str = "lora", **changes) -> TrainConfig:
+    def train_config(
+        self, name: str = "lora", steps=0, resolution=0, rank=0, rate=0, **changes
+    ) -> TrainConfig:
         """Return the config of run NAME: that of the run if it was started, else the preset with
-        this base and data and `changes`, its numbers chosen for the data where the preset says so.
+        this base and data, what the form says (0 and "auto": the preset's) and `changes`, its
+        numbers chosen for the data where the preset says so.
 
-        If the data have more items than the training draws, only that many are encoded and used,
-        unmirrored, since each would be seen at most once.  Prints so.
+        If the data have more items than the training draws, only a random sample of so many is
+        encoded and used, unmirrored, since each would be seen at most once.  Prints so.
         """
-        own = {"base": self.base, "data": self.data}
+        form = dict(STEPS=steps, RESOLUTION=resolution, RANK=rank, RATE=rate)
+        own = {"base": self.base, "data": self.data, **training_form.form_changes(**form)}
         own |= {"mirror": str(self.root / "runs")} if self.place else {}
         config = run_config(self.train_dir(name), self.preset, **{**own, **changes})
         source = open_source(self.data)
         config = fitted(resumed(config, self.train_dir(name)), source)
         drawn, items = config.steps * config.samples_per_step, len(source)
-        if config.limit or config.epochs or items <= drawn:
+        if config.limit or config.sample or config.epochs or items <= drawn:
             return config
-        say(f"this training draws {drawn:,} items: the first {drawn:,} of {items:,} are used")
-        return replace(config, limit=drawn, flip=False)
+        say(f"this training draws {drawn:,} items: a random sample of so many of {items:,} is used")
+        return replace(config, sample=drawn, flip=False)
+
+    def plan(self, config: TrainConfig, name: str, release: bool = False) -> None:
+        """Print what a training would do and cost, as `training_form.plan`."""
+        training_form.plan(self, config, name, release)
+
+    def train(self, config: TrainConfig, name: str, prompts: list[str], finish=False) -> dict:
+        """Train run NAME and show previews as they come, as `training_form.train_here`."""
+        return training_form.train_here(self, config, name, prompts, finish)
+
+    def take_away(self, name: str, release: bool = False) -> Path:
+        """Zip the adapter of run NAME, and download it on Colab, as `take_away.take_away`."""
+        return take_away.take_away(self, name, release)
 
 
 def _measurable(row: dict[str, str]) -> dict[str, str]:

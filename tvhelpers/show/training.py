@@ -11,6 +11,7 @@ from PIL import Image
 from tvhelpers.files import atomic_path, remove_temporary
 from tvhelpers.records import read_record, read_records
 from tvhelpers.show.figures import ACCENT, COLOURS, SOFT, columns_of, render, without_frame, wrapped
+from tvhelpers.show.previews import sheet, strips_of
 from tvhelpers.train.log import read_evaluations, read_events, read_steps
 
 
@@ -33,9 +34,10 @@ def loss_curves(runs: dict[str, Path]) -> Image.Image:
 QUARTERS = ("least noise", "less noise", "more noise", "most noise")
 
 
-def training_curves(run_dir: Path) -> Image.Image:
+def training_curves(run_dir: Path, previews: Path | None = None) -> Image.Image:
     """Return a run's logs as curves over its steps: training and validation loss, validation loss
-    by noise level, gradient norms, speed, memory.
+    by noise level, gradient norms, speed, memory; below them the last of its `previews` (by default
+    run_dir/previews), if it has any.
 
     Dotted lines mark events, a ring the step whose adapter is the result.  The figure is also
     written to run_dir/figures/training.png.
@@ -56,7 +58,18 @@ def training_curves(run_dir: Path) -> Image.Image:
         ax.set_ylim(0, 1.1 * ax.get_ylim()[1])
         _set_title(ax, title)
     _mark_events(figure, axes, read_events(run_dir))
-    return _write(render(figure), run_dir / "figures" / "training.png")
+    curves, strips = render(figure), strips_of(previews or run_dir / "previews")[-1:]
+    if strips:
+        curves = _below(curves, sheet(strips, width=curves.width))
+    return _write(curves, run_dir / "figures" / "training.png")
+
+
+def _below(image: Image.Image, other: Image.Image) -> Image.Image:
+    """Return an image with another one of its width below it."""
+    page = Image.new("RGB", (image.width, image.height + other.height), "white")
+    page.paste(image, (0, 0))
+    page.paste(other, (0, image.height))
+    return page
 
 
 def _set_title(ax, title: str, legend: bool = False) -> None:

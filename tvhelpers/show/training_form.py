@@ -1,0 +1,150 @@
+"""What do the fields of a training's form mean, what will it cost, and how does a cell train?"""
+
+from tvhelpers import runtime
+from tvhelpers.config import TrainConfig
+from tvhelpers.data.sources import open_source
+from tvhelpers.errors import InputError
+from tvhelpers.models.base import find_base, own_resolution
+from tvhelpers.output import say
+from tvhelpers.progress import Interrupted
+from tvhelpers.show import colab
+from tvhelpers.show.previews import ShownPreviews
+from tvhelpers.train.cost import in_minutes
+from tvhelpers.train.disk import in_size, shortages
+from tvhelpers.train.dry_run import dry_run
+from tvhelpers.train.resume import resumes_at
+from tvhelpers.train.trainer import is_finished, train
+from tvhelpers.words import counted
+
+# {field of the form: (setting, type, smallest, largest)}; 0, "" and "auto" leave it to the preset
+FIELDS = {
+    "STEPS": ("steps", int, 1, 100_000),
+    "RESOLUTION": ("resolution", int, 64, 2048),
+    "RANK": ("rank", int, 1, 1024),
+    "RATE": ("learning_rate", float, 1e-7, 1.0),
+}
+# Compute units an hour, the highest that users reported (colabtools issues 3326 and 3709 among
+# them); Colab publishes none, and has been cheaper since.  100 units cost 9.99 US dollars.
+UNITS_AN_HOUR, DOLLARS_A_UNIT = {"T4": 2.0, "L4": 4.9, "A100": 13.8}, 0.1
+FREE = "T4"  # a GPU that Colab gives without pay too
+LONG = 15  # minutes that one would not like to lose
+
+
+def form_changes(**fields) -> dict:
+    """Return the settings that fields of a form change, {"learning_rate": 1e-4}.
+
+    Raises InputError that names the field, for a value that is no number of its range.
+    """
+    changes = {}
+    for field, seen in fields.items():
+        key, kind, low, high = FIELDS[field]
+        if value := _number(field, seen):
+            if not low <= value <= high or (key == "resolution" and value % 8):
+                raise _refusal(field, seen)
+            changes[key] = kind(value)
+    return changes
+
+
+def _number(field: str, seen) -> float:
+    """Return what a field holds, 0 where it leaves the choice to the preset."""
+    text = str(seen).strip().lower().replace(",", "." if field == "RATE" else "")
+    try:
+        value = float(text if text not in ("", "auto", "none") else 0)
+    except ValueError:
+        raise _refusal(field, seen) from None
+    if FIELDS[field][1] is int and not value.is_integer():
+        raise _refusal(field, seen)
+    return value
+
+
+def _refusal(field: str, seen) -> InputError:
+    _, wanted, low, high = FIELDS[field]
+    if field == "RESOLUTION":
+        return InputError("form-field.pixels", field=field, value=seen, low=low, high=high)
+    return InputError(
+        "form-field", field=field, value=seen, wanted=wanted, low=low, high=f"{high:g}"
+    )
+
+
+def plan(tv, config: TrainConfig, name: str, release: bool = False) -> None:
+    """Print in two lines what run `name` has to learn from and what it will take, and below them
+    what could spoil it.  Nothing is trained; `release`: whether the machine is to be given back."""
+    found = dry_run(config, tv.train_dir(name), root=tv.local)
+    if found["finished"]:
+        say(f"this training is finished already; its result is in {found['run']}")
+        return
+    minutes = sum(found["minutes"].values())
+    say(_lesson(config, found), _cost(found, minutes), *_doubts(tv, config, found, minutes))
+    if release and colab.on_colab() and not tv.place:
+        say(
+            "RELEASE needs USE_DRIVE: without it the adapter is only on this machine, which is kept"
+        )
+
+
+def _lesson(config: TrainConfig, found: dict) -> str:
+    items, steps = found["items"], counted(found["steps"], "step")
+    source = open_source(config.data, captions_optional=bool(config.captions))
+    passes = found["steps"] * config.samples_per_step / items["training"]
+    at = f"; it resumes at step {found['resumes_at']:,}" if found["resumes_at"] else ""
+    return (
+        f"{counted(len(source), 'image')} of {counted(len({*source.product_ids}), 'product')}: "
+        f"{items['training']:,} to train on, {items['validation']:,} kept for validation; "
+        f"{steps} = {passes:.0f} passes over them{at}"
+    )
+
+
+def _cost(found: dict, minutes: float) -> str:
+    memory = found["memory"]
+    of = f" of {memory['available_gb']:.0f}" if memory["available_gb"] else ""
+    disk = in_size(sum(found["disk"][key] for key in ("cache_gb", "checkpoints_gb", "result_gb")))
+    text = f"{in_minutes(minutes)} on this machine, {memory['predicted_gb']:.1f}{of} GB of memory"
+    return f"{text}, {disk} of disk{_price(minutes)}"
+
+
+def _price(minutes: float) -> str:
+    """Return what Colab takes for so many minutes at most; "" elsewhere, or on a CPU."""
+    if not colab.on_colab() or runtime.choose_device() == "cpu":
+        return ""
+    name = runtime.device_name("cuda")
+    card = next((card for card in UNITS_AN_HOUR if card in name), None)
+    if not card:
+        return "; what an hour of it costs stands in Runtime > View resources"
+    units = minutes / 60 * UNITS_AN_HOUR[card]
+    cost = f"at most about {units:.1f} compute units ({units * DOLLARS_A_UNIT:.2f} US dollars)"
+    return f"; free, or if you pay, {cost}" if card == FREE else f"; {cost}"
+
+
+def _doubts(tv, config: TrainConfig, found: dict, minutes: float) -> list[str]:
+    own = own_resolution(find_base(config.base))
+    lines = [f"warning: {line}" for line in shortages(found["disk"])]
+    if config.resolution and not own / 2 <= config.resolution <= 2 * own:
+        lines.append(
+            f"warning: RESOLUTION is {config.resolution}, but {config.base} was made for {own} "
+            "pixels, and its designs fall apart at others; 0 takes its own"
+        )
+    if colab.on_colab() and not tv.place and minutes > LONG:
+        lines.append(
+            "warning: Colab may take this machine back before the training ends, and all of it "
+            "would be lost; tick USE_DRIVE, and a new machine resumes from the Drive"
+        )
+    return lines
+
+
+def train_here(tv, config: TrainConfig, name: str, prompts: list[str], finish=False) -> dict:
+    """Train run `name` in a cell that shows previews of `prompts` as they come; return its result.
+
+    `finish` ends a stopped training with its best adapter so far, without another step.  Raises
+    Interrupted, which a notebook shows as one sentence, when the cell is interrupted.
+    """
+    run, folder = tv.train_dir(name), tv.run_dir(name) / "previews"
+    shown = ShownPreviews(config.base, prompts, folder, seed=7)
+    shown.show()
+    finish = finish and not is_finished(run, config.method)
+    try:
+        return train(config, run, root=tv.local, preview=shown, finish=finish)
+    except Interrupted:
+        raise
+    except KeyboardInterrupt:  # not between two steps
+        step = resumes_at(run)
+        again = f"to resume at step {step}" if step else "to begin again"
+        raise Interrupted("stopped", {again: ()}) from None
