@@ -136,6 +136,11 @@ def test_a_requests_record_has_the_size_of_a_square_and_the_sides_of_another():
     assert replace(tall, size=32).record()["size"] == 32
 
 
+def test_a_size_that_the_base_was_not_made_for_is_warned_of(sampler, tmp_path):
+    with pytest.warns(UserWarning, match="size 136 is far above the 64 pixels"):
+        generate(sampler, Request(("a red dress",), size=136, steps=1), tmp_path)
+
+
 def test_the_end_of_a_long_prompt_is_ignored_with_a_warning(sampler, tmp_path):
     words = "red " * 80 + "striped skirt"
     with pytest.warns(UserWarning, match=r"over 77 tokens; its end is ignored: .*striped skirt"):

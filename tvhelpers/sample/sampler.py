@@ -272,10 +272,14 @@ def _draw(
 
 
 def _warn_of_prompts(sampler: Sampler, request: Request) -> None:
-    """Warn of prompts that are truncated, of what has no effect and, except in a suite, of words
-    that the base has never seen."""
+    """Warn of a size far above the base's own, of prompts that are truncated, of what has no effect
+    and, except in a suite, of words that the base has never seen."""
     for text in remarks(request.prompts):
         warnings.warn(text, stacklevel=3)
+    largest, own = max(request.width or 0, request.height or 0), sampler.default_size
+    if largest > 2 * own:
+        what = f"size {largest} is far above the {own} pixels that {sampler.base.name} was made for"
+        warnings.warn(f"{what}: garments are repeated or fall apart", stacklevel=3)
     limit = sampler.pipe.tokenizer.model_max_length
     for prompt in request.prompts:
         if not request.ids and (unseen := sampler.unseen(prompt)):
