@@ -162,3 +162,14 @@ def test_at_most_eight_strips_are_shown_at_growing_distances(tmp_path):
     assert previews.strips_of(tmp_path, 2)[1].stem == "step-0001000"
     page = previews.sheet(previews.strips_of(tmp_path), ["a red dress " * 30] * 2)
     assert page.size == (1000, len(steps) * (500 + previews.TITLE) + previews.TITLE)
+
+
+def test_a_stop_is_one_sentence_in_a_notebook(capsys):
+    shell = pytest.importorskip("IPython.core.interactiveshell").InteractiveShell()
+    ways = "{'to resume': (), 'to end it with its best adapter so far': ('--finish',)}"
+    stop = f"raise Interrupted('stopped at step 3 of 9; checkpoint written', {ways})"
+    shell.run_cell(f"from tvhelpers.progress import Interrupted\n{stop}")
+    assert capsys.readouterr().out == (
+        "stopped at step 3 of 9; checkpoint written: run this cell again to resume, or with "
+        "finish=True to end it with its best adapter so far\n"
+    )
