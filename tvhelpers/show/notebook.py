@@ -65,7 +65,8 @@ def settings(
     root = make_dir(_root(use_drive).resolve())
     drive = root.is_relative_to(colab.DRIVE)
     if base == "auto" and not run:
-        base = _base_of_newest(root) or _base(gpu_gb)
+        newest = _base_of_newest(root) if runtime.choose_device() == "cuda" else ""
+        base = newest or _base(gpu_gb)
     trained = ""
     if data == "auto" and adapter is not None:
         trained = NotebookSettings(base, preset, "", root).trained_data(adapter)
