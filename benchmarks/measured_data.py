@@ -6,6 +6,14 @@ FINE = ("right result", "named error")
 
 ROWS = [
     (
+        "photo_intake",
+        "A zip of 40 files, 8 of them bad, is taken in by notebook 00",
+        lambda r: (
+            f"{r['in_the_table']} in the table, {r['named_with_reasons']} named with reasons; "
+            "metadata.csv reads back " + ("equal" if r["reads_back_equal"] else "otherwise")
+        ),
+    ),
+    (
         "decode_truth",
         "Photos in the benchmark's format are decoded: largest error of a pixel",
         lambda r: f"{r['worst_difference_in_levels']} of 255 levels, {r['photos']:,} photos",

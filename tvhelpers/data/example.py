@@ -11,13 +11,15 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from PIL import Image
 
 from tvhelpers import flats, manifest
 from tvhelpers.data import fashion_synthesis as codebook
 from tvhelpers.data.detect import AXES
 from tvhelpers.data.h5 import StoredImages
 from tvhelpers.errors import InputError
-from tvhelpers.files import atomic_path
+from tvhelpers.files import atomic_dir, atomic_path
+from tvhelpers.image import read_photo
 
 SIZE = 128
 SEED = 21
@@ -144,3 +146,26 @@ def decodings(images: StoredImages, index: int) -> dict[str, np.ndarray]:
 
 def _levels(values: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
+
+
+def write_photos(folder: Path) -> Path:
+    """Write twelve drawn garments as photos that a user might have, and return their folder: no
+    captions, a twin, a dark one, a small one, and a file that is damaged.
+
+    A folder that is there already is kept.
+    """
+    if folder.is_dir():
+        return folder
+    names = [*(f"IMG_{number:04d}" for number in range(1, 9)), "coat-1", "coat-2", "blue-skirt"]
+    with atomic_dir(folder) as aside:
+        for number, name in enumerate(names):
+            coat = {"categories": ("coat",)} if "coat" in name else {}
+            blue = {"categories": ("skirt",), "colours": ("blue",)} if "skirt" in name else {}
+            spec = flats.random_spec(SEED, min(number, 8), **coat, **blue)
+            pixels = flats.render(spec, SEED, number, 96 if number == 2 else 512)
+            pixels = pixels // 6 if number == 5 else pixels
+            Image.fromarray(pixels).save(aside / f"{name}.jpg", quality=92)
+        whole = (aside / "IMG_0001.jpg").read_bytes()
+        (aside / "IMG_0010.jpg").write_bytes(whole[: len(whole) // 2])
+        Image.fromarray(read_photo(aside / "IMG_0001.jpg")).save(aside / "IMG_0009.jpg", quality=70)
+    return folder

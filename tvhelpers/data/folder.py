@@ -5,6 +5,7 @@ import logging
 import re
 import unicodedata
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 from tvhelpers.data import photo_files, tables
@@ -35,13 +36,13 @@ def open_photos(name: str, folder: Path, options: dict) -> Source:
         return open_table(name, folder, {**options, "table": shards}, files)
     if options["columns"]:
         return open_table(name, only_table(folder), options, files)
-    metadata = _metadata(files)
+    metadata = find_metadata(files)
     if metadata and metadata[0].parent == folder:
         return open_table(name, metadata[0], options, files)
     if metadata:
-        rows = [row for table in metadata for row in _rows_of_table(folder, table)]
+        rows = [row for table in metadata for row in rows_of_table(folder, table)]
         return open_found(name, folder, rows, "file_name", options, files)
-    rows = _rows_of_photos(files)
+    rows = rows_of_photos(files)
     if not rows:
         files.skip_unused()
         raise files.refuse()
@@ -63,7 +64,7 @@ def _log_categories(folder: Path, rows: list[dict]) -> None:
 # --------------------------------------------------------------------------------- tables of photos
 
 
-def _metadata(files: Files) -> list[Path]:
+def find_metadata(files: Files) -> list[Path]:
     """Return the metadata table of the folder; without one, those of its subfolders."""
     found = [path for path in files.others if path.name.lower() in METADATA]
     first = {}
@@ -76,7 +77,7 @@ def _metadata(files: Files) -> list[Path]:
     return [first[files.folder]] if files.folder in first else sorted(first.values())
 
 
-def _rows_of_table(folder: Path, table: Path) -> list[dict]:
+def rows_of_table(folder: Path, table: Path) -> list[dict]:
     """Return the rows of a table in a subfolder: with paths from `folder` on, and a split."""
     rows, above = tables.read_table(table), table.parent.relative_to(folder)
     tables.check_columns(table, "images", "file_name", list(rows[0]))
@@ -98,8 +99,11 @@ def _below(folder: Path, above: Path, name: str) -> str:
 # ------------------------------------------------------------------------- photos and caption files
 
 
-def _rows_of_photos(files: Files) -> list[dict]:
-    """Return a row for each photo, without masks and small copies of photos."""
+def rows_of_photos(files: Files, read: Callable[[Path], str] = read_text) -> list[dict]:
+    """Return a row for each photo, without masks and small copies of photos.
+
+    `read`: returns the text of a caption file.
+    """
     places = {path: place_of(_above(files.folder, path.parent).parts) for path in files.images}
     keys = {(place.key, path.stem) for path, place in places.items() if place.kind != "side"}
     sides = {path for path, place in places.items() if place.kind == "side"}
@@ -109,7 +113,7 @@ def _rows_of_photos(files: Files) -> list[dict]:
     for path in (path for path in files.images if path not in sides):
         row = {"file_name": files.name_of(path), "split": places[path].split}
         text = _caption_of(path, _above(files.folder, path.parent), places[path], captions)
-        caption = read_text(text).strip() if text else ""
+        caption = read(text).strip() if text else ""
         if text and not BOXES.fullmatch(caption):
             row["caption"] = caption
             files.used.add(text)

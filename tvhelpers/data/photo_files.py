@@ -17,7 +17,10 @@ from tvhelpers.paths import walk
 CAPTION_ENDINGS = (".txt", ".caption")
 ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 ARCHIVE_STARTS = re.compile(rb"PK\x03\x04|Rar!|7z\xbc\xaf|\x1f\x8b|BZh|\xfd7zXZ|\x28\xb5\x2f\xfd")
-SAYS_NOTHING = re.compile(r"(readme|licen[cs]e|copying|citation|changelog|request\.json$)\b", re.I)
+REPORT = "photos_report.csv"  # of `intake`, beside the photos: no table of them
+SAYS_NOTHING = re.compile(
+    r"(readme|licen[cs]e|copying|citation|changelog|request\.json$|photos_report\.csv$)\b", re.I
+)
 
 # Why a file is skipped; each ends the sentence "2 files skipped, such as ...: ".
 NO_ROW = "no row of the table names it"

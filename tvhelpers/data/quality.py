@@ -26,7 +26,7 @@ def image_issues(numbered: Iterable[tuple[int, np.ndarray]], scanned: int) -> li
     found: dict[str, list[int]] = {issue: [] for issue in ISSUES}
     numbers, thumbs = [], []
     for number, pixels in numbered:
-        issues = _issues_of(pixels)
+        issues = issues_of(pixels)
         for issue in issues:
             found[issue].append(number)
         if "flat" not in issues:
@@ -38,7 +38,8 @@ def image_issues(numbered: Iterable[tuple[int, np.ndarray]], scanned: int) -> li
     return [_sentence(issue, having, scanned) for issue, having in found.items() if having]
 
 
-def _issues_of(pixels: np.ndarray) -> list[str]:
+def issues_of(pixels: np.ndarray) -> list[str]:
+    """Return which of `ISSUES` an image, pixels uint8 (H, W, 3), has by itself."""
     if np.ptp(pixels) < FLAT:
         return ["flat"]
     issues = []

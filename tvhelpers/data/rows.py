@@ -29,7 +29,7 @@ def item_columns(
         number, table = row.get(PLACE, (len(places), where))
         places.append(f"row {number} ({in_words(one)}) of {in_words(table)}")
     attributes = [_attributes(row, place) for row, place in zip(rows, places)]
-    own = [_own_caption(*each) for each in zip(rows, places, ids)]
+    own = [own_caption(*each) for each in zip(rows, places, ids)]
     captions = [
         caption or _caption_of_labels(*each, captions_optional)
         for caption, *each in zip(own, rows, attributes, places)
@@ -52,8 +52,9 @@ def _attributes(row: dict, place: str) -> dict[str, str]:
     return {key: value for key, value in found.items() if value}
 
 
-def _own_caption(row: dict, place: str, item: str) -> str:
-    """Return a row's caption; of several, one by a hash of the item's id, the same in every run."""
+def own_caption(row: dict, place: str, item: str) -> str:
+    """Return a row's caption, "" without one; of several, one by a hash of the item's id, the same
+    in every run."""
     caption = row.get("caption") or row.get("text")
     if isinstance(caption, list):
         caption = [text for text in caption if as_text(text, place, "caption")] or [""]

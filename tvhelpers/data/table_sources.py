@@ -11,7 +11,7 @@ from pathlib import Path
 from tvhelpers.data import tables
 from tvhelpers.data.arrow_tables import ENDINGS, cells_of, image_column
 from tvhelpers.data.items import Images, Source, file_digest
-from tvhelpers.data.photo_files import MISSING, Files, list_files
+from tvhelpers.data.photo_files import MISSING, REPORT, Files, list_files
 from tvhelpers.data.photos import BAD_IMAGE, Photos, bad_images, check_images, key_of_colours
 from tvhelpers.data.rows import SPLITS, item_columns
 from tvhelpers.errors import InputError
@@ -32,7 +32,7 @@ def is_table(path: Path) -> bool:
 
 def only_table(folder: Path) -> Path:
     """Return the one table of a folder; raises InputError for none or several."""
-    found = [one for one in sorted(folder.iterdir()) if is_table(one)]
+    found = [x for x in sorted(folder.iterdir()) if is_table(x) and x.name != REPORT]
     found = [one for one in found if one.suffix.lower() in tables.ENDINGS] or found
     if len(found) != 1:
         raise InputError("ambiguous.table", path=folder, names=[one.name for one in found])
@@ -81,7 +81,7 @@ def open_found(
     Raises InputError where one is missing, unless the options skip missing or bad images.
     """
     total = len(rows)
-    found, missing = _find_images(folder, rows, spec, files)
+    found, missing = find_images(folder, rows, spec, files)
     if missing and (not found or not (options.get("missing_images") or options.get("skip_bad"))):
         raise InputError(
             "file-missing.of-rows",
@@ -96,7 +96,7 @@ def open_found(
     return open_rows(name, found, options, files)
 
 
-def _find_images(
+def find_images(
     folder: Path, rows: list[dict], spec: str, files: Files
 ) -> tuple[list[tuple[dict, Path]], list[str]]:
     """Return ((row, path) of each image; names of missing images).

@@ -44,13 +44,13 @@ def sheet_shape(count: int, width: int, height: int, columns: int = 0) -> tuple[
 
 def _words(prompt: str, side: int) -> tuple[list[str], ImageFont.FreeTypeFont, int]:
     """Return (the lines of a prompt below an image, their font, the height of a line)."""
-    font = _font(prompt, max(13, side // 15))
+    font = font_for(prompt, max(13, side // 15))
     wrap = max(8, int(side / font.getlength("n")))
     lines = textwrap.wrap(prompt, wrap, max_lines=3, placeholder=" ...")
     return lines, font, sum(font.getmetrics())
 
 
-def _font(prompt: str, size: int) -> ImageFont.FreeTypeFont:
+def font_for(prompt: str, size: int) -> ImageFont.FreeTypeFont:
     """Return Pillow's font, or for letters that it lacks, such as umlauts, that of matplotlib."""
     if not prompt.isascii() and (plots := find_spec("matplotlib")):
         with contextlib.suppress(OSError):  # not there, nor among the system's fonts
