@@ -175,7 +175,7 @@ def test_the_plan_says_steps_minutes_and_a_gpu_without_training(tmp_path, capsys
     intake.plan(tv, folder)
     shown = capsys.readouterr()
     assert "no row of the table" not in shown.err
-    for text in ("base mini, preset smoke", "minutes: steps", "preset t4", "200 steps of 16 images",
-                 "nothing was trained"):  # fmt: skip
+    for text in ("base mini, preset smoke", "12 images of 10 products", "minutes on this machine",
+                 "preset t4", "200 steps of 16 images", "12 minutes on a T4"):  # fmt: skip
         assert text in shown.out
     assert not (tmp_path / "runs").exists()

@@ -24,9 +24,8 @@ from tvhelpers.image import resize
 from tvhelpers.models.base import find_base
 from tvhelpers.output import Skipped, say
 from tvhelpers.score.colour import SIDE, find_garment, name_colour, to_lab
-from tvhelpers.show import colab
+from tvhelpers.show import colab, training_form
 from tvhelpers.show.settings import NotebookSettings
-from tvhelpers.train.dry_run import dry_run, in_lines
 from tvhelpers.train.fit import fitted
 from tvhelpers.words import counted
 
@@ -35,7 +34,9 @@ CERTAIN = 0.6  # share of the garment, and of its middle, that has a colour whic
 MIDDLE = 0.4  # half-axis of the ellipse in the middle, in half image sides
 ENOUGH = {50: "enough to try the steps, and few for good designs; plan hundreds",
           200: "a good start; more photos of the same kind make designs better"}  # fmt: skip
-T4_RATE = 4.4  # images a second of Stable Diffusion 1.5 on a T4: an estimate, not measured
+# {preset: images a second of a training of Stable Diffusion 1.5}: estimates, none is measured
+RATES = {"t4": 4.4, "l4": 9.0, "a100": 25.0}
+TRIAL = "your-photos"  # the name of a run that is never begun
 
 
 def find_photos(tv: NotebookSettings, where: str = "", name: str = "mine") -> Path:
@@ -58,7 +59,7 @@ def find_photos(tv: NotebookSettings, where: str = "", name: str = "mine") -> Pa
     if colab.on_colab() and not tv.quick and (found := _uploaded(home)):
         return found
     say("no photos named: drawn examples are taken, with some mistakes to find")
-    return write_photos(tv.local / "data" / "example-photos")
+    return write_photos(tv.local / "artifacts" / "example-photos")
 
 
 def _existing(tv: NotebookSettings, where: str) -> Path:
@@ -69,7 +70,7 @@ def _existing(tv: NotebookSettings, where: str) -> Path:
         with contextlib.suppress(OSError):  # a Drive that is gone
             if path.is_dir() or is_archive(path):
                 return path.absolute()
-    raise InputError("file-missing.photos", path=Path(where))
+    raise InputError("file-missing.intake", path=Path(where))
 
 
 def _uploaded(home: Path) -> Path | None:
@@ -172,34 +173,36 @@ def _grouped(issues: Counter) -> Counter:
 def plan(tv: NotebookSettings, folder: Path) -> None:
     """Print what a training on these photos would do and cost, on this machine and, where it has no
     GPU, on a T4; nothing is trained."""
+    mine = replace(tv, data=str(folder))
     with warnings.catch_warnings(action="ignore", category=Skipped):  # they are named above
-        say(*_planned(tv, folder))
-
-
-def _planned(tv: NotebookSettings, folder: Path) -> list[str]:
-    run, source = tv.train_dir("your-photos"), open_source(folder)
-    config = replace(tv, data=str(folder)).train_config("your-photos")
-    lines = [f"On this machine: base {tv.base}, preset {tv.preset} ({PRESETS_FOR[tv.preset]})"]
-    if Path(find_base(tv.base).path).is_dir():
-        lines += [f"  {line}" for line in in_lines(dry_run(config, run, root=tv.local))]
-    else:
-        lines += _without_trial(config, len(source), tv.preset)
-    if tv.base == "mini":
-        config = fitted(build_config("t4", data=str(folder)), source)
-        lines.append("On a T4, a GPU that Colab has for free: base sd15, preset t4")
-        lines += _without_trial(config, len(source), "t4")
-    return lines
+        config = mine.train_config(TRIAL)
+        say(f"On this machine: base {tv.base}, preset {tv.preset} ({PRESETS_FOR[tv.preset]})")
+        if Path(find_base(tv.base).path).is_dir():
+            mine.plan(config, TRIAL)
+        else:
+            say(*_without_trial(config, len(open_source(folder)), tv.preset))
+        if tv.base == "mini":
+            source = open_source(folder)
+            config = fitted(build_config("t4", data=str(folder)), source)
+            say("On a T4, a GPU that Colab has for free: base sd15, preset t4")
+            say(*_without_trial(config, len(source), "t4"))
 
 
 def _without_trial(config: TrainConfig, photos: int, preset: str) -> list[str]:
-    """Return lines on the length of a training whose base is not on this machine."""
-    images = config.steps * config.samples_per_step
-    lines = [f"  {config.steps:,} steps of {config.samples_per_step} images: each of the "
+    """Return lines on the length and cost of a training whose base is not on this machine."""
+    images, card = config.steps * config.samples_per_step, preset.upper()
+    lines = [f"{config.steps:,} steps of {config.samples_per_step} images: each of the "
              f"{counted(photos, 'photo')} about {images / photos:.0f} times"]  # fmt: skip
-    if preset == "t4":
-        lines.append(f"  about {images / T4_RATE / 60:.0f} minutes (an estimate)")
-    lines.append("  notebook 04 measures the minutes on its machine before the first step")
-    return [*lines, "  what an hour of a paid GPU costs: in Colab, Runtime > View resources"]
+    if preset in RATES:
+        hours = images / RATES[preset] / 3600
+        units = hours * training_form.UNITS_AN_HOUR[card]
+        dollars = units * training_form.DOLLARS_A_UNIT
+        free = "free, or if you pay, " if card == training_form.FREE else ""
+        lines.append(
+            f"about {60 * hours:.0f} minutes on a {card} (an estimate): {free}at most about "
+            f"{units:.1f} compute units ({dollars:.2f} US dollars)"
+        )
+    return [*lines, "notebook 04 measures the minutes on its machine before the first step"]
 
 
 def what_to_write(tv: NotebookSettings, folder: Path) -> str:
