@@ -3,7 +3,7 @@
 They run on mini, in order, in a folder of their own.  What stays is text and images; bars,
 warnings, widgets, paths and times of this machine do not.
 
-python notebooks/render.py [--preset cpu] [04_lora_finetuning ...]
+python notebooks/render.py [--preset cpu] [--root FOLDER] [04_lora_finetuning ...]
 """
 
 import argparse
@@ -21,7 +21,7 @@ from PIL import Image
 HERE = Path(__file__).parent
 FOLDER = HERE.parent / "docs" / "notebooks"
 MOST_BYTES = 300_000  # of a notebook
-SIZES = ((900, 85), (800, 80), (700, 75), (560, 65), (420, 55), (320, 45))  # width, JPEG quality
+SIZES = ((900, 80), (900, 65), (800, 60), (800, 45), (700, 45), (560, 40), (400, 40))  # JPEGs
 WIDGET, INSTEAD = "application/vnd.jupyter.widget-view+json", "(here are controls when it runs)"
 BAR = re.compile(r"\d+%\||\d(it|s|B|items|steps)/(s|it)\b")
 SHOWN = ("image/png", "image/jpeg", "text/plain", "text/html")
@@ -82,7 +82,7 @@ def _without(text: str, paths: dict[str, str]) -> str:
 
 
 def _small(notebook: nbformat.NotebookNode, width: int, quality: int) -> nbformat.NotebookNode:
-    """Return a copy whose images are JPEGs at most `width` pixels wide."""
+    """Return a copy whose images are JPEGs of a quality, at most `width` pixels wide."""
     copy = nbformat.from_dict(notebook)
     for output in (one for cell in copy.cells for one in cell.get("outputs", [])):
         for kind in [kind for kind in output.get("data", {}) if kind.startswith("image/")]:
@@ -98,11 +98,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("names", nargs="*", help="notebooks, in order; by default all")
     parser.add_argument("--preset", default="smoke", help="smoke: seconds; cpu: a real training")
+    parser.add_argument("--root", type=Path, help="folder of results, which are not made again")
     options = parser.parse_args()
     names = options.names or [path.stem for path in sorted(HERE.glob("*.ipynb"))]
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder).resolve()
+        root = (options.root or Path(folder)).resolve()
         for name in names:
             notebook = executed(HERE / f"{name}.ipynb", root, options.preset)
             text = rendered(notebook, {str(root): "work", str(HERE.parent.resolve()): "."})

@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from tests.train.helpers import command
 from tvhelpers import cli
 from tvhelpers.config import (
     CHOICES,
@@ -53,6 +55,25 @@ def test_a_dry_run_prints_what_a_training_costs(
     assert not (tmp_path / "run").exists() and not (root_dir() / "artifacts").exists()
     monkeypatch.setenv("RANK", "1")  # as `accelerate launch` sets it in the second process
     assert "items" not in run(*words)[1] and run(*words, "--json")[:2] == (0, "")
+
+
+def test_a_training_draws_captions_and_its_figure_ends_with_them(
+    run, photo_folder, tiny_base, tmp_path
+):
+    settings = {
+        "base": tiny_base, "data": str(photo_folder), "device": "cpu", "steps": 4, "rank": 2,
+        "eval_steps": 2, "batch_size": 4, "held_out": 0.2, "flip": "false",
+    }  # fmt: skip
+    heights = []
+    for count, drawn in ((0, 0), (2, 3)):
+        folder = tmp_path / f"run-{count}"
+        assert run(*command(settings, folder), "--previews", count)[0] == 0
+        strips = [*(folder / "previews").glob("*.png")]
+        assert len(strips) == drawn and all(Image.open(path).width == 128 for path in strips)
+        heights.append(Image.open(folder / "figures" / "training.png").height)
+    assert heights[1] > heights[0] + 100
+    runs = [(tmp_path / f"run-{count}" / "adapter.safetensors").read_bytes() for count in (0, 2)]
+    assert runs[0] == runs[1]
 
 
 def test_stopped_between_two_steps_it_says_what_is_there_to_resume(run, tmp_path, monkeypatch):

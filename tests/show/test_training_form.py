@@ -55,7 +55,7 @@ def test_on_a_gpu_drawings_are_for_mini_and_photos_of_00_are_found(colab, monkey
     with refused("unknown-choice") as caught:
         notebook.settings(preset="t5")
     assert "PRESET" in str(caught.value)
-    for name in ("old", "mine"):
+    for name in ("old", "mine", notebook.EXAMPLES):
         (colab.work / "data" / name).mkdir(parents=True)
         (colab.work / "data" / name / "metadata.csv").write_text("file_name,caption\n")
     for data in ("auto", "mine"):
@@ -93,7 +93,7 @@ def test_from_the_form_to_the_zip(
     tv.plan(config, "mine", release=True)
     lesson, cost, *_ = capsys.readouterr().out.splitlines()
     assert lesson.startswith("24 images of 12 products: 20 to train on, 4 kept for validation; ")
-    assert "6 steps = 1 passes" in lesson and "minutes on this machine" in cost
+    assert "6 steps = 1.2 passes" in lesson and "minutes on this machine" in cost
     assert not tv.train_dir("mine").exists()
 
     prompts, press = ["a red dress", "a blue skirt"], stop_at(2)
@@ -130,7 +130,7 @@ def test_from_the_form_to_the_zip(
     text = files["README.md"].read_text()
     assert open_source(str(photo_folder)).captions[0] in text and "rank 2" in text
     assert "**Trigger words:**" in text and str(tmp_path) not in text
-    assert Image.open(files["preview.jpg"]).width == previews.WIDTH
+    assert Image.open(files["preview.jpg"]).width == previews.LEAST
     before = path.stat().st_mtime_ns
     tv.take_away("mine", release=True)
     assert path.stat().st_mtime_ns == before and len(colab.downloads) == 1
@@ -161,7 +161,7 @@ def test_at_most_eight_strips_are_shown_at_growing_distances(tmp_path):
     assert (np.diff(gaps) >= 0).all()
     assert previews.strips_of(tmp_path, 2)[1].stem == "step-0001000"
     page = previews.sheet(previews.strips_of(tmp_path), ["a red dress " * 30] * 2)
-    assert page.size == (1000, len(steps) * (500 + previews.TITLE) + previews.TITLE)
+    assert page.size == (480, len(steps) * (240 + previews.TITLE) + previews.TITLE)
 
 
 def test_a_stop_is_one_sentence_in_a_notebook(capsys):

@@ -1,5 +1,6 @@
 """What does a model draw while it is trained?"""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -20,14 +21,14 @@ class Previews:
     def __init__(
         self,
         base: str,
-        prompts: list[str],
+        prompts: list[str] | Callable[[], list[str]],
         folder: Path,
         *,
         seed: int = 0,
         steps: int = 20,
         text_encoder: str = "",
     ):
-        self.base, self.prompts, self.folder = base, list(prompts), Path(folder)
+        self.base, self.prompts, self.folder = base, prompts, Path(folder)
         self.text_encoder = text_encoder
         self.seed, self.steps = seed, steps
         self.sampler: Sampler | None = None
@@ -40,6 +41,8 @@ class Previews:
         path = self.folder / f"step-{step:07d}.png"
         if path.exists():
             return
+        if callable(self.prompts):  # they are read when they are needed
+            self.prompts = self.prompts()
         unet = parts["unet"]
         self.sampler = self.sampler or Sampler(
             self.base, "none", unet.device.type, text_encoder=self.text_encoder

@@ -59,16 +59,16 @@ def _columns_of(count: int) -> int:
 
 
 def compared(rows: dict[str, Sequence], prompts: Sequence[str], columns: int = 0) -> Image.Image:
-    """Return a gallery of the same prompts in several `rows` {name: images}: below each image the
-    one of the same prompt in the next row, whose titles are the prompts; above it the names."""
+    """Return a gallery of the same prompts in several `rows` {name: images}: below each image is
+    the one of the same prompt in the next row; above the first one stands the prompt."""
     columns = columns or _columns_of(len(prompts))
-    last, images, titles = list(rows)[-1], [], []
+    first, images, titles = next(iter(rows)), [], []
     for start in range(0, len(prompts), columns):
         part = prompts[start : start + columns]
         gap = [np.full((8, 8, 3), 255, np.uint8)] * (columns - len(part))
         for name, row in rows.items():
             images += [*row[start : start + columns], *gap]
-            own = [name if name != last else f"{name}: {prompt}" for prompt in part]
+            own = [f"{name}: {prompt}" if name == first else name for prompt in part]
             titles += own + [""] * len(gap)
     return gallery(images, titles, columns)
 

@@ -11,7 +11,8 @@ from tvhelpers.image import read_photo
 from tvhelpers.progress import in_notebook
 from tvhelpers.sample.preview import Previews
 
-WIDTH, MOST = 1000, 8  # pixels of a sheet, as wide as a notebook's output; and its most strips
+WIDTH, LEAST = 1000, 480  # pixels of a sheet: the output of a notebook is as wide
+MOST = 8  # strips of a sheet
 TITLE = 26  # pixels of the line above each strip
 
 
@@ -30,9 +31,13 @@ def strips_of(folder: Path, most: int = MOST) -> list[Path]:
     return [strips[place] for place in dict.fromkeys(places.tolist())]
 
 
-def sheet(strips: Sequence[Path], prompts: Sequence[str] = (), width: int = WIDTH) -> Image.Image:
-    """Return strips below each other, each with its step above it; above them the `prompts`."""
+def sheet(strips: Sequence[Path], prompts: Sequence[str] = ()) -> Image.Image:
+    """Return strips below each other, each with its step above it; above them the `prompts`.
+
+    Small ones are enlarged, large ones reduced to WIDTH.
+    """
     rows = [Image.fromarray(read_photo(path)) for path in strips]
+    width = min(WIDTH, max(LEAST, 2 * rows[0].width))
     rows = [row.resize((width, round(width * row.height / row.width))) for row in rows]
     top = TITLE * bool(prompts)
     page = Image.new("RGB", (width, top + sum(row.height + TITLE for row in rows)), "white")

@@ -60,13 +60,14 @@ def training_curves(run_dir: Path, previews: Path | None = None) -> Image.Image:
     _mark_events(figure, axes, read_events(run_dir))
     curves, strips = render(figure), strips_of(previews or run_dir / "previews")[-1:]
     if strips:
-        curves = _below(curves, sheet(strips, width=curves.width))
+        curves = _below(curves, sheet(strips))
     return _write(curves, run_dir / "figures" / "training.png")
 
 
 def _below(image: Image.Image, other: Image.Image) -> Image.Image:
-    """Return an image with another one of its width below it."""
-    page = Image.new("RGB", (image.width, image.height + other.height), "white")
+    """Return an image with another one below it."""
+    width = max(image.width, other.width)
+    page = Image.new("RGB", (width, image.height + other.height), "white")
     page.paste(image, (0, 0))
     page.paste(other, (0, image.height))
     return page

@@ -1,5 +1,7 @@
 """What do the fields of a training's form mean, what will it cost, and how does a cell train?"""
 
+import logging
+
 from tvhelpers import runtime
 from tvhelpers.config import TrainConfig
 from tvhelpers.data.sources import open_source
@@ -69,7 +71,13 @@ def _refusal(field: str, seen) -> InputError:
 def plan(tv, config: TrainConfig, name: str, release: bool = False) -> None:
     """Print in two lines what run `name` has to learn from and what it will take, and below them
     what could spoil it.  Nothing is trained; `release`: whether the machine is to be given back."""
-    found = dry_run(config, tv.train_dir(name), root=tv.local)
+    package = logging.getLogger("tvhelpers")
+    level = package.level
+    package.setLevel(logging.WARNING)  # what is tried is said in these lines
+    try:
+        found = dry_run(config, tv.train_dir(name), root=tv.local)
+    finally:
+        package.setLevel(level)
     if found["finished"]:
         say(f"this training is finished already; its result is in {found['run']}")
         return
@@ -85,11 +93,14 @@ def _lesson(config: TrainConfig, found: dict) -> str:
     items, steps = found["items"], counted(found["steps"], "step")
     source = open_source(config.data, captions_optional=bool(config.captions))
     passes = found["steps"] * config.samples_per_step / items["training"]
+    passes = f"{passes:.{0 if passes >= 10 else 1}f} passes over them"
     at = f"; it resumes at step {found['resumes_at']:,}" if found["resumes_at"] else ""
+    images = f"{counted(len(source), 'image')} of {counted(len({*source.product_ids}), 'product')}"
+    if 0 < (used := config.sample or config.limit) < len(source):
+        images = f"{used:,} of {counted(len(source), 'image')}"
     return (
-        f"{counted(len(source), 'image')} of {counted(len({*source.product_ids}), 'product')}: "
-        f"{items['training']:,} to train on, {items['validation']:,} kept for validation; "
-        f"{steps} = {passes:.0f} passes over them{at}"
+        f"{images}: {items['training']:,} to train on, {items['validation']:,} kept for "
+        f"validation; {steps} = {passes}{at}"
     )
 
 
