@@ -5,6 +5,7 @@
 # make test-widgets7   prompt studio and study on ipywidgets 7.7.1, as Colab has it, in the classic notebook
 # make lab             the notebooks in JupyterLab
 # make notebooks       build notebooks/*.ipynb from notebooks/source
+# make rendered        run them on mini, and write copies with small figures into docs/notebooks
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,7 +13,7 @@ BIN := $(VENV)/bin
 # One thread each, so that sums are added in one order; a file's tests stay in one process.
 PYTEST := -m pytest -q -n $(or $(TEST_PROCESSES),2) --dist loadfile
 
-.PHONY: demo test test-all lint test-colab test-widgets7 lab notebooks clean
+.PHONY: demo test test-all lint test-colab test-widgets7 lab notebooks rendered clean
 
 demo: $(VENV)/ready
 	$(BIN)/python -m tvhelpers generate --out out/demo --seed 2 \
@@ -43,6 +44,9 @@ lab: $(VENV)/ready
 notebooks: $(VENV)/ready
 	$(BIN)/python notebooks/build.py
 	$(BIN)/ruff format notebooks
+
+rendered: $(VENV)/ready
+	$(BIN)/python notebooks/render.py
 
 .venv-%/ready: requirements.txt constraints-%.txt constraints.txt
 	$(PYTHON) -m venv .venv-$*

@@ -1,5 +1,6 @@
 """What do the fields of a training's form mean, what will it cost, and how does a cell train?"""
 
+import gc
 import logging
 
 from tvhelpers import runtime
@@ -78,6 +79,7 @@ def plan(tv, config: TrainConfig, name: str, release: bool = False) -> None:
         found = dry_run(config, tv.train_dir(name), root=tv.local)
     finally:
         package.setLevel(level)
+        gc.collect()  # its networks, which would take memory from the training
     if found["finished"]:
         say(f"this training is finished already; its result is in {found['run']}")
         return
