@@ -55,7 +55,7 @@ def test_on_a_gpu_drawings_are_for_mini_and_photos_of_00_are_found(colab, monkey
     with refused("unknown-choice") as caught:
         notebook.settings(preset="t5")
     assert "PRESET" in str(caught.value)
-    for name in ("old", "mine", notebook.EXAMPLES):
+    for name in ("old", "mine"):
         (colab.work / "data" / name).mkdir(parents=True)
         (colab.work / "data" / name / "metadata.csv").write_text("file_name,caption\n")
     for data in ("auto", "mine"):

@@ -20,7 +20,6 @@ from tvhelpers.records import read_record
 from tvhelpers.show import colab
 from tvhelpers.show.settings import NotebookSettings
 
-EXAMPLES = "example-photos"  # that notebook 00 draws for those who have none
 _OURS: dict[str, str] = {}  # environment variables that we set ourselves
 
 
@@ -97,8 +96,7 @@ def _find_data(data: str, folder: Path, drive: bool) -> str:
         data = Path(data).name  # it was copied from the Drive to a machine that is gone
     if data == "auto":
         tables = sorted(folder.glob("*/metadata.csv"), key=lambda path: path.stat().st_mtime)
-        own = [path.parent for path in tables if path.parent.name != EXAMPLES]
-        data = str(own[-1]) if own else data
+        data = str(tables[-1].parent) if tables else data
     elif data and data not in manifest.entries() and not Path(data).exists():
         data = str(folder / data) if (folder / data).exists() else data
     data = _copy_from_drive(data) if drive else data

@@ -11,6 +11,7 @@ from tvhelpers.data.sources import open_source
 from tvhelpers.errors import InputError, one_line
 from tvhelpers.files import atomic_path
 from tvhelpers.lora.adapter import kohya_path
+from tvhelpers.lora.formats import read_about
 from tvhelpers.models.base import find_base
 from tvhelpers.output import say
 from tvhelpers.records import read_record
@@ -111,7 +112,8 @@ def readme(run_dir: Path, name: str) -> str:
     config = read_record(run_dir / "config.json", "training")
     result = read_record(run_dir / "result.json", "result")
     rows, base = manifest.entries(), find_base(config["base"])
-    captions = _captions(config)
+    captions, about = _captions(config), read_about(run_dir / "adapter.safetensors")
+    seen = config | {"resolution": about.get("resolution", config.get("resolution"))}
     known = rows.get(config["data"], {})
     licence = f"the base's is: {rows.get(config['base'], {}).get('licence', 'see its page')}. "
     data = known.get("licence")
@@ -125,7 +127,7 @@ def readme(run_dir: Path, name: str) -> str:
         steps=result["steps"],
         words=trigger_words(captions),
         example=f"*{captions[0]}*" if captions else "(there are none)",
-        settings=", ".join(f"{key} {config[key]}" for key in SETTINGS if key in config),
+        settings=", ".join(f"{key} {seen[key]}" for key in SETTINGS if key in seen),
         before=result["held_out_loss_base"],
         after=result["held_out_loss"],
         licence=licence,
