@@ -39,7 +39,8 @@ def folder(tmp_path):
 def test_figure_card_and_groups(folder, tmp_path):
     result = scored([folder, folder], tmp_path / "metrics.json", BrightnessClassifier())
     one = result["folders"][0]
-    (score,) = one["metrics"]
+    score, alike = one["metrics"]
+    assert (alike["name"], alike["value"]) == ("duplicates", 0)  # within a prompt they may be equal
     assert score["name"] == "inception_score" and one["n"] == score["n"] == 12
     assert sorted(one["files"])[-1] == "9.png" and one["chosen"] == "handed in"
     assert score["details"]["plug_in"] == pytest.approx(4)
@@ -86,7 +87,7 @@ def test_a_metric_whose_needs_are_not_met_is_skipped(folder, tmp_path, monkeypat
     unmet = Metric("unmet", brightness, ("features", "no such need"), "")
     monkeypatch.setattr("tvhelpers.score.registry.METRICS", [*registry.METRICS, unmet])
     rows = scored([folder], tmp_path / "m.json", BrightnessClassifier())["folders"][0]["metrics"]
-    assert [row["name"] for row in rows] == ["inception_score"]
+    assert [row["name"] for row in rows] == ["inception_score", "duplicates"]
 
 
 def test_images_without_records_are_taken(folder, tmp_path):
@@ -173,12 +174,13 @@ class CountingClassifier(BrightnessClassifier):
 
 
 def drawn(path, colours, prompts, order=None):
-    """A folder of images with a square of a colour in the middle of white, and their records."""
+    """A folder of drawings, outlined squares of a colour on white, and their records."""
     path.mkdir()
     records = []
     for i, (colour, prompt) in enumerate(zip(colours, prompts, strict=True)):
         image = Image.new("RGB", (64, 64), "white")
-        image.paste(colour, (12, 12 + i % 3, 52, 52))
+        image.paste("black", (12, 12 + i % 3, 52, 52))
+        image.paste(colour, (14, 14 + i % 3, 50, 50))
         image.save(path / f"{i}.png")
         records.append({"file": f"{i}.png", "prompt": prompt, "seed": i})
     lines = [json.dumps(records[i]) + "\n" for i in order or range(len(records))]
@@ -230,11 +232,13 @@ def test_distances_from_real_images(tmp_path):
     rows = [{row["name"]: row for row in folder["metrics"]} for folder in result["folders"]]
     assert rows[0]["kernel_distance"]["value"] < 0 < rows[1]["kernel_distance"]["value"]
     assert rows[1]["kernel_distance"]["details"]["p"] < 0.05
-    assert rows[0]["precision"]["value"] == 1 and rows[1]["coverage"]["value"] < 1
+    assert rows[0]["precision"]["value"] == 1 and not {"precision", "coverage"} & {*rows[1]}
+    assert "vary" in result["folders"][1]["notes"][0]  # all of one colour: precision flatters them
     assert all(row["card"] for row in rows[0].values()) and result["real"]["n"] == 12
     few = drawn(tmp_path / "few", asked[:5], PROMPTS[:5])
-    with refused("cannot-be-scored"):
-        scored([few], tmp_path / "few.json", BrightnessClassifier(), real=real)
+    (rest,) = scored([few], tmp_path / "few.json", BrightnessClassifier(), real=real)["folders"]
+    assert "5 images are too few" in rest["notes"][0]  # and no other figure is lost
+    assert [row["name"] for row in rest["metrics"]] == ["inception_score", "colour", "duplicates"]
 
 
 def test_other_prompts_are_not_compared(tmp_path):
@@ -270,12 +274,13 @@ def test_copies_are_looked_for_in_the_training_set(tmp_path, photo_folder):
     assert "the limit is the nearest" in copying["warnings"][0]  # of 30 validation images
     assert copying["details"]["top"][0]["distance"] < 1e-3
     assert result["folders"][0]["copies"].startswith("pixels")
-    with refused("cannot-be-scored"):
-        scored([folder], tmp_path / "n.json", BrightnessClassifier(), train=str(photo_folder))
+    out = tmp_path / "n.json"
+    (rest,) = scored([folder], out, BrightnessClassifier(), train=str(photo_folder))["folders"]
+    assert "validation" in rest["notes"][0] and rest["metrics"][0]["name"] == "inception_score"
 
 
 def test_mixed_sizes_few_images_and_nan_features_give_a_note_or_an_error(tmp_path):
-    for i, side in enumerate((40, 64, 64, 90, 33)):
+    for i, side in enumerate((64, 64, 90, 128, 72)):
         flat = flats.render(flats.random_spec(2, i), 2, i, side)
         Image.fromarray(flat).save(tmp_path / f"{i}.png")
     result = scored([tmp_path], tmp_path / "out" / "m.json", "judge")

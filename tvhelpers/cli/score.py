@@ -12,11 +12,11 @@ OPTIONS = (
     option("dirs DIR", Path, text="folders of images; each is compared with the first", nargs="+"),
     option("--out METRICS.JSON", Path, REQUIRED, "file for the numbers; charts go beside it"),
     option("--classifier", str, "auto", "for the Inception Score: inception (knows photos), judge "
-           "(knows flats), or auto: inception if its weights are there, else judge"),
+           "(knows drawings), or auto: judge for drawings, else inception if it is there"),
     option("--real DIR", Path, None, "folder of real images: adds kernel distance (KID), "
            "precision, recall, density and coverage; for photos give --features too"),
     option("--features NAME", str, "", "feature extractor for the scores of --real: judge (for "
-           "flats), or, for photos, a vision model (DINOv2, CLIP, SigLIP): a folder, or "
+           "drawings), or, for photos, a vision model (DINOv2, CLIP, SigLIP): a folder, or "
            "hub:facebook/dinov2-small after `hf download`", "judge with --real, else none"),
     option("--clip NAME", str, "", "CLIP for CLIPScore, how well image and prompt match: a folder, "
            "or hub:patrickjohncyh/fashion-clip after `hf download`; the CLIP of the "

@@ -46,6 +46,11 @@ class Clip:
         if widths[0] != widths[1]:
             raise InputError("clip-unfit", name=name, images=widths[0], texts=widths[1])
 
+    @property
+    def knows(self) -> str:
+        """What it was trained on (`score.looks`): mini's own on drawings, others on photographs."""
+        return "drawings" if self.name == "mini" else "photographs"
+
     @torch.no_grad()
     def encode_images(self, pixels: Sequence[np.ndarray], batch_size: int = 64) -> torch.Tensor:
         """Return unit embeddings float32 (N, d) of images uint8 (H, W, 3), padded to squares."""

@@ -48,7 +48,7 @@ class AttributeClassifier:
 class JudgeAttributeClassifier(AttributeClassifier):
     """mini's judge, which was trained on flats."""
 
-    name = "mini judge"
+    name, knows = "mini judge", "drawings"
 
     def __init__(self, device: str = "cpu"):
         self.network = JudgeClassifier(device)
@@ -184,7 +184,7 @@ def corrected_rate(name: str, wanted, seen, real_true, real_seen, groups=None) -
     skipped = len(wanted) - len(kept)
     plain.details.update(plain_rate=float(correct.mean()), ceiling=ceiling, skipped=skipped)
     if plain.se is None:
-        return plain
+        return replace(plain, value=min(1.0, max(0.0, plain.value)))
     # The error rates' own variance, by the delta method: d(part)/d(hit), d(part)/d(false).
     extra = 0.0
     for word, (hit, false, hits, falses) in rates.items():

@@ -116,7 +116,7 @@ def open_trained(train) -> tuple[Source, TrainConfig]:
     if not isinstance(train, str):
         return train, TrainConfig(**split)
     if not is_run(Path(train)):
-        return open_source(train), TrainConfig(**split)
+        return open_source(train, captions_optional=True), TrainConfig(**split)
     begun = read_record(Path(train) / "config.json", "training")
     data = data_of(Path(train)) or begun["data"]
     source = open_source(data, captions_optional=bool(begun.get("captions")))
@@ -163,7 +163,9 @@ class CopyCheck:
             split = split_items(self.train, config)
             self.items, self.validation_items = (side.tolist() for side in split)
             return
-        self.validation = open_source(validation) if isinstance(validation, str) else validation
+        self.validation = validation
+        if isinstance(validation, str):
+            self.validation = open_source(validation, captions_optional=True)
         if self.train.fingerprint == self.validation.fingerprint:
             raise InputError("same-source", name=self.train.name)
         self.items = [i for i, s in enumerate(self.train.splits) if s in ("", "train")]

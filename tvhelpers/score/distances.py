@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from tvhelpers.score.metrics import Result
-from tvhelpers.score.statistics import Z95, canonical_order
+from tvhelpers.score.statistics import Z95, canonical_order, share_interval
 
 MIN_IMAGES = 10  # of each side
 FRECHET_IMAGES = 2000  # with fewer images the Frechet distance is mostly bias
@@ -176,10 +176,15 @@ def _kth_distance(x: np.ndarray, k: int) -> np.ndarray:
 def _mean_of(name: str, values: np.ndarray, k: int) -> Result:
     values = values.astype(np.float64)
     value, se = float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values)))
-    ci = (value - Z95 * se, value + Z95 * se)
     method = f"{k} nearest neighbours, equal numbers, interval over images, fixed neighbourhoods"
-    doubts = () if se else ("all images gave the same result: the interval has no width",)
-    return Result(name, value, se, ci, len(values), method, doubts, tuple(values.tolist()))
+    doubts, per_item = (), tuple(values.tolist())
+    if np.isin(values, (0, 1)).all():  # a share: its interval stays within 0..1
+        ci = share_interval(value, se, len(values), len(values))
+    elif se:
+        ci = (max(0.0, value - Z95 * se), value + Z95 * se)
+    else:
+        ci, doubts = None, ("every image got the same result: no interval can be given",)
+    return Result(name, value, se, ci, len(values), method, doubts, per_item)
 
 
 def _log_vendi(x: np.ndarray) -> float:

@@ -3,7 +3,8 @@
 They never download, and `digest` identifies their weights.  Classifiers have `name`, `digest`,
 `classes` (K labels) and `probs(pixels uint8 (N, H, W, 3)) -> float64 (N, K)`; extractors have
 `name`, `digest` and `features(pixels) -> float64 (N, D)`.  An image's row does not depend on the
-other images: every batch is filled up to BATCH_SIZE.
+other images: every batch is filled up to BATCH_SIZE.  `knows` says which images a network is for
+(`looks`).
 """
 
 import importlib.util
@@ -37,6 +38,8 @@ class JudgeClassifier:
     make over 200 classes: too many for a score of 138 images.  Raises InputError where the judge's
     weights are missing.
     """
+
+    knows = "drawings"
 
     def __init__(self, device: str = "cpu", heads: tuple[str, ...] = ("category",)):
         from tvhelpers.models.mini import RESOLUTION, load_judge
@@ -85,7 +88,7 @@ class InceptionClassifier:
     Raises InputError where the weights or the two packages are missing, or the digest is wrong.
     """
 
-    name = "Inception-v3 2015-12-05"
+    name, knows = "Inception-v3 2015-12-05", "photographs"
     classes = tuple(f"output {i}" for i in range(1008))  # TensorFlow's graph pads ImageNet's 1,000
 
     def __init__(self, device: str = "cpu"):
@@ -111,6 +114,8 @@ class VisionExtractor:
     preprocessor_config.json says, always by Pillow.  Features are the image embedding of a model
     with a text encoder, else the pooled output.  Raises InputError where it cannot be loaded.
     """
+
+    knows = "photographs"
 
     def __init__(self, name: str, device: str = "cpu"):
         from transformers import AutoModel
@@ -147,7 +152,12 @@ class VisionExtractor:
 
 
 class PixelExtractor:
-    """The small image itself as features: needs no network, finds nearly exact copies."""
+    """The small image itself as features: needs no network, finds nearly exact copies.
+
+    It knows nothing else: a blurred image is near to all images in pixels.
+    """
+
+    knows = "copies"
 
     name, digest, side = "pixels, 32 a side", "1", 32
 
@@ -164,9 +174,10 @@ CLASSIFIERS = {"inception": InceptionClassifier, "judge": JudgeClassifier}
 EXTRACTORS = {"judge": JudgeClassifier, "pixels": PixelExtractor}  # else a VisionExtractor
 
 
-def choose_classifier(name: object = "auto", device: str = "cpu"):
-    """Return (classifier, why it was chosen); "auto" is Inception-v3 where its weights are found,
-    else the judge.  A classifier instead of a name is returned as it is.
+def choose_classifier(name: object = "auto", device: str = "cpu", drawings: bool = False):
+    """Return (classifier, why it was chosen); "auto" is the judge for `drawings`, else Inception-v3
+    where its weights are found, else the judge.  A classifier instead of a name is returned as it
+    is.
 
     Raises InputError for an unknown name, and for "inception" without its weights.
     """
@@ -175,10 +186,9 @@ def choose_classifier(name: object = "auto", device: str = "cpu"):
     if name in CLASSIFIERS:
         return CLASSIFIERS[name](device), "asked for"
     check_choice("classifier", name, ("auto", *CLASSIFIERS))
-    missing = [package for package in INCEPTION_PACKAGES if not importlib.util.find_spec(package)]
-    if find_inception() is None:
-        missing = ["weights", *missing]
-    if not missing:
+    if drawings:
+        return JudgeClassifier(device), "the images look like drawings"
+    if not (missing := missing_for_inception()):
         return InceptionClassifier(device), "its weights were found"
     return JudgeClassifier(device), f"Inception-v3 lacks its {' and '.join(missing)}"
 
@@ -186,6 +196,12 @@ def choose_classifier(name: object = "auto", device: str = "cpu"):
 def choose_extractor(name: str = "judge", device: str = "cpu"):
     """Return the extractor `name`: one of EXTRACTORS, or a `VisionExtractor`."""
     return EXTRACTORS[name](device) if name in EXTRACTORS else VisionExtractor(name, device)
+
+
+def missing_for_inception() -> list[str]:
+    """Return what Inception-v3 lacks on this machine: "weights", and names of packages."""
+    missing = [package for package in INCEPTION_PACKAGES if not importlib.util.find_spec(package)]
+    return missing if find_inception() else ["weights", *missing]
 
 
 def find_inception() -> Path | None:

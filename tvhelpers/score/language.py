@@ -37,10 +37,13 @@ def metrics_of(
     `wanted` (N,) names, the share of images that show it, and the Inception Score.
 
     `judge` is an attribute classifier, `classifier` gives `probs`; images of one of `groups` (N,),
-    such as prompts, count as one block.
+    such as prompts, count as one block.  Images that nothing is asked of are photographs, which a
+    classifier that knows drawings alone does not score.
     """
     correct = agreement(list(wanted), judge.words(pixels)) if any(wanted) else {}
     found = {name: mean_score(name, values, groups) for name, values in correct.items()}
+    if not found and getattr(classifier, "knows", "") == "drawings":
+        return {}
     return {**found, "inception_score": inception_score(classifier.probs(pixels), groups)}
 
 

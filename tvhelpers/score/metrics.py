@@ -145,7 +145,8 @@ def compare(a: Result, b: Result) -> Result:
     """Return the difference of `a` and `b`, of the same prompts and seeds, by paired jackknife.
 
     For the Inception Score (log scale) the value is the ratio a / b, else the difference a - b;
-    `details["p"]` is the two-sided p-value of no difference.  Raises ValueError where the two
+    `details["p"]` is the two-sided p-value of no difference, never below the least that the signs
+    of so many differences can show, 2 / 2^groups (sign-flip test).  Raises ValueError where the two
     cannot be paired: other metrics, other prompts, other numbers of images.
     """
     if a.name != b.name or a.leave_one_out is None or b.leave_one_out is None:
@@ -158,6 +159,7 @@ def compare(a: Result, b: Result) -> Result:
     ends = (value, middle - Z95 * se, middle + Z95 * se)
     ends = np.clip(ends, -1, 1).tolist() if shares else ends
     p = two_sided_p(middle / se) if se > 0 else float(value == 0)
+    p = max(p, 2.0 ** (1 - len(difference.names)))
     logs = a.name == "inception_score"
     value, low, high = (math.exp(end) for end in ends) if logs else ends
     name = f"{a.name}, {'ratio' if logs else 'difference'}"

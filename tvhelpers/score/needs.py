@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import cached_property, partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,7 +24,10 @@ from tvhelpers.score.copying import CopyCheck
 from tvhelpers.score.distances import neighbour_scores
 from tvhelpers.score.features import choose_classifier, choose_extractor
 from tvhelpers.score.image_folder import ImageFolder
+from tvhelpers.score.looks import OTHER_ADVICE, RULES, Look, flattered, misfit, sights
 from tvhelpers.score.request import ScoreRequest
+
+NEIGHBOURS = "precision, recall, density and coverage"
 
 
 class Needs:
@@ -34,6 +38,7 @@ class Needs:
 
     def __init__(self, folder: ImageFolder, networks: Networks, real: Needs | None = None):
         self.folder, self.networks, self.real, self.found = folder, networks, real, {}
+        self.notes: dict[str, None] = {}  # what is not computed, and why
 
     def __getitem__(self, name: str):
         if name not in self.found:
@@ -41,9 +46,28 @@ class Needs:
         return self.found[name]
 
     def rows(self, name: str) -> np.ndarray | None:
-        """Return a network's output for the folder's images (N, K)."""
+        """Return a network's output for the folder's images (N, K); None where there is no such
+        network, and where it does not know such images."""
         rows = self.networks.rows.get(name)
-        return rows and rows.of(self.folder.digests, self.folder.pixels)
+        if rows is None or not self.fits(name):
+            return None
+        return rows.of(self.folder.digests, self.folder.pixels)
+
+    def note(self, text: str) -> None:
+        """Add a sentence for whoever reads the figures."""
+        self.notes[text] = None
+
+    def fits(self, name: str) -> bool:
+        """Return whether the network of some rows knows the folder's images, and the real ones that
+        they are compared with; otherwise, or in doubt, a note says so."""
+        network, figures = self.networks.judged.get(name, (None, ""))
+        if network is None:
+            return True
+        folders = [self.folder, *([self.real.folder] if self.real and name == "features" else [])]
+        refused, text = misfit(network, figures, [self.networks.look(one) for one in folders])
+        if text:
+            self.note(text)
+        return not refused
 
 
 def _asked_colours(needs: Needs) -> list[str | None] | None:
@@ -62,9 +86,32 @@ def _text_embeds(needs: Needs) -> np.ndarray | None:
     return clip.encode_texts(prompts).double().numpy() if clip and prompts else None
 
 
+def _real_features(needs: Needs) -> np.ndarray | None:
+    if needs.real is None:
+        return None
+    extractor, _ = needs.networks.judged["features"]
+    if getattr(extractor, "knows", "anything") == "copies":
+        figures = f"kernel_distance, {NEIGHBOURS}"
+        needs.note(f"no {figures}: {extractor.name}, find copies only; {OTHER_ADVICE}")
+        return None
+    return needs.real["features"]
+
+
 def _neighbours(needs: Needs) -> dict | None:
-    real = needs["real_features"]
-    return None if real is None else neighbour_scores(real, needs["features"])
+    drawn = needs["features"]
+    real = None if drawn is None else needs["real_features"]
+    if real is None:
+        return None
+    found = neighbour_scores(real, drawn)
+    names, why = flattered(real, drawn)
+    if why:
+        needs.note(why)
+    return {name: result for name, result in found.items() if name not in names}
+
+
+def _copies(needs: Needs) -> list | None:
+    found = needs.networks.copies
+    return [found[needs.folder.path]] if found and needs.fits("copies") else None
 
 
 # Another need is another entry here.  Images are in the folder's own order.
@@ -83,9 +130,10 @@ NEEDS: dict[str, Callable[[Needs], object]] = {
     "image_embeds": lambda its: its.rows("image_embeds"),  # of length one, by the CLIP (N, D)
     "text_embeds": _text_embeds,  # of the prompts (N, D)
     "features": lambda its: its.rows("features"),  # by the extractor (N, D)
-    "real_features": lambda its: its.real and its.real["features"],  # of real images (M, D)
+    "real_features": _real_features,  # of real images (M, D)
     "neighbours": _neighbours,  # four results that are computed together
-    "copies": lambda its: its.networks.copies and [its.networks.copies[its.folder.path]],  # result
+    "thumbnails": lambda its: its.rows("sights")[:, 1:],  # in levels 0..255 (N, D)
+    "copies": _copies,  # [result]
 }
 
 
@@ -98,16 +146,20 @@ class Networks:
     def __init__(self, request: ScoreRequest, folders: list[ImageFolder]):
         self.folders, device = folders, choose_device(request.device)
         cache = partial(RowCache, request.cache)
-        net, why = choose_classifier(request.classifier, device)
+        self.rows = {"sights": cache(sights, "sights", RULES)}
+        drawings = all(self.look(folder).is_drawn for folder in folders)
+        net, why = choose_classifier(request.classifier, device, drawings)
         self.card = {"classifier": net.name, "classifier_digest": net.digest, "chosen": why}
-        self.rows = {
-            "probs": cache(net.probs, "probs", net.name, net.digest),
-            "colours": cache(colour.colour_numbers, "colour", colour.RULES),
-        }
+        self.judged = {
+            "probs": (net, "inception_score")
+        }  # networks, and the figures that they give
+        self.rows["probs"] = cache(net.probs, "probs", net.name, net.digest)
+        self.rows["colours"] = cache(colour.colour_numbers, "colour", colour.RULES)
         if request.features or request.real:
             net = choose_extractor(request.features or "judge", device)
             self.card |= {"extractor": net.name, "extractor_digest": net.digest}
             self.rows["features"] = cache(net.features, "features", net.name, net.digest)
+            self.judged["features"] = net, f"vendi_score, kernel_distance, {NEIGHBOURS}"
         with offline():  # scores never download
             self.clip = Clip(request.clip, device) if request.clip else None
         if self.clip:
@@ -115,17 +167,37 @@ class Networks:
                 refuse_own_clip(self.clip, base)
             key = "clip, padded", self.clip.name, unet_digest(self.clip.model)
             self.rows["image_embeds"] = cache(self._embedded, *key)
-        net, self.calibration = open_attribute_classifier(request, self.clip, folders, device)
+            self.judged["image_embeds"] = self.clip, "clip_score and binding"
+        net, self.calibration = open_attribute_classifier(request, self.clip, folders, drawings)
         self.attribute_classifier = net
         if net:
             self.card |= {"attribute_classifier": net.name, "calibration": self.calibration.name}
             self.rows["words"] = cache(net.predict, "words", net.name, net.digest, net.heads)
-        self.check = None
+            self.judged["words"] = net, "attribute and stratum"
+        self.check, self.notes = None, []
         if request.train:
-            net = choose_extractor(request.copies, device)
+            self._open_check(request, device)
+
+    def look(self, folder: ImageFolder) -> Look:
+        """Return how many images of a folder look like drawings."""
+        rows = self.rows["sights"].of(folder.digests, folder.pixels)
+        return Look(str(folder.path), int(rows[:, 0].sum()), len(rows))
+
+    def _open_check(self, request: ScoreRequest, device: str) -> None:
+        """Open the training set; too small a split is noted, and costs no other figure."""
+        net = choose_extractor(request.copies, device)
+        self.judged["copies"] = net, "copying"
+        try:
             self.check = CopyCheck(net, request.train, request.validation, request.cache)
-            self.card |= {"train": self.check.train.name, "validation": self.check.validation.name}
-            self.card |= {"copies": net.name}
+        except InputError as error:
+            if not str(error.code).startswith("too-few"):
+                raise
+            self.notes.append(f"no copying: {error}")
+            return
+        self.card |= {"train": self.check.train.name, "validation": self.check.validation.name}
+        self.card |= {"copies": net.name}
+        if isinstance(request.train, str) and Path(request.train).exists():
+            self.card["train_path"] = str(Path(request.train).absolute())
 
     @cached_property
     def calibration_words(self) -> tuple[list[dict], list[dict]] | None:
@@ -156,17 +228,22 @@ class Networks:
         return self.clip.encode_images(full, batch_size=TOGETHER)[: len(pixels)].double().numpy()
 
 
-def open_attribute_classifier(request: ScoreRequest, clip, folders: list, device: str):
-    """Return (attribute classifier, calibration source), or twice None for images of no suite."""
+def open_attribute_classifier(request: ScoreRequest, clip, folders: list, drawings: bool):
+    """Return (attribute classifier, calibration source), or twice None for images of no suite.
+
+    By default it is the judge for images by mini, and a CLIP, where one is given with a calibration
+    set, for other images and for images by mini that do not look like `drawings`.
+    """
     if not any(row for folder in folders for row in folder.rows):
         return None, None
     mini = all(folder.bases == {"mini"} for folder in folders)
     name = request.attribute_classifier
-    name = name or ("judge" if mini else "clip" if clip and request.calibration else "")
+    by_clip = clip and request.calibration and not (mini and drawings)
+    name = name or ("clip" if by_clip else "judge" if mini else "")
     source = open_source(request.calibration) if name and request.calibration else None
     if name == "clip":
         return ClipAttributeClassifier(clip, source), source
-    judge = JudgeAttributeClassifier(device) if name else None
+    judge = JudgeAttributeClassifier(choose_device(request.device)) if name else None
     return judge, source if source or not judge else judge.calibration_set()
 
 

@@ -7,12 +7,15 @@ comparisons.  Its inputs are names of `needs.NEEDS`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from operator import itemgetter
+from operator import methodcaller
 
+from tvhelpers.errors import InputError
 from tvhelpers.score.attributes import attribute_scores, binding, stratum_scores
 from tvhelpers.score.colour import colour_score
 from tvhelpers.score.distances import kernel_distance, vendi_score
+from tvhelpers.score.looks import duplicates
 from tvhelpers.score.metrics import Result, clip_score, inception_score
+from tvhelpers.words import listed
 
 
 @dataclass(frozen=True)
@@ -68,19 +71,22 @@ METRICS = [
     Metric("kernel_distance", kernel_distance, ("features", "real_features"),
            "Distance from the real images in the extractor's features (KID). Lower is better; "
            "around 0 and below, no difference was found. p is the probability of such a distance "
-           "without any difference. mini's judge knows only flats: for photos, choose --features."),
-    Metric("precision", itemgetter("precision"), ("neighbours",),
+           "without any difference."),
+    Metric("precision", methodcaller("get", "precision", []), ("neighbours",),
            "Share of generated images that look like some real image, in the extractor's features. "
            "Higher is more realistic. It does not say whether the images are varied."),
-    Metric("recall", itemgetter("recall"), ("neighbours",),
+    Metric("recall", methodcaller("get", "recall", []), ("neighbours",),
            "Share of real images that look like some generated image. Higher covers more of the "
            "variety of the real images. It does not say whether all images are realistic."),
-    Metric("density", itemgetter("density"), ("neighbours",),
+    Metric("density", methodcaller("get", "density", []), ("neighbours",),
            "How close generated images are to the typical real images; equal sets give 1. Higher "
            "is more realistic. It does not say whether the images are varied."),
-    Metric("coverage", itemgetter("coverage"), ("neighbours",),
+    Metric("coverage", methodcaller("get", "coverage", []), ("neighbours",),
            "Share of real images with a generated image nearby. Higher covers more of the variety "
            "of the real images. Unlike recall, a few odd images change it little."),
+    Metric("duplicates", duplicates, ("thumbnails", "prompts"),
+           "Share of images that nearly equal an image of another prompt. Lower is better; 0 is "
+           "normal. 1 means that the prompts do not matter: all images are the same."),
     Metric("copying", list, ("copies",),
            "Share of generated images that are nearer to a training image than 99 % of validation "
            "images are. Lower is better; 0.01 is normal without copies. More means copies, or "
@@ -90,8 +96,25 @@ METRICS = [
 
 
 def all_results(needs) -> list[Result]:
-    """Return the results of every metric whose inputs a folder's `Needs` have."""
-    return [result for metric in METRICS for result in metric.results(needs)]
+    """Return the results of every metric whose inputs a folder's `Needs` have.
+
+    A metric that cannot be computed becomes a note of `needs`, and the others stay.  Raises
+    ValueError where none can be.
+    """
+    results: list[Result] = []
+    failed: dict[str, list[str]] = {}
+    for metric in METRICS:
+        try:
+            results += metric.results(needs)
+        except InputError:
+            raise
+        except ValueError as error:
+            failed.setdefault(str(error), []).append(metric.name)
+    if failed and not results:
+        raise ValueError(next(iter(failed)))
+    for error, names in failed.items():
+        needs.note(f"no {listed(names)}: {error}")
+    return results
 
 
 def card_of(name: str) -> str:

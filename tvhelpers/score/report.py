@@ -38,14 +38,16 @@ def _scored(request: ScoreRequest) -> dict:
     networks = Networks(request, folders)
     of_real = Needs(real, networks) if real else None
     try:
-        results = [all_results(Needs(folder, networks, of_real)) for folder in folders]
+        needs = [Needs(folder, networks, of_real) for folder in folders]
+        results = [all_results(one) for one in needs]
     except InputError:
         raise
     except ValueError as error:
         raise InputError("cannot-be-scored", problem=str(error)) from None
     scored = []
-    for folder, rows in zip(folders, results, strict=True):
-        found = {"metrics": [with_card(row) for row in rows], "notes": folder.notes}
+    for folder, rows, one in zip(folders, results, needs, strict=True):
+        notes = [*folder.notes, *one.notes, *networks.notes]
+        found = {"metrics": [with_card(row) for row in rows], "notes": notes}
         scored.append({**_about(folder), **networks.card, **found})
     pairs = [
         {"dir": str(folder.path), "against": str(folders[0].path), **_compared(rows, results[0])}

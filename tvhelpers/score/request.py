@@ -21,13 +21,13 @@ class ScoreRequest:
 
     dirs: Sequence[Path]  # each is compared with the first, prompt by prompt
     out_path: Path  # metrics.json; an existing file is not overwritten
-    classifier: object = "auto"  # auto, inception or judge
+    classifier: object = "auto"  # auto (the judge for drawings), inception or judge
     device: str = "auto"
     real: Path | None = None  # folder of real images for KID, precision, recall, ...
     features: str = ""  # judge, pixels, or a vision model; "" = judge with real, else none
     clip: str = ""  # for CLIPScore; not the CLIP of the base that generated the images
     cache: Path | None = None  # folder for the networks' outputs
-    attribute_classifier: str = ""  # judge, or clip; "" = judge for images by mini
+    attribute_classifier: str = ""  # judge, or clip; "" = judge for drawings by mini
     calibration: str = ""  # images with attributes, to measure the attribute classifier's errors
     train: object = ""  # look for copies of the images of this training set
     validation: object = ""  # images that no training saw; "" = the validation items of train

@@ -126,8 +126,12 @@ def histogram(values: Sequence[float], label: str, mark: float | None = None, no
 
 def intervals(table: dict[str, dict[str, Result]], columns: int = 3) -> Image.Image:
     """Return a panel for each metric of {row: {metric: Result}}: values with 95 % intervals, and a
-    dotted line at the first row's value."""
+    dotted line at the first row's value; a sentence where there is no metric."""
     names, metrics = list(table), list(dict.fromkeys(m for row in table.values() for m in row))
+    if not metrics:
+        figure = Figure(figsize=(6, 0.6))
+        figure.text(0.5, 0.4, "no figure: no network that is here knows these images", ha="center")
+        return render(figure)
     columns = min(columns, len(metrics))
     lines = -(-len(metrics) // columns)
     figure = Figure(figsize=(2.6 * columns + 2, lines * (0.24 * len(names) + 0.8)))

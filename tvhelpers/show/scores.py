@@ -1,14 +1,13 @@
 """How are scores shown?  The figures that `score` writes beside its JSON."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from tvhelpers.data.items import Source
-from tvhelpers.data.sources import open_source
 from tvhelpers.files import make_dir, remove_temporary
 from tvhelpers.image import read_photo, resize, save_png
 from tvhelpers.paths import inside
@@ -24,7 +23,7 @@ def write_figures(result: dict, folder: Path, train: Source | None = None) -> li
     images = {name: metric_card(rows) for name, rows in by_metric(result).items()}
     for number, scored in enumerate(result["folders"], 1):
         for row in (row for row in scored["metrics"] if "top" in row["details"]):
-            source = train or open_source(scored["train"])
+            source = train or open_trained(scored.get("train_path", scored["train"]))[0]
             images[f"copies-{number}"] = nearest_pairs(scored, row, source)
     remove_temporary(make_dir(Path(folder)))
     paths = {Path(folder) / f"{name}.png": image for name, image in images.items()}
@@ -33,11 +32,11 @@ def write_figures(result: dict, folder: Path, train: Source | None = None) -> li
     return [*paths]
 
 
-def by_metric(result: dict) -> dict[str, dict[str, dict]]:
+def by_metric(result: dict, labels: Sequence[str] = ()) -> dict[str, dict[str, dict]]:
     """Return {metric: {label: row}} of a result: a row for each folder, or for each attribute or
-    stratum of a folder."""
+    stratum of a folder.  `labels` name the folders; without them, what their names differ in."""
     folders = result["folders"]
-    labels = _labels([folder["dir"] for folder in folders])
+    labels = labels or _labels([folder["dir"] for folder in folders])
     found: dict[str, dict[str, dict]] = {}
     for name in dict.fromkeys(row["name"] for folder in folders for row in folder["metrics"]):
         metric, _, part = name.partition(":")
@@ -60,14 +59,14 @@ def _labels(dirs: list[str]) -> list[str]:
     return ["-".join(row) for row in words]
 
 
-def copying_figures(result: dict, train: str) -> list[Image.Image]:
+def copying_figures(result: dict, train: str, labels: Sequence[str] = ()) -> list[Image.Image]:
     """Return the card of the metric `copying` and the last folder's nearest pairs; [] if copies of
-    the source `train` were not looked for."""
-    if not train:
-        return []
+    the source `train` were not looked for.  `labels` as in `by_metric`."""
     scored = result["folders"][-1]
-    row = next(row for row in scored["metrics"] if row["name"] == "copying")
-    card = metric_card(by_metric(result)["copying"])
+    row = next((row for row in scored["metrics"] if row["name"] == "copying"), None)
+    if not train or row is None:
+        return []
+    card = metric_card(by_metric(result, labels)["copying"])
     return [card, nearest_pairs(scored, row, open_trained(train)[0])]
 
 
