@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from tvhelpers.errors import InputError
+from tvhelpers.errors import InputError, one_line
 from tvhelpers.output import say
 
 WORK, DRIVE = Path("/content/textile-vision-work"), Path("/content/drive")
@@ -37,3 +37,16 @@ def load_token() -> None:
         os.environ["HF_TOKEN"] = userdata.get("HF_TOKEN")
     except Exception as error:  # no such secret, no access, no answer: open models need none
         say(f"Colab has no secret HF_TOKEN ({type(error).__name__}); open models need none")
+
+
+def download(path: Path) -> None:
+    """Print where a file is; on Colab, the browser downloads it."""
+    say(f"{path} ({Path(path).stat().st_size / 1e6:.1f} MB)")
+    if not on_colab():
+        return
+    from google.colab import files
+
+    try:
+        files.download(str(path))
+    except Exception as error:  # the browser refused, or does not answer
+        say(f"the download did not start ({one_line(error)}); take the file from the Files panel")

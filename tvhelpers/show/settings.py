@@ -29,7 +29,7 @@ from tvhelpers.records import TakenError, read_record
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import generate
 from tvhelpers.score import language
-from tvhelpers.score.attributes import CORE, JudgeAttributeClassifier, agreement
+from tvhelpers.score.attributes import CORE, agreement
 from tvhelpers.score.colour import EXAMPLES, name_colour
 from tvhelpers.score.copying import MIN_VALIDATION, data_of, is_run, open_trained
 from tvhelpers.score.report import score_folders
@@ -191,12 +191,7 @@ class NotebookSettings:
         """
         if self.data_is_flats:
             return FlatsSource(seed, count, season=season)
-        source = open_source(self.data)
-        labelled, rows = {name for row in source.attributes for name in row}, []
-        for text, stated in zip(source.captions, source.attributes, strict=True):
-            parsed = parse_caption(text).items()
-            rows.append({**{k: word for k, word in parsed if k not in labelled}, **stated})
-        source.attributes = rows
+        source = self.labelled()
         if stating == "colour":
             source.attributes = [_measurable(row) for row in source.attributes]
         rows = zip(source.captions, source.attributes, strict=True)
@@ -215,6 +210,17 @@ class NotebookSettings:
             raise InputError("not-stated.examples", data=self.data, stating=stating)
         return Subset(source, found[:: max(1, len(found) // count)][:count])
 
+    def labelled(self) -> Source:
+        """Return the data, each with the attributes of its labels and, where the data have no such
+        label, of its caption."""
+        source = open_source(self.data)
+        labelled, rows = {name for row in source.attributes for name in row}, []
+        for text, stated in zip(source.captions, source.attributes, strict=True):
+            parsed = parse_caption(text).items()
+            rows.append({**{k: word for k, word in parsed if k not in labelled}, **stated})
+        source.attributes = rows
+        return source
+
     def requests(self, seed: int, count: int, season="base") -> tuple[list, list, list]:
         """Return (prompts, the same as class prompts, {attribute: value} to look for in each
         image): of flats category, colour and pattern, which the judge knows; of photos nothing.
@@ -229,16 +235,21 @@ class NotebookSettings:
         classes = [f"category={row['category']}" for row in items.attributes]
         return items.captions, classes, [{}] * len(items)
 
-    def correct(self, real: Source, pixels: np.ndarray) -> dict[str, np.ndarray]:
+    def correct(self, real: Source, pixels: np.ndarray, classifier=None) -> dict[str, np.ndarray]:
         """Return {attribute: bool (N,)}: whether pixels uint8 (N, H, W, 3) show what the items of
-        `real` state: the measured colour and, of flats, what the judge names."""
+        `real` state: the measured colour and, where there is an attribute classifier, what that
+        names.  Words that it does not know are not checked."""
         colours = [name_colour(one).name for one in pixels]
         measured = [a == row["colour"] for a, row in zip(colours, real.attributes, strict=True)]
-        wanted = [{name: row[name] for name in CORE if name in row} for row in real.attributes]
         correct = {"colour, measured": np.array(measured)}
-        if not self.data_is_flats:
+        if classifier is None:
             return correct
-        return {**agreement(wanted, JudgeAttributeClassifier().words(pixels)), **correct}
+        words = {name: classifier.heads[name] for name in CORE if name in classifier.heads}
+        wanted = [
+            {name: row[name] for name in words if row.get(name) in words[name]}
+            for row in real.attributes
+        ]
+        return {**agreement(wanted, classifier.words(pixels)), **correct}
 
     def draw(self, name: str, sampler, prompts: Sequence[str], **options) -> list[Path]:
         """Return the images of a run, generated or opened; `options` as in `Request`."""

@@ -1,16 +1,30 @@
 """How does a rater without Jupyter take part?  With a page that any browser opens from disk."""
 
 import json
+import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from tvhelpers.errors import InputError
-from tvhelpers.files import remove_temporary, write_all_once, write_new
+from tvhelpers.files import atomic_path, remove_temporary, write_all_once, write_new
 from tvhelpers.paths import is_there
 from tvhelpers.study.model import IMAGES, SCALES, Study
 
 TEMPLATE = Path(__file__).with_name("page.html")
+
+
+def zip_pages(pages: Sequence[Path]) -> Path:
+    """Write the pages and their images as one zip beside their folder, and return its path; equal
+    pages give equal bytes."""
+    folder = Path(pages[0]).parent
+    images = sorted(file for file in (folder / IMAGES).iterdir() if file.is_file())
+    path = folder.with_name(f"{folder.name}.zip")
+    with atomic_path(path) as aside, zipfile.ZipFile(aside, "w") as archive:
+        for file in [*pages, *images]:
+            name = f"{folder.name}/{file.relative_to(folder).as_posix()}"
+            archive.writestr(zipfile.ZipInfo(name), file.read_bytes())
+    return path
 
 
 def write_pages(study: Study, out_dir: Path, raters: Sequence[str]) -> list[Path]:
