@@ -43,6 +43,16 @@ ROWS = [
         ),
     ),
     (
+        "planted_bad",
+        "Noise, mud or one image for all prompts beside real images, by three networks: praised",
+        lambda r: f"{r['bad_folders_praised']} of {r['bad_folders']}",
+    ),
+    (
+        "planted_bad",
+        "Images taken for drawings: fresh flats, clothing photos",
+        lambda r: ", ".join(percent(r["looks_drawn"][k]) for k in ("fresh flats", "photographs")),
+    ),
+    (
         "score_statistics",
         "A gain of 15 % is found with 138 prompts, two systems sharing 4/5 (1/2) of their noise",
         lambda r: f"{paired(r, 'gain of 15 %', 0.8)} ({paired(r, 'gain of 15 %', 0.5)})",
