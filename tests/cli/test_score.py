@@ -3,6 +3,8 @@
 import json
 import shutil
 
+from PIL import Image
+
 from tvhelpers.data.flats_source import FlatsSource
 
 
@@ -24,6 +26,8 @@ def test_a_suite_is_written_drawn_and_scored(run, refuse, tiny_base, tmp_path, m
     records = json.loads(said)
     assert [record["prompt_id"] for record in records] == [r["id"] for r in rows for _ in "ab"]
     assert [record["seed"] for record in records] == [s for r in rows for s in r["seeds"][:2]]
+    for i, record in enumerate(records):  # the judge scores drawings alone
+        Image.fromarray(few.pixels(i)).save(out / record["file"])
     metrics = tmp_path / "metrics.json"
     code, said, _ = run(
         "score", out, "--out", metrics, "--classifier", "judge", "--attribute-classifier", "judge"

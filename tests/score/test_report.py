@@ -153,7 +153,7 @@ def test_a_folder_of_equal_images_scores_one_and_says_why(tmp_path):
         Image.new("RGB", (8, 8), "navy").save(tmp_path / f"{i}.jpg")
     result = scored([tmp_path], tmp_path / "out" / "m.json", BrightnessClassifier())
     (score,) = result["folders"][0]["metrics"]
-    assert score["value"] == pytest.approx(1) and "no width" in format_table(result)
+    assert score["value"] == pytest.approx(1) and "no interval can be given" in format_table(result)
 
 
 def test_a_single_image_has_no_interval(tmp_path):

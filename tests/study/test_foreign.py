@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 import sqlite3
+import zipfile
 from dataclasses import astuple, replace
 
 import numpy as np
@@ -16,7 +17,7 @@ from tvhelpers.sample.request import Request
 from tvhelpers.study.analysis import analyse, write_csv
 from tvhelpers.study.make import make_study
 from tvhelpers.study.model import IMAGES, TOKENS, Study
-from tvhelpers.study.page import write_pages
+from tvhelpers.study.page import write_pages, zip_pages
 from tvhelpers.study.report import write_report
 from tvhelpers.study.votes import VoteBox, import_votes, vote_of
 
@@ -143,6 +144,18 @@ def test_a_page_from_an_older_template_is_kept_and_another_one_refused(folder, t
     page.write_text(older.replace('"rater": "r1"', '"rater": "r2"'), encoding="utf-8")
     with refused("file-exists"):
         write_pages(study, tmp_path, ["r1"])
+
+
+def test_pages_and_images_come_as_one_zip(folder, tmp_path):
+    pages = write_pages(Study(folder), tmp_path / "pages", ["r1", "r2"])
+    first = zip_pages(pages).read_bytes()
+    with zipfile.ZipFile(zip_pages(pages)) as archive:
+        names = {*archive.namelist()}
+        archive.extractall(tmp_path / "sent")
+    assert {f"pages/r{i}.html" for i in (1, 2)} < names and not any("key" in n for n in names)
+    for file in (tmp_path / "sent").rglob("*.*"):
+        assert file.read_bytes() == (tmp_path / file.relative_to(tmp_path / "sent")).read_bytes()
+    assert len(names) > 2 and (tmp_path / "pages.zip").read_bytes() == first
 
 
 def test_texts_end_no_script_and_become_no_element(folder, tmp_path):

@@ -1,5 +1,6 @@
 """Which images does the verb `generate` make, and where does it write them?"""
 
+import logging
 from pathlib import Path
 
 from tvhelpers.cli.options import BASE, DEVICE, LORA_SCALE, REQUIRED, add_options, option
@@ -7,6 +8,7 @@ from tvhelpers.config import check_range
 from tvhelpers.errors import InputError
 
 SETTINGS = ("steps", "guidance", "size", "width", "height", "lora_scale")  # fields of a Request
+log = logging.getLogger(__name__)
 OPTIONS = (
     option("prompts PROMPT", nargs="*", text='what to generate, each in quotes: "a red dress"'),
     option("--prompts SUITE", dest="suite", text="a prompt suite, a fixed list of prompts: paper-8 "
@@ -60,6 +62,8 @@ def run(options) -> list[dict]:
     sampler = Sampler(
         options.base, options.adapter, options.device, text_encoder=options.text_encoder
     )
+    if options.adapter is None and sampler.adapter:
+        log.info(f"with the adapter that {options.base} comes with; --adapter none goes without")
     records = generate(sampler, request, options.out, batch_size=options.batch_size)
     if rows:
         suites.write(rows, options.out / suites.FILE)

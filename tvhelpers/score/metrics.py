@@ -20,6 +20,7 @@ from tvhelpers.score.statistics import (
 from tvhelpers.words import counted
 
 TWICE_GROUPS = 200  # most groups for the jackknife of pairs of groups: N^2 K operations
+MIN_SE = 1e-9  # of a log score; below it all images are alike, or each is of a class of its own
 MIN_GROUPS = 10  # with fewer independent images their spread cannot be estimated
 
 
@@ -77,6 +78,7 @@ def inception_score(probs: np.ndarray, groups=None) -> Result:
         **_ten_splits(probs),
     }
     value, se, ci = _corrected(estimate, probs.shape)
+    ci = None if se is not None and se < MIN_SE else ci
     pieces = "images" if groups is None else "groups"
     method = f"one split, jackknife over {pieces}, standard error and interval on the log scale"
     doubts = _doubts(value, se, probs.shape, len(names))
@@ -272,8 +274,8 @@ def _doubts(value: float, se: float | None, shape: tuple[int, int], num_blocks: 
         end = "are needed" if se is not None else "are needed; no interval and no correction"
         doubts.append(f"the score of {value:.1f} is {' and '.join(seen)}: more {more} {end}")
     # All images alike, or each of a class of its own: nothing to estimate it from.
-    if se is not None and se < 1e-9:
-        doubts.append("every image changes the score by the same amount: the interval has no width")
+    if se is not None and se < MIN_SE:
+        doubts.append("every image changes the score by the same amount: no interval can be given")
     if num_images < 10:
         doubts.append(f"only {counted(num_images, 'image')} for ten splits: no ten-split score")
     if 10 <= num_images < 100 * value:

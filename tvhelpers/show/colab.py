@@ -40,8 +40,7 @@ def load_token() -> None:
 
 
 def download(path: Path) -> None:
-    """Print where a file is; on Colab, the browser downloads it."""
-    say(f"{path} ({Path(path).stat().st_size / 1e6:.1f} MB)")
+    """Let the browser download a file, on Colab; elsewhere do nothing."""
     if not on_colab():
         return
     from google.colab import files

@@ -54,17 +54,8 @@ def take_away(tv, name: str, release: bool = False) -> Path:
     path = pack(run, out / f"{out.name}.zip", out / "previews")
     say(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
     if colab.on_colab() and not (release and _released(bool(tv.place))):
-        _download(path)
+        colab.download(path)
     return path
-
-
-def _download(path: Path) -> None:
-    from google.colab import files
-
-    try:
-        files.download(str(path))
-    except Exception as error:  # the browser refused, or does not answer
-        say(f"the download did not start ({one_line(error)}); take the file from the Files panel")
 
 
 def _released(on_drive: bool) -> bool:
