@@ -25,6 +25,15 @@ ROWS = [
         lambda r: f"{percent(r['reduction'])} lower, {r['minutes']:.0f} minutes on two cores",
     ),
     (
+        "drive_copy",
+        "Copying from a made-up Drive of 10 MB a second that fails five times and unmounts once",
+        lambda r: (
+            f"{r['megabytes']:.0f} MB, hash {'right' if r['hash_is_right'] else 'WRONG'}, "
+            f"{percent(r['read_again_share'])} read again, the bar moves at least every "
+            f"{r['longest_pause_of_the_bar_seconds']:.1f} s"
+        ),
+    ),
+    (
         "small_data",
         "30 photos, mini: how much lower the loss of the kept adapter is than the last "
         "step's, on 200 photos that neither training nor selection saw",

@@ -56,7 +56,9 @@ class FakeColab:
         self.uploads: list[dict[str, bytes]] = []  # what each files.upload() gets; none: cancelled
         self.downloads: list[Path] = []
         self.callbacks: dict = {}
-        self.failures: list[tuple[int, int]] = []  # (offset, errno, 0: a short read), each met once
+        # (offset, what), each met once: an errno, 0 for a short read, -N for N silent seconds
+        self.failures: list[tuple[int, int]] = []
+        self.bytes_read = 0  # from the Drive
         self.rate = 0.0  # bytes a second that are read from the Drive; 0: no limit
         self.free: int | None = None  # free bytes of every disk
         self.trash: list[tuple[str, int]] = []  # (name, size) of what was deleted on the Drive
@@ -169,13 +171,18 @@ class _DriveFile(io.FileIO):
             offset, number = failure
             if here <= offset < here + len(buffer):
                 colab.failures.remove(failure)
+                if number < 0:
+                    time.sleep(-number)
+                    break
                 if number == 0:
                     return super().readinto(memoryview(buffer)[: max(1, offset - here)])
                 colab.connected = number != errno.ENOTCONN
                 raise OSError(number, os.strerror(number), str(self.name))
         if colab.rate:
             time.sleep(len(buffer) / colab.rate)
-        return super().readinto(buffer)
+        count = super().readinto(buffer)
+        colab.bytes_read += count
+        return count
 
     def read(self, size=-1) -> bytes:
         if size < 0:

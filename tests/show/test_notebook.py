@@ -82,7 +82,7 @@ def test_a_gated_file_on_the_drive_is_copied_once_and_read_here(
     for copies in (1, 0):  # the cell is run twice
         found = notebook.settings("mini", data="auto", use_drive=True)
         assert found.data == "fashion-synthesis"
-        assert capsys.readouterr().out.count("G2.h5 to this machine") == copies
+        assert capsys.readouterr().out.count("G2.h5 is on this machine") == copies
     here = manifest.local_path("fashion-synthesis") / "Img" / "G2.h5"
     assert here == colab.work / "data" / place and here.read_bytes() == b"HDF"
     monkeypatch.setenv("TV_DATA_DIR", str(tmp_path / "mine"))  # somebody's own place is kept

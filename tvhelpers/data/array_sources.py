@@ -15,7 +15,7 @@ from tvhelpers.data.arrays import (
     read_errors,
 )
 from tvhelpers.data.h5 import StoredImages, open_images
-from tvhelpers.data.items import Source, file_digest
+from tvhelpers.data.items import DIGEST_PIECES, Source, file_digest
 from tvhelpers.data.table_sources import open_columns, own_table
 from tvhelpers.data.tables import USED, find_tables, names_in
 from tvhelpers.errors import InputError, in_words
@@ -48,8 +48,23 @@ def open_array_file(name: str, path: Path, options: dict) -> Source:
     images = open_images(h5, **_reading(options), key=pixels.strip("/"))
     _warn_of_other_images(h5, "" if pixels else images.key)
     columns = _benchmark_columns(h5, images)
-    key = content_key([file_digest(h5), images.reading(), *columns])
+    digest = file_digest(h5, options.get("digest_pieces", DIGEST_PIECES))
+    key = content_key([digest, images.reading(), *columns])
     return Source(name, key, *columns, images)
+
+
+def benchmark_files(path: Path) -> dict[str, Path]:
+    """Return the files that are read of an array file, or of a folder with one, by their places.
+
+    A place is relative to the benchmark's folder, such as Img/G2.h5; alone, the file has its name.
+    """
+    h5 = find_array_file(path)
+    beside = {
+        f"{folder}/{file}": _beside(h5, folder, file)
+        for folder, file in (("Anno", "language_original.mat"), ("Eval", "ind.mat"))
+    }
+    found = {place: file for place, file in beside.items() if file}
+    return {f"Img/{h5.name}" if found or h5.parent.name == "Img" else h5.name: h5, **found}
 
 
 def _reading(options: dict) -> dict:

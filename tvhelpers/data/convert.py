@@ -27,6 +27,7 @@ from tvhelpers.words import counted
 
 FORMAT = 1  # raise it when a change of this module changes what is written
 ROWS_AT_ONCE = 64
+STRETCHES = 64  # parts of a source that a sample is taken from
 MAX_SIZE = 4096
 BYTES_BETWEEN_SYNCS = 256 << 20
 PARTIAL, PROGRESS = ".pixels.h5.partial", ".progress.json"
@@ -43,6 +44,7 @@ def convert(
     to: str = "h5",
     columns: dict[str, str] | None = None,
     limit: int = 0,
+    sample: int = 0,
 ) -> dict:
     """Write all items of a source as decoded pixels, uint8 (H, W, 3) RGB.
 
@@ -50,12 +52,14 @@ def convert(
     "images", OUT/NNNNNN.png and OUT/metadata.jsonl.  `size`: pixels a side, padded to a square and
     rescaled (Lanczos); None keeps the size.  `reading`: other options of `open_source` (decode,
     axes, channels, mean, photos, skip_bad); `columns` explains a table; `limit`: the first N items
-    only, 0 = all.  A stopped conversion resumes.  Returns {"out", "items", "shape", "was_done"}.
+    only, `sample`: some N items by whole products, 0 = all.  A stopped conversion resumes.  Returns
+    {"out", "items", "shape", "was_done"}.
     Raises InputError where the input cannot be read, or OUT holds other results.
     """
     check_range("size", 1 if size is None else size, 1, MAX_SIZE)
     check_choice("output", to, WRITERS)
     source = open_source(path, columns, **(reading or {}))
+    source = Subset(source, spread_products(source, sample)) if sample else source
     if limit < 0:
         raise InputError("out-of-range.limit", limit=limit)
     source = Subset(source, [*range(limit)]) if 0 < limit < len(source) else source
@@ -71,6 +75,22 @@ def convert(
     done = ", done already" if was_done else ""
     log.info(f"{out_dir}: {counted(shape[0], 'item')} of {shape[2]} x {shape[1]} pixels{done}")
     return {"out": str(out_dir), "items": shape[0], "shape": list(shape), "was_done": was_done}
+
+
+def spread_products(source: Source, count: int) -> list[int]:
+    """Return some `count` item numbers, ascending, of products from all parts of a source.
+
+    Rows of one product that follow each other stay together, and are taken from STRETCHES places:
+    a file on a slow drive is read in long pieces.
+    """
+    kept, chosen = False, []
+    for i, product in enumerate(source.product_ids):
+        if i == 0 or product != source.product_ids[i - 1]:
+            stretch = i * STRETCHES // len(source)
+            kept = len(chosen) < count * (stretch + 1) / STRETCHES
+        if kept:
+            chosen.append(i)
+    return chosen
 
 
 @contextlib.contextmanager
@@ -144,16 +164,25 @@ def _write_h5(out_dir: Path, source: Source, shape: tuple, size: int | None) -> 
     with open(aside, "rb+") as file, progress_bar("converted", shape[0], done=done) as bar:
         for start in range(done, shape[0], ROWS_AT_ONCE):
             stop = min(start + ROWS_AT_ONCE, shape[0])
-            for index, row in enumerate(_rows(source, start, stop, size, shape), start):
-                file.seek(offsets[index])
-                file.write(row)
+            try:
+                for index, row in enumerate(_rows(source, start, stop, size, shape), start):
+                    file.seek(offsets[index])
+                    file.write(row)
+            except InputError:  # a drive that fails: the next run resumes here
+                _mark(file, marker, start)
+                raise
             if stop % between == 0 or stop == shape[0]:
-                file.flush()
-                os.fsync(file.fileno())
-                write_json(marker, stop)
+                _mark(file, marker, stop)
             bar.update(stop - start)
     os.replace(aside, out_dir / "pixels.h5")
     marker.unlink(missing_ok=True)
+
+
+def _mark(file, marker: Path, rows: int) -> None:
+    """Flush the rows to the disk, then write their number."""
+    file.flush()
+    os.fsync(file.fileno())
+    write_json(marker, rows)
 
 
 def _rows_done(out_dir: Path) -> int:

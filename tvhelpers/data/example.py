@@ -37,7 +37,9 @@ def find_or_write_g2(root: Path, count: int = 300) -> Path:
     The latter is written once, to root/artifacts/example-g2-COUNT.
     """
     with contextlib.suppress(InputError):
-        return manifest.local_path("fashion-synthesis") / "Img" / "G2.h5"
+        own = manifest.local_path("fashion-synthesis") / "Img" / "G2.h5"
+        if own.is_file():  # not where decoded images are there instead
+            return own
     folder = Path(root) / "artifacts" / f"example-g2-{count}"
     path = folder / "Img" / "G2.h5"
     if path.is_file():

@@ -134,10 +134,11 @@ class Subset(Source):
         return self.source.regions(self.numbers[index])
 
 
+DIGEST_PIECES = 4096  # that are read of a file too large to be read in full
 WHOLE = 4 << 30  # bytes of the largest file that is read in full; about 2 seconds a GB
 
 
-def file_digest(path: Path, pieces: int = 4096, piece: int = 1 << 16) -> str:
+def file_digest(path: Path, pieces: int = DIGEST_PIECES, piece: int = 1 << 16) -> str:
     """Return 16 hex digits: SHA-256 of a file, or, above 4 GiB, of its size and spread pieces."""
     size = path.stat().st_size
     if size <= WHOLE:

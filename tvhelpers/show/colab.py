@@ -22,6 +22,10 @@ def mount_drive() -> Path:
 
     try:
         drive.mount(str(DRIVE))
+        try:
+            os.listdir(DRIVE / "MyDrive")
+        except OSError:  # mounted, and disconnected since
+            drive.mount(str(DRIVE), force_remount=True)
     except Exception as error:  # ValueError, NotImplementedError or MessageError
         raise InputError("drive-not-mounted", error=error) from None
     return DRIVE / FOLDER_ON_DRIVE

@@ -2,7 +2,6 @@
 
 import os
 import platform
-import shutil
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +11,13 @@ import torch
 from tvhelpers import manifest, runtime
 from tvhelpers.config import PRESETS, check_choice
 from tvhelpers.errors import Choice, InputError
-from tvhelpers.files import atomic_path, content_key, make_dir
+from tvhelpers.files import make_dir
 from tvhelpers.models.base import find_base
 from tvhelpers.output import note_warning, say
 from tvhelpers.progress import show_log
 from tvhelpers.records import read_record
 from tvhelpers.show import colab
+from tvhelpers.show.drive import local_data
 from tvhelpers.show.settings import NotebookSettings
 
 _OURS: dict[str, str] = {}  # environment variables that we set ourselves
@@ -99,7 +99,7 @@ def _find_data(data: str, folder: Path, drive: bool) -> str:
         data = str(tables[-1].parent) if tables else data
     elif data and data not in manifest.entries() and not Path(data).exists():
         data = str(folder / data) if (folder / data).exists() else data
-    data = _copy_from_drive(data) if drive else data
+    data = local_data(data) if drive else data
     return _data() if data == "auto" else data
 
 
@@ -173,32 +173,6 @@ def _data() -> str:
     except InputError:
         return "flats-new-season"
     return "fashion-synthesis"
-
-
-def _copy_from_drive(data: str) -> str:
-    """Copy data from the Drive to this machine, and return what opens them: a training reads them
-    too often to read them from a Drive.
-
-    A name is looked for in the Drive's textile-vision/data; a path on the Drive is used as it is.
-    Data that are not on the Drive are returned unchanged.
-    """
-    name = "fashion-synthesis" if data == "auto" else data
-    here, there = colab.WORK / "data", colab.DRIVE / colab.FOLDER_ON_DRIVE / "data" / name
-    if os.environ.get("TV_DATA_DIR") not in (None, "", str(here)):
-        return data
-    os.environ["TV_DATA_DIR"] = str(here)
-    if not name or not there.is_relative_to(colab.DRIVE) or not there.exists():
-        return data
-    own = name not in manifest.entries()
-    place = here / (Path(content_key(name)[:6], there.name) if own else name)
-    files = [there] if there.is_file() else sorted(p for p in there.rglob("*") if p.is_file())
-    for path in files:
-        target, size = place / path.relative_to(there), path.stat().st_size
-        if not target.exists() or target.stat().st_size != size:
-            say(f"copying {path} to this machine ({size / 1e9:.1f} GB)")
-            with atomic_path(target) as aside:
-                shutil.copyfile(path, aside)
-    return str(place) if own else data
 
 
 def _given_root() -> str:
