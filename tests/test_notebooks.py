@@ -105,19 +105,33 @@ def test_the_form_is_one_that_colab_can_draw(path):
         assert assignment.targets[0].id.isupper()
 
 
-def test_the_bootstrap_gets_the_code_on_colab_once(colab, monkeypatch, tmp_path):
-    commands = []
+def test_the_bootstrap_gets_the_code_on_colab_and_says_what_failed(colab, monkeypatch):
+    program, asked = code_of(NOTEBOOKS[0])[0], []
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(os, "system", lambda command: commands.append(command) or 0)
+    monkeypatch.setattr("tvhelpers.show.notebook.start", lambda: asked.append("started"))
+
+    def answer(*given):
+        return lambda command: asked.append(command) or given
+
+    monkeypatch.setattr(subprocess, "getstatusoutput", answer(0, ""))
+    exec(program, {})
+    assert "git clone" in asked[0] and "uninstall -q -y torchao" in asked[0]
+    assert asked[1:] == ["started"]
+    monkeypatch.setattr(subprocess, "getstatusoutput", answer(128, "fatal: repository not found"))
+    with pytest.raises(AssertionError, match=r"repository not found\s.*address in this cell"):
+        exec(program, {})
+
+
+def test_the_repository_stands_in_one_place(monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)
+    build = __import__("build")
+    for name in build.ADDRESSED:
+        text = (REPO / name).read_text()
+        assert build.with_address(text) == text, f"{name}: run python notebooks/build.py"
+    fork = build.with_address(README).replace(build.REPO, "me/textile-vision")
+    assert build.ADDRESS.findall(README) and "me/textile-vision" in fork
     program = code_of(NOTEBOOKS[0])[0]
-    exec(program.replace("/content/tv", str(tmp_path / "tv")), {})
-    assert "git clone" in commands[0] and "uninstall" in commands[1] and "torchao" in commands[1]
-    (tmp_path / "tv").mkdir()
-    exec(program.replace("/content/tv", str(tmp_path / "tv")), {})
-    assert len(commands) == 2
-    monkeypatch.setattr(os, "system", lambda command: 1)
-    with pytest.raises(AssertionError, match="run this cell again"):
-        exec(program.replace("/content/tv", str(tmp_path / "other")), {})
+    assert f"--branch {build.REF} https://github.com/{build.REPO} " in program
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

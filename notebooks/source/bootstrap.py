@@ -1,11 +1,12 @@
 # The same in every notebook: get the code, install what is missing, say what machine this is.
-import os
+import subprocess
 import sys
 
-if "google.colab" in sys.modules and not os.path.isdir("/content/tv"):
-    get = "git clone -q --depth 1 https://github.com/REPO /content/tv"
-    assert os.system(f"pip install -q torchmetrics && {get}") == 0, "run this cell again"
-    os.system("pip uninstall -q -y torchao")  # peft refuses the one that Colab has
+if "google.colab" in sys.modules:  # torchao: peft refuses the one that Colab has
+    get = "git clone -q --depth 1 --branch REF https://github.com/REPO /content/tv </dev/null"
+    get = f"pip install -q torchmetrics && pip uninstall -q -y torchao && {get}"
+    failed, said = subprocess.getstatusoutput(f"test -d /content/tv || ({get})")
+    assert not failed, f"{said}\nNo code: is the address in this cell right, and the network there?"
 sys.path[:0] = ["/content/tv", "..", "."]
 from tvhelpers.show import notebook
 
