@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import importlib
 import os
+import sys
 from pathlib import Path
 
 from tvhelpers.config import CHOICES, check_choice
@@ -93,6 +94,11 @@ def seed_for(*parts: int | str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
+def on_colab() -> bool:
+    """Return whether this is a Colab kernel."""
+    return "google.colab" in sys.modules
+
+
 def root_dir() -> Path:
     """Return the folder that holds artifacts/ and runs/: $TV_ROOT, or the current folder."""
     return Path(os.environ.get("TV_ROOT") or ".")
@@ -117,9 +123,13 @@ def quiet_imports() -> None:
 
 def quiet_libraries(*names: str) -> None:
     """Silence progress bars and advice, not errors, of "diffusers" and "transformers" (by default
-    both); imports them, which takes seconds."""
+    both); imports them, which takes seconds.  The bars of downloads from the hub stay."""
     quiet_imports()
     for name in names or ("diffusers", "transformers"):
         logging = importlib.import_module(f"{name}.utils.logging")
         logging.set_verbosity_error()
         logging.disable_progress_bar()
+    if not os.environ.get("HF_HUB_DISABLE_PROGRESS_BARS"):
+        from huggingface_hub.utils import enable_progress_bars
+
+        enable_progress_bars()  # some versions of transformers disable them too

@@ -123,6 +123,21 @@ def test_a_mirror_that_came_back_too_late_gets_the_result_from_the_same_command(
     assert (drive / "run" / "pipeline" / "unet" / "config.json").exists()
 
 
+def test_a_drive_gets_what_fits_and_its_trash_stays_empty(colab, tmp_path, caplog):
+    colab.mount(colab.mountpoint)
+    run, mirror = tmp_path / "run", Mirror(colab.drive_dir, tmp_path / "run")
+    for step in (1, 2, 3):
+        save_checkpoint(run / "checkpoints", step, {"step": step, "noise": torch.rand(1000)})
+        mirror.update()
+        (kept,) = (mirror.folder / "checkpoints").iterdir()
+        assert kept.name.startswith(f"step-000000{step}") and checkpoint.is_intact(kept)
+    assert len(colab.trash) == 2 and sum(size for _, size in colab.trash) == 0
+    colab.free = 100
+    save_checkpoint(run / "checkpoints", 4, {"step": 4, "noise": torch.rand(1000)})
+    mirror.update()
+    assert "disk full" in caplog.text and [*(mirror.folder / "checkpoints").iterdir()] == [kept]
+
+
 @pytest.mark.parametrize("folder", ["", "run", "run/copy"])
 def test_a_mirror_in_the_run_folder_is_refused(tmp_path, folder):
     with refused("folder-taken"):

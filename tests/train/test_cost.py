@@ -110,3 +110,9 @@ def test_speed_says_the_share_of_a_gpu_and_the_minutes_left(tmp_path):
     assert begun["gpu_share"] == pytest.approx(begun["images_per_second"] / 1e3, abs=1e-4)
     assert "gpu_share" not in plain
     assert begun["minutes_left"] == pytest.approx(1, abs=0.1) and ended["minutes_left"] == 0
+
+
+def test_a_long_training_says_that_a_session_of_colab_ends(colab):
+    assert cost.session_limit(19, False) == ""
+    assert "USE_DRIVE" in cost.session_limit(120, False)
+    assert "USE_DRIVE" not in cost.session_limit(120, True)

@@ -21,6 +21,7 @@ from tvhelpers.output import say
 from tvhelpers.progress import progress_bar
 
 PIECE = 1 << 20  # bytes that are read at once: few, so that the bar moves on a slow drive
+FLUSH = 64 << 20  # bytes after which what was written is surely on the disk
 SPOTS = 16  # pieces in which a copy is compared with its source: all of a small file
 WAITS = (1, 2, 4, 8, 15)  # seconds before a failed read is tried again
 RESERVE = 1 << 30  # bytes that stay free on this machine
@@ -146,8 +147,9 @@ def _fill(read: Callable, part: Path, size: int, bar) -> int:
                 out.write(block)
                 done += len(block)
                 bar.update(len(block))
-            out.flush()
-            os.fsync(out.fileno())
+                if done == size or done // FLUSH > (done - len(block)) // FLUSH:
+                    out.flush()
+                    os.fsync(out.fileno())
     except OSError as error:
         if not is_disk_full(error):
             raise
@@ -218,6 +220,7 @@ def _reading(path: Path, bar) -> Iterator[Callable]:
 
 def _moving(future, bar):
     """Return a future's result; the bar shows the time meanwhile."""
-    while not wait([future], timeout=1).done:
+    while not wait([future], timeout=0.5).done:
         bar.update(0)
+    bar.update(0)
     return future.result()

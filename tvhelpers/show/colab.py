@@ -1,7 +1,6 @@
 """What does Colab give a notebook?  Its machine's folder, the user's Drive, and secrets."""
 
 import os
-import sys
 from pathlib import Path
 
 from tvhelpers.errors import InputError, one_line
@@ -9,11 +8,6 @@ from tvhelpers.output import say
 
 WORK, DRIVE = Path("/content/textile-vision-work"), Path("/content/drive")
 FOLDER_ON_DRIVE = Path("MyDrive", "textile-vision")
-
-
-def on_colab() -> bool:
-    """Return whether this is a Colab kernel."""
-    return "google.colab" in sys.modules
 
 
 def mount_drive() -> Path:

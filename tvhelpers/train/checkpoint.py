@@ -171,12 +171,31 @@ class Mirror:
             trees = [self.run_dir / name for name in TREES]
             files = [path for tree in trees for path in tree.rglob("*") if path.is_file()] + files
         newest = [] if finished else newest_first(self.run_dir / "checkpoints")[:1]
-        for path in [*files, *best, *newest]:
-            copy_checked(path, self.folder / path.relative_to(self.run_dir))
+        targets = {path: self.folder / path.relative_to(self.run_dir) for path in files}
+        targets |= {path: self.folder / path.relative_to(self.run_dir) for path in best + newest}
+        self._check_room(targets)
+        for path, target in targets.items():
+            copy_checked(path, target)
         old = newest_first(self.folder / "checkpoints")
         for path in old + newest_first(self.folder / SNAPSHOTS, SNAPSHOT):
             if path.name not in [path.name for path in best + newest]:
-                path.unlink()
+                empty(path).unlink()
+
+    def _check_room(self, targets: dict[Path, Path]) -> None:
+        """Raise OSError where the new files do not fit, so that no half of a checkpoint is sent."""
+        new = sum(path.stat().st_size for path, target in targets.items() if not target.exists())
+        if new > shutil.disk_usage(make_dir(self.folder)).free:
+            raise OSError(errno.ENOSPC, "disk full", str(self.folder))
+
+
+def empty(path: Path) -> Path:
+    """Make a file empty before it is removed: the trash of a Drive counts, and keeps what it was.
+
+    Not a file with other names: these are other files to whoever uses them.
+    """
+    if path.is_file() and not path.is_symlink() and path.stat().st_nlink == 1:
+        os.truncate(path, 0)
+    return path
 
 
 def copy_checked(source: Path, target: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from tvhelpers.runtime import on_colab
 from tvhelpers.train.evaluation import losses_alone, repeated_items, training_subset, trial_items
 from tvhelpers.train.memory import is_out_of_memory
 from tvhelpers.words import counted
@@ -15,6 +16,7 @@ from tvhelpers.words import counted
 log = logging.getLogger(__name__)
 MATRIX, PEAK_SECONDS = 8192, 0.3  # rows of the matrices that are multiplied, and for how long
 TRIAL_PASSES = {"cpu": 1, "cuda": 3}  # of a micro-batch, to warm up and again to time them
+LONG = 20  # minutes of a training that a session of Colab may not outlive
 TRIAL_STEPS = 200  # of a training with so many steps, a trial takes at most a fiftieth
 
 
@@ -79,9 +81,20 @@ def say_length(trainer) -> None:
     many = trainer.device != "cpu" or trainer.num_steps >= TRIAL_STEPS
     if trainer.step < trainer.num_steps and (many or trainer.step):
         pace = measure_pace(trainer)
-        minutes = in_minutes(sum(pace.minutes(*place).values()), pace.at_most)
-        text += f", {minutes}{' left' if trainer.step else ''}"
+        minutes = sum(pace.minutes(*place).values())
+        text += f", {in_minutes(minutes, pace.at_most)}{' left' if trainer.step else ''}"
+        text += session_limit(minutes, bool(trainer.config.mirror))
     log.info(text)
+
+
+def session_limit(minutes: float, mirrored: bool) -> str:
+    """Return a line on the end of Colab's sessions for a long training there, "" for others."""
+    if not on_colab() or minutes < LONG:
+        return ""
+    ends = f"about {minutes:.0f} minutes; free Colab ends after at most 12 hours, often earlier"
+    if mirrored:
+        return f"\n{ends}; on the Drive is what a new machine needs to go on where it stopped"
+    return f"\n{ends}, and then all is lost: interrupt this cell, tick USE_DRIVE, and run all again"
 
 
 def length_of(trainer) -> str:

@@ -53,9 +53,27 @@ def shortages(disk: dict) -> list[str]:
 
 
 def warn_of_shortages(trainer, base: BaseLocation, run_dir: Path, root: Path) -> None:
-    """Log a warning for each disk that is too small for a training."""
-    for line in shortages(disk_sizes(trainer, base, run_dir, root)):
+    """Log a warning for each disk that is too small for a training, and what its mirror gets."""
+    disk = disk_sizes(trainer, base, run_dir, root)
+    for line in shortages(disk):
         log.warning(line)
+    if trainer.config.mirror:
+        _say_mirror(Path(trainer.config.mirror), disk, trainer.config.keep_checkpoints)
+
+
+def _say_mirror(mirror: Path, disk: dict, kept: int) -> None:
+    """Log how much a training writes to its mirror; two checkpoints are there for a moment."""
+    a_checkpoint, result = disk["checkpoints_gb"] / (kept + 1), disk["result_gb"]
+    needed, free = max(2 * a_checkpoint, result), _free(mirror) / GB
+    log.info(
+        f"mirror {mirror}: the newest checkpoint, {in_size(a_checkpoint)}, and in its place at the "
+        f"end the result, {in_size(result)}; {in_size(free)} are free there"
+    )
+    if needed > free:
+        log.warning(
+            f"that may be too little room for the mirror: {in_size(needed)} are needed at most; "
+            "what does not fit stays on this machine alone"
+        )
 
 
 def in_size(gigabytes: float) -> str:
