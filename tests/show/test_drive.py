@@ -96,3 +96,40 @@ def test_a_sample_comes_from_all_parts(benchmark):
     found = spread_products(source, 20)
     assert 20 <= len(found) <= 23 and found[0] < 10 and found[-1] > 45
     assert spread_products(source, 60) == list(range(60))
+
+
+def test_a_gallery_on_a_drive_is_one_file_and_resumes_on_the_next_machine(colab, capsys):
+    root, local = colab.mountpoint / "MyDrive" / "textile-vision" / "runs", colab.work / "runs"
+    colab.mount(colab.mountpoint)
+
+    def draw(names):
+        with drive.gallery(root / "eval", local) as here:
+            here.mkdir(parents=True, exist_ok=True)
+            for name in names:
+                assert not (here / name).exists()
+                (here / name).write_bytes(name.encode())
+            raise KeyboardInterrupt
+
+    for names in (["a.png", "b.png"], ["c.png"]):
+        with pytest.raises(KeyboardInterrupt):
+            draw(names)
+        shutil.rmtree(local)
+    assert [path.name for path in root.iterdir()] == ["eval.zip"]
+    with drive.gallery(root / "eval", local) as here:
+        assert sorted(path.name for path in here.iterdir()) == ["a.png", "b.png", "c.png"]
+        colab.connected = False
+    assert "cannot be written" in capsys.readouterr().out and (here / "c.png").exists()
+    colab.connected = True
+    (root / "old").mkdir()  # drawn by an older version
+    with drive.gallery(root / "old", local) as here:
+        assert here == root / "old"
+    with drive.gallery(local / "eval", local) as here:  # no Drive is used
+        assert here == local / "eval"
+
+
+def test_trainings_that_would_fill_the_drive_stay_here(colab, tmp_path, capsys):
+    assert drive.mirror_if_room(None, tmp_path, 1e9) == {}
+    assert drive.mirror_if_room(tmp_path, tmp_path, 0) == {}
+    colab.free = 5_000_000_000
+    assert drive.mirror_if_room(tmp_path, tmp_path, 40) == {"mirror": ""}
+    assert "40 GB are needed and 5 are free" in capsys.readouterr().out

@@ -1,8 +1,12 @@
 """How do data get from the user's Drive to this machine, where a training can read them?"""
 
+import contextlib
 import os
 import shutil
+import threading
 import time
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from tvhelpers import manifest
@@ -11,8 +15,8 @@ from tvhelpers.data.convert import convert
 from tvhelpers.data.copy_files import WAITS, copy_files, list_tree, patiently
 from tvhelpers.data.sources import open_source
 from tvhelpers.data.table_sources import is_table
-from tvhelpers.errors import InputError
-from tvhelpers.files import content_key, write_text
+from tvhelpers.errors import InputError, one_line
+from tvhelpers.files import atomic_dir, atomic_path, content_key, write_text
 from tvhelpers.output import say
 from tvhelpers.records import TakenError
 from tvhelpers.show import colab
@@ -22,6 +26,7 @@ SAMPLE = 32_000  # images that are taken from a large file; 0: all
 HDF5 = (".h5", ".hdf5")
 LARGE = 4 << 30  # bytes of an array file that is not copied if its decoded images take less
 DIGEST_PIECES = 16  # read of it to tell it from another: each is a request to the Drive
+ZIP_SECONDS = 300  # between two copies of a growing gallery
 WORTH = 0.6  # share of a file's bytes below which its images are decoded instead of copied
 
 
@@ -167,3 +172,68 @@ def _convert(there: Path, place: Path, images: int) -> int | None:
 
 def _sizes(there: Path) -> list[int]:
     return [path.stat().st_size for path in benchmark_files(there).values()]
+
+
+@contextlib.contextmanager
+def gallery(folder: Path, local: Path) -> Iterator[Path]:
+    """Yield the folder to draw in: `folder`, or, where that is on a Drive, one in `local`.
+
+    Then it is kept beside `folder` as one zip, every five minutes and at the end, and unpacked on a
+    machine that lacks it: a Drive takes long for hundreds of files.  A folder that an older version
+    drew on the Drive is used as it is.
+    """
+    if not folder.is_relative_to(colab.DRIVE) or patiently(lambda: _exists(folder), folder):
+        yield folder
+        return
+    here, archive = local / folder.name, folder.with_name(f"{folder.name}.zip")
+    if not here.is_dir() and patiently(lambda: _exists(archive), archive):
+        brought = here.with_name(archive.name)
+        copy_files({archive: brought}, f"bringing {archive.name} from the Drive")
+        with atomic_dir(here) as aside, zipfile.ZipFile(brought) as opened:
+            opened.extractall(aside)
+        brought.unlink()
+    over = threading.Event()
+    keeper = threading.Thread(target=_keep_zipping, args=(here, archive, over), daemon=True)
+    keeper.start()
+    try:
+        yield here
+    finally:
+        over.set()
+        keeper.join()
+        if problem := _zip(here, archive):
+            say(f"{archive} cannot be written ({problem}); the images are in {here}")
+
+
+def _keep_zipping(here: Path, archive: Path, over: threading.Event) -> None:
+    while not over.wait(ZIP_SECONDS):
+        _zip(here, archive)
+
+
+def _zip(here: Path, archive: Path) -> str:
+    """Write the files of a folder to an archive that lacks some; return what prevents it, if so."""
+    files = sorted(path for path in here.glob("[!.]*") if path.is_file())
+    wanted = {path.name: path.stat().st_size for path in files}
+    try:
+        if archive.is_file():
+            with zipfile.ZipFile(archive) as opened:
+                if {one.filename: one.file_size for one in opened.infolist()} == wanted:
+                    return ""
+        if files:
+            with atomic_path(archive) as aside, zipfile.ZipFile(aside, "w") as made:
+                for path in files:
+                    made.write(path, path.name)
+    except (OSError, InputError, zipfile.BadZipFile) as error:
+        return one_line(error)
+    return ""
+
+
+def mirror_if_room(place: Path | None, root: Path, gigabytes: float) -> dict:
+    """Return {"mirror": ""}, a setting of trainings, where the Drive of `root` has less room than
+    they need, and print so; {} otherwise, and where `place` says that there is no Drive."""
+    if place is None or (free := shutil.disk_usage(root).free / 1e9) >= gigabytes:
+        return {}
+    say(
+        f"these trainings would fill the Drive: {gigabytes:g} GB are needed and {free:.0f} are "
+        "free. They stay on this machine; images and tables go to the Drive"
+    )
+    return {"mirror": ""}

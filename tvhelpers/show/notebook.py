@@ -75,7 +75,7 @@ def settings(
         _OURS["TV_ROOT"] = str(root)
     os.environ["TV_ROOT"] = str(root)
     base = _base(gpu_gb, data) if base == "auto" else base
-    if base != "mini" and colab.on_colab():
+    if base != "mini" and runtime.on_colab():
         colab.load_token()
     find_base(base)  # raises InputError here, not cells later
     if data and data not in manifest.entries() and not Path(data).exists():
@@ -109,7 +109,7 @@ def _missing(data: str, folder: Path, drive: bool, trained: str) -> InputError:
         return InputError("source-missing.trained", data=trained)
     if drive:
         return InputError("form-field.drive", data=data, folder=folder)
-    if colab.on_colab():
+    if runtime.on_colab():
         return InputError("form-field.data", data=data, folder=folder)
     return InputError("source-missing", data=data, choice=Choice(data, manifest.entries()))
 
@@ -182,7 +182,7 @@ def _given_root() -> str:
 
 
 def _root(use_drive: bool) -> Path:
-    if _given_root() or not colab.on_colab():
+    if _given_root() or not runtime.on_colab():
         return Path(_given_root() or "work")
     return colab.mount_drive() if use_drive else colab.WORK
 

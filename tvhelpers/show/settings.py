@@ -34,7 +34,7 @@ from tvhelpers.score.colour import EXAMPLES, name_colour
 from tvhelpers.score.copying import MIN_VALIDATION, data_of, is_run, open_trained
 from tvhelpers.score.report import score_folders
 from tvhelpers.score.request import ScoreRequest
-from tvhelpers.show import take_away, training_form
+from tvhelpers.show import drive, take_away, training_form
 from tvhelpers.train.fit import fitted, resumed
 from tvhelpers.train.resume import run_config
 
@@ -256,7 +256,8 @@ class NotebookSettings:
         request = Request(tuple(prompts), **options)
 
         def images(folder: Path) -> list[Path]:
-            return [folder / record["file"] for record in generate(sampler, request, folder)]
+            with drive.gallery(folder, self.local / "runs") as here:
+                return [here / record["file"] for record in generate(sampler, request, here)]
 
         return self.in_own_folder(name, images)
 

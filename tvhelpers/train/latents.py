@@ -13,6 +13,7 @@ artifacts/cache-<key>/ holds
 import contextlib
 import hashlib
 import math
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -32,6 +33,7 @@ from tvhelpers.files import (
 )
 from tvhelpers.models.base import BaseLocation, load_part
 from tvhelpers.records import read_record, write_json
+from tvhelpers.train.cache_archive import keep_cache, restore_cache
 from tvhelpers.train.distributed import Processes
 from tvhelpers.train.encoding import encode_captions, encode_images
 
@@ -108,14 +110,14 @@ def _copied(array: np.ndarray, device: str) -> torch.Tensor:
 
 def open_cache(
     source: Source, base: BaseLocation, resolution: int, flip: bool, root: Path,
-    limit: int = 0, processes: Processes | None = None,
+    limit: int = 0, processes: Processes | None = None, mirror: str = "",
 ) -> LatentCache:  # fmt: skip
     """Return the cache of (source, base, resolution, flip) under root/artifacts; build it if it is
     missing.
 
     A build that was stopped resumes.  The `processes` of one launch build it together, in a folder
     that all of them must see; of two launches one builds and the other waits.  Images are padded to
-    squares, never cropped.
+    squares, never cropped.  A `mirror` folder keeps one that took long, for another machine.
     """
     processes = processes or Processes()
     about, models = cache_request(source, base, resolution, flip, limit)
@@ -123,8 +125,14 @@ def open_cache(
     if processes.broadcast(folder.is_dir()):
         return read_cache(folder)
     with writing_beside(folder, math.inf) if processes.main else contextlib.nullcontext():
+        mirror = mirror if processes.main else ""
+        if mirror and not folder.is_dir():
+            restore_cache(folder, Path(mirror))
         if not processes.broadcast(folder.is_dir()):  # no other launch has built it
+            began = time.monotonic()
             _build(folder, about, source, models, processes)
+            if mirror:
+                keep_cache(folder, Path(mirror), time.monotonic() - began)
     del models
     torch.cuda.empty_cache()
     return read_cache(folder)

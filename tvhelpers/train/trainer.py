@@ -104,7 +104,7 @@ def train(
     it is trained, the "text_encoder".  Raises InputError for input that cannot be used, Interrupted
     on Ctrl-C or SIGTERM.
     """
-    run_dir = Path(run_dir)
+    run_dir, root = Path(run_dir), root or root_dir()
     if finish:
         _check_unfinished(run_dir, config)
     job = open_job(config, run_dir, base)
@@ -114,13 +114,13 @@ def train(
         if processes.broadcast(processes.main and is_finished(run_dir, config.method)):
             return _open_finished(run_dir, config.method, mirror)
         log.info(job.machine)
-        cache = open_cache(root=root or root_dir(), processes=processes, **origin.cached)
+        cache = open_cache(root=root, processes=processes, mirror=config.mirror, **origin.cached)
         if processes.main:
             ids = [origin.source.item_ids[item] for item in job.split[1]]
             write_json(run_dir / "held_out.json", ids)
         trainer = build_trainer(job, cache)
         if processes.main:
-            warn_of_shortages(trainer, origin.base, run_dir, root or root_dir())
+            warn_of_shortages(trainer, origin.base, run_dir, root)
         loop = Loop(trainer, run_dir, mirror, preview, _snapshots(trainer, run_dir, origin))
         loop.run(finish)
         result = _finish(loop, origin) if processes.main else None
