@@ -10,7 +10,6 @@ from tvhelpers.errors import InputError
 from tvhelpers.models.base import find_base, own_resolution
 from tvhelpers.output import say
 from tvhelpers.progress import Interrupted
-from tvhelpers.show import colab
 from tvhelpers.show.previews import ShownPreviews
 from tvhelpers.train.cost import in_minutes
 from tvhelpers.train.disk import in_size, shortages
@@ -85,7 +84,7 @@ def plan(tv, config: TrainConfig, name: str, release: bool = False) -> None:
         return
     minutes = sum(found["minutes"].values())
     say(_lesson(config, found), _cost(found, minutes), *_doubts(tv, config, found, minutes))
-    if release and colab.on_colab() and not tv.place:
+    if release and runtime.on_colab() and not tv.place:
         say(
             "RELEASE needs USE_DRIVE: without it the adapter is only on this machine, which is kept"
         )
@@ -116,7 +115,7 @@ def _cost(found: dict, minutes: float) -> str:
 
 def _price(minutes: float) -> str:
     """Return what Colab takes for so many minutes at most; "" elsewhere, or on a CPU."""
-    if not colab.on_colab() or runtime.choose_device() == "cpu":
+    if not runtime.on_colab() or runtime.choose_device() == "cpu":
         return ""
     name = runtime.device_name("cuda")
     card = next((card for card in UNITS_AN_HOUR if card in name), None)
@@ -135,7 +134,7 @@ def _doubts(tv, config: TrainConfig, found: dict, minutes: float) -> list[str]:
             f"warning: RESOLUTION is {config.resolution}, but {config.base} was made for {own} "
             "pixels, and its designs fall apart at others; 0 takes its own"
         )
-    if colab.on_colab() and not tv.place and minutes > LONG:
+    if runtime.on_colab() and not tv.place and minutes > LONG:
         lines.append(
             "warning: Colab may take this machine back before the training ends, and all of it "
             "would be lost; tick USE_DRIVE, and a new machine resumes from the Drive"
