@@ -74,7 +74,7 @@ def test_a_stop_in_the_middle_loses_nothing(colab, pair, monkeypatch):
     assert not pair[1].exists() and copied(pair)
 
 
-def test_a_source_that_changed_is_copied_anew(colab, pair):
+def test_a_source_that_changed_is_copied_again(colab, pair):
     source, target = pair
     colab.failures = [(60_500, errno.ENOTCONN)]
     with refused("drive-lost"):
@@ -88,7 +88,7 @@ def test_a_source_that_changed_is_copied_anew(colab, pair):
     assert copied(pair) and target.read_bytes() == content(2)
 
 
-def test_a_damaged_partial_file_is_found_and_copied_anew(colab, pair):
+def test_a_damaged_partial_file_is_found_and_copied_again(colab, pair):
     colab.failures = [(60_500, errno.ENOTCONN)]
     with refused("drive-lost"):
         copied(pair)

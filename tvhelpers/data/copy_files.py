@@ -1,7 +1,7 @@
 """How are large files copied from a drive that may fail, so that a stopped copy resumes?
 
 A partial file's name holds a key of the source's path, size and time: where one of these changed,
-the copy begins anew.  A finished copy has the size and the time of its source.
+the copy begins again.  A finished copy has the size and the time of its source.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ def copy_files(pairs: dict[Path, Path], what: str) -> int:
     """Copy {source: target} with a bar named `what`, and return how many were not there yet.
 
     Reads that fail are tried again for half a minute.  What was copied by then stays: the next call
-    goes on there.  Of two processes that copy the same file one waits for the other.  Raises
+    resumes there.  Of two processes that copy the same file one waits for the other.  Raises
     InputError where the disk is too small, or the drive cannot be read.
     """
     sizes, here = {}, 0

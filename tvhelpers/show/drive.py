@@ -25,7 +25,7 @@ BENCHMARK = "fashion-synthesis"
 SAMPLE = 32_000  # images that are taken from a large file; 0: all
 HDF5 = (".h5", ".hdf5")
 LARGE = 4 << 30  # bytes of an array file that is not copied if its decoded images take less
-DIGEST_PIECES = 16  # read of it to tell it from another: each is a request to the Drive
+DIGEST_PIECES = 16  # of it that identify it: each is a request to the Drive
 ZIP_SECONDS = 300  # between two copies of a growing gallery
 WORTH = 0.6  # share of a file's bytes below which its images are decoded instead of copied
 
@@ -37,7 +37,7 @@ def local_data(data: str, images: int = SAMPLE) -> str:
     Of an array file above 4 GiB, some `images` (0: all) are decoded and kept, if these are smaller
     than the file; on the Drive too, where the next machine finds them.  Data that are not on the
     Drive are returned unchanged.  Raises InputError where the disk is too small, or the Drive
-    cannot be read: what was copied by then stays, and the next call goes on there.
+    cannot be read: what was copied by then stays, and the next call resumes there.
     """
     name = BENCHMARK if data == "auto" else data
     here, there = colab.WORK / "data", on_drive(name)

@@ -93,7 +93,7 @@ def session_limit(minutes: float, mirrored: bool) -> str:
         return ""
     ends = f"about {minutes:.0f} minutes; free Colab ends after at most 12 hours, often earlier"
     if mirrored:
-        return f"\n{ends}; on the Drive is what a new machine needs to go on where it stopped"
+        return f"\n{ends}; on the Drive is what a new machine needs to resume where it stopped"
     return f"\n{ends}, and then all is lost: interrupt this cell, tick USE_DRIVE, and run all again"
 
 
