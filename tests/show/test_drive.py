@@ -60,8 +60,9 @@ def test_a_large_file_is_decoded_kept_on_the_drive_and_found_by_the_next_machine
     for _ in range(2):
         drive.local_data("fashion-synthesis", 24)
         assert open_source("fashion-synthesis").fingerprint == here.fingerprint
-    assert drive.original("auto", None) == benchmark  # as it is stored
-    monkeypatch.undo()
+    assert drive.original("auto") is None  # results are not on the Drive
+    monkeypatch.setenv("TV_ROOT", str(benchmark.parents[1]))
+    assert drive.original("auto") == benchmark and drive.original("mine") is None
 
 
 def test_a_conversion_from_a_drive_that_fails_goes_on(benchmark, colab, monkeypatch):

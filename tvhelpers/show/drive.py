@@ -19,6 +19,7 @@ from tvhelpers.errors import InputError, one_line
 from tvhelpers.files import atomic_dir, atomic_path, content_key, write_text
 from tvhelpers.output import say
 from tvhelpers.records import TakenError
+from tvhelpers.runtime import root_dir
 from tvhelpers.show import colab
 
 BENCHMARK = "fashion-synthesis"
@@ -60,15 +61,15 @@ def on_drive(name: str) -> Path | None:
     return there if patiently(lambda: _exists(there), there) else None
 
 
-def original(data: str, otherwise: Path) -> Path:
-    """Return the array file on the Drive that DATA names, as it is stored there, else `otherwise`.
+def original(data: str) -> Path | None:
+    """Return the array file that DATA names, or its folder, as it lies on the Drive; None where
+    there is none, and where results are not on the Drive.
 
     A few of its rows can be read there; a training reads what `local_data` returns.
     """
-    there = on_drive(BENCHMARK if data == "auto" else data) if colab.DRIVE.is_dir() else None
-    if there is None or not is_array_file(there) or is_table(there):
-        return otherwise
-    return benchmark_files(there)[f"Img/{there.name}"] if there.is_file() else there
+    used = root_dir().is_relative_to(colab.DRIVE)
+    there = on_drive(BENCHMARK if data == "auto" else data) if used else None
+    return there if there and is_array_file(there) and not is_table(there) else None
 
 
 def _exists(path: Path) -> bool:
@@ -81,7 +82,8 @@ def _exists(path: Path) -> bool:
 def _bring(there: Path, place: Path, images: int) -> Path:
     """Bring a file or folder of the Drive, and return what opens it here."""
     single = patiently(there.is_file, there)
-    if single and is_table(there):  # its images lie beside it
+    alone = there.parent in (colab.DRIVE / "MyDrive", colab.DRIVE / colab.FOLDER_ON_DRIVE / "data")
+    if single and is_table(there) and not alone:  # its images lie beside it
         return _bring(there.parent, place.with_suffix(""), images) / there.name
     if is_converted(there) or not is_array_file(there):
         files = patiently(lambda: list_tree(there), there)
