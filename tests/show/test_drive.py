@@ -15,14 +15,19 @@ from tvhelpers.errors import InputError
 from tvhelpers.show import drive
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder in the benchmark's layout, with 60 images."""
+    return find_or_write_g2(tmp_path_factory.mktemp("made"), 60).parents[1]
+
+
 @pytest.fixture
-def benchmark(colab, monkeypatch, tmp_path):
+def benchmark(colab, monkeypatch, made):
     """The benchmark's folder on the Drive, with 60 images."""
     monkeypatch.setenv("TV_DATA_DIR", "")
     monkeypatch.setattr(copying, "WAITS", (0, 0))
     monkeypatch.setattr(drive, "WAITS", (0, 0))
     colab.mount(colab.mountpoint)
-    made = find_or_write_g2(tmp_path / "made", 60).parents[1]
     folder = colab.drive_dir / "textile-vision" / "data" / "fashion-synthesis"
     shutil.copytree(made, folder)
     (folder / "Img" / "img_highres.zip").write_bytes(b"PK")  # no reader asks for it
