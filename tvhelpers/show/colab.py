@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tvhelpers.errors import InputError, one_line
 from tvhelpers.output import say
-from tvhelpers.runtime import on_colab  # noqa: F401 - asked for here by what notebooks show
+from tvhelpers.runtime import on_colab
 
 WORK, DRIVE = Path("/content/textile-vision-work"), Path("/content/drive")
 FOLDER_ON_DRIVE = Path("MyDrive", "textile-vision")
