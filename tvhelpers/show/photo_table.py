@@ -79,8 +79,9 @@ def _row(photo: Photo, changed: Callable[[], None]) -> W.HBox:
     wide = W.Layout(width="98%")
     caption = W.Text(photo.caption, description="Caption", layout=wide, style=STYLE)
     product = W.Text(photo.product, description="Product", layout=wide, style=STYLE)
-    use = W.Checkbox(photo.use, description="use this photo", indent=False)
-    note = W.HTML(_note(photo))
+    narrow = W.Layout(width="130px", flex="0 0 auto", margin="2px 2px 2px 72px")
+    use = W.Checkbox(photo.use, description="use this photo", indent=False, layout=narrow)
+    note = W.HTML(_note(photo), layout=W.Layout(flex="1 1 240px", width="auto"))
 
     def write(field: str, value) -> None:
         setattr(photo, field, value)
@@ -90,7 +91,8 @@ def _row(photo: Photo, changed: Callable[[], None]) -> W.HBox:
 
     for field, widget in {"caption": caption, "product": product, "use": use}.items():
         widget.observe(lambda change, field=field: write(field, change["new"]), "value")
-    texts = W.VBox([caption, product, W.HBox([use, note])], layout=W.Layout(flex="1 1 auto"))
+    below = W.HBox([use, note], layout=W.Layout(flex_flow="row wrap"))
+    texts = W.VBox([caption, product, below], layout=W.Layout(flex="1 1 auto"))
     look = W.Layout(border="1px solid #ddd", margin="0 0 6px 0", padding="6px")
     return W.HBox([_thumbnail(photo), texts], layout=look)
 
@@ -109,9 +111,10 @@ def _thumbnail(photo: Photo) -> W.HTML:
 
 
 def _note(photo: Photo) -> str:
-    said = [f"<b>{LOOK}</b> {html.escape('; '.join(photo.issues))}."] if photo.issues else []
+    issues = html.escape("; ".join(photo.issues))
+    said = [f"<b>{LOOK}</b> {issues}{'' if issues[-1] == '?' else '.'}"] if issues else []
     said += ["This caption is a draft."] if photo.drafted else []
-    return f"<span style='line-height:1.3'>{' '.join(said)}</span>"
+    return f"<div style='line-height:1.4;padding-top:4px'>{' '.join(said)}</div>"
 
 
 def contact_sheet(intake: Intake) -> Image.Image:
