@@ -69,7 +69,7 @@ class PhotoTable:
 
 
 def _button(label: str, work: Callable[[], None]) -> W.Button:
-    button = W.Button(description=label, layout=W.Layout(width="auto"))
+    button = W.Button(description=label, layout=W.Layout(width="auto", flex="0 0 auto"))
     button.on_click(lambda _: work())
     return button
 
