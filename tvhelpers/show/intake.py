@@ -194,14 +194,9 @@ def _without_trial(config: TrainConfig, photos: int, preset: str) -> list[str]:
     lines = [f"{config.steps:,} steps of {config.samples_per_step} images: each of the "
              f"{counted(photos, 'photo')} about {images / photos:.0f} times"]  # fmt: skip
     if preset in RATES:
-        hours = images / RATES[preset] / 3600
-        units = hours * training_form.UNITS_AN_HOUR[card]
-        dollars = units * training_form.DOLLARS_A_UNIT
-        free = "free, or if you pay, " if card == training_form.FREE else ""
-        lines.append(
-            f"about {60 * hours:.0f} minutes on a {card} (an estimate): {free}at most about "
-            f"{units:.1f} compute units ({dollars:.2f} US dollars)"
-        )
+        minutes = images / RATES[preset] / 60
+        price = training_form.price_on(card, minutes)
+        lines.append(f"about {minutes:.0f} minutes on a {card} (an estimate): {price}")
     return [*lines, "notebook 04 measures the minutes on its machine before the first step"]
 
 

@@ -27,7 +27,7 @@ FIELDS = {
 }
 # Compute units an hour, the highest that users reported (colabtools issues 3326 and 3709 among
 # them); Colab publishes none, and has been cheaper since.  100 units cost 9.99 US dollars.
-UNITS_AN_HOUR, DOLLARS_A_UNIT = {"T4": 2.0, "L4": 4.9, "A100": 13.8}, 0.1
+UNITS_AN_HOUR, DOLLARS_A_UNIT = {"T4": 2.0, "A100": 13.8}, 0.1
 FREE = "T4"  # a GPU that Colab gives without pay too
 LONG = 15  # minutes that one would not like to lose
 
@@ -117,13 +117,17 @@ def _price(minutes: float) -> str:
     """Return what Colab takes for so many minutes at most; "" elsewhere, or on a CPU."""
     if not runtime.on_colab() or runtime.choose_device() == "cpu":
         return ""
-    name = runtime.device_name("cuda")
-    card = next((card for card in UNITS_AN_HOUR if card in name), None)
+    return f"; {price_on(runtime.device_name('cuda'), minutes)}"
+
+
+def price_on(gpu: str, minutes: float) -> str:
+    """Return what Colab takes at most for so many minutes on a GPU, such as "Tesla T4"."""
+    card = next((card for card in UNITS_AN_HOUR if card in gpu), None)
     if not card:
-        return "; what an hour of it costs stands in Runtime > View resources"
+        return "what an hour of it costs stands in Runtime > View resources"
     units = minutes / 60 * UNITS_AN_HOUR[card]
     cost = f"at most about {units:.1f} compute units ({units * DOLLARS_A_UNIT:.2f} US dollars)"
-    return f"; free, or if you pay, {cost}" if card == FREE else f"; {cost}"
+    return f"free, or if you pay, {cost}" if card == FREE else cost
 
 
 def _doubts(tv, config: TrainConfig, found: dict, minutes: float) -> list[str]:
