@@ -161,7 +161,7 @@ def unpack_photos(archive: Path, folder: Path) -> Path:
         with atomic_dir(place, aside):
             unpack(archive, aside)
             _check_photos(archive, list_files(aside))
-            (aside / UNPACKED).write_text(digest)
+            (aside / UNPACKED).write_text(digest, encoding="ascii")
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return place
