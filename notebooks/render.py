@@ -1,7 +1,7 @@
-"""Make docs/notebooks/*.ipynb: the notebooks with small outputs, so that GitHub shows figures.
+"""Make docs/notebooks/*.md: the notebooks as pages with their outputs, so that GitHub shows them.
 
-They run on mini, in order, in a folder of their own.  What stays is text and images; bars,
-warnings, widgets, paths and times of this machine do not.
+They run on mini, in order, in a folder of their own.  What stays is text and images, which lie in a
+folder beside each page; bars, warnings, widgets, paths and times of this machine do not.
 
 python notebooks/render.py [--preset cpu] [--root FOLDER] [04_lora_finetuning ...]
 """
@@ -11,6 +11,7 @@ import base64
 import io
 import os
 import re
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -20,11 +21,10 @@ from PIL import Image
 
 HERE = Path(__file__).parent
 FOLDER = HERE.parent / "docs" / "notebooks"
-MOST_BYTES = 300_000  # of a notebook
+MOST_BYTES = 300_000  # of a page with its images
 SIZES = ((900, 80), (900, 65), (800, 60), (800, 45), (700, 45), (560, 40), (400, 40))  # JPEGs
 WIDGET, INSTEAD = "application/vnd.jupyter.widget-view+json", "(here are controls when it runs)"
 BAR = re.compile(r"\d+%\||\d(it|s|B|items|steps)/(s|it)\b")
-SHOWN = ("image/png", "image/jpeg", "text/plain", "text/html")
 
 
 def executed(path: Path, root: Path, preset: str) -> nbformat.NotebookNode:
@@ -39,40 +39,44 @@ def executed(path: Path, root: Path, preset: str) -> nbformat.NotebookNode:
     return notebook
 
 
-def rendered(notebook: nbformat.NotebookNode, paths: dict[str, str]) -> str:
-    """Return the text of a notebook's file with small and clean outputs; `paths` are replaced."""
-    notebook.metadata.pop("widgets", None)
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            outputs = [_cleaned(output, paths) for output in cell.outputs]
-            cell.outputs = [output for output in outputs if output]
+def rendered(name: str, notebook: nbformat.NotebookNode, paths: dict[str, str]) -> dict[str, bytes]:
+    """Return the files of a page, {path: content}, as small as they must be; the texts `paths` are
+    replaced in outputs."""
     for width, quality in SIZES:
-        text = nbformat.writes(_small(notebook, width, quality)) + "\n"
-        if len(text.encode()) <= MOST_BYTES:
-            return text
+        files: dict[str, bytes] = {}
+        parts = []
+        for cell in notebook.cells:
+            if cell.cell_type == "markdown":
+                parts.append(cell.source)
+            else:
+                parts.append(f"```python\n{cell.source}\n```")
+                shown = [_shown(one, paths) for one in cell.outputs]
+                for one in filter(None, shown):
+                    if isinstance(one, str):
+                        parts.append(f"```\n{one.strip()}\n```")
+                        continue
+                    file = f"{name}/{len(files) + 1}.jpg"
+                    files[file] = _small(one, width, quality)
+                    parts.append(f"![]({file})")
+        files[f"{name}.md"] = ("\n\n".join(parts) + "\n").encode()
+        if sum(map(len, files.values())) <= MOST_BYTES:
+            return files
     raise ValueError(f"its outputs do not fit into {MOST_BYTES:,} bytes")
 
 
-def _cleaned(output: nbformat.NotebookNode, paths: dict[str, str]) -> nbformat.NotebookNode | None:
-    """Return an output that a page can show, None for one that it cannot."""
+def _shown(output: nbformat.NotebookNode, paths: dict[str, str]) -> str | Image.Image | None:
+    """Return what a page shows of an output, None for nothing."""
     if output.output_type == "stream":
         lines = [line.rpartition("\r")[2] for line in output.text.splitlines()]
         lines = [line for line in lines if not BAR.search(line)]
-        if output.name != "stdout" or not "".join(lines).strip():
-            return None  # standard error has bars and warnings
-        output.text = _without("\n".join(lines) + "\n", paths)
-        return output
+        return _without("\n".join(lines), paths) if output.name == "stdout" else None
     data = output.get("data", {})
-    if WIDGET in data:
-        is_bar = BAR.search(data.get("text/plain", "")) or "0%" in data.get("text/plain", "")
-        kept = {} if output.output_type == "display_data" or is_bar else {"text/plain": INSTEAD}
-    else:
-        kept = {kind: data[kind] for kind in SHOWN if kind in data}
-        images = [kind for kind in kept if kind.startswith("image/")]
-        kept = {images[0]: kept[images[0]]} if images else kept
-    output.data = {k: v if "image" in k else _without(v, paths) for k, v in kept.items()}
-    output.metadata = {}
-    return output if kept else None
+    for kind in ("image/png", "image/jpeg"):
+        if kind in data:
+            return Image.open(io.BytesIO(base64.b64decode(data[kind]))).convert("RGB")
+    if WIDGET in data:  # a result is controls, what is only displayed is a bar
+        return INSTEAD if output.output_type == "execute_result" else None
+    return _without(data.get("text/plain", ""), paths)
 
 
 def _without(text: str, paths: dict[str, str]) -> str:
@@ -81,17 +85,22 @@ def _without(text: str, paths: dict[str, str]) -> str:
     return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
 
 
-def _small(notebook: nbformat.NotebookNode, width: int, quality: int) -> nbformat.NotebookNode:
-    """Return a copy whose images are JPEGs of a quality, at most `width` pixels wide."""
-    copy = nbformat.from_dict(notebook)
-    for output in (one for cell in copy.cells for one in cell.get("outputs", [])):
-        for kind in [kind for kind in output.get("data", {}) if kind.startswith("image/")]:
-            raw = Image.open(io.BytesIO(base64.b64decode(output.data.pop(kind)))).convert("RGB")
-            raw.thumbnail((width, 10 * width), Image.Resampling.LANCZOS)
-            data = io.BytesIO()
-            raw.save(data, "JPEG", quality=quality, optimize=True)
-            output.data["image/jpeg"] = base64.b64encode(data.getvalue()).decode()
-    return copy
+def _small(image: Image.Image, width: int, quality: int) -> bytes:
+    """Return a JPEG of a quality, at most `width` pixels wide."""
+    image = image.copy()
+    image.thumbnail((width, 10 * width), Image.Resampling.LANCZOS)
+    data = io.BytesIO()
+    image.save(data, "JPEG", quality=quality, optimize=True)
+    return data.getvalue()
+
+
+def write(name: str, files: dict[str, bytes]) -> None:
+    """Write a page and its images in place of those that were there."""
+    shutil.rmtree(FOLDER / name, ignore_errors=True)
+    for path, data in files.items():
+        (FOLDER / path).parent.mkdir(parents=True, exist_ok=True)
+        (FOLDER / path).write_bytes(data)
+    print(f"{name}.md: {sum(map(len, files.values())) / 1000:.0f} KB")
 
 
 def main() -> None:
@@ -101,14 +110,12 @@ def main() -> None:
     parser.add_argument("--root", type=Path, help="folder of results, which are not made again")
     options = parser.parse_args()
     names = options.names or [path.stem for path in sorted(HERE.glob("*.ipynb"))]
-    FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         root = (options.root or Path(folder)).resolve()
+        paths = {str(root): "work", str(HERE.parent.resolve()): "."}
         for name in names:
             notebook = executed(HERE / f"{name}.ipynb", root, options.preset)
-            text = rendered(notebook, {str(root): "work", str(HERE.parent.resolve()): "."})
-            (FOLDER / f"{name}.ipynb").write_text(text, encoding="utf-8")
-            print(f"{name}.ipynb: {len(text.encode()) / 1000:.0f} KB")
+            write(name, rendered(name, notebook, paths))
 
 
 if __name__ == "__main__":

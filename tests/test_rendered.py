@@ -1,8 +1,7 @@
-"""The notebooks that GitHub shows: small, without paths of a machine, bars and warnings."""
+"""The notebooks as pages: small, without paths of a machine, bars and warnings, with figures."""
 
 import base64
 import io
-import json
 import re
 from pathlib import Path
 
@@ -14,7 +13,7 @@ nbformat = pytest.importorskip("nbformat")
 pytest.importorskip("nbclient")
 
 REPO = Path(__file__).resolve().parents[1]
-RENDERED = sorted((REPO / "docs" / "notebooks").glob("*.ipynb"))
+PAGES = sorted((REPO / "docs" / "notebooks").glob("*.md"))
 UNWANTED = r"Traceback|Warning|/tmp/|/work/|/home/|/root/|/Users/|\d+%\||\x1b|widget-view"
 
 
@@ -24,20 +23,17 @@ def render(monkeypatch):
     return __import__("render")
 
 
-@pytest.mark.parametrize("path", RENDERED, ids=lambda path: path.stem)
-def test_a_rendered_notebook_is_small_and_clean_and_shows_figures(path):
-    assert path.stat().st_size <= 300_000
-    assert (REPO / "notebooks" / path.name).exists()
-    notebook = json.loads(path.read_text())
-    nbformat.validate(nbformat.from_dict(notebook))
-    outputs = [one for cell in notebook["cells"] for one in cell.get("outputs", [])]
-    images = [one for one in outputs if "image/jpeg" in one.get("data", {})]
-    assert images and not any(one["output_type"] == "error" for one in outputs)
-    rest = [one for one in outputs if one not in images]
-    assert not re.search(UNWANTED, json.dumps(rest))
-    for one in images:
-        image = Image.open(io.BytesIO(base64.b64decode(one["data"]["image/jpeg"])))
-        assert image.width <= 900
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_a_page_is_small_and_clean_and_shows_figures(path):
+    images = sorted(path.with_suffix("").iterdir())
+    text = path.read_text(encoding="utf-8")
+    assert path.stat().st_size + sum(image.stat().st_size for image in images) <= 300_000
+    assert (REPO / "notebooks" / f"{path.stem}.ipynb").exists()
+    shown = re.findall(r"!\[\]\((.*)\)", text)
+    assert shown and sorted(shown) == sorted(f"{path.stem}/{image.name}" for image in images)
+    outputs = re.findall(r"^```\n(.*?)^```$", text, re.M | re.S)
+    assert outputs and not re.search(UNWANTED, "".join(outputs))
+    assert all(Image.open(image).width <= 900 for image in images)
 
 
 def test_what_a_page_cannot_show_is_removed_and_images_fit(render):
@@ -53,10 +49,14 @@ def test_what_a_page_cannot_show_is_removed_and_images_fit(render):
         new("execute_result", {render.WIDGET: {}, "text/plain": "VBox()"}, execution_count=1),
         *(new("display_data", dict(png)) for _ in range(3)),
     ]
-    cell = nbformat.v4.new_code_cell("draw()", outputs=outputs)
-    text = render.rendered(nbformat.v4.new_notebook(cells=[cell]), {"/tmp/x": "work"})
-    assert len(text.encode()) <= render.MOST_BYTES and not re.search(UNWANTED, text)
-    kept = json.loads(text)["cells"][0]["outputs"]
-    assert "".join(kept[0]["text"]) == "results in work/runs\ndone\n"
-    assert "".join(kept[1]["data"]["text/plain"]) == render.INSTEAD
-    assert [list(one["data"]) for one in kept[2:]] == [["image/jpeg"]] * 3
+    cells = [
+        nbformat.v4.new_markdown_cell("# Title"),
+        nbformat.v4.new_code_cell("draw()", outputs=outputs),
+    ]
+    files = render.rendered("99", nbformat.v4.new_notebook(cells=cells), {"/tmp/x": "work"})
+    assert sum(map(len, files.values())) <= render.MOST_BYTES
+    assert files["99.md"].decode() == (
+        "# Title\n\n```python\ndraw()\n```\n\n```\nresults in work/runs\ndone\n```\n\n"
+        f"```\n{render.INSTEAD}\n```\n\n![](99/1.jpg)\n\n![](99/2.jpg)\n\n![](99/3.jpg)\n"
+    )
+    assert all(files[f"99/{i}.jpg"].startswith(b"\xff\xd8") for i in (1, 2, 3))
