@@ -5,7 +5,7 @@
 # make test-widgets7   prompt studio and study on ipywidgets 7.7.1, as Colab has it, in the classic notebook
 # make lab             the notebooks in JupyterLab
 # make notebooks       build notebooks/*.ipynb from notebooks/source
-# make rendered        run them on mini, and write copies with small figures into docs/notebooks
+# make rendered        run them on mini, and write pages with their outputs into docs/notebooks
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

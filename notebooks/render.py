@@ -3,7 +3,7 @@
 They run on mini, in order, in a folder of their own.  What stays is text and images, which lie in a
 folder beside each page; bars, warnings, widgets, paths and times of this machine do not.
 
-python notebooks/render.py [--preset cpu] [--root FOLDER] [04_lora_finetuning ...]
+python notebooks/render.py [--preset smoke] [--root FOLDER] [04_lora_finetuning ...]
 """
 
 import argparse
@@ -106,7 +106,7 @@ def write(name: str, files: dict[str, bytes]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("names", nargs="*", help="notebooks, in order; by default all")
-    parser.add_argument("--preset", default="smoke", help="smoke: seconds; cpu: a real training")
+    parser.add_argument("--preset", default="cpu", help="smoke: too short to show what is learned")
     parser.add_argument("--root", type=Path, help="folder of results, which are not made again")
     options = parser.parse_args()
     names = options.names or [path.stem for path in sorted(HERE.glob("*.ipynb"))]
