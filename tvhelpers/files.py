@@ -107,9 +107,14 @@ def remove_temporary(folder: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file (UTF-8) atomically, unless it has this text already."""
-    if not path.is_file() or path.is_symlink() or path.read_bytes() != text.encode():
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically, unless it has this content already."""
+    if not path.is_file() or path.is_symlink() or path.read_bytes() != content:
         with atomic_path(path) as aside:
-            aside.write_bytes(text.encode())
+            aside.write_bytes(content)
 
 
 def write_once(path: Path, content: bytes) -> None:

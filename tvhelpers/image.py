@@ -316,6 +316,13 @@ def _rescaled(pixels: np.ndarray, size: tuple[int, int], how: Image.Resampling) 
     return np.asarray(Image.fromarray(pixels).resize(size, how))
 
 
+def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
+    """Return a PIL image as the bytes of a file; `options` as those of Pillow's `save`."""
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
 def save_png(image: Image.Image, path: Path) -> None:
     """Write a PIL image as PNG, atomically."""
     with atomic_path(path) as aside:

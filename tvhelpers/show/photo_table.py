@@ -3,7 +3,6 @@ and 8): all work is done within the callbacks, none in a thread."""
 
 import base64
 import html
-import io
 from collections.abc import Callable
 
 import ipywidgets as W
@@ -11,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from tvhelpers.data.intake import THUMB, Intake, Photo
 from tvhelpers.errors import InputError, cut
+from tvhelpers.image import encoded
 from tvhelpers.sample.grid import font_for
 from tvhelpers.words import counted
 
@@ -99,9 +99,9 @@ def _row(photo: Photo, changed: Callable[[], None]) -> W.HBox:
 
 def _thumbnail(photo: Photo) -> W.HTML:
     """Return the photo with its name; an HTML image has a text for those who cannot see it."""
-    out, name = io.BytesIO(), html.escape(photo.file_name, quote=True)
-    Image.fromarray(photo.thumb).save(out, "JPEG", quality=88)
-    data = base64.b64encode(out.getvalue()).decode()
+    name = html.escape(photo.file_name, quote=True)
+    jpeg = encoded(Image.fromarray(photo.thumb), "JPEG", quality=88)
+    data = base64.b64encode(jpeg).decode()
     place = f"width:{CELL}px;overflow-wrap:anywhere;line-height:1.2;text-align:center"
     image = f"<img alt='{name}' src='data:image/jpeg;base64,{data}' style='max-width:{THUMB}px'>"
     return W.HTML(

@@ -2,7 +2,6 @@
 
 import base64
 import html
-import io
 from collections.abc import Iterable
 from pathlib import Path
 from string import Template
@@ -10,6 +9,7 @@ from string import Template
 from PIL import Image
 
 from tvhelpers.files import read_tables, write_text
+from tvhelpers.image import encoded
 from tvhelpers.show.figures import points
 from tvhelpers.study.analysis import why_excluded
 from tvhelpers.study.model import REAL, SCALES
@@ -127,9 +127,7 @@ def _each(tag: str, texts: Iterable) -> str:
 
 
 def _section(card: dict[str, str], figure: Image.Image) -> str:
-    data = io.BytesIO()
-    figure.save(data, "PNG")
-    source = "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()
+    source = "data:image/png;base64," + base64.b64encode(encoded(figure)).decode()
     image = f"<img alt='{html.escape(card['head'])}' src='{source}'>"
     return f"<h2>{card['head']}</h2><p>{card['note']}</p>{image}"
 
