@@ -1,14 +1,20 @@
-"""What does a model draw while it is trained?"""
+"""What does a model draw while it is trained, and how are these previews shown on one sheet?"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 
-from tvhelpers.image import save_png
+from tvhelpers.image import read_photo, save_png
+from tvhelpers.sample.grid import font_for
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler
+
+WIDTH, LEAST = 1000, 480  # pixels of a sheet: the output of a notebook is as wide
+MOST = 8  # strips of a sheet
+TITLE = 26  # pixels of the line above each strip
 
 
 class Previews:
@@ -66,3 +72,48 @@ def _side_by_side(images: list[Image.Image]) -> Image.Image:
     for i, image in enumerate(images):
         strip.paste(image, (i * width, 0))
     return strip
+
+
+def step_of(path: Path) -> int:
+    """Return the step of a preview's file, step-<step>.png."""
+    return int(path.stem.removeprefix("step-"))
+
+
+def strips_of(folder: Path, most: int = MOST) -> list[Path]:
+    """Return the previews in a folder by step: all, or the first, the last and `most` - 2 between
+    them at growing distances, as a model changes most at first."""
+    strips = sorted(Path(folder).glob("step-[0-9]*.png"), key=step_of)
+    if len(strips) <= most:
+        return strips
+    places = np.geomspace(1, len(strips), most).round().astype(int) - 1
+    return [strips[place] for place in dict.fromkeys(places.tolist())]
+
+
+def sheet(strips: Sequence[Path], prompts: Sequence[str] = ()) -> Image.Image:
+    """Return strips below each other, each with its step above it; above them the `prompts`.
+
+    Small ones are enlarged, large ones reduced to WIDTH.
+    """
+    rows = [Image.fromarray(read_photo(path)) for path in strips]
+    width = min(WIDTH, max(LEAST, 2 * rows[0].width))
+    rows = [row.resize((width, round(width * row.height / row.width))) for row in rows]
+    top = TITLE * bool(prompts)
+    page = Image.new("RGB", (width, top + sum(row.height + TITLE for row in rows)), "white")
+    draw, wide = ImageDraw.Draw(page), width / max(1, len(prompts))
+    for column, prompt in enumerate(prompts):
+        font = font_for(prompt, 15)
+        draw.text((column * wide + 4, 5), _cut(prompt, font, wide - 8), "#222222", font)
+    for path, row in zip(strips, rows, strict=True):
+        step = step_of(path)
+        title = f"step {step:,}" if step else "before training"
+        draw.text((4, top + 5), title, "#1f6f8b", font_for(title, 15))
+        page.paste(row, (0, top + TITLE))
+        top += row.height + TITLE
+    return page
+
+
+def _cut(text: str, font, width: float) -> str:
+    """Return as much of a text as is `width` pixels wide."""
+    while font.getlength(text) > width:
+        text = text[:-2].rstrip(" .") + "…"
+    return text

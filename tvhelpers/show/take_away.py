@@ -9,14 +9,15 @@ from pathlib import Path
 from tvhelpers import manifest
 from tvhelpers.data.sources import open_source
 from tvhelpers.errors import InputError, one_line
-from tvhelpers.files import atomic_path
+from tvhelpers.files import write_bytes
+from tvhelpers.image import encoded
 from tvhelpers.lora.adapter import kohya_path
 from tvhelpers.lora.formats import read_about
 from tvhelpers.models.base import find_base
 from tvhelpers.output import say
 from tvhelpers.records import read_record
+from tvhelpers.sample.preview import sheet, strips_of
 from tvhelpers.show import colab
-from tvhelpers.show.previews import sheet, strips_of
 
 SETTINGS = ("steps", "rank", "targets", "learning_rate", "resolution", "seed")  # of the README
 EMPTY_WORDS = {*"a an and at by for from in is it its of on or the this to with".split()}
@@ -85,16 +86,12 @@ def pack(run_dir: Path, path: Path, previews: Path) -> Path:
         "README.md": readme(run_dir, name).encode(),
     }
     if strips := strips_of(previews, 2):
-        data = io.BytesIO()
-        sheet(strips).save(data, "JPEG", quality=90)
-        files["preview.jpg"] = data.getvalue()
+        files["preview.jpg"] = encoded(sheet(strips), "JPEG", quality=88)
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", zipfile.ZIP_STORED) as archive:  # weights hardly shrink
         for file, content in files.items():
             archive.writestr(zipfile.ZipInfo(f"{name}/{file}"), content)
-    if not path.exists() or path.read_bytes() != data.getvalue():
-        with atomic_path(path) as aside:
-            aside.write_bytes(data.getvalue())
+    write_bytes(path, data.getvalue())
     return path
 
 

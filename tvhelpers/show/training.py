@@ -1,6 +1,5 @@
 """How did a training go?  Its losses, speed and memory as curves."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,10 +7,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from tvhelpers.files import atomic_path, remove_temporary
+from tvhelpers.files import remove_temporary, write_bytes
+from tvhelpers.image import encoded
 from tvhelpers.records import read_record, read_records
+from tvhelpers.sample.preview import sheet, strips_of
 from tvhelpers.show.figures import ACCENT, COLOURS, SOFT, columns_of, render, without_frame, wrapped
-from tvhelpers.show.previews import sheet, strips_of
 from tvhelpers.train.log import read_evaluations, read_events, read_steps
 
 
@@ -61,7 +61,10 @@ def training_curves(run_dir: Path, previews: Path | None = None) -> Image.Image:
     curves, strips = render(figure), strips_of(previews or run_dir / "previews")[-1:]
     if strips:
         curves = _below(curves, sheet(strips))
-    return _write(curves, run_dir / "figures" / "training.png")
+    folder = run_dir / "figures"
+    remove_temporary(folder)
+    write_bytes(folder / "training.png", encoded(curves))
+    return curves
 
 
 def _below(image: Image.Image, other: Image.Image) -> Image.Image:
@@ -77,17 +80,6 @@ def _set_title(ax, title: str, legend: bool = False) -> None:
     ax.set_title(title, fontsize=10)
     if legend:
         ax.legend(fontsize=8, frameon=False)
-
-
-def _write(image: Image.Image, path: Path) -> Image.Image:
-    """Write an image unless the file already holds it, and return it."""
-    data = io.BytesIO()
-    image.save(data, "PNG")
-    remove_temporary(path.parent)
-    if not path.exists() or path.read_bytes() != data.getvalue():
-        with atomic_path(path) as aside:
-            aside.write_bytes(data.getvalue())
-    return image
 
 
 def _plot_smoothed(ax, rows: Sequence[dict], names: dict[str, str], title: str) -> None:

@@ -7,10 +7,11 @@ from tvhelpers import runtime
 from tvhelpers.config import TrainConfig
 from tvhelpers.data.sources import open_source
 from tvhelpers.errors import InputError
+from tvhelpers.image import encoded
 from tvhelpers.models.base import find_base, own_resolution
 from tvhelpers.output import say
-from tvhelpers.progress import Interrupted
-from tvhelpers.show.previews import ShownPreviews
+from tvhelpers.progress import Interrupted, in_notebook
+from tvhelpers.sample.preview import Previews, sheet, strips_of
 from tvhelpers.train.cost import in_minutes
 from tvhelpers.train.disk import in_size, shortages
 from tvhelpers.train.dry_run import dry_run
@@ -29,7 +30,6 @@ FIELDS = {
 # them); Colab publishes none, and has been cheaper since.  100 units cost 9.99 US dollars.
 UNITS_AN_HOUR, DOLLARS_A_UNIT = {"T4": 2.0, "A100": 13.8}, 0.1
 FREE = "T4"  # a GPU that Colab gives without pay too
-LONG = 15  # minutes that one would not like to lose
 
 
 def form_changes(**fields) -> dict:
@@ -83,7 +83,7 @@ def plan(tv, config: TrainConfig, name: str, release: bool = False) -> None:
         say(f"this training is finished already; its result is in {found['run']}")
         return
     minutes = sum(found["minutes"].values())
-    say(_lesson(config, found), _cost(found, minutes), *_doubts(tv, config, found, minutes))
+    say(_lesson(config, found), _cost(found, minutes), *_doubts(config, found["disk"]))
     if release and runtime.on_colab() and not tv.place:
         say(
             "RELEASE needs USE_DRIVE: without it the adapter is only on this machine, which is kept"
@@ -130,20 +130,43 @@ def price_on(gpu: str, minutes: float) -> str:
     return f"free, or if you pay, {cost}" if card == FREE else cost
 
 
-def _doubts(tv, config: TrainConfig, found: dict, minutes: float) -> list[str]:
+def _doubts(config: TrainConfig, disk: dict) -> list[str]:
     own = own_resolution(find_base(config.base))
-    lines = [f"warning: {line}" for line in shortages(found["disk"])]
+    lines = [f"warning: {line}" for line in shortages(disk)]
     if config.resolution and not own / 2 <= config.resolution <= 2 * own:
         lines.append(
             f"warning: RESOLUTION is {config.resolution}, but {config.base} was made for {own} "
             "pixels, and its designs fall apart at others; 0 takes its own"
         )
-    if runtime.on_colab() and not tv.place and minutes > LONG:
-        lines.append(
-            "warning: Colab may take this machine back before the training ends, and all of it "
-            "would be lost; tick USE_DRIVE, and a new machine resumes from the Drive"
-        )
     return lines
+
+
+class ShownPreviews(Previews):
+    """Previews that a notebook shows while it trains, in one figure that is replaced each time.
+
+    It is shown by the thread that trains: Colab shows nothing that another one changes.
+    """
+
+    handle = None  # of the figure in the cell's output
+
+    def __call__(self, step: int, parts: dict) -> None:
+        """Draw as `Previews`, and show what there is so far."""
+        super().__call__(step, parts)
+        self.show()
+
+    def show(self) -> None:
+        """Show the previews so far, if this is a notebook and there are any."""
+        strips = strips_of(self.folder)
+        if not strips or not in_notebook():
+            return
+        from IPython import display
+
+        jpeg = encoded(sheet(strips, self.prompts), "JPEG", quality=88)
+        image = display.Image(jpeg, format="jpeg")
+        if self.handle:
+            self.handle.update(image)
+        else:
+            self.handle = display.display(image, display_id=True)
 
 
 def train_here(tv, config: TrainConfig, name: str, prompts: list[str], finish=False) -> dict:
