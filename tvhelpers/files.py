@@ -3,12 +3,14 @@
 import contextlib
 import errno
 import hashlib
+import io
 import json
 import os
 import re
 import shutil
 import tempfile
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -115,6 +117,15 @@ def write_bytes(path: Path, content: bytes) -> None:
     if not path.is_file() or path.is_symlink() or path.read_bytes() != content:
         with atomic_path(path) as aside:
             aside.write_bytes(content)
+
+
+def write_zip(path: Path, contents: dict[str, bytes]) -> None:
+    """Write {name: content} as a zip, not compressed; equal contents give equal bytes."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        for name, content in contents.items():
+            archive.writestr(zipfile.ZipInfo(name), content)
+    write_bytes(path, data.getvalue())
 
 
 def write_once(path: Path, content: bytes) -> None:

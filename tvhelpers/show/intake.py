@@ -1,6 +1,7 @@
 """How do a user's photos come into a notebook, and what would a training on them cost?"""
 
 import contextlib
+import re
 import warnings
 from collections import Counter
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from tvhelpers.files import make_dir
 from tvhelpers.image import resize
 from tvhelpers.models.base import find_base
 from tvhelpers.output import Skipped, say
+from tvhelpers.runtime import on_colab
 from tvhelpers.score.colour import SIDE, find_garment, name_colour, to_lab
 from tvhelpers.show import colab, training_form
 from tvhelpers.show.settings import NotebookSettings
@@ -36,6 +38,7 @@ ENOUGH = {50: "enough to try the steps, and few for good designs; plan hundreds"
           200: "a good start; more photos of the same kind make designs better"}  # fmt: skip
 # {preset: images a second of a training of Stable Diffusion 1.5}: estimates, none is measured
 RATES = {"t4": 4.4, "l4": 9.0, "a100": 25.0}
+TWIN = re.compile("^(the same photo as|nearly the same as) .*")  # issues that name another photo
 TRIAL = "your-photos"  # the name of a run that is never begun
 
 
@@ -56,7 +59,7 @@ def find_photos(tv: NotebookSettings, where: str = "", name: str = "mine") -> Pa
     if home.is_dir() and list_files(home).images:
         say(f"photos: those that are in {home} already")
         return home
-    if colab.on_colab() and not tv.quick and (found := _uploaded(home)):
+    if on_colab() and not tv.quick and (found := _uploaded(home)):
         return found
     say("no photos named: drawn examples are taken, with some mistakes to find")
     return write_photos(tv.local / "artifacts" / "example-photos")
@@ -64,7 +67,7 @@ def find_photos(tv: NotebookSettings, where: str = "", name: str = "mine") -> Pa
 
 def _existing(tv: NotebookSettings, where: str) -> Path:
     """Return the folder or archive that the form means."""
-    drive = [colab.DRIVE / "MyDrive"] if colab.on_colab() else []
+    drive = [colab.DRIVE / "MyDrive"] if on_colab() else []
     folders = [Path(), *drive, tv.root / "data", tv.local / "data"]
     for path in [Path(where).expanduser(), *(folder / where for folder in folders)]:
         with contextlib.suppress(OSError):  # a Drive that is gone
@@ -111,6 +114,7 @@ def _captioner(tv: NotebookSettings, choice: str) -> Callable[[Source], list[str
     model = CAPTIONER if choice == "auto" else choice
 
     def caption(source: Source) -> list[str]:
+        """Return the model's captions of all items, none where "auto" cannot load it."""
         out = tv.local / "artifacts" / f"captions-{source.fingerprint}.jsonl"
         try:
             return caption_images(source, model, out)
@@ -144,7 +148,8 @@ def summary(intake: Intake) -> list[str]:
     used, with the reason of each."""
     photos = intake.photos
     shapes = Counter(shape_of(photo.size) for photo in photos)
-    issues = Counter(issue.partition(":")[0] for photo in photos for issue in photo.issues)
+    issues = Counter(TWIN.sub(r"\1 another", issue.partition(":")[0])
+                     for photo in photos for issue in photo.issues)  # fmt: skip
     products = len({photo.product for photo in photos})
     enough = next((text for count, text in ENOUGH.items() if len(photos) < count), "a good number")
     lines = [
@@ -153,7 +158,7 @@ def summary(intake: Intake) -> list[str]:
         " (nothing is cut or stretched: photos that are not square get margins)",
     ]
     if issues:
-        kinds = [f"{count} x {issue}" for issue, count in _grouped(issues).items()]
+        kinds = (f"{count} x {issue}" for issue, count in issues.items())
         lines.append(f"please look at: {'; '.join(kinds)}")
     if intake.bad:
         lines.append(f"{counted(len(intake.bad), 'file')} not used:")
@@ -161,40 +166,29 @@ def summary(intake: Intake) -> list[str]:
     return lines
 
 
-def _grouped(issues: Counter) -> Counter:
-    """Return issues without the names of other photos."""
-    groups = Counter()
-    for issue, count in issues.items():
-        same = issue.startswith(("the same photo as", "nearly the same as"))
-        groups[" ".join(issue.split()[:4]) + " another" if same else issue] += count
-    return groups
-
-
 def plan(tv: NotebookSettings, folder: Path) -> None:
     """Print what a training on these photos would do and cost, on this machine and, where it has no
     GPU, on a T4; nothing is trained."""
     mine = replace(tv, data=str(folder))
     with warnings.catch_warnings(action="ignore", category=Skipped):  # they are named above
-        config = mine.train_config(TRIAL)
+        source, config = open_source(folder), mine.train_config(TRIAL)
         say(f"On this machine: base {tv.base}, preset {tv.preset} ({PRESETS_FOR[tv.preset]})")
         if Path(find_base(tv.base).path).is_dir():
             mine.plan(config, TRIAL)
         else:
-            say(*_without_trial(config, len(open_source(folder)), tv.preset))
+            say(*_without_trial(config, len(source)))
         if tv.base == "mini":
-            source = open_source(folder)
-            config = fitted(build_config("t4", data=str(folder)), source)
             say("On a T4, a GPU that Colab has for free: base sd15, preset t4")
-            say(*_without_trial(config, len(source), "t4"))
+            say(*_without_trial(fitted(build_config("t4", data=str(folder)), source), len(source)))
 
 
-def _without_trial(config: TrainConfig, photos: int, preset: str) -> list[str]:
+def _without_trial(config: TrainConfig, photos: int) -> list[str]:
     """Return lines on the length and cost of a training whose base is not on this machine."""
-    images, card = config.steps * config.samples_per_step, preset.upper()
+    images, card = config.steps * config.samples_per_step, config.preset.upper()
     lines = [f"{config.steps:,} steps of {config.samples_per_step} images: each of the "
              f"{counted(photos, 'photo')} about {images / photos:.0f} times"]  # fmt: skip
-    if preset in RATES:
-        minutes = images / RATES[preset] / 60
+    if config.preset in RATES:
+        minutes = images / RATES[config.preset] / 60
         price = training_form.price_on(card, minutes)
         lines.append(f"about {minutes:.0f} minutes on a {card} (an estimate): {price}")
     return [*lines, "notebook 04 measures the minutes on its machine before the first step"]
@@ -202,11 +196,10 @@ def _without_trial(config: TrainConfig, photos: int, preset: str) -> list[str]:
 
 def what_to_write(tv: NotebookSettings, folder: Path) -> str:
     """Return what to write into the form of notebook 04."""
-    if tv.place and folder.parent == tv.root / "data":
-        return f'in notebook 04: DATA = "{folder.name}", and tick USE_DRIVE'
-    if tv.place or not colab.on_colab():
-        return f'in notebook 04: DATA = "{folder}"{", and tick USE_DRIVE" if tv.place else ""}'
-    return (
-        "these photos are on this machine only, and notebook 04 gets another one: "
-        f"tick USE_DRIVE here, and run this notebook again ({folder})"
-    )
+    if tv.place:
+        data = folder.name if folder.parent == tv.root / "data" else folder
+        return f'in notebook 04: DATA = "{data}", and tick USE_DRIVE'
+    if on_colab():
+        return ("these photos are on this machine only, and notebook 04 gets another one: "
+                f"tick USE_DRIVE here, and run this notebook again ({folder})")  # fmt: skip
+    return f'in notebook 04: DATA = "{folder}"'

@@ -20,11 +20,11 @@ from tvhelpers.hub import offline
 from tvhelpers.image import read_photo
 from tvhelpers.models.clip import Clip
 from tvhelpers.output import say
+from tvhelpers.runtime import on_colab
 from tvhelpers.score.attributes import ClipAttributeClassifier, JudgeAttributeClassifier
 from tvhelpers.score.features import choose_classifier, missing_for_inception
 from tvhelpers.score.looks import Look, looks_drawn, misfit
 from tvhelpers.score.metrics import Result, inception_score
-from tvhelpers.show.colab import on_colab
 from tvhelpers.show.settings import NotebookSettings
 
 FASHION_CLIP = "hub:patrickjohncyh/fashion-clip"

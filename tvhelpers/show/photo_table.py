@@ -9,7 +9,7 @@ import ipywidgets as W
 from PIL import Image, ImageDraw
 
 from tvhelpers.data.intake import THUMB, Intake, Photo
-from tvhelpers.errors import InputError, cut
+from tvhelpers.errors import InputError
 from tvhelpers.image import encoded
 from tvhelpers.sample.grid import font_for
 from tvhelpers.words import counted
@@ -84,6 +84,7 @@ def _row(photo: Photo, changed: Callable[[], None]) -> W.HBox:
     note = W.HTML(_note(photo), layout=W.Layout(flex="1 1 240px", width="auto"))
 
     def write(field: str, value) -> None:
+        """Take what was typed or ticked into the photo."""
         setattr(photo, field, value)
         photo.drafted = photo.drafted and field != "caption"
         note.value = _note(photo)
@@ -138,5 +139,5 @@ def contact_sheet(intake: Intake) -> Image.Image:
 
 def short_name(name: str, most: int = 19) -> str:
     """Return the end of a file's name, which tells photos of one folder apart."""
-    name = cut(name.rpartition("/")[2], 200)
+    name = name.rpartition("/")[2]
     return name if len(name) <= most else f"…{name[1 - most :]}"

@@ -1,21 +1,20 @@
 """How does a finished adapter leave the notebook?  As one zip, for people and other programs."""
 
-import io
 import re
-import zipfile
 from collections import Counter
 from pathlib import Path
 
 from tvhelpers import manifest
 from tvhelpers.data.sources import open_source
 from tvhelpers.errors import InputError, one_line
-from tvhelpers.files import write_bytes
+from tvhelpers.files import write_zip
 from tvhelpers.image import encoded
 from tvhelpers.lora.adapter import kohya_path
 from tvhelpers.lora.formats import read_about
 from tvhelpers.models.base import find_base
 from tvhelpers.output import say
 from tvhelpers.records import read_record
+from tvhelpers.runtime import on_colab
 from tvhelpers.sample.preview import sheet, strips_of
 from tvhelpers.show import colab
 
@@ -54,7 +53,7 @@ def take_away(tv, name: str, release: bool = False) -> Path:
         raise InputError("file-missing.unfinished", path=run)
     path = pack(run, out / f"{out.name}.zip", out / "previews")
     say(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
-    if colab.on_colab() and not (release and _released(bool(tv.place))):
+    if on_colab() and not (release and _released(bool(tv.place))):
         colab.download(path)
     return path
 
@@ -87,11 +86,7 @@ def pack(run_dir: Path, path: Path, previews: Path) -> Path:
     }
     if strips := strips_of(previews, 2):
         files["preview.jpg"] = encoded(sheet(strips), "JPEG", quality=88)
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w", zipfile.ZIP_STORED) as archive:  # weights hardly shrink
-        for file, content in files.items():
-            archive.writestr(zipfile.ZipInfo(f"{name}/{file}"), content)
-    write_bytes(path, data.getvalue())
+    write_zip(path, {f"{name}/{file}": content for file, content in files.items()})
     return path
 
 

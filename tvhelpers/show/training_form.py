@@ -4,7 +4,7 @@ import gc
 import logging
 
 from tvhelpers import runtime
-from tvhelpers.config import TrainConfig
+from tvhelpers.config import TrainConfig, build_config, check_range
 from tvhelpers.data.sources import open_source
 from tvhelpers.errors import InputError
 from tvhelpers.image import encoded
@@ -19,13 +19,14 @@ from tvhelpers.train.resume import resumes_at
 from tvhelpers.train.trainer import is_finished, train
 from tvhelpers.words import counted
 
-# {field of the form: (setting, type, smallest, largest)}; 0, "" and "auto" leave it to the preset
+# {field of the form: (setting, what it is, smallest, largest)}
 FIELDS = {
-    "STEPS": ("steps", int, 1, 100_000),
-    "RESOLUTION": ("resolution", int, 64, 2048),
-    "RANK": ("rank", int, 1, 1024),
-    "RATE": ("learning_rate", float, 1e-7, 1.0),
+    "STEPS": ("steps", "a whole number", 1, 100_000),
+    "RESOLUTION": ("resolution", "a multiple of 8", 64, 2048),
+    "RANK": ("rank", "a whole number", 1, 1024),
+    "RATE": ("learning_rate", "a number", 1e-7, 1.0),
 }
+EMPTY = ("", "0", "0.0", "auto")  # what leaves a field to the preset
 # Compute units an hour, the highest that users reported (colabtools issues 3326 and 3709 among
 # them); Colab publishes none, and has been cheaper since.  100 units cost 9.99 US dollars.
 UNITS_AN_HOUR, DOLLARS_A_UNIT = {"T4": 2.0, "A100": 13.8}, 0.1
@@ -39,33 +40,18 @@ def form_changes(**fields) -> dict:
     """
     changes = {}
     for field, seen in fields.items():
-        key, kind, low, high = FIELDS[field]
-        if value := _number(field, seen):
-            if not low <= value <= high or (key == "resolution" and value % 8):
-                raise _refusal(field, seen)
-            changes[key] = kind(value)
+        key, what, low, high = FIELDS[field]
+        text = str(seen).strip().lower()
+        if text in EMPTY:
+            continue
+        try:
+            changes[key] = getattr(build_config(**{key: text}), key)
+            check_range(field, changes[key], low, high)
+        except InputError:
+            raise InputError(
+                "form-field", field=field, value=seen, what=what, low=low, high=f"{high:g}"
+            ) from None
     return changes
-
-
-def _number(field: str, seen) -> float:
-    """Return what a field holds, 0 where it leaves the choice to the preset."""
-    text = str(seen).strip().lower().replace(",", "." if field == "RATE" else "")
-    try:
-        value = float(text if text not in ("", "auto", "none") else 0)
-    except ValueError:
-        raise _refusal(field, seen) from None
-    if FIELDS[field][1] is int and not value.is_integer():
-        raise _refusal(field, seen)
-    return value
-
-
-def _refusal(field: str, seen) -> InputError:
-    _, wanted, low, high = FIELDS[field]
-    if field == "RESOLUTION":
-        return InputError("form-field.pixels", field=field, value=seen, low=low, high=high)
-    return InputError(
-        "form-field", field=field, value=seen, wanted=wanted, low=low, high=f"{high:g}"
-    )
 
 
 def plan(tv, config: TrainConfig, name: str, release: bool = False) -> None:

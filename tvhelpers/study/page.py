@@ -1,13 +1,12 @@
 """How does a rater without Jupyter take part?  With a page that any browser opens from disk."""
 
 import json
-import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from tvhelpers.errors import InputError
-from tvhelpers.files import atomic_path, remove_temporary, write_all_once, write_new
+from tvhelpers.files import remove_temporary, write_all_once, write_new, write_zip
 from tvhelpers.paths import is_there
 from tvhelpers.study.model import IMAGES, SCALES, Study
 
@@ -20,10 +19,8 @@ def zip_pages(pages: Sequence[Path]) -> Path:
     folder = Path(pages[0]).parent
     images = sorted(file for file in (folder / IMAGES).iterdir() if file.is_file())
     path = folder.with_name(f"{folder.name}.zip")
-    with atomic_path(path) as aside, zipfile.ZipFile(aside, "w") as archive:
-        for file in [*pages, *images]:
-            name = f"{folder.name}/{file.relative_to(folder).as_posix()}"
-            archive.writestr(zipfile.ZipInfo(name), file.read_bytes())
+    files = {file.relative_to(folder.parent).as_posix(): file for file in [*pages, *images]}
+    write_zip(path, {name: file.read_bytes() for name, file in files.items()})
     return path
 
 
