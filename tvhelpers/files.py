@@ -274,14 +274,17 @@ def atomic_dir(path: Path, aside: Path | None = None, replace: bool = False) -> 
     """Yield an empty folder to fill; it is renamed to `path` when the block ends without an error.
 
     An existing `path` is kept, unless `replace`.  Until then, the folder is `aside`, a hidden one
-    beside `path` by default; what a killed process left there is removed.
+    beside `path` by default; it is removed after an error, and what a killed process left there.
     """
     aside = remove_link(aside or path.with_name(f".{path.name}.partial"))
     shutil.rmtree(aside, ignore_errors=True)
-    yield make_dir(aside)
-    if replace and path.exists():
-        shutil.rmtree(path)
-    replace_dir(aside, path)
+    try:
+        yield make_dir(aside)
+        if replace and path.exists():
+            shutil.rmtree(path)
+        replace_dir(aside, path)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def replace_dir(aside: Path, path: Path) -> None:

@@ -9,7 +9,6 @@ import contextlib
 import itertools
 import os
 import re
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -156,21 +155,14 @@ def unpack_photos(archive: Path, folder: Path) -> Path:
             break
         if is_there(place / UNPACKED) and read_text(place / UNPACKED) == digest:
             return place
-    aside = place.with_name(f".{place.name}.partial")
-    try:
-        with atomic_dir(place, aside):
-            unpack(archive, aside)
-            _check_photos(archive, list_files(aside))
-            (aside / UNPACKED).write_text(digest, encoding="ascii")
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with atomic_dir(place) as aside:
+        files = list_files(unpack(archive, aside))
+        if not files.images:
+            files.skip_unused()
+            why = next(iter(files.skipped), OTHER)
+            raise InputError("no-images.archive", path=archive, why=why)
+        (aside / UNPACKED).write_text(digest, encoding="ascii")
     return place
-
-
-def _check_photos(archive: Path, files: Files) -> None:
-    if not files.images:
-        files.skip_unused()
-        raise InputError("no-images.archive", path=archive, why=next(iter(files.skipped), OTHER))
 
 
 def natural(name: str | Path) -> list:

@@ -6,6 +6,7 @@ import tarfile
 from pathlib import Path
 
 from tvhelpers.data.copy_files import copy_files
+from tvhelpers.data.unpack import unpack
 from tvhelpers.errors import InputError, one_line
 from tvhelpers.files import atomic_dir, atomic_path, make_dir
 from tvhelpers.train.checkpoint import empty
@@ -20,9 +21,9 @@ def keep_cache(folder: Path, mirror: Path, seconds: float) -> None:
 
     Nothing is written where that was quick, or where the mirror lacks room; an error is a warning.
     """
-    size = sum(path.stat().st_size for path in folder.iterdir())
     if seconds < WORTH:
         return
+    size = sum(path.stat().st_size for path in folder.iterdir())
     try:
         free = shutil.disk_usage(make_dir(mirror)).free
         if 1.2 * size > free:
@@ -31,8 +32,8 @@ def keep_cache(folder: Path, mirror: Path, seconds: float) -> None:
         log.info(f"keeping the latent cache ({size / 1e9:.1f} GB) in the mirror {mirror}")
         with atomic_path(_archive(folder, mirror)) as aside, tarfile.open(aside, "w") as archive:
             archive.add(folder, ".")
-        old = sorted(mirror.glob("cache-*.tar"), key=lambda path: path.stat().st_mtime)
-        for path in old[:-KEPT]:
+        kept = sorted(mirror.glob("cache-*.tar"), key=lambda path: path.stat().st_mtime)
+        for path in kept[:-KEPT]:
             empty(path).unlink()
     except (OSError, InputError) as error:
         log.warning(f"the latent cache cannot be kept in the mirror ({one_line(error)})")
@@ -46,11 +47,10 @@ def restore_cache(folder: Path, mirror: Path) -> None:
         if not archive.is_file():
             return
         copy_files({archive: local}, "restoring the latent cache")
-        with atomic_dir(folder) as aside, tarfile.open(local) as opened:
-            opened.extractall(aside, filter="data")
+        with atomic_dir(folder) as aside:
+            unpack(local, aside)
         log.info(f"latent cache restored from {archive}")
-    except (OSError, InputError, tarfile.TarError) as error:
-        shutil.rmtree(folder, ignore_errors=True)
+    except (OSError, InputError) as error:
         log.warning(f"{archive} cannot be used ({one_line(error)}); the images are encoded again")
     local.unlink(missing_ok=True)
 

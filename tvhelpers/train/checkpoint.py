@@ -171,8 +171,8 @@ class Mirror:
             trees = [self.run_dir / name for name in TREES]
             files = [path for tree in trees for path in tree.rglob("*") if path.is_file()] + files
         newest = [] if finished else newest_first(self.run_dir / "checkpoints")[:1]
+        files += best + newest
         targets = {path: self.folder / path.relative_to(self.run_dir) for path in files}
-        targets |= {path: self.folder / path.relative_to(self.run_dir) for path in best + newest}
         self._check_room(targets)
         for path, target in targets.items():
             copy_checked(path, target)
