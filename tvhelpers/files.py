@@ -163,6 +163,19 @@ def _has(path: Path, content: bytes) -> bool:
     return True
 
 
+def size_of(path: Path) -> int:
+    """Return the bytes of a file, 0 where there is none."""
+    return path.stat().st_size if path.is_file() else 0
+
+
+def check_room(name: str, folder: Path, needed: int) -> None:
+    """Make a folder; raise InputError where fewer than `needed` bytes are free there for `name`."""
+    free = shutil.disk_usage(make_dir(folder)).free
+    if needed > free:
+        needed, free = needed / 1e9, free / 1e9
+        raise InputError("disk-full.room", name=name, needed=needed, folder=folder, free=free)
+
+
 def make_dir(path: Path) -> Path:
     """Make the folder and its parents; raises InputError where that is impossible."""
     path = Path(path)

@@ -60,15 +60,15 @@ def test_a_drive_that_unmounts_is_named_and_the_copy_resumes(colab, pair):
 
 
 def test_a_stop_in_the_middle_loses_nothing(colab, pair, monkeypatch):
-    done, shown = [], module._moving
+    done, shown = [], module._Reader._shown
 
-    def stop_at_70(future, bar):
-        done.append(shown(future, bar))
+    def stop_at_70(*given):
+        done.append(shown(*given))
         if len(done) == 70:
             raise KeyboardInterrupt
         return done[-1]
 
-    monkeypatch.setattr(module, "_moving", stop_at_70)
+    monkeypatch.setattr(module._Reader, "_shown", stop_at_70)
     with pytest.raises(KeyboardInterrupt):
         copied(pair)
     assert not pair[1].exists() and copied(pair)

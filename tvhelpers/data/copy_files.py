@@ -6,17 +6,18 @@ the copy begins again.  A finished copy has the size and the time of its source.
 
 import contextlib
 import errno
+import glob
 import math
 import os
-import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from tvhelpers.errors import InputError, is_disk_full, one_line
-from tvhelpers.files import content_key, make_dir, remove_link, writing_beside
+from tvhelpers.errors import InputError
+from tvhelpers.files import check_room, content_key, remove_link, size_of, writing_beside
 from tvhelpers.output import say
 from tvhelpers.progress import progress_bar
 
@@ -42,61 +43,48 @@ def copy_files(pairs: dict[Path, Path], what: str) -> int:
     resumes there.  Of two processes that copy the same file one waits for the other.  Raises
     InputError where the disk is too small, or the drive cannot be read.
     """
-    sizes, here = {}, 0
-    for source, target in pairs.items():
-        facts = patiently(source.stat, source)
-        if not _is_copy(target, facts):
-            sizes[source] = facts.st_size
-            here += _size(_partial(source, target, facts))
-    if not sizes:
+    found = {source: patiently(source.stat, source) for source in pairs}
+    lacking = {
+        source: facts for source, facts in found.items() if not _is_copy(pairs[source], facts)
+    }
+    if not lacking:
         return 0
-    _check_room(what, next(iter(pairs.values())), sum(sizes.values()) - here)
-    with progress_bar(what, sum(sizes.values()), done=here, unit="B") as bar:
+    total = sum(facts.st_size for facts in lacking.values())
+    here = sum(size_of(_partial(pairs[source], source, lacking[source])) for source in lacking)
+    check_room(what, next(iter(pairs.values())).parent, total - here + RESERVE)
+    with progress_bar(what, total, done=here, unit="B") as bar:
         bar.miniters, bar.dynamic_miniters = 0, False  # it moves with each piece, however slow
-        for source in sizes:
+        for source in lacking:
             _copy(source, pairs[source], bar)
-    return len(sizes)
+    return len(lacking)
 
 
 def list_tree(folder: Path) -> list[Path]:
     """Return the files below a folder, sorted; a folder that cannot be listed is never skipped."""
 
     def stop(error: OSError):
+        """Raise what os.walk would ignore."""
         raise error
 
     found = os.walk(folder, onerror=stop)
     return sorted(Path(place, name) for place, _, names in found for name in names)
 
 
-def patiently(work: Callable[[], Answer], path: Path) -> Answer:
-    """Return `work()`, tried again where a drive fails; raises InputError where it stays so."""
+def patiently(work: Callable[[], Answer], path: Path, rest: Callable = time.sleep) -> Answer:
+    """Return `work()`, tried again, after a rest of some seconds, where the drive of `path` fails.
+
+    Raises InputError where it stays so.
+    """
     for seconds in (*WAITS, None):
         try:
             return work()
         except OSError as error:
+            said = f"Errno {error.errno}, {error.strerror}"
             if seconds is None or error.errno not in PASSING:
-                raise _lost(path, error) from None
-            time.sleep(seconds)
+                raise InputError("drive-lost", path=path, error=said) from None
+            say(f"{path.name}: {said}; trying again in {seconds} s")
+            rest(seconds)
     raise AssertionError
-
-
-def _lost(path: Path, error: OSError, done: int = 0, size: int = 0) -> InputError:
-    if not size:
-        return InputError("drive-lost", path=path, error=_said(error))
-    done, size = done / 1e9, size / 1e9
-    return InputError("drive-lost.copy", path=path, error=_said(error), done=done, size=size)
-
-
-def _said(error: OSError) -> str:
-    return f"Errno {error.errno}, {error.strerror}" if error.strerror else one_line(error)
-
-
-def _check_room(what: str, target: Path, needed: int) -> None:
-    """Raise InputError where `needed` bytes, and a reserve, are not free."""
-    free = shutil.disk_usage(make_dir(target.parent)).free
-    if needed + RESERVE > free:
-        needed, free = (needed + RESERVE) / 1e9, free / 1e9
-        raise InputError("disk-full.copy", what=what, needed=needed, free=free)
 
 
 def _is_copy(target: Path, facts: os.stat_result) -> bool:
@@ -105,13 +93,9 @@ def _is_copy(target: Path, facts: os.stat_result) -> bool:
     return there is not None and (there.st_size, there.st_mtime_ns) == wanted
 
 
-def _partial(source: Path, target: Path, facts: os.stat_result) -> Path:
+def _partial(target: Path, source: Path, facts: os.stat_result) -> Path:
     key = content_key([str(source), facts.st_size, facts.st_mtime_ns])[:8]
     return target.with_name(f".{target.name[:50]}.{key}.part")
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else 0
 
 
 def _copy(source: Path, target: Path, bar) -> None:
@@ -120,107 +104,100 @@ def _copy(source: Path, target: Path, bar) -> None:
         for _ in range(3):  # it may change while it is copied
             facts = patiently(source.stat, source)
             if _is_copy(target, facts):
-                bar.update(max(0, facts.st_size))
+                bar.update(facts.st_size)
                 return
-            part = remove_link(_partial(source, target, facts))
-            for old in set(target.parent.glob(f".{target.name[:50]}.????????.part")) - {part}:
+            part = remove_link(_partial(target, source, facts))
+            names = f".{glob.escape(target.name[:50])}.????????.part"
+            for old in {*target.parent.glob(names)} - {part}:
                 old.unlink()
-            with _reading(source, bar) as read:
-                begun = _fill(read, part, facts.st_size, bar)
-                same = _is_same(read, part, facts.st_size, begun)
-            now = patiently(source.stat, source)
-            if same and (now.st_size, now.st_mtime_ns) == (facts.st_size, facts.st_mtime_ns):
-                os.utime(part, ns=(facts.st_mtime_ns, facts.st_mtime_ns))
+            with contextlib.closing(_Reader(source, bar)) as reader:
+                begun = _fill(part, reader, facts.st_size)
+                same = _is_same(part, reader, facts.st_size, begun)
+            os.utime(part, ns=(facts.st_mtime_ns, facts.st_mtime_ns))
+            if same and _is_copy(part, patiently(source.stat, source)):
                 os.replace(part, target)
                 return
             part.unlink()
         raise InputError("file-changed.copy", path=source)
 
 
-def _fill(read: Callable, part: Path, size: int, bar) -> int:
+def _fill(part: Path, reader: "_Reader", size: int) -> int:
     """Append to the partial file what it lacks of the source; return where that began."""
     try:
         with open(part, "ab") as out:
             begun = done = out.tell()
             while done < size:
-                block = read(done, min(PIECE, size - done), size)
+                block = reader.read(done, min(PIECE, size - done))
                 out.write(block)
                 done += len(block)
-                bar.update(len(block))
-                if done == size or done // FLUSH > (done - len(block)) // FLUSH:
+                reader.bar.update(len(block))
+                if done == size or done % FLUSH < len(block):
                     out.flush()
                     os.fsync(out.fileno())
-    except OSError as error:
-        if not is_disk_full(error):
-            raise
-        free = shutil.disk_usage(part.parent).free / 1e9
-        rest = (size - _size(part)) / 1e9
-        raise InputError(
-            "disk-full.copy", what=f"copying {part.name}", needed=rest, free=free
-        ) from None
+    except OSError:
+        check_room(f"copying {part.name}", part.parent, size - size_of(part) + RESERVE)
+        raise
     return begun
 
 
-def _is_same(read: Callable, part: Path, size: int, begun: int) -> bool:
+def _is_same(part: Path, reader: "_Reader", size: int, begun: int) -> bool:
     """Return whether a copy has its size, and equals the source in pieces spread over it, its first
     and last bytes and where the copying began among them."""
     last = max(0, size - PIECE)
     spots = {last * i // (SPOTS - 1) for i in range(SPOTS)}
     spots.add(min(last, max(0, begun - PIECE // 2)))
+    if size_of(part) != size:
+        return False
     with open(part, "rb") as copy:
-        for offset in sorted(spots if size else ()):
+        for offset in sorted(spots):
             copy.seek(offset)
-            mine, done = copy.read(PIECE), 0
-            while done < len(mine):
-                block = read(offset + done, len(mine) - done, size)
-                if mine[done : done + len(block)] != block:
-                    return False
-                done += len(block)
-    return _size(part) == size
+            mine = copy.read(PIECE)
+            if mine != reader.read(offset, len(mine)):
+                return False
+    return True
 
 
-@contextlib.contextmanager
-def _reading(path: Path, bar) -> Iterator[Callable]:
-    """Yield read(offset, count, size) -> bytes, at least one.
+class _Reader:
+    """A file on a drive, read in a thread: while the drive is silent the bar moves, and the cell
+    can be stopped."""
 
-    It reads in a thread: while a drive is silent the bar moves, and the cell can be stopped.
-    """
-    pool, opened = ThreadPoolExecutor(1), contextlib.ExitStack()
-    files: list = []
+    def __init__(self, path: Path, bar):
+        self.path, self.bar, self.pool = path, bar, ThreadPoolExecutor(1)
+        self.file = None
 
-    def once(offset: int, count: int) -> bytes:
-        if not files:
-            files.append(opened.enter_context(open(path, "rb", buffering=0)))
-        files[0].seek(offset)
-        return files[0].read(count)
+    def read(self, offset: int, count: int) -> bytes:
+        """Return `count` bytes from a place on, tried again where the drive fails."""
+        read, rest = partial(self._shown, self._once), partial(self._shown, time.sleep)
+        return patiently(lambda: read(offset, count), self.path, rest)
 
-    def read(offset: int, count: int, size: int) -> bytes:
-        for seconds in (*WAITS, None):
-            try:
-                if block := _moving(pool.submit(once, offset, count), bar):
-                    return block
-                raise OSError(errno.EIO, "the file ends too early", str(path))
-            except OSError as error:
-                files.clear()
-                with contextlib.suppress(OSError):
-                    opened.close()
-                if seconds is None or error.errno not in PASSING:
-                    raise _lost(path, error, offset, size) from None
-                say(f"{path.name}: {_said(error)}; trying again in {seconds} s")
-                _moving(pool.submit(time.sleep, seconds), bar)
-        raise AssertionError
+    def close(self) -> None:
+        """Close the file, and wait for nothing."""
+        self.pool.shutdown(wait=False, cancel_futures=True)
+        self._close_file()
 
-    try:
-        yield read
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        with contextlib.suppress(OSError):
-            opened.close()
+    def _close_file(self) -> None:
+        with contextlib.suppress(AttributeError, OSError):
+            self.file.close()
+        self.file = None
 
+    def _shown(self, work: Callable, *given):
+        """Return `work(*given)`; the bar shows the time meanwhile."""
+        future = self.pool.submit(work, *given)
+        while not wait([future], timeout=0.5).done:
+            self.bar.update(0)
+        self.bar.update(0)
+        return future.result()
 
-def _moving(future, bar):
-    """Return a future's result; the bar shows the time meanwhile."""
-    while not wait([future], timeout=0.5).done:
-        bar.update(0)
-    bar.update(0)
-    return future.result()
+    def _once(self, offset: int, count: int) -> bytes:
+        found = b""
+        try:
+            self.file = self.file or open(self.path, "rb", buffering=0)
+            self.file.seek(offset)
+            while block := self.file.read(count - len(found)):
+                found += block
+            if len(found) < count:
+                raise OSError(errno.EIO, "the file ends too early", str(self.path))
+        except OSError:
+            self._close_file()
+            raise
+        return found

@@ -16,7 +16,14 @@ from urllib.parse import urlsplit
 from tvhelpers import manifest
 from tvhelpers.data.unpack import unpack
 from tvhelpers.errors import InputError, is_disk_full
-from tvhelpers.files import atomic_dir, file_sha256, make_dir, writing_beside
+from tvhelpers.files import (
+    atomic_dir,
+    check_room,
+    file_sha256,
+    make_dir,
+    size_of,
+    writing_beside,
+)
 from tvhelpers.progress import progress_bar
 from tvhelpers.records import read_record, write_json
 
@@ -148,7 +155,7 @@ def _download(file: dict, partial: Path) -> None:
     """Request the missing bytes until all are here; stop after ATTEMPTS without much progress."""
     url, failures, pause = file["url"], 0, PAUSE
     while True:
-        before = _size(partial)
+        before = size_of(partial)
         try:
             return _request(url, partial, file.get("size"))
         except urllib.error.HTTPError as error:
@@ -161,15 +168,11 @@ def _download(file: dict, partial: Path) -> None:
         except (OSError, http.client.HTTPException) as error:
             _raise_disk_full(error, partial)
             problem = getattr(error, "reason", error)
-        failures = 0 if _size(partial) > before + SLOWEST * WINDOW else failures + 1
+        failures = 0 if size_of(partial) > before + SLOWEST * WINDOW else failures + 1
         if failures >= ATTEMPTS:
             raise InputError("download-failed.broken", url=url, error=problem)
         time.sleep(pause)
         pause = PAUSE if not failures else 2 * pause
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
 
 
 def _raise_disk_full(error: Exception, path: Path) -> None:
@@ -194,7 +197,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 def _request(url: str, partial: Path, size: int | None) -> None:
     """Append the missing bytes to the partial file; start again where the server's file changed."""
-    start = _size(partial)
+    start = size_of(partial)
     known = start and _version_path(partial).exists()
     note = read_record(_version_path(partial), "partial download") if known else {}
     headers = {"User-Agent": "tvhelpers", "Accept-Encoding": "identity"}
@@ -225,7 +228,7 @@ def _receive(response, url: str, partial: Path, start: int, size: int | None) ->
     total = _total(response.headers, partial, start)
     if None not in (size, total) and total != size:
         raise InputError("wrong-size", url=url, total=total, size=size)
-    _check_room(partial, (total or size or start) - start)
+    check_room(partial.name[1:], partial.parent, (total or size or start) - start)
     tag = response.headers.get("ETag") or ""
     version = tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
     write_json(_version_path(partial), {"url": url, "version": version, "total": total})
@@ -250,13 +253,6 @@ def _total(headers, partial: Path, start: int) -> int | None:
         _remove_partial(partial)
         raise ConnectionError("the server sent another part of the file than was requested")
     return total
-
-
-def _check_room(path: Path, needed: int) -> None:
-    name, folder, needed = path.name[1:], path.parent, needed / 1e9
-    free = shutil.disk_usage(folder).free / 1e9
-    if needed > free:
-        raise InputError("disk-full.room", name=name, needed=needed, folder=folder, free=free)
 
 
 def _copy(response, url: str, partial: Path, start: int, total: int | None) -> None:
