@@ -110,6 +110,8 @@ def test_what_the_user_wrote_is_kept_in_every_run(tmp_path):
     second.save()
     source = is_read_back(second)
     assert source.attributes[0] == {"colour": "red"}
+    with open(tmp_path / "metadata.csv", encoding="utf-8", newline="") as file:
+        assert [row["size"] for row in csv.DictReader(file)] == ["S", "M", "", "", "", ""]
     assert [path.name for path in tmp_path.glob("*.bak")] == ["metadata.csv.bak"]
     before = (tmp_path / "metadata.csv").read_bytes()
     take_in(tmp_path, word="coat").save()

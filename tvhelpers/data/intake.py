@@ -18,7 +18,7 @@ from PIL import Image
 
 from tvhelpers.data.caption_parsing import CATEGORY_WORDS
 from tvhelpers.data.folder_words import words_of_name
-from tvhelpers.data.intake_tables import NOTES, REPORTED, USE, known_rows, write_tables
+from tvhelpers.data.intake_tables import NOTES, OURS, REPORTED, USE, known_rows, write_tables
 from tvhelpers.data.items import Images, Source
 from tvhelpers.data.leakage import merge_groups, thumbnail
 from tvhelpers.data.lexicon import WORDS
@@ -49,7 +49,8 @@ Seen = Callable[[np.ndarray], tuple[str, float]]
 class Photo:
     """A photo that can be read; `thumb` uint8 (h, w, 3), 96 pixels long; `size` (width, height).
 
-    `drafted`: its caption was made here, not by the user; `more`: other columns of their table.
+    `drafted`: its caption was made here, not by the user; `more`: other columns of their table;
+    `colour`: as it is seen; `digest` of the file and `tiny` (as of `thumbnail`): to find twins by.
     """
 
     file_name: str  # below the folder, with slashes
@@ -62,6 +63,13 @@ class Photo:
     thumb: np.ndarray | None = None
     size: tuple[int, int] = (0, 0)
     more: dict[str, str] = field(default_factory=dict)
+    colour: str = ""
+    digest: str = ""
+    tiny: np.ndarray | None = None
+
+    def columns(self) -> dict[str, str]:
+        """Return what is written of it: our columns and those of the user."""
+        return {**{key: getattr(self, key) for key in OURS}, **self.more}
 
 
 @dataclass
@@ -91,7 +99,7 @@ class Intake:
         used = [photo for photo in self.photos if photo.use]
         _check(self.folder, used)
         more = list(dict.fromkeys(key for photo in self.photos for key in photo.more))
-        rows = [{**vars(photo), **photo.more} for photo in used]
+        rows = [photo.columns() for photo in used]
         noted = [*map(_noted, self.photos), *map(_noted_unusable, self.bad)]
         try:
             return write_tables(self.folder, rows, more, noted)
@@ -123,22 +131,20 @@ def take_in(
     if not rows:
         files.skip_unused()
         raise files.refuse()
-    photos, measured, bad = [], [], [Unusable(*one) for one in missing]
+    photos, bad = [], [Unusable(*one) for one in missing]
     with progress_bar("photos read", len(rows)) as bar:
         for path in sorted(rows, key=natural):
             bar.update(1)
             photo = _photo_of(files.name_of(path), rows[path])
-            found = _read(files.folder, path, photo, wanted, seen)
-            if isinstance(found, str):
-                bad.append(Unusable(photo.file_name, found, photo.caption))
+            if why := _read(files.folder, path, photo, wanted, seen):
+                bad.append(Unusable(photo.file_name, why, photo.caption))
             else:
                 photos.append(photo)
-                measured.append(found)
     bad += _others(files, rows)
     if not photos:
         raise InputError("no-images.unusable", folder=folder, count=len(bad), first=bad[0].why)
-    _mark(photos, measured)
-    _draft(photos, [colour for colour, *_ in measured], word, captioner, files.folder)
+    _mark(photos)
+    _draft(photos, word, captioner, files.folder)
     return Intake(files.folder, photos, sorted(bad, key=lambda one: natural(one.file_name)))
 
 
@@ -203,26 +209,24 @@ def _text(value) -> str:
     return ""
 
 
-def _read(
-    folder: Path, path: Path, photo: Photo, wanted: int, seen: Seen | None
-) -> str | tuple[str, np.ndarray, str]:
-    """Read a photo and note its thumbnail, size and issues; return (colour, thumbnail to compare,
-    digest of the file), or in words why it cannot be used."""
+def _read(folder: Path, path: Path, photo: Photo, wanted: int, seen: Seen | None) -> str:
+    """Read a photo and note what its file says; return in words why it cannot be used, "" if it
+    can."""
     if photo.file_name != photo.file_name.strip():
         return "its name begins or ends with a space; rename it"
     try:
         pixels = read_photo(path, photo.file_name)
-        digest = file_sha256(path)
+        photo.digest = file_sha256(path)
     except (InputError, OSError) as error:
         _check_there(folder)
         is_empty = is_there(path) and not path.stat().st_size
         return EMPTY if is_empty else str(error).removeprefix(f"'{photo.file_name}' ")
     photo.size = pixels.shape[1::-1]
     reduced = _reduced(pixels, REDUCED)
-    photo.thumb = _reduced(reduced, THUMB)
-    colour, covers = seen(reduced) if seen else ("", None)
+    photo.thumb, photo.tiny = _reduced(reduced, THUMB), thumbnail(pixels)
+    photo.colour, covers = seen(reduced) if seen else ("", None)
     photo.issues += issues_of_photo(reduced, photo.size, wanted, covers)
-    return colour, thumbnail(pixels), digest
+    return ""
 
 
 def _check_there(folder: Path) -> None:
@@ -242,46 +246,47 @@ def _reduced(pixels: np.ndarray, side: int) -> np.ndarray:
 # ------------------------------------------------------------------------------- issues and drafts
 
 
-def _mark(photos: list[Photo], measured: list[tuple]) -> None:
+def _mark(photos: list[Photo]) -> None:
     """Add the issues that need all photos, and draft products where the user gave none."""
-    pairs = twins([thumb for _, thumb, _ in measured], [digest for *_, digest in measured])
-    for first, later, same in pairs:
-        what = "the same photo as" if same else "nearly the same as"
-        photos[later].issues.append(f"{what} {photos[first].file_name}; untick one of the two")
+    pairs = twins([photo.tiny for photo in photos])
+    for first, later in pairs:
+        one, other = photos[first], photos[later]
+        what = "the same photo as" if one.digest == other.digest else "nearly the same as"
+        other.issues.append(f"{what} {one.file_name}; untick one of the two")
     for number, issue in lying([photo.size for photo in photos]).items():
         photos[number].issues.append(issue)
     given = [photo.product for photo in photos]
     drafts = products_of([photo.file_name for photo in photos])
     names = [own or draft or photo.file_name for own, draft, photo in zip(given, drafts, photos)]
-    groups = merge_groups(names, np.array([pair[:2] for pair in pairs], np.int64))
-    of_group = {group: own for own, group in reversed([*zip(given, groups)]) if own}
-    drafted = {group: draft for draft, group in reversed([*zip(drafts, groups)]) if draft}
+    groups = merge_groups(names, np.array(pairs))
+    best = {}  # the first name that the user gave to a photo of the group, else the first draft
+    for found in (drafts, given):
+        best |= {group: name for group, name in reversed([*zip(groups, found)]) if name}
     for photo, group in zip(photos, groups):
-        photo.product = photo.product or of_group.get(group) or drafted.get(group, group)
+        photo.product = photo.product or best.get(group, group)
 
 
-def _draft(photos: list[Photo], colours: list[str], word: str, captioner, folder: Path) -> None:
+def _draft(photos: list[Photo], word: str, captioner, folder: Path) -> None:
     """Draft a caption for each photo that has none of the user."""
-    bare = [number for number, photo in enumerate(photos) if not photo.caption]
-    texts = captioner(_source_of(folder, [photos[i] for i in bare])) if captioner and bare else []
-    for place, number in enumerate(bare):
-        photo, said = photos[number], texts[place] if texts else ""
-        photo.caption, photo.drafted = said or _template(photo, colours[number], word), True
+    bare = [photo for photo in photos if not photo.caption]
+    texts = captioner(_source_of(folder, bare)) if captioner and bare else []
+    for photo, text in itertools.zip_longest(bare, texts, fillvalue=""):
+        photo.caption, photo.drafted = text or _template(photo, word), True
 
 
-def _template(photo: Photo, colour: str, word: str) -> str:
+def _template(photo: Photo, word: str) -> str:
     """Return "a photo of a red dress", or what a file's name says if it names a garment."""
     words = words_of_name(VIEW.sub("", Path(photo.file_name).stem))
     if not GARMENTS.isdisjoint(words.casefold().split()):
         return with_article(words, words.split()[-1])
-    own = {key: photo.more[key] for key in ("colour", "pattern") if key in photo.more}
-    return describe({"category": photo.category or word, "colour": colour, **own})
+    said = {"category": photo.category or word, "colour": photo.colour}
+    return describe({**said, **photo.more})
 
 
 def _source_of(folder: Path, photos: list[Photo]) -> Source:
     names = [photo.file_name for photo in photos]
     images = Images(len(names), lambda index: read_photo(folder / names[index]))
-    key = content_key([file_sha256(folder / name) for name in names])
+    key = content_key([photo.digest for photo in photos])
     blank, labels = [""] * len(names), [{} for _ in names]
     return Source("photos", key, blank, names, names, labels, blank, images)
 
@@ -304,7 +309,7 @@ def _noted(photo: Photo) -> dict:
     """Return the row of a photo in the report."""
     origin = "draft" if photo.drafted else "you"
     added = {"use": "yes" if photo.use else "no", "caption_from": origin}
-    return {**vars(photo), **photo.more, **added, "note": "; ".join(photo.issues)}
+    return {**photo.columns(), **added, "note": "; ".join(photo.issues)}
 
 
 def _noted_unusable(file: Unusable) -> dict:

@@ -40,16 +40,12 @@ def issues_of_photo(
     return found
 
 
-def twins(thumbs: Sequence[np.ndarray], digests: Sequence[str]) -> list[tuple[int, int, bool]]:
-    """Return (first, later, whether it is the same file) of photos that are nearly the same.
-
-    `thumbs`: N of uint8 (16, 16, 3); a later photo is listed once, with its first twin.
-    """
-    pairs = near_duplicates(np.stack(thumbs)) if len(thumbs) else []
-    first = {}
-    for one, later in sorted(map(tuple, pairs), reverse=True):
-        first[int(later)] = int(one)
-    return [(one, later, digests[one] == digests[later]) for later, one in sorted(first.items())]
+def twins(thumbs: Sequence[np.ndarray]) -> list[tuple[int, int]]:
+    """Return (first, later) of photos that are nearly the same, by their thumbnails uint8
+    (16, 16, 3); a later photo is listed once, with its first twin."""
+    pairs = near_duplicates(np.stack(thumbs)).tolist()
+    first = {later: one for one, later in sorted(pairs, reverse=True)}
+    return [(one, later) for later, one in sorted(first.items())]
 
 
 def shape_of(size: tuple[int, int]) -> str:
@@ -61,7 +57,7 @@ def shape_of(size: tuple[int, int]) -> str:
 def lying(sizes: Sequence[tuple[int, int]]) -> dict[int, str]:
     """Return {number: issue} of the photos that are wide where most are tall, or the reverse."""
     shapes = [shape_of(size) for size in sizes]
-    usual, count = Counter(shapes).most_common(1)[0] if shapes else ("square", 0)
+    usual, count = Counter(shapes).most_common(1)[0]
     if usual == "square" or len(shapes) < FEWEST or count < MAJORITY * len(shapes):
         return {}
     other = {"wide": "tall", "tall": "wide"}[usual]
