@@ -1,5 +1,6 @@
 """The verb `train`: which settings it takes, and what its help says of them."""
 
+import argparse
 import dataclasses
 import json
 import re
@@ -10,6 +11,7 @@ from PIL import Image
 
 from tests.train.helpers import command
 from tvhelpers import cli
+from tvhelpers.cli.train import _previews
 from tvhelpers.config import (
     CHOICES,
     COMMON,
@@ -18,6 +20,7 @@ from tvhelpers.config import (
     TrainConfig,
     build_config,
 )
+from tvhelpers.data.sources import open_source
 from tvhelpers.runtime import root_dir
 from tvhelpers.train.clip_settings import CLIP_CHOICES, ClipTuning
 
@@ -74,6 +77,15 @@ def test_a_training_draws_captions_and_its_figure_ends_with_them(
     assert heights[1] > heights[0] + 100
     runs = [(tmp_path / f"run-{count}" / "adapter.safetensors").read_bytes() for count in (0, 2)]
     assert runs[0] == runs[1]
+
+
+def test_previews_draw_the_captions_that_are_trained(photo_folder, tmp_path):
+    ids, path = open_source(str(photo_folder)).item_ids, tmp_path / "new.jsonl"
+    rows = [{"index": i, "item": name, "captions": [f"new {i}"]} for i, name in enumerate(ids)]
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    config = build_config(data=str(photo_folder), captions=str(path))
+    drawn = _previews(config, argparse.Namespace(previews=2, out=tmp_path)).prompts()
+    assert drawn == ["new 0", f"new {len(ids) // 2}"]
 
 
 def test_stopped_between_two_steps_it_says_what_is_there_to_resume(run, tmp_path, monkeypatch):

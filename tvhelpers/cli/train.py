@@ -93,12 +93,12 @@ def _previews(config: TrainConfig, options):
     check_range("--previews", options.previews, 0, MOST_PREVIEWS)
     if not options.previews or config.preset == "smoke" or config.method == "baseline":
         return None
-    from tvhelpers.data.sources import open_source
     from tvhelpers.sample.preview import Previews
+    from tvhelpers.train.trainer import open_data
 
     def captions() -> list[str]:
-        found = open_source(config.data, captions_optional=True).captions
-        found = [text for text in dict.fromkeys(found) if text.strip()] or ["a garment"]
+        """Return captions that are trained, from all parts of the data."""
+        found = [*filter(str.strip, dict.fromkeys(open_data(config).captions))] or ["a garment"]
         return found[:: max(1, len(found) // options.previews)][: options.previews]
 
     folder, how = options.out / "previews", {"text_encoder": config.text_encoder}

@@ -34,6 +34,7 @@ def known_rows(files: Files) -> tuple[dict[Path, dict], list[tuple[str, str, str
     broken = {}
 
     def read(path: Path) -> str:
+        """Return the text of a caption file; "", and a note, where it cannot be read."""
         try:
             return read_text(path)
         except InputError as error:

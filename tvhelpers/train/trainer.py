@@ -132,7 +132,7 @@ def train(
 def open_job(config: TrainConfig, run_dir: Path, base: BaseLocation | None = None) -> Job:
     """Open the data and the base of a training, split its items, and check what was given; nothing
     is written.  Raises InputError as `train` does."""
-    source = _open_data(config)
+    source = open_data(config)
     config = fitted(resumed(config, run_dir), source)
     base = bases.with_text_encoder(base or bases.find_base(config.base), config.text_encoder)
     device = choose_device(config.device)
@@ -170,9 +170,9 @@ def _check_unfinished(run_dir: Path, config: TrainConfig) -> None:
         raise InputError("nothing-to-finish.not-begun", path=run_dir)
 
 
-def _open_data(config: TrainConfig) -> Source:
-    """Return the training's source with its captions; raises InputError if needed masks are
-    missing."""
+def open_data(config: TrainConfig) -> Source:
+    """Return a training's source with its captions, or its sample of it; raises InputError if
+    needed masks are missing."""
     source = open_source(config.data, captions_optional=bool(config.captions))
     if config.captions:
         source = with_captions(source, Path(config.captions))
