@@ -27,6 +27,7 @@ def benchmark(colab, monkeypatch, made):
     monkeypatch.setenv("TV_DATA_DIR", "")
     monkeypatch.setattr(copying, "WAITS", (0, 0))
     monkeypatch.setattr(drive, "WAITS", (0, 0))
+    monkeypatch.setattr(drive, "SAMPLE", 24)
     colab.mount(colab.mountpoint)
     folder = colab.drive_dir / "textile-vision" / "data" / "fashion-synthesis"
     shutil.copytree(made, folder)
@@ -49,7 +50,7 @@ def test_a_large_file_is_decoded_kept_on_the_drive_and_found_by_the_next_machine
 ):
     monkeypatch.setattr(drive, "LARGE", 0)
     wanted = open_source(benchmark)
-    assert drive.local_data("fashion-synthesis", 24) == "fashion-synthesis"
+    assert drive.local_data("fashion-synthesis") == "fashion-synthesis"
     assert "24 of 60 images are taken" in capsys.readouterr().out
     here = open_source("fashion-synthesis")
     assert 20 <= len(here) <= 28
@@ -63,7 +64,7 @@ def test_a_large_file_is_decoded_kept_on_the_drive_and_found_by_the_next_machine
     shutil.rmtree(colab.work)  # the next machine
     monkeypatch.setattr(drive, "convert", None)
     for _ in range(2):
-        drive.local_data("fashion-synthesis", 24)
+        drive.local_data("fashion-synthesis")
         assert open_source("fashion-synthesis").fingerprint == here.fingerprint
     assert drive.original("auto") is None  # results are not on the Drive
     monkeypatch.setenv("TV_ROOT", str(benchmark.parents[1]))
@@ -81,14 +82,14 @@ def test_a_conversion_from_a_drive_that_fails_goes_on(benchmark, colab, monkeypa
         return read(self, index)
 
     monkeypatch.setattr(stored.StoredImages, "get", fails)
-    drive.local_data("fashion-synthesis", 30)
-    assert len(calls) > 30 and len(open_source("fashion-synthesis")) >= 25
+    drive.local_data("fashion-synthesis")
+    assert len(calls) > 24 and len(open_source("fashion-synthesis")) >= 20
 
 
 def test_a_drive_without_room_loses_nothing(benchmark, colab, monkeypatch, capsys):
     monkeypatch.setattr(drive, "LARGE", 0)
     colab.free = 1000
-    drive.local_data("fashion-synthesis", 24)
+    drive.local_data("fashion-synthesis")
     assert "not kept on the Drive" in capsys.readouterr().out
     assert len(open_source("fashion-synthesis")) >= 20
     monkeypatch.setattr(drive, "LARGE", 1 << 40)

@@ -6,24 +6,23 @@ import shutil
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tvhelpers import manifest
 from tvhelpers.data.array_sources import benchmark_files, is_array_file, is_converted
 from tvhelpers.data.convert import convert
-from tvhelpers.data.copy_files import WAITS, copy_files, list_tree, patiently
+from tvhelpers.data.copy_files import WAITS, Answer, copy_files, list_tree, patiently
 from tvhelpers.data.sources import open_source
 from tvhelpers.data.table_sources import is_table
 from tvhelpers.errors import InputError, one_line
 from tvhelpers.files import atomic_dir, atomic_path, content_key, write_text
 from tvhelpers.output import say
-from tvhelpers.records import TakenError
 from tvhelpers.runtime import root_dir
 from tvhelpers.show import colab
 
 BENCHMARK = "fashion-synthesis"
-SAMPLE = 32_000  # images that are taken from a large file; 0: all
+SAMPLE = 32_000  # images that are taken from a large file
 HDF5 = (".h5", ".hdf5")
 LARGE = 4 << 30  # bytes of an array file that is not copied if its decoded images take less
 DIGEST_PIECES = 16  # of it that identify it: each is a request to the Drive
@@ -31,13 +30,13 @@ ZIP_SECONDS = 300  # between two copies of a growing gallery
 WORTH = 0.6  # share of a file's bytes below which its images are decoded instead of copied
 
 
-def local_data(data: str, images: int = SAMPLE) -> str:
+def local_data(data: str) -> str:
     """Bring data from the Drive to this machine, once a session, and return what opens them.
 
     A name is looked for in the Drive's textile-vision/data; a path on the Drive is used as it is.
-    Of an array file above 4 GiB, some `images` (0: all) are decoded and kept, if these are smaller
-    than the file; on the Drive too, where the next machine finds them.  Data that are not on the
-    Drive are returned unchanged.  Raises InputError where the disk is too small, or the Drive
+    Of an array file above 4 GiB, SAMPLE images are decoded and kept, if these are smaller than the
+    file; on the Drive too, where the next machine finds them.  Data that are not on the Drive are
+    returned unchanged.  Raises InputError where the disk is too small, or the Drive
     cannot be read: what was copied by then stays, and the next call resumes there.
     """
     name = BENCHMARK if data == "auto" else data
@@ -49,7 +48,7 @@ def local_data(data: str, images: int = SAMPLE) -> str:
         return data
     own = name not in manifest.entries()
     place = here / (Path(content_key(name)[:6], there.name) if own else name)
-    found = _bring(there, place, images)
+    found = _bring(there, place)
     return str(found) if own else data
 
 
@@ -79,12 +78,12 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _bring(there: Path, place: Path, images: int) -> Path:
+def _bring(there: Path, place: Path) -> Path:
     """Bring a file or folder of the Drive, and return what opens it here."""
     single = patiently(there.is_file, there)
     alone = there.parent in (colab.DRIVE / "MyDrive", colab.DRIVE / colab.FOLDER_ON_DRIVE / "data")
     if single and is_table(there) and not alone:  # its images lie beside it
-        return _bring(there.parent, place.with_suffix(""), images) / there.name
+        return _bring(there.parent, place.with_suffix("")) / there.name
     if is_converted(there) or not is_array_file(there):
         files = patiently(lambda: list_tree(there), there)
         _copy({path: place / path.relative_to(there) for path in files}, place.name)
@@ -92,8 +91,8 @@ def _bring(there: Path, place: Path, images: int) -> Path:
     files = benchmark_files(there)
     (inside, h5), *_ = files.items()
     large = h5.suffix in HDF5 and patiently(h5.stat, h5).st_size > LARGE
-    if large and (found := _decoded(there, h5, place, images)):
-        return found
+    if large and _decoded(there, h5, place):
+        return place
     place = place.parent if single and len(files) == 1 else place
     _copy({path: place / name for name, path in files.items()}, h5.name)
     return place / inside if single else place
@@ -104,76 +103,61 @@ def _copy(pairs: dict[Path, Path], what: str) -> None:
         say(f"{what} is on this machine now; later runs of this cell find it")
 
 
-def _decoded(there: Path, h5: Path, place: Path, images: int) -> Path | None:
-    """Return a folder of decoded images of a large array file, None where that is no smaller.
+def _decoded(there: Path, h5: Path, place: Path) -> bool:
+    """Bring decoded images of a large array file to `place`; False where they are no smaller.
 
     Made once: the next machine copies the folder that is kept on the Drive.
     """
     facts = patiently(h5.stat, h5)
     key = content_key([facts.st_size, facts.st_mtime_ns])[:6]
-    kept = colab.DRIVE / colab.FOLDER_ON_DRIVE / "converted"
-    kept /= f"{place.name}-{images or 'all'}-{key}"
-    names, mark = ("items.jsonl", "pixels.h5"), place / ".from"  # pixels.h5 is made last
-    if is_done(place) and not (mark.is_file() and mark.read_text(encoding="utf-8") == kept.name):
-        shutil.rmtree(place)  # of another file, or another number of images
-    if not is_done(place) and patiently(lambda: _exists(kept / "pixels.h5"), kept):
+    kept = colab.DRIVE / colab.FOLDER_ON_DRIVE / "converted" / f"{place.name}-{SAMPLE}-{key}"
+    mark, pixels = place.with_name(f".{place.name}.from"), place / "pixels.h5"  # made last
+    if not (mark.is_file() and mark.read_text(encoding="utf-8") == kept.name):
+        shutil.rmtree(place, ignore_errors=True)  # of another file
+        write_text(mark, kept.name)
+    names = ("items.jsonl", pixels.name)
+    if not pixels.is_file() and patiently(lambda: _exists(kept / pixels.name), kept):
         _copy({kept / name: place / name for name in names}, f"{kept.name} (decoded images)")
-    if not is_done(place):
-        size = _convert(there, place, images)
-        if size is None:
-            return None
-        _keep({place / name: kept / name for name in names}, size)
-    write_text(mark, kept.name)
-    return place
-
-
-def _keep(pairs: dict[Path, Path], size: int) -> None:
-    """Copy decoded images to the Drive, if there is room for them."""
-    (kept, *_), free = pairs.values(), shutil.disk_usage(colab.DRIVE).free
-    if 1.2 * size > free:
-        say(f"they are not kept on the Drive: {free / 1e9:.1f} GB are free there")
-        return
-    try:
-        copy_files(pairs, f"keeping {size / 1e9:.1f} GB on the Drive")
-        say(f"kept in {kept.parent}: the next notebooks take them from there")
-    except (OSError, InputError) as error:
-        say(f"they cannot be kept on the Drive ({error}); they stay on this machine")
-
-
-def is_done(folder: Path) -> bool:
-    """Return whether a folder holds a finished conversion."""
-    return is_converted(folder) and (folder / "pixels.h5").is_file()
-
-
-def _convert(there: Path, place: Path, images: int) -> int | None:
-    """Decode images of the Drive's file into `place`, and return their bytes; None, and nothing is
-    done, if that is little less than the file.  Tried again where the Drive fails."""
-    for seconds in (*WAITS, None):
+    if not pixels.is_file():
+        if not _convert(there, place):
+            return False
         try:
-            source = open_source(there, digest_pieces=DIGEST_PIECES)
-            count = min(images or len(source), len(source))
-            size, whole = count * source.pixels(0).nbytes, sum(_sizes(there))
-            if size > WORTH * whole:
-                return None
-            say(
-                f"{count:,} of {len(source):,} images are taken from {there}, by whole products: "
-                f"{size / 1e9:.1f} GB instead of {whole / 1e9:.1f}, as they are seen; once"
-            )
-            sample = images if count < len(source) else 0
-            convert(there, place, sample=sample, reading={"digest_pieces": DIGEST_PIECES})
-            return size
-        except TakenError:  # a stopped conversion of another number of images
-            shutil.rmtree(place)
-        except InputError as error:  # the library of HDF5 hides the number of the error
-            if error.code != "file-damaged" or seconds is None:
+            copy_files({place / name: kept / name for name in names}, "keeping them on the Drive")
+            say(f"kept in {kept}: the next notebooks take them from there")
+        except (OSError, InputError) as error:
+            say(f"they are not kept on the Drive ({error}); they stay on this machine")
+    return True
+
+
+def _convert(there: Path, place: Path) -> bool:
+    """Decode images of the Drive's file into `place`; False, and nothing is done, if they have
+    little less bytes than the file."""
+    reading = {"digest_pieces": DIGEST_PIECES}
+    source = _again(lambda: open_source(there, **reading))
+    count = min(SAMPLE, len(source))
+    size = count * _again(lambda: source.pixels(0)).nbytes
+    whole = sum(path.stat().st_size for path in benchmark_files(there).values())
+    if size > WORTH * whole:
+        return False
+    say(
+        f"{count:,} of {len(source):,} images are taken from {there}, by whole products: "
+        f"{size / 1e9:.1f} GB instead of {whole / 1e9:.1f}, as they are seen; once"
+    )
+    _again(lambda: convert(there, place, sample=SAMPLE, reading=reading))
+    return True
+
+
+def _again(work: Callable[[], Answer]) -> Answer:
+    """Return `work()`, tried again where HDF5, which hides the number of an error, cannot read."""
+    for seconds in WAITS:
+        try:
+            return work()
+        except InputError as error:
+            if error.code != "file-damaged":
                 raise
             say(f"{error}; trying again in {seconds} s")
             time.sleep(seconds)
-    raise AssertionError
-
-
-def _sizes(there: Path) -> list[int]:
-    return [path.stat().st_size for path in benchmark_files(there).values()]
+    return work()
 
 
 @contextlib.contextmanager
@@ -195,7 +179,13 @@ def gallery(folder: Path, local: Path) -> Iterator[Path]:
             opened.extractall(aside)
         brought.unlink()
     over = threading.Event()
-    keeper = threading.Thread(target=_keep_zipping, args=(here, archive, over), daemon=True)
+
+    def keep_zipping() -> None:
+        """Write the archive every five minutes."""
+        while not over.wait(ZIP_SECONDS):
+            _zip(here, archive)
+
+    keeper = threading.Thread(target=keep_zipping, daemon=True)
     keeper.start()
     try:
         yield here
@@ -204,11 +194,6 @@ def gallery(folder: Path, local: Path) -> Iterator[Path]:
         keeper.join()
         if problem := _zip(here, archive):
             say(f"{archive} cannot be written ({problem}); the images are in {here}")
-
-
-def _keep_zipping(here: Path, archive: Path, over: threading.Event) -> None:
-    while not over.wait(ZIP_SECONDS):
-        _zip(here, archive)
 
 
 def _zip(here: Path, archive: Path) -> str:
