@@ -166,7 +166,9 @@ def finished(folder, moment=0, **config):
     """Make what a finished run leaves, `moment` seconds after 1970."""
     folder.mkdir(parents=True)
     (folder / "adapter.safetensors").touch()
-    (folder / "config.json").write_text(json.dumps({"steps": 20, "data": "flats", **config}))
+    (folder / "config.json").write_text(
+        json.dumps({"steps": 20, "data": "flats", "base": "mini", **config})
+    )
     (folder / "result.json").write_text("{}")
     os.utime(folder / "result.json", (moment, moment))
     return str(folder / "adapter.safetensors")
@@ -185,10 +187,10 @@ def test_an_adapter_is_the_newest_of_its_run_whatever_the_preset_and_said(tmp_pa
     assert (tv.adapter(), tv.adapter("mine"), tv.adapter("lora")) == (new, mine, new)
     assert f"adapter {new}: 20 steps on flats" in capsys.readouterr().out
     assert tv.first_adapter() == "shipped"  # also after notebook 04
-    finished(tmp_path / "runs" / "lora-sd15-t4", 9)  # of another base
+    finished(tmp_path / "runs" / "lora-sd15-t4", 9, base="sd15")  # another base
     shop = finished(tv.run_dir("shop"), 3)
     assert tv.adapter() == shop and "the newest that was finished" in capsys.readouterr().out
-    typed = finished(tmp_path / "runs" / "typed", 4, base="mini")  # by the command `train`
+    typed = finished(tmp_path / "runs" / "typed", 4)  # by the command `train`
     assert tv.adapter() == typed == tv.adapter("typed")
 
 
@@ -198,7 +200,7 @@ def test_a_base_without_an_adapter_asks_for_one(tmp_path):
     with refused("no-adapter"):
         tv.adapter()
     assert tv.adapter(or_none=True) == "none"
-    own = finished(tv.run_dir("lora", "a100"))
+    own = finished(tv.run_dir("lora", "a100"), base="sd15")
     assert tv.adapter() == own == tv.first_adapter()
 
 

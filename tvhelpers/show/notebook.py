@@ -15,7 +15,6 @@ from tvhelpers.files import make_dir
 from tvhelpers.models.base import find_base
 from tvhelpers.output import note_warning, say
 from tvhelpers.progress import show_log
-from tvhelpers.records import read_record
 from tvhelpers.show import colab
 from tvhelpers.show.drive import local_data
 from tvhelpers.show.settings import NotebookSettings
@@ -115,11 +114,10 @@ def _missing(data: str, folder: Path, drive: bool, trained: str) -> InputError:
 
 
 def _base_of_newest(root: Path) -> str:
-    """Return the base of the newest finished training, "" without one."""
-    results = sorted((root / "runs").glob("*/result.json"), key=lambda path: path.stat().st_mtime)
-    names = (path.with_name("config.json") for path in reversed(results))
-    bases = (read_record(path, "training").get("base") for path in names if path.exists())
-    return next((base for base in bases if base in ("mini", "sd15")), "")
+    """Return the base of the newest finished adapter, "" without one."""
+    found = {base: NotebookSettings(base, "", "", root).newest() for base in ("mini", "sd15")}
+    times = {base: adapter.stat().st_mtime for base, adapter in found.items() if adapter}
+    return max(times, key=times.__getitem__, default="")
 
 
 def _base(gpu_gb: float, data: str = "") -> str:
@@ -144,16 +142,13 @@ def _gpu_memory() -> float:
 
 
 def _preset(chosen: NotebookSettings, run: str) -> str:
-    """Return the preset that a training `run` was started with (not "smoke"), else what suits the
-    machine."""
+    """Return the preset that a training `run` was started with, else what suits the machine."""
     suits = _preset_of_machine(chosen.base)
-    started = chosen.presets_of(run, "config.json") if run else []
-    started = [preset for preset in started if preset != "smoke"]
-    if started and started[0] != suits:
-        name = chosen.run_dir(run, started[0]).name
+    started = chosen.preset_of(run) if run else ""
+    if started not in ("", suits):
+        name = chosen.run_dir(run, started).name
         say(f"{name} resumes with its preset; choose {suits} in the form to start another run")
-        return started[0]
-    return suits
+    return started or suits
 
 
 def _preset_of_machine(base: str) -> str:

@@ -5,7 +5,6 @@ A `TrainConfig` says how to train; the prompt studio's controls change one `Requ
 
 import contextlib
 import itertools
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -84,15 +83,12 @@ class NotebookSettings:
         Drive."""
         return self.local / "runs" / self.run_dir(name).name
 
-    def presets_of(self, name: str, *markers: str) -> list[str]:
-        """Return the presets of runs NAME of this base that hold all files `markers`, the newest
-        first."""
-        times = {}
-        for preset in PRESETS:
-            files = [self.run_dir(name, preset) / marker for marker in markers]
-            if all(file.exists() for file in files):
-                times[preset] = files[0].stat().st_mtime
-        return sorted(times, key=times.__getitem__, reverse=True)
+    def preset_of(self, name: str) -> str:
+        """Return the preset of the newest run NAME of this base that was started, but not as a
+        trial; "" without one."""
+        configs = {preset: self.run_dir(name, preset) / "config.json" for preset in PRESETS}
+        started = [key for key, path in configs.items() if key != "smoke" and path.exists()]
+        return max(started, key=lambda key: configs[key].stat().st_mtime, default="")
 
     def adapter(self, given: str = "", or_none: bool = False) -> str:
         """Return an adapter's path or name, and print which it is.
@@ -131,17 +127,14 @@ class NotebookSettings:
         """Return the adapter of the newest finished training of this base, None without one; of the
         run `name` or of any, on `data` or on any."""
         markers = ("result.json", "adapter.safetensors", "config.json")
-        runs, own = self.root / "runs", re.escape(self.base.replace("/", "-"))
-        named = re.compile(f"{re.escape(name) if name else '.+'}-{own}-({'|'.join(PRESETS)})")
-        found = {}
+        runs, own, found = self.root / "runs", self.base.replace("/", "-"), {}
+        names = {name, *(f"{name}-{own}-{preset}" for preset in PRESETS)}
         for run in runs.iterdir() if runs.is_dir() else ():
             if not all((run / marker).is_file() for marker in markers):
                 continue
             config = read_record(run / "config.json", "training")
-            made_here = named.fullmatch(run.name) or (
-                config.get("base") == self.base and name in ("", run.name)
-            )
-            if made_here and data in ("", config["data"], data_of(run)):
+            wanted = config.get("base") == self.base and (not name or run.name in names)
+            if wanted and data in ("", config["data"], data_of(run)):
                 found[run / "adapter.safetensors"] = (run / "result.json").stat().st_mtime
         return max(found, key=found.__getitem__, default=None)
 
@@ -256,6 +249,7 @@ class NotebookSettings:
         request = Request(tuple(prompts), **options)
 
         def images(folder: Path) -> list[Path]:
+            """Return the images in `folder`, which are generated there if they are missing."""
             with drive.gallery(folder, self.local / "runs") as here:
                 return [here / record["file"] for record in generate(sampler, request, here)]
 
@@ -269,6 +263,7 @@ class NotebookSettings:
         cache = self.local / "artifacts" / "scores"
 
         def scores(folder: Path) -> dict:
+            """Return the scores, stored beside where `folder` would be."""
             out = folder.with_name(folder.name + ".json")
             return score_folders(ScoreRequest(dirs, out, cache=cache, **options))
 
