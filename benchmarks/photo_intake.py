@@ -102,6 +102,7 @@ def measure(work: Path) -> tuple[dict, Intake]:
 
 
 def main() -> None:
+    """Measure, keep what was made where `--keep` asks for it, and store the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keep", type=Path)
     options = parser.parse_args()
