@@ -94,9 +94,9 @@ def with_text_encoder(base: BaseLocation, name: str) -> BaseLocation:
     return base
 
 
-def load_part(base: BaseLocation, part: str, dtype: torch.dtype = torch.float32):
-    """Return one part of a base ("unet", "vae", "text_encoder", "tokenizer", "scheduler") on the
-    CPU.
+def load_part(base: BaseLocation, part: str):
+    """Return one part of a base ("unet", "vae", "text_encoder", "tokenizer", "scheduler"), fp32 on
+    the CPU.
 
     Raises InputError if it cannot be loaded.
     """
@@ -116,8 +116,8 @@ def load_part(base: BaseLocation, part: str, dtype: torch.dtype = torch.float32)
             return hub.load(kind, path, **where, clip_sample=False)
         if part == "tokenizer":
             return hub.load(kind, path, **where)
-        types = {"torch_dtype": dtype} if library == "diffusers" else {"dtype": dtype}
-        return hub.load(kind, path, whole=True, **where, **types).eval()
+        key = "torch_dtype" if library == "diffusers" else "dtype"
+        return hub.load(kind, path, whole=True, **where, **{key: torch.float32}).eval()
 
 
 def load_pipeline(base: BaseLocation):

@@ -183,8 +183,9 @@ def corrected_rate(name: str, wanted, seen, real_true, real_seen, groups=None) -
     ceiling = float(np.mean([s == t for s, t in zip(real_seen, real_true, strict=True)]))
     skipped = len(wanted) - len(kept)
     plain.details.update(plain_rate=float(correct.mean()), ceiling=ceiling, skipped=skipped)
+    value = min(1.0, max(0.0, plain.value))
     if plain.se is None:
-        return replace(plain, value=min(1.0, max(0.0, plain.value)))
+        return replace(plain, value=value)
     # The error rates' own variance, by the delta method: d(part)/d(hit), d(part)/d(false).
     extra = 0.0
     for word, (hit, false, hits, falses) in rates.items():
@@ -193,9 +194,8 @@ def corrected_rate(name: str, wanted, seen, real_true, real_seen, groups=None) -
             extra += (weight * rate / gap) ** 2 * hit * (1 - hit) / hits
             extra += (weight * (1 - rate) / gap) ** 2 * false * (1 - false) / falses
     se = math.hypot(plain.se, math.sqrt(extra))
-    low, value, high = (plain.value + side * Z95 * se for side in (-1, 0, 1))
-    value = min(1.0, max(0.0, value))
-    return replace(plain, value=value, se=se, ci=(max(0.0, low), min(1.0, high)))
+    ci = max(0.0, plain.value - Z95 * se), min(1.0, plain.value + Z95 * se)
+    return replace(plain, value=value, se=se, ci=ci)
 
 
 def _error_rates(true: Sequence[str], seen: Sequence[str]) -> dict[str, tuple]:

@@ -123,8 +123,7 @@ def open_trained(train) -> tuple[Source, TrainConfig]:
     source = sampled(source, begun.get("sample", 0), begun.get("split_seed", 0))
     if begun.get("data_fingerprint", source.fingerprint) != source.fingerprint:
         log.warning(f"{begun['data']} has changed since {train} was trained on it")
-    keys = ["held_out", "split_seed", "limit", "sample"]
-    keys += ["at_most"] if not begun.get("captions") else []
+    keys = ("held_out", "split_seed", "limit") + ("at_most",) * (not begun.get("captions"))
     own = {key: begun[key] for key in keys if key in begun}
     return source, TrainConfig(**typed_settings(TrainConfig, own), **split)
 

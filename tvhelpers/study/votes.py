@@ -87,12 +87,12 @@ class VoteBox:
 
     def done(self, rater: str) -> set[int]:
         """Return the numbers of the trials that a rater has answered."""
-        return {vote.trial for vote in self.votes("WHERE rater = ?", (rater,))}
+        return {vote.trial for vote in self.votes() if vote.rater == rater}
 
-    def votes(self, where: str = "", values: tuple = ()) -> list[Vote]:
+    def votes(self) -> list[Vote]:
         """Return all votes, by rater and trial."""
         with self._open() as db:
-            rows = db.execute(f"SELECT {NAMES} FROM votes {where} ORDER BY rater, trial", values)
+            rows = db.execute(f"SELECT {NAMES} FROM votes ORDER BY rater, trial")
             votes = [Vote(*row) for row in rows]
         if any([*map(type, astuple(vote))] != TYPES for vote in votes):
             raise InputError("votes-unreadable", path=self.path, error="a vote is damaged")
