@@ -51,14 +51,14 @@ def test_a_network_refuses_or_marks_what_it_does_not_know():
     drawn, photos, unsure = Look("a", 39, 40), Look("b", 0, 40), Look("c", 25, 40)
     judge, inception = features.JudgeClassifier, features.InceptionClassifier
     judge = type("judge", (), {"knows": judge.knows, "name": "mini judge"})
-    assert misfit(judge, "inception_score", [drawn]) == (False, "")
+    assert misfit(judge, "probs", [drawn]) == (False, "")
     for other in (photos, unsure):  # in doubt there is no praise either
-        refused, why = misfit(judge, "inception_score", [drawn, other])
+        refused, why = misfit(judge, "probs", [drawn, other])
         assert refused and str(other) in why and "Inception-v3" in why
-    assert misfit(inception, "inception_score", [photos, unsure]) == (False, "")
-    refused, mark = misfit(inception, "inception_score", [drawn])
+    assert misfit(inception, "probs", [photos, unsure]) == (False, "")
+    refused, mark = misfit(inception, "probs", [drawn])
     assert not refused and "knows photographs" in mark
-    assert misfit(object(), "inception_score", [photos]) == (False, "")  # one's own classifier
+    assert misfit(object(), "probs", [photos]) == (False, "")  # one's own classifier
 
 
 @pytest.mark.parametrize("network", ["judge", "pixels"])

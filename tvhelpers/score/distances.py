@@ -74,7 +74,7 @@ def neighbour_scores(real: np.ndarray, drawn: np.ndarray, k: int = 5) -> dict[st
     if not 0 < k < count:
         raise ValueError(f"k is {k} with {count} images; give less than their number")
     real, drawn = (_evenly(side, count) for side in (real, drawn))
-    between = _distances(real, drawn)
+    between = distances(real, drawn)
     real_radii, drawn_radii = (_kth_distance(side, k)[:, None] for side in (real, drawn))
     inside_real = between <= real_radii
     inside_drawn = drawn_radii >= between.T
@@ -160,7 +160,7 @@ def _evenly(x: np.ndarray, count: int) -> np.ndarray:
     return x[np.linspace(0, len(x) - 1, count).round().astype(int)]
 
 
-def _distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return Euclidean distances (N, M)."""
     squares = (x * x).sum(1)[:, None] + (y * y).sum(1) - 2 * x @ y.T
     return np.sqrt(np.maximum(squares, 0))
@@ -168,7 +168,7 @@ def _distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def _kth_distance(x: np.ndarray, k: int) -> np.ndarray:
     """Return the distance of each row's k-th nearest other row (N,)."""
-    own = _distances(x, x)
+    own = distances(x, x)
     np.fill_diagonal(own, np.inf)
     return np.partition(own, k - 1, axis=1)[:, k - 1]
 

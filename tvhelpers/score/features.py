@@ -157,9 +157,7 @@ class PixelExtractor:
     It knows nothing else: a blurred image is near to all images in pixels.
     """
 
-    knows = "copies"
-
-    name, digest, side = "pixels, 32 a side", "1", 32
+    name, digest, side, knows = "pixels, 32 a side", "1", 32, "copies"
 
     def __init__(self, device: str = "cpu"):
         pass

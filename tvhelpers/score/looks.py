@@ -12,6 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from tvhelpers.image import resize
+from tvhelpers.score.distances import distances
 from tvhelpers.score.metrics import Result, mean_score
 from tvhelpers.words import listed
 
@@ -23,14 +24,21 @@ MIN_GARMENT = 0.03  # of the image
 DRAWINGS = 0.75  # share of drawn-looking images in a folder that is taken for drawings
 SMALL = 32  # pixels a side of the thumbnails that nearly equal images are found by
 NEAR = 3.0  # most difference of nearly equal thumbnails: root mean square in levels of 255
+VARIED = 3.0  # most times that one side may vary as much as the other
 RULES = [SIDE, WHITE, GRAY, BORDER, WHITE_BORDER, DARK, OUTLINED, MIN_GARMENT, SMALL]
-ADVICE = {
-    "inception_score": "for photographs, use Inception-v3 (`data get inception`)",
-    "attribute and stratum": "for photographs, use CLIP (--attribute-classifier clip)",
-    "clip_score and binding": "for photographs, give another --clip, such as FashionCLIP",
-    "copying": "use --copies pixels, or a vision model",
+BESIDE_REAL = "kernel_distance, precision, recall, density and coverage"
+ADVICE = "for photographs, give a vision model as --features, such as DINOv2 or CLIP"
+# {input of metrics: (the figures that its network gives, which network to take for photographs)}
+FIGURES = {
+    "probs": ("inception_score", "for photographs, use Inception-v3 (`data get inception`)"),
+    "words": ("attribute and stratum", "for photographs, use CLIP (--attribute-classifier clip)"),
+    "image_embeds": (
+        "clip_score and binding",
+        "for photographs, give another --clip, such as FashionCLIP",
+    ),
+    "features": (f"vendi_score, {BESIDE_REAL}", ADVICE),
+    "copies": ("copying", "use --copies pixels, or a vision model"),
 }
-OTHER_ADVICE = "for photographs, give a vision model as --features, such as DINOv2 or CLIP"
 
 
 def looks_drawn(pixels: np.ndarray) -> bool:
@@ -53,10 +61,9 @@ def looks_drawn(pixels: np.ndarray) -> bool:
 
 
 def sights(pixels: np.ndarray) -> np.ndarray:
-    """Return (N, 1 + 3 * 32 * 32) of pixels uint8 (N, H, W, 3): whether each image looks drawn, and
-    its thumbnail."""
-    small = [resize(one, SMALL).reshape(-1) for one in pixels]
-    return np.array([[looks_drawn(one), *row] for one, row in zip(pixels, small)], np.float64)
+    """Return uint8 (N, 1 + 3 * 32 * 32) of pixels uint8 (N, H, W, 3): whether each image looks
+    drawn, and its thumbnail."""
+    return np.stack([[looks_drawn(one), *resize(one, SMALL).flat] for one in pixels]).astype("u1")
 
 
 @dataclass(frozen=True)
@@ -76,16 +83,15 @@ class Look:
         return f"{self.drawn} of {self.count} images in {self.folder} look like drawings"
 
 
-def misfit(network, figures: str, looks: Sequence[Look]) -> tuple[bool, str]:
+def misfit(network, name: str, looks: Sequence[Look]) -> tuple[bool, str]:
     """Return (whether `network` may not score such folders, a sentence that says what is wrong, ""
-    if nothing is); `figures` names what it would give."""
-    knows = getattr(network, "knows", "anything")
+    if nothing is); `name` of FIGURES is the input of metrics that it would give."""
+    knows, (figures, advice) = getattr(network, "knows", "anything"), FIGURES[name]
     if knows == "drawings" and (other := [look for look in looks if not look.is_drawn]):
-        advice = ADVICE.get(figures, OTHER_ADVICE)
         return True, f"no {figures}: {network.name} knows drawings only, and {other[0]}; {advice}"
     if knows == "photographs" and all(look.is_drawn for look in looks):
-        say = "says" if figures in ADVICE and " and " not in figures else "say"
-        return False, f"{figures} {say} little: {network.name} knows photographs, and {looks[0]}"
+        text = f"do not rely on {figures}: {network.name} knows photographs, and {looks[0]}"
+        return False, text
     return False, ""
 
 
@@ -93,12 +99,9 @@ def duplicates(thumbnails: np.ndarray, prompts: Sequence[str]) -> Result:
     """Return the share of images that nearly equal an image of another prompt, by thumbnails (N, D)
     in levels 0..255."""
     _, numbers = np.unique(np.asarray(prompts), return_inverse=True)
-    squares = (thumbnails**2).sum(1)
-    found = np.zeros(len(thumbnails), bool)
-    for i, row in enumerate(thumbnails):
-        apart = squares + squares[i] - 2 * thumbnails @ row
-        near = apart <= NEAR**2 * thumbnails.shape[1]
-        found[i] = (near & (numbers != numbers[i])).any()
+    thumbnails = np.asarray(thumbnails, np.float64)
+    near = distances(thumbnails, thumbnails) <= NEAR * thumbnails.shape[1] ** 0.5
+    found = (near & (numbers[:, None] != numbers)).any(1)
     method = f"thumbnails of {SMALL} pixels, at most {NEAR:g} levels apart"
     return mean_score("duplicates", found, prompts, method)
 
@@ -109,11 +112,11 @@ def variety(features: np.ndarray) -> float:
     return float(np.square(features - features.mean(0)).sum(1).mean())
 
 
-def flattered(real: np.ndarray, drawn: np.ndarray, most: float = 3.0) -> tuple[list[str], str]:
+def flattered(real: np.ndarray, drawn: np.ndarray) -> tuple[list[str], str]:
     """Return (figures that such features (N, D), (M, D) flatter, why): images that hardly vary can
     lie in the middle of all real ones, and images that vary wildly can surround them."""
     ratio = variety(drawn) / max(variety(real), 1e-12)
-    if 1 / most <= ratio <= most:
+    if 1 / VARIED <= ratio <= VARIED:
         return [], ""
     names = ["precision", "density", "coverage"] if ratio < 1 else ["recall"]
     return names, f"no {listed(names)}: the images vary {ratio:.2g} times as much as the real ones"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +24,8 @@ from tvhelpers.score.copying import CopyCheck
 from tvhelpers.score.distances import neighbour_scores
 from tvhelpers.score.features import choose_classifier, choose_extractor
 from tvhelpers.score.image_folder import ImageFolder
-from tvhelpers.score.looks import OTHER_ADVICE, RULES, Look, flattered, misfit, sights
+from tvhelpers.score.looks import ADVICE, BESIDE_REAL, RULES, Look, flattered, misfit, sights
 from tvhelpers.score.request import ScoreRequest
-
-NEIGHBOURS = "precision, recall, density and coverage"
 
 
 class Needs:
@@ -60,11 +58,11 @@ class Needs:
     def fits(self, name: str) -> bool:
         """Return whether the network of some rows knows the folder's images, and the real ones that
         they are compared with; otherwise, or in doubt, a note says so."""
-        network, figures = self.networks.judged.get(name, (None, ""))
-        if network is None:
+        if name not in self.networks.opened:  # it needs no network
             return True
         folders = [self.folder, *([self.real.folder] if self.real and name == "features" else [])]
-        refused, text = misfit(network, figures, [self.networks.look(one) for one in folders])
+        looks = [self.networks.look(one) for one in folders]
+        refused, text = misfit(self.networks.opened[name], name, looks)
         if text:
             self.note(text)
         return not refused
@@ -89,10 +87,9 @@ def _text_embeds(needs: Needs) -> np.ndarray | None:
 def _real_features(needs: Needs) -> np.ndarray | None:
     if needs.real is None:
         return None
-    extractor, _ = needs.networks.judged["features"]
+    extractor = needs.networks.opened["features"]
     if getattr(extractor, "knows", "anything") == "copies":
-        figures = f"kernel_distance, {NEIGHBOURS}"
-        needs.note(f"no {figures}: {extractor.name}, find copies only; {OTHER_ADVICE}")
+        needs.note(f"no {BESIDE_REAL}: {extractor.name}, find copies only; {ADVICE}")
         return None
     return needs.real["features"]
 
@@ -106,7 +103,7 @@ def _neighbours(needs: Needs) -> dict | None:
     names, why = flattered(real, drawn)
     if why:
         needs.note(why)
-    return {name: result for name, result in found.items() if name not in names}
+    return found | dict.fromkeys(names)
 
 
 def _copies(needs: Needs) -> list | None:
@@ -131,7 +128,7 @@ NEEDS: dict[str, Callable[[Needs], object]] = {
     "text_embeds": _text_embeds,  # of the prompts (N, D)
     "features": lambda its: its.rows("features"),  # by the extractor (N, D)
     "real_features": _real_features,  # of real images (M, D)
-    "neighbours": _neighbours,  # four results that are computed together
+    "neighbours": _neighbours,  # {name: result, None for a flattered one}, computed together
     "thumbnails": lambda its: its.rows("sights")[:, 1:],  # in levels 0..255 (N, D)
     "copies": _copies,  # [result]
 }
@@ -140,43 +137,45 @@ NEEDS: dict[str, Callable[[Needs], object]] = {
 class Networks:
     """The networks and sources that a request names, opened.
 
-    `rows` {need: RowCache} are the networks' outputs; `card` names networks and sources.
+    `rows` {need: RowCache} are the networks' outputs, `opened` {need: network} the networks, and
+    `card` names them and the sources.
     """
 
     def __init__(self, request: ScoreRequest, folders: list[ImageFolder]):
         self.folders, device = folders, choose_device(request.device)
-        cache = partial(RowCache, request.cache)
-        self.rows = {"sights": cache(sights, "sights", RULES)}
+        self.cache, self.opened, self.check, self.notes = request.cache, {}, None, []
+        self.rows = {
+            "sights": RowCache(self.cache, sights, "sights", RULES),
+            "colours": RowCache(self.cache, colour.colour_numbers, "colour", colour.RULES),
+        }
         drawings = all(self.look(folder).is_drawn for folder in folders)
         net, why = choose_classifier(request.classifier, device, drawings)
         self.card = {"classifier": net.name, "classifier_digest": net.digest, "chosen": why}
-        self.judged = {
-            "probs": (net, "inception_score")
-        }  # networks, and the figures that they give
-        self.rows["probs"] = cache(net.probs, "probs", net.name, net.digest)
-        self.rows["colours"] = cache(colour.colour_numbers, "colour", colour.RULES)
+        self._add("probs", net, net.probs)
         if request.features or request.real:
             net = choose_extractor(request.features or "judge", device)
             self.card |= {"extractor": net.name, "extractor_digest": net.digest}
-            self.rows["features"] = cache(net.features, "features", net.name, net.digest)
-            self.judged["features"] = net, f"vendi_score, kernel_distance, {NEIGHBOURS}"
+            self._add("features", net, net.features)
         with offline():  # scores never download
             self.clip = Clip(request.clip, device) if request.clip else None
         if self.clip:
             for base in sorted(set().union(*(folder.bases for folder in folders))):
                 refuse_own_clip(self.clip, base)
             key = "clip, padded", self.clip.name, unet_digest(self.clip.model)
-            self.rows["image_embeds"] = cache(self._embedded, *key)
-            self.judged["image_embeds"] = self.clip, "clip_score and binding"
+            self.rows["image_embeds"] = RowCache(self.cache, self._embedded, *key)
+            self.opened["image_embeds"] = self.clip
         net, self.calibration = open_attribute_classifier(request, self.clip, folders, drawings)
         self.attribute_classifier = net
         if net:
             self.card |= {"attribute_classifier": net.name, "calibration": self.calibration.name}
-            self.rows["words"] = cache(net.predict, "words", net.name, net.digest, net.heads)
-            self.judged["words"] = net, "attribute and stratum"
-        self.check, self.notes = None, []
+            self._add("words", net, net.predict, net.heads)
         if request.train:
             self._open_check(request, device)
+
+    def _add(self, name: str, net, rows_of: Callable, *key) -> None:
+        """Add a network, and the cache of its outputs."""
+        self.opened[name] = net
+        self.rows[name] = RowCache(self.cache, rows_of, name, net.name, net.digest, *key)
 
     def look(self, folder: ImageFolder) -> Look:
         """Return how many images of a folder look like drawings."""
@@ -186,7 +185,7 @@ class Networks:
     def _open_check(self, request: ScoreRequest, device: str) -> None:
         """Open the training set; too small a split is noted, and costs no other figure."""
         net = choose_extractor(request.copies, device)
-        self.judged["copies"] = net, "copying"
+        self.opened["copies"] = net
         try:
             self.check = CopyCheck(net, request.train, request.validation, request.cache)
         except InputError as error:

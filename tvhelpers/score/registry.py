@@ -7,7 +7,7 @@ comparisons.  Its inputs are names of `needs.NEEDS`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from operator import methodcaller
+from operator import itemgetter
 
 from tvhelpers.errors import InputError
 from tvhelpers.score.attributes import attribute_scores, binding, stratum_scores
@@ -23,7 +23,7 @@ class Metric:
     """A figure of a folder of images: its function, the inputs of that, and its card."""
 
     name: str  # of its results, where a colon and the name of a part may follow
-    compute: Callable[..., Result | list[Result]]  # of the values of `needs`, in their order
+    compute: Callable[..., Result | list[Result] | None]  # of the values of `needs`, in their order
     needs: tuple[str, ...]  # names of NEEDS; where one is None, there is no figure
     card: str  # for everybody: what it measures, which way is better, what it does not say
 
@@ -35,7 +35,7 @@ class Metric:
             if values[-1] is None:
                 return []
         found = self.compute(*values)
-        return found if isinstance(found, list) else [found]
+        return found if isinstance(found, list) else [found] * (found is not None)
 
 
 # fmt: off
@@ -72,16 +72,16 @@ METRICS = [
            "Distance from the real images in the extractor's features (KID). Lower is better; "
            "around 0 and below, no difference was found. p is the probability of such a distance "
            "without any difference."),
-    Metric("precision", methodcaller("get", "precision", []), ("neighbours",),
+    Metric("precision", itemgetter("precision"), ("neighbours",),
            "Share of generated images that look like some real image, in the extractor's features. "
            "Higher is more realistic. It does not say whether the images are varied."),
-    Metric("recall", methodcaller("get", "recall", []), ("neighbours",),
+    Metric("recall", itemgetter("recall"), ("neighbours",),
            "Share of real images that look like some generated image. Higher covers more of the "
            "variety of the real images. It does not say whether all images are realistic."),
-    Metric("density", methodcaller("get", "density", []), ("neighbours",),
+    Metric("density", itemgetter("density"), ("neighbours",),
            "How close generated images are to the typical real images; equal sets give 1. Higher "
            "is more realistic. It does not say whether the images are varied."),
-    Metric("coverage", methodcaller("get", "coverage", []), ("neighbours",),
+    Metric("coverage", itemgetter("coverage"), ("neighbours",),
            "Share of real images with a generated image nearby. Higher covers more of the variety "
            "of the real images. Unlike recall, a few odd images change it little."),
     Metric("duplicates", duplicates, ("thumbnails", "prompts"),
@@ -99,7 +99,7 @@ def all_results(needs) -> list[Result]:
     """Return the results of every metric whose inputs a folder's `Needs` have.
 
     A metric that cannot be computed becomes a note of `needs`, and the others stay.  Raises
-    ValueError where none can be.
+    InputError where none can be.
     """
     results: list[Result] = []
     failed: dict[str, list[str]] = {}
@@ -111,7 +111,7 @@ def all_results(needs) -> list[Result]:
         except ValueError as error:
             failed.setdefault(str(error), []).append(metric.name)
     if failed and not results:
-        raise ValueError(next(iter(failed)))
+        raise InputError("cannot-be-scored", problem=next(iter(failed)))
     for error, names in failed.items():
         needs.note(f"no {listed(names)}: {error}")
     return results

@@ -37,13 +37,8 @@ def _scored(request: ScoreRequest) -> dict:
     real = open_folder(request.real) if request.real else None
     networks = Networks(request, folders)
     of_real = Needs(real, networks) if real else None
-    try:
-        needs = [Needs(folder, networks, of_real) for folder in folders]
-        results = [all_results(one) for one in needs]
-    except InputError:
-        raise
-    except ValueError as error:
-        raise InputError("cannot-be-scored", problem=str(error)) from None
+    needs = [Needs(folder, networks, of_real) for folder in folders]
+    results = [all_results(one) for one in needs]
     scored = []
     for folder, rows, one in zip(folders, results, needs, strict=True):
         notes = [*folder.notes, *one.notes, *networks.notes]

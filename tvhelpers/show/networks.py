@@ -61,7 +61,7 @@ def inception_scores(
     looks = [look_of(name, images) for name, images in pixels.items()]
     drawn = all(look.is_drawn for look in looks)
     classifier, why = choose_classifier(drawings=drawn)
-    refused, text = misfit(classifier, "inception_score", looks)
+    refused, text = misfit(classifier, "probs", looks)
     if refused:
         return {}, {}, text
     probs = {name: classifier.probs(images) for name, images in pixels.items()}
