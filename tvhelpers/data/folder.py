@@ -78,7 +78,7 @@ def find_metadata(files: Files) -> list[Path]:
 
 
 def rows_of_table(folder: Path, table: Path) -> list[dict]:
-    """Return the rows of a table in a subfolder: with paths from `folder` on, and a split."""
+    """Return the rows of a table in a folder or below it: with paths from `folder` on, a split."""
     rows, above = tables.read_table(table), table.parent.relative_to(folder)
     tables.check_columns(table, "images", "file_name", list(rows[0]))
     rows = tables.rename(table, rows, {}, "")  # notes the place of each for `fill`
@@ -93,7 +93,7 @@ def rows_of_table(folder: Path, table: Path) -> list[dict]:
 def _below(folder: Path, above: Path, name: str) -> str:
     """Return the path from the outer folder of a file that a table in `above` names."""
     own = (above / name).as_posix()
-    return own if not name or is_there(inside(folder, own)) else name
+    return own if name and is_there(inside(folder, own)) else name
 
 
 # ------------------------------------------------------------------------- photos and caption files

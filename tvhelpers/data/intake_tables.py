@@ -74,12 +74,7 @@ def _named(files: Files) -> tuple[dict[Path, list[dict]], list[tuple[str, str, s
     """Return {photo: its rows} of the metadata tables, and the photos that are missing."""
     named, lost, folder = {}, [], files.folder
     for table in find_metadata(files):
-        if table.parent == folder:
-            rows = tables.read_table(table)
-            tables.check_columns(table, "images", "file_name", list(rows[0]))
-            rows = tables.rename(table, rows, {}, "")
-        else:
-            rows = rows_of_table(folder, table)
+        rows = rows_of_table(folder, table)
         found, missing = find_images(folder, rows, "file_name", files)
         for row, path in found:
             named.setdefault(path, []).append(row)
