@@ -88,19 +88,19 @@ def inception_score(probs: np.ndarray, groups=None) -> Result:
     )
 
 
-def rarefaction(probs: np.ndarray, steps: int = 8, draws: int = 20, seed: int = 0) -> list[dict]:
+def rarefaction(probs: np.ndarray) -> list[dict]:
     """Return the score at growing numbers of images: rows of `n`, mean `plug_in` and `corrected`.
 
-    Each row is the mean of `draws` random subsets.  The plain estimate rises as long as there are
-    too few images; the corrected one is level where the number suffices.
+    Each of the up to eight rows is the mean of 20 random subsets.  The plain estimate rises as long
+    as there are too few images; the corrected one is level where the number suffices.
     """
     probs = _checked(probs)
     probs = probs[canonical_order(probs)]
-    rng = np.random.default_rng(seed)
-    sizes = np.unique(np.linspace(min(20, len(probs)), len(probs), steps).astype(int))
+    rng = np.random.default_rng(0)
+    sizes = np.unique(np.linspace(min(20, len(probs)), len(probs), 8).astype(int))
     rows = []
     for size in sizes.tolist():
-        times = draws if size < len(probs) else 1
+        times = 20 if size < len(probs) else 1
         subsets = [probs[rng.permutation(len(probs))[:size]] for _ in range(times)]
         scores = [inception_score(subset) for subset in subsets]
         plug_in = float(np.mean([score.details["plug_in"] for score in scores]))
