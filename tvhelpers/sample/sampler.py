@@ -139,6 +139,7 @@ class Sampler:
         jobs = request.jobs() if jobs is None else jobs
 
         def after_step(pipe, step, timestep, tensors):
+            """Pass the number of the step on."""
             if on_step:
                 on_step(step + 1)
             return tensors

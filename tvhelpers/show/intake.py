@@ -69,7 +69,7 @@ def _existing(tv: NotebookSettings, where: str) -> Path:
     """Return the folder or archive that the form means."""
     drive = [colab.DRIVE / "MyDrive"] if on_colab() else []
     folders = [Path(), *drive, tv.root / "data", tv.local / "data"]
-    for path in [Path(where).expanduser(), *(folder / where for folder in folders)]:
+    for path in (folder / Path(where).expanduser() for folder in folders):
         with contextlib.suppress(OSError):  # a Drive that is gone
             if path.is_dir() or is_archive(path):
                 return path.absolute()

@@ -155,9 +155,7 @@ class NotebookSettings:
         else the name of its data; "" if they are not found, or have too few validation images to
         find copies.  Prints which."""
         run = adapter_file(Path(adapter)).parent
-        data = SHIPPED_DATA if adapter == "shipped" else ""
-        if is_run(run):
-            data = read_record(run / "config.json", "training")["data"]
+        data = self.trained_data(adapter)
         if not data or (is_run(run) and not data_of(run)):
             missing = f"the training data of {adapter}{f', {data},' if data else ''} were not found"
             say(f"{missing}: copies of them cannot be looked for")

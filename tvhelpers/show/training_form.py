@@ -96,14 +96,9 @@ def _cost(found: dict, minutes: float) -> str:
     of = f" of {memory['available_gb']:.0f}" if memory["available_gb"] else ""
     disk = in_size(sum(found["disk"][key] for key in ("cache_gb", "checkpoints_gb", "result_gb")))
     text = f"{in_minutes(minutes)} on this machine, {memory['predicted_gb']:.1f}{of} GB of memory"
-    return f"{text}, {disk} of disk{_price(minutes)}"
-
-
-def _price(minutes: float) -> str:
-    """Return what Colab takes for so many minutes at most; "" elsewhere, or on a CPU."""
-    if not runtime.on_colab() or runtime.choose_device() == "cpu":
-        return ""
-    return f"; {price_on(runtime.device_name('cuda'), minutes)}"
+    paid = runtime.on_colab() and runtime.choose_device() == "cuda"
+    price = f"; {price_on(runtime.device_name('cuda'), minutes)}" if paid else ""
+    return f"{text}, {disk} of disk{price}"
 
 
 def price_on(gpu: str, minutes: float) -> str:
