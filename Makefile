@@ -36,7 +36,7 @@ test-colab: .venv-colab/ready
 
 test-widgets7: .venv-widgets7/ready
 	.venv-widgets7/bin/python -m pytest -q tests/show/test_prompt_studio.py tests/show/test_photo_table.py tests/study/test_widget.py
-	TV_FRONT_END=notebook .venv-widgets7/bin/python -m pytest -q tests/test_browser.py
+	TV_FRONT_END=notebook .venv-widgets7/bin/python -m pytest -q tests/show/test_browser.py tests/study/test_browser.py
 
 lab: $(VENV)/ready
 	$(BIN)/jupyter lab notebooks

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 playwright = pytest.importorskip("playwright.sync_api")
-REPO = Path(__file__).resolve().parents[2]
+REPO = Path(__file__).resolve().parents[1]
 CHROMIUM = shutil.which("chromium")
 CLASSIC = os.environ.get("TV_FRONT_END") == "notebook"
 SERVER = "nbclassic" if CLASSIC else "jupyterlab"
@@ -36,12 +36,13 @@ READY_CLASSIC = """() => window.Jupyter && Jupyter.notebook && Jupyter.notebook.
   && Jupyter.notebook.kernel.is_connected() && Jupyter.notebook.kernel.widget_manager"""
 
 
-def write_notebook(path, source):
-    """Write a notebook of one cell."""
-    cell = {"cell_type": "code", "id": "a", "metadata": {}, "execution_count": None, "outputs": []}
+def write_notebook(path, *sources):
+    """Write a notebook of code cells."""
+    cell = {"cell_type": "code", "metadata": {}, "execution_count": None, "outputs": []}
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     notebook = {"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": kernel}}
-    path.write_text(json.dumps({**notebook, "cells": [{**cell, "source": source}]}))
+    cells = [{**cell, "id": f"c{i}", "source": source} for i, source in enumerate(sources)]
+    path.write_text(json.dumps({**notebook, "cells": cells}))
 
 
 @contextlib.contextmanager

@@ -1,5 +1,5 @@
 """What tests share: the folder of real data, a tiny pipeline in the stock layout, a root of their
-own."""
+own, a browser."""
 
 from __future__ import annotations
 
@@ -66,6 +66,26 @@ def tiny_base(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("tiny") / "base"
     write_base(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def driver():
+    """Playwright, which drives the browser."""
+    from tests.browser import playwright
+
+    with playwright.sync_playwright() as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """The folder and the address of a Jupyter server."""
+    from tests.browser import SERVER, server
+
+    pytest.importorskip(SERVER)
+    folder = tmp_path_factory.mktemp("lab")
+    with server(folder) as address:
+        yield folder, address
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The prompt studio and a study in a real browser, in one Jupyter server."""
+"""A study in a real browser: a rater's page, and the form in a notebook."""
 
 import json
 
@@ -10,12 +10,10 @@ pytest.importorskip("playwright.sync_api")
 from tests.browser import (
     CHROMIUM,
     REPO,
-    SERVER,
     launch,
     open_and_run,
     playwright,
     say,
-    server,
     write_notebook,
 )
 from tvhelpers.cli import main
@@ -23,19 +21,6 @@ from tvhelpers.data.flats_source import FlatsSource
 from tvhelpers.study.make import make_study
 from tvhelpers.study.model import KINDS, Study
 from tvhelpers.study.votes import VoteBox
-
-STUDIO = """
-import sys, time; sys.path.insert(0, {repo!r})
-from tvhelpers.sample.sampler import Sampler
-from tvhelpers.show.prompt_studio import PromptStudio
-studio = PromptStudio(Sampler({base!r}, "none", device="cpu"), {folder!r},
-                      categories=("dress", "coat"), colours=("red", "blue"))
-after_step = studio._after_step
-studio._after_step = lambda step: (time.sleep(0.05), after_step(step))  # time to press Cancel
-studio.controls["steps"].value = 4
-studio.box
-"""
-
 
 NAMES = ("secret-base", "secret-tuned")
 STUDY = """
@@ -50,7 +35,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium (Debian: apt-get install chromium)"),
 ]
-pytest.importorskip(SERVER)
 
 
 @pytest.fixture(scope="module")
@@ -68,32 +52,6 @@ def study(tmp_path_factory):
         systems[name] = folder
     return make_study(systems, root / "study", real=FlatsSource(41, 20), tasks=KINDS, per_rater=7,
                       seed=1)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def driver():
-    with playwright.sync_playwright() as driver:
-        yield driver
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    """The folder and the address of the server."""
-    folder = tmp_path_factory.mktemp("lab")
-    with server(folder) as address:
-        yield folder, address
-
-
-@pytest.fixture(scope="module")
-def page(lab, driver, tiny_base):
-    folder, address = lab
-    cell = STUDIO.format(repo=str(REPO), base=str(tiny_base), folder=str(folder / "saved"))
-    write_notebook(folder / "studio.ipynb", cell)
-    context = launch(driver, folder / "profile")
-    page = context.pages[0]
-    open_and_run(page, address, "studio.ipynb", "Generate")
-    yield page
-    context.close()
 
 
 @pytest.fixture(scope="module")
@@ -199,63 +157,3 @@ def test_the_widget_keeps_answers_is_blind_and_resumes(study, browser, lab):
     say(page, "3 answers are saved")
     context.close()
     assert VoteBox(Study(study.folder)).done("r8") == set(range(3))
-
-
-def prompt(page):
-    return page.locator(".widget-text input[type=text]").first
-
-
-def generate(page):
-    page.get_by_role("button", name="Generate", exact=True).click()
-
-
-def screenshot(page):
-    """The large image as the browser shows it."""
-    image = page.locator("img.widget-image, .widget-image img, .jupyter-widgets img").first
-    playwright.expect(image).to_be_visible(timeout=60_000)
-    page.wait_for_function("() => [...document.images].every((image) => image.naturalWidth)")
-    return image.screenshot()
-
-
-def test_a_prompt_and_a_menu_become_new_pixels(page):
-    prompt(page).fill("a long dress")
-    prompt(page).press("Tab")
-    page.locator(".widget-dropdown select").nth(1).select_option("blue")
-    playwright.expect(prompt(page)).to_have_value("a blue long dress")
-    generate(page)
-    say(page, "Done.")
-    first = screenshot(page)
-    generate(page)
-    say(page, "Generating")
-    say(page, "Done.")
-    assert screenshot(page) != first
-    assert page.get_by_text("a blue long dress").count() >= 2  # under the image, in the gallery
-
-
-def test_cancel_stops_and_an_error_is_shown(page):
-    steps = page.locator(".widget-readout").first
-    steps.click()
-    steps.fill("50")
-    steps.press("Enter")
-    generate(page)
-    say(page, "Generating")
-    page.get_by_role("button", name="Cancel", exact=True).click()
-    say(page, "Cancelled.")
-    steps.click()
-    steps.fill("3")
-    steps.press("Enter")
-    prompt(page).fill("   ")
-    prompt(page).press("Tab")
-    generate(page)
-    say(page, "a prompt is empty")
-
-
-def test_what_is_typed_is_inert(page):
-    alerts = []
-    page.on("dialog", lambda dialog: (alerts.append(dialog.message), dialog.dismiss()))
-    prompt(page).fill("<img src=x onerror=alert(1)>")
-    prompt(page).press("Tab")
-    generate(page)
-    say(page, "<img src=x onerror=alert(1)>")
-    say(page, "Done.")
-    assert not alerts and page.locator("img[src=x]").count() == 0
