@@ -1,6 +1,7 @@
 """The study's widget without a browser, and the report."""
 
 import json
+import re
 
 import pytest
 from PIL import Image
@@ -13,7 +14,7 @@ from tvhelpers.study.analysis import analyse
 from tvhelpers.study.make import make_study
 from tvhelpers.study.model import IMAGES, KINDS, Study
 from tvhelpers.study.page import write_pages
-from tvhelpers.study.report import study_figures, write_report
+from tvhelpers.study.report import examples, study_figures, write_report
 from tvhelpers.study.simulation import simulate_rater
 from tvhelpers.study.votes import VoteBox
 from tvhelpers.study.widget import StudyApp
@@ -124,8 +125,11 @@ def test_the_report_has_figures_and_says_that_raters_were_simulated(study, tmp_p
         simulate_rater(study, f"r{i}", {"secret-one": 0.0, "secret-two": 1.0})
     result = analyse(study, VoteBox(study).votes())
     assert set(study_figures(result)) == {"contrasts", "ratings", "real"}
-    page = write_report(result, tmp_path / "report.html").read_text()
+    shown = examples(study, VoteBox(study).votes(), result)
+    page = write_report(result, tmp_path / "report.html", shown).read_text()
     assert "were simulated" in page and page.count("data:image/png") == 3
+    assert 2 <= page.count("data:image/jpeg") <= 6 and EVIL not in page
+    assert re.search("<figcaption>.*[0-9] for &#x27;secret-.* of [0-9] vote", page)
     assert "&#x27;secret-one&#x27; preferred to &#x27;secret-two&#x27;" in page
     assert "at least 70% of" in page
 

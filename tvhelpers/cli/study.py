@@ -110,7 +110,7 @@ def run_analyse(options) -> dict:
     from tvhelpers.files import write_all_once
     from tvhelpers.study.analysis import analyse, votes_as_csv
     from tvhelpers.study.model import Study
-    from tvhelpers.study.report import quality, report_page, summary
+    from tvhelpers.study.report import examples, quality, report_page, summary
     from tvhelpers.study.votes import VoteBox
 
     study = Study(options.study)
@@ -118,7 +118,8 @@ def run_analyse(options) -> dict:
     result = analyse(study, votes)
     report = options.out / "report.html"
     texts = {"analysis.json": json.dumps(result, indent=1) + "\n"}
-    texts |= {"votes.csv": votes_as_csv(study, votes), report.name: report_page(result)}
+    page = report_page(result, examples(study, votes, result))
+    texts |= {"votes.csv": votes_as_csv(study, votes), report.name: page}
     write_all_once({options.out / name: text.encode() for name, text in texts.items()})
     say(*summary(result), *quality(result), f"report: {report}")
     return result

@@ -2,7 +2,8 @@
 
 import base64
 import html
-from collections.abc import Iterable
+import io
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from string import Template
 
@@ -11,11 +12,14 @@ from PIL import Image
 from tvhelpers.files import read_tables, write_text
 from tvhelpers.image import encoded
 from tvhelpers.show.figures import points
-from tvhelpers.study.analysis import why_excluded
-from tvhelpers.study.model import REAL, SCALES
+from tvhelpers.study.analysis import answers_of, why_excluded
+from tvhelpers.study.model import IMAGES, REAL, SCALES, Study
+from tvhelpers.study.votes import Vote
+from tvhelpers.words import counted
 
 PAGE = Template(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
 TEXTS = read_tables(__file__, "report.yaml")
+EXAMPLES = 3  # prompts whose images are shown
 
 
 def study_figures(result: dict) -> dict[str, Image.Image]:
@@ -88,14 +92,43 @@ def quality(result: dict) -> list[str]:
     return lines
 
 
-def write_report(result: dict, path: Path) -> Path:
-    """Write the page, and return its path."""
-    write_text(path, report_page(result))
+def examples(study: Study, votes: list[Vote], result: dict) -> list[str]:
+    """Return, as HTML, the two images of the primary comparison for the prompts with the clearest
+    votes of the raters that `result` counts; [] where nothing was compared."""
+    kept = {row["rater"] for row in result["raters"] if not row["excluded"]}
+    primary, votes_of = study.key["primary"], {}
+    for answer in answers_of(study, votes):
+        counts = answer.expected is None and not answer.repeat and answer.vote.rater in kept
+        if counts and answer.trial.kind == "pair" and {*answer.systems} == {*primary}:
+            votes_of.setdefault(answer.vote.item, []).append(answer.picked(answer.systems))
+    gains = {item: abs(_lead(picked, primary)) for item, picked in votes_of.items()}
+    clearest = sorted(gains, key=gains.__getitem__, reverse=True)[:EXAMPLES]
+    return [_example(study, item, votes_of[item]) for item in clearest]
+
+
+def _lead(picked: list[str], two: Sequence[str]) -> int:
+    """Return how many votes more the first of two systems got."""
+    return picked.count(two[0]) - picked.count(two[1])
+
+
+def _example(study: Study, item: str, picked: list[str]) -> str:
+    """Return two images side by side, with their prompt and votes."""
+    names = dict(zip(study.key["items"][item], study.items[item][IMAGES], strict=True))
+    sides = [_image(f"'{name}'", Image.open(io.BytesIO(study.image(names[name]))), "JPEG")
+             for name in study.key["primary"]]  # fmt: skip
+    votes = [f"{picked.count(name)} for '{name}'" for name in study.key["primary"]]
+    text = f"{study.items[item]['prompt']}: {' and '.join(votes)} of {counted(len(picked), 'vote')}"
+    return f"<figure>{''.join(sides)}<figcaption>{html.escape(text)}</figcaption></figure>"
+
+
+def write_report(result: dict, path: Path, shown: Sequence[str] = ()) -> Path:
+    """Write the page, with `shown` of `examples`, and return its path."""
+    write_text(path, report_page(result, shown))
     return Path(path)
 
 
-def report_page(result: dict) -> str:
-    """Return the page as HTML."""
+def report_page(result: dict, shown: Sequence[str] = ()) -> str:
+    """Return the page as HTML, with `shown` of `examples`."""
     rules = [TEXTS["rules"][name].format(least) for name, least in result["rules"].items()]
     return PAGE.substitute(
         title=html.escape(result["title"]),
@@ -104,6 +137,7 @@ def report_page(result: dict) -> str:
         figures="".join(
             _section(TEXTS["cards"][name], f) for name, f in study_figures(result).items()
         ),
+        examples=TEXTS["examples"] + "".join(shown) if shown else "",
         quality=f"<ul>{_each('li', quality(result))}</ul>",
         rules=html.escape("; ".join(rules)),
         raters=_raters(result["raters"]),
@@ -127,9 +161,13 @@ def _each(tag: str, texts: Iterable) -> str:
 
 
 def _section(card: dict[str, str], figure: Image.Image) -> str:
-    source = "data:image/png;base64," + base64.b64encode(encoded(figure)).decode()
-    image = f"<img alt='{html.escape(card['head'])}' src='{source}'>"
-    return f"<h2>{card['head']}</h2><p>{card['note']}</p>{image}"
+    return f"<h2>{card['head']}</h2><p>{card['note']}</p>{_image(card['head'], figure)}"
+
+
+def _image(text: str, image: Image.Image, kind: str = "PNG") -> str:
+    """Return an image as HTML that needs no other file."""
+    content = base64.b64encode(encoded(image.convert("RGB"), kind)).decode()
+    return f'<img alt="{html.escape(text)}" src="data:image/{kind.lower()};base64,{content}">'
 
 
 def _versus(row: dict) -> str:
