@@ -12,7 +12,7 @@ from tvhelpers.models.base import find_base, own_resolution
 from tvhelpers.output import say
 from tvhelpers.progress import Interrupted, in_notebook
 from tvhelpers.sample.preview import Previews, sheet, strips_of
-from tvhelpers.train.cost import in_minutes
+from tvhelpers.train.cost import in_minutes, session_limit
 from tvhelpers.train.disk import in_size, shortages
 from tvhelpers.train.dry_run import dry_run
 from tvhelpers.train.resume import resumes_at
@@ -69,7 +69,9 @@ def plan(tv, config: TrainConfig, name: str, release: bool = False) -> None:
         say(f"this training is finished already; its result is in {found['run']}")
         return
     minutes = sum(found["minutes"].values())
+    ends = session_limit(minutes, bool(config.mirror)).strip()
     say(_lesson(config, found), _cost(found, minutes), *_doubts(config, found["disk"]))
+    say(*filter(None, [ends]))
     if release and runtime.on_colab() and not tv.place:
         say(
             "RELEASE needs USE_DRIVE: without it the adapter is only on this machine, which is kept"

@@ -18,6 +18,7 @@ MATRIX, PEAK_SECONDS = 8192, 0.3  # rows of the matrices that are multiplied, an
 TRIAL_PASSES = {"cpu": 1, "cuda": 3}  # of a micro-batch, to warm up and again to time them
 LONG = 20  # minutes of a training that a session of Colab may not outlive
 TRIAL_STEPS = 200  # of a training with so many steps, a trial takes at most a fiftieth
+_warned: set[bool] = set()  # whether of sessions that end with a mirror, and of those without
 
 
 @dataclass(frozen=True)
@@ -88,13 +89,15 @@ def say_length(trainer) -> None:
 
 
 def session_limit(minutes: float, mirrored: bool) -> str:
-    """Return a line on the end of Colab's sessions for a long training there, "" for others."""
-    if not on_colab() or minutes < LONG:
+    """Return a line on the end of Colab's sessions for a long training there, once a session; ""
+    for others."""
+    if not on_colab() or minutes < LONG or mirrored in _warned:
         return ""
+    _warned.add(mirrored)
     ends = f"about {minutes:.0f} minutes; free Colab ends after at most 12 hours, often earlier"
     if mirrored:
         return f"\n{ends}; on the Drive is what a new machine needs to resume where it stopped"
-    return f"\n{ends}, and then all is lost: interrupt this cell, tick USE_DRIVE, and run all again"
+    return f"\n{ends}, and then all is lost: stop now, tick USE_DRIVE, and run all again"
 
 
 def length_of(trainer) -> str:
