@@ -139,6 +139,18 @@ def test_the_readme_lists_it_with_its_badge(path):
     assert f"/blob/main/notebooks/{path.name}" in README
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_minutes_without_a_gpu_are_measured_or_called_an_estimate(path):
+    """The box of a notebook and its row in the README agree, and promise no less than it took."""
+    measured = json.loads((REPO / "benchmarks" / "results" / "notebooks_cpu.json").read_text())
+    box = re.search(r"\|---\|\n(.*)", "".join(read(path)["cells"][0]["source"])).group(1)
+    minutes, after = re.search(r"/ (\d+) min(?: with mini)?(.{0,14})", box.split(" | ")[2]).groups()
+    row = next(line for line in README.splitlines() if line.startswith(f"| [{path.stem}]"))
+    assert row.split(" | ")[2].endswith(f"/ {minutes}")
+    if after.strip() != "(an estimate)":
+        assert 60 * int(minutes) >= measured["first_run_seconds"].get(path.stem, 0)
+
+
 def run_all(out: Path, root: Path) -> dict:
     """Execute all notebooks in order; return {name: outputs of all cells}."""
     pytest.importorskip("nbclient")
