@@ -123,8 +123,10 @@ def read_caches(side, known=()) -> dict:
 
 
 def read_gallery(side, folder) -> dict:
-    """Return the images of a drawing as bytes, their records and the request."""
+    """Return the pixels of a drawing's images, their records and the request."""
     found = read_folder(side, folder)
+    for name in [name for name in found if name.endswith(".png")]:  # which may say more in texts
+        found[name] = np.asarray(Image.open(side.path(folder) / name))
     found["records.jsonl"] = read_lines(side, f"{folder}/records.jsonl")
     found["request.json"] = read_json(side, f"{folder}/request.json")
     return found

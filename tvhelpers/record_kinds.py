@@ -37,6 +37,11 @@ IMAGE = {
     "file": str, "prompt": str, "seed?": (int, None), "base?": (str, None),
     "prompt_id?": (str, None),
 }  # fmt: skip
+DRAWN = {
+    "prompt": str, "negative_prompt?": str, "seed?": int, "steps?": int, "guidance?": float,
+    "lora_scale?": float, "size?": int, "width?": int, "height?": int, "base?": str,
+    "base_revision?": str, "adapter_sha256?": (str, None), "text_encoder?": str,
+}  # fmt: skip
 ADAPTER = {  # all keys that an adapter may have
     "base?": str, "base_digest?": str, "text_encoder_digest?": str, "data_digest?": str,
     "steps?": int, "rank?": int, "alpha?": float, "targets?": str, "resolution?": int,
@@ -107,6 +112,8 @@ KINDS: dict[str, Kind] = {
     "download": Kind(keys={"archives?": [str]}),
     "image": Kind(keys=IMAGE),  # a line of records.jsonl, a studio's too
     "generated image": Kind(keys={"index": int, **IMAGE}),  # the same, of `generate`
+    # the same, as the image itself holds it, or as a studio opens it
+    "drawn image": Kind({"strength": "lora_scale"}, keys=DRAWN),  # stable name
     "suite": Kind(keys=SUITE_ROW),  # a line of a prompt suite
     "metrics": Kind(  # what `score` writes, and each object within it
         {

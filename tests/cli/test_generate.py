@@ -1,6 +1,7 @@
 """The verb `generate`: what cannot be drawn is refused before anything is written."""
 
 import json
+from pathlib import Path
 
 from PIL import Image
 
@@ -37,3 +38,30 @@ def test_a_suite_goes_with_no_prompts_or_seeds_of_ones_own(refuse, tmp_path):
     refuse("out-of-range", *suite, "--count", 5)
     refuse("unknown-choice", "generate", "--prompts", "fb99", "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_an_image_is_drawn_again_from_its_file(run, refuse, tiny_base, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["--base", tiny_base, "--negative", "a belt", "--steps", 2, "--seed", 5]
+    assert run("generate", "a red\ndress", *words, "--width", 64, "--out", "a")[0] == 0
+    assert run("generate", "--like", "a/0000_5.png", "--out", "b")[0] == 0
+    first, again = (tmp_path / name / "0000_5.png" for name in "ab")
+    assert first.read_bytes() == again.read_bytes()
+    refuse("not-with-like", "generate", "a", "--like", first, "--out", "c")
+    refuse("not-with-like", "generate", "--like", first, "--steps", 3, "--out", "c")
+    refuse("another-model", "generate", "--like", first, "--base", copied(tiny_base), "--out", "c")
+    assert not (tmp_path / "c").exists()
+
+
+def copied(base):
+    """A copy of a base with other weights."""
+    import shutil
+
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = Path(shutil.copytree(base, "other"))
+    path = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(path)
+    save_file({name: torch.zeros_like(weight) for name, weight in weights.items()}, path)
+    return folder

@@ -249,6 +249,50 @@ def test_weights_missing_from_a_base_are_said(tiny_base, tmp_path):
         path.write_bytes(before)
 
 
+def test_a_negative_prompt_is_that_of_the_stock_pipeline(tiny_base, sampler, tmp_path):
+    from diffusers import StableDiffusionPipeline
+
+    stock = StableDiffusionPipeline.from_pretrained(tiny_base, safety_checker=None)
+    stock.scheduler = type(sampler.pipe.scheduler).from_config(sampler.pipe.scheduler.config)
+    drawn = {}
+    for negative in ("", "a blue belt"):
+        request = Request(("a red dress",), seed=3, steps=3, negative_prompt=f" {negative} ")
+        drawn[negative] = next(sampler.sample(request))[3]
+        theirs = stock(
+            "a red dress",
+            negative_prompt=negative,
+            num_inference_steps=3,
+            guidance_scale=sampler.base.guidance,
+            generator=torch.Generator().manual_seed(3),
+        ).images[0]
+        assert np.array_equal(np.asarray(theirs), np.asarray(drawn[negative]))
+    assert drawn[""].tobytes() != drawn["a blue belt"].tobytes()
+    (record,) = generate(sampler, request, tmp_path)
+    assert record["negative_prompt"] == "a blue belt"
+    plain = replace(request, negative_prompt="")
+    assert "negative_prompt" not in {**plain.record(), **plain.settings()}
+    with refused("another-request"):
+        generate(sampler, plain, tmp_path)
+    with pytest.warns(UserWarning, match="negative prompt has no effect"):
+        generate(sampler, replace(request, guidance=1), tmp_path / "no push")
+    unconditional = Sampler(str(tiny_base), device="cpu", text_conditioning=False)
+    with refused("no-negative"):
+        next(unconditional.sample(request))
+
+
+def test_a_preview_is_what_the_drawing_looks_like_so_far(sampler):
+    seen = []
+    request = Request(("a red dress",), steps=6, width=64, height=96)
+    look = lambda step: seen.append(np.asarray(sampler.preview()).astype(int))  # noqa: E731
+    drawn = next(sampler.sample(request, on_step=look))[3]
+    off = [np.abs(one - np.asarray(drawn)).mean() for one in seen]
+    assert len(seen) == 6 and seen[0].shape == (96, 64, 3) and off[-1] < min(off[0], 2)
+    assert np.array_equal(drawn, next(sampler.sample(request))[3])  # looking changes nothing
+    wide = Request(("a red dress",), steps=1, size=520)
+    next(sampler.sample(wide, on_step=look))
+    assert max(seen[-1].shape) <= 32 * 8
+
+
 def test_two_that_draw_at_once_take_turns():
     sampler = Sampler("mini", "shipped", device="cpu")
     lora_scales, alone, together = (1.0, 0.0, 0.5), {}, {}

@@ -7,7 +7,8 @@ from tvhelpers.cli.options import BASE, DEVICE, LORA_SCALE, REQUIRED, add_option
 from tvhelpers.config import check_range
 from tvhelpers.errors import InputError
 
-SETTINGS = ("steps", "guidance", "size", "width", "height", "lora_scale")  # fields of a Request
+# fields of a Request
+SETTINGS = ("steps", "guidance", "size", "width", "height", "lora_scale", "negative_prompt")
 log = logging.getLogger(__name__)
 OPTIONS = (
     option("prompts PROMPT", nargs="*", text='what to generate, each in quotes: "a red dress"'),
@@ -15,6 +16,9 @@ OPTIONS = (
            "(the eight of the paper), fb138 (138 prompts), fb1000 (1000), fb138:SEED (another "
            "138), or a file that `prompts` wrote; prompts with words that the base does not know "
            "are skipped"),
+    option("--like PNG", Path, None, "draw the image of a PNG again, from the record in it"),
+    option("--negative PROMPT", str, "", "a negative prompt: what the images move away from, as "
+           "in \"belt, hood\"", dest="negative_prompt"),
     option("--out DIR", Path, REQUIRED, "folder for images and records; the same command resumes"),
     BASE,
     option("--adapter", str, None, "a LoRA file, the folder of a training, shipped (the one that "
@@ -42,6 +46,8 @@ def declare(parser) -> None:
 
 def run(options) -> list[dict]:
     """Generate, and return the records."""
+    if options.like:
+        return _like(options)
     from tvhelpers.sample.request import Request
 
     rows, prompts, suite = [], tuple(options.prompts), {}
@@ -68,3 +74,31 @@ def run(options) -> list[dict]:
     if rows:
         suites.write(rows, options.out / suites.FILE)
     return records
+
+
+def _like(options) -> list[dict]:
+    """Draw the image of a PNG again, and return its record."""
+    from tvhelpers.lora.find import adapter_with
+    from tvhelpers.models.base import find_base
+    from tvhelpers.runtime import root_dir
+    from tvhelpers.sample.parameters import read_drawn, request_of
+    from tvhelpers.sample.request import Request
+
+    usual = {"prompts": [], "suite": None, "seed": None, "count": 1}
+    usual |= {name: getattr(Request, name) for name in SETTINGS}
+    if names := [name for name, value in usual.items() if getattr(options, name) != value]:
+        raise InputError("not-with-like", names=[name.replace("_", "-") for name in names])
+    record = read_drawn(options.like)
+    request = request_of(record)
+    base = options.base if options.base != "mini" else record.get("base", "mini")
+    adapter = options.adapter
+    if adapter is None and "adapter_sha256" in record:
+        adapter = adapter_with(record["adapter_sha256"], find_base(base), root_dir() / "runs")
+    from tvhelpers.sample.sampler import Sampler, generate
+
+    sampler = Sampler(base, adapter, options.device, text_encoder=options.text_encoder)
+    keys = ("base_revision", "adapter_sha256", "text_encoder")
+    other = [key for key in keys if record.get(key) != sampler.identity.get(key)]
+    if other and "base_revision" in record:
+        raise InputError("another-model.like", path=options.like, names=other, base=base)
+    return generate(sampler, request, options.out)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from tvhelpers.errors import InputError
+from tvhelpers.files import file_sha256
 from tvhelpers.models.base import TEXT_ENCODER_DIR
 
 PICKLES = (".bin", ".pt", ".ckpt", ".pth")
@@ -62,3 +63,25 @@ def tuned_text_encoder(adapter: Path) -> str:
     if not folder.is_dir():
         raise InputError("text-encoder-missing", path=Path(adapter), name=TEXT_ENCODER_DIR)
     return str(folder)
+
+
+def finished_adapters(runs: Path) -> dict[str, Path]:
+    """Return {name of a run: its adapter} of the finished trainings in a folder, newest first."""
+    found = {}
+    for run in Path(runs).iterdir() if Path(runs).is_dir() else ():
+        if (run / "result.json").is_file() and (run / FILES[0]).is_file():
+            found[run.name] = (run / "result.json").stat().st_mtime
+    return {name: Path(runs) / name / FILES[0] for name in sorted(found, key=found.get)[::-1]}
+
+
+def adapter_with(sha256: str | None, base, runs: Path) -> str:
+    """Return the adapter whose file has a SHA-256, as `find_adapter` takes it: "none", "shipped" or
+    a path in `runs`.  Raises InputError where there is none."""
+    if not sha256:
+        return "none"
+    if base.adapter and base.adapter.exists() and file_sha256(base.adapter) == sha256:
+        return "shipped"
+    for path in finished_adapters(runs).values():
+        if file_sha256(path) == sha256:
+            return str(path)
+    raise InputError("no-adapter.digest", digest=sha256[:16], folder=runs)

@@ -43,7 +43,7 @@ def remarks(prompts: Iterable[str]) -> list[str]:
     """Return warnings on what the prompts hold without effect: syntax of other programs, and line
     breaks."""
     prompts, said = list(prompts), []
-    if found := list(dict.fromkeys(one for prompt in prompts for one in _syntax(prompt))):
+    if found := list(dict.fromkeys(one for prompt in prompts for one in syntax_of(prompt))):
         said.append(
             f"in a prompt, {in_words(found, 'and')} of other programs has no effect here; use "
             "--adapter FILE and --lora-scale X for an adapter, and plain words for the rest"
@@ -54,6 +54,28 @@ def remarks(prompts: Iterable[str]) -> list[str]:
     return said
 
 
-def _syntax(prompt: str) -> list[str]:
+def remarks_on(sampler, request) -> list[str]:
+    """Return what is to be said before the images of a `Request` are drawn: of a size far above the
+    base's own, of prompts that are truncated, of what has no effect and, except in a suite, of
+    words that the base has never seen.  Loads the base."""
+    said = remarks([*request.prompts, request.negative_prompt])
+    largest, own = max(request.width, request.height), sampler.default_size
+    if largest > 2 * own:
+        what = f"size {largest} is far above the {own} pixels that {sampler.base.name} was made for"
+        said.append(f"{what}: garments are repeated or fall apart")
+    if request.negative_prompt and sampler.with_defaults(request).guidance == 1:
+        said.append("at guidance scale 1 the negative prompt has no effect; use a larger one")
+    limit = sampler.pipe.tokenizer.model_max_length
+    for prompt in request.prompts:
+        if not request.ids and (unseen := sampler.unseen(prompt)):
+            said.append(f"prompt {in_words(prompt)}: {unseen}")
+        if cut := sampler.cut_off(prompt):
+            what = f"has over {limit} tokens; its end is ignored: {in_words(cut)}"
+            said.append(f"prompt {in_words(prompt)} {what}")
+    return said
+
+
+def syntax_of(prompt: str) -> list[str]:
+    """Return the signs of other programs in a prompt, such as "(red:1.3)"; they have no effect."""
     words = [] if prompt.isupper() else WORDS.findall(prompt)
     return [*SYNTAX.findall(prompt), *words]

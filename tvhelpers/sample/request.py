@@ -35,6 +35,7 @@ class Request:
     lora_scale: float = 1.0  # how much of the adapter is applied: 0 = none, 1 = as trained
     ids: tuple[str, ...] = ()  # of the prompts of a suite
     seeds: tuple[tuple[int, ...], ...] = ()  # of each prompt; () = from `seed` on
+    negative_prompt: str = ""  # what the images move away from, for all prompts
     size: InitVar[int] = 0  # of a square image: sets width and height
 
     def __post_init__(self, size: int):
@@ -42,7 +43,8 @@ class Request:
             object.__setattr__(self, name, size or getattr(self, name))
         if not self.prompts:
             raise InputError("no-prompt.none")
-        for prompt in self.prompts:
+        object.__setattr__(self, "negative_prompt", self.negative_prompt.strip())
+        for prompt in (*self.prompts, *([self.negative_prompt] * bool(self.negative_prompt))):
             check_prompt(prompt)
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
@@ -64,13 +66,14 @@ class Request:
 
     def record(self) -> dict:
         """Return the request as request.json has it, with `size` for a square image."""
-        row = {key: value for key, value in asdict(self).items() if value != ()}
+        row = {key: value for key, value in asdict(self).items() if value not in ((), "")}
         return sized(row, row.pop("width"), row.pop("height"))
 
     def settings(self) -> dict:
         """Return the settings that a line of records.jsonl has of the request."""
         row = sized({"steps": self.steps, "guidance": self.guidance}, self.width, self.height)
-        return {**row, "strength": self.lora_scale}  # stable name
+        row["strength"] = self.lora_scale  # stable name
+        return row | ({"negative_prompt": self.negative_prompt} if self.negative_prompt else {})
 
     def jobs(self) -> list[tuple[int, str, int]]:
         """Return (index, prompt, seed) of every image, prompt after prompt."""

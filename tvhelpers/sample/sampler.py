@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from tvhelpers.errors import InputError, in_words
+from tvhelpers.errors import InputError
 from tvhelpers.files import file_sha256, no_link, write_text
-from tvhelpers.image import read_photo, save_png
+from tvhelpers.image import read_photo
 from tvhelpers.lora.adapter import fuse_adapter, load_adapter
 from tvhelpers.lora.find import find_adapter, tuned_text_encoder
 from tvhelpers.lora.formats import read_about, read_adapter
@@ -29,10 +29,12 @@ from tvhelpers.progress import progress_bar
 from tvhelpers.records import claimed, read_records
 from tvhelpers.runtime import choose_device, choose_dtype, versions
 from tvhelpers.sample.grid import save_grid
-from tvhelpers.sample.prompt import remarks
+from tvhelpers.sample.parameters import save_drawn
+from tvhelpers.sample.prompt import remarks_on
 from tvhelpers.sample.request import Request
 from tvhelpers.words import counted
 
+PREVIEW_LATENTS = 32  # a side: 256 pixels, decoded in a few milliseconds on a GPU
 log = logging.getLogger(__name__)
 
 
@@ -55,6 +57,7 @@ class Sampler:
         "" takes the one that the adapter was trained with.  Without `text_conditioning`, every
         prompt is replaced by the empty one.  Raises InputError for what does not exist.
         """
+        self._given = device, dtype, text_encoder, text_conditioning
         self.name, self.base = base, bases.find_base(base)
         self.adapter = find_adapter(self.base, adapter)
         trained_with = read_about(self.adapter).get("text_encoder_digest") if self.adapter else None
@@ -84,6 +87,16 @@ class Sampler:
         settings = peft_config(self.adapter) if self.adapter else None
         who |= {"adapter_settings": file_sha256(settings)} if settings else {}
         return who if self.text_conditioning else {**who, "language": False}
+
+    def with_adapter(self, adapter: str) -> "Sampler":
+        """Return a sampler of the same base with another adapter, as the argument of `Sampler`;
+        raises InputError for one that does not exist."""
+        return Sampler(self.name, adapter, *self._given)
+
+    def unload(self) -> None:
+        """Free the pipeline's memory; the next drawing loads it again."""
+        with self._lock:
+            self._pipe = self.fused_scale = None
 
     @property
     def loaded(self) -> bool:
@@ -135,8 +148,11 @@ class Sampler:
         An image is the same in any batch: it starts from the noise of its own seed.
         `on_step(step)` is called after each inference step; raising in it ends the drawing.
         """
+        if self.classes is not None and request.negative_prompt:
+            raise InputError("no-negative", base=self.name)
         pipe, request = self.pipe, self.with_defaults(request)
         jobs = request.jobs() if jobs is None else jobs
+        negative = request.negative_prompt or None  # None: as the family encodes "no prompt"
 
         def after_step(pipe, step, timestep, tensors):
             """Pass the number of the step on."""
@@ -153,6 +169,7 @@ class Sampler:
                 scale = self._apply_lora_scale(request.lora_scale)
                 images = pipe(
                     prompts,
+                    negative_prompt=negative and [negative] * len(batch),
                     num_inference_steps=request.steps,
                     guidance_scale=request.guidance,
                     height=request.height,
@@ -163,6 +180,20 @@ class Sampler:
                 ).images
             for job, image in zip(batch, images, strict=True):
                 yield *job, image
+
+    @torch.no_grad()
+    def preview(self) -> Image.Image:
+        """Return what the first image of the batch being drawn looks like so far, at most 32
+        latents a side; call it within `on_step`.
+
+        DPM-Solver++ keeps its prediction of the finished latents.
+        """
+        pipe = self._pipe
+        latents = pipe.scheduler.model_outputs[-1][:1].to(pipe.vae.dtype)
+        if (reduce := -(-max(latents.shape[-2:]) // PREVIEW_LATENTS)) > 1:
+            latents = torch.nn.functional.avg_pool2d(latents, reduce)
+        image = pipe.vae.decode(latents / pipe.vae.config.scaling_factor).sample
+        return pipe.image_processor.postprocess(image, do_denormalize=[True])[0]
 
     def _apply_lora_scale(self, lora_scale: float) -> dict:
         """Apply the adapter at `lora_scale`; return the pipeline's arguments for it."""
@@ -188,7 +219,11 @@ class Sampler:
 
     def cut_off(self, prompt: str) -> str:
         """Return the end of a prompt beyond the text encoder's limit, "" if all of it fits."""
-        return cut_off(self.pipe.tokenizer, prompt, self.pipe.tokenizer.model_max_length)
+        return cut_off(self._tokenizer, prompt, self._tokenizer.model_max_length)
+
+    @cached_property
+    def _tokenizer(self):
+        return self.pipe.tokenizer if self.loaded else bases.load_part(self.base, "tokenizer")
 
     @cached_property
     def vocabulary(self) -> Vocabulary | None:
@@ -225,7 +260,7 @@ def generate(
     request_json = json.loads(json.dumps({**request.record(), **sampler.identity, "dtype": dtype}))
     exists = (out_dir / "request.json").exists()
     if not exists:
-        _warn_of_prompts(sampler, request)  # loads the base: if that fails, no folder
+        _warn(sampler, request)  # loads the base: if that fails, no folder
     lines = out_dir / "records.jsonl"
     scratch = (lines.name,) if lines.exists() and not lines.stat().st_size else ()
     with claimed(out_dir, request_json, "request", scratch=scratch, chosen=chosen):
@@ -235,7 +270,7 @@ def generate(
             log.info("%s has all images of this request already", out_dir)
             return list(records.values())
         if exists and todo:
-            _warn_of_prompts(sampler, request)
+            _warn(sampler, request)
         total, done = len(request.jobs()), len(records)
         with progress_bar("generating", total, done=done, unit="images") as bar:
             for record in _draw(sampler, request, todo, out_dir, batch_size):
@@ -264,30 +299,17 @@ def _draw(
     with open(out_dir / "records.jsonl", "a", encoding="utf-8", opener=no_link) as file:
         for *job, image in sampler.sample(request, jobs, batch_size=batch_size):
             (index, prompt, seed), name = job, _file_name(job)
-            save_png(image, out_dir / name)
             record = {"index": index, "file": name, "prompt": prompt, "seed": seed, **fixed}
             record |= {"prompt_id": ids[index]} if ids else {}
+            save_drawn(image, out_dir / name, record)
             file.write(json.dumps(record) + "\n")
             file.flush()
             yield record
 
 
-def _warn_of_prompts(sampler: Sampler, request: Request) -> None:
-    """Warn of a size far above the base's own, of prompts that are truncated, of what has no effect
-    and, except in a suite, of words that the base has never seen."""
-    for text in remarks(request.prompts):
+def _warn(sampler: Sampler, request: Request) -> None:
+    for text in remarks_on(sampler, request):
         warnings.warn(text, stacklevel=3)
-    largest, own = max(request.width or 0, request.height or 0), sampler.default_size
-    if largest > 2 * own:
-        what = f"size {largest} is far above the {own} pixels that {sampler.base.name} was made for"
-        warnings.warn(f"{what}: garments are repeated or fall apart", stacklevel=3)
-    limit = sampler.pipe.tokenizer.model_max_length
-    for prompt in request.prompts:
-        if not request.ids and (unseen := sampler.unseen(prompt)):
-            warnings.warn(f"prompt {in_words(prompt)}: {unseen}", stacklevel=3)
-        if cut := sampler.cut_off(prompt):
-            what = f"has over {limit} tokens; its end is ignored: {in_words(cut)}"
-            warnings.warn(f"prompt {in_words(prompt)} {what}", stacklevel=3)
 
 
 def _complete_records(out_dir: Path, jobs: list[tuple[int, str, int]]) -> dict[int, dict]:
