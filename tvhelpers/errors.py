@@ -160,6 +160,13 @@ def is_disk_full(error: BaseException) -> bool:
     return full or "No space left on device" in str(error)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error means that memory is full, of a GPU or of the machine; torch has
+    kinds of its own, and is not loaded here."""
+    kinds = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return kinds or "DefaultCPUAllocator" in str(error)
+
+
 def _number(value) -> str:
     if isinstance(value, bool):
         return str(value).lower()

@@ -11,7 +11,7 @@ from pathlib import Path
 import tvhelpers
 from tvhelpers import output
 from tvhelpers.cli.options import Parser, add_verbs
-from tvhelpers.errors import InputError, is_disk_full, one_line
+from tvhelpers.errors import InputError, is_disk_full, is_out_of_memory, one_line
 
 VERBS = {
     "generate": "Generate images from prompts.",
@@ -109,7 +109,7 @@ def _message(error: Exception) -> str:
     smaller = "use a smaller batch_size, or generate with --batch-size 1"
     if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not loaded here
         return f"the GPU is out of memory; {smaller}"
-    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
+    if is_out_of_memory(error):
         return f"the memory of this machine is full; {smaller}, or close other programs"
     return ""
 

@@ -10,7 +10,7 @@ The folder of a base may hold `vocabulary.json`:
 import difflib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tvhelpers.errors import in_words
@@ -25,10 +25,12 @@ MOST = 6  # unseen words that are named
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The words that a base has seen or ignores, in lower case, and {spelling: term to say}."""
+    """The words that a base has seen or ignores, in lower case, {spelling: term to say}, and the
+    terms of each kind, such as colour."""
 
     known: frozenset[str]
     spellings: dict[str, str]
+    kinds: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def unseen(self, prompt: str) -> dict[str, str]:
         """Return {word or term of a prompt that was never seen: nearest known term, "" for none}.
@@ -80,7 +82,10 @@ def read_vocabulary(base: BaseLocation, with_adapter: bool) -> Vocabulary | None
     say = [term for term, kind in seen if kind not in SAY_NOTHING]
     instead = {word: to for word, to in record.get("nearest", {}).items() if to in say}
     spellings = {" ".join(words_in(word)): to for word, to in [*instead.items(), *zip(say, say)]}
-    return Vocabulary(frozenset(known), spellings)
+    by_kind = {kind: () for _, kind in seen}
+    for term, kind in dict.fromkeys(seen):
+        by_kind[kind] += (term,)
+    return Vocabulary(frozenset(known), spellings, by_kind)
 
 
 def remark(name: str, unseen: dict[str, str]) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import textwrap
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -26,7 +27,8 @@ def save_grid(images: list[tuple[Path, str]], path: Path, columns: int = 0) -> l
     high, wide = read_photo(images[0][0]).shape[:2]
     side = min(max(MIN_SIDE, wide), MAX_SIDE)
     size = side, min(max(1, round(side * high / wide)), MAX_SIDE)
-    columns, rows = sheet_shape(len(images), *_cell(images, size), columns)
+    cell = _cell([prompt for _, prompt in images], size)
+    columns, rows = sheet_shape(len(images), *cell, columns)
     starts = range(0, len(images), rows * columns)
     files = [path.with_stem(f"{path.stem}-{page}") for page in range(2, len(starts) + 1)]
     for start, file in reversed([*zip(starts, [path, *files])]):  # grid.png is the last
@@ -38,7 +40,7 @@ def sheet_shape(count: int, width: int, height: int, columns: int = 0) -> tuple[
     """Return the most (columns, rows) of a sheet of `count` images of width x height pixels, each
     with its text; columns = 0 makes it nearly square."""
     most = max(1, MAX_SHEET_PIXELS // (width * height))
-    columns = max(1, min(columns or _columns(min(most, count)), MAX_SHEET_SIDE // width))
+    columns = max(1, min(columns or nearly_square(min(most, count)), MAX_SHEET_SIDE // width))
     return columns, max(1, min(MAX_SHEET_PIXELS // (columns * width), MAX_SHEET_SIDE) // height)
 
 
@@ -59,33 +61,45 @@ def font_for(prompt: str, size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.load_default(size)
 
 
-def _cell(images: list[tuple[Path, str]], size: tuple[int, int]) -> tuple[int, int]:
+def _cell(prompts: Sequence[str], size: tuple[int, int]) -> tuple[int, int]:
     """Return (width, height) of an image of `size` with its prompt, in pixels."""
-    prompts = dict.fromkeys(prompt for _, prompt in images)
-    text = max(len(lines) * line for lines, _, line in (_words(one, size[0]) for one in prompts))
+    words = [_words(prompt, size[0]) for prompt in dict.fromkeys(prompts)]
+    text = max(len(lines) * line for lines, _, line in words)
     return size[0] + GAP, size[1] + text + 2 * GAP
 
 
 def _save_sheet(
     images: list[tuple[Path, str]], path: Path, columns: int, size: tuple[int, int]
 ) -> None:
-    (wide, high), (width, height) = size, _cell(images, size)
-    rows = math.ceil(len(images) / columns)
+    opened = (Image.fromarray(read_photo(file)) for file, _ in images)
+    save_png(sheet_of(opened, [prompt for _, prompt in images], columns, size), path)
+
+
+def sheet_of(
+    images: Iterable[Image.Image | None],
+    prompts: Sequence[str],
+    columns: int,
+    size: tuple[int, int],
+) -> Image.Image:
+    """Return images, each resized to `size` with its prompt below, in so many columns; the place of
+    None stays empty."""
+    (wide, high), (width, height) = size, _cell(prompts, size)
+    rows = math.ceil(len(prompts) / columns)
     grid = Image.new("RGB", (columns * width + GAP, rows * height + GAP), "white")
     draw = ImageDraw.Draw(grid)
-    for i, (file, prompt) in enumerate(images):
+    for i, (image, prompt) in enumerate(zip(images, prompts, strict=True)):
         x, y = GAP + i % columns * width, GAP + i // columns * height
-        image = Image.fromarray(read_photo(file))
-        grid.paste(image.resize(size, Image.Resampling.LANCZOS), (x, y))
+        if image:
+            grid.paste(image.resize(size, Image.Resampling.LANCZOS), (x, y))
         draw.rectangle((x - 1, y - 1, x + wide, y + high), outline="#dddddd")
         lines, font, line = _words(prompt, wide)
         for number, words in enumerate(lines):
             place = (x + wide / 2, y + high + GAP / 2 + number * line)
             draw.text(place, words, "#333333", font, anchor="ma")
-    save_png(grid, path)
+    return grid
 
 
-def _columns(count: int) -> int:
+def nearly_square(count: int) -> int:
     """Return the columns of a grid that is a little wider than high, its last row nearly full."""
     if count <= 3:
         return count

@@ -14,7 +14,7 @@ from PIL import Image, PngImagePlugin
 
 from tvhelpers.errors import InputError, in_words
 from tvhelpers.files import atomic_path
-from tvhelpers.image import open_image
+from tvhelpers.image import encoded, open_image
 from tvhelpers.records import as_record, parse
 from tvhelpers.sample.request import Request
 
@@ -75,11 +75,16 @@ def read_parameters(text: str) -> dict:
 
 def save_drawn(image: Image.Image, path: Path, record: dict) -> None:
     """Write a drawn image as PNG with both texts, atomically; equal arguments give equal bytes."""
+    with atomic_path(path) as aside:
+        aside.write_bytes(drawn_png(image, record))
+
+
+def drawn_png(image: Image.Image, record: dict) -> bytes:
+    """Return the bytes that `save_drawn` writes."""
     texts = PngImagePlugin.PngInfo()
     texts.add_text(THEIRS, parameters(record))
     texts.add_text(OURS, json.dumps(record))
-    with atomic_path(path) as aside:
-        image.save(aside, "PNG", pnginfo=texts)
+    return encoded(image, pnginfo=texts)
 
 
 def read_drawn(path: Path) -> dict:

@@ -1,0 +1,348 @@
+"""What happens in a sitting at the prompt studio?  Its state, and what a click changes.
+
+No widgets: a view builds its own from the controls, calls the methods here, and shows what changed
+when `tell` is called with its name: "controls", "status", "progress", "stage", "gallery" or "busy".
+"""
+
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from PIL import Image
+
+from tvhelpers.errors import InputError, is_out_of_memory, one_line
+from tvhelpers.files import file_sha256
+from tvhelpers.lora.find import find_adapter, finished_adapters
+from tvhelpers.runtime import root_dir, versions
+from tvhelpers.show.studio_controls import CONTROLS, Control, Offer
+from tvhelpers.show.studio_folder import Entry, StudioFolder
+from tvhelpers.show.studio_panel import Axes, Panel, Shot
+from tvhelpers.show.studio_stage import Stage
+from tvhelpers.show.studio_words import menu_words
+from tvhelpers.words import counted
+
+IN_MEMORY = 48  # entries whose images stay in memory
+LOOK_STEPS, LOOK_SECONDS = 4, 0.5  # between two previews of a drawing
+READY = "Describe a garment, then press Enter or Generate."
+
+
+class Cancelled(Exception):
+    """The user cancelled the drawing."""
+
+
+class Session:
+    """The state of a sitting; all of its public methods may be called by a view."""
+
+    def __init__(
+        self,
+        sampler,
+        folder: Path,
+        *,
+        labels: Iterable[dict[str, str]] = (),
+        adapters: dict[str, str] | None = None,
+        controls: Sequence[Control] = (),
+        threaded: bool = True,
+    ):
+        """Open the folder, and what was drawn in it before.
+
+        `labels`: attributes of items, whose words the menus offer.  `adapters`: {name: path} of the
+        menu, beside none and the shipped one; by default all finished trainings.  `threaded`: draw
+        in a thread; else `start` returns when all is drawn.
+        """
+        self.sampler, self.folder, self.threaded = sampler, StudioFolder(folder), threaded
+        if adapters is None:
+            adapters = finished_adapters(root_dir() / "runs")
+        known = {"none": "none", **({"shipped": "shipped"} if sampler.base.adapter else {})}
+        known |= {name: str(path) for name, path in adapters.items()}
+        offer = Offer(sampler, menu_words(sampler, labels), known)
+        self.panel = Panel(controls or CONTROLS, offer)
+        self.entries = self.folder.restore()  # newest first
+        self.stage = Stage(self.entries[:1], [""])
+        self.status, self.wrong, self.busy = READY, False, False
+        self.progress = 0, 1  # inference steps done, and of the whole job
+        self.tell: Callable[[str], None] = lambda what: None
+        self.poll: Callable[[], None] = lambda: None  # lets clicks through while a callback draws
+        self.deleted: tuple[int, Entry] | None = None  # what `undo` brings back
+        self._drawn: int | None = None  # the seed of the last job that drew an image
+        self._cancel, self._lock = threading.Event(), threading.RLock()
+        self._thread: threading.Thread | None = None
+        if self.entries:
+            self.status = f"{counted(len(self.entries), 'design')} of before. {READY}"
+
+    def say(self, text: str, wrong: bool = False) -> None:
+        """Show a sentence in the status line; `wrong`: as an error."""
+        self.status, self.wrong = text, wrong
+        self.tell("status")
+
+    def set(self, name: str, value) -> None:
+        """Give a control a value; an adapter that cannot be used is refused in the status line."""
+        if value == self.panel.value(name):
+            return
+        if name == "adapter":
+            self._guarded(lambda: self._choose_adapter(value))
+        else:
+            self.panel.set(name, value)
+        self.tell("controls")
+
+    def dice(self) -> None:
+        """Give the seed a random value."""
+        self.set("seed", random.randrange(2**31))
+
+    def remarks(self) -> list[str]:
+        """Return sentences on what the prompts hold that the base does not know."""
+        return self.panel.remarks(self.sampler)
+
+    def _choose_adapter(self, name: str) -> None:
+        """Load an adapter by its name in the menu; raises InputError, and the old one stays."""
+        self._check_idle()
+        new = self.sampler.with_adapter(self.panel.offer.adapters[name])
+        self.say(f"Loading adapter {name}…")
+        self.sampler.unload()  # two bases may not fit into memory; if need be it is loaded again
+        new.pipe  # noqa: B018 - refuses an adapter of another base
+        self.sampler, self.panel.offer = new, replace(self.panel.offer, sampler=new)
+        self.panel.values["adapter"] = name
+        self.say(f"Adapter: {name}.")
+
+    def _check_idle(self) -> None:
+        if self.busy:
+            raise InputError("still-drawing")
+
+    def _guarded(self, work: Callable):
+        """Return what `work` returns; None where it fails, which the status line says."""
+        try:
+            return work()
+        except Exception as error:  # shown to the user, instead of only in a log
+            self.say(_problem(error), True)
+
+    def start(self, kind: str = "generate", axes: Axes = ()) -> bool:
+        """Draw: "generate", "vary" (the same prompt, new seeds), "compare" (base and adapter from
+        the same seed), or "grid" over one or two `axes`, (control, text of values).
+
+        Return whether the job began: it does not from values out of range, nor while another job
+        draws, and the status line says so.
+        """
+        with self._lock:
+            if not (job := self._guarded(lambda: self._job(kind, axes))):
+                return False
+            self._cancel.clear()
+            self.busy = True
+        shots, columns = job
+        before, labels = self.stage, [shot.label for shot in shots]
+        self.stage = Stage([None] * len(shots), labels, columns)
+        self.progress = 0, sum(shot.request.steps for shot in shots)
+        self._tell("busy", "progress", "stage")
+        self.say("Drawing…" if self.sampler.loaded else "Loading the model…")
+        if self.threaded:
+            self._thread = threading.Thread(target=self._run, args=(shots, before), daemon=True)
+            self._thread.start()
+        else:
+            self._run(shots, before)
+        return True
+
+    def _job(self, kind: str, axes: Axes) -> tuple[list[Shot], int]:
+        self._check_idle()
+        return self.panel.shots(kind, axes, self._drawn)
+
+    def _tell(self, *names: str) -> None:
+        for name in names:
+            self.tell(name)
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait for the running job."""
+        if self._thread:
+            self._thread.join(timeout)
+
+    def cancel(self) -> None:
+        """Stop the job after its current step, or after loading; what is drawn stays."""
+        if self.busy:
+            self._cancel.set()
+            self.say("Cancelling…")
+
+    def _run(self, shots: list[Shot], before: Stage) -> None:
+        """Draw the shots of a job, and say how it ended; `before`: the stage to return to where
+        nothing is drawn."""
+        problem, cancelled = "", False
+        try:
+            for number, shot in enumerate(shots):
+                self._add(self._draw(shot), number)
+        except (Cancelled, KeyboardInterrupt):  # the latter where the kernel was interrupted
+            problem, cancelled = "Cancelled.", True
+        except Exception as error:  # shown to the user, instead of only in a log
+            problem = _problem(error)
+        finally:
+            self.stage.preview, self.busy = None, False
+        drawn = self.stage.drawn
+        if not drawn:
+            self.stage = before
+            if cancelled and self._drawn is not None:
+                self.panel.values["seed"] = self._drawn
+        elif problem:
+            problem += f" {len(drawn)} of {counted(len(shots), 'image')} drawn; they stay."
+        self._tell("controls", "stage", "busy")
+        self._conclude(problem or f"Done: {counted(len(drawn), 'image')}.", problem, cancelled)
+
+    def _conclude(self, text: str, problem: str, cancelled: bool) -> None:
+        """Say how a job ended, what is not saved, and what the base does not know."""
+        if unsaved := self._save():
+            self.say(f"{text} Not saved: {unsaved}. Make room, then press Save.", True)
+        else:
+            remarks = [] if problem else self.remarks()
+            self.say(" ".join([text, *remarks]), bool(problem) and not cancelled)
+
+    def _draw(self, shot: Shot) -> Entry:
+        """Return the image of a shot; raises Cancelled."""
+        looked = time.monotonic()
+
+        def after_step(step: int) -> None:
+            """Show how far the drawing is; end it where the user has cancelled it."""
+            nonlocal looked
+            if not self.progress[0]:
+                self.say("Drawing…")
+            self.progress = self.progress[0] + 1, self.progress[1]
+            self.tell("progress")
+            self.poll()
+            if self._cancel.is_set():
+                raise Cancelled
+            late = time.monotonic() - looked >= LOOK_SECONDS
+            if step < shot.request.steps and (step % LOOK_STEPS == 0 or late):
+                self._look()
+                looked = time.monotonic()
+
+        # One at a time: in a batch, an image may differ by a rounding from the same one alone.
+        [(_, prompt, seed, image)] = self.sampler.sample(shot.request, on_step=after_step)
+        settings = self.sampler.with_defaults(shot.request).settings()
+        record = {"prompt": prompt, "seed": seed, **settings, **self.sampler.identity}
+        return Entry({**record, "versions": versions()}, image, shot.label)
+
+    def _look(self) -> None:
+        """Show what is being drawn; a preview that fails must not end the drawing."""
+        with contextlib.suppress(Exception):
+            self.stage.preview = self.sampler.preview()
+            self.tell("stage")
+
+    def _add(self, entry: Entry, number: int) -> None:
+        """Add a drawn image to the gallery and the stage, and save it."""
+        self.stage.preview, self.stage.entries[number] = None, entry
+        self.entries = [entry, *self.entries]
+        if number == 0:
+            self.panel.values["seed"] = self._drawn = entry.record["seed"]
+            self.tell("controls")
+        self._save()
+        for old in self.entries[IN_MEMORY:]:
+            old.image = None if old.file else old.image
+        self._tell("stage", "gallery")
+
+    def _save(self) -> str:
+        """Write what is not saved yet; return what is wrong, "" for nothing."""
+        try:
+            for entry in reversed(self.entries):
+                self.folder.keep(entry)
+        except (OSError, InputError) as error:
+            return one_line(error)
+        return ""
+
+    def save(self) -> Path | None:
+        """Write what is not saved yet, and say where the newest image is; return its path."""
+        if wrong := self._save():
+            self.say(f"Not saved: {wrong}. It is kept here; make room, then press Save.", True)
+            return None
+        if not self.entries:
+            self.say("Nothing is drawn yet.")
+            return None
+        path = self.folder.path / self.entries[0].file
+        self.say(f"All is saved; the newest is {path}")
+        self.tell("gallery")
+        return path
+
+    def open(self, entry: Entry) -> None:
+        """Show one image of the gallery large."""
+
+        def work() -> None:
+            self._check_idle()
+            self.stage = Stage([entry], [entry.label])
+            self.tell("stage")
+
+        self._guarded(work)
+
+    def use(self, entry: Entry) -> None:
+        """Give the controls what an image was drawn with: prompts, seed, all settings, adapter."""
+
+        def work() -> None:
+            self._check_idle()
+            self.panel.use(entry.record)
+            self._drawn = None  # the seed counts as typed: the next job takes it
+            self.tell("controls")
+            found = self._use_adapter(entry.record)
+            other = "The adapter of that image is not in the menu: others will be drawn."
+            self.say("These settings draw that image again." if found else other)
+
+        self._guarded(work)
+
+    def _use_adapter(self, record: dict) -> bool:
+        """Choose the adapter that an image was drawn with; return whether it was found."""
+        wanted = record.get("adapter_sha256")
+        if wanted == self.sampler.identity["adapter_sha256"]:
+            return True
+        for name, path in self.panel.offer.adapters.items():
+            with contextlib.suppress(InputError):
+                file = find_adapter(self.sampler.base, path)
+                if (file and file_sha256(file)) == wanted:
+                    self._choose_adapter(name)
+                    return True
+        return False
+
+    def favourite(self, entry: Entry) -> None:
+        """Make an image a favourite, or none any more."""
+        self._guarded(lambda: self.folder.mark(entry, not entry.favourite))
+        self.tell("gallery")
+
+    def delete(self, entry: Entry) -> None:
+        """Delete an image and its file; `undo` brings it back."""
+
+        def work() -> None:
+            place = self.entries.index(entry)
+            self.folder.delete(entry)
+            self.deleted = place, entry
+            self.entries = [one for one in self.entries if one is not entry]
+            if entry in self.stage.entries and not self.busy:
+                self.stage = self.stage.without(entry)
+            self._tell("gallery", "stage")
+            self.say("Deleted; Undo brings it back.")
+
+        self._guarded(work)
+
+    def undo(self) -> None:
+        """Bring back what was deleted last."""
+        if self.deleted:
+            place, entry = self.deleted
+            self.deleted = None
+            self.entries = [*self.entries[:place], entry, *self.entries[place:]]
+            self.tell("gallery")
+            self.save()
+
+    def zip(self) -> Path | None:
+        """Write the favourites, or without any all images, to a zip in the folder; return it."""
+        chosen = [entry for entry in self.entries if entry.favourite] or self.entries
+        path = self._guarded(lambda: self.folder.zip(chosen)) if chosen else None
+        if path:
+            what = "favourite" if chosen[0].favourite else "design"
+            self.say(f"{counted(len(chosen), what)} in {path}")
+        elif not chosen:
+            self.say("Nothing is drawn yet.")
+        return path
+
+    def stage_image(self) -> Image.Image | None:
+        """Return what is shown large; None for nothing."""
+        return self.stage.image(self.folder.seen)
+
+
+def _problem(error: Exception) -> str:
+    """Return what the status line says of an error."""
+    if is_out_of_memory(error):
+        return str(InputError("no-memory.draw"))
+    text = one_line(error)
+    return text if isinstance(error, InputError | OSError) else f"{type(error).__name__}: {text}"
