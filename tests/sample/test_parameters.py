@@ -49,10 +49,9 @@ def test_both_texts_give_back_what_was_drawn(tmp_path, prompt, negative):
     record |= {"negative_prompt": negative} if negative else {}
     save_drawn(Image.new("RGB", (8, 8)), tmp_path / "a.png", record)
     again = read_drawn(tmp_path / "a.png")
-    assert again == {
-        **{k: x for k, x in record.items() if k != "strength"},
-        "lora_scale": 1.0,
-    }  # stable name
+    old = "strength"  # stable name
+    kept = {key: value for key, value in record.items() if key != old}
+    assert again == {**kept, "lora_scale": 1.0}
     wanted = Request((prompt,), seed=7, guidance=2.5, size=128, negative_prompt=negative)
     assert request_of(again) == wanted
     with Image.open(tmp_path / "a.png") as image:

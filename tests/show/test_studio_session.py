@@ -167,8 +167,8 @@ def session(tmp_path, adapters):
 
 def test_a_thread_draws_is_cancelled_and_shows_previews(tmp_path, adapters):
     session = Session(FakeSampler(), tmp_path, adapters=adapters)
-    told = []
-    session.tell = told.append
+    named = []
+    session.tell = named.append
     session.panel.set("steps", 9)
     session.panel.set("count", 3)
     seen = []
@@ -184,7 +184,7 @@ def test_a_thread_draws_is_cancelled_and_shows_previews(tmp_path, adapters):
     session.wait(60)
     assert seen[0] and "Cancelled. 1 of 3 images drawn; they stay." in session.status
     assert not session.wrong and session.panel.value("seed") == 1 and len(session.entries) == 1
-    assert {"busy", "progress", "stage", "status", "gallery", "controls"} == {*told}
+    assert {"busy", "progress", "stage", "status", "gallery", "controls"} == {*named}
 
 
 def test_two_clicks_at_once_draw_once(tmp_path, adapters):
