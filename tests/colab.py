@@ -48,7 +48,7 @@ class FakeColab:
         self.content, self.cloud = folder / "content", folder / "cloud" / "MyDrive"
         self.work, self.mountpoint = self.content / "textile-vision-work", self.content / "drive"
         for place in (self.content, self.cloud):
-            place.mkdir(parents=True)
+            place.mkdir(parents=True, exist_ok=True)  # the Drive of an earlier machine
         self.calls: list[tuple] = []
         self.mount_error: Exception | None = None
         self.secrets = {"HF_TOKEN": "hf_x"}
@@ -231,6 +231,10 @@ def install(folder: Path, patch: pytest.MonkeyPatch) -> FakeColab:
     patch.setattr(sys.modules["google"], "colab", package, raising=False)
     patch.setitem(sys.modules, "google.colab", package)
     _patch_disk(fake, patch)
+    from tvhelpers.show import colab as ours
+
+    patch.setattr(ours, "WORK", fake.work)
+    patch.setattr(ours, "DRIVE", fake.mountpoint)
     return fake
 
 
@@ -269,9 +273,4 @@ def _patch_disk(fake: FakeColab, patch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def colab(tmp_path, monkeypatch) -> FakeColab:
     """A Colab whose /content is in the test's folder; see `FakeColab`."""
-    from tvhelpers.show import colab as ours
-
-    fake = install(tmp_path, monkeypatch)
-    monkeypatch.setattr(ours, "WORK", fake.work)
-    monkeypatch.setattr(ours, "DRIVE", fake.mountpoint)
-    return fake
+    return install(tmp_path, monkeypatch)
