@@ -5,6 +5,7 @@ import hashlib
 import importlib
 import os
 import sys
+import warnings
 from pathlib import Path
 
 from tvhelpers.config import CHOICES, check_choice
@@ -116,7 +117,9 @@ def versions() -> dict[str, str]:
 
 
 def quiet_imports() -> None:
-    """Silence the messages of diffusers and transformers on import."""
+    """Silence the messages of diffusers and transformers on import, and a warning of
+    huggingface_hub of what diffusers itself does wrong."""
+    warnings.filterwarnings("ignore", "The `local_dir_use_symlinks` argument")
     for name in ("DIFFUSERS_VERBOSITY", "TRANSFORMERS_VERBOSITY"):
         os.environ.setdefault(name, "error")
 

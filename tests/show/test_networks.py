@@ -11,6 +11,7 @@ from tvhelpers.data.sources import open_source
 from tvhelpers.score import features
 from tvhelpers.score.attributes import JudgeAttributeClassifier
 from tvhelpers.show import networks
+from tvhelpers.show.scores import notes_of
 from tvhelpers.show.settings import NotebookSettings
 
 
@@ -96,3 +97,13 @@ def test_photos_and_drawings_are_not_put_into_one_study(tmp_path, photos, capsys
     assert networks.alike(flats, {"base": paths}) is flats
     assert networks.alike(open_source(photos), {"base": paths}) is None
     assert "raters see no real images" in capsys.readouterr().out
+
+
+def test_a_note_is_given_once_and_missing_attributes_are_one_line():
+    note = "no inception_score: the judge knows drawings only, and 0 of 9 in {} look like drawings"
+    rows = {"metrics": [], "notes": []}
+    folders = [rows | {"dir": place, "notes": [note.format(place)]} for place in ("/a/b", "/a/c")]
+    first, second = notes_of({"folders": folders}, ["base", "adapted"])
+    assert first == "note: " + note.format("base") and "no attribute and stratum" in second
+    named = {"metrics": [{"name": "attribute:category"}], "notes": []}
+    assert notes_of({"folders": [named | {"dir": "/a/b"}]}, ["base"]) == []

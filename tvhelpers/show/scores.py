@@ -16,6 +16,11 @@ from tvhelpers.score.colour import name_colour
 from tvhelpers.score.copying import open_trained
 from tvhelpers.show.figures import gallery, metric_card
 
+UNNAMED = (
+    "no attribute and stratum: no network here names what photographs show; the command `score` "
+    "does with --attribute-classifier clip, if a CLIP is there"
+)
+
 
 def write_figures(result: dict, folder: Path, train: Source | None = None) -> list[Path]:
     """Write a PNG for each metric of `score_folders`' result, and one with the nearest training
@@ -57,6 +62,18 @@ def _labels(dirs: list[str]) -> list[str]:
         while min(map(len, words)) > 1 and len({row[end] for row in words}) == 1:
             words = [row[1:] if end == 0 else row[:-1] for row in words]
     return ["-".join(row) for row in words]
+
+
+def notes_of(result: dict, labels: Sequence[str]) -> list[str]:
+    """Return what is not measured, and why, each once; `labels` name the folders."""
+    found: dict[str, str] = {}
+    for label, folder in zip(labels, result["folders"], strict=True):
+        for note in folder["notes"]:
+            found.setdefault(note.replace(folder["dir"], ""), note.replace(folder["dir"], label))
+    measured = by_metric(result, labels)
+    if "attribute" not in measured and not any("attribute" in note for note in found):
+        found[""] = UNNAMED
+    return [f"note: {note}" for note in found.values()]
 
 
 def copying_figures(result: dict, train: str, labels: Sequence[str] = ()) -> list[Image.Image]:
