@@ -113,7 +113,8 @@ def test_a_pro_user_and_her_30_photos(side, tmp_path):
     shown = pro.run_all("05", **how)
     shown.says("the newest that was finished: 20 steps on ", str(run.name))
     shown = pro.run_all("06", **how)
-    shown.says("trained on ", "no inception_score", "colour, measured")
+    shown.says("trained on ", "only the colour is measured", "note: no attribute and stratum")
+    assert shown.text.count("note: no inception_score") == 1 and "symlinks" not in shown.text
     metrics = json.loads(next(run.parent.glob("metrics-suite*.json")).read_text())
     refused = {"inception_score", "attribute", "stratum", "precision", "kernel_distance"}
     for folder in metrics["folders"]:  # mini's judge says nothing about photographs
@@ -139,11 +140,11 @@ def test_a_student_with_the_benchmark_on_her_drive(side, tmp_path):
     assert 40 <= len(open_source(kept)) <= 56
 
     ours = dict(BASE="sd15", **how)
-    steps = (("02", dict(DATA="fashion-synthesis")), ("03", dict(DATA="fashion-synthesis")),
-             ("04", dict(DATA="fashion-synthesis")), ("06", {}))  # fmt: skip
+    own = dict(DATA="fashion-synthesis")
+    steps = (("02", {**own, "BASE": "mini"}), ("03", own), ("04", own), ("06", {}))
     shown = {}
     for number, form in steps:
-        shown[number] = student.run_all(number, patches=large, **ours, **form)
+        shown[number] = student.run_all(number, patches=large, **{**ours, **form})
         shown[number].says(f"{kept.name} (decoded images)", "data fashion-synthesis")
         assert "images are taken" not in shown[number].text
     shown["04"].says(f"{len(open_source(kept))} images")
@@ -165,17 +166,17 @@ def test_a_teacher_whose_class_has_no_gpus(side, tmp_path):
     )
     shown = teacher.run_all("00", after=copied)
     shown.says("drawn examples are taken", "the same photo as")
-    assert shown.images[4] >= 1
+    assert shown.images[3] == 1
     teacher.run_all("01", SIZE=128, IMAGES=50).says("50 items of 128 pixels", "-128-50")
     near = "print((clip.encode_texts(['a red dress']) @ images.T).argmax())"
     teacher.run_all("02", after=[near], **mini).says("tensor(")
     pairs = (
-        'methods["pairs"] = dict(method="baseline", classes="category,colour")',
-        "by_run[\"pairs\"] = [f\"category={row['category']},colour={row['colour']}\" for row in "
-        'asked]\nrun = tv.train_dir("pairs")\nconfig = tv.train_config("pairs", **common, '
-        '**methods["pairs"])\nresult = train(config, run, root=tv.local)',
-        'drawn = tv.draw("table-pairs", Sampler(str(run / "pipeline"), "none"), '
-        'by_run["pairs"][:2], seed=4)\nprint(len(drawn), "designs of pairs")',
+        'method = dict(method="baseline", classes="category,colour")\n'
+        'config = tv.train_config("pairs", **common, **method)\n'
+        'run = tv.train_dir("pairs")\nresult = train(config, run, root=tv.local)',
+        "asked = [f\"category={row['category']},colour={row['colour']}\" for row in "
+        'source.attributes[:2]]\nsampler = Sampler(str(run / "pipeline"), "none")\n'
+        'print(len(tv.draw("table-pairs", sampler, asked, seed=4)), "designs of pairs")',
     )
     teacher.run_all("03", after=pairs, **mini).says("2 designs of pairs")
     other = (
@@ -192,9 +193,11 @@ def test_a_teacher_whose_class_has_no_gpus(side, tmp_path):
     )
     shown = teacher.run_all("05", after=scales, SEED=8, **mini)
     shown.says("the one that mini comes with", "4 scales")
-    turned = 'for head, gain in paired(sides["base"], sides["adapted"]).items():\n    ' \
-        'print("turned", head, -gain.value, gains[head].value)'  # fmt: skip
-    teacher.run_all("06", after=[turned], IMAGES=30, **mini).says("turned colour, measured")
+    turned = (
+        'back = paired(sides["base"], sides["adapted"])\nprint("turned", max(round('
+        "abs(gains[head].value + back[head].value), 9) for head in gains if 'ratio' not in head))"
+    )
+    teacher.run_all("06", after=[turned], IMAGES=30, **mini).says("turned 0.0")
     other = (
         'plan["title"] = "Other"\nthird = tv.in_own_folder("study-simulated", '
         "partial(make, **plan))\nassert third.folder != made_up.folder",
@@ -254,6 +257,8 @@ def test_a_shop_owner_on_her_own_laptop(side, tmp_path):
     few = "|--set|steps=4|--set|batch_size=2|--set|eval_items=4|--set|eval_steps=2"
     shown = run(f"train|lora|--data|data/mine|--out|runs/mine|--preset|cpu|--previews|1{few}")
     assert "training.png" in shown and len(list((tmp_path / "runs/mine/previews").iterdir())) == 3
+    shown = run(f"train|lora|--data|photos|flats|--out|runs/both|--preset|smoke{few}")
+    assert len(list((tmp_path / "runs/both").glob("adapter*.safetensors"))) == 2
     drawn = "--count|2|--steps|3|--out|out/mine"
     shown = run(f"generate|a black dress|a red zebra|--adapter|runs/mine|{drawn}")
     assert "'zebra'" in shown
