@@ -176,8 +176,8 @@ class NotebookSettings:
         """Return items to test with that no training has seen.
 
         Of flats these are new ones; else validation items with a caption and the attribute
-        `stating`, from their labels or, where the data have no such label, from their captions;
-        a colour only if it can be measured.  If they are too few, training items are added, and a
+        `stating` ("": none is needed), from their labels or, where the data have no such label,
+        from their captions; a colour only if it can be measured.  If they are too few, training items are added, and a
         line is printed.  Raises InputError where there are none.
         """
         if self.data_is_flats:
@@ -186,7 +186,8 @@ class NotebookSettings:
         if stating == "colour":
             source.attributes = [_measurable(row) for row in source.attributes]
         rows = zip(source.captions, source.attributes, strict=True)
-        usable = [i for i, (text, row) in enumerate(rows) if stating in row and text.strip()]
+        usable = [i for i, (text, row) in enumerate(rows) if text.strip() and
+                  (not stating or stating in row)]  # fmt: skip
         own, split = self.newest(data=self.data), TrainConfig()
         if own:
             _, split = open_trained(str(own.parent))
@@ -194,7 +195,8 @@ class NotebookSettings:
         validation = {*split_items(source, split)[1].tolist()}
         found = [i for i in usable if i in validation]
         if len(found) < min(count, MIN_VALIDATION) and found != usable:
-            few = f"{len(found)} validation images of {self.data} have a caption and a {stating}"
+            what = f"a caption and a {stating}" if stating else "a caption"
+            few = f"{len(found)} validation images of {self.data} have {what}"
             say(f"only {few}; training images are added")
             found = usable
         if not found:
