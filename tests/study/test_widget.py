@@ -129,7 +129,7 @@ def test_the_report_has_figures_and_says_that_raters_were_simulated(study, tmp_p
     page = write_report(result, tmp_path / "report.html", shown).read_text()
     assert "were simulated" in page and page.count("data:image/png") == 3
     assert 2 <= page.count("data:image/jpeg") <= 6 and EVIL not in page
-    assert re.search("<figcaption>.*[0-9] for &#x27;secret-.* of [0-9] vote", page)
+    assert re.search("<figcaption>.*&#x27; \\(left\\) [0-9] and .* of [0-9] vote", page)
     assert "&#x27;secret-one&#x27; preferred to &#x27;secret-two&#x27;" in page
     assert "at least 70% of" in page
 

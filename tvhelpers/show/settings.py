@@ -177,8 +177,8 @@ class NotebookSettings:
 
         Of flats these are new ones; else validation items with a caption and the attribute
         `stating` ("": none is needed), from their labels or, where the data have no such label,
-        from their captions; a colour only if it can be measured.  If they are too few, training items are added, and a
-        line is printed.  Raises InputError where there are none.
+        from their captions; a colour only if it can be measured.  If they are too few, training
+        items are added, and a line is printed.  Raises InputError where there are none.
         """
         if self.data_is_flats:
             return FlatsSource(seed, count, season=season)

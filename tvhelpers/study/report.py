@@ -114,11 +114,12 @@ def _lead(picked: list[str], two: Sequence[str]) -> int:
 def _example(study: Study, item: str, picked: list[str]) -> str:
     """Return two images side by side, with their prompt and votes."""
     names = dict(zip(study.key["items"][item], study.items[item][IMAGES], strict=True))
-    sides = [_image(f"'{name}'", Image.open(io.BytesIO(study.image(names[name]))), "JPEG")
+    images = [_image(f"'{name}'", Image.open(io.BytesIO(study.image(names[name]))), "JPEG")
              for name in study.key["primary"]]  # fmt: skip
-    votes = [f"{picked.count(name)} for '{name}'" for name in study.key["primary"]]
-    text = f"{study.items[item]['prompt']}: {' and '.join(votes)} of {counted(len(picked), 'vote')}"
-    return f"<figure>{''.join(sides)}<figcaption>{html.escape(text)}</figcaption></figure>"
+    sides = zip(study.key["primary"], ("left", "right"), strict=True)
+    votes = " and ".join(f"'{name}' ({side}) {picked.count(name)}" for name, side in sides)
+    text = f"{study.items[item]['prompt']}: {votes} of {counted(len(picked), 'vote')}"
+    return f"<figure>{''.join(images)}<figcaption>{html.escape(text)}</figcaption></figure>"
 
 
 def write_report(result: dict, path: Path, shown: Sequence[str] = ()) -> Path:
