@@ -33,7 +33,7 @@ IGNORED = (
 )
 TRAIN = "train lora --data photos --out out --preset smoke --set resolution=64 --set device=cpu"
 MODULES = (
-    "data.convert", "show.prompt_studio", "show.scores", "study.make", "study.page", "study.report",
+    "data.convert", "show.studio_folder", "show.scores", "study.make", "study.page", "study.report",
     "train.clip_tuning", "train.trainer",
 )  # fmt: skip
 TUNE = "clip tune --data photos --out out --device cpu --set batch_size=4 --set eval_steps=1"
@@ -93,12 +93,11 @@ def saved_by_studio() -> int:
     """Save an image as the prompt studio does."""
     from PIL import Image
 
-    from tvhelpers.show.prompt_studio import PromptStudio
+    from tvhelpers.show.studio_folder import Entry, StudioFolder
 
-    studio = object.__new__(PromptStudio)
-    studio.folder, studio._show_status = Path("out"), lambda *rest: None
-    studio.history = [{"image": Image.new("RGB", (8, 8)), "record": {"prompt": "x", "seed": 1}}]
-    return _status(studio.save)
+    record = {"prompt": "x", "seed": 1, "steps": 1, "guidance": 1.0, "size": 8}
+    entry = Entry(record, Image.new("RGB", (8, 8)))
+    return _status(lambda: StudioFolder(Path("out")).keep(entry))
 
 
 def _status(work: Callable) -> int:

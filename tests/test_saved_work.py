@@ -103,9 +103,9 @@ def test_a_study_is_opened_and_its_votes_count(work, run):  # noqa: F811
 def test_a_studio_keeps_its_images(work):  # noqa: F811
     pytest.importorskip("ipywidgets")
     before, text = state("studio"), Path("studio/records.jsonl").read_text(encoding="utf-8")
-    words = {"categories": ["dress"], "colours": ["red"]}
-    studio = ours("PromptStudio")(ours("Sampler")("base", "runs/done"), Path("studio"), **words)
-    studio.seed.value = 6
+    studio = ours("PromptStudio")(ours("Sampler")("base", "runs/done"), Path("studio"))
+    assert [entry.file for entry in studio.session.entries] == ["0000_5.png"]
+    studio.controls["seed"].value = 6
     studio.draw()
     assert Path(studio.save()).name == "0001_6.png"
     after = Path("studio/records.jsonl").read_text(encoding="utf-8")

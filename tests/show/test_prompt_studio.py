@@ -1,6 +1,7 @@
-"""The prompt studio without a browser: menus write the prompt, threads draw, errors are shown."""
+"""The prompt studio's widget without a browser: what is clicked and typed, and what it shows."""
 
-import json
+import html
+import re
 
 import numpy as np
 import pytest
@@ -8,140 +9,221 @@ from PIL import Image
 
 pytest.importorskip("ipywidgets")
 
-from tvhelpers.models.vocabulary import Vocabulary
+from tests.show.studio_helpers import FakeSampler
 from tvhelpers.sample.sampler import Sampler
-from tvhelpers.show.prompt_studio import CONTROLS, Control, PromptStudio, with_word
+from tvhelpers.show import prompt_studio
+from tvhelpers.show.prompt_studio import PromptStudio
+from tvhelpers.show.studio_controls import CONTROLS, Control, Values
 
-COLOURS, CATEGORIES = ("red", "blue", "orange"), ("t-shirt", "dress", "jacket", "bomber jacket")
+EVIL = "<img src=x onerror=alert(1)>"
 
 
 @pytest.fixture
-def studio(tiny_base, tmp_path):
-    sampler = Sampler(str(tiny_base), "none", device="cpu")
-    studio = PromptStudio(sampler, tmp_path / "saved", categories=CATEGORIES, colours=COLOURS)
+def studio(tmp_path):
+    studio = PromptStudio(FakeSampler("shipped"), tmp_path / "saved", adapters={}, threaded=False)
     studio.controls["steps"].value = 2
     return studio
 
 
-@pytest.mark.parametrize(
-    ("prompt", "words", "word", "first", "after"),
-    [
-        ("a red dress", COLOURS, "blue", True, "a blue dress"),
-        ("a red dress", COLOURS, "orange", True, "an orange dress"),
-        ("an orange dress", COLOURS, "", True, "a dress"),
-        ("a dress", COLOURS, "orange", True, "an orange dress"),
-        ("dress with a bow", COLOURS, "red", True, "red dress with a bow"),
-        ("a tired blueish dress", COLOURS, "red", True, "a red tired blueish dress"),
-        ("a red dress", CATEGORIES, "bomber jacket", False, "a red bomber jacket"),
-        ("a red bomber jacket", CATEGORIES, "t-shirt", False, "a red t-shirt"),
-        ("something red", CATEGORIES, "dress", False, "something red dress"),
-        ("", CATEGORIES, "dress", False, "dress"),
-        ("RED Dress", COLOURS, "blue", True, "blue Dress"),
-    ],
-)
-def test_menus_write_into_the_prompt(prompt, words, word, first, after):
-    assert with_word(prompt, words, word, first=first) == after
+def press(studio, name):
+    studio.buttons[name].click()
 
 
-def test_menus_generate_gallery_and_save(studio, tmp_path):
-    studio.menus["category"].value, studio.menus["colour"].value = "bomber jacket", "blue"
-    assert studio.prompt.value == "a blue bomber jacket"
-    studio.start()
-    studio.wait(120)
-    assert studio.progress.value == 2 and "Done" in studio.status.value
-    assert bytes(studio.image.value[:4]) == b"\x89PNG" and len(studio.gallery.children) == 1
-    studio._guarded(studio.save)
-    (row,) = [
-        json.loads(line) for line in open(tmp_path / "saved" / "records.jsonl", encoding="utf-8")
-    ]
-    assert row["prompt"] == "a blue bomber jacket" and row["seed"] == 1
-    saved = np.asarray(Image.open(tmp_path / "saved" / row["file"]))
-    assert np.array_equal(saved, np.asarray(studio.history[0]["image"]))
-    assert (row["size"], row["size"]) == saved.shape[:2] and row["steps"] == 2
+def all_text(studio):
+    from ipywidgets import HTML
+
+    found, boxes = [], [studio.box]
+    while boxes:
+        box = boxes.pop()
+        boxes += getattr(box, "children", ())
+        found += [box.value] if isinstance(box, HTML) else []
+    return "".join(found)
 
 
-def test_what_was_saved_is_never_overwritten(studio, tmp_path):
-    studio.keep_seed.value = True
-    for prompt in ("a red dress", "a blue dress"):
-        studio.prompt.value = prompt
-        studio.draw()
-        kept = studio.save()
-    before = kept.read_bytes()
-    (tmp_path / "saved" / "0000_1.png").unlink()  # somebody tidies up
-    assert studio.save().name == "0002_1.png" and kept.read_bytes() == before
-    for path in (tmp_path / "saved").glob("*.png"):
-        path.unlink()
-    assert studio.save().name == "0003_1.png"  # nor do two records name one image
+def test_menus_write_into_the_prompt_and_read_back(studio):
+    studio.controls["category"].value, studio.controls["colour"].value = "bomber jacket", "blue"
+    assert studio.controls["prompt"].value == "a blue bomber jacket"
+    studio.controls["prompt"].value = "an orange V-neck dress, striped"
+    shown = {name: studio.controls[name].value for name in ("category", "colour", "neckline")}
+    assert shown == {"category": "dress", "colour": "orange", "neckline": "V-neck"}
+    studio.controls["colour"].value = ""
+    assert studio.controls["prompt"].value == "a V-neck dress, striped"
+    assert studio.session.panel.values["prompt"] == "a V-neck dress, striped"
 
 
-def test_a_locked_seed_draws_the_same_and_a_free_one_another(studio):
-    studio.keep_seed.value = True
-    first, again = np.asarray(studio.draw()), np.asarray(studio.draw())
-    assert np.array_equal(first, again)
-    studio.keep_seed.value = False
-    assert not np.array_equal(first, np.asarray(studio.draw())) and studio.seed.value != 1
-    studio.seed.value = 1  # typed: it is used
-    assert np.array_equal(first, np.asarray(studio.draw()))
+def test_a_click_draws_shows_and_saves(studio, tmp_path):
+    studio.controls["count"].value = 4
+    press(studio, "generate")
+    assert studio.progress.value == studio.progress.max == 8 and "Done" in studio.status.value
+    assert "data:image/png" in studio.stage.value and len(studio.gallery.children) == 4
+    assert len([*(tmp_path / "saved").glob("*.png")]) == 4 and studio.buttons["save"].disabled
+    assert studio.buttons["use"].disabled  # four images: none of them is chosen
+    studio.gallery.children[2].children[1].click()
+    assert studio._chosen() is studio.session.entries[2] and not studio.buttons["use"].disabled
+    studio.controls["prompt"].value = "a coat"
+    press(studio, "use")
+    assert studio.controls["prompt"].value == "a red dress" and studio.controls["seed"].value == 2
+    press(studio, "favourite")
+    assert "★" in studio.gallery.children[2].children[1].description
+    press(studio, "delete")
+    assert len(studio.gallery.children) == 3 and not studio.buttons["undo"].disabled
+    press(studio, "undo")
+    assert len(studio.gallery.children) == 4 and studio.buttons["undo"].disabled
 
 
-def test_a_control_of_ones_own_is_one_row(tiny_base, tmp_path, monkeypatch):
-    import ipywidgets as W
-
-    tall = Control("height", lambda sampler: W.IntText(96))
-    monkeypatch.setattr("tvhelpers.show.prompt_studio.CONTROLS", [*CONTROLS, tall])
-    sampler = Sampler(str(tiny_base), "none", device="cpu")
-    studio = PromptStudio(sampler, tmp_path, categories=CATEGORIES, colours=COLOURS)
-    studio.controls["steps"].value = 1
-    assert studio.draw().size == (64, 96) and studio.history[0]["record"]["height"] == 96
+def test_enter_draws(studio):
+    for widget in (studio.controls["prompt"], studio.controls["negative_prompt"]):
+        before = len(studio.session.entries)
+        widget._handle_string_msg(None, {"event": "submit"}, []) if hasattr(
+            widget, "_handle_string_msg"
+        ) else widget._submission_callbacks(widget)
+        assert len(studio.session.entries) == before + 1
 
 
-def test_cancel_ends_the_drawing_and_leaves_the_studio_usable(studio):
+def test_compare_and_grid_show_a_sheet_with_labels(studio):
+    press(studio, "compare")
+    assert studio.session.stage.entries[0].label == "base alone"
+    first, second = studio.axes
+    first.menu.value, second.menu.value = "guidance", "colour"
+    assert first.text.value == "2.5, 5, 9.5, 15" and second.text.value.startswith("beige, ")
+    first.text.value, second.text.value = "1, 4", "red, blue, pink"
+    press(studio, "grid")
+    assert len(studio.session.stage.entries) == 6 and studio.session.stage.columns == 3
+    assert "Colour pink" in studio.gallery.children[0].children[0].value
+    second.text.value = "mauve"
+    press(studio, "grid")
+    assert "mauve" in studio.status.value and len(studio.session.entries) == 8
+
+
+def test_the_zip_is_a_link_and_on_colab_a_download(studio, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(prompt_studio.colab, "download", seen.append)
+    press(studio, "generate")
+    press(studio, "zip")
+    assert seen == [tmp_path / "saved" / "designs.zip"]
+    assert "download='designs.zip' href='data:application/zip;base64,UEsD" in studio.link.value
+
+
+def test_cancel_within_a_callback_and_the_kernels_interrupt(studio, monkeypatch):
     studio.controls["steps"].value = 50
-    after_step = studio._after_step
+    polled = []
+    monkeypatch.setattr(prompt_studio, "clicks_let_through", lambda: _Polls(polled, studio))
+    press(studio, "generate")
+    assert studio.status.value.count("Cancelled.") and len(polled) == 3
+    assert not studio.session.entries and studio.buttons["cancel"].disabled
 
-    def cancel_at_3(step):
-        if step == 3:
-            studio.cancel_button.click()
-        after_step(step)
+    def interrupted(sampler, step):
+        raise KeyboardInterrupt
 
-    studio._after_step = cancel_at_3
-    studio.start()
-    assert studio.generate_button.disabled and not studio.cancel_button.disabled
-    studio.wait(120)
-    assert "Cancelled" in studio.status.value and studio.progress.value == 3
-    assert not studio.history and studio.cancel_button.disabled
-    assert not studio.generate_button.disabled
-    studio._after_step, studio.controls["steps"].value = after_step, 2
-    studio.start()
-    studio.wait(120)
-    assert len(studio.history) == 1
+    studio.session.sampler.at_step = interrupted
+    press(studio, "generate")
+    assert "Cancelled." in studio.status.value and not studio.buttons["generate"].disabled
 
 
-def test_words_that_the_base_has_never_seen_are_named(studio):
-    studio.sampler.vocabulary = Vocabulary(frozenset(["a", "red"]), {"raincoat": "raincoat"})
-    studio.prompt.value = "a red raincoatt"
+class _Polls:
+    """Stands in for jupyter-ui-poll: the third time, a click on Cancel waits."""
+
+    def __init__(self, polled, studio):
+        self.polled, self.studio = polled, studio
+
+    def __enter__(self):
+        return self.poll
+
+    def __exit__(self, *error):
+        """Nothing is held."""
+
+    def poll(self):
+        self.polled.append(1)
+        assert self.studio.buttons["generate"].disabled
+        if len(self.polled) == 3:
+            self.studio.buttons["cancel"].click()
+
+
+def test_without_ui_poll_drawing_goes_its_way(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "jupyter_ui_poll", None)
+    with prompt_studio.clicks_let_through() as poll:
+        poll()
+
+
+def test_errors_are_shown_and_what_is_typed_is_inert(studio):
+    studio.controls["prompt"].value = "   "
+    press(studio, "generate")
+    assert "A prompt is empty" in studio.status.value and "⚠" in studio.status.value
+    studio.controls["prompt"].value = f"{EVIL} ' onclick='x"
+    studio.controls["negative_prompt"].value = EVIL
+    press(studio, "generate")
+    press(studio, "compare")
+    text = all_text(studio)
+    assert EVIL not in text and "&lt;img" in text and "' onclick='" not in text
+    studio.controls["seed"].value = -5
+    press(studio, "generate")
+    assert "Seed is -5" in studio.status.value
+
+
+def test_nothing_moves_and_long_texts_are_clipped_with_a_title(studio):
+    studio.controls["prompt"].value = "a red dress " * 40
+    press(studio, "generate")
+    for widget, lines in ((studio.status, 3), (studio.remarks, 2), (studio.caption, 3)):
+        assert f"tv-clip tv-lines{lines}' title='" in widget.value
+    title = html.unescape(re.search("title='(.*?)'", studio.caption.value)[1])
+    assert title.startswith("a red dress " * 39)
+    assert all(
+        f".tv-lines{n} {{ -webkit-line-clamp: {n}; height:" in prompt_studio.CSS for n in (2, 3)
+    )
+
+
+def test_unseen_words_are_named_as_they_are_typed(studio):
+    studio.controls["prompt"].value = "a raincoatt"
+    assert "never seen &#x27;raincoatt&#x27;" in studio.remarks.value
+    studio.controls["prompt"].value = "a red dress"
+    assert "never seen" not in studio.remarks.value
+
+
+def test_every_control_has_a_label_and_a_hint(studio):
+    widgets = [*studio.controls.values(), *studio.buttons.values()]
+    assert all(widget.description for widget in widgets)
+    for widget in widgets:
+        assert getattr(widget, "tooltip", "") or widget.description_tooltip
+
+
+def test_many_images_are_shown_in_pages_and_are_there_again(studio, tmp_path):
+    studio.controls["count"].value = 8
+    for _ in range(4):
+        press(studio, "generate")
+    assert len(studio.gallery.children) == 24 and "1 to 24 of 32" in studio.place.value
+    press(studio, "older")
+    assert len(studio.gallery.children) == 8 and studio.buttons["older"].disabled
+    again = PromptStudio(FakeSampler(), tmp_path / "saved", adapters={}, threaded=False)
+    assert len(again.session.entries) == 32 and "32 designs of before" in again.status.value
+    assert "data:image/png" in again.stage.value and "Open 31" in str(
+        again.gallery.children[0].children[1].description
+    )
+
+
+def test_a_control_of_ones_own_is_one_row(tiny_base, tmp_path):
+    own = [row for row in CONTROLS if row.name != "size"]
+    tall = Control("height", "Height", "number", lambda offer: Values(96, 8, 4096, 8))
+    sampler = Sampler(str(tiny_base), "none", device="cpu")
+    studio = PromptStudio(sampler, tmp_path, adapters={}, controls=[*own, tall], threaded=True)
+    studio.controls["steps"].value = 1
+    image = studio.draw()
+    assert studio.session.entries[0].record["height"] == 96 and image.height == 512
+    assert studio.session.folder.image(studio.session.entries[0]).size == (64, 96)
+
+
+def test_a_saved_image_is_drawn_again_to_the_same_bytes(tiny_base, tmp_path, monkeypatch):
+    import subprocess
+    import sys
+
+    monkeypatch.setenv("PYTHONPATH", str(prompt_studio.Path(__file__).parents[2]))
+    studio = PromptStudio(Sampler(str(tiny_base), "none", "cpu"), tmp_path / "a", adapters={})
+    for name, value in {"steps": 3, "count": 3, "negative_prompt": "a belt, 'hood'"}.items():
+        studio.controls[name].value = value
     studio.draw()
-    assert "never seen &#x27;raincoatt&#x27;; nearest: &#x27;raincoat&#x27;" in studio.status.value
-
-
-def test_errors_are_shown_and_what_is_typed_is_escaped(studio):
-    studio.prompt.value = "   "
-    studio.start()
-    studio.wait(60)
-    assert "a prompt is empty" in studio.status.value and "#b00020" in studio.status.value
-    evil = "<img src=x onerror=alert(1)>"
-    studio.prompt.value = evil
-    studio.start()
-    studio.wait(120)
-    assert evil not in studio.caption.value and "&lt;img" in studio.caption.value
-    shown = studio.gallery.children[0].children[1].value
-    assert evil not in shown and "&lt;img" in shown
-    studio.prompt.value, seed = "   ", studio.seed.value
-    studio.start()
-    studio.wait(60)
-    assert studio.seed.value == seed  # that of the image shown
-    studio.prompt.value = "a dress"
-    studio.seed.value, studio.keep_seed.value = -5, True
-    studio.start()
-    studio.wait(60)
-    assert "seed is -5" in studio.status.value
+    path = tmp_path / "a" / studio.session.entries[0].file
+    words = ["generate", "--like", str(path), "--device", "cpu", "--out", str(tmp_path / "b")]
+    subprocess.run([sys.executable, "-m", "tvhelpers", *words], check=True)
+    (again,) = (tmp_path / "b").glob("0000_*.png")
+    assert np.array_equal(Image.open(again), Image.open(path))

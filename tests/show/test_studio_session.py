@@ -244,8 +244,13 @@ def test_a_grid_varies_one_control_or_two_and_refuses_too_many(session):
     assert [row["guidance"] for row in rows] == [1, 4, 9, 1, 4, 9] and session.stage.columns == 3
     assert [row["prompt"] for row in rows] == ["a red dress"] * 3 + ["a blue dress"] * 3
     assert len({row["seed"] for row in rows}) == 1
-    assert session.entries[0].label == "Colour blue, Guidance scale 9.0"
-    for axes in [("guidance", ", ".join("123456789" * 5))], [("steps", "x")], [("colour", "mauve")]:
+    assert session.entries[0].label == "Colour blue, Guidance scale 9"
+    for axes in (
+        [],
+        [("guidance", ", ".join("123456789" * 5))],
+        [("steps", "x")],
+        [("colour", "mauve")],
+    ):
         assert not session.start("grid", axes) and session.wrong
     assert len(session.entries) == 6
 

@@ -1,271 +1,299 @@
 """How does a widget generate images from prompts?  For Jupyter and Colab (ipywidgets 7.7 and 8).
 
-Prompts are shown escaped, errors are shown in the widget, and generation runs in a thread so that
-it can be cancelled.
+A view of `studio_session`: a widget for each control, and whatever the session says has changed.
+Where a thread's changes are not shown, as in Colab, it draws within the callback.
 """
 
+import base64
 import html
-import io
-import random
-import re
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import ipywidgets as W
 from PIL import Image
 
-from tvhelpers.errors import InputError
-from tvhelpers.files import writing
-from tvhelpers.image import save_png
-from tvhelpers.records import add_line
-from tvhelpers.sample.prompt import remarks
-from tvhelpers.sample.request import Request
-from tvhelpers.sample.sampler import Sampler
+from tvhelpers.runtime import on_colab
+from tvhelpers.show import colab
+from tvhelpers.show.studio_controls import Control
+from tvhelpers.show.studio_folder import Entry
+from tvhelpers.show.studio_session import Session
+from tvhelpers.show.studio_widgets import (
+    STYLE,
+    Axis,
+    Tile,
+    button,
+    clicks_let_through,
+    clipped,
+    give,
+    img,
+    kind_of,
+    named,
+    options_of,
+    row_of,
+)
+from tvhelpers.words import counted
 
-MAX_GALLERY = 24  # images kept on the page
-SAVE_SECONDS = 10.0  # how long saving waits while another program writes to the folder
-FILE_NAME = re.compile(r'"file": "([^"]+)"')  # in a line of records, also a broken one
-STYLE = {"description_width": "76px"}
-
-
-@dataclass(frozen=True)
-class Control:
-    """One row of the studio: its widget for a sampler, and which fields of a `Request` its value
-    changes, by default the field `name`."""
-
-    name: str
-    widget: Callable[[Sampler], W.Widget]
-    changes: Callable[[Any], dict] | None = None
-
-    def changed(self, widget: W.Widget) -> dict:
-        """Return {field of a `Request`: value} of the widget."""
-        return self.changes(widget.value) if self.changes else {self.name: widget.value}
-
-
-def _slider(label: str, value: float, low: float, high: float, step: float) -> W.FloatSlider:
-    return W.FloatSlider(value, min=low, max=high, step=step, description=label, style=STYLE)
-
-
-def _lora_scale(sampler: Sampler) -> W.Widget:
-    slider = _slider("LoRA scale", 1.0, 0, 1.5, 0.1)
-    slider.disabled = sampler.adapter is None
-    return slider
-
-
-# A new control is one more row here.
-CONTROLS = [
-    Control("steps", lambda sampler: W.IntSlider(20, 1, 50, description="Steps", style=STYLE)),
-    Control("guidance", lambda sampler: _slider("Guidance", sampler.base.guidance, 1, 15, 0.5)),
-    Control("lora_scale", _lora_scale),
-]
-
-
-class Cancelled(Exception):
-    """The user cancelled the generation."""
-
-
-def with_word(prompt: str, words: Sequence[str], word: str, *, first: bool) -> str:
-    """Return `prompt` with the first of `words` in it replaced by `word`, or with `word` added.
-
-    A word is added at the start (`first`, as for a colour) or at the end; "" removes the old one.
-    The article before it ("a", "an") is adapted.
-    """
-    pattern = "|".join(re.escape(w) for w in sorted(words, key=len, reverse=True))
-    old = re.compile(rf"(?<![\w-])({pattern})(?![\w-])", re.IGNORECASE)
-    if old.search(prompt):
-        prompt = old.sub(lambda _: word, prompt, count=1)
-    elif first:
-        article = re.match(r"(an? )?(.*)", prompt.strip(), re.IGNORECASE)
-        prompt = f"{article[1] or ''}{word} {article[2]}"
-    else:
-        prompt = f"{prompt} {word}"
-    prompt = " ".join(prompt.split())
-    prompt = re.sub(r"\b([Aa])n? (?=[a-z])", r"\1 ", prompt)
-    return re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", prompt)
+PAGE = 24  # thumbnails shown together; more make a page slow
+MOST_IN_PAGE = 30 << 20  # bytes of a zip that the page offers as a link
+CSS = Path(__file__).with_name("prompt_studio.html").read_text(encoding="utf-8")
+BUTTONS = {  # {name: (text, what it does)}
+    "generate": ("Generate", "Draw what the controls say; Enter in the prompt does the same."),
+    "vary": ("Vary", "Draw the same prompt from new seeds."),
+    "compare": ("Compare", "Draw the base alone and with its adapter, from the same seed."),
+    "cancel": ("Cancel", "Stop after the current step; what is drawn stays."),
+    "dice": ("Dice: a new seed", "Give the seed a random value."),
+    "grid": (
+        "Draw the grid",
+        "Draw an image for each value, or pair of values, of controls.",
+    ),
+    "use": ("Use again", "Give the controls the prompt, seed and settings of this image."),
+    "favourite": (
+        "Favourite",
+        "Mark this image, or unmark it; the zip holds the marked ones.",
+    ),
+    "delete": ("Delete", "Delete this image and its file; Undo brings it back."),
+    "undo": ("Undo", "Bring back what was deleted last."),
+    "save": ("Save", "Write what could not be saved while it was drawn."),
+    "zip": ("Download zip", "Pack the favourites, or all images if there are none."),
+    "newer": ("Newer", "Show newer images."),
+    "older": ("Older", "Show older images."),
+}
 
 
 class PromptStudio:
     """The widget; show `studio.box` in a notebook.  `studio.draw()` works without a click.
 
-    `save` writes into `folder`; `categories` and `colours` fill the menus.
+    What is drawn is saved in `folder`, and is there when a studio of the same folder is opened
+    again.  `session` holds the state; `how` are its other arguments.  `threaded` is False where
+    what a thread changes is not shown, by default on Colab.
     """
 
-    def __init__(
-        self,
-        sampler: Sampler,
-        folder: Path,
-        *,
-        categories: Sequence[str],
-        colours: Sequence[str],
-        prompt: str = "a red dress",
-    ):
-        self.sampler, self.folder = sampler, Path(folder)
-        self.words = {"category": tuple(categories), "colour": tuple(colours)}
-        self.history: list[dict] = []  # {"record", "image"} of this session, newest first
-        self._drawn: int | None = None  # the seed of the last image, cancelled or not
-        self._thread: threading.Thread | None = None
-        self._cancel = threading.Event()
-        self._controls(prompt)
+    def __init__(self, sampler, folder: Path, *, threaded: bool | None = None, **how):
+        threaded = not on_colab() if threaded is None else threaded
+        self.session = Session(sampler, folder, threaded=threaded, **how)
+        self.rows = self.session.panel.controls
+        self.first = 0  # entry of the gallery's page
+        self._tiles: dict[int, tuple[Entry, Tile]] = {}
+        self._showing = False  # a widget that is given its value must not give it back
+        self._lock = threading.RLock()  # of the controls: a thread shows them, the user types
+        self.controls = {name: self._widget(row) for name, row in self.rows.items()}
+        self.buttons = {name: button(*texts) for name, texts in BUTTONS.items()}
+        self.axes = [Axis(self.session.panel, number) for number in (1, 2)]
+        self.progress = W.IntProgress(0, 0, 1, layout=W.Layout(width="140px"))
+        self.remarks, self.status, self.stage, self.caption, self.place, self.link = (
+            W.HTML() for _ in range(6)
+        )
+        self.gallery = row_of()
+        self.box = self._laid_out()
         self._wire()
-        self._show_status("Describe a garment, then press Generate.")
+        self.session.tell = self._show
+        self._show("controls", "status", "progress", "stage", "gallery", "busy")
 
-    def _controls(self, prompt: str) -> None:
-        wide, narrow = W.Layout(width="98%"), W.Layout(width="190px")
-        self.prompt = W.Text(prompt, description="Prompt", layout=wide, style=STYLE)
-        self.menus = {}
-        for name, words in self.words.items():
-            options = [(f"any {name}", ""), *zip(words, words)]
-            menu = W.Dropdown(options=options, description=name.capitalize(), style=STYLE)
-            self.menus[name] = menu
-        self.seed = W.IntText(1, description="Seed", style=STYLE, layout=narrow)
-        self.keep_seed = W.Checkbox(False, description="keep the seed", indent=False)
-        self.controls = {control.name: control.widget(self.sampler) for control in CONTROLS}
-        self.generate_button = W.Button(description="Generate", button_style="primary")
-        self.cancel_button = W.Button(description="Cancel", disabled=True)
-        self.save_button = W.Button(description="Save", disabled=True)
-        self.progress = W.IntProgress(0, 0, 20, layout=narrow)
-        self.status, self.caption = W.HTML(), W.HTML()
-        self.image = W.Image(format="png", layout=W.Layout(width="320px", height="320px"))
-        self.image.layout.display = "none"
-        self.gallery = W.HBox(layout=W.Layout(flex_flow="row wrap", width="98%"))
-        above = [W.HBox([*self.menus.values()]), W.HBox([self.seed, self.keep_seed])]
-        buttons = W.HBox([self.generate_button, self.cancel_button, self.save_button])
-        below = [buttons, W.HBox([self.progress, self.status])]
-        rows = [*above, *self.controls.values(), *below]
-        beside = W.Layout(margin="0 0 0 16px", flex="0 0 330px")
-        shown = W.VBox([self.image, self.caption], layout=beside)
-        self.box = W.VBox([self.prompt, W.HBox([W.VBox(rows), shown]), self.gallery])
+    def _widget(self, row: Control) -> W.Widget:
+        values = self.session.panel.choices(row.name)
+        kind = kind_of(row, values)
+        if kind is W.Dropdown:
+            return named(W.Dropdown(options=options_of(values), style=STYLE), row)
+        if values.low is not None and kind is not W.IntText:
+            span = {"min": values.low, "max": values.high, "step": values.step}
+            return named(kind(values.default, **span, style=STYLE), row)
+        return named(kind(values.default, style=STYLE), row)
+
+    def _laid_out(self) -> W.VBox:
+        def of(*kinds: str) -> list[W.Widget]:
+            return [self.controls[name] for name, row in self.rows.items() if row.kind in kinds]
+
+        def buttons(*names: str) -> list[W.Widget]:
+            return [self.buttons[name] for name in names]
+
+        prompt, *others = of("text")
+        words = [widget for widget in of("words") if len(widget.options) > 1]
+        settings = [*of("slider", "menu", "number", "toggle"), *buttons("dice")]
+        axes = [part for axis in self.axes for part in (axis.menu, axis.text)]
+        draw = row_of(*buttons("generate", "vary", "compare", "cancel"), self.progress)
+        left = W.VBox([row_of(*words), row_of(*settings), row_of(*axes, *buttons("grid"))])
+        left.add_class("tv-left")
+        chosen = row_of(*buttons("use", "favourite", "delete"))
+        right = W.VBox([self.stage, self.caption, chosen])
+        right.add_class("tv-right")
+        for widget in (prompt, *others):
+            widget.add_class("tv-wide")
+        above = [W.HTML(CSS), prompt, self.remarks, *others, draw, self.status]
+        below = row_of(*buttons("save", "zip", "undo", "newer", "older"), self.place, self.link)
+        box = W.VBox([*above, row_of(left, right), below, self.gallery])
+        box.add_class("tv-studio")
+        return box
 
     def _wire(self) -> None:
-        for name, menu in self.menus.items():
-            menu.observe(lambda change, name=name: self._pick(name, change.new), "value")
-        self.generate_button.on_click(lambda _: self.start())
-        self.cancel_button.on_click(lambda _: self.cancel())
-        self.save_button.on_click(lambda _: self._guarded(self.save))
+        session, buttons = self.session, self.buttons
+        for name, widget in self.controls.items():
+            widget.observe(lambda change, name=name: self._typed(name, change["new"]), "value")
+            if self.rows[name].kind == "text":
+                with warnings.catch_warnings():  # ipywidgets 8 would rather have no Enter
+                    warnings.simplefilter("ignore")
+                    widget.on_submit(lambda _: self.start())
+        for name in ("generate", "vary", "compare"):
+            buttons[name].on_click(lambda _, name=name: self.start(name))
+        buttons["grid"].on_click(lambda _: self.start("grid"))
+        for name in ("cancel", "save", "undo", "dice"):
+            buttons[name].on_click(lambda _, name=name: getattr(session, name)())
+        for name in ("use", "favourite", "delete"):
+            buttons[name].on_click(lambda _, name=name: self._with_chosen(getattr(session, name)))
+        buttons["zip"].on_click(lambda _: self.zip())
+        buttons["newer"].on_click(lambda _: self._turn(-PAGE))
+        buttons["older"].on_click(lambda _: self._turn(PAGE))
 
-    def _pick(self, name: str, word: str) -> None:
-        words, first = self.words[name], name == "colour"
-        self.prompt.value = with_word(self.prompt.value, words, word, first=first)
+    def _typed(self, name: str, value) -> None:
+        """Pass a value that the user gave on to the session."""
+        with self._lock:
+            if not self._showing:
+                self.session.set(name, value)
 
-    def start(self) -> None:
-        """Generate in a thread; do nothing while one is running."""
-        if self._thread and self._thread.is_alive():
+    def start(self, kind: str = "generate") -> None:
+        """Draw a job, as `Session.start`; the grid's axes are those of the form."""
+        axes = [axis.given for axis in self.axes if axis.given[0]]
+        if self.session.threaded:
+            self.session.start(kind, axes)
             return
-        self._cancel.clear()
-        self._thread = threading.Thread(target=self._guarded, args=(self.draw,), daemon=True)
-        self._busy(True)
-        self._thread.start()
+        with clicks_let_through() as self.session.poll:
+            self.session.start(kind, axes)
 
-    def cancel(self) -> None:
-        """Stop the generation after its current step, or after loading."""
-        self._cancel.set()
-        self.cancel_button.disabled = True
-        self._show_status("Cancelling…")
+    def draw(self) -> Image.Image | None:
+        """Draw what the controls say, without a click, and return it; None where that fails."""
+        self.start()
+        self.session.wait()
+        return None if self.session.wrong else self.session.stage_image()
 
-    def wait(self, timeout: float | None = None) -> None:
-        """Wait for the running generation."""
-        if self._thread:
-            self._thread.join(timeout)
+    def save(self) -> Path | None:
+        """Save what is not saved yet, as `Session.save`."""
+        return self.session.save()
 
-    def request(self) -> Request:
-        """Return the request of the controls; a seed that is neither kept nor just typed is random.
+    def zip(self) -> None:
+        """Pack the designs, and offer the zip: as a download on Colab, as a link elsewhere."""
+        path = self.session.zip()
+        if path is None:
+            return
+        colab.download(path)
+        content = path.read_bytes() if path.stat().st_size <= MOST_IN_PAGE else b""
+        data = f"data:application/zip;base64,{base64.b64encode(content).decode()}"
+        link = f"<a class='tv-link' download='{path.name}' href='{data}'>Save {path.name}</a>"
+        self.link.value = link if content else ""
 
-        Raises InputError for invalid values.
-        """
-        typed = self.seed.value != self._drawn
-        seed = self.seed.value if self.keep_seed.value or typed else random.randrange(2**31)
-        changes = {}
-        for control in CONTROLS:
-            changes |= control.changed(self.controls[control.name])
-        return Request((self.prompt.value,), seed=seed, **changes)
+    def _with_chosen(self, work: Callable[[Entry], None]) -> None:
+        if entry := self._chosen():
+            work(entry)
 
-    def draw(self) -> Image.Image:
-        """Generate the request of the controls, show the image, and return it."""
-        request = self.request()
-        self.seed.value = self._drawn = request.seed
-        self.progress.max, self.progress.value = request.steps, 0
-        self._show_status("Generating…" if self.sampler.loaded else "Loading the model…")
-        _, prompt, seed, image = next(self.sampler.sample(request, on_step=self._after_step))
-        settings = self.sampler.with_defaults(request).settings()
-        record = {"prompt": prompt, "seed": seed, **settings, **self.sampler.identity}
-        self._show({"record": record, "image": image})
-        cut = self.sampler.cut_off(prompt)
-        said = [f"The prompt is too long; this part was ignored: {cut}"] if cut else []
-        found = filter(None, [*remarks([prompt]), self.sampler.unseen(prompt)])
-        said += [f"{text[0].upper()}{text[1:]}." for text in found]
-        self._show_status(" ".join(said) or "Done.", bool(said))
-        return image
+    def _chosen(self) -> Entry | None:
+        """Return the image that is shown large, if it is one."""
+        entries = self.session.stage.entries
+        return entries[0] if len(entries) == 1 else None
 
-    def save(self) -> Path:
-        """Write the newest image and its record into the folder; return the image's path."""
-        newest, folder = self.history[0], self.folder
-        with writing(folder, wait=SAVE_SECONDS):
-            path = folder / f"{_next_number(folder):04d}_{newest['record']['seed']}.png"
-            save_png(newest["image"], path)
-            add_line(folder / "records.jsonl", {"file": path.name, **newest["record"]})
-        self._show_status(f"Saved as {path}")
-        return path
+    def _turn(self, by: int) -> None:
+        self.first = max(0, self.first + by)
+        self._show("gallery")
 
-    def _after_step(self, step: int) -> None:
-        self.progress.value = step
-        if self._cancel.is_set():
-            raise Cancelled
+    def _show(self, *names: str) -> None:
+        """Show what has changed."""
+        for name in names:
+            getattr(self, f"_show_{name}")()
 
-    def _guarded(self, work: Callable) -> None:
-        try:
-            work()
-        except Cancelled:
-            self._show_status("Cancelled.")
-        except Exception as error:  # shown to the user, instead of only in a log
-            kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
-            self._show_status(f"{kind}{error}", True)
-        finally:
-            self._busy(False)
+    def _show_controls(self) -> None:
+        with self._lock:
+            self._showing = True
+            try:
+                for name, widget in self.controls.items():
+                    self._show_control(name, widget)
+            finally:
+                self._showing = False
+        self._able("lora_scale", self.session.sampler.adapter is not None)
+        text = html.escape(" ".join(self.session.remarks()), quote=True)
+        mark = "<b>Please look:</b> " if text else ""
+        give(self.remarks, "value", clipped(f"{mark}{text}", text, 2))
 
-    def _busy(self, busy: bool) -> None:
-        self.generate_button.disabled, self.cancel_button.disabled = busy, not busy
-        self.save_button.disabled = busy or not self.history
+    def _show_control(self, name: str, widget: W.Widget) -> None:
+        values = self.session.panel.choices(name)
+        if isinstance(widget, W.Dropdown):
+            give(widget, "options", options_of(values))
+        elif hasattr(widget, "max"):
+            give(widget, "max", values.high)
+            give(widget, "min", values.low)
+        give(widget, "value", self.session.panel.value(name))
 
-    def _show_status(self, text: str, wrong: bool = False) -> None:
-        colour = "#b00020" if wrong else "inherit"
-        style = f"color:{colour};display:inline-block;line-height:1.3"
-        self.status.value = f"<span style='{style}'>{html.escape(text)}</span>"
+    def _able(self, name: str, able: bool) -> None:
+        if name in self.controls:
+            self.controls[name].disabled = not able
 
-    def _show(self, entry: dict) -> None:
-        self.history.insert(0, entry)
-        self.image.value = _png(entry["image"], 512)
-        self.image.layout.display = ""
-        self.caption.value = _caption(entry["record"], 320)
-        small = W.Image(value=_png(entry["image"], 160), format="png", width=112, height=112)
-        tile = W.VBox([small, W.HTML(_caption(entry["record"], 112))])
-        self.gallery.children = (tile, *self.gallery.children)[:MAX_GALLERY]
+    def _show_status(self) -> None:
+        text = html.escape(self.session.status, quote=True)
+        look = "color:#b00020;font-weight:600" if self.session.wrong else ""
+        sign = "⚠ " if self.session.wrong else ""
+        shown = f"<span role='status' aria-live='polite' style='{look}'>{sign}{text}</span>"
+        give(self.status, "value", clipped(shown, text, 3))
+
+    def _show_progress(self) -> None:
+        self.progress.value, self.progress.max = self.session.progress
+        self.progress.value = self.session.progress[0]
+
+    def _show_stage(self) -> None:
+        image, entries = self.session.stage_image(), self.session.stage.entries
+        drawn = self.session.stage.drawn
+        record = drawn[0].record if drawn else {"prompt": self.session.panel.values["prompt"]}
+        text = record["prompt"]
+        if len(entries) == 1 and drawn:
+            text = f"{text} · {_settings(drawn[0])}"
+        elif len(entries) > 1:
+            text = f"{counted(len(drawn), 'image')} of {len(entries)} · {text}"
+        text = html.escape(text if entries else "", quote=True)
+        inside = (
+            img(image, text) if image else "Drawing…" if entries else "Your design appears here."
+        )
+        self.stage.value = f"<div class='tv-stage'>{inside}</div>"
+        give(self.caption, "value", clipped(text, text, 3))
+        self._show_chosen()
+
+    def _show_chosen(self) -> None:
+        entry, busy = self._chosen(), self.session.busy
+        for name in ("use", "favourite", "delete"):
+            self.buttons[name].disabled = entry is None or busy
+        marked = entry is not None and entry.favourite
+        self.buttons["favourite"].description = "★ Unmark" if marked else "☆ Favourite"
+
+    def _show_busy(self) -> None:
+        busy = self.session.busy
+        for name in ("generate", "vary", "compare", "grid"):
+            self.buttons[name].disabled = busy
+        self.buttons["cancel"].disabled = not busy
+        self._able("adapter", not busy)
+        self._show_chosen()
+
+    def _show_gallery(self) -> None:
+        entries, session = self.session.entries, self.session
+        self.first = min(self.first, max(0, (len(entries) - 1) // PAGE * PAGE))
+        page = entries[self.first : self.first + PAGE]
+        old, self._tiles = self._tiles, {}
+        for entry in page:
+            _, tile = old.get(id(entry)) or (
+                entry,
+                Tile(entry, session.folder.seen(entry), session.open),
+            )
+            tile.name(entry)
+            self._tiles[id(entry)] = entry, tile
+        self.gallery.children = [tile.box for _, tile in self._tiles.values()]
+        self.buttons["newer"].disabled = not self.first
+        self.buttons["older"].disabled = self.first + PAGE >= len(entries)
+        self.buttons["zip"].disabled = not entries
+        self.buttons["save"].disabled = all(entry.file for entry in entries)
+        self.buttons["undo"].disabled = session.deleted is None
+        last = self.first + len(page)
+        self.place.value = f"{self.first + 1} to {last} of {len(entries)}" if entries else ""
+        self._show_chosen()
 
 
-def _next_number(folder: Path) -> int:
-    """Return a number above those of all images and records, deleted images included."""
-    records = folder / "records.jsonl"
-    names = [path.name for path in folder.glob("*_*.png")]
-    lines = records.read_text(encoding="utf-8", errors="replace") if records.exists() else ""
-    names += FILE_NAME.findall(lines)
-    numbers = [name.partition("_")[0] for name in names]
-    return 1 + max((int(number) for number in numbers if number.isdecimal()), default=-1)
-
-
-def _caption(record: dict, width: int) -> str:
-    style = f"width:{width}px;line-height:1.25;overflow-wrap:anywhere"
-    text = f"{html.escape(record['prompt'])}<br><small>seed {record['seed']}</small>"
-    return f"<div style='{style}'>{text}</div>"
-
-
-def _png(image: Image.Image, least: int) -> bytes:
-    """Return PNG bytes of an image, enlarged until its longer side has `least` pixels."""
-    longer = max(image.size)
-    if longer < least:
-        sides = [round(side * least / longer) for side in image.size]
-        image = image.resize(sides, Image.Resampling.LANCZOS)
-    out = io.BytesIO()
-    image.save(out, "PNG")
-    return out.getvalue()
+def _settings(entry: Entry) -> str:
+    record = entry.record
+    parts = [entry.label, f"seed {record['seed']}", f"{record.get('steps')} steps"]
+    parts += [f"guidance {record['guidance']:g}"] if "guidance" in record else []
+    parts += [f"not: {record['negative_prompt']}"] if record.get("negative_prompt") else []
+    return " · ".join(filter(None, parts))

@@ -150,6 +150,14 @@ class NotebookSettings:
             return ""
         return data_of(run) or read_record(run / "config.json", "training")["data"]
 
+    def labels(self, adapter: str) -> list[dict[str, str]]:
+        """Return the attributes of the items that `adapter` (as given to `adapter`) was trained on,
+        whose words the prompt studio offers; none where they are not found."""
+        data = self.trained_data(adapter)
+        with contextlib.suppress(InputError):
+            return open_source(data).attributes if data else []
+        return []
+
     def trained_on(self, adapter: str) -> str:
         """Return the folder of the run that made an adapter, which says what it was trained on,
         else the name of its data; "" if they are not found, or have too few validation images to

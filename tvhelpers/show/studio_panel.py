@@ -107,7 +107,8 @@ class Panel:
         seeds = [seed for _, _, seed in replace(request, count=count).jobs()]
         shots = [Shot(replace(request, seed=seed)) for seed in seeds]
         if kind == "compare":
-            return [half for shot in shots for half in self._compared(shot.request)], 2
+            pairs = [half for shot in shots for half in self._compared(shot.request)]
+            return pairs, 2 if count <= 2 else 4
         return shots, nearly_square(count)
 
     def _compared(self, request: Request) -> tuple[Shot, Shot]:
@@ -118,6 +119,8 @@ class Panel:
         return Shot(replace(request, lora_scale=0.0), "base alone"), adapted
 
     def _grid(self, axes: Axes, seed: int) -> tuple[list[Shot], int]:
+        if not axes:
+            raise InputError("no-axis")
         cells, columns, words = [({**self.values, "seed": seed}, [])], 1, self.offer.words
         for name, text in axes:
             row = self.controls[name]
@@ -125,9 +128,10 @@ class Panel:
             columns = len(values)
             if len(cells) * columns > MOST_CELLS:
                 raise InputError("too-many-cells", count=len(cells) * columns, most=MOST_CELLS)
+            texts = [f"{x:g}" if isinstance(x, float) else str(x) for x in values]
             cells = [
-                (with_value(own, row, value, words), [*label, f"{row.label} {value}"])
+                (with_value(own, row, value, words), [*label, f"{row.label} {text}"])
                 for own, label in cells
-                for value in values
+                for value, text in zip(values, texts)
             ]
         return [Shot(self.request(values), ", ".join(label)) for values, label in cells], columns

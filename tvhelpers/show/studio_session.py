@@ -75,7 +75,7 @@ class Session:
 
     def say(self, text: str, wrong: bool = False) -> None:
         """Show a sentence in the status line; `wrong`: as an error."""
-        self.status, self.wrong = text, wrong
+        self.status, self.wrong = f"{text[:1].upper()}{text[1:]}", wrong
         self.tell("status")
 
     def set(self, name: str, value) -> None:
@@ -85,7 +85,8 @@ class Session:
         if name == "adapter":
             self._guarded(lambda: self._choose_adapter(value))
         else:
-            self.panel.set(name, value)
+            with self._lock:
+                self.panel.set(name, value)
         self.tell("controls")
 
     def dice(self) -> None:
@@ -179,7 +180,7 @@ class Session:
         if not drawn:
             self.stage = before
             if cancelled and self._drawn is not None:
-                self.panel.values["seed"] = self._drawn
+                self.set("seed", self._drawn)
         elif problem:
             problem += f" {len(drawn)} of {counted(len(shots), 'image')} drawn; they stay."
         self._tell("controls", "stage", "busy")
@@ -229,8 +230,8 @@ class Session:
         self.stage.preview, self.stage.entries[number] = None, entry
         self.entries = [entry, *self.entries]
         if number == 0:
-            self.panel.values["seed"] = self._drawn = entry.record["seed"]
-            self.tell("controls")
+            self._drawn = entry.record["seed"]
+            self.set("seed", self._drawn)
         self._save()
         for old in self.entries[IN_MEMORY:]:
             old.image = None if old.file else old.image

@@ -8,7 +8,7 @@ from PIL import Image, ImageOps
 from tvhelpers.sample.grid import sheet_of
 from tvhelpers.show.studio_folder import Entry
 
-ALONE, CELL = 512, 256  # pixels: of one image, of each of several
+SIDE, CELLS = 512, (112, 256)  # pixels: of the stage; of one of several images, from least to most
 
 
 @dataclass
@@ -38,7 +38,8 @@ class Stage:
             images[self.entries.index(None)] = waiting
         found = next(filter(None, images), None)
         if not found or len(images) == 1:
-            return found and ImageOps.contain(found, (ALONE, ALONE), Image.Resampling.LANCZOS)
-        size = ImageOps.contain(found, (CELL, CELL)).size
+            return found and ImageOps.contain(found, (SIDE, SIDE), Image.Resampling.LANCZOS)
+        cell = min(max(CELLS[0], SIDE // self.columns), CELLS[1])
+        size = ImageOps.contain(found, (cell, cell)).size
         cells = [image and ImageOps.pad(image, size, color="white") for image in images]
         return sheet_of(cells, self.labels, self.columns, size)

@@ -124,5 +124,5 @@ def _with_article(prompt: str, noun: str) -> str:
         prompt = re.sub(r"^an? (?!pair)", "a pair of ", prompt, flags=re.IGNORECASE)
     elif noun:
         prompt = re.sub(r"^a pair of ", "a ", prompt, flags=re.IGNORECASE)
-    prompt = re.sub(r"\b([Aa])n? (?=[a-z])", r"\1 ", prompt)
+    prompt = re.sub(r"\b([Aa])n? (?=[a-zV])", r"\1 ", prompt)  # "a V-neck", but "an A-line"
     return re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", prompt)
