@@ -38,6 +38,7 @@ from tvhelpers.words import counted
 PAGE = 24  # thumbnails shown together; more make a page slow
 MOST_IN_PAGE = 30 << 20  # bytes of a zip that the page offers as a link
 CSS = Path(__file__).with_name("prompt_studio.html").read_text(encoding="utf-8")
+STOP = " To stop it, interrupt the kernel (in Colab: Runtime > Interrupt execution)."
 BUTTONS = {  # {name: (text, what it does)}
     "generate": ("Generate", "Draw what the controls say; Enter in the prompt does the same."),
     "vary": ("Vary", "Draw the same prompt from new seeds."),
@@ -226,7 +227,8 @@ class PromptStudio:
             self.controls[name].disabled = not able
 
     def _show_status(self) -> None:
-        text = html.escape(self.session.status, quote=True)
+        waits = self.session.busy and not self.session.threaded
+        text = html.escape(f"{self.session.status}{STOP if waits else ''}", quote=True)
         look = "color:#b00020;font-weight:600" if self.session.wrong else ""
         sign = "⚠ " if self.session.wrong else ""
         shown = f"<span role='status' aria-live='polite' style='{look}'>{sign}{text}</span>"

@@ -223,7 +223,7 @@ class Session:
         """Show what is being drawn; a preview that fails must not end the drawing."""
         with contextlib.suppress(Exception):
             self.stage.preview = self.sampler.preview()
-            self.tell("stage")
+        self.tell("stage")
 
     def _add(self, entry: Entry, number: int) -> None:
         """Add a drawn image to the gallery and the stage, and save it."""
