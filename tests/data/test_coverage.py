@@ -1,6 +1,7 @@
 """Coverage counts attributes and finds gaps; weights balance them."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -64,6 +65,23 @@ def test_demand():
         item_weights([{}], "weight")
     with refused("out-of-range"):
         demand_weights([0, 0])
+
+
+def test_colours_of_captions_are_counted_where_no_label_says_one(photo_folder, tmp_path, capsys):
+    from tvhelpers import cli
+
+    photo_folder = shutil.copytree(photo_folder, tmp_path / "photos")
+    table = photo_folder / "metadata.csv"
+    names = [line.partition(",")[0] for line in table.read_text().splitlines()[1:]]
+    rows = [f"{name},{'burgundy' if i else 'green'} coat,jacket" for i, name in enumerate(names)]
+    table.write_text("\n".join(["file_name,caption,category", *rows]) + "\n")
+    assert cli.main(["data", "coverage", str(photo_folder), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["counts"]["colour"] == {"red": len(names) - 1, "green": 1}
+    assert report["counts"]["category"] == {"jacket": len(names)}
+    assert report["from_captions"] == {"colour": len(names)}
+    assert cli.main(["data", "coverage", str(photo_folder), "--by", "colour"]) == 0
+    assert f"(of {len(names)} items from the caption)" in capsys.readouterr().out
 
 
 def test_split_and_coverage_from_the_command_line(tmp_path, capsys):

@@ -229,13 +229,13 @@ def run_split(options) -> dict:
 
 def run_coverage(options) -> dict:
     """Print and return the counts and gaps of a source's attributes."""
-    from tvhelpers.data.coverage import coverage, format_coverage
+    from tvhelpers.data.coverage import coverage, format_coverage, stated_attributes
     from tvhelpers.data.sources import open_source
 
-    rows = open_source(options.source).attributes
+    rows, taken = stated_attributes(open_source(options.source))
     stated = {name: None for row in rows for name in row if name != "weight"}
     names = [name.strip() for name in options.by.split(",") if name.strip()] or list(stated)
-    report = coverage(rows, names)
+    report = {**coverage(rows, names), "from_captions": taken}
     image = None
     if options.image:
         from tvhelpers.show.figures import coverage_figure

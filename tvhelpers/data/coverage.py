@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tvhelpers.data.caption_parsing import parse_caption
+from tvhelpers.data.items import Source
 from tvhelpers.errors import Choice, InputError
 from tvhelpers.output import escaped_lines
 from tvhelpers.words import counted
@@ -14,7 +16,20 @@ NOT_STATED = "not stated"
 EXPECTED = 20  # items that chance would give a pair of values, before its absence is a gap
 FLOOR = 0.1  # the least share of the mean demand: items without sales are still learnt
 MAX_SHOWN = 12  # printed values of an attribute, and printed gaps
+OF_CAPTIONS = ("category", "colour")  # attributes that are taken from captions without a label
 SELDOM = 0.1  # a gap has fewer items than this share of what chance would give
+
+
+def stated_attributes(source: Source) -> tuple[list[dict[str, str]], dict[str, int]]:
+    """Return (attributes of the N items, {name: how many items it was taken from the caption of}):
+    the labels, and the category and colour that a caption states where they have none."""
+    rows, taken = [], Counter()
+    for labels, caption in zip(source.attributes, source.captions, strict=True):
+        stated = parse_caption(caption)
+        more = {key: stated[key] for key in OF_CAPTIONS if key in stated and key not in labels}
+        taken.update(more.keys())
+        rows.append({**more, **labels})
+    return rows, dict(taken)
 
 
 def coverage(attributes: Sequence[dict[str, str]], names: Sequence[str]) -> dict:
@@ -130,11 +145,13 @@ def effective_sample_size(weights: np.ndarray) -> float:
 
 
 def format_coverage(report: dict) -> str:
-    """Return a coverage report as text to read."""
+    """Return a coverage report as text to read; "from_captions": {name: number of items}."""
     lines = [counted(report["items"], "item")]
     for name, counts in report["counts"].items():
         alike = f"{report['effective_words'][name]:.1f} values that are equally frequent"
-        lines.append(f"  {name}: {counted(len(counts), 'value')}, as varied as {alike}")
+        count = report.get("from_captions", {}).get(name)
+        taken = f" (of {counted(count, 'item')} from the caption)" if count else ""
+        lines.append(f"  {name}: {counted(len(counts), 'value')}, as varied as {alike}{taken}")
         for word, count in list(counts.items())[:MAX_SHOWN]:
             lines.append(f"    {word:20} {count:7,}  {count / report['items']:6.1%}")
         if len(counts) > MAX_SHOWN:
