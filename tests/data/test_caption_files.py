@@ -76,6 +76,21 @@ def test_command_writes_captions_that_a_source_takes(language, tmp_path, capsys)
     assert [line.split() for line in said[1:3]] == [["before", "after"], ["n", "3", "3"]]
 
 
+def test_captions_by_hand_stay_and_a_smaller_vocabulary_is_said(photo_folder, tmp_path, caplog):
+    source = open_source(photo_folder)
+    own = ["burgundy quilted coat with hood", "teal corduroy dungarees", "a rust velvet gown"]
+    source.captions = [own[i % 3] for i in range(len(source))]
+    source.attributes = [{"category": "coat"}] * len(source)
+    caplog.set_level("INFO", "tvhelpers")
+    report = write_captions(source, tmp_path / "a.jsonl")
+    assert report["after"]["vocabulary"] >= report["before"]["vocabulary"]
+    assert "burgundy quilted coat with hood -> burgundy" in caplog.text
+    assert "fewer different words" not in caplog.text
+    source.captions = [f"a woman wearing {text}" for text in source.captions]
+    write_captions(source, tmp_path / "b.jsonl")
+    assert "fewer different words" in caplog.text
+
+
 def test_captions_of_another_source_are_refused(language, tmp_path, photo_folder):
     out = tmp_path / "new.jsonl"
     photos = open_source(photo_folder)

@@ -2,6 +2,8 @@
 
 import random
 
+import pytest
+
 from tests.helpers import refused
 from tvhelpers.data.caption_files import caption_report
 from tvhelpers.data.caption_parsing import contradictions, parse_caption
@@ -43,6 +45,24 @@ def test_a_caption_alone_gives_labels_and_details():
     for text in texts[1:]:
         assert parse_caption(text).items() >= {"category": "tee", "colour": "white"}.items()
         assert "owl-print" in text and parse_caption(text)["sleeve"] == "short"
+
+
+@pytest.mark.parametrize("labels", [{}, {"category": "outwear", "colour": "red"}, LABELS])
+@pytest.mark.parametrize(
+    "own, count",
+    [
+        ("burgundy quilted coat with hood", 2),
+        ("light blue linen shirt with a collar", 1),
+        ("a navy blazer with gold buttons", 1),
+        ("teal corduroy dungarees", 1),
+        ("une robe d'été", 1),
+    ],
+)
+def test_each_word_of_a_writer_is_kept(labels, own, count):
+    first, *others = recaption(labels, "", own, seed=0, index=0, by_hand=True)
+    assert first == own and len(others) >= count - 1
+    kept = {*own.split()} - {"a", "with"}
+    assert all(kept <= {*text.replace(",", "").split()} for text in others), others
 
 
 def test_no_real_recaption_contradicts_or_stammers(real_captions):

@@ -11,7 +11,7 @@ from pathlib import Path
 from tvhelpers.data.caption_parsing import FEATURES, parse_caption
 from tvhelpers.data.captions import recaption, template_captions
 from tvhelpers.data.items import Source
-from tvhelpers.data.lexicon import SLOTS, facts_of
+from tvhelpers.data.lexicon import SLOTS, WORDS, facts_of
 from tvhelpers.errors import InputError
 from tvhelpers.files import content_key, write_once
 from tvhelpers.records import read_rows
@@ -19,6 +19,7 @@ from tvhelpers.runtime import seed_for
 from tvhelpers.words import counted, describe
 
 log = logging.getLogger(__name__)
+SHOWN = 3  # captions that are printed before and after
 MAX_TOKENS = 77  # of CLIP, with start and end
 
 
@@ -44,7 +45,8 @@ def write_captions(
         from tvhelpers.data.captioner import caption_images
 
         old = caption_images(source, captioner, out.with_name(f"{out.stem}.images.jsonl"))
-    new = [_new_captions(source, old[i], i, seed, variants) for i in range(len(source))]
+    options = {"seed": seed, "variants": variants, "by_hand": not captioner and are_by_hand(old)}
+    new = [_new_captions(source, old[i], index=i, **options) for i in range(len(source))]
     numbered = zip(range(len(new)), source.item_ids, new, strict=True)
     rows = [{"index": i, "item": item, "captions": texts} for i, item, texts in numbered]
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
@@ -55,15 +57,31 @@ def write_captions(
     log.info(f"{out}: {counted(different, 'different caption')} of {counted(len(new), 'item')}")
     for line in format_caption_report(before, after).split("\n"):
         log.info(line)
+    for text, texts in zip(old[:SHOWN], new, strict=False):
+        log.info(f"{text} -> {' | '.join(texts)}")
+    if after["vocabulary"] < before["vocabulary"]:
+        log.warning(
+            f"the new captions have fewer different words ({after['vocabulary']}) than the old ones"
+            f" ({before['vocabulary']}): read them before you train on them"
+        )
     about = {"out": str(out), "items": len(new), "variants": variants}
     return {**about, "before": before, "after": after}
 
 
-def _new_captions(source: Source, old: str, index: int, seed: int, variants: int) -> list[str]:
-    labels, options = source.attributes[index], {"seed": seed, "index": index, "variants": variants}
+def are_by_hand(captions: Sequence[str]) -> bool:
+    """Return whether captions are a writer's own: those of the benchmark, which a machine
+    translated, say of nearly each garment that somebody wears it."""
+    verbs = {*WORDS["wearing"]} - {"in", "of"}
+    worn = sum(not verbs.isdisjoint(text.lower().split()) for text in captions)
+    return worn < len(captions) / 2
+
+
+def _new_captions(source: Source, old: str, *, index: int, by_hand: bool, **how) -> list[str]:
+    labels = source.attributes[index]
     if "category" in labels and old == describe(labels):  # made from the labels, not written
-        return template_captions(labels, **options)
-    return recaption(labels, source.product_ids[index], old, **options)
+        return template_captions(labels, index=index, **how)
+    name = source.product_ids[index]
+    return recaption(labels, name, old, index=index, by_hand=by_hand, **how)
 
 
 def _chosen(item_ids: list[str], captions: list[list[str]]) -> list[str]:

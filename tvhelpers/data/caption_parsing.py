@@ -170,6 +170,13 @@ def parse_caption(text: str) -> dict[str, str]:
     return dict(_parse(text))
 
 
+def stated_garment(text: str) -> str:
+    """Return the garment of a caption in the caption's own word, "" without one."""
+    tokens = re.findall(r"[a-z0-9']+(?:-[a-z0-9']+)*|[,.]", text.lower())
+    place = _head_noun(tokens)
+    return "" if place is None else tokens[place]
+
+
 def contradictions(attributes: dict[str, str], caption: str) -> dict[str, tuple[str, str]]:
     """Return {attribute: (its label, what the caption states instead)}; {} where they agree."""
     stated = parse_caption(caption)

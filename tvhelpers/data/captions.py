@@ -14,6 +14,7 @@ from tvhelpers.words import describe, listed, with_article
 BEFORE_COLOUR = ("style", "weight", "fit")
 CLOTH = ("texture", "pattern", "fabric")
 MAX_VARIANTS = 5
+WITH = {"with", "in", "of"}  # words that may go from a caption without loss
 _EMPTY_WORDS = frozenset(WORDS["empty_words"])
 _THINGS, _OTHER_COLOURS = "|".join(WORDS["things"]), "|".join(WORDS["other_colours"])
 _THING = re.compile(
@@ -30,28 +31,35 @@ def recaption(
     seed: int,
     index: int,
     variants: int = 3,
+    by_hand: bool = False,
 ) -> list[str]:
     """Return up to `variants` different captions of one garment, a function of (seed, index).
 
     They state the labels, then words of the product's name, then words of the old caption; a label
     wins over a contradicting name.  Without labels the repaired old caption comes first, and is the
-    only one where no category is known.  Raises InputError for variants outside 1..5.
+    only one where no category is known.  A caption `by_hand` comes first too, and the others say
+    each of its words: its garment and colour win over the labels.
+    Raises InputError for variants outside 1..5.
     """
     check_range("variants", variants, 1, MAX_VARIANTS)
-    parts = _parts(tuple(sorted(attributes.items())), product, caption)
+    parts = _parts(tuple(sorted(attributes.items())), product, caption, by_hand)
     if parts is None:
         return [parsing.repair_caption(caption)]
     rng = random.Random(seed_for("recaption", seed, index))
-    texts = {} if attributes else {parsing.repair_caption(caption): None}
+    texts = {} if attributes and not by_hand else {parsing.repair_caption(caption): None}
+    needed = _contents(next(iter(texts))) - WITH if by_hand else set()
     for frame in rng.sample(FRAMES, len(FRAMES)):
         if len(texts) == variants:
             break
-        texts[frame(parts, rng)] = None
+        text = frame(parts, rng)
+        texts |= {text: None} if needed <= _contents(text) else {}
     return list(texts)
 
 
 @lru_cache(1 << 15)
-def _parts(labels: tuple[tuple[str, str], ...], product: str, caption: str) -> dict | None:
+def _parts(
+    labels: tuple[tuple[str, str], ...], product: str, caption: str, by_hand: bool
+) -> dict | None:
     """Return {slot: phrases, "nouns", "colour", "arms", "gender"}; None without a category."""
     name, old = product.replace("_", " "), parsing.repair_caption(caption)
     from_name = {key: word for key, word in parsing.parse_caption(name).items() if key == "sleeve"}
@@ -60,8 +68,11 @@ def _parts(labels: tuple[tuple[str, str], ...], product: str, caption: str) -> d
         return None
     category = parsing.CATEGORY_WORDS.get(known["category"], "")
     nouns = WORDS["nouns"].get(category or known["category"], [known["category"]])
-    arms = parsing.stated_sleeve(f"{known.get('sleeve', '')} sleeve")
     colour = _colour_phrase(dict(labels).get("colour"), old)
+    if by_hand:
+        nouns = [parsing.stated_garment(old) or known["category"]]
+        colour = _colour_words(old) or colour
+    arms = parsing.stated_sleeve(f"{known.get('sleeve', '')} sleeve")
     facts = [*_label_facts(known), *facts_of(name)]
     facts += [*facts_of(old.replace("printed with", "with")), *_thing(old)]
     used = _contents(" ".join([*nouns, colour, "sleeve sleeves"]))
@@ -83,6 +94,12 @@ def _colour_phrase(label: str | None, old: str) -> str:
         return pair[0]
     other = re.search(rf"\b({_OTHER_COLOURS})(?:-colou?red)? ", old)
     return "multicolored" if stated else other[1] if other else ""
+
+
+def _colour_words(old: str) -> str:
+    """Return the first colour of a caption in its own words, "" without one."""
+    found = re.search(rf"\b{parsing.HUE}\b", old.lower())
+    return found[0] if found else ""
 
 
 def _label_facts(known: dict[str, str]) -> list[tuple[str, str]]:
