@@ -3,6 +3,8 @@
 import io
 import os
 import struct
+import sys
+import types
 import warnings
 import zlib
 
@@ -70,12 +72,29 @@ def test_other_formats_are_named_and_never_opened(tmp_path, head, found):
         read_photo(path)
 
 
+def test_a_photo_of_an_iphone_needs_a_package_which_is_named(tmp_path, monkeypatch):
+    path = tmp_path / "a.heic"
+    path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    monkeypatch.setattr(image, "FORMATS", ("JPEG",))
+    with refused("not-an-image") as caught:
+        read_photo(path)
+    assert "pip install pillow-heif" in str(caught.value)
+
+    opened = Image.new("RGB", (4, 2), "red")
+    opened.tile = []
+    fake = types.SimpleNamespace(register_heif_opener=lambda: None)
+    monkeypatch.setitem(sys.modules, "pillow_heif", fake)
+    monkeypatch.setitem(Image.OPEN, "HEIF", (lambda file, name: opened, None))
+    monkeypatch.setattr(image, "FORMATS", (image.HEIC,))
+    assert read_photo(path).shape == (2, 4, 3) and is_image(path)
+
+
 def test_a_pipe_is_no_image_and_a_name_matters_not(tmp_path):
     os.mkfifo(tmp_path / "a.png")
     assert not is_image(tmp_path / "a.png") and image_format(tmp_path / "a.png") == ""
     with refused("not-an-image"):
         read_photo(tmp_path / "a.png")
-    for name in image.FORMATS:
+    for name in {*image.FORMATS} - {image.HEIC}:
         Image.new("RGB", (8, 8), "red").save(tmp_path / "any", name)
         assert image_format(tmp_path / "any") == name and is_image(tmp_path / "any")
         assert np.abs(read_photo(tmp_path / "any").astype(int) - [255, 0, 0]).max() <= 2

@@ -26,7 +26,9 @@ PLUGINS = {
     "GIF": ("GifImagePlugin",),
     "AVIF": ("AvifImagePlugin",),
 }
+HEIC = "HEIC"  # photos of iPhones; read where the package pillow-heif is installed
 FORMATS = tuple(name for name in PLUGINS if name != "AVIF" or find_spec("PIL._avif"))
+FORMATS += (HEIC,) if find_spec("pillow_heif") else ()
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif")
 OTHER_ENDINGS = (".jfif", ".jpe", ".mpo")  # rarer ones of the same formats
 RAW_ENDINGS = (".dng", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".pef", ".3fr", ".iiq", ".erf")
@@ -66,7 +68,7 @@ MAGIC = {
     "GIF": rb"GIF8[79]a",
     "BMP": rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0",
     "AVIF": rb"....ftyp(avi[fs]|m[is]f1.{4,48}avif)",
-    "HEIC": rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)",
+    HEIC: rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)",
     "JPEG XL": rb"\xff\x0a|\0\0\0\x0cJXL ",
     "JPEG 2000": rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  ",
     "JPEG XR": rb"II\xbc",
@@ -107,6 +109,13 @@ def image_format(path: Path) -> str:
     return "camera raw" if found == "TIFF" and path.suffix.lower() in RAW_ENDINGS else found
 
 
+def remedy(found: str) -> str:
+    """Return what to do with an image of a format that is not read."""
+    if found == HEIC:
+        return "run: pip install pillow-heif, or save it as .jpg"
+    return "save it as .jpg or .png"
+
+
 def _format_of(head: bytes) -> str:
     """Return the format of a file that begins with `head`, "" if it is not an image."""
     found = (name for name, start in MAGIC.items() if re.match(start, head, re.DOTALL))
@@ -144,11 +153,13 @@ def open_image(file: Path | BinaryIO, name: str = "") -> Image.Image:
     found = _format_of(_head(file))
     if found not in FORMATS:
         if found:
-            raise InputError("not-an-image.format", name=name, found=found)
+            raise InputError("not-an-image.format", name=name, found=found, remedy=remedy(found))
         raise UnidentifiedImageError("it does not begin like an image")
-    for module in PLUGINS[found]:
+    for module in PLUGINS.get(found, ()):
         importlib.import_module(f"PIL.{module}")
-    image = Image.open(file, formats=(found,))
+    if found == HEIC:
+        importlib.import_module("pillow_heif").register_heif_opener()
+    image = Image.open(file, formats=("HEIF" if found == HEIC else found,))
     if isinstance(image.info.get("transparency"), int):  # a level as stored, not as decoded
         image.info["transparency"] *= _step(image)
     width, height = image.size

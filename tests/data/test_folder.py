@@ -104,7 +104,7 @@ SHAPES = {
          "hat/4.zip": "PK",
          "hat/._1.jpg": "x", "__MACOSX/hat/._1.jpg": "x", "hat/Thumbs.db": "x", "hats.csv": "x"},
         {"hat/1.jpg": "a photo of a hat"},
-        {"HEIC is not read; save it as .jpg or .png": ["hat/2.heic"],
+        {"HEIC is not read; run: pip install pillow-heif, or save it as .jpg": ["hat/2.heic"],
          "PSD is not read; save it as .jpg or .png": ["hat/3"],
          photo_files.ARCHIVE: ["hat/4.zip"], photo_files.OTHER_TABLE: ["hats.csv"],
          paths.HIDDEN: ["hat/._1.jpg", "__MACOSX/hat/._1.jpg"]},

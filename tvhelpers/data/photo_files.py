@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tvhelpers.data.items import Source
-from tvhelpers.data.tables import ENDINGS, SPREADSHEETS
+from tvhelpers.data.tables import ENDINGS, SPREADSHEETS, read_table
 from tvhelpers.errors import InputError
-from tvhelpers.image import FORMATS, image_format, is_image
+from tvhelpers.image import FORMATS, image_format, is_image, remedy
 from tvhelpers.output import Skipped
-from tvhelpers.paths import walk
+from tvhelpers.paths import is_there, walk
 
 CAPTION_ENDINGS = (".txt", ".caption")
 ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
@@ -30,6 +30,7 @@ NO_PHOTO = "a text file without a photo of its name, or whose photo has another 
 OTHER_TABLE = "a table that is not read; to read it, give its path and --columns"
 ARCHIVE = "an archive; unpack it"
 SPREADSHEET = "a spreadsheet; save it as CSV UTF-8"
+IN_REPORT = f"see {REPORT}"
 OTHER = "neither an image nor a caption"
 
 
@@ -68,7 +69,7 @@ class Files:
         for path in self.others:
             name = "" if path in self.used else image_format(path)
             if name:
-                self.skip(f"{name} is not read; save it as .jpg or .png", [path])
+                self.skip(f"{name} is not read; {remedy(name)}", [path])
 
     def refuse(self) -> InputError:
         """Return the error for a folder without images, which names what it holds instead."""
@@ -113,6 +114,20 @@ def _why_other(path: Path) -> str:
     if ending in SPREADSHEETS:
         return SPREADSHEET
     return OTHER_TABLE if ending in ENDINGS and ending != ".json" else OTHER
+
+
+def named_in_report(folder: Path, skipped: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Return `skipped` {reason: names} with one short reason for all files that the report of
+    `intake` names already."""
+    if not is_there(folder / REPORT):
+        return skipped
+    try:
+        said = {row.get("file_name") for row in read_table(folder / REPORT)}
+    except InputError:
+        return skipped
+    left = {why: [name for name in names if name not in said] for why, names in skipped.items()}
+    known = sorted({name for names in skipped.values() for name in names} & said)
+    return {why: names for why, names in {**left, IN_REPORT: known}.items() if names}
 
 
 def warn_of_skipped(path: Path | str, skipped: dict[str, list[str]]) -> None:
