@@ -147,6 +147,48 @@ def test_issues_name_what_to_look_at(tmp_path):
     assert write_photos(intake.folder) == intake.folder  # a second call changes nothing
 
 
+def test_what_is_so_of_all_photos_is_said_once(tmp_path):
+    intake = take_in(put(tmp_path, "a.png", "b.png"), wanted=512)
+    assert "the largest has 96 pixels" in intake.remark
+    assert not any("small" in issue for photo in intake.photos for issue in photo.issues)
+    put(tmp_path, "c.png", size=512)
+    intake = take_in(tmp_path, wanted=512)
+    assert not intake.remark and ["small" in str(photo.issues) for photo in intake.photos] == [
+        True,
+        True,
+        False,
+    ]
+
+
+@pytest.mark.filterwarnings("default::tvhelpers.output.Skipped")
+def test_files_that_the_report_names_are_said_in_one_short_warning(tmp_path, recwarn):
+    put(tmp_path, "a.png", "b.png", "c.png")
+    (tmp_path / "d.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    (tmp_path / "e.jpg").write_bytes(b"")
+    intake = take_in(tmp_path)
+    said(intake, "c.png").use = False
+    intake.save()
+    source = open_source(tmp_path)
+    assert source.skipped == {"see photos_report.csv": ["c.png", "d.heic", "e.jpg"]}
+    (warning,) = [str(one.message) for one in recwarn]
+    assert warning.endswith("3 files skipped, such as 'c.png': see photos_report.csv")
+    (tmp_path / "new.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    assert len(open_source(tmp_path).skipped) == 2
+
+
+@pytest.mark.parametrize("content", ["", "file_name,use\na.png,no\n", "\0"])
+def test_a_damaged_report_is_said_and_kept_aside(tmp_path, content):
+    put(tmp_path, "a.png", "b.png")
+    take_in(tmp_path).save()
+    (tmp_path / "photos_report.csv").write_text(content)
+    with pytest.warns(UserWarning, match="kept as photos_report.csv.bak"):
+        intake = take_in(tmp_path)
+    assert (tmp_path / "photos_report.csv.bak").read_text() == content
+    assert len(intake.photos) == 2 and not any(photo.drafted for photo in intake.photos)
+    intake.save()
+    is_read_back(take_in(tmp_path))
+
+
 def test_shapes_twins_and_an_empty_middle(tmp_path):
     for number in range(5):
         pixels = np.random.default_rng(number).integers(0, 255, (30, 20, 3), np.uint8)

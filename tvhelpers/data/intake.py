@@ -23,7 +23,7 @@ from tvhelpers.data.items import Images, Source
 from tvhelpers.data.leakage import merge_groups, thumbnail
 from tvhelpers.data.lexicon import WORDS
 from tvhelpers.data.photo_files import OTHER, Files, list_files
-from tvhelpers.data.photo_issues import issues_of_photo, lying, twins
+from tvhelpers.data.photo_issues import issues_of_photo, lying, small, twins
 from tvhelpers.data.product_names import VIEW, products_of
 from tvhelpers.data.rows import own_caption
 from tvhelpers.data.unpack import unpack
@@ -83,11 +83,13 @@ class Unusable:
 
 @dataclass
 class Intake:
-    """The photos of a folder in natural order, and the files that cannot be used."""
+    """The photos of a folder in natural order, the files that cannot be used, and an issue that all
+    photos share, "" without one."""
 
     folder: Path
     photos: list[Photo]
     bad: list[Unusable]
+    remark: str = ""
 
     def save(self) -> Path:
         """Write metadata.csv of the photos that are used, and photos_report.csv of all files;
@@ -136,16 +138,17 @@ def take_in(
         for path in sorted(rows, key=natural):
             bar.update(1)
             photo = _photo_of(files.name_of(path), rows[path])
-            if why := _read(files.folder, path, photo, wanted, seen):
+            if why := _read(files.folder, path, photo, seen):
                 bad.append(Unusable(photo.file_name, why, photo.caption))
             else:
                 photos.append(photo)
     bad += _others(files, rows)
     if not photos:
         raise InputError("no-images.unusable", folder=folder, count=len(bad), first=bad[0].why)
-    _mark(photos)
+    remark = _mark(photos, wanted)
     _draft(photos, word, captioner, files.folder)
-    return Intake(files.folder, photos, sorted(bad, key=lambda one: natural(one.file_name)))
+    bad.sort(key=lambda one: natural(one.file_name))
+    return Intake(files.folder, photos, bad, remark)
 
 
 def unpack_photos(archive: Path, folder: Path) -> Path:
@@ -209,7 +212,7 @@ def _text(value) -> str:
     return ""
 
 
-def _read(folder: Path, path: Path, photo: Photo, wanted: int, seen: Seen | None) -> str:
+def _read(folder: Path, path: Path, photo: Photo, seen: Seen | None) -> str:
     """Read a photo and note what its file says; return in words why it cannot be used, "" if it
     can."""
     if photo.file_name != photo.file_name.strip():
@@ -225,7 +228,7 @@ def _read(folder: Path, path: Path, photo: Photo, wanted: int, seen: Seen | None
     reduced = _reduced(pixels, REDUCED)
     photo.thumb, photo.tiny = _reduced(reduced, THUMB), thumbnail(pixels)
     photo.colour, covers = seen(reduced) if seen else ("", None)
-    photo.issues += issues_of_photo(reduced, photo.size, wanted, covers)
+    photo.issues += issues_of_photo(reduced, covers)
     return ""
 
 
@@ -246,8 +249,12 @@ def _reduced(pixels: np.ndarray, side: int) -> np.ndarray:
 # ------------------------------------------------------------------------------- issues and drafts
 
 
-def _mark(photos: list[Photo]) -> None:
-    """Add the issues that need all photos, and draft products where the user gave none."""
+def _mark(photos: list[Photo], wanted: int) -> str:
+    """Add the issues that need all photos, and draft products where the user gave none; return an
+    issue that all photos share."""
+    found, remark = small([photo.size for photo in photos], wanted)
+    for number, issue in found.items():
+        photos[number].issues.insert(0, issue)
     pairs = twins([photo.tiny for photo in photos])
     for first, later in pairs:
         one, other = photos[first], photos[later]
@@ -264,6 +271,7 @@ def _mark(photos: list[Photo]) -> None:
         best |= {group: name for group, name in reversed([*zip(groups, found)]) if name}
     for photo, group in zip(photos, groups):
         photo.product = photo.product or best.get(group, group)
+    return remark
 
 
 def _draft(photos: list[Photo], word: str, captioner, folder: Path) -> None:

@@ -1,10 +1,10 @@
 """What do a user's tables and files say of each photo, and how is the table of photos written?"""
 
-import contextlib
 import csv
 import io
 import os
 import re
+import warnings
 from pathlib import Path
 
 from tvhelpers.data import tables
@@ -14,6 +14,7 @@ from tvhelpers.data.rows import own_caption
 from tvhelpers.data.table_sources import find_images
 from tvhelpers.errors import InputError
 from tvhelpers.files import write_text
+from tvhelpers.paths import is_there
 from tvhelpers.text import read_text
 
 OURS = ("file_name", "caption", "product", "category")  # columns, before those of the user
@@ -84,11 +85,25 @@ def _named(files: Files) -> tuple[dict[Path, list[dict]], list[tuple[str, str, s
 
 
 def _report(folder: Path) -> list[dict]:
-    """Return the rows of the report of an earlier run, [] without one."""
-    with contextlib.suppress(InputError):
-        rows = tables.read_table(folder / REPORT)
-        return [row for row in rows if {*COLUMNS} <= row.keys()]
-    return []
+    """Return the rows of the report of an earlier run, [] without one; a damaged one is kept
+    aside, with a warning."""
+    path = folder / REPORT
+    if not is_there(path):
+        return []
+    try:
+        rows = tables.read_table(path)
+        for name in COLUMNS:
+            tables.check_columns(path, name, name, [*rows[0]])
+        return rows
+    except InputError as error:
+        kept = _free(path)
+        os.replace(path, kept)
+        warnings.warn(
+            f"{error}; it is kept as {kept.name}, and without it drafts of captions count as yours "
+            "and unticked photos are listed again",
+            stacklevel=4,
+        )
+        return []
 
 
 def write_tables(folder: Path, used: list[dict], more: list[str], noted: list[dict]) -> Path:

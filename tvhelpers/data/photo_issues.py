@@ -19,18 +19,13 @@ WORDS = {
 }
 
 
-def issues_of_photo(
-    pixels: np.ndarray, size: tuple[int, int], wanted: int, covers: float | None
-) -> list[str]:
+def issues_of_photo(pixels: np.ndarray, covers: float | None) -> list[str]:
     """Return the issues of one photo, in words.
 
-    `pixels` uint8 (h, w, 3): the photo, reduced; `size`: its (width, height) as stored; `wanted`:
-    pixels a side that the training uses; `covers`: share of its middle half that a garment covers,
-    0..1, None where that was not measured.
+    `pixels` uint8 (h, w, 3): the photo, reduced; `covers`: share of its middle half that a garment
+    covers, 0..1, None where that was not measured.
     """
     found = [WORDS[issue] for issue in issues_of(pixels)]
-    if max(size) < wanted:
-        found.insert(0, f"small: {size[0]} x {size[1]} pixels, and the training uses {wanted}")
     if WORDS["flat"] in found:
         return found
     if np.percentile(pixels.mean(-1), 95) < DARK:
@@ -38,6 +33,23 @@ def issues_of_photo(
     if covers is not None and covers < COVERED:
         found.append("no garment stands out in the middle")
     return found
+
+
+def small(sizes: Sequence[tuple[int, int]], wanted: int) -> tuple[dict[int, str], str]:
+    """Return ({number: issue} of the photos of sizes (width, height) that are smaller than the
+    `wanted` pixels of the training, ""); if all are, ({}, a remark that says so once)."""
+    found = {
+        number: f"small: {size[0]} x {size[1]} pixels, and the training uses {wanted}"
+        for number, size in enumerate(sizes)
+        if max(size) < wanted
+    }
+    if len(sizes) == 1 or len(found) < len(sizes):
+        return found, ""
+    largest = max(map(max, sizes))
+    return {}, (
+        f"all photos are small: the largest has {largest} pixels at its longer side, and the "
+        f"training uses {wanted}; larger ones make sharper designs"
+    )
 
 
 def twins(thumbs: Sequence[np.ndarray]) -> list[tuple[int, int]]:

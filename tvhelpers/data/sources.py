@@ -11,7 +11,12 @@ from tvhelpers.data.attributes import is_attribute_prediction, open_attribute_pr
 from tvhelpers.data.h5 import check_choices
 from tvhelpers.data.highres import open_highres
 from tvhelpers.data.items import Images, Source, checked
-from tvhelpers.data.photo_files import is_archive, refuse_archive, warn_of_skipped
+from tvhelpers.data.photo_files import (
+    is_archive,
+    named_in_report,
+    refuse_archive,
+    warn_of_skipped,
+)
 from tvhelpers.data.photos import without_bad
 from tvhelpers.data.tables import OURS
 from tvhelpers.errors import Choice, InputError
@@ -80,6 +85,7 @@ def open_source(
     source = open_highres(source, photos) if photos else source
     if skip_bad and type(source.images) is Images:  # others are arrays, or are checked already
         source = without_bad(source)
+    source.skipped = named_in_report(Path(name_or_path), source.skipped)
     warn_of_skipped(name_or_path, source.skipped)
     return source
 

@@ -157,6 +157,8 @@ def summary(intake: Intake) -> list[str]:
         f"shapes: {', '.join(f'{count} {shape}' for shape, count in shapes.most_common())}"
         " (nothing is cut or stretched: photos that are not square get margins)",
     ]
+    if intake.remark:
+        lines.append(intake.remark)
     if issues:
         kinds = (f"{count} x {issue}" for issue, count in issues.items())
         lines.append(f"please look at: {'; '.join(kinds)}")
