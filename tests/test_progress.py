@@ -83,13 +83,15 @@ def test_ctrl_c_leaves_a_clean_line_under_a_bar():
     assert "Traceback" not in said.decode()
 
 
-def test_a_stop_is_asked_for_once_and_a_second_one_ends_at_once():
+def test_a_stop_is_asked_for_once_and_a_second_one_ends_at_once(caplog):
+    caplog.set_level("INFO", "tvhelpers")
     before = signal.getsignal(signal.SIGTERM)
     with progress.stop_requests() as stop:
         assert not stop
         signal.raise_signal(signal.SIGTERM)
         assert stop
         signal.raise_signal(signal.SIGINT)  # a launcher passes on at once what all have got
+        assert caplog.messages == [progress.STOPPING]
         stop.asked -= 2
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)

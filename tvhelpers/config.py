@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tvhelpers.errors import Choice, InputError
@@ -155,7 +156,7 @@ class TrainConfig:
     #   same, and refuse a training without a GPU | launch each kernel by itself
 
     def __post_init__(self):
-        check_settings(self, CHOICES, self._ranges())
+        check_settings(self, CHOICES, RANGES, self._automatic())
         if not any(self.region_weights):
             raise InputError("out-of-range.all-zero", names=REGION_WEIGHTS)
         ours = {"classes": "baseline", "dora": "lora", "text_rank": "lora", "keep": "lora"}
@@ -171,11 +172,9 @@ class TrainConfig:
         if self.resolution % 8:
             raise InputError("out-of-range.resolution", resolution=self.resolution)
 
-    def _ranges(self) -> dict[str, tuple]:
-        """Return RANGES without the settings whose value means "fits the data", or epochs."""
-        fits = ("steps", "held_out") if self.method == "lora" else ("steps",) * bool(self.epochs)
-        free = {key for key in fits if not getattr(self, key)}
-        return {keys: limits for keys, limits in RANGES.items() if keys not in free}
+    def _automatic(self) -> tuple[str, ...]:
+        """Return the settings whose 0 means "fits the data", or epochs."""
+        return ("steps", "held_out") if self.method == "lora" else ("steps",) * bool(self.epochs)
 
     @property
     def region_weights(self) -> tuple[float, ...]:
@@ -319,18 +318,25 @@ def _convert(key: str, value, kind: type):
     return value
 
 
-def check_settings(settings, choices: dict[str, tuple], ranges: dict[str, tuple]) -> None:
-    """Raise InputError for the first setting that is not one of its choices, or out of range."""
+def check_settings(
+    settings, choices: dict[str, tuple], ranges: dict[str, tuple], automatic: Iterable[str] = ()
+) -> None:
+    """Raise InputError for the first setting that is not one of its choices, or out of range; a 0
+    of the `automatic` ones means "fits the data"."""
     for key, words in choices.items():
         check_choice(key, getattr(settings, key), words)
     for keys, (low, high) in ranges.items():
         for key in keys.split():
-            check_range(key, getattr(settings, key), low, high)
+            if (value := getattr(settings, key)) or key not in automatic:
+                check_range(key, value, low, high, key in automatic)
 
 
-def check_range(name: str, value: float, low: float, high: float) -> None:
-    """Raise InputError if a value is not in low..high, or is NaN."""
+def check_range(name: str, value: float, low: float, high: float, automatic: bool = False) -> None:
+    """Raise InputError if a value is not in low..high, or is NaN; `automatic`: 0 is said to be
+    possible too."""
     if not low <= value <= high:
+        if automatic:
+            raise InputError("out-of-range.automatic", name=name, value=value, low=low, high=high)
         raise InputError("out-of-range.setting", name=name, value=value, low=low, high=high)
 
 

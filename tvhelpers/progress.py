@@ -9,6 +9,12 @@ from collections.abc import Iterator
 
 from tvhelpers.output import SafeStream, escaped, say
 
+log = logging.getLogger(__name__)
+STOPPING = (
+    "stopping: the step at work, or the evaluation with its previews, is completed first; press "
+    "Ctrl-C again to stop at once and resume from the last checkpoint"
+)
+
 
 class Interrupted(KeyboardInterrupt):
     """The work was asked to stop.
@@ -46,7 +52,10 @@ def stop_requests() -> Iterator[_StopFlag]:
         now = time.monotonic()
         if flag and now - flag.asked > 1:  # a launcher repeats the signal to its processes
             raise KeyboardInterrupt
-        flag.asked = flag.asked or now
+        if not flag:
+            flag.asked = now
+            with contextlib.suppress(RuntimeError):  # Ctrl-C came while something was printed
+                log.info(STOPPING)
 
     try:
         for number in (signal.SIGINT, signal.SIGTERM):

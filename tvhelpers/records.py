@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator
 from numbers import Real
 from pathlib import Path
 
-from tvhelpers.errors import InputError, in_words
+from tvhelpers.errors import MESSAGE_CHARACTERS, InputError, in_words
 from tvhelpers.files import make_dir, no_link, write_text, writing
 from tvhelpers.record_kinds import KINDS
 from tvhelpers.text import clean, decoded
@@ -242,10 +242,30 @@ def check_claim(
     keys = [key for key in {**request, **seen} if key not in ignore]  # what a user gives is first
     different = [key for key in keys if seen.get(key) != request.get(key)]
     different = [key for key in different if key not in chosen] or different
-    different = [*{DIGESTS.sub("", key): 0 for key in different}]  # "data", not "data_fingerprint"
     if different:
-        raise TakenError("another-request", path=path, different=different)
+        raise _taken(path, seen, request, different)
     return True
+
+
+def _taken(path: Path, seen: dict, request: dict, different: list[str]) -> TakenError:
+    """Return the error for a folder of another request, with the values of what is different, where
+    there is room for them."""
+    names = {DIGESTS.sub("", key): key for key in different}  # "data", not "data_fingerprint"
+    values = [
+        f"{in_words(name)}{_change(seen.get(key), request.get(key)) * (name == key)}"
+        for name, key in names.items()
+    ]
+    error = TakenError("another-request.values", path=path, different=", ".join(values))
+    if len(str(error)) > MESSAGE_CHARACTERS:
+        return TakenError("another-request", path=path, different=[*names])
+    return error
+
+
+def _change(there, now) -> str:
+    """Return " (100, not 200)" of two short values, "" of others."""
+    if not all(isinstance(one, int | float | str) and str(one) for one in (there, now)):
+        return ""
+    return f" ({in_words(there)}, not {in_words(now)})"
 
 
 def _is_result(path: Path) -> bool:

@@ -18,4 +18,5 @@ def test_adapter_show_prints_words_for_people(run, tmp_path):
     assert run("adapter", "scale", "shipped", "--by", 0.5, "--out", half)[0] == 0
     code, out, _ = run("adapter", "show", half)
     assert code == 0 and not {*"{}[]"} & {*out}
+    assert str(half) in out and "of the training in" not in out
     assert "made for base: mini" in out and "blended from: 0.5 x (base mini, " in out

@@ -35,7 +35,8 @@ def test_train_refuses_what_cannot_be_trained(refuse, photo_folder, tmp_path, ex
     refuse("unknown-choice", *start, "--preset", "h200")
     refuse("unknown-key", *start, "--set", "step=5")
     refuse("usage", *start, "--set", "step")
-    refuse("out-of-range", *start, "--set", "steps=-5")
+    assert "or 0 for one that fits" in refuse("out-of-range", *start, "--set", "steps=-5")
+    assert "write --set before each" in refuse("usage", *start, "--set", "steps=5", "rank=4")
     refuse("unknown-model", *start, "--set", "base=sd99")
     for key in ("data=flats", "method=full", "preset=cpu"):
         refuse("given-twice", *start, "--set", key)

@@ -55,8 +55,9 @@ def test_the_micro_batch_is_the_largest_that_fits(make_trainer, monkeypatch, cap
     bytes_of_adamw = memory.optimizer_bytes(trainer)
     trainer.config = replace(trainer.config, optimizer="adamw8bit")
     assert memory.optimizer_bytes(trainer) == bytes_of_adamw / 4
-    with refused("no-memory"):
+    with refused("no-memory") as caught:
         memory.choose_micro_batch(trainer, 0.5 * memory.GB)
+    assert "needs 1.00 GB, more than the 0.50 GB" in str(caught.value)
 
 
 def test_an_evaluation_beside_a_captured_step_counts(make_trainer, monkeypatch):

@@ -34,7 +34,8 @@ def taken(run, config) -> list[str]:
         request = {**to_dict(config()), "base_digest": "b", "data_fingerprint": "d"}
         check_claim(run, request, "training", "config.json", MAY_DIFFER)
     except InputError as error:
-        return re.findall(r"'(\w+)'", str(error).partition("with other")[2])
+        names = re.sub(r" \(.*?, not .*?\)", "", str(error).partition("with other")[2])
+        return re.findall(r"'(\w+)'", names)
     return []
 
 

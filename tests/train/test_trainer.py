@@ -1,6 +1,7 @@
 """A whole training on a tiny pipeline is exact and resumes; what cannot be trained is refused."""
 
 import os
+import re
 import signal
 import time
 from dataclasses import replace
@@ -31,7 +32,7 @@ def wait_for(found, pid: int) -> None:
         time.sleep(0.005)
 
 
-def test_killed_and_run_again_gives_the_same_bytes(settings, whole, tmp_path):
+def test_killed_and_run_again_gives_the_same_bytes(settings, whole, tmp_path, capsys):
     run = tmp_path / "elsewhere" / "broken"
     words = command({**settings, "checkpoint_minutes": 0}, run)
     pid = start(words)
@@ -40,6 +41,8 @@ def test_killed_and_run_again_gives_the_same_bytes(settings, whole, tmp_path):
     os.waitpid(pid, 0)
     assert not (run / ADAPTER).exists()
     assert cli.main(words) == 0
+    said = capsys.readouterr().out
+    assert re.search(f"resumed at step \\d+ of 12, from the checkpoint in {run}/checkpoints", said)
     assert all(same(run, whole, name) for name in (ADAPTER, "log.jsonl", "eval.jsonl"))
     assert [row["step"] for row in read_records(run / "log.jsonl", "log")] == list(range(1, 13))
 
@@ -90,7 +93,7 @@ def test_a_folder_with_another_training_is_refused(settings, whole, monkeypatch,
     monkeypatch.undo()
     with refused("another-request") as caught:
         train(build_config(**{**settings, "steps": 1, "rank": 3}), whole)
-    assert "other 'rank', 'steps'" in str(caught.value)
+    assert "other 'rank' (2, not 3), 'steps' (12, not 1)" in str(caught.value)
     assert (whole / ADAPTER).read_bytes() == adapter
 
 

@@ -50,9 +50,12 @@ def run_show(options) -> dict:
     """Print what an adapter is and how much it changes each block, and return it."""
     from tvhelpers.lora.merge import show
 
-    result = show(_path(options.file))
+    path = _path(options.file)
+    result = {**show(path), "file": str(path), **_training_of(path.parent)}
     layers, weights = (counted(result[f"{name}s"], name) for name in ("layer", "weight"))
-    say(f"{result['kind']} on {layers}, {weights}")
+    say(f"{path}: {result['kind']} on {layers}, {weights}")
+    if "training" in result:
+        say("  of the training in {folder}, with the data {data}".format(**result["training"]))
     for key, value in {**result["metadata"], **result["about"]}.items():
         if text := _in_words(value):
             say(f"  {WORDS.get(key, key)}: {cut(text, MAX_METADATA)}")
@@ -64,6 +67,17 @@ def run_show(options) -> dict:
             f"alpha {alphas}, norm {row['norm']:.4g}"
         )
     return result
+
+
+def _training_of(folder: Path) -> dict:
+    """Return {"training": {"folder", "data"}} of the folder of a training, {} for others."""
+    from tvhelpers.train.resume import begun_settings
+
+    try:
+        data = begun_settings(folder)[1].get("data")
+    except InputError:  # a file of another program that has the same name
+        return {}
+    return {"training": {"folder": str(folder), "data": data}} if data else {}
 
 
 def _in_words(value) -> str:

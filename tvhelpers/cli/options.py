@@ -28,6 +28,8 @@ class Parser(argparse.ArgumentParser):
         if found := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
             choice = Choice(found[1], re.findall(r"[\w-]+", found[2]))
             raise InputError("usage.choice", prog=self.prog, value=found[1], choice=choice)
+        if found := re.search(r"unrecognized arguments: (\w+=\S*)", message):
+            raise InputError("usage.more-settings", rest=found[1])
         raise InputError("usage.words", message=message, prog=self.prog)
 
     def exit(self, status=0, message=None):

@@ -44,6 +44,8 @@ def dry_run(
     folder = _begun(job, run_dir)
     if is_finished(folder, config.method):
         return {"finished": True, "run": str(folder)}
+    resolution = job.origin.cached["resolution"]
+    log.info(f"trying a few images of {resolution} pixels a side, which may take minutes")
     cache, encoding_seconds = _open_or_stand_in(job, root)
     trainer = build_trainer(job, cache)
     checkpoints = filter(is_intact, newest_first(folder / "checkpoints"))

@@ -138,7 +138,8 @@ class Loop:
             torch.save(self.trainer.state(), self.first)
         else:
             self.trainer.restore(state)
-            log.info(f"resumed at step {self.trainer.step} of {self.trainer.num_steps}")
+            place = f"step {self.trainer.step} of {self.trainer.num_steps}"
+            log.info(f"resumed at {place}, from the checkpoint in {self.folder}")
 
     def _last_state(self, exploded: bool = False) -> dict | None:
         """Return the newest intact state, None before step 1; the main process chooses it."""
