@@ -18,6 +18,7 @@ from tvhelpers.data.tables import SPREADSHEETS
 from tvhelpers.errors import InputError, in_words
 from tvhelpers.paths import inside, is_there
 from tvhelpers.text import read_text
+from tvhelpers.words import counted
 
 log = logging.getLogger(__name__)
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")  # the first that is there
@@ -168,9 +169,11 @@ def _captions_of_names(folder: Path, rows: list[dict]) -> list[dict]:
     words = [words_of_name(Path(row["file_name"]).stem) for row in rows]
     if not all(words):
         return rows
+    products = counted(len({*words}), "product")
     warnings.warn(
-        f"{folder}: captions are the names of the files, such as {words[0]!r}; for better ones "
-        "write a metadata.csv (file_name,caption)",
+        f"{folder}: captions are the names of the files, such as {words[0]!r}, and photos with the "
+        f"same words are one product ({products}); for better ones write a metadata.csv "
+        "(file_name,caption,product)",
         stacklevel=4,
     )
     return [{**row, "caption": one, "product": one} for row, one in zip(rows, words)]

@@ -94,7 +94,10 @@ def split_items(source: Source, config: TrainConfig) -> tuple[np.ndarray, np.nda
         own &= thin_by_attributes(source, config.at_most, config.split_seed)[:count]
     train_items, validation = np.flatnonzero(~held & own), np.flatnonzero(held)
     if not len(train_items) or not len(validation):
-        counts = len(train_items), len(validation)
-        raise InputError("too-few-items.split", name=source.name, train=counts[0], held=counts[1])
+        train, held = len(train_items), len(validation)
+        products = len({*source.product_ids[:count]})
+        raise InputError(
+            "too-few-items.split", name=source.name, products=products, train=train, held=held
+        )
     order = sorted(validation, key=lambda item: seed_for(config.split_seed, source.item_ids[item]))
     return train_items, np.sort(order[: config.eval_items])
