@@ -46,6 +46,18 @@ def test_systems_are_scored_and_compared_in_pairs(drawn, tmp_path):
     assert "class against nothing" in text and "inception_score" in text
 
 
+def test_the_judge_scores_drawings_alone_whatever_was_asked(drawn):
+    nothing, judge = [{}] * 24, JudgeClassifier()
+    mud = np.random.default_rng(0).integers(0, 256, (24, 64, 64, 3), np.uint8)
+    systems = {"drawn": drawn["class"], "mud": mud}
+    rows, pairs = language.compare_systems(systems, nothing, range(24), judge)
+    assert {*rows["drawn"]} == {"inception_score"} and rows["mud"] == {}
+    assert pairs == {"mud against drawn": {}}
+    _, asked = language.requests(41, 24)
+    rows, _ = language.compare_systems(systems, asked, range(24), judge)
+    assert "inception_score" not in rows["mud"] and rows["mud"]["all"].value < 0.3
+
+
 def test_nothing_is_compared_where_images_are_too_few(drawn):
     _, asked = language.requests(41, 24)
     few = {name: shown[:4] for name, shown in drawn.items()}

@@ -15,6 +15,7 @@ from tvhelpers import flats
 from tvhelpers.image import read_photo
 from tvhelpers.output import escaped_lines
 from tvhelpers.score.attributes import CORE, JudgeAttributeClassifier, agreement
+from tvhelpers.score.looks import Look, looks_drawn, misfit
 from tvhelpers.score.metrics import Result, compare, inception_score, mean_score
 
 
@@ -37,13 +38,14 @@ def metrics_of(
     `wanted` (N,) names, the share of images that show it, and the Inception Score.
 
     `judge` is an attribute classifier, `classifier` gives `probs`; images of one of `groups` (N,),
-    such as prompts, count as one block.  Images that nothing is asked of are photographs, which a
-    classifier that knows drawings alone does not score.
+    such as prompts, count as one block.  A classifier that knows drawings alone gives no Inception
+    Score of other images.
     """
     correct = agreement(list(wanted), judge.words(pixels)) if any(wanted) else {}
     found = {name: mean_score(name, values, groups) for name, values in correct.items()}
-    if not found and getattr(classifier, "knows", "") == "drawings":
-        return {}
+    look = Look("these images", sum(map(looks_drawn, pixels)), len(pixels))
+    if misfit(classifier, "probs", [look])[0]:
+        return found
     return {**found, "inception_score": inception_score(classifier.probs(pixels), groups)}
 
 
