@@ -4,7 +4,7 @@ import pytest
 
 from tests.helpers import refused
 from tvhelpers.models.base import BaseLocation, find_base
-from tvhelpers.models.vocabulary import FILE, read_vocabulary, remark
+from tvhelpers.models.vocabulary import FILE, read_vocabulary, remark, write_words
 from tvhelpers.records import write_json
 
 WORDS = {
@@ -47,6 +47,17 @@ def test_unseen_words_and_the_nearest_that_the_base_knows(base, prompt, unseen):
 def test_the_adapter_that_comes_with_a_base_adds_its_words(base):
     found = read_vocabulary(base, with_adapter=True)
     assert found.unseen("tartan plaid") == {"plaid": "tartan"}
+
+
+def test_an_adapter_of_ones_own_adds_the_words_of_its_captions(base, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    assert read_vocabulary(base, False, run) is None  # an adapter that does not say
+    write_words(base, run, ["a cobalt zebra coat", "the Zebra"])
+    found = read_vocabulary(base, False, run)
+    assert found.unseen("red zebras in cobalt, plaid") == {"in": "", "plaid": ""}
+    write_words(BaseLocation("other", str(run / "none")), tmp_path / "none", ["a coat"])
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_base_without_a_vocabulary_says_nothing_and_a_damaged_one_is_refused(tmp_path):

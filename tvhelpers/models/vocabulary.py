@@ -1,6 +1,7 @@
 """Which words of a prompt has a base never seen, and which of its own words is nearest?
 
-The folder of a base may hold `vocabulary.json`:
+The folder of a base may hold `vocabulary.json`, and the folder of an adapter that was trained on
+such a base too, with the words of the training captions:
     words          {kind, such as colour: {term: how many captions of the base have it}}
     adapter_words  the same, of the adapter that comes with the base
     ignored        words that say nothing about a garment, though no caption has them
@@ -9,16 +10,18 @@ The folder of a base may hold `vocabulary.json`:
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tvhelpers.errors import in_words
 from tvhelpers.models.base import BaseLocation
-from tvhelpers.records import read_record
+from tvhelpers.records import read_record, write_json
 
 FILE = "vocabulary.json"
-SAY_NOTHING = ("filler", "style")  # kinds of words that are no answer to "what instead?"
+TRAINED = "caption"  # kind of the words of training captions
+SAY_NOTHING = ("filler", "style", TRAINED)  # kinds of words that are no answer to "what instead?"
 ALIKE = 0.84  # similarity of two spellings (0..1, difflib) from which one is the other misspelt
 MOST = 6  # unseen words that are named
 
@@ -66,16 +69,29 @@ def _numbers(word: str) -> tuple[str, ...]:
     return word, f"{word}s", word.removesuffix("s"), word.removesuffix("es")
 
 
-def read_vocabulary(base: BaseLocation, with_adapter: bool) -> Vocabulary | None:
-    """Return the vocabulary of a base, and of the adapter that comes with it; None without a file.
+def write_words(base: BaseLocation, folder: Path, captions: Iterable[str]) -> None:
+    """Write the words of the captions that an adapter in `folder` was trained on, if its base says
+    which words it has seen."""
+    if not (Path(base.path) / FILE).is_file():
+        return
+    counts = Counter(word for caption in captions for word in {*words_in(caption)})
+    write_json(folder / FILE, {"words": {TRAINED: dict(sorted(counts.items()))}})
+
+
+def read_vocabulary(
+    base: BaseLocation, with_adapter: bool, trained: Path | None = None
+) -> Vocabulary | None:
+    """Return the vocabulary of a base, and of the adapter that comes with it, or of one in the
+    folder `trained`; None without a file of each.
 
     Raises InputError for a damaged file.
     """
-    path = Path(base.path) / FILE
-    if not path.is_file():
+    files = [Path(folder) / FILE for folder in (base.path, trained) if folder]
+    if not all(path.is_file() for path in files):
         return None
-    record = read_record(path, "vocabulary")
+    record, *others = [read_record(path, "vocabulary") for path in files]
     kinds = [record["words"], record.get("adapter_words", {}) if with_adapter else {}]
+    kinds += [other["words"] for other in others]
     seen = [(term, kind) for part in kinds for kind, terms in part.items() for term in terms]
     known = {word for term, _ in seen for word in words_in(term)}
     known |= {word.lower() for word in record.get("ignored", [])}

@@ -227,14 +227,22 @@ class Sampler:
 
     @cached_property
     def vocabulary(self) -> Vocabulary | None:
-        """The words that the base has seen; None where it does not say, and where another text
-        encoder or an adapter of the user's own may have learned others."""
-        own = not self.base.text_encoder and self.adapter in (None, self.base.adapter)
-        return read_vocabulary(self.base, bool(self.adapter)) if own else None
+        """The words that base and adapter have seen; None where one does not say, and where
+        another text encoder may have learned others."""
+        if self.base.text_encoder:
+            return None
+        if self._has_own_adapter:
+            return read_vocabulary(self.base, False, self.adapter.parent)
+        return read_vocabulary(self.base, bool(self.adapter))
+
+    @property
+    def _has_own_adapter(self) -> bool:
+        return self.adapter not in (None, self.base.adapter)
 
     def unseen(self, prompt: str) -> str:
         """Return a remark on the words of a prompt that the base has never seen, "" without any."""
         name = self.name if self.name == self.base.name else "this base"  # not a long path
+        name += " with this adapter" * self._has_own_adapter
         return remark(name, self.vocabulary.unseen(prompt)) if self.vocabulary else ""
 
 

@@ -20,10 +20,10 @@ from tvhelpers.train.cost import in_minutes, length_of, measure_pace
 from tvhelpers.train.disk import disk_sizes, in_size, shortages
 from tvhelpers.train.latents import LatentCache, cache_dir, cache_request, read_cache
 from tvhelpers.train.memory import GB, choose_micro_batch, memory_limit
-from tvhelpers.train.resume import CLAIM
+from tvhelpers.train.resume import CLAIM, is_finished
 from tvhelpers.train.step import Trainer
 from tvhelpers.train.step_files import newest_first
-from tvhelpers.train.trainer import Job, build_trainer, is_finished, open_job
+from tvhelpers.train.trainer import Job, build_trainer, open_job
 
 log = logging.getLogger(__name__)
 FEW = 4  # images and captions that are encoded to time what a missing cache takes

@@ -90,6 +90,12 @@ def begun_settings(run_dir: Path, mirror: str = "") -> tuple[Path, dict]:
     return run_dir, {}
 
 
+def is_finished(run_dir: Path, method: str) -> bool:
+    """Return whether a run has its result, and its adapter or pipeline is still there."""
+    trained = "adapter.safetensors" if method == "lora" else "pipeline"
+    return (run_dir / "result.json").exists() and (run_dir / trained).exists()
+
+
 def resumes_at(run_dir: Path) -> int:
     """Return the step of the newest checkpoint in a folder, 0 if it has none."""
     return max(map(step_of, newest_first(Path(run_dir, "checkpoints"))), default=0)

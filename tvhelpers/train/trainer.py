@@ -23,6 +23,7 @@ from tvhelpers.lora.adapter import check_adapter, kohya_path, save_adapter
 from tvhelpers.models import base as bases
 from tvhelpers.models.base import BaseLocation, load_part
 from tvhelpers.models.baseline import Classes, add_classes, find_classes, reset_weights
+from tvhelpers.models.vocabulary import write_words
 from tvhelpers.records import check_claim, claim_dir, read_record, write_json
 from tvhelpers.runtime import choose_device, choose_dtype, root_dir, seed_for
 from tvhelpers.train.batches import Data
@@ -34,7 +35,7 @@ from tvhelpers.train.graph import is_captured
 from tvhelpers.train.latents import LatentCache, open_cache
 from tvhelpers.train.loop import Loop
 from tvhelpers.train.model import noise_schedule, scheduler_changes
-from tvhelpers.train.resume import CLAIM, begun_settings, resumes_at
+from tvhelpers.train.resume import CLAIM, begun_settings, is_finished, resumes_at
 from tvhelpers.train.snapshots import Snapshots
 from tvhelpers.train.step import Trainer
 from tvhelpers.train.step_files import newest_first
@@ -209,12 +210,6 @@ def _claimed(run_dir: Path, request: dict, mirror: Mirror | None) -> Iterator[No
         yield
 
 
-def is_finished(run_dir: Path, method: str) -> bool:
-    """Return whether a run has its result, and its adapter or pipeline is still there."""
-    trained = "adapter.safetensors" if method == "lora" else "pipeline"
-    return (run_dir / "result.json").exists() and (run_dir / trained).exists()
-
-
 def _open_finished(run_dir: Path, method: str, mirror: Mirror | None) -> dict:
     """Return the result of a finished training, and copy to its mirror what is missing there."""
     log.info(f"this training is finished already; its result is in {run_dir}")
@@ -318,6 +313,7 @@ def _save_adapter(trainer: Trainer, run_dir: Path, origin: Origin, step: int) ->
         load_part(base, "text_encoder").save_pretrained(run_dir / bases.TEXT_ENCODER_DIR)
     save_adapter(models, path, _about(trainer, origin, step))
     check_adapter(models, path, base)
+    write_words(base, run_dir, [origin.source.captions[i] for i in trainer.data.train_items])
     log.info(f"{path} and {kohya_path(path).name} were loaded again and checked")
 
 
