@@ -11,9 +11,12 @@ import os
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from tvhelpers.errors import InputError
+
+AND = " + "  # between the names or paths of sources that are joined
 
 # Why a file is skipped; each ends the sentence "2 files skipped, such as ...: ".
 HIDDEN = "hidden, a backup or a thumbnail by its name, or in a folder of the system"
@@ -193,3 +196,15 @@ def _why_not(folder: Path, path: str) -> str:
     if os.path.islink(path) and not (os.path.exists(path) and _stays(folder, Path(path))):
         return LEADS_OUT
     return ""
+
+
+def names_of(name: str) -> list[str]:
+    """Return the names or paths in "photos + more photos"; [] where it is one name."""
+    names = [part.strip() for part in name.split(AND)]
+    return names if len(names) > 1 and all(names) and not Path(name).exists() else []
+
+
+def for_each(name: str, change: Callable[[str], str]) -> str:
+    """Return a name with `change` made to each of the names that it joins; "" if one becomes ""."""
+    changed = [change(part) for part in names_of(name) or [name]]
+    return AND.join(changed) if all(changed) else ""

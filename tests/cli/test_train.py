@@ -27,6 +27,14 @@ from tvhelpers.train.clip_settings import CLIP_CHOICES, ClipTuning
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "training.md"
 
 
+@pytest.mark.parametrize(
+    "words", ["lora --data a b/c --out r", "--data a b/c lora --out r", "lora --out r --data a b/c"]
+)
+def test_several_sources_are_joined(words):
+    options = cli.build_parser().parse_args(["train", *words.split()])
+    assert (options.method, options.data, str(options.out)) == ("lora", "a + b/c", "r")
+
+
 @pytest.mark.parametrize("extra", [[], ["--dry-run"]], ids=["train", "dry run"])
 def test_train_refuses_what_cannot_be_trained(refuse, photo_folder, tmp_path, extra):
     start = ["train", "lora", "--data", photo_folder, "--out", tmp_path / "run", *extra]

@@ -38,8 +38,8 @@ SHAPES = {
     "a table that names its photos in another way": (
         {"Pics/a.JPG": 0, f"Pics/{NFD}": 0, "Pics/c.jpg": 0, "Pics/c.txt": "x",
          "metadata.csv": f"file_name,caption\npics\\A.jpg,a cap\nPics\\{NFD.upper()},a hat\n"},
-        {"Pics/a.JPG": "a cap", f"Pics/{NFD}": "a hat"},
-        {photo_files.NO_ROW: ["Pics/c.jpg"], photo_files.NO_PHOTO: ["Pics/c.txt"]},
+        {"Pics/a.JPG": "a cap", f"Pics/{NFD}": "a hat", "Pics/c.jpg": "x"},
+        {},
     ),
     "two tables": (
         {"a.jpg": 0, "metadata.csv": ROWS,
@@ -170,6 +170,45 @@ def test_folders_that_are_taken_as_categories_are_said_once(tmp_path, caplog):
     assert "'Mützen', 'hat'" in message
 
 
+def test_a_folder_mixes_a_table_caption_files_and_categories(tmp_path, caplog):
+    save(
+        tmp_path, "1.png", "2.png", "new/3.png", "coat/4.png", "coat/5.png", "masks/1.png", "6.png"
+    )
+    (tmp_path / "metadata.csv").write_text("file_name,caption\n1.png,a hat\n2.png,a cap\n")
+    (tmp_path / "new" / "3.txt").write_text("a long scarf")
+    (tmp_path / "photos_report.csv").write_text("file_name,use\ncoat/5.png,no\n")
+    caplog.set_level("INFO", "tvhelpers")
+    with pytest.warns(UserWarning, match="6.png"):
+        source = open_source(tmp_path)
+    assert dict(zip(source.item_ids, source.captions)) == {
+        "1.png": "a hat", "2.png": "a cap", "coat/4.png": "a photo of a coat",
+        "new/3.png": "a long scarf",
+    }  # fmt: skip
+    assert "2 photos that no table names" in caplog.text
+    (tmp_path / "metadata.csv").unlink()
+    for name in ("1", "2", "6"):
+        (tmp_path / f"{name}.txt").write_text(f"number {name}")
+    source = open_source(tmp_path)
+    assert len(source) == 6 and source.captions[3] == "a photo of a coat"
+
+
+def test_several_sources_are_one(tmp_path):
+    for name in ("a/shop", "b/shop"):
+        save(tmp_path / name, "dress/1.png", "dress/2.png")
+    both = f"{tmp_path}/a/shop + {tmp_path}/b/shop + flats-new-season"
+    source, flats = open_source(both), open_source("flats-new-season")
+    assert len(source) == 4 + len(flats) and len({*source.item_ids}) == len(source)
+    assert source.item_ids[:3] == ["shop-1/dress/1.png", "shop-1/dress/2.png", "shop-2/dress/1.png"]
+    assert (source.pixels(4) == flats.pixels(0)).all() and source.pixels(0).shape[2] == 3
+    assert source.fingerprint == open_source(both).fingerprint
+    assert source.fingerprint != open_source(f"{tmp_path}/b/shop + {tmp_path}/a/shop").fingerprint
+    with refused("file-missing"):
+        open_source(f"{tmp_path}/a/shop + {tmp_path}/none")
+    odd = tmp_path / "a + b"  # a folder of that name comes first
+    save(odd, "hat/1.png")
+    assert len(open_source(odd)) == 1
+
+
 def test_a_caption_file_that_is_a_link_out_is_not_read(tmp_path):
     save(tmp_path / "in", "hat/1.jpg", "hat/2.jpg")
     (tmp_path / "secret").write_text("my password")
@@ -205,7 +244,6 @@ def test_a_cache_of_the_hub_opens_its_snapshot(tmp_path):
     [
         ({"1.jpg": 0}, "metadata.csv or a .txt"),
         ({"1.jpg": 0, "1.txt": "a hat", "2.jpg": 0}, "metadata.csv or a .txt"),
-        ({"hat/1.jpg": 0, "hat/1.txt": "a hat", "cap/2.jpg": 0}, "such as 'cap/2.jpg'; write them"),
         ({"1.jpg": 0, "stock.csv": "x"}, "'stock.csv' has captions, name its columns"),
         ({"1.jpg": 0, "prices.xlsx": "x"}, "'prices.xlsx' has captions, save it as CSV"),
         ({"1.jpg": 0, "metadata.csv": "file_name,caption\n1.jpg,\n"}, "empty caption"),

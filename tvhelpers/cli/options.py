@@ -7,6 +7,7 @@ from importlib import import_module
 
 from tvhelpers.errors import Choice, InputError
 from tvhelpers.output import stdout_error
+from tvhelpers.paths import AND
 
 REQUIRED = object()  # as a default: the option must be given
 
@@ -15,11 +16,13 @@ class Parser(argparse.ArgumentParser):
     """An ArgumentParser whose errors are InputErrors of one sentence, without a usage block.
 
     Its `module` declares the options at the first use; `appendix()` returns the end of --help;
-    `only` are options that need another one, with that one.
+    `only` are options that need another one, with that one; `several`: an option whose further
+    values are joined, and words that are none of them.
     """
 
     module: str = ""
     only: tuple[tuple[argparse.Action, str], ...] = ()
+    several: tuple[str, tuple[str, ...]] = ("", ())
     appendix: Callable[[], str] | None = None
     color = property(lambda self: False, lambda self, value: None)  # Python 3.14 would colour it
 
@@ -45,7 +48,7 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, args=None, namespace=None):
         """Return (options, rest); raise InputError for an option without the one that it needs."""
         self.load()
-        options, rest = super().parse_known_args(args, namespace)
+        options, rest = super().parse_known_args(self._joined(args), namespace)
         for action, needed in self.only:
             other, _, value = needed.partition(" ")
             found = getattr(options, other[2:].replace("-", "_"))
@@ -53,6 +56,16 @@ class Parser(argparse.ArgumentParser):
             if not is_there and getattr(options, action.dest) != action.default:
                 raise InputError("usage.only", option=action.option_strings[0], needed=needed)
         return options, rest
+
+    def _joined(self, words):
+        """Return the command line with the values A and B of the option `several` as "A + B"."""
+        flag, others = self.several
+        if flag not in (words or ()):
+            return words
+        begin = end = words.index(flag) + 1
+        while end < len(words) and words[end][:1] != "-" and words[end] not in others:
+            end += 1
+        return [*words[:begin], *[AND.join(words[begin:end])] * (end > begin), *words[end:]]
 
     def format_help(self):
         """Return the help with the appendix."""

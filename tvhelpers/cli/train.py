@@ -22,9 +22,9 @@ from tvhelpers.train.resume import resumes_at, run_config
 MOST_PREVIEWS = 8
 PREVIEW_STEPS = 10  # of their inference: on a laptop, previews take a tenth of a training's time
 OPTIONS = (
-    option("method METHOD", text="lora (an adapter: a small file; the usual choice), full "
-           "(the whole UNet), baseline (the whole UNet without captions)"),
-    option("--data SOURCE", str, REQUIRED, f"what to train on: {SOURCE}"),
+    option("method METHOD", text="lora (an adapter: a small file; the usual choice), full (the "
+           "whole UNet), baseline (the whole UNet without captions)"),
+    option("--data SOURCE", str, REQUIRED, f"what to train on: {SOURCE}; several are joined"),
     option("--out RUN", Path, REQUIRED, "folder for the training: adapter, checkpoints, curves"),
     option("--preset NAME", str, "", "settings for your machine: " + ", ".join(PRESETS) + "; they "
            "are explained at the end", "default"),
@@ -41,6 +41,7 @@ OPTIONS = (
 def declare(parser) -> None:
     """Add the options of `train`, and the settings to its help."""
     add_options(parser, run, *OPTIONS)
+    parser.several = ("--data", CHOICES["method"])
     parser.appendix = lambda: settings_help(
         TrainConfig, CHOICES, COMMON, {name: (PRESETS_FOR[name], PRESETS[name]) for name in PRESETS}
     )

@@ -39,10 +39,11 @@ def open_photos(name: str, folder: Path, options: dict) -> Source:
         return open_table(name, only_table(folder), options, files)
     metadata = find_metadata(files)
     if metadata and metadata[0].parent == folder:
-        return open_table(name, metadata[0], options, files)
+        return open_table(name, metadata[0], options, files, functools.partial(_unnamed, files))
     if metadata:
         rows = [row for table in metadata for row in rows_of_table(folder, table)]
-        return open_found(name, folder, rows, "file_name", options, files)
+        more = functools.partial(_unnamed, files)
+        return open_found(name, folder, rows, "file_name", options, files, more)
     rows = rows_of_photos(files)
     if not rows:
         files.skip_unused()
@@ -89,6 +90,27 @@ def rows_of_table(folder: Path, table: Path) -> list[dict]:
         | {"split": row.get("split") or split}
         for row in rows
     ]
+
+
+def _unnamed(files: Files, named: set[Path]) -> list[tuple[dict, Path]]:
+    """Return (row, path) of the photos that no table names, but that have a caption file or lie in
+    a folder named by category; not those that the user has unticked, nor masks."""
+    unticked = photo_files.named_in_report(files.folder)
+    rest = [path for path in files.images if files.name_of(path) not in unticked]
+    rest = [path for path in rest if path not in named and not _is_side(files, path)]
+    rest = Files(files.folder, rest, files.captions)
+    rows = [row for row in rows_of_photos(rest) if "caption" in row or "category" in row]
+    if rows:
+        count = counted(len(rows), "photo")
+        log.info(f"{files.folder}: {count} that no table names: captions are their text files', or "
+                 "the names of their folders")  # fmt: skip
+        files.used |= rest.used
+    _log_categories(files.folder, rows)
+    return [(row, files.folder / row["file_name"]) for row in rows]
+
+
+def _is_side(files: Files, path: Path) -> bool:
+    return place_of(_above(files.folder, path.parent).parts).kind == "side"
 
 
 def _below(folder: Path, above: Path, name: str) -> str:
@@ -180,9 +202,9 @@ def _captions_of_names(folder: Path, rows: list[dict]) -> list[dict]:
 
 
 def _check_captions(files: Files, rows: list[dict]) -> None:
-    """Raise InputError where a photo has no caption or, if no photo has one, no category."""
-    key = "caption" if any("caption" in row for row in rows) else "category"
-    bare, folder = [row for row in rows if not row.get(key)], files.folder
+    """Raise InputError where a photo has neither a caption nor a category."""
+    bare = [row for row in rows if not (row.get("caption") or row.get("category"))]
+    folder = files.folder
     if not bare:
         return
     found = [path for path in files.others if path.parent == folder and is_table(path)]
@@ -192,8 +214,6 @@ def _check_captions(files: Files, rows: list[dict]) -> None:
         raise InputError("no-caption.records", folder=folder)
     if tables:
         raise InputError("no-caption.table", count=count, folder=folder, table=tables[0])
-    if all("category" in row for row in bare):
-        raise InputError("no-caption.some", folder=folder, count=count, total=total, first=first)
     if found:
         name = found[0].name
         raise InputError("no-caption.spreadsheet", count=count, folder=folder, name=name)

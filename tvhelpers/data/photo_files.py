@@ -116,15 +116,18 @@ def _why_other(path: Path) -> str:
     return OTHER_TABLE if ending in ENDINGS and ending != ".json" else OTHER
 
 
-def named_in_report(folder: Path, skipped: dict[str, list[str]]) -> dict[str, list[str]]:
+def named_in_report(folder: Path) -> set[str]:
+    """Return the names of the files that the report of `intake` names, none if it is damaged."""
+    with contextlib.suppress(InputError):
+        if is_there(folder / REPORT):
+            return {row.get("file_name") for row in read_table(folder / REPORT)}
+    return set()
+
+
+def shortened(folder: Path, skipped: dict[str, list[str]]) -> dict[str, list[str]]:
     """Return `skipped` {reason: names} with one short reason for all files that the report of
     `intake` names already."""
-    if not is_there(folder / REPORT):
-        return skipped
-    try:
-        said = {row.get("file_name") for row in read_table(folder / REPORT)}
-    except InputError:
-        return skipped
+    said = named_in_report(folder)
     left = {why: [name for name in names if name not in said] for why, names in skipped.items()}
     known = sorted({name for names in skipped.values() for name in names} & said)
     return {why: names for why, names in {**left, IN_REPORT: known}.items() if names}

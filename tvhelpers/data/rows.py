@@ -94,7 +94,7 @@ def _warn_of_labels(where: Path | str, rows: list[dict], own: list, captions: li
     longer = [
         key for key in sorted(columns) if any(map(_has_words, (row.get(key) for row in rows)))
     ]
-    if bare and ("caption" in rows[0] or longer):
+    if bare and (any("caption" in row for row in rows) or longer):
         meant = [f"; if {key} is better, give --columns caption={key}" for key in longer[:1]]
         warnings.warn(
             f"{where}: {len(bare)} of {counted(len(rows), 'item')} without a caption: it is made "

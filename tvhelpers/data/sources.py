@@ -11,17 +11,18 @@ from tvhelpers.data.attributes import is_attribute_prediction, open_attribute_pr
 from tvhelpers.data.h5 import check_choices
 from tvhelpers.data.highres import open_highres
 from tvhelpers.data.items import Images, Source, checked
+from tvhelpers.data.joined import Joined
 from tvhelpers.data.photo_files import (
     is_archive,
-    named_in_report,
     refuse_archive,
+    shortened,
     warn_of_skipped,
 )
 from tvhelpers.data.photos import without_bad
 from tvhelpers.data.tables import OURS
 from tvhelpers.errors import Choice, InputError
 from tvhelpers.hub import HUB, HUB_ID, find_model
-from tvhelpers.paths import is_there, snapshot_of
+from tvhelpers.paths import is_there, names_of, snapshot_of
 
 
 @dataclass(frozen=True)
@@ -63,14 +64,15 @@ def open_source(
     skip_bad: bool = False,
     **reading,
 ) -> Source:
-    """Open a name of data_manifest.yaml, a folder or file, or "hub:owner/name" of the hub.
+    """Open a name of data_manifest.yaml, a folder or file, "hub:owner/name" of the hub, or several
+    of them with " + " between them.
 
-    A folder holds one of: photos with metadata.csv, .jsonl or .parquet (file_name and a caption,
-    text, or category); photos with a caption file each; photos in folders named by category; photos
-    whose names are words; Img/G2.h5 (and Anno, Eval), or that file; pixels.h5 and items.jsonl of
-    `data convert`; DeepFashion's Category and Attribute Prediction (Img, and Anno_coarse or
-    Anno_fine, or either alone).  For a table with other columns, `columns` {our name: column} tells
-    which is which, as in data_manifest.yaml.
+    A folder holds photos with metadata.csv, .jsonl or .parquet (file_name and a caption, text, or
+    category), with a caption file each, or in folders named by category, also mixed; or one of:
+    photos whose names are words; Img/G2.h5 (and Anno, Eval), or that file; pixels.h5 and
+    items.jsonl of `data convert`; DeepFashion's Category and Attribute Prediction (Img, and
+    Anno_coarse or Anno_fine, or either alone).  For a table with other columns, `columns`
+    {our name: column} tells which is which, as in data_manifest.yaml.
 
     `photos`: an archive of original photos to use instead (`open_highres`); `captions_optional`:
     photos may have no caption yet; `skip_bad`: skip images that cannot be read, and rows whose
@@ -78,6 +80,9 @@ def open_source(
     Warns of skipped files, once for each reason.  Raises InputError where none of these formats
     fits, and for an unknown option, even if this format would ignore it.
     """
+    if parts := names_of(str(name_or_path)):
+        how = {"photos": photos, "captions_optional": captions_optional, "skip_bad": skip_bad}
+        return Joined([open_source(part, columns, **how, **reading) for part in parts])
     _check_options(str(name_or_path), columns or {}, reading)
     options = {"captions_optional": captions_optional, "skip_bad": skip_bad}
     options |= {key: value for key, value in reading.items() if value not in ("auto", None)}
@@ -85,7 +90,7 @@ def open_source(
     source = open_highres(source, photos) if photos else source
     if skip_bad and type(source.images) is Images:  # others are arrays, or are checked already
         source = without_bad(source)
-    source.skipped = named_in_report(Path(name_or_path), source.skipped)
+    source.skipped = shortened(Path(name_or_path), source.skipped)
     warn_of_skipped(name_or_path, source.skipped)
     return source
 

@@ -20,6 +20,7 @@ from tvhelpers.image import is_image, read_photo
 from tvhelpers.paths import inside, is_there
 from tvhelpers.text import as_text
 
+More = Callable[[set[Path]], list[tuple[dict, Path]]]
 HUB_HELP = (
     "check its name and the columns (--columns pixels=COLUMN), or log in with `hf auth login`"
 )
@@ -50,11 +51,13 @@ def own_table(name: str, path: Path, options: dict) -> tuple[Path, dict]:
     return folder, {**options, "table": table, "images": images, "columns": columns}
 
 
-def open_table(name: str, path: Path, options: dict, files: Files | None = None) -> Source:
+def open_table(
+    name: str, path: Path, options: dict, files: Files | None = None, more: More | None = None
+) -> Source:
     """Open a table whose rows name image files, or hold them in a column `pixels` (Parquet).
 
-    `files`: the files of its folder.  Raises InputError where a file, a column or an image is
-    missing or cannot be read.
+    `files`: the files of its folder; `more`: as in `open_found`.  Raises InputError where a file, a
+    column or an image is missing or cannot be read.
     """
     folder, options = own_table(name, path, options)
     found = tables.find_tables(folder, options["table"])
@@ -70,14 +73,16 @@ def open_table(name: str, path: Path, options: dict, files: Files | None = None)
         tables.check_columns(path, "images", spec, list(part[0]))
         rows += tables.rename(path, part, columns, split)
         files.used.add(path)
-    return open_found(name, folder, rows, spec, options, files)
+    return open_found(name, folder, rows, spec, options, files, more)
 
 
 def open_found(
-    name: str, folder: Path, rows: list[dict], spec: str, options: dict, files: Files
-) -> Source:
+    name: str, folder: Path, rows: list[dict], spec: str, options: dict, files: Files,
+    more: More | None = None,
+) -> Source:  # fmt: skip
     """Open the images that rows name; `spec` is the column of the names, or a pattern for them.
 
+    `more(paths)` returns the (row, path) of photos that no row names.
     Raises InputError where one is missing, unless the options skip missing or bad images.
     """
     total = len(rows)
@@ -93,6 +98,7 @@ def open_found(
         )
     if missing:
         files.skipped[MISSING] = missing
+    found += more({path for _, path in found}) if more else []
     return open_rows(name, found, options, files)
 
 

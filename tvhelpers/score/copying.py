@@ -7,6 +7,7 @@ images, which no training has seen, show which distances are normal.
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from tvhelpers.data.items import Source
 from tvhelpers.data.sources import open_source
 from tvhelpers.data.split import sampled, split_items
 from tvhelpers.errors import InputError
+from tvhelpers.paths import for_each
 from tvhelpers.records import read_record
 from tvhelpers.score.cache import RowCache
 from tvhelpers.score.features import PixelExtractor
@@ -133,7 +135,10 @@ def data_of(run: Path) -> str:
 
     A relative path is looked for in the current folder, then in those that hold the run.
     """
-    data = read_record(run / "config.json", "training")["data"]
+    return for_each(read_record(run / "config.json", "training")["data"], partial(_at_hand, run))
+
+
+def _at_hand(run: Path, data: str) -> str:
     if data in manifest.entries() or data.startswith("hub:"):
         return data
     folders = [Path(), *run.absolute().parents]

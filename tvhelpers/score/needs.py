@@ -16,6 +16,7 @@ from tvhelpers.errors import InputError
 from tvhelpers.hub import offline
 from tvhelpers.models.base import find_base, load_part, unet_digest
 from tvhelpers.models.clip import Clip
+from tvhelpers.paths import for_each
 from tvhelpers.runtime import choose_device
 from tvhelpers.score import colour
 from tvhelpers.score.attributes import ClipAttributeClassifier, JudgeAttributeClassifier
@@ -66,6 +67,10 @@ class Needs:
         if text:
             self.note(text)
         return not refused
+
+
+def _absolute(name: str) -> str:
+    return str(Path(name).absolute()) if Path(name).exists() else name
 
 
 def _asked_colours(needs: Needs) -> list[str | None] | None:
@@ -195,8 +200,8 @@ class Networks:
             return
         self.card |= {"train": self.check.train.name, "validation": self.check.validation.name}
         self.card |= {"copies": net.name}
-        if isinstance(request.train, str) and Path(request.train).exists():
-            self.card["train_path"] = str(Path(request.train).absolute())
+        if isinstance(request.train, str):
+            self.card["train_path"] = for_each(request.train, _absolute)
 
     @cached_property
     def calibration_words(self) -> tuple[list[dict], list[dict]] | None:
