@@ -1,5 +1,6 @@
 """How are image files read and written, and pixels made square and resized?"""
 
+import errno
 import importlib
 import io
 import re
@@ -43,6 +44,7 @@ LESS_PIXELS = {
     "AVIF": 80_000_000,
     "TIFF": 150_000_000,
 }  # they copy
+GONE = (errno.ENOTCONN, errno.EIO, errno.ENODEV, errno.ENXIO)  # of a drive, not of the file
 STEPS = {"L;2": 85, "L;4": 17}  # {Pillow's mode of gray with 2 or 4 bits: 255 / its highest level}
 DEEP, LOWER = "RGB;16B", "RGB;16L"  # colours of 16 bits in Pillow, and the lower 8 of each level
 PIXELS_AT_ONCE = 1 << 24  # converted together, so that a large image is not copied as a whole
@@ -137,6 +139,10 @@ def read_photo(file: Path | BinaryIO, name: str = "") -> np.ndarray:
             return _pixels(image)
     except InputError:
         raise
+    except OSError as error:
+        if error.errno in GONE:
+            raise InputError("folder-gone.photo", name=name, error=error) from None
+        raise InputError("not-an-image", name=name, error=error) from None
     except Exception as error:  # Pillow's readers raise many kinds for damaged files
         raise InputError("not-an-image", name=name, error=error) from None
 

@@ -55,6 +55,8 @@ def test_a_network_refuses_or_marks_what_it_does_not_know():
     for other in (photos, unsure):  # in doubt there is no praise either
         refused, why = misfit(judge, "probs", [drawn, other])
         assert refused and str(other) in why and "Inception-v3" in why
+    few = [Look("few", drawn, count).is_drawn for drawn, count in ((4, 4), (3, 4), (6, 8), (7, 8))]
+    assert few == [True, False, False, True]
     assert misfit(inception, "probs", [photos, unsure]) == (False, "")
     refused, mark = misfit(inception, "probs", [drawn])
     assert not refused and "knows photographs" in mark

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import time
 from dataclasses import replace
@@ -20,7 +21,8 @@ from tvhelpers.files import locked
 from tvhelpers.lora import formats
 from tvhelpers.models.base import find_base, load_part, save_pipeline
 from tvhelpers.progress import Interrupted
-from tvhelpers.records import read_json, read_records
+from tvhelpers.records import read_json, read_records, write_json
+from tvhelpers.sample.sampler import Sampler
 from tvhelpers.train.log import read_steps
 from tvhelpers.train.trainer import train
 
@@ -116,6 +118,19 @@ def test_an_adapter_says_what_it_was_made_for_and_from(settings, whole):
     about = formats.read_adapter(whole / "adapter_kohya.safetensors").about
     assert (about["steps"], about["prediction_type"]) == (12, "epsilon")
     assert about["data_digest"] == open_source(settings["data"]).fingerprint
+
+
+def test_words_that_neither_base_nor_captions_know_are_named(settings, tmp_path):
+    base = shutil.copytree(settings["base"], tmp_path / "base")
+    write_json(base / "vocabulary.json", {"words": {"colour": {"cerise": 1}}})
+    few = {**settings, "base": str(base), "steps": 2, "eval_steps": 0}
+    train(build_config(**few), tmp_path / "run")
+    word = open_source(settings["data"]).captions[0].split()[-1]
+    sampler = Sampler(str(base), str(tmp_path / "run"), "cpu")
+    said = "this base with this adapter has never seen 'zebra'"
+    assert sampler.unseen(f"a cerise {word}") == "" and sampler.unseen(f"zebra {word}") == said
+    (tmp_path / "run" / "vocabulary.json").unlink()  # of an older version
+    assert Sampler(str(base), str(tmp_path / "run"), "cpu").unseen("zebra") == ""
 
 
 def test_captions_of_a_file_stand_for_the_datas_own(settings, tmp_path):
