@@ -35,7 +35,7 @@ test-colab: .venv-colab/ready
 	.venv-colab/bin/python $(PYTEST)
 
 test-widgets7: .venv-widgets7/ready
-	.venv-widgets7/bin/python -m pytest -q tests/show/test_prompt_studio.py tests/show/test_photo_table.py tests/study/test_widget.py
+	.venv-widgets7/bin/python -m pytest -q tests/show/test_prompt_studio.py tests/show/test_studio_kernel.py tests/show/test_photo_table.py tests/study/test_widget.py
 	TV_FRONT_END=notebook .venv-widgets7/bin/python -m pytest -q tests/show/test_browser.py tests/study/test_browser.py
 
 lab: $(VENV)/ready

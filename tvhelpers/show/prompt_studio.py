@@ -179,7 +179,8 @@ class PromptStudio:
         colab.download(path)
         content = path.read_bytes() if path.stat().st_size <= MOST_IN_PAGE else b""
         data = f"data:application/zip;base64,{base64.b64encode(content).decode()}"
-        link = f"<a class='tv-link' download='{path.name}' href='{data}'>Save {path.name}</a>"
+        look = "text-decoration:underline;color:#0b57d0"  # JupyterLab's own rules win over a class
+        link = f"<a style='{look}' download='{path.name}' href='{data}'>Save {path.name}</a>"
         self.link.value = link if content else ""
 
     def _with_chosen(self, work: Callable[[Entry], None]) -> None:
@@ -289,6 +290,7 @@ class PromptStudio:
         self.buttons["save"].disabled = all(entry.file for entry in entries)
         self.buttons["undo"].disabled = session.deleted is None
         last = self.first + len(page)
+        self.link.value = ""  # a zip of what was there before
         self.place.value = f"{self.first + 1} to {last} of {len(entries)}" if entries else ""
         self._show_chosen()
 
