@@ -1,5 +1,8 @@
 """What networks know: photographs are no drawings, and nobody praises mud."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -63,8 +66,13 @@ def test_a_network_refuses_or_marks_what_it_does_not_know():
     assert misfit(object(), "probs", [photos]) == (False, "")  # one's own classifier
 
 
-@pytest.mark.parametrize("network", ["judge", "pixels"])
-def test_planted_mud_beside_photographs_is_never_called_good(tmp_path, network):
+@pytest.mark.parametrize("network", ["judge", "pixels", "clip"])
+def test_planted_mud_beside_photographs_is_never_called_good(tmp_path, network, tiny_clip):
+    if network == "clip":
+        network = str(tiny_clip(tmp_path / "clip", "clip"))
+        size = {"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 32}}
+        size |= {"crop_size": {"height": 32, "width": 32}}
+        (Path(network) / "preprocessor_config.json").write_text(json.dumps(size))
     rng = np.random.default_rng(1)
     shapes = [ndimage.gaussian_filter(rng.normal(0, 1, (64, 64, 3)), (3, 3, 0)) for _ in range(12)]
     photos = [np.clip(128 + 60 * one / one.std(), 0, 255).astype(np.uint8) for one in shapes]
@@ -75,7 +83,8 @@ def test_planted_mud_beside_photographs_is_never_called_good(tmp_path, network):
     for one in result["folders"]:
         names = {row["name"]: row for row in one["metrics"]}
         praise = {"precision", "recall", "density", "coverage", "inception_score"}
-        assert not praise & {*names}, one["dir"]
+        good = {name for name in praise & {*names} if names[name]["value"] >= 0.5}
+        assert not good and (network not in ("judge", "pixels") or not praise & {*names}), good
         assert all(row["details"]["p"] < 0.05 for row in [*names.values()] if "p" in row["details"])
         assert any("knows drawings only" in note for note in one["notes"])
 
