@@ -1,5 +1,8 @@
 """The verbs of `adapter`: their errors, and what `show` prints for people."""
 
+from tvhelpers.models.base import find_base
+from tvhelpers.records import write_json
+
 
 def test_adapter_refuses_what_cannot_be_made(refuse, run, tmp_path):
     out = ["--out", tmp_path / "out.safetensors"]
@@ -11,6 +14,23 @@ def test_adapter_refuses_what_cannot_be_made(refuse, run, tmp_path):
     refuse("out-of-range", "adapter", "blend", "shipped", "--weights", "1", "--rank", "-1", *out)
     refuse("unknown-model", "adapter", "merge", "shipped", "--base", "sd99", *out)
     assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_an_adapter_of_a_training_that_is_not_finished_or_of_another_base(
+    refuse, run, tiny_base, tmp_path
+):
+    run_dir = tmp_path / "runs" / "mine"
+    run_dir.mkdir(parents=True)
+    write_json(run_dir / "config.json", {"data": "data/mine", "steps": 200})
+    assert "not finished" in refuse("file-missing", "adapter", "show", run_dir)
+    shipped = find_base("mini").adapter
+    (run_dir / "adapter.safetensors").write_bytes(shipped.read_bytes())
+    write_json(run_dir / "result.json", {})
+    out = run("adapter", "show", run_dir)[1]
+    assert f"of the training in {run_dir}, with the data data/mine" in out
+    words = ["generate", "a dress", "--base", tiny_base, "--device", "cpu", "--adapter"]
+    refuse("another-base adapter-unfit", *words, run_dir, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_adapter_show_prints_words_for_people(run, tmp_path):

@@ -22,6 +22,13 @@ def test_generate_refuses_what_cannot_be_drawn(refuse, tiny_base, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_the_adapter_and_words_that_nobody_asked_for_are_said(run, tmp_path):
+    words = ["generate", "a teal blazer", "--steps", 1, "--size", 32, "--out", tmp_path / "out"]
+    code, out, err = run(*words, "--device", "cpu")
+    assert code == 0 and "with the adapter that mini comes with" in out
+    assert "has never seen" in err and "'blazer'" in err
+
+
 def test_an_image_may_be_taller_than_wide(run, tiny_base, tmp_path):
     sides = ["--width", 64, "--height", 96]
     words = ["generate", "a", "--base", tiny_base, "--steps", 1, *sides, "--out", tmp_path / "out"]

@@ -49,6 +49,22 @@ def test_the_nearest_training_images_are_shown_of_any_folder(run, photo_folder, 
     assert (tmp_path / "m-figures" / "copies-1.png").exists()
 
 
+def test_a_relative_path_and_too_few_training_images_lose_no_figure(
+    run, photo_folder, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(photo_folder, tmp_path / "data" / "mine")
+    validation = shutil.copytree(photo_folder, tmp_path / "validation")
+    table = validation / "metadata.csv"
+    table.write_text(table.read_text().replace("product-", "other-"))
+    words = ["score", photo_folder, "--classifier", "judge", "--train", "data/mine", "--out"]
+    code, said, err = run(*words, "far/m.json", "--validation", "validation")
+    assert code == 0, err
+    assert (tmp_path / "far" / "m-figures" / "copies-1.png").exists()
+    code, said, err = run(*words, "few.json")
+    assert code == 0 and "no copying: 2 valid" in said and "1 chart in" in said, err
+
+
 def test_prompts_and_score_refuse_what_is_not_there(refuse, tmp_path):
     refuse("unknown-choice", "prompts", "fb99")
     out = ["--out", tmp_path / "metrics.json"]
