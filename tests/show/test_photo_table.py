@@ -36,7 +36,7 @@ def taken(tmp_path):
     folder.mkdir()
     names = ["0<img onerror=x>.png", *(f"IMG_{number}.png" for number in range(1, 22))]
     for number, name in enumerate(names):
-        (folder / name).write_bytes(photo(number))
+        (folder / name).write_bytes(photo(number, 512 if number == 21 else 96))
     (folder / "cut.png").write_bytes(photo()[:100])
     return take_in(folder)
 

@@ -14,6 +14,7 @@ from tvhelpers.data.items import Source
 from tvhelpers.data.lexicon import SLOTS, WORDS, facts_of
 from tvhelpers.errors import InputError
 from tvhelpers.files import content_key, write_once
+from tvhelpers.paths import is_there
 from tvhelpers.records import read_rows
 from tvhelpers.runtime import seed_for
 from tvhelpers.words import counted, describe
@@ -45,12 +46,12 @@ def write_captions(
         from tvhelpers.data.captioner import caption_images
 
         old = caption_images(source, captioner, out.with_name(f"{out.stem}.images.jsonl"))
-    options = {"seed": seed, "variants": variants, "by_hand": not captioner and are_by_hand(old)}
-    new = [_new_captions(source, old[i], index=i, **options) for i in range(len(source))]
-    numbered = zip(range(len(new)), source.item_ids, new, strict=True)
-    rows = [{"index": i, "item": item, "captions": texts} for i, item, texts in numbered]
-    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
-    write_once(out, "".join(lines).encode())
+    options, by_hand = {"seed": seed, "variants": variants}, not captioner and are_by_hand(old)
+    new = _all_captions(source, old, by_hand=by_hand, **options)
+    if by_hand and is_there(out):  # perhaps of a version that knew no captions by hand
+        former = _all_captions(source, old, by_hand=False, **options)
+        new = former if out.read_bytes() == _lines(source, former) else new
+    write_once(out, _lines(source, new))
     before = caption_report(old, tokenizer)
     after = caption_report(_chosen(source.item_ids, new), tokenizer)
     different = len({text for texts in new for text in texts})
@@ -66,6 +67,17 @@ def write_captions(
         )
     about = {"out": str(out), "items": len(new), "variants": variants}
     return {**about, "before": before, "after": after}
+
+
+def _all_captions(source: Source, old: Sequence[str], **how) -> list[list[str]]:
+    return [_new_captions(source, old[i], index=i, **how) for i in range(len(source))]
+
+
+def _lines(source: Source, new: list[list[str]]) -> bytes:
+    """Return the file of new captions: a line of JSON for each item."""
+    numbered = zip(range(len(new)), source.item_ids, new, strict=True)
+    rows = [{"index": i, "item": item, "captions": texts} for i, item, texts in numbered]
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
 
 
 def are_by_hand(captions: Sequence[str]) -> bool:
