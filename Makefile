@@ -3,6 +3,7 @@
 # make test-all        all of them, as continuous integration runs them
 # make test-colab      the tests on the versions of Colab's list
 # make test-widgets7   prompt studio and study on ipywidgets 7.7.1, as Colab has it, in the classic notebook
+# make test-gradio     the studio as a web page, with gradio, whose bound of pillow is below ours
 # make lab             the notebooks in JupyterLab
 # make notebooks       build notebooks/*.ipynb from notebooks/source
 # make rendered        run them on mini, and write pages with their outputs into docs/notebooks
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 # One thread each, so that sums are added in one order; a file's tests stay in one process.
 PYTEST := -m pytest -q -n $(or $(TEST_PROCESSES),2) --dist loadfile
 
-.PHONY: demo test test-all lint test-colab test-widgets7 lab notebooks rendered clean
+.PHONY: demo test test-all lint test-colab test-widgets7 test-gradio lab notebooks rendered clean
 
 demo: $(VENV)/ready
 	$(BIN)/python -m tvhelpers generate --out out/demo --seed 2 \
@@ -37,6 +38,9 @@ test-colab: .venv-colab/ready
 test-widgets7: .venv-widgets7/ready
 	.venv-widgets7/bin/python -m pytest -q tests/show/test_prompt_studio.py tests/show/test_studio_kernel.py tests/show/test_photo_table.py tests/study/test_widget.py
 	TV_FRONT_END=notebook .venv-widgets7/bin/python -m pytest -q tests/show/test_browser.py tests/study/test_browser.py
+
+test-gradio: .venv-gradio/ready
+	.venv-gradio/bin/python -m pytest -q tests/show/test_studio_page.py tests/show/test_browser.py tests/cli/test_studio.py
 
 lab: $(VENV)/ready
 	$(BIN)/jupyter lab notebooks
@@ -65,4 +69,4 @@ $(VENV)/ready: requirements.txt requirements-dev.txt constraints.txt pyproject.t
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-colab .venv-widgets7 out
+	rm -rf $(VENV) .venv-colab .venv-widgets7 .venv-gradio out

@@ -79,8 +79,8 @@ def is_tried(line: str) -> bool:
     if not line.startswith(OURS):
         return line.split()[0] not in CHECKED_ONLY
     words = words_of(line)
-    if words[:2] in (["data", "get"], ["mini", "train"]):
-        return False
+    if words[:2] in (["data", "get"], ["mini", "train"]) or words[0] == "studio":
+        return False  # a studio runs until Ctrl-C
     values = [words[i + 1] for i, word in enumerate(words[:-1]) if word in NEEDS_NETWORK]
     return not any(value.startswith("hub:") for value in values)
 

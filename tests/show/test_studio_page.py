@@ -1,0 +1,90 @@
+"""The studio's web page without a browser: who reaches its server, and what a click does."""
+
+import socket
+import threading
+import urllib.error
+import urllib.request
+
+import pytest
+
+pytest.importorskip("gradio", reason="no gradio: make test-gradio")
+
+from tests.helpers import refused
+from tests.show.studio_helpers import FakeSampler
+from tvhelpers.show import studio_page
+from tvhelpers.show.studio_session import Session
+
+
+@pytest.fixture
+def session(tmp_path):
+    return Session(FakeSampler("shipped"), tmp_path / "designs", adapters={})
+
+
+@pytest.fixture
+def page(session):
+    return studio_page.StudioPage(session)
+
+
+def values(page, **changed):
+    """What the browser sends with a click: the values of the controls, and no grid."""
+    own = {name: page.panel.value(name) for name in page._typed()}
+    return [*{**own, **changed}.values(), "", "", "", ""]
+
+
+def test_the_server_answers_this_machine_alone_and_calls_no_other(session, monkeypatch):
+    called, connect = [], socket.socket.connect
+
+    def noted(self, address):
+        called.append(address[0] if isinstance(address, tuple) else "127.0.0.1")
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", noted)
+    page, address = studio_page.launch(session)
+    try:
+        assert address.startswith("http://127.0.0.1:")
+        assert page.blocks.share_url is None
+        with urllib.request.urlopen(address) as answer:
+            text = answer.read().decode()
+        assert "fonts.googleapis" not in text and "cdnjs" not in text
+        foreign = urllib.request.Request(address, headers={"Host": "designs.example"})
+        with pytest.raises(urllib.error.HTTPError) as refusal:
+            urllib.request.urlopen(foreign)
+        assert refusal.value.code == 400
+        port = int(address.strip("/").rpartition(":")[2])
+        with refused("port-taken"):
+            studio_page.launch(session, port)
+    finally:
+        page.blocks.close(verbose=False)
+    assert {*called} <= {"127.0.0.1", "localhost"}
+
+
+def test_a_click_draws_what_the_browser_shows_and_the_page_follows(page, session):
+    page._starter("generate")(*values(page, prompt="a blue coat", count=2, steps=3))
+    shown = [*page.follow()]
+    assert not session.busy and session.status.startswith("Done: 2 images")
+    assert {one.record["prompt"] for one in session.entries} == {"a blue coat"}
+    last = {part: update for views in shown for part, update in views.items()}
+    assert len(last[page.gallery]["value"]) == 2 and last[page.generate]["interactive"]
+    assert last[page.controls["colour"]]["value"] == "blue"
+    assert "seed" in last[page.caption]
+
+
+def test_a_second_click_is_refused_and_an_emptied_number_changes_nothing(page, session):
+    held = threading.Event()
+    session.sampler.at_step = lambda sampler, step: held.wait(20)
+    page._starter("generate")(*values(page, seed=None))
+    news = page._starter("generate")(*values(page))
+    assert "⚠" in news[page.status] and session.busy
+    held.set()
+    session.wait(20)
+    assert [one.record["seed"] for one in session.entries] == [1]
+
+
+def test_prompts_are_escaped_and_a_zip_is_a_link(page, session):
+    evil = "<img src=x onerror=alert(1)>"
+    page._starter("generate")(*values(page, prompt=evil))
+    views = [*page.follow()][-1]
+    assert evil not in views.get(page.caption, page._caption(page._current()))
+    assert evil not in views[page.status] and evil not in page._controls()[page.remarks]
+    link = page._zip()[page.link]
+    assert "designs.zip" in link and (session.folder.path / "designs.zip").is_file()
