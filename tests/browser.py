@@ -81,7 +81,7 @@ def server(folder):
 
 
 def wait_for(address, log):
-    for _ in range(240):
+    for _ in range(720):
         with contextlib.suppress(OSError):
             urllib.request.urlopen(address, timeout=1)
             return

@@ -64,9 +64,9 @@ def test_a_click_draws_what_the_browser_shows_and_the_page_follows(page, session
     assert not session.busy and session.status.startswith("Done: 2 images")
     assert {one.record["prompt"] for one in session.entries} == {"a blue coat"}
     last = {part: update for views in shown for part, update in views.items()}
-    assert len(last[page.gallery]["value"]) == 2 and last[page.generate]["interactive"]
-    assert last[page.controls["colour"]]["value"] == "blue"
-    assert "seed" in last[page.caption]
+    assert len(last[page.parts.gallery]["value"]) == 2 and last[page.parts.generate]["interactive"]
+    assert last[page.parts.controls["colour"]]["value"] == "blue"
+    assert "seed" in last[page.parts.caption]
 
 
 def test_a_second_click_is_refused_and_an_emptied_number_changes_nothing(page, session):
@@ -74,7 +74,7 @@ def test_a_second_click_is_refused_and_an_emptied_number_changes_nothing(page, s
     session.sampler.at_step = lambda sampler, step: held.wait(20)
     page._starter("generate")(*values(page, seed=None))
     news = page._starter("generate")(*values(page))
-    assert "⚠" in news[page.status] and session.busy
+    assert "⚠" in news[page.parts.status] and session.busy
     held.set()
     session.wait(20)
     assert [one.record["seed"] for one in session.entries] == [1]
@@ -84,7 +84,7 @@ def test_prompts_are_escaped_and_a_zip_is_a_link(page, session):
     evil = "<img src=x onerror=alert(1)>"
     page._starter("generate")(*values(page, prompt=evil))
     views = [*page.follow()][-1]
-    assert evil not in views.get(page.caption, page._caption(page._current()))
-    assert evil not in views[page.status] and evil not in page._controls()[page.remarks]
-    link = page._zip()[page.link]
+    assert evil not in views.get(page.parts.caption, page._caption(page._current()))
+    assert evil not in views[page.parts.status] and evil not in page._controls()[page.parts.remarks]
+    link = page._zip()[page.parts.link]
     assert "designs.zip" in link and (session.folder.path / "designs.zip").is_file()

@@ -16,6 +16,7 @@ from tvhelpers.errors import InputError, is_disk_full, is_out_of_memory, one_lin
 VERBS = {
     "generate": "Generate images from prompts.",
     "train": "Train on your images; the same command resumes a stopped training.",
+    "studio": "Draw in your browser: the prompt studio as a web page.",
     "prompts": "Print or write a prompt suite: a fixed list of prompts and seeds.",
     "score": "Score folders of generated images.",
     "data": "Inspect, convert, caption and split images; download data sets.",

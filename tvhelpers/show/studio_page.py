@@ -11,68 +11,21 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from tvhelpers.errors import InputError
-from tvhelpers.show.studio_controls import ANY, Control, Values, axis_example
+from tvhelpers.show.studio_components import CSS, GALLERY, Components, fixed
 from tvhelpers.show.studio_folder import Entry
 from tvhelpers.show.studio_session import Session
 from tvhelpers.words import counted
 
-GALLERY = "Gallery: click an image to open it"
 MOST_SHOWN = 60  # thumbnails on the page
 PARTS = ("controls", "status", "progress", "stage", "gallery", "busy")  # as Session tells them
 HOST, HOSTS = "127.0.0.1", ["127.0.0.1", "localhost"]
-CSS = """
-footer {display: none !important}
-.gradio-container {max-width: 1500px !important; padding: 8px 16px !important}
-textarea::placeholder {white-space: nowrap}
-.line {min-height: 4.4em; line-height: 1.4; overflow-wrap: anywhere}
-.line p, .chosen p {margin: 0; display: -webkit-box; -webkit-box-orient: vertical;
-  -webkit-line-clamp: 3; overflow: hidden}
-.line progress {appearance: none; width: 100%; height: 8px; border: 0; visibility: hidden}
-.line progress.busy {visibility: visible}
-.line progress::-webkit-progress-bar {background: #d4d4d8}
-.line progress::-webkit-progress-value {background: #2563eb}
-.line progress::-moz-progress-bar {background: #2563eb}
-.remarks p {margin: 0 4px}
-.wrong {color: #b00020; font-weight: 600}
-.dark .wrong {color: #ff8a80}
-.chosen {min-height: 5.4em; overflow-wrap: anywhere}
-.caption-label {max-width: 100% !important; max-height: 2.6em; font-size: 11px; line-height: 1.2;
-  overflow: hidden}
-@media (max-width: 700px) {
-  .gradio-container {padding: 4px 6px !important}
-  .second {flex-direction: column-reverse !important}
-  .grid-container {grid-template-columns: repeat(3, minmax(0, 1fr)) !important}
-}
-"""
 PLAIN = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
 GREY = {"block_info_text_color": "#52525b", "block_label_text_color": "#3f3f46",
         "input_placeholder_color": "#6b7280"}  # fmt: skip
+# of events: one that is answered at once, and one that goes on, for any number of tabs
+NOW = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
+LATER = {**NOW, "queue": True, "concurrency_limit": None}
 CLICK = "() => document.querySelector('.zip a')?.click()"
-
-
-def _fixed(values: Values) -> dict:
-    """Return the range or the choices of a component."""
-    if values.options:
-        return {"choices": [(str(one) or "any", one) for one in values.options]}
-    if values.high is None:
-        return {}
-    return {"minimum": values.low, "maximum": values.high}
-
-
-def _component(control: Control, values: Values, value):
-    """Return Gradio's component of a control."""
-    more = {"label": control.label, "interactive": True, "value": value, "elem_id": control.name}
-    if control.kind == "text":
-        return gr.Textbox(lines=1, max_lines=5, placeholder=control.hint, **more)
-    if control.kind in ("menu", "words"):
-        return gr.Dropdown(**_fixed(values), min_width=130, **more)
-    if control.kind == "toggle":
-        return gr.Checkbox(info=control.hint, min_width=200, **more)
-    if control.kind == "number":
-        return gr.Number(precision=0, min_width=130, **more)
-    return gr.Slider(
-        **_fixed(values), step=values.step, info=control.hint, min_width=240, buttons=[], **more
-    )
 
 
 class StudioPage:
@@ -87,122 +40,61 @@ class StudioPage:
         self._news = threading.Condition()
         session.tell = self._note
         with gr.Blocks(title="Prompt studio", analytics_enabled=False) as self.blocks:
-            self.controls = {}
-            for left, right, name in (
-                (self._build_prompts, self._build_image, "first"),
-                (self._build_settings, self._build_gallery, "second"),
-            ):
-                with gr.Row(elem_classes=name):
-                    with gr.Column(scale=4, min_width=320):
-                        left()
-                    with gr.Column(scale=5, min_width=320):
-                        right()
-            begin = [self.generate, self.vary, self.compare, self.grid]
-            self.outputs = [*self.controls.values(), self.remarks, self.status, self.image,
-                            self.caption, self.link, self.gallery, *begin, self.cancel,
-                            *self.actions.values(), self.zip]  # fmt: skip
+            self.parts = Components(self.panel)
             self._wire()
-
-    # ------------------------------------------------------------------------------------- parts
-
-    def _build_kinds(self, *kinds: str) -> None:
-        """Make the components of some kinds of controls; a menu without words is left out."""
-        for name, row in self.panel.controls.items():
-            values = self.panel.choices(name)
-            if row.kind in kinds and values.options != (ANY,):
-                self.controls[name] = _component(row, values, self.panel.value(name))
-
-    def _build_prompts(self) -> None:
-        self._build_kinds("text")
-        self.remarks = gr.HTML(elem_classes="remarks")
-        with gr.Row():
-            self._build_kinds("words")
-        with gr.Row():
-            self.generate = gr.Button("Generate", variant="primary", min_width=110)
-            self.cancel = gr.Button("Cancel", min_width=110, interactive=False)
-            self.vary = gr.Button("Vary", min_width=110)
-            self.compare = gr.Button("Compare", min_width=110)
-        self.status = gr.HTML(elem_classes="line")
-
-    def _build_image(self) -> None:
-        self.image = gr.Image(
-            label="Image", interactive=False, height=440, format="png", buttons=["fullscreen"]
-        )
-        self.caption = gr.HTML(elem_classes="chosen")
-        with gr.Row():
-            names = ("Use again", "Favourite", "Delete", "Undo", "Save")
-            self.actions = {name: gr.Button(name, min_width=90, size="sm") for name in names}
-            self.zip = gr.Button("Download zip", min_width=110, size="sm")
-        self.link = gr.HTML(elem_classes="zip")
-
-    def _build_settings(self) -> None:
-        with gr.Row():
-            self._build_kinds("slider", "menu")
-        with gr.Row():
-            self._build_kinds("number", "toggle")
-            self.dice = gr.Button("Dice: a new seed", min_width=130, size="sm")
-        self._build_grid()
-
-    def _build_grid(self) -> None:
-        rows = [self.panel.controls[name] for name in self.controls]
-        names = [(row.label, row.name) for row in rows if row.axis]
-        self.axes = []
-        with gr.Accordion("Grid: one image for each value", open=False):
-            for label, first in (("Grid over", "guidance"), ("and over", ANY)):
-                options = names if first else [("nothing", ANY), *names]
-                with gr.Row():
-                    menu = gr.Dropdown(options, value=first, label=label, min_width=130)
-                    text = gr.Textbox(self._example(first), label=f"Values, {label.lower()}")
-                    self.axes.append((menu, text))
-            self.grid = gr.Button("Draw the grid", min_width=110)
-
-    def _build_gallery(self) -> None:
-        self.gallery = gr.Gallery(
-            label=GALLERY, columns=4, height=560, buttons=[], interactive=False,
-            allow_preview=False, object_fit="contain", fit_columns=False,
-        )  # fmt: skip
 
     # ------------------------------------------------------------------------------------ events
 
     def _wire(self) -> None:
-        now = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
-        later = {**now, "queue": True, "concurrency_limit": None}
-        typed = [self.controls[name] for name in self._typed()]
-        for name, part in self.controls.items():
+        self._wire_controls()
+        self._wire_jobs()
+        self._wire_buttons()
+        self.blocks.load(self.follow, None, self.parts.outputs, **LATER)
+
+    def _wire_controls(self) -> None:
+        for name, part in self.parts.controls.items():
             change = part.release if isinstance(part, gr.Slider) else part.input
-            # What is being typed is not sent back: it would undo the next letters.
-            others = self.outputs
+            others = self.parts.outputs
             if isinstance(part, gr.Textbox | gr.Number):
-                others = [one for one in self.outputs if one is not part]
-            keys = {one._id for one in others}
-            change(self._setter(name, keys), [part], others, **now, trigger_mode="always_last")
-        axes = [part for pair in self.axes for part in pair]
-        for menu, text in self.axes:
-            menu.input(self._example, [menu], [text], **now)
-        jobs = [(self.generate.click, "generate"), (self.vary.click, "vary")]
-        jobs += [(self.compare.click, "compare"), (self.grid.click, "grid")]
-        enter = [part for part in typed if isinstance(part, gr.Textbox)]
-        jobs += [(part.submit, "generate") for part in enter]
+                # What is being typed is not sent back: it would undo the next letters.
+                others = [one for one in others if one is not part]
+            work = self._setter(name, {one._id for one in others})
+            change(work, [part], others, **NOW, trigger_mode="always_last")
+        for menu, text in self.parts.axes:
+            menu.input(self.parts.example, [menu], [text], **NOW)
+
+    def _wire_jobs(self) -> None:
+        """Let buttons and Enter begin a job; the page then follows it, as one that is reloaded."""
+        parts = self.parts
+        typed = [parts.controls[name] for name in self._typed()]
+        jobs = [(parts.generate.click, "generate"), (parts.vary.click, "vary")]
+        jobs += [(parts.compare.click, "compare"), (parts.grid.click, "grid")]
+        jobs += [(part.submit, "generate") for part in typed if isinstance(part, gr.Textbox)]
+        sent = [*typed, *(part for pair in parts.axes for part in pair)]
         for trigger, kind in jobs:
-            begun = trigger(self._starter(kind), [*typed, *axes], self.outputs, **now)
-            begun.then(self.follow, None, self.outputs, **later)
-        simple = {self.cancel: self.session.cancel, self.dice: self.session.dice}
-        simple |= {self.actions["Undo"]: self.session.undo, self.actions["Save"]: self.session.save}
-        for name, do in (("Use again", "use"), ("Favourite", "favourite"), ("Delete", "delete")):
-            simple[self.actions[name]] = self._for_chosen(getattr(self.session, do))
-        for button, work in simple.items():
-            button.click(self._handler(work), None, self.outputs, **now)
-        self.gallery.select(self._open, None, self.outputs, **now)
-        self.zip.click(self._zip, None, self.outputs, **now).then(None, None, None, js=CLICK)
-        self.blocks.load(self.follow, None, self.outputs, **later)
+            begun = trigger(self._starter(kind), sent, parts.outputs, **NOW)
+            begun.then(self.follow, None, parts.outputs, **LATER)
+
+    def _wire_buttons(self) -> None:
+        parts, session = self.parts, self.session
+        works = {parts.cancel: session.cancel, parts.dice: session.dice}
+        works |= {parts.actions["Undo"]: session.undo, parts.actions["Save"]: session.save}
+        for name, work in (
+            ("Use again", session.use),
+            ("Favourite", session.favourite),
+            ("Delete", session.delete),
+        ):
+            works[parts.actions[name]] = self._for_chosen(work)
+        for button, work in works.items():
+            button.click(self._handler(work), None, parts.outputs, **NOW)
+        parts.gallery.select(self._open, None, parts.outputs, **NOW)
+        zipped = parts.zip.click(self._zip, None, parts.outputs, **NOW)
+        zipped.then(None, None, None, js=CLICK)
 
     def _typed(self) -> list[str]:
         """Return the names of the controls whose values a click sends: all but what the prompt
         says."""
         return [name for name, row in self.panel.controls.items() if row.kind != "words"]
-
-    def _example(self, name: str) -> str:
-        return axis_example(self.panel.choices(name)) if name else ""
 
     def _setter(self, name: str, keys: set[int]) -> Callable:
         def change(value) -> dict:
@@ -258,7 +150,7 @@ class StudioPage:
         address = quote(str(path.resolve()))
         text = f"Your zip is ready: {html.escape(path.name)}"
         link = f"<a href='gradio_api/file={address}' download='{path.name}'>{text}</a>"
-        return {**news, self.link: link}
+        return {**news, self.parts.link: link}
 
     # ------------------------------------------------------------------------------------- views
 
@@ -278,6 +170,8 @@ class StudioPage:
         last = -1
         while True:
             busy, now = self.session.busy, max(self._changed.values())
+            if not busy:
+                self.session.wait(60)  # it is still to say how the job ended
             yield self._views(last)
             if not busy:
                 return
@@ -287,21 +181,22 @@ class StudioPage:
 
     def _views(self, last: int) -> dict:
         """Return {component: update} of the parts that changed after number `last`."""
-        found = {self.status: self._status()}
-        for part in ("controls", "stage", "gallery", "busy"):
+        found = {self.parts.status: self._status()}
+        shows = {"controls": self._controls, "stage": self._stage, "gallery": self._gallery}
+        for part, show in {**shows, "busy": self._buttons}.items():
             if self._changed[part] > last:
-                found |= getattr(self, f"_{part}")()
+                found |= show()
         return found
 
     def _controls(self) -> dict:
         found = {}
-        for name, part in self.controls.items():
-            fixed = _fixed(self.panel.choices(name))
-            found[part] = gr.update(value=self.panel.value(name), **fixed)
+        for name, part in self.parts.controls.items():
+            more = fixed(self.panel.choices(name))
+            found[part] = gr.update(value=self.panel.value(name), **more)
             if name == "lora_scale":
                 found[part]["interactive"] = self.session.sampler.adapter is not None
         lines = "".join(f"<p>{html.escape(text)}</p>" for text in self.session.remarks())
-        return found | {self.remarks: lines}
+        return found | {self.parts.remarks: lines}
 
     def _status(self) -> str:
         done, total = self.session.progress if self.session.busy else (0, 1)
@@ -315,7 +210,7 @@ class StudioPage:
         entry = self._current()
         alt = entry.record["prompt"] if entry else "no image yet"
         image = gr.update(value=self.session.stage_image(), alt_text=alt)
-        return {self.image: image, self.caption: self._caption(entry)}
+        return {self.parts.image: image, self.parts.caption: self._caption(entry)}
 
     def _current(self) -> Entry | None:
         """Return the entry that the buttons are for: the one opened, else the newest."""
@@ -333,29 +228,28 @@ class StudioPage:
         return f"<p>{html.escape(text)}</p><small>{html.escape(more)}</small>"
 
     def _gallery(self) -> dict:
-        self.shown = self.session.entries[:MOST_SHOWN]
+        entries = self.session.entries[:MOST_SHOWN]
+        pairs = [(entry, picture) for entry in entries if (picture := self._picture(entry))]
+        self.shown = [entry for entry, _ in pairs]
         tiles = []
-        for entry in self.shown:
-            file = self.session.folder.path / entry.file
-            picture = str(file) if entry.file and file.is_file() else self.session.image(entry)
-            star = "★ " if entry.favourite else ""
-            tiles.append((picture, f"{star}{entry.record['prompt']}, seed {entry.record['seed']}"))
-        more = len(self.session.entries) - len(self.shown)
-        label = GALLERY
-        label += f"; {counted(more, 'older one')} in the folder" if more else ""
-        pairs = [tile for tile in tiles if tile[0] is not None]
-        return {self.gallery: gr.update(value=pairs, label=label), **self._buttons()}
+        for entry, picture in pairs:
+            star, record = "★ " if entry.favourite else "", entry.record
+            tiles.append((picture, f"{star}{record['prompt']}, seed {record['seed']}"))
+        more = len(self.session.entries) - len(entries)
+        label = f"{GALLERY}; {counted(more, 'older one')} in the folder" if more else GALLERY
+        return {self.parts.gallery: gr.update(value=tiles, label=label), **self._buttons()}
 
-    def _busy(self) -> dict:
-        return self._buttons()
+    def _picture(self, entry: Entry):
+        """Return the file of an image, which carries its record; the image where it has none."""
+        file = self.session.folder.path / entry.file
+        return str(file) if entry.file and file.is_file() else self.session.image(entry)
 
     def _buttons(self) -> dict:
-        busy, some = self.session.busy, bool(self.session.entries)
-        begin = (self.generate, self.vary, self.compare, self.grid)
-        found = {part: gr.update(interactive=not busy) for part in begin}
-        found |= {part: gr.update(interactive=some) for part in (*self.actions.values(), self.zip)}
-        found[self.actions["Undo"]] = gr.update(interactive=self.session.deleted is not None)
-        return {**found, self.cancel: gr.update(interactive=busy)}
+        parts, busy, some = self.parts, self.session.busy, bool(self.session.entries)
+        usable = dict.fromkeys(parts.begin, not busy) | {parts.cancel: busy, parts.zip: some}
+        usable |= dict.fromkeys(parts.actions.values(), some)
+        usable[parts.actions["Undo"]] = self.session.deleted is not None
+        return {part: gr.update(interactive=able) for part, able in usable.items()}
 
 
 def launch(session: Session, port: int = 0, share: bool = False) -> tuple[StudioPage, str]:
