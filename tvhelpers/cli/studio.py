@@ -43,8 +43,8 @@ def run(options) -> dict:
     folder = options.out or root_dir() / "runs" / "studio"
     session = Session(Sampler(options.base, options.adapter, options.device), folder)
     page, address = launch(session, options.port, options.share)
-    say(f"the studio is at {address} until you press Ctrl-C; designs are kept in {folder}")
     try:
+        say(f"the studio is at {address} until you press Ctrl-C; designs are kept in {folder}")
         threading.Event().wait()
     except KeyboardInterrupt:  # how it is meant to end
         session.cancel()

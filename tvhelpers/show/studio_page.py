@@ -35,6 +35,7 @@ class StudioPage:
         self.session, self.panel = session, session.panel
         self.chosen: Entry | None = None  # what the buttons under the image are for
         self.shown: list[Entry] = []  # thumbnails, as last sent
+        self._sent: dict[str, tuple] = {}  # {control: the value and range that the browser has}
         self._numbers = itertools.count(1)
         self._changed = dict.fromkeys(PARTS, 0)
         self._news = threading.Condition()
@@ -49,17 +50,14 @@ class StudioPage:
         self._wire_controls()
         self._wire_jobs()
         self._wire_buttons()
-        self.blocks.load(self.follow, None, self.parts.outputs, **LATER)
+        self.blocks.load(self._load, None, self.parts.outputs, **LATER)
 
     def _wire_controls(self) -> None:
         for name, part in self.parts.controls.items():
             change = part.release if isinstance(part, gr.Slider) else part.input
-            others = self.parts.outputs
-            if isinstance(part, gr.Textbox | gr.Number):
-                # What is being typed is not sent back: it would undo the next letters.
-                others = [one for one in others if one is not part]
-            work = self._setter(name, {one._id for one in others})
-            change(work, [part], others, **NOW, trigger_mode="always_last")
+            change(
+                self._setter(name), [part], self.parts.outputs, **NOW, trigger_mode="always_last"
+            )
         for menu, text in self.parts.axes:
             menu.input(self.parts.example, [menu], [text], **NOW)
 
@@ -96,17 +94,15 @@ class StudioPage:
         says."""
         return [name for name, row in self.panel.controls.items() if row.kind != "words"]
 
-    def _setter(self, name: str, keys: set[int]) -> Callable:
-        def change(value) -> dict:
-            news = self._news_of(lambda: self._set(name, value))
-            return {part: update for part, update in news.items() if part._id in keys}
-
-        return change
+    def _setter(self, name: str) -> Callable:
+        return lambda value: self._news_of(lambda: self._set(name, value))
 
     def _set(self, name: str, value) -> None:
-        """Give a control the value that the browser sends; an emptied number changes nothing."""
+        """Give a control the value that the browser has; an emptied number changes nothing."""
         if value is not None:
-            self.session.set(name, type(self.panel.value(name))(value))
+            value = type(self.panel.value(name))(value)
+            self._sent[name] = value, fixed(self.panel.choices(name))
+            self.session.set(name, value)
 
     def _starter(self, kind: str) -> Callable:
         def start(*values):
@@ -165,6 +161,11 @@ class StudioPage:
         work()
         return self._views(before)
 
+    def _load(self) -> Iterator[dict]:
+        """Yield as `follow`; a page that is opened anew has none of the values."""
+        self._sent.clear()
+        yield from self.follow()
+
     def follow(self) -> Iterator[dict]:
         """Yield {component: update}: of all, then of what changes until nothing is drawn."""
         last = -1
@@ -189,12 +190,17 @@ class StudioPage:
         return found
 
     def _controls(self) -> dict:
+        """Return the updates of the controls that the browser shows otherwise, and no others: those
+        would undo what is being typed."""
         found = {}
         for name, part in self.parts.controls.items():
-            more = fixed(self.panel.choices(name))
-            found[part] = gr.update(value=self.panel.value(name), **more)
-            if name == "lora_scale":
-                found[part]["interactive"] = self.session.sampler.adapter is not None
+            own = self.panel.value(name), fixed(self.panel.choices(name))
+            if own != self._sent.get(name):
+                found[part] = gr.update(value=own[0], **own[1])
+            self._sent[name] = own
+        scale = gr.update(interactive=self.session.sampler.adapter is not None)
+        part = self.parts.controls["lora_scale"]
+        found[part] = {**scale, **found.get(part, {})}
         lines = "".join(f"<p>{html.escape(text)}</p>" for text in self.session.remarks())
         return found | {self.parts.remarks: lines}
 
@@ -242,7 +248,7 @@ class StudioPage:
     def _picture(self, entry: Entry):
         """Return the file of an image, which carries its record; the image where it has none."""
         file = self.session.folder.path / entry.file
-        return str(file) if entry.file and file.is_file() else self.session.image(entry)
+        return str(file) if entry.file and file.is_file() else self.session.folder.seen(entry)
 
     def _buttons(self) -> dict:
         parts, busy, some = self.parts, self.session.busy, bool(self.session.entries)
