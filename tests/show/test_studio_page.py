@@ -59,8 +59,8 @@ def test_the_server_answers_this_machine_alone_and_calls_no_other(session, monke
 
 
 def test_a_click_draws_what_the_browser_shows_and_the_page_follows(page, session):
-    page._starter("generate")(*values(page, prompt="a blue coat", count=2, steps=3))
-    shown = [*page.follow()]
+    begun = page._starter("generate")(*values(page, prompt="a blue coat", count=2, steps=3))
+    shown = [begun, *page.follow()]
     assert not session.busy and session.status.startswith("Done: 2 images")
     assert {one.record["prompt"] for one in session.entries} == {"a blue coat"}
     last = {part: update for views in shown for part, update in views.items()}
