@@ -178,7 +178,7 @@ class Jupyter(Front):
         self.press(f"Open {int(record['file'].partition('_')[0])}")
 
     def click_link(self):
-        self.page.get_by_role("link", name=re.compile("Your zip is ready")).click()
+        self.page.get_by_role("link", name=re.compile("designs.zip")).click()
 
     def close(self):
         self.context.close()
