@@ -22,6 +22,7 @@ textarea::placeholder {white-space: nowrap}
 .wrong {color: #b00020; font-weight: 600}
 .dark .wrong {color: #ff8a80}
 .chosen {min-height: 5.4em; overflow-wrap: anywhere}
+.grid-wrap {padding-top: 30px !important}
 .caption-label {max-width: 100% !important; max-height: 2.6em; font-size: 11px; line-height: 1.2;
   overflow: hidden}
 @media (max-width: 700px) {
@@ -32,13 +33,16 @@ textarea::placeholder {white-space: nowrap}
 """
 
 
-def fixed(values: Values) -> dict:
-    """Return the range or the choices of a component, as Gradio names them."""
+def fixed(control: Control, values: Values) -> dict:
+    """Return the range or the choices of a component, as Gradio names them.
+
+    None for a typed number: Gradio would refuse it without a word that is seen.
+    """
     if values.options:
         return {"choices": [(str(one) or "any", one) for one in values.options]}
-    if values.high is None:
-        return {}
-    return {"minimum": values.low, "maximum": values.high}
+    if control.kind == "slider":
+        return {"minimum": values.low, "maximum": values.high}
+    return {}
 
 
 def _component(control: Control, values: Values, value):
@@ -47,13 +51,18 @@ def _component(control: Control, values: Values, value):
     if control.kind == "text":
         return gr.Textbox(lines=1, max_lines=5, placeholder=control.hint, **more)
     if control.kind in ("menu", "words"):
-        return gr.Dropdown(**fixed(values), min_width=130, **more)
+        return gr.Dropdown(**fixed(control, values), min_width=130, **more)
     if control.kind == "toggle":
         return gr.Checkbox(info=control.hint, min_width=200, **more)
     if control.kind == "number":
         return gr.Number(precision=0, min_width=130, **more)
     return gr.Slider(
-        **fixed(values), step=values.step, info=control.hint, min_width=240, buttons=[], **more
+        **fixed(control, values),
+        step=values.step,
+        info=control.hint,
+        min_width=240,
+        buttons=[],
+        **more,
     )
 
 

@@ -101,8 +101,11 @@ class StudioPage:
         """Give a control the value that the browser has; an emptied number changes nothing."""
         if value is not None:
             value = type(self.panel.value(name))(value)
-            self._sent[name] = value, fixed(self.panel.choices(name))
+            self._sent[name] = value, self._fixed(name)
             self.session.set(name, value)
+
+    def _fixed(self, name: str) -> dict:
+        return fixed(self.panel.controls[name], self.panel.choices(name))
 
     def _starter(self, kind: str) -> Callable:
         def start(*values):
@@ -194,7 +197,7 @@ class StudioPage:
         would undo what is being typed."""
         found = {}
         for name, part in self.parts.controls.items():
-            own = self.panel.value(name), fixed(self.panel.choices(name))
+            own = self.panel.value(name), self._fixed(name)
             if own != self._sent.get(name):
                 found[part] = gr.update(value=own[0], **own[1])
             self._sent[name] = own
@@ -220,10 +223,9 @@ class StudioPage:
 
     def _current(self) -> Entry | None:
         """Return the entry that the buttons are for: the one opened, else the newest."""
-        if self.chosen not in self.session.entries:
-            drawn = self.session.stage.drawn or self.session.entries
-            self.chosen = drawn[0] if drawn else None
-        return self.chosen
+        if self.chosen in self.session.entries:
+            return self.chosen
+        return next(iter([*self.session.stage.drawn, *self.session.entries]), None)
 
     def _caption(self, entry: Entry | None) -> str:
         if not entry:
