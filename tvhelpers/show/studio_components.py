@@ -27,6 +27,7 @@ textarea::placeholder {white-space: nowrap}
   overflow: hidden}
 @media (max-width: 700px) {
   .gradio-container {padding: 4px 6px !important}
+  textarea::placeholder {font-size: 11px}
   .second {flex-direction: column-reverse !important}
   .grid-container {grid-template-columns: repeat(3, minmax(0, 1fr)) !important}
 }

@@ -55,6 +55,8 @@ class StudioPage:
     def _wire_controls(self) -> None:
         for name, part in self.parts.controls.items():
             change = part.release if isinstance(part, gr.Slider) else part.input
+            if isinstance(part, gr.Textbox):
+                change = part.change  # its `input` is not told after the server set the text
             change(
                 self._setter(name), [part], self.parts.outputs, **NOW, trigger_mode="always_last"
             )
