@@ -114,7 +114,7 @@ def compare_draws_base_and_adapter_from_one_seed(front):
     given(front)
     base, adapted = front.draw("Compare", 2)
     assert base["seed"] == adapted["seed"]
-    assert (base["strength"], adapted["strength"]) == (0, 1)
+    assert (base["strength"], adapted["strength"]) == (0, 1)  # stable name
 
 
 def a_grid_draws_each_value(front):

@@ -88,7 +88,7 @@ class Components:
                         *self.actions.values(), self.zip]  # fmt: skip
 
     def _build_kinds(self, *kinds: str) -> None:
-        """Make the components of some kinds of controls; a menu without words is left out."""
+        """Make the components of some kinds of controls; none for a menu without words."""
         for name, row in self.panel.controls.items():
             values = self.panel.choices(name)
             if row.kind in kinds and values.options != (ANY,):

@@ -22,7 +22,7 @@ HOST, HOSTS = "127.0.0.1", ["127.0.0.1", "localhost"]
 PLAIN = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
 GREY = {"block_info_text_color": "#52525b", "block_label_text_color": "#3f3f46",
         "input_placeholder_color": "#6b7280"}  # fmt: skip
-# of events: one that is answered at once, and one that goes on, for any number of tabs
+# of events: one that is answered at once, and one that continues, for any number of tabs
 NOW = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
 LATER = {**NOW, "queue": True, "concurrency_limit": None}
 CLICK = "() => document.querySelector('.zip a')?.click()"
@@ -56,7 +56,7 @@ class StudioPage:
         for name, part in self.parts.controls.items():
             change = part.release if isinstance(part, gr.Slider) else part.input
             if isinstance(part, gr.Textbox):
-                change = part.change  # its `input` is not told after the server set the text
+                change = part.change  # its `input` is not sent after the server set the text
             change(
                 self._setter(name), [part], self.parts.outputs, **NOW, trigger_mode="always_last"
             )
@@ -167,7 +167,7 @@ class StudioPage:
         return self._views(before)
 
     def _load(self) -> Iterator[dict]:
-        """Yield as `follow`; a page that is opened anew has none of the values."""
+        """Yield as `follow`; a page that is opened again has none of the values."""
         self._sent.clear()
         yield from self.follow()
 
@@ -239,17 +239,17 @@ class StudioPage:
 
     def _gallery(self) -> dict:
         entries = self.session.entries[:MOST_SHOWN]
-        pairs = [(entry, picture) for entry in entries if (picture := self._picture(entry))]
+        pairs = [(entry, image) for entry in entries if (image := self._image(entry))]
         self.shown = [entry for entry, _ in pairs]
         tiles = []
-        for entry, picture in pairs:
+        for entry, image in pairs:
             star, record = "★ " if entry.favourite else "", entry.record
-            tiles.append((picture, f"{star}{record['prompt']}, seed {record['seed']}"))
+            tiles.append((image, f"{star}{record['prompt']}, seed {record['seed']}"))
         more = len(self.session.entries) - len(entries)
         label = f"{GALLERY}; {counted(more, 'older one')} in the folder" if more else GALLERY
         return {self.parts.gallery: gr.update(value=tiles, label=label), **self._buttons()}
 
-    def _picture(self, entry: Entry):
+    def _image(self, entry: Entry):
         """Return the file of an image, which carries its record; the image where it has none."""
         file = self.session.folder.path / entry.file
         return str(file) if entry.file and file.is_file() else self.session.folder.seen(entry)
