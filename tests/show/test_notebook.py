@@ -99,6 +99,8 @@ def test_ones_own_photos_come_from_the_drive_by_a_name_or_a_path(colab, tmp_path
         found = Path(notebook.settings("mini", data=data, use_drive=True).data)
         assert found.is_relative_to(colab.work) and found.name == "mine"
         assert open_source(found).captions == wanted
+    both = notebook.settings("mini", data="mine + flats", use_drive=True).data  # joined
+    assert both == f"{found} + flats"
     (there.parent / "G2.h5").write_bytes(b"HDF")
     found = notebook.settings("mini", data="G2.h5", use_drive=True).data
     assert Path(found).name == "G2.h5" and Path(found).read_bytes() == b"HDF"

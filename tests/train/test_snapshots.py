@@ -73,7 +73,7 @@ def test_the_adapter_of_the_best_loss_is_the_result(kept, best, caplog):
     ]
     assert about == [4, 4, 12]
     said = [record.getMessage() for record in caplog.get_records("setup")]
-    first, second = said[-1].splitlines()
+    first, second = said[-2:]
     assert first.startswith("step 4 is kept: validation loss 0.1000 of the base -> 0.5000, 400.0%")
     assert first.endswith("of the last step, 12: 0.6000") and "no better than the base" in second
     base = find_base(best["base"])

@@ -14,6 +14,7 @@ from tvhelpers.errors import Choice, InputError
 from tvhelpers.files import make_dir
 from tvhelpers.models.base import find_base
 from tvhelpers.output import note_warning, say
+from tvhelpers.paths import for_each, names_of
 from tvhelpers.progress import show_log
 from tvhelpers.show import colab
 from tvhelpers.show.drive import local_data
@@ -69,7 +70,7 @@ def settings(
     trained = ""
     if data == "auto" and adapter is not None:
         trained = NotebookSettings(base, preset, "", root).trained_data(adapter)
-    data = _find_data(trained or data, root / "data", drive)
+    data = for_each(trained or data, lambda name: _find_data(name, root / "data", drive))
     if not _given_root():
         _OURS["TV_ROOT"] = str(root)
     os.environ["TV_ROOT"] = str(root)
@@ -77,8 +78,9 @@ def settings(
     if base != "mini" and runtime.on_colab():
         colab.load_token()
     find_base(base)  # raises InputError here, not cells later
-    if data and data not in manifest.entries() and not Path(data).exists():
-        raise _missing(data, root / "data" / data, drive, trained)
+    for name in names_of(data) or [data]:
+        if name and name not in manifest.entries() and not Path(name).exists():
+            raise _missing(name, root / "data" / name, drive, trained)
     chosen = NotebookSettings(base, preset, data, root, colab.WORK if drive else None)
     if preset == "auto":
         chosen = replace(chosen, preset=_preset(chosen, run))

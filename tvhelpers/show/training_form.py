@@ -69,7 +69,7 @@ def plan(tv, config: TrainConfig, name: str, release: bool = False) -> None:
         say(f"this training is finished already; its result is in {found['run']}")
         return
     minutes = sum(found["minutes"].values())
-    ends = session_limit(minutes, bool(config.mirror)).strip()
+    ends = session_limit(minutes, bool(config.mirror))
     say(_lesson(config, found), _cost(found, minutes), *_doubts(config, found["disk"]))
     say(*filter(None, [ends]))
     if release and runtime.on_colab() and not tv.place:

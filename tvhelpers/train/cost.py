@@ -77,6 +77,7 @@ def _seconds(work: Callable, device: str) -> float:
 def say_length(trainer) -> None:
     """Log what a training does, as `length_of`; and how long what is left of it will take, if it is
     resumed, or long enough for a trial."""
+    ends = ""
     text = f"{length_of(trainer)}, {counted(len(trainer.data.validation_items), 'validation item')}"
     place = (trainer.step, trainer.num_steps, trainer.config.eval_steps)
     many = trainer.device != "cpu" or trainer.num_steps >= TRIAL_STEPS
@@ -84,8 +85,9 @@ def say_length(trainer) -> None:
         pace = measure_pace(trainer)
         minutes = sum(pace.minutes(*place).values())
         text += f", {in_minutes(minutes, pace.at_most)}{' left' if trainer.step else ''}"
-        text += session_limit(minutes, bool(trainer.config.mirror))
-    log.info(text)
+        ends = session_limit(minutes, bool(trainer.config.mirror))
+    for line in filter(None, (text, ends)):
+        log.info(line)
 
 
 def session_limit(minutes: float, mirrored: bool) -> str:
@@ -96,8 +98,8 @@ def session_limit(minutes: float, mirrored: bool) -> str:
     _warned.add(mirrored)
     ends = f"about {minutes:.0f} minutes; free Colab ends after at most 12 hours, often earlier"
     if mirrored:
-        return f"\n{ends}; on the Drive is what a new machine needs to resume where it stopped"
-    return f"\n{ends}, and then all is lost: stop now, tick USE_DRIVE, and run all again"
+        return f"{ends}; on the Drive is what a new machine needs to resume where it stopped"
+    return f"{ends}, and then all is lost: stop now, tick USE_DRIVE, and run all again"
 
 
 def length_of(trainer) -> str:

@@ -266,7 +266,8 @@ def _write_result(loop: Loop, origin: Origin) -> dict:
                 origin.classes.save(run_dir / "pipeline")
     result = _result(loop, kept)
     write_json(run_dir / "result.json", result)
-    log.info(_outcome(result))
+    for line in _outcome(result):
+        log.info(line)
     return result
 
 
@@ -286,8 +287,8 @@ def _result(loop: Loop, kept: int) -> dict:
     }
 
 
-def _outcome(result: dict) -> str:
-    """Return in words of which step the result is, and its validation loss beside the base's."""
+def _outcome(result: dict) -> list[str]:
+    """Return in lines of which step the result is, and its validation loss beside the base's."""
     before, after = result["held_out_loss_base"], result["held_out_loss"]
     change = f"{abs(after / before - 1):.1%} {'higher' if after > before else 'lower'}"
     last = result["kept_step"] == result["steps"]
@@ -295,9 +296,7 @@ def _outcome(result: dict) -> str:
     text += f"{before:.4f} of the base -> {after:.4f}, {change}"
     if not last:
         text += f"; of the last step, {result['steps']}: {result['validation_loss_last']:.4f}"
-    if after >= before:
-        text += f"\n{NO_BETTER}"
-    return text
+    return [text, *([NO_BETTER] if after >= before else [])]
 
 
 def _snapshots(trainer: Trainer, run_dir: Path, origin: Origin) -> Snapshots | None:
