@@ -6,6 +6,7 @@ Take the fixture `colab`.  `calls` notes what was asked of it; everything else i
 import builtins
 import contextlib
 import errno
+import importlib.machinery
 import importlib.util
 import io
 import os
@@ -219,6 +220,7 @@ def install(folder: Path, patch: pytest.MonkeyPatch) -> FakeColab:
     }
     package = types.ModuleType("google.colab")
     package.__path__ = []
+    package.__spec__ = importlib.machinery.ModuleSpec("google.colab", None)  # diffusers looks
     for name, content in parts.items():
         module = types.ModuleType(f"google.colab.{name}")
         vars(module).update(content)

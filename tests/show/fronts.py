@@ -58,9 +58,17 @@ class Front:
         self.page, self.folder = page, folder
         self.dialogs, self.outside = [], []
         page.set_default_timeout(1000 * WAIT)
-        page.on("dialog", lambda dialog: (self.dialogs.append(dialog.message), dialog.dismiss()))
+        page.on("dialog", self._answer)
         page.on("request", self._note)
         self.open()
+
+    def _answer(self, dialog) -> None:
+        """Leave a notebook that is not saved; note every other question."""
+        if dialog.type == "beforeunload":
+            dialog.accept()
+        else:
+            self.dialogs.append(dialog.message)
+            dialog.dismiss()
 
     def _note(self, request) -> None:
         if not re.match(r"(data|blob|about):|(http|ws)://127\.0\.0\.1:", request.url):
