@@ -46,8 +46,12 @@ def write_notebook(path, *sources):
 
 
 @contextlib.contextmanager
-def server(folder):
-    """Start a Jupyter server in `folder`; yield its address."""
+def server(folder, subshells=True):
+    """Start a Jupyter server in `folder`; yield its address.
+
+    Without `subshells`, as in Colab, widgets' messages are handled by the kernel's main thread,
+    which an interrupt reaches.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -56,6 +60,11 @@ def server(folder):
     news = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
     (folder / homes[0] / "labconfig").mkdir(parents=True)
     (folder / homes[0] / "labconfig" / "page_config.json").write_text(json.dumps(news))
+    if not subshells:
+        settings = folder / homes[0] / "lab" / "user-settings" / "@jupyterlab/apputils-extension"
+        settings.mkdir(parents=True)
+        kernels = json.dumps({"commsOverSubshells": "disabled"})
+        (settings / "kernels-settings.jupyterlab-settings").write_text(kernels)
     options = ["--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"]
     options += ["--ServerApp.token=" if CLASSIC else "--IdentityProvider.token="]
     # a test interrupts and restarts kernels by requests of its own

@@ -1,6 +1,7 @@
 """The prompt studio in a real browser: JupyterLab or the classic notebook, a front end where
 threads are not shown, as in Colab, and the web page.  One table of scenarios for all of them."""
 
+import contextlib
 import importlib.util
 import zipfile
 
@@ -9,7 +10,7 @@ from PIL import Image
 
 pytest.importorskip("playwright.sync_api")
 
-from tests.browser import CHROMIUM, REPO, launch, open_and_run, say, write_notebook
+from tests.browser import CHROMIUM, REPO, SERVER, launch, open_and_run, say, server, write_notebook
 from tests.show.fronts import Jupyter, Page
 
 pytestmark = [
@@ -36,16 +37,20 @@ W.VBox([status,
 
 @pytest.fixture(scope="module", params=["notebook", "colab", "page"])
 def front(request, driver, tmp_path_factory):
-    if request.param == "page":
-        if not importlib.util.find_spec("gradio"):
-            pytest.skip("no gradio: make test-gradio")
-        made = Page(driver, tmp_path_factory.mktemp("page"))
-    else:
-        pytest.importorskip("ipywidgets")
-        lab = request.getfixturevalue("lab")
-        made = Jupyter(driver, lab, request.param, colab=request.param == "colab")
-    yield made
-    made.close()
+    root = tmp_path_factory.mktemp(request.param)
+    with contextlib.ExitStack() as stack:
+        if request.param == "page":
+            if not importlib.util.find_spec("gradio"):
+                pytest.skip("no gradio: make test-gradio")
+            made = Page(driver, root)
+        else:
+            pytest.importorskip("ipywidgets")
+            pytest.importorskip(SERVER)
+            colab = request.param == "colab"
+            address = stack.enter_context(server(root, subshells=not colab))
+            made = Jupyter(driver, (root, address), request.param, colab)
+        stack.callback(made.close)
+        yield made
 
 
 def given(front, prompt="a red dress", negative="", count=1, steps=2):
