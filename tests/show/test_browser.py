@@ -179,13 +179,13 @@ def a_browser_that_leaves_loses_nothing(front):
     front.until(lambda: len(front.records()) == before + 4)
     front.open()
     front.image("a pink hat")
-    assert front.thumbnails() >= 20
+    assert front.thumbnails() >= min(20, len(front.records()))
 
 
 def a_kernel_that_restarts_loses_nothing(front):
     front.restart()
     front.image("a pink hat")
-    assert front.thumbnails() >= 20
+    assert front.thumbnails() >= min(20, len(front.records()))
     given(front, "a grey shirt")
     assert [one["prompt"] for one in front.draw()] == ["a grey shirt"]
 
