@@ -37,17 +37,40 @@ def draw_overalls(s: Sketch, spec, rng) -> None:
 
 def draw_skirt(s: Sketch, spec, rng) -> None:
     """Draw a skirt: waistband, flared panel with folds, stitched hem."""
-    length = {"short": 50, "knee-length": 74, "long": 104}[spec.length] + rng.uniform(-4, 4)
+    length = {"short": 50, "knee-length": 74, "midi": 90, "long": 104}[spec.length] + rng.uniform(
+        -4, 4
+    )
     half = rng.uniform(20, 23)
     wide = half + length * rng.uniform(0.22, 0.32)
     band = WAISTS[spec.waist]
     middle = (half + (wide - half) * 0.6, band + length * 0.45)
     side = smooth((half, band), middle, (wide, band + length - 3))
     bottom = smooth(side[-1], (0, band + length + 2), (-wide, band + length - 3))
+    if spec.cut == "pleated":
+        _pleated(s, half, wide, band, band + length)
+        return
     s.cloth([*side, *bottom[1:-1], *mirror(side)])
     waistband(s, half, band)
     s.line([(x, y - 5) for x, y in bottom[1:-1]], 0.8, dashed=True)
     s.folds(*skirt_folds(band + 3, band + length, half, wide, rng))
+
+
+def _pleated(s: Sketch, half: float, wide: float, band: float, hem: float) -> None:
+    """Draw a skirt of pressed knife pleats, whose edges make the hem a zigzag."""
+    count = 5  # pleats to each side
+    tops = [half * k / count for k in range(count + 1)]
+    feet = [wide * k / count for k in range(count + 1)]
+    step = wide / count
+    zigzag = [(x + dx, hem - 3 * (x / wide) ** 2 + dy) for x in feet[:-1] for dx, dy in
+              ((0.0, 2.0), (step * 0.97, -1.0))]  # fmt: skip
+    side = [(half, band), (wide, hem - 4)]
+    left = [(-x, y) for x, y in zigzag]
+    s.cloth([*side, *reversed(zigzag), *left, (-wide, hem - 4), (-half, band)])
+    for top, foot in zip(tops[:-1], feet[:-1], strict=True):
+        edge = [(top, band), (foot, hem - 3 * (foot / wide) ** 2 + 2)]
+        s.lines(edge, 1.1)
+        s.folds([(top + 1.5, band + 8), (foot + step * 0.25, hem - 4)])
+    waistband(s, half, band)
 
 
 def draw_trousers(s: Sketch, spec, rng) -> None:
@@ -59,6 +82,68 @@ def draw_trousers(s: Sketch, spec, rng) -> None:
 def draw_shorts(s: Sketch, spec, rng) -> None:
     """Draw shorts: wide short legs, waistband, fly, pockets."""
     _trousers(s, spec, rng, rng.uniform(50, 58), rng.uniform(23, 27))
+
+
+def draw_jeans(s: Sketch, spec, rng) -> None:
+    """Draw jeans: double seams (ochre on blue), curved pockets, a coin pocket, rivets, loops."""
+    thread, metal = (214, 152, 74) if spec.colour == "blue" else None, (214, 190, 120)
+    half, band = rng.uniform(20, 23), WAISTS[spec.waist]
+    foot = {"cropped": 88, "long": 112}[spec.length] + rng.uniform(-4, 4) + band - 7
+    hip, gap, width = half + rng.uniform(4, 6), rng.uniform(2, 4), rng.uniform(12, 16)
+    crotch = band + rng.uniform(29, 33)
+    outer = smooth((half, band), (hip, band + 18), (gap + width + 1, foot))
+    s.pair([(0, band), *outer, (gap, foot + 1), (0.6, crotch), (0, crotch)], 3)
+    waistband(s, half, band)
+    for y in (band - 1.5, 1.5):
+        s.line([(-half + 1, y), (half - 1, y)], 0.8, thread)
+    for x in (-half * 0.62, half * 0.62):
+        s.cloth(
+            [(x - 1.4, -1), (x + 1.4, -1), (x + 1.4, band + 1), (x - 1.4, band + 1)], plain=True
+        )
+    for inset in (0.0, 1.8):
+        pocket = smooth(
+            (half - 11 - inset, band), (half - 8, band + 9 + inset), (hip - 1, band + 11 + inset)
+        )
+        fly = smooth((6 + inset, band), (6 + inset, band + 13), (0, band + 21 + inset))
+        s.line(fly, 0.8, thread)
+        for one in (pocket, [(-x, y) for x, y in pocket]):
+            s.line(one, 0.8 if inset else 1.2, thread if inset else None)
+    s.line([(half - 9.5, band + 4), (half - 2, band + 4.5)], 0.8, thread)  # the coin pocket
+    for x in (half - 10, half - 1.5):
+        for side in (x, -x):
+            s.disc(side, band + 2.2, 1.1, metal)
+    s.line([(0, band), (0, crotch)], 1.0)
+    for sign in (1, -1):
+        s.line([(sign * (gap + 0.5), foot - 4), (sign * (gap + width), foot - 5)], 0.9, thread)
+    s.folds(
+        [(3, crotch + 1), (12, crotch - 5)],
+        [(gap + 5, foot * 0.68), (gap + width - 2, foot * 0.66)],
+    )
+
+
+def draw_joggers(s: Sketch, spec, rng) -> None:
+    """Draw joggers: an elastic waist with a drawstring, slanted pockets, legs in ribbed cuffs."""
+    half, band = rng.uniform(20, 23), WAISTS[spec.waist]
+    foot = {"cropped": 84, "long": 106}[spec.length] + rng.uniform(-4, 4) + band - 7
+    hip, gap, ankle = half + rng.uniform(4, 6), rng.uniform(3, 5), rng.uniform(9, 11)
+    crotch = band + rng.uniform(31, 35)
+    knee = (hip - 1, (crotch + foot) / 2)
+    outer = smooth((half, band), (hip + 0.5, band + 18), knee, (gap + ankle + 4, foot - 8))
+    s.pair([(0, band), *outer, (gap - 1, foot - 8), (0.6, crotch), (0, crotch)], 3)
+    cuff = [(gap, foot - 8.5), (gap + ankle + 2, foot - 8.5), (gap + ankle, foot), (gap + 1, foot)]
+    s.pair(cuff, plain=True)
+    for share in (0.25, 0.5, 0.75):
+        x = gap + 1 + ankle * share
+        s.lines([(x, foot - 8), (x, foot - 0.5)], 0.7)
+    s.cloth(trapezium(half - 1, 0, half, band), plain=True)
+    for x in np.arange(3, half - 1, 3.6):
+        s.lines([(float(x), 0.5), (float(x) * 1.03, band - 0.5)], 0.7)
+    s.lines(smooth((half - 9, band + 1), (half - 4, band + 9), (hip - 1, band + 17)), 1.2)
+    s.line([(0, band), (0, crotch)], 1.0)
+    for x in (2, -2):
+        s.line([(x, band - 2), (1.5 * x, band + 15)], 2.2)
+        s.line([(x, band - 2), (1.5 * x, band + 14.5)], 1.3, (240, 240, 240))
+    s.folds([(gap + 4, foot - 13), (gap + ankle, foot - 17)], [(2, crotch + 2), (11, crotch + 9)])
 
 
 def _trousers(s, spec, rng, foot, width) -> None:

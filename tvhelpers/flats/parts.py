@@ -61,6 +61,9 @@ def sleeves(
     one's end."""
     if kind == "sleeveless":
         return
+    if kind == "puff":
+        puff_sleeves(s, t, rng)
+        return
     long = kind == "long"
     angle = np.radians(rng.uniform(66, 76) if long else rng.uniform(46, 58))
     length = (rng.uniform(70, 76) if long else rng.uniform(26, 31)) * reach
@@ -89,10 +92,45 @@ def sleeves(
         s.folds([tuple(elbow + across * 2), tuple(elbow + across * 8 + along * 3)])
 
 
+def puff_sleeves(s: Sketch, t: Top, rng) -> None:
+    """Draw short round sleeves, gathered at the shoulder and by a narrow cuff."""
+    x, y, wide = t.shoulder, t.slope, rng.uniform(15, 19)
+    end = (x + wide - 5, y + rng.uniform(25, 29))
+    top = smooth((x - 5, y - 2), (x + 3, y - 6), (x + wide, y + 3), (x + wide + 3, y + 17), end)
+    inner = (t.half + 2, t.armpit + 5)
+    s.pair([*top, inner, (t.half - 1, t.armpit + 1), (t.half - 8, t.armpit - 3), (x - 8, y)], 25)
+    low = [(end[0] - 1, end[1] + 4), (inner[0] + 0.5, inner[1] + 4)]
+    s.pair([inner, end, *low], 25, plain=True)
+    for share in (0.2, 0.45, 0.7):  # gathers
+        foot = (inner[0] + (end[0] - inner[0]) * share, inner[1] + (end[1] - inner[1]) * share)
+        s.lines([foot, (foot[0] + 3 * share, foot[1] - 8)], 0.8)
+    for turn in (0.1, 0.45, 0.8):
+        start = (x - 1, y + 8 * turn)
+        s.lines([start, (start[0] + 7 - 3 * turn, start[1] - 2 + 8 * turn)], 0.8)
+    s.folds([(x + 5, y + 4), (x + wide * 0.6, y + 18)])
+
+
+def turtleneck(s: Sketch, t: Top) -> None:
+    """Draw a ribbed tube around the neck, folded over."""
+    n, top = t.neck, -14
+    tube = smooth((n - 2, top), (n - 1.6, -6), (n - 0.5, -2))
+    s.cloth([*tube, *smooth((n, -2), (0, 3), (-n, -2)), *mirror(tube)], plain=True)
+    fold = smooth((n - 2, top), (n + 0.2, -4), (n + 1.5, 3))
+    s.cloth([*fold, *smooth((n + 1.5, 3), (0, 8), (-n - 1.5, 3)), *mirror(fold)], plain=True)
+    for share in (0.2, 0.55, 0.9):
+        x = n * share
+        s.lines([(x * 0.85, top + 3 - share), (x, 6 - 4 * share**2)], 0.8)
+    brim = smooth((n - 2, top), (0, top - 2), (2 - n, top))
+    s.cloth([*brim, *smooth((2 - n, top), (0, top + 3), (n - 2, top))], tint=0.55, plain=True)
+
+
 def neck_rib(
     s: Sketch, t: Top, neckline: str, *, width: float = 3, depth: float | None = None
 ) -> None:
     """Draw the opening with its dark inside, and a rib around it."""
+    if neckline == "turtleneck":
+        turtleneck(s, t)
+        return
     v = neckline == "V-neck"
     depth = depth or (20 if v else 8.5)
     n = t.neck

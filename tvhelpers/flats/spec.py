@@ -10,18 +10,27 @@ from tvhelpers.runtime import seed_for
 
 _TABLES = read_tables(__file__, "garments.yaml")
 COLOURS: dict[str, tuple[int, int, int]] = {k: tuple(v) for k, v in _TABLES["colours"].items()}
+# {shade: RGB}, and {colour: its shades}
+_SHADES = read_tables(__file__, "shop_words.yaml")["shades"]
+SHADES = {shade: tuple(rgb) for shades in _SHADES.values() for shade, (rgb, *_) in shades.items()}
+SHADES_OF = {colour: tuple(_SHADES[colour]) for colour in COLOURS}
 CATEGORIES = tuple(_TABLES["categories"])
 PATTERNS = tuple(FABRICS)
 STYLES, FILLERS = (tuple(_TABLES[name]) for name in ("styles", "fillers"))
 OPTIONAL = ("sleeve", "neckline", "length", "waist")
 ATTRIBUTES = ("category", "colour", "pattern", *OPTIONAL)
+ALL_ATTRIBUTES = (*ATTRIBUTES, "cut")
 NEW_CATEGORIES, NEW_PATTERNS = (tuple(words) for words in _TABLES["new_season"].values())
 SEASONS = ("base", "new", "all")
 
 
 @dataclass(frozen=True)
 class Spec:
-    """The attributes of one flat; None where the category has no such attribute."""
+    """The attributes of one flat; None where the category has no such attribute.
+
+    `shade` is a shade of the colour, or its name; only flats with a shade have a cut and other
+    values that came later.
+    """
 
     category: str
     colour: str
@@ -30,19 +39,23 @@ class Spec:
     neckline: str | None = None
     length: str | None = None
     waist: str | None = None
+    cut: str | None = None
+    shade: str | None = None
 
     def __post_init__(self):
         for name in ("category", "colour", "pattern"):
             _check_known(name, getattr(self, name))
-        for name in OPTIONAL:
-            words, value = options(self.category, name), getattr(self, name)
+        for name in (*OPTIONAL, "cut"):
+            value = getattr(self, name)
+            words = options(self.category, name, later=self.shade is not None)
             if value not in (words or (None,)):
                 one_of = ", ".join(words) if words else "None"
                 raise ValueError(f"{name} of a {self.category} is {value!r}; give {one_of}")
 
     def attributes(self) -> dict[str, str]:
         """Return {attribute: word} of the attributes that the garment has."""
-        return {name: value for name, value in vars(self).items() if value is not None}
+        values = {name: getattr(self, name) for name in ALL_ATTRIBUTES}
+        return {name: value for name, value in values.items() if value is not None}
 
     @property
     def triple(self) -> tuple[str, str, str]:
@@ -67,9 +80,11 @@ def is_unseen(category: str, colour: str, pattern: str) -> bool:
     return seed_for(0, "held-out triple", *words) % 10 == 0  # stable name
 
 
-def options(category: str, attribute: str) -> tuple[str, ...]:
-    """Return the words that a category has for an optional attribute."""
-    return tuple(_TABLES["categories"][category].get(attribute, ()))
+def options(category: str, attribute: str, *, later: bool = False) -> tuple[str, ...]:
+    """Return the words that a category has for an optional attribute, with those that came
+    later."""
+    words = _TABLES["categories"][category].get(attribute, ())
+    return (*words, *(_TABLES["later"].get(category, {}).get(attribute, ()) if later else ()))
 
 
 def cloth_of(category: str) -> str:
@@ -83,9 +98,10 @@ def is_pair(category: str) -> bool:
 
 
 def words_of(attribute: str) -> tuple[str, ...]:
-    """Return all words of an attribute; "none" comes first for one of `OPTIONAL`."""
-    if attribute in OPTIONAL:
-        words = [word for category in CATEGORIES for word in options(category, attribute)]
+    """Return all words of an attribute; "none" comes first for one that not all garments have."""
+    if attribute in (*OPTIONAL, "cut"):
+        both = [(later, category) for later in (False, True) for category in CATEGORIES]
+        words = [word for later, c in both for word in options(c, attribute, later=later)]
         return ("none", *dict.fromkeys(words))
     return {"category": CATEGORIES, "colour": tuple(COLOURS), "pattern": PATTERNS}[attribute]
 

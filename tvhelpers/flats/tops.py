@@ -138,6 +138,27 @@ def draw_jacket(s: Sketch, spec, rng) -> None:
     s.folds(*body_folds(t, rng))
 
 
+def draw_blazer(s: Sketch, spec, rng) -> None:
+    """Draw a single-breasted blazer: notched lapels, two buttons, a welt and two flap pockets."""
+    t = Top(rng, length=rng.uniform(86, 94), half=rng.uniform(26, 29), flare=rng.uniform(1, 3))
+    t.waist -= 1.5
+    sleeves(s, t, rng, "long", width=10, reach=1.02)
+    body(s, t)
+    low = rng.uniform(42, 48)
+    inside(s, t, low, edge=2)
+    s.line([(0, low), (0, t.hem - 12), (2.5, t.hem)], 1.3)
+    s.line([(0, t.hem - 12), (-2.5, t.hem)], 1.0)
+    notch = [(14, 25), (15.5, 17), (11, 15.5), (15.5, 11)]
+    s.pair([(0, low + 1), *notch, (t.neck + 1.5, -3), (t.neck - 3, -2)], 20)
+    s.lines([(11, 15.5), (7, 14)], 1.0)
+    for y in (low + 4, low + 16):
+        s.disc(-2, y, 1.9)
+    s.cloth([(13, 34), (21, 32), (21, 35), (13, 37)])
+    s.pair([(9, t.hem - 28), (21, t.hem - 29), (21.5, t.hem - 23), (9, t.hem - 22)])
+    s.lines([(13, t.armpit + 16), (12, t.hem - 29)], 0.8)
+    s.folds(*body_folds(t, rng))
+
+
 def draw_bomber_jacket(s: Sketch, spec, rng) -> None:
     """Draw a bomber jacket: round rib collar, zip, a full body gathered by a wide ribbed hem."""
     t = Top(rng, length=rng.uniform(62, 68), half=rng.uniform(30, 33), flare=rng.uniform(1, 3))
@@ -174,9 +195,29 @@ def draw_coat(s: Sketch, spec, rng) -> None:
     s.folds([(10, 84), (13, t.hem - 4)], *body_folds(t, rng)[:1])
 
 
+def draw_parka(s: Sketch, spec, rng) -> None:
+    """Draw a hooded coat: a placket over the zip with snaps, a drawn waist, large flap pockets."""
+    length = {"knee-length": 96, "long": 116}[spec.length] + rng.uniform(-4, 4)
+    t = Top(rng, length=length, half=rng.uniform(28, 31), flare=rng.uniform(3, 6))
+    sleeves(s, t, rng, "long", cuff=6, width=13)
+    body(s, t)
+    hood(s, t, rng)
+    s.cloth(box(-4, 15, 4, t.hem + 1))
+    buttons(s, 0, 22, t.hem - 10, 6)
+    waist = rng.uniform(52, 58)
+    s.lines([(4, waist), (t.half - 0.5, waist - 1)], 0.9, dashed=True)
+    pocket = [(9, waist + 9), (24, waist + 8), (24.5, waist + 27), (9, waist + 28)]
+    s.pair(pocket)
+    s.pair([(8, waist + 8), (25, waist + 7), (25, waist + 13), (16.5, waist + 16), (8, waist + 14)])
+    hem_stitch(s, t)
+    s.folds(*body_folds(t, rng))
+
+
 def draw_dress(s: Sketch, spec, rng) -> None:
     """Draw a dress: fitted bodice, waist seam, flared skirt with folds."""
-    length = {"short": 82, "knee-length": 104, "long": 128}[spec.length] + rng.uniform(-4, 4)
+    length = {"short": 82, "knee-length": 104, "midi": 117, "long": 128}[spec.length] + rng.uniform(
+        -4, 4
+    )
     half, strap = rng.uniform(19, 22), strap_of(spec, rng)
     t = Top(rng, length=length, half=half, flare=0, strap=strap)
     t.waist_y, t.waist = rng.uniform(39, 43), rng.uniform(15, 18) - t.half
