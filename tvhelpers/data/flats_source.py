@@ -16,7 +16,8 @@ class FlatsSource(Source):
 
     `categories`, `colours`, `patterns`: words to choose from, None for all; `season`: "base", "new"
     or "all".  Or `triples`: rows (category, colour, pattern); flat i shows row i modulo their
-    number.  Raises InputError for a count below 1 and unknown words.
+    number.  Or `shop`: flats as a shop has them, with shades, cuts and a shop's captions, of which
+    only the season is chosen.  Raises InputError for a count below 1 and unknown words.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class FlatsSource(Source):
         patterns=None,
         triples=None,
         season: str = "all",
+        shop: bool = False,
         name: str = "flats",
         size: int = 128,
     ):
@@ -38,17 +40,26 @@ class FlatsSource(Source):
         words = {key: tuple(values) for key, values in words.items() if values}
         words["season"] = season
         triples = [tuple(triple) for triple in triples or []]
+        if shop and (triples or len(words) > 1):
+            raise InputError("given-twice.shop", name=name)
+        caption = flats.shop_caption if shop else flats.caption
         self.seed, self.size = seed, size
         try:
-            self.specs = [self._spec(i, words, triples) for i in range(count)]
+            if shop:
+                self.specs = [flats.shop_spec(seed, i, season) for i in range(count)]
+            else:
+                self.specs = [self._spec(i, words, triples) for i in range(count)]
             probe = flats.render(self.specs[0], seed, 0, size)
         except (ValueError, KeyError) as error:
             raise InputError("unknown-choice.flats", name=name, error=error) from None
         ids = [f"{name}-{seed}-{i:06d}" for i in range(count)]
-        captions = [flats.caption(spec, seed, i) for i, spec in enumerate(self.specs)]
+        captions = [caption(spec, seed, i) for i, spec in enumerate(self.specs)]
         attributes = [spec.attributes() for spec in self.specs]
         drawn = hashlib.sha256(probe.tobytes()).hexdigest()
-        key = content_key([seed, size, words, triples, flats.DRAWING, drawn, captions, attributes])
+        of = [seed, size, words, triples, flats.DRAWING, drawn, captions, attributes]
+        if shop:
+            of += [flats.LATER_DRAWING, [spec.shade for spec in self.specs]]
+        key = content_key(of)
         super().__init__(name, key, captions, ids, ids, attributes, [""] * count)
 
     def _spec(self, index: int, words: dict, triples: list[tuple]):

@@ -3,9 +3,11 @@
 An image is a function of (spec, seed, index), and a spec one of (seed, index).
 """
 
-from tvhelpers.flats.draw import DRAWING, render
+from tvhelpers.flats.draw import DRAWING, LATER_DRAWING, render
 from tvhelpers.flats.phrases import caption, captions, phrasings
+from tvhelpers.flats.shop import STATED, shop_caption, shop_phrase, shop_spec
 from tvhelpers.flats.spec import (
+    ALL_ATTRIBUTES,
     ATTRIBUTES,
     CATEGORIES,
     COLOURS,
@@ -15,6 +17,7 @@ from tvhelpers.flats.spec import (
     OPTIONAL,
     PATTERNS,
     SEASONS,
+    SHADES,
     STYLES,
     Spec,
     cloth_of,
