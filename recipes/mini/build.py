@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import DDIMScheduler, UNet2DConditionModel
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
@@ -13,18 +13,7 @@ from recipes.mini import SETTINGS
 SIZES = SETTINGS["sizes"]
 # Words that the tokenizer knows beside those of captions, so that prompts become few tokens.
 FASHION_WORDS = (Path(__file__).parent / "words.txt").read_text(encoding="utf-8").split()
-NUM_MERGES = 1200  # of the tokenizer
-
-
-def build_vae(seed: int = 0) -> AutoencoderKL:
-    """Return mini's autoencoder with random weights and a small initial posterior variance.
-
-    With the usual variance of 1 the noise hides the signal, and colours are learned last or never.
-    """
-    torch.manual_seed(seed)
-    vae = AutoencoderKL(**SIZES["vae"])
-    torch.nn.init.constant_(vae.quant_conv.bias[vae.config.latent_channels :], -6)  # log variance
-    return vae
+NUM_MERGES = 1200  # of a tokenizer, unless said otherwise
 
 
 def build_unet(seed: int = 0) -> UNet2DConditionModel:
@@ -50,12 +39,14 @@ def build_clip(tokenizer, seed: int = 0) -> CLIPModel:
     )
 
 
-def build_tokenizer(captions: list[str], folder: Path) -> CLIPTokenizer:
+def build_tokenizer(
+    captions: list[str], folder: Path, num_merges: int = NUM_MERGES
+) -> CLIPTokenizer:
     """Write and return a tokenizer whose byte-pair merges come from `captions` and FASHION_WORDS.
 
     Every byte is a token, so an unknown word becomes several tokens and is never an error.
     """
-    merges = _learn_merges([*sorted(set(captions)), *FASHION_WORDS])
+    merges = _learn_merges([*sorted(set(captions)), *FASHION_WORDS], num_merges)
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     joined = dict.fromkeys("".join(pair) for pair in merges)
     tokens = [*letters, *(f"{letter}</w>" for letter in letters), *joined]
@@ -72,8 +63,8 @@ def build_tokenizer(captions: list[str], folder: Path) -> CLIPTokenizer:
     return CLIPTokenizer.from_pretrained(folder)
 
 
-def _learn_merges(texts: list[str]) -> list[list[str]]:
-    """Return the first NUM_MERGES byte-pair merges of texts split as by CLIP's tokenizer."""
+def _learn_merges(texts: list[str], most: int) -> list[list[str]]:
+    """Return the first `most` byte-pair merges of texts split as by CLIP's tokenizer."""
     learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     learner.normalizer = normalizers.Lowercase()
     learner.pre_tokenizer = pre_tokenizers.Sequence(
@@ -84,7 +75,7 @@ def _learn_merges(texts: list[str]) -> list[list[str]]:
         ]
     )
     trainer = trainers.BpeTrainer(
-        vocab_size=1024 + NUM_MERGES, end_of_word_suffix="</w>", show_progress=False
+        vocab_size=1024 + most, end_of_word_suffix="</w>", show_progress=False
     )
     learner.train_from_iterator(texts, trainer)
-    return json.loads(learner.to_str())["model"]["merges"][:NUM_MERGES]
+    return json.loads(learner.to_str())["model"]["merges"][:most]

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from tvhelpers.progress import progress_bar
+from tvhelpers.progress import Interrupted, progress_bar, stop_requests
 from tvhelpers.runtime import computes_bfloat16, seed_for
 from tvhelpers.train.checkpoint import load_checkpoint, save_checkpoint
 from tvhelpers.train.optim import rate_factor
@@ -36,6 +36,7 @@ def fit(
 
     The batch and the generator of a step depend only on (seed, step), so a training that was
     resumed has the same result as an uninterrupted one.  Checkpoints are written to `work_dir`.
+    Raises Interrupted on Ctrl-C or SIGTERM, after a checkpoint.
     """
     model = model.to(config.device, memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(
@@ -44,16 +45,19 @@ def fit(
     parts = {"model": model, "optimizer": optimizer}
     done = _restore(parts, work_dir)
     saved = time.monotonic()
-    with progress_bar(work_dir.name, config.steps, done=done, unit="steps") as bar:
+    bar = progress_bar(work_dir.name, config.steps, done=done, unit="steps")
+    with bar, stop_requests() as stop:
         for step in range(done, config.steps):
             loss = _step(model, optimizer, loss_of, count, config, step)
             bar.update()
             due = time.monotonic() - saved > 60 * config.checkpoint_minutes
-            if due or step + 1 == config.steps:
+            if due or stop or step + 1 == config.steps:
                 bar.set_postfix(loss=f"{loss.item():.4f}")
                 state = {name: part.state_dict() for name, part in parts.items()}
                 save_checkpoint(work_dir, step + 1, {"step": step + 1, **state}, keep=1)
                 saved = time.monotonic()
+            if stop and step + 1 < config.steps:
+                raise Interrupted(f"{work_dir.name}: stopped at step {step + 1} of {config.steps}")
     return model.eval()
 
 

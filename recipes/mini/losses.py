@@ -13,10 +13,7 @@ from torch.nn import functional as F
 from tvhelpers import flats
 from tvhelpers.train.clip_tuning import soft_cross_entropy
 
-KL_WEIGHT = 1e-5
-GUIDED_SHARE = 0.4  # of the autoencoder's steps, in which its latents are guided
-LATENT_NOISE = 0.1  # of the latents' standard deviation
-TEXT_LENGTH = 32  # tokens; mini's captions are shorter, and causal attention ignores what follows
+TEXT_LENGTH = 48  # tokens; most captions are shorter, and causal attention ignores what follows
 
 
 def to_images(pixels: np.ndarray, model: torch.nn.Module) -> torch.Tensor:
@@ -24,74 +21,6 @@ def to_images(pixels: np.ndarray, model: torch.nn.Module) -> torch.Tensor:
     in memory."""
     images = torch.from_numpy(np.ascontiguousarray(pixels)).to(next(model.parameters()).device)
     return images.permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-# Autoencoder: L2 + L1 on pixels and a small KL term.  A small one learns brightness within minutes
-# but colours much later, so at first three latent channels are guided towards the lightness and the
-# two colour axes of their 8 x 8 patch.  Then it is trained on details of all kinds, so that it
-# generalises to unseen ones.  Last, only its decoder is trained, on patterns of every season, with
-# the latents unchanged.
-
-
-def autoencoder_loss(pixels: np.ndarray, vae, indices, generator, progress: float) -> torch.Tensor:
-    """Return the loss of an AutoencoderKL on `pixels` uint8 (N, H, W, 3)."""
-    images = to_images(pixels[indices], vae)
-    posterior, _, loss = _reconstruct(vae, images, generator)
-    guidance = F.mse_loss(posterior.mean[:, :3].float(), patch_colours(images))
-    return loss + max(0.0, 1 - progress / GUIDED_SHARE) * guidance
-
-
-def detail_loss(
-    whole: np.ndarray, large: np.ndarray, vae, indices, generator, progress: float
-) -> torch.Tensor:
-    """Return the loss of an AutoencoderKL on whole images and on details.
-
-    Half of a batch are images of `whole` uint8 (N, H, H, 3), half crops of H pixels from `large`
-    (N, L, L, 3), all randomly rotated, mirrored and with their channels permuted.
-    """
-    side, (seen, cut) = whole.shape[1], np.array_split(indices, 2)
-    top, left = torch.randint(large.shape[1] - side + 1, (2, len(cut)), generator=generator)
-    places = zip(cut, top.tolist(), left.tolist())
-    crops = [large[i, y : y + side, x : x + side] for i, y, x in places]
-    images = to_images(np.concatenate([whole[seen], crops]), vae)
-    turns, mirrored = torch.randint(4, (2,), generator=generator).tolist()
-    images = torch.rot90(images, turns, (2, 3))
-    images = images.flip(3) if mirrored % 2 else images
-    images = images[:, torch.randperm(3, generator=generator)]
-    _, decoded, loss = _reconstruct(vae, images, generator)
-    return loss + _line_loss(decoded, images)
-
-
-def decoder_loss(pixels: np.ndarray, vae, indices, generator, progress: float) -> torch.Tensor:
-    """Return the loss of an AutoencoderKL whose encoder is frozen.
-
-    Latents get a little noise, as those of a sampler are not exact either.
-    """
-    images = to_images(pixels[indices], vae)
-    with torch.no_grad():
-        latents = vae.encode(images).latent_dist.mean
-    noise = torch.randn(latents.shape, generator=generator).to(images.device)
-    noise *= LATENT_NOISE / vae.config.scaling_factor
-    decoded = vae.decode(latents + noise).sample.float()
-    return _pixel_loss(decoded, images) + _line_loss(decoded, images)
-
-
-def _reconstruct(vae, images, generator):
-    """Return (posterior, a decoded sample float32, the loss of both)."""
-    posterior = vae.encode(images).latent_dist
-    noise = torch.randn(posterior.mean.shape, generator=generator).to(images.device)
-    decoded = vae.decode(posterior.mean + posterior.std * noise).sample.float()
-    kl = posterior.kl().mean() / posterior.mean[0].numel()
-    return posterior, decoded, _pixel_loss(decoded, images) + KL_WEIGHT * kl
-
-
-def _pixel_loss(decoded, images) -> torch.Tensor:
-    return F.mse_loss(decoded, images) + 0.2 * F.l1_loss(decoded, images)
-
-
-def _line_loss(decoded, images) -> torch.Tensor:
-    """Return the error in the differences of neighbouring pixels, which keeps lines sharp."""
-    return 0.3 * sum(F.l1_loss(decoded.diff(dim=d), images.diff(dim=d)) for d in (2, 3))
 
 
 def patch_colours(images: torch.Tensor) -> torch.Tensor:
@@ -112,14 +41,6 @@ def autoencoded(vae, pixels: np.ndarray) -> np.ndarray:
     return levels.permute(0, 2, 3, 1).cpu().numpy()
 
 
-@torch.no_grad()
-def latent_scale(vae, pixels: np.ndarray) -> float:
-    """Return 1 / standard deviation of the latents of `pixels`, for `vae.config.scaling_factor`."""
-    batches = np.array_split(pixels, len(pixels) // 32 + 1)
-    latents = [vae.encode(to_images(batch, vae)).latent_dist.mean for batch in batches]
-    return 1 / torch.cat(latents).float().std().item()
-
-
 # CLIP: symmetric cross-entropy in which every image that a caption is true of is its positive.
 # Words outside the captions would all get the same embedding, so each token must also be
 # predictable from its state: then a word without an image keeps an embedding of its own.
@@ -138,15 +59,17 @@ def clip_loss(
     """Return the loss of a CLIPModel on flats: pixels[i] shows specs[i].
 
     A caption's positives are all items that it is true of (multi-positive soft targets, as in
-    UniCL, Yang et al. 2022); `words` are trained as random sequences, without images.
+    UniCL, Yang et al. 2022); `words` are trained as random sequences, without images.  Half of a
+    batch are the neighbours of the other half: many differ in one attribute only.
     """
+    indices = np.concatenate([indices[::2], (indices[::2] ^ 1)[: len(indices) // 2]])
     picks = torch.randint(2**31, (len(indices), 6), generator=generator).tolist()
-    stated = [flats.phrasings(specs[i]) for i in indices]
-    captions = [phrases[pick[0] % len(phrases)] for phrases, pick in zip(stated, picks)]
+    rngs = [np.random.default_rng(pick[0]) for pick in picks]
+    captions = [flats.shop_phrase(specs[i], rng) for i, rng in zip(indices, rngs, strict=True)]
     tokens = encode(tokenizer, [text for text, _ in captions], clip.device)
     logits = clip(pixel_values=to_images(pixels[indices], clip), **tokens).logits_per_image
-    named = torch.tensor([[name in names for name in flats.ATTRIBUTES] for _, names in captions])
-    shown = [[str(getattr(specs[i], name)) for name in flats.ATTRIBUTES] for i in indices]
+    named = torch.tensor([[name in names for name in flats.STATED] for _, names in captions])
+    shown = [[str(getattr(specs[i], name)) for name in flats.STATED] for i in indices]
     codes = torch.from_numpy(np.unique(shown, return_inverse=True)[1]).reshape(named.shape)
     fits = caption_fits(codes, named).to(clip.device)
     contrast = soft_cross_entropy(logits.T, fits) + soft_cross_entropy(logits, fits.T)

@@ -4,12 +4,16 @@ The base is trained on flats of the season "base"; the shipped adapter is LoRA o
 the same trainer that users have.  settings.yaml holds sizes and numbers of steps.
 """
 
+import contextlib
 import copy
 import json
 import logging
+import os
 import shutil
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,24 +24,21 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionMod
 from safetensors.torch import save_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from recipes.mini import SETTINGS, build, losses
+from recipes.mini import SETTINGS, build, losses, vocabulary
 from recipes.mini.fit import FitConfig, fit
 from tvhelpers import flats
 from tvhelpers.config import TrainConfig
-from tvhelpers.data.sources import open_source
 from tvhelpers.errors import InputError
 from tvhelpers.files import atomic_path, make_dir
-from tvhelpers.image import resize
 from tvhelpers.lora.formats import read_adapter, write_adapter
 from tvhelpers.models.base import BaseLocation
-from tvhelpers.models.mini import RESOLUTION, Judge
+from tvhelpers.models.mini import Judge
+from tvhelpers.progress import Interrupted
 from tvhelpers.records import claimed, read_json, write_json
 from tvhelpers.runtime import choose_device, computes_bfloat16
 from tvhelpers.train.trainer import train
 
 log = logging.getLogger("tvhelpers.mini")
-LARGE = 192  # pixels a side of the images that details are cropped from
-NUM_WHOLE = 6000  # flats of the base that the autoencoder is trained on
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,6 @@ class Workshop:
     work_dir: Path
     scale: float  # factor on all numbers of steps and images
     device: str
-    photos: str | None  # source whose training photos the autoencoder is trained on too
 
     @property
     def weights_dir(self) -> Path:
@@ -60,9 +60,14 @@ class Workshop:
 
     def fit(self, name: str, model, loss_of: Callable, count: int):
         """Train a model with the scaled settings of a part."""
-        config = FitConfig(**SETTINGS["fits"][name], device=self.device)
+        config = FitConfig(**self.settings("fits", name), device=self.device)
         config = replace(config, steps=self.count(config.steps))
         return fit(model, loss_of, count, config, self.work_dir / name)
+
+    def settings(self, kind: str, name: str) -> dict:
+        """Return the settings of a part, with what differs on a GPU."""
+        more = SETTINGS["on_a_gpu"].get(name, {}) if self.device == "cuda" else {}
+        return {**SETTINGS[kind][name], **more}
 
     def kept(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
         """Return an array of the work folder, memory-mapped; it is made once."""
@@ -72,70 +77,92 @@ class Workshop:
                 np.save(file, make())
         return np.load(path, mmap_mode="r")
 
-    def drawn(
-        self, name: str, size: int = RESOLUTION, count: int = 0
-    ) -> tuple[list[flats.Spec], np.ndarray]:
-        """Return (specs, pixels uint8 (N, size, size, 3)) of a set of flats."""
+    def drawn(self, name: str) -> tuple[list[flats.Spec], np.ndarray]:
+        """Return (specs, pixels uint8 (N, 128, 128, 3)) of a set of flats."""
         seed, number, season = SETTINGS["flats"][name]
-        count = count or self.count(number, 64)
-        specs = [flats.random_spec(seed, i, season=season) for i in range(count)]
+        count = self.count(number, 64)
+        specs = [flats.shop_spec(seed, i, season) for i in range(count)]
         return specs, self.kept(
-            f"flats-{name}-{count}-{size}",
-            lambda: np.stack([flats.render(spec, seed, i, size) for i, spec in enumerate(specs)]),
+            f"flats-{name}-{count}",
+            lambda: np.stack([flats.render(spec, seed, i) for i, spec in enumerate(specs)]),
         )
-
-    def with_photos(self, pixels: np.ndarray, size: int = RESOLUTION) -> np.ndarray:
-        """Return pixels followed by the training photos, if these are available."""
-        try:
-            source = open_source(self.photos) if self.photos else None
-        except InputError as error:
-            log.info("the autoencoder is trained on flats only: %s", error)
-            source = None
-        splits = source.splits if source else []
-        photos = [resize(source.pixels(i), size) for i, s in enumerate(splits) if s == "train"]
-        return np.concatenate([pixels, np.stack(photos)]) if photos else np.array(pixels)
 
 
 def train_mini(
-    work_dir: Path,
-    *,
-    scale: float = 1.0,
-    device: str = "auto",
-    photos: str | None = "clothing-small",
+    work_dir: Path, *, scale: float = 1.0, device: str = "auto", minutes: float = 0
 ) -> dict:
     """Train every part that `work_dir` does not hold yet, and return where the weights are.
 
-    `scale` multiplies all numbers of steps and images; `photos` are added to the autoencoder's
-    flats if they are available.
+    `scale` multiplies all numbers of steps and images.  After so many `minutes` (0 = no limit) the
+    part that is being trained stops with a checkpoint; the same call resumes.
     """
     if not 0 < scale <= 100:  # also where it is NaN
         raise InputError("out-of-range", f"scale is {scale:g}; give a number over 0, up to 100")
-    with claimed(Path(work_dir), {"scale": scale, "photos": photos}, "request"):
-        return _train_parts(Path(work_dir), scale, device, photos)
+    with claimed(Path(work_dir), {"scale": scale}, "request"), time_limit(60 * minutes):
+        return _train_parts(Workshop(Path(work_dir), scale, choose_device(device)))
 
 
-def _train_parts(work_dir: Path, scale: float, device: str, photos: str | None) -> dict:
-    shop = Workshop(work_dir, scale, choose_device(device), photos)
+def _train_parts(shop: Workshop) -> dict:
     make_dir(shop.weights_dir)
     path = shop.work_dir / "minutes.json"
-    minutes = read_json(path) if path.exists() else {}
+    minutes = read_json(path) if path.exists() else {}  # of parts that are finished, or begun
     for name, train_part in PARTS.items():
-        if name in minutes:
+        if (shop.work_dir / f"{name}.done").exists():
             log.info("%s: trained already, %.1f minutes", name, minutes[name])
             continue
-        began = time.monotonic()
-        train_part(shop)
-        minutes[name] = (time.monotonic() - began) / 60
-        write_json(path, minutes)
+        began, before = time.monotonic(), minutes.get(name, 0)
+        try:
+            train_part(shop)
+            (shop.work_dir / f"{name}.done").touch()
+        except Interrupted as stopped:
+            log.info("%s; the same command resumes", stopped)
+            return {"stopped": str(stopped), "minutes": minutes}
+        finally:
+            minutes[name] = before + (time.monotonic() - began) / 60
+            write_json(path, minutes)
     return {"weights": str(shop.weights_dir), "minutes": minutes}
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Ask the work within the block to stop after so many seconds, as SIGTERM does; 0 = never.
+
+    Trainings write a checkpoint first.  What happens between them ends at once and is done again.
+    """
+
+    def stop(number, frame):
+        raise Interrupted("stopped between two trainings")
+
+    timer = threading.Timer(seconds, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    timer.daemon = True
+    before = signal.signal(signal.SIGTERM, stop) if seconds else None
+    try:
+        if seconds:
+            timer.start()
+        yield
+    finally:
+        timer.cancel()
+        if seconds:
+            signal.signal(signal.SIGTERM, before)
+
+
+def copy_autoencoder(shop: Workshop) -> None:
+    """Copy the autoencoder, which benchmarks/mini_autoencoder_gpu.py trains on a GPU."""
+    folder = Path(__file__).with_name(SETTINGS["autoencoder"])
+    AutoencoderKL.from_pretrained(folder).half().save_pretrained(shop.weights_dir / "vae")
+    _edit_config(shop.weights_dir / "vae", _name_or_path="mini")
 
 
 def train_clip(shop: Workshop) -> None:
     """Build the tokenizer and train CLIP on flats; its text encoder becomes the base's."""
     specs, pixels = shop.drawn("base")
-    texts = [text for spec in specs for text in flats.captions(spec)]
-    tokenizer = build.build_tokenizer(texts, shop.weights_dir / "tokenizer")
-    words = sorted({*build.FASHION_WORDS, *" ".join(texts).split()})
+    seed = SETTINGS["flats"]["base"][0]
+    texts = [flats.shop_caption(spec, seed, i) for i, spec in enumerate(specs)]
+    texts += [text for spec in specs for text in flats.captions(spec)]
+    terms = [*vocabulary.kinds_of_terms()]
+    merges = SETTINGS["tokenizer_merges"]
+    tokenizer = build.build_tokenizer([*texts, *terms], shop.weights_dir / "tokenizer", merges)
+    words = sorted({*build.FASHION_WORDS, *" ".join(terms).lower().split()})
     loss = partial(losses.clip_loss, pixels, specs, words, tokenizer)
     clip = shop.fit("clip", build.build_clip(tokenizer), loss, len(pixels))
     whole, text = shop.weights_dir / "clip", shop.weights_dir / "text_encoder"
@@ -146,29 +173,6 @@ def train_clip(shop: Workshop) -> None:
     # transformers computes in the dtype of the config, diffusers in float32: they must agree
     _edit_config(whole, dtype="float32")
     _edit_config(text, dtype="float32")
-
-
-def train_vae(shop: Workshop) -> None:
-    """Train the autoencoder on the base's flats, and on photos if there are any."""
-    count = shop.count(NUM_WHOLE, 64)
-    pixels = shop.with_photos(shop.drawn("base")[1][:count])
-    loss = partial(losses.autoencoder_loss, pixels)
-    vae = shop.fit("vae", build.build_vae(), loss, len(pixels))
-    large = shop.with_photos(shop.drawn("base", LARGE, count)[1], LARGE)
-    loss = partial(losses.detail_loss, pixels, large)
-    vae = shop.fit("detail", vae, loss, len(pixels)).float()
-    vae.register_to_config(scaling_factor=losses.latent_scale(vae, pixels[:256]))
-    vae.half().save_pretrained(shop.weights_dir / "vae")
-
-
-def train_decoder(shop: Workshop) -> None:
-    """Train the decoder further, on flats of every season; the latents do not change."""
-    pixels = shop.with_photos(shop.drawn("decoder")[1])
-    vae = AutoencoderKL.from_pretrained(shop.weights_dir / "vae").float()
-    vae.encoder.requires_grad_(False)
-    vae.quant_conv.requires_grad_(False)
-    vae = shop.fit("decoder", vae, partial(losses.decoder_loss, pixels), len(pixels))
-    vae.half().save_pretrained(shop.weights_dir / "vae")
 
 
 def train_unet(shop: Workshop) -> None:
@@ -209,7 +213,7 @@ def train_judge(shop: Workshop) -> None:
     """
     specs, whole = shop.drawn("judge")
     pixels = shop.kept(f"flats-judge-{len(whole)}-decoded", lambda: _half_decoded(shop, whole))
-    heads = {name: flats.words_of(name) for name in flats.ATTRIBUTES}
+    heads = {name: flats.words_of(name) for name in flats.ALL_ATTRIBUTES}
     labels = {
         head: np.array([words.index(getattr(spec, head) or "none") for spec in specs])
         for head, words in heads.items()
@@ -220,12 +224,12 @@ def train_judge(shop: Workshop) -> None:
 
 
 PARTS = {
+    "vae": copy_autoencoder,
     "clip": train_clip,
-    "vae": train_vae,
-    "decoder": train_decoder,
     "unet": train_unet,
     "adapter": train_adapter,
     "judge": train_judge,
+    "vocabulary": lambda shop: vocabulary.write_vocabulary(shop.weights_dir),
 }
 
 
@@ -250,7 +254,7 @@ def _half_decoded(shop: Workshop, pixels: np.ndarray) -> np.ndarray:
 def _train(shop: Workshop, name: str, folder: Path) -> None:
     """Run the ordinary trainer on the base in `folder`, with its caches in the work folder."""
     limit = shop.count(SETTINGS["flats"]["base"][1], 64) if shop.scale < 1 else 0
-    config = TrainConfig(**SETTINGS["trainings"][name])
+    config = TrainConfig(**shop.settings("trainings", name))
     config = replace(config, steps=shop.count(config.steps), limit=limit, device=shop.device)
     if not computes_bfloat16(shop.device):
         config = replace(config, dtype="auto")

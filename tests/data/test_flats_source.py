@@ -22,6 +22,15 @@ def test_flats():
         FlatsSource(1, 3, categories=["crown"])
 
 
+def test_flats_of_a_shop():
+    source = FlatsSource(5, 30, season="base", shop=True)
+    assert all(spec.shade and not spec.is_new for spec in source.specs)
+    assert source.attributes[0] == source.specs[0].attributes() and "shade" not in source.attributes
+    assert source.fingerprint != FlatsSource(5, 30, season="base").fingerprint
+    with refused("given-twice"):
+        FlatsSource(5, 30, shop=True, colours=["red"])
+
+
 def test_parameters_that_there_are_not(own_row):
     own_row(kind="flats", params={"seed": 1, "number": 3})
     with refused("unknown-choice"):

@@ -15,7 +15,11 @@ SHIPPED = {  # part of the settings: where the shipped weights say the same
 }
 
 
-@pytest.mark.parametrize("part", SHIPPED)
+NOT_YET = pytest.mark.xfail(strict=True, reason="the second edition's weights are not made yet")
+PARTS = [pytest.param(part, marks=NOT_YET if part == "unet" else ()) for part in SHIPPED]
+
+
+@pytest.mark.parametrize("part", PARTS)
 def test_the_sizes_are_those_of_the_shipped_weights(part):
     file, *keys = SHIPPED[part]
     config = read_json(WEIGHTS_DIR / file)

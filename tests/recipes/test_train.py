@@ -18,14 +18,16 @@ from tvhelpers.sample.sampler import Sampler
 def test_the_recipe_runs_from_nothing_to_an_adapter_and_only_once(tmp_path, monkeypatch):
     for row in (*SETTINGS["fits"].values(), *SETTINGS["trainings"].values()):
         monkeypatch.setitem(row, "batch_size", 2)
-    few = {"scale": 0.0003, "device": "cpu", "photos": None}  # steps: two of the UNet, one else
+    few = {"scale": 0.0003, "device": "cpu"}  # steps: nine of the UNet, one else
+    assert "stopped" in recipe.train_mini(tmp_path, **few, minutes=1e-6)
     result = recipe.train_mini(tmp_path, **few)
     assert set(result["minutes"]) == set(recipe.PARTS)
     folder = tmp_path / "mini_weights"
     sampler = Sampler(str(folder), "none", device="cpu")
     image = next(sampler.sample(Request(("a red t-shirt",), seed=1, steps=2)))[3]
     assert image.size == (128, 128)
-    assert load_judge(folder / "judge.safetensors")[0].heads["category"]
+    assert "pleated" in load_judge(folder / "judge.safetensors")[0].heads["cut"]
+    assert sampler.unseen("navy blazer, zebra") == "this base has never seen 'zebra'"
     pipeline = json.loads((folder / "model_index.json").read_text())
     assert pipeline["unet"][1] == "UNet2DConditionModel"
     for part in recipe.PARTS:

@@ -11,7 +11,9 @@ TRAIN = (
     option("--work DIR", Path, REQUIRED, "folder for checkpoints, caches and the weights"),
     option("--scale", float, 1.0, "factor on the number of steps and images"),
     DEVICE,
-)
+    option("--minutes M", float, 0, "stop after M minutes, with a checkpoint; the same command "
+           "resumes", "until all is trained"),
+)  # fmt: skip
 
 
 def declare(parser) -> None:
@@ -28,4 +30,5 @@ def run_train(options) -> dict:
         raise InputError("no-checkout")
     sys.path.insert(0, str(checkout))
     recipe = import_module("recipes.mini.train")
-    return recipe.train_mini(options.work, scale=options.scale, device=options.device)
+    how = {"scale": options.scale, "device": options.device, "minutes": options.minutes}
+    return recipe.train_mini(options.work, **how)
