@@ -98,6 +98,13 @@ ROWS = [
         ),
     ),
     (
+        "mini_words",
+        "300 prompts as shops write them, with synonyms and fillers, by the judge",
+        lambda r: ", ".join(
+            f"{name} {percent(r['right'][name]['value'])}" for name in ("category", "colour")
+        ),
+    ),
+    (
         "prompt_suite",
         "Prompts of FB-138 that mini knows the words of: all attributes correct",
         lambda r: "base {}, with its adapter {}".format(

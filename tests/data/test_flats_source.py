@@ -25,7 +25,9 @@ def test_flats():
 def test_flats_of_a_shop():
     source = FlatsSource(5, 30, season="base", shop=True)
     assert all(spec.shade and not spec.is_new for spec in source.specs)
-    assert source.attributes[0] == source.specs[0].attributes() and "shade" not in source.attributes
+    assert (
+        source.attributes[0] == source.specs[0].attributes() and "shade" not in source.attributes[0]
+    )
     assert source.fingerprint != FlatsSource(5, 30, season="base").fingerprint
     with refused("given-twice"):
         FlatsSource(5, 30, shop=True, colours=["red"])

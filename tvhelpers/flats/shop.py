@@ -5,9 +5,10 @@ Specs and captions are functions of (seed, index), as those of the first data se
 
 import bisect
 import functools
-import itertools
 import re
 from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from tvhelpers.files import read_tables
 from tvhelpers.flats.phrases import phrasings
@@ -95,7 +96,7 @@ def _weighted(rng, name: str, words: tuple[str, ...]):
 def _sums(name: str, words: tuple[str, ...]) -> list[float]:
     """Return the running sums of the words' weights."""
     weights = WORDS["weights"].get(name, {})
-    return [*itertools.accumulate(weights.get(word, 1.0) for word in words)]
+    return np.cumsum([weights.get(word, 1.0) for word in words]).tolist()
 
 
 @dataclass
