@@ -62,7 +62,8 @@ def clip_loss(
     UniCL, Yang et al. 2022); `words` are trained as random sequences, without images.  Half of a
     batch are the neighbours of the other half: many differ in one attribute only.
     """
-    indices = np.concatenate([indices[::2], (indices[::2] ^ 1)[: len(indices) // 2]])
+    first = indices[::2]
+    indices = np.concatenate([first, (first ^ 1)[: len(indices) // 2] % len(specs)])
     picks = torch.randint(2**31, (len(indices), 6), generator=generator).tolist()
     rngs = [np.random.default_rng(pick[0]) for pick in picks]
     captions = [flats.shop_phrase(specs[i], rng) for i, rng in zip(indices, rngs, strict=True)]
