@@ -14,8 +14,10 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -82,10 +84,12 @@ class Workshop:
         seed, number, season = SETTINGS["flats"][name]
         count = self.count(number, 64)
         specs = [flats.shop_spec(seed, i, season) for i in range(count)]
-        return specs, self.kept(
-            f"flats-{name}-{count}",
-            lambda: np.stack([flats.render(spec, seed, i) for i, spec in enumerate(specs)]),
-        )
+
+        def draw() -> np.ndarray:
+            with ThreadPoolExecutor() as pool:
+                return np.stack([*pool.map(flats.render, specs, repeat(seed), range(count))])
+
+        return specs, self.kept(f"flats-{name}-{count}", draw)
 
 
 def train_mini(
