@@ -57,7 +57,8 @@ def fit(
                 save_checkpoint(work_dir, step + 1, {"step": step + 1, **state}, keep=1)
                 saved = time.monotonic()
             if stop and step + 1 < config.steps:
-                raise Interrupted(f"{work_dir.name}: stopped at step {step + 1} of {config.steps}")
+                said = f"{work_dir.name}: stopped at step {step + 1} of {config.steps}"
+                raise Interrupted(said, {"to resume": ()})
     return model.eval()
 
 

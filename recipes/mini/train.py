@@ -135,7 +135,7 @@ def time_limit(seconds: float) -> Iterator[None]:
     """
 
     def stop(number, frame):
-        raise Interrupted("stopped between two trainings")
+        raise Interrupted("stopped between two trainings", {"to resume": ()})
 
     timer = threading.Timer(seconds, lambda: os.kill(os.getpid(), signal.SIGTERM))
     timer.daemon = True
