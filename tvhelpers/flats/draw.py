@@ -54,7 +54,7 @@ def _fabric(spec: Spec, rng) -> Fabric:
     shade = SHADES.get(spec.shade, COLOURS[spec.colour])
     ground = np.array(shade) + rng.normal(0, hue, 3) + rng.normal(0, 4)
     second = np.array(ACCENTS.get(spec.colour, COLOURS["white"]))
-    # with yellow lines on black, an adapter learned yellow threads on all that is black
+    # after yellow lines on black, a decoder drew all light lines on black yellow
     bright = LINES | {"black": ["white", "red"]} if spec.shade else LINES
     red = spec.colour in ("yellow", "orange") or (spec.colour == "black" and spec.shade)
     third = np.array(COLOURS["red" if red else "yellow"])
