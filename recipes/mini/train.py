@@ -152,7 +152,7 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 def copy_autoencoder(shop: Workshop) -> None:
     """Copy the autoencoder, which benchmarks/mini_autoencoder_gpu.py trains on a GPU."""
-    folder = Path(__file__).with_name(SETTINGS["autoencoder"])
+    folder = Path(__file__).with_name("autoencoder")
     AutoencoderKL.from_pretrained(folder).half().save_pretrained(shop.weights_dir / "vae")
     _edit_config(shop.weights_dir / "vae", _name_or_path="mini")
 
@@ -230,9 +230,9 @@ def train_judge(shop: Workshop) -> None:
 PARTS = {
     "vae": copy_autoencoder,
     "clip": train_clip,
+    "judge": train_judge,
     "unet": train_unet,
     "adapter": train_adapter,
-    "judge": train_judge,
     "vocabulary": lambda shop: vocabulary.write_vocabulary(shop.weights_dir),
 }
 
