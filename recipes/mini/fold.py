@@ -3,8 +3,8 @@
 python -m recipes.mini.fold FOLDER TARGET CHANNELS
 
 Where its latents vary in fewer directions than it has channels, a rotation to these directions is
-folded into the layers beside the latents; nothing is trained.  Of mini's autoencoder the 16 channels
-of `benchmarks/mini_autoencoder_gpu.py` became 12.
+folded into the layers beside the latents; nothing is trained.  So the 16 channels of the one that
+`benchmarks/mini_autoencoder_gpu.py` made became the 12 of mini's.
 """
 
 import sys
