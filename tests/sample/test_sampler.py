@@ -14,6 +14,8 @@ from PIL import Image
 from tests.helpers import refused
 from tvhelpers.lora.adapter import add_lora, kohya_path, save_adapter
 from tvhelpers.lora.find import find_adapter
+from tvhelpers.lora.formats import read_adapter, write_adapter
+from tvhelpers.lora.merge import blend
 from tvhelpers.models.base import base_digest, find_base, load_part, unet_digest
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler, generate
@@ -193,6 +195,37 @@ def test_unknown_bases_and_missing_adapters(tiny_base, tmp_path):
         find_adapter(find_base(str(tiny_base)), "shipped")
     with refused("file-missing"):
         Sampler(str(tiny_base), str(tmp_path / "nothing.safetensors"))
+
+
+def random_adapter(base, path, seed):
+    """Write an adapter that changes images."""
+    unet = load_part(find_base(str(base)), "unet")
+    digest = unet_digest(unet)
+    torch.manual_seed(seed)
+    for weight in add_lora(unet, rank=2, alpha=2, seed=seed):
+        weight.data.normal_(std=0.3)
+    save_adapter({"unet": unet}, path, {"base": "tiny", "base_digest": digest})
+
+
+def test_the_fast_adapter_is_added_to_another(tiny_base, tmp_path, monkeypatch):
+    fast, own, both = (tmp_path / f"{name}.safetensors" for name in ("fast", "own", "both"))
+    random_adapter(tiny_base, fast, 0)
+    random_adapter(tiny_base, own, 1)
+    with refused("no-shipped-adapter"):
+        Sampler(str(tiny_base), fast=True)
+    monkeypatch.setattr("tvhelpers.sample.sampler.find_fast", lambda base: fast)
+    write_adapter(blend([read_adapter(fast), read_adapter(own)], [1, 1])[0], both)
+    for adapter, same in (("none", fast), (own, both)):
+        sampler = Sampler(str(tiny_base), str(adapter), device="cpu", fast=True)
+        request = Request(("a red dress",), steps=3)
+        assert sampler.with_defaults(request).guidance == 1
+        assert sampler.identity["fast_sha256"]
+        *_, image = next(sampler.sample(request))
+        alone = Sampler(str(tiny_base), str(same), device="cpu")
+        *_, expected = next(alone.sample(replace(request, guidance=1.0)))
+        assert np.abs(np.asarray(image).astype(int) - np.asarray(expected)).max() <= 1
+        *_, plain = next(Sampler(str(tiny_base), device="cpu").sample(request))
+        assert np.abs(np.asarray(image).astype(int) - np.asarray(plain)).max() > 1
 
 
 def test_an_adapter_fits_its_base_in_bfloat16_too(tiny_base, tmp_path):

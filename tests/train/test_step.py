@@ -14,6 +14,7 @@ from tvhelpers.config import build_config
 from tvhelpers.data.items import GARMENT
 from tvhelpers.lora.adapter import load_adapter
 from tvhelpers.models.base import find_base, load_part, load_pipeline, unet_digest
+from tvhelpers.train import diffusion
 from tvhelpers.train.trainer import train
 
 
@@ -72,6 +73,34 @@ def test_what_is_outside_the_garment_weighs_nothing_in_a_step(make_trainer):
         assert torch.equal(trainer.losses(batch), losses)
         assert not torch.allclose(trainer.losses(replace(batch, regions=None)), losses)
     assert make_trainer().batches.of_step(0, range(4)).regions is None
+
+
+def test_distillation_learns_what_the_base_predicts_with_guidance(make_trainer):
+    trainer = make_trainer(distill_guidance=1, min_snr_gamma=0)  # guidance 1 is the base itself
+    batch = trainer.batches.of_step(0, range(4))
+    with torch.no_grad():
+        assert trainer.losses(batch).max() < 1e-12  # its LoRA is still 0
+    trainer = make_trainer(distill_guidance=3, min_snr_gamma=0, caption_dropout=0)
+    with torch.no_grad():
+        alone = trainer.model.predict(*(noisy := noised(trainer, batch)), batch.text)
+        empty = trainer.model.predict(*noisy, trainer.empty_prompt.expand_as(batch.text))
+        expected = (2 * (alone - empty)).square().mean((1, 2, 3))
+        assert torch.allclose(trainer.losses(batch), expected, rtol=1e-4)
+    before = trainer.losses(batch).mean().item()
+    for _ in range(20):
+        trainer.train_step()
+    assert 0 < trainer.losses(batch).mean().item() < before
+    with refused("not-for-method"):
+        build_config(distill_guidance=3, method="full")
+    with refused("not-for-method"):
+        build_config(distill_guidance=3, text_rank=2)
+
+
+def noised(trainer, batch):
+    """Return the noisy latents and timesteps of a batch."""
+    latents = diffusion.sample_latents(batch.moments, batch.posterior, trainer.scaling_factor)
+    at = batch.timesteps, trainer.alphas_cumprod
+    return diffusion.add_noise(latents, batch.noise, *at), batch.timesteps
 
 
 def test_masks_that_the_data_has_not_are_not_made_up(settings, tmp_path):

@@ -7,6 +7,7 @@ from tvhelpers.cli.options import BASE, DEVICE, LORA_SCALE, REQUIRED, add_option
 from tvhelpers.config import check_range
 from tvhelpers.errors import InputError
 
+STEPS, FAST_STEPS = 20, 8
 # fields of a Request
 SETTINGS = ("steps", "guidance", "size", "width", "height", "lora_scale", "negative_prompt")
 log = logging.getLogger(__name__)
@@ -27,9 +28,12 @@ OPTIONS = (
            "encodes the prompts", "the one that the adapter was trained with"),
     option("--count N", int, 1, "images for each prompt"),
     option("--seed N", int, None, "seed of each prompt's first image; the next has seed + 1", "0"),
-    option("--steps N", int, 20, "denoising steps; more are finer but slower"),
+    option("--steps N", int, None, "denoising steps; more are finer but slower", "20, or 8 with "
+           "--fast"),
+    option("--fast", bool, False, "add the adapter of the base that draws in few steps without "
+           "guidance"),
     option("--guidance X", float, None, "how strongly the image follows the prompt; 1 is without "
-           "classifier-free guidance", "2.5 for mini, 7.5 for Stable Diffusion"),
+           "classifier-free guidance", "2.5 for mini, 7.5 for Stable Diffusion, 1 with --fast"),
     option("--size PX", int, 0, "side of square images, a multiple of 8", "the base's own"),
     option("--width PX", int, 0, "width of images that are not square", "the base's own"),
     option("--height PX", int, 0, "height of images that are not square", "the base's own"),
@@ -61,12 +65,18 @@ def run(options) -> list[dict]:
     if options.size and (options.width or options.height):
         raise InputError("given-twice.size")
     how = {name: getattr(options, name) for name in SETTINGS}
+    if options.steps is None:
+        how["steps"] = FAST_STEPS if options.fast else STEPS
     request = Request(prompts, options.count, options.seed or 0, **how, **suite)
     check_range("batch-size", options.batch_size, 1, 2**31)
     from tvhelpers.sample.sampler import Sampler, generate  # loads torch, which takes seconds
 
     sampler = Sampler(
-        options.base, options.adapter, options.device, text_encoder=options.text_encoder
+        options.base,
+        options.adapter,
+        options.device,
+        text_encoder=options.text_encoder,
+        fast=options.fast,
     )
     if options.adapter is None and sampler.adapter:
         log.info(f"with the adapter that {options.base} comes with; --adapter none goes without")

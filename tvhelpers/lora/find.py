@@ -9,6 +9,7 @@ from tvhelpers.models.base import TEXT_ENCODER_DIR
 PICKLES = (".bin", ".pt", ".ckpt", ".pth")
 # file names that trainings, peft and diffusers give to an adapter
 FILES = ("adapter.safetensors", "adapter_model.safetensors", "pytorch_lora_weights.safetensors")
+FAST = "fast_adapter.safetensors"  # beside a base's shipped adapter
 
 
 def find_adapter(base, adapter: str | None) -> Path | None:
@@ -25,6 +26,17 @@ def find_adapter(base, adapter: str | None) -> Path | None:
             raise InputError("no-shipped-adapter", base=base.name)
         return shipped
     return adapter_file(Path(adapter))
+
+
+def find_fast(base) -> Path:
+    """Return the path of the adapter with which a base draws in few steps without guidance.
+
+    Raises InputError where the base has none.
+    """
+    fast = base.adapter and base.adapter.with_name(FAST)
+    if fast is None or not fast.exists():
+        raise InputError("no-shipped-adapter.fast", base=base.name)
+    return fast
 
 
 def adapter_file(path: Path) -> Path:

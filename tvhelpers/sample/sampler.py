@@ -17,7 +17,7 @@ from tvhelpers.errors import InputError
 from tvhelpers.files import file_sha256, no_link, write_text
 from tvhelpers.image import read_photo
 from tvhelpers.lora.adapter import fuse_adapter, load_adapter
-from tvhelpers.lora.find import find_adapter, tuned_text_encoder
+from tvhelpers.lora.find import find_adapter, find_fast, tuned_text_encoder
 from tvhelpers.lora.formats import read_about, read_adapter
 from tvhelpers.lora.metadata import peft_config
 from tvhelpers.models import base as bases
@@ -49,18 +49,23 @@ class Sampler:
         dtype: str = "auto",
         text_encoder: str = "",
         text_conditioning: bool = True,
+        fast: bool = False,
     ):
         """Find the base and the adapter.
 
         `base` is a manifest name, a pipeline folder or a hub id.  `adapter` is "shipped", "none" or
         a path; None takes the shipped one where the base has one.  `text_encoder` is a tuned CLIP;
         "" takes the one that the adapter was trained with.  Without `text_conditioning`, every
-        prompt is replaced by the empty one.  Raises InputError for what does not exist.
+        prompt is replaced by the empty one.  `fast` adds the base's adapter for few steps without
+        guidance.  Raises InputError for what does not exist.
         """
         self._given = device, dtype, text_encoder, text_conditioning
         self.name, self.base = base, bases.find_base(base)
         self.adapter = find_adapter(self.base, adapter)
-        trained_with = read_about(self.adapter).get("text_encoder_digest") if self.adapter else None
+        self.fast = find_fast(self.base) if fast else None
+        about = read_about(self.adapter) if self.adapter else {}
+        self.is_distilled = fast or "distill_guidance" in about  # draws as with guidance
+        trained_with = about.get("text_encoder_digest")
         text_encoder = text_encoder or (tuned_text_encoder(self.adapter) if trained_with else "")
         self.base = bases.with_text_encoder(self.base, text_encoder)
         self._text_digest = bases.text_digest(self.base) if text_encoder else ""
@@ -84,6 +89,7 @@ class Sampler:
             "scheduler": bases.DRAWING_SCHEDULER,
         }
         who |= {"text_encoder": self._text_digest} if self._text_digest else {}
+        who |= {"fast_sha256": file_sha256(self.fast)} if self.fast else {}
         settings = peft_config(self.adapter) if self.adapter else None
         who |= {"adapter_settings": file_sha256(settings)} if settings else {}
         return who if self.text_conditioning else {**who, "language": False}
@@ -119,6 +125,10 @@ class Sampler:
         adapter = read_adapter(self.adapter) if self.adapter else None
         pipe = bases.load_pipeline(self.base)
         digest = bases.unet_digest(pipe.unet)  # of the weights as they are stored
+        if self.fast:
+            load_adapter(pipe, self.fast, self.name, digest)
+            fuse_adapter(pipe, 1.0)
+            pipe.unload_lora_weights()
         pipe.to(self.device, self.dtype)
         if adapter:
             load_adapter(pipe, self.adapter, self.name, digest, adapter)
@@ -129,9 +139,14 @@ class Sampler:
         """Pixels a side of the images that the base was trained for."""
         return self.base.architecture.resolution(self.pipe.unet.config, self.pipe.vae.config)
 
+    @property
+    def default_guidance(self) -> float:
+        """The guidance scale where none is given: the base's own, or 1 where it was distilled."""
+        return 1.0 if self.is_distilled else self.base.guidance
+
     def with_defaults(self, request: Request) -> Request:
-        """Return the request with the base's own guidance and size where none is given."""
-        guidance = self.base.guidance if request.guidance is None else request.guidance
+        """Return the request with the default guidance and size where none is given."""
+        guidance = self.default_guidance if request.guidance is None else request.guidance
         width, height = (side or self.default_size for side in (request.width, request.height))
         return replace(request, guidance=guidance, width=width, height=height)
 
@@ -259,7 +274,7 @@ def generate(
     chosen = ("dtype",)  # not by the user
     if request.guidance is None:
         chosen += ("guidance",)
-        request = replace(request, guidance=sampler.base.guidance)
+        request = replace(request, guidance=sampler.default_guidance)
     if sampler.classes:
         for prompt in request.prompts:
             sampler.classes.label_of(prompt)  # refuses an unknown class before anything is written

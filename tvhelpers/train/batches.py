@@ -82,6 +82,10 @@ class Batches:
         regions = take(self.data.cache.regions, entries) if config.is_masked else None
         return self._batch(entries, seeds, np.array(draws) >= config.caption_dropout, regions)
 
+    def empty_prompt(self) -> torch.Tensor:
+        """Return the text (1, ...) of the empty prompt, as batches hold it."""
+        return take(self.texts, np.zeros(1, int))
+
     def fixed(self, items: np.ndarray, start: int) -> Batch:
         """Return items with the fixed noise and timesteps of the positions from `start` on."""
         seeds = [seed_for(self.config.split_seed, "eval", start + j) for j in range(len(items))]

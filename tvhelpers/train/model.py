@@ -117,6 +117,15 @@ class Model:
             torch._foreach_lerp_(self.ema_weights, [w.detach() for w in self.weights], 1 - decay)
 
     @contextlib.contextmanager
+    def base(self) -> Iterator[None]:
+        """Use the UNet without its LoRA within the block."""
+        self.unet.disable_adapters()
+        try:
+            yield
+        finally:
+            self.unet.enable_adapters()
+
+    @contextlib.contextmanager
     def with_ema(self) -> Iterator[None]:
         """Use the EMA weights within the block; without ema_decay nothing changes."""
         own = [weight.data for weight in self.weights]

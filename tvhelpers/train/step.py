@@ -50,6 +50,7 @@ class Trainer:
         cache, stored = data.cache, text_encoder is None
         self.data = replace(data, cache=cache if device == "cpu" else cache.on_gpu(device))
         self.batches = Batches(self.data, config, len(self.alphas_cumprod), stored)
+        self.empty_prompt = self.batches.empty_prompt().to(device)
         self.per_step, self.step = config.samples_per_step, 0
         self.num_steps = num_steps(config, len(data.train_items))
         self.update = Update(self.model, config, self.num_steps)
@@ -141,13 +142,27 @@ class Trainer:
         noise, at = batch.noise, (batch.timesteps, self.alphas_cumprod)
         latents = diffusion.sample_latents(batch.moments, batch.posterior, self.scaling_factor)
         noisy_latents = diffusion.add_noise(latents, noise, *at)
-        target = diffusion.prediction_target(latents, noise, *at, kind)
+        if self.config.distill_guidance:
+            target = self._guided(noisy_latents, batch)
+        else:
+            target = diffusion.prediction_target(latents, noise, *at, kind)
         prediction = self.model.predict(noisy_latents, batch.timesteps, batch.text, batch.labels)
         pixel_weights = batch.regions
         if pixel_weights is not None:
             pixel_weights = self.region_weights[batch.regions.long()]
         weight = diffusion.min_snr_weight(*at, gamma, kind)
         return weight * diffusion.sample_losses(prediction, target, pixel_weights)
+
+    @torch.no_grad()
+    def _guided(self, noisy_latents: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Return what the base without its LoRA predicts with guidance (Ho & Salimans 2022)."""
+        empty = self.empty_prompt.expand(len(batch.text), *self.empty_prompt.shape[1:])
+        with self.model.base():
+            conditional, unconditional = (
+                self.model.predict(noisy_latents, batch.timesteps, text).float()
+                for text in (batch.text, empty)
+            )
+        return unconditional + self.config.distill_guidance * (conditional - unconditional)
 
     def try_micro_batch(self) -> bool:
         """Return whether one forward and backward pass of a micro-batch fits in memory; the state

@@ -35,16 +35,13 @@ from tvhelpers.train.graph import is_captured
 from tvhelpers.train.latents import LatentCache, open_cache
 from tvhelpers.train.loop import Loop
 from tvhelpers.train.model import noise_schedule, scheduler_changes
+from tvhelpers.train.outcome import outcome, result_of
 from tvhelpers.train.resume import CLAIM, begun_settings, is_finished, resumes_at
 from tvhelpers.train.snapshots import Snapshots
 from tvhelpers.train.step import Trainer
 from tvhelpers.train.step_files import newest_first
 
 log = logging.getLogger(__name__)
-NO_BETTER = (  # than step 0, on the validation items
-    "on the validation items the result is no better than the base; try a lower learning_rate, "
-    "more items, or captions that say more"
-)
 
 
 @dataclass(frozen=True)
@@ -264,39 +261,11 @@ def _write_result(loop: Loop, origin: Origin) -> dict:
             bases.save_pipeline(origin.base, unet, run_dir / "pipeline", scheduler)
             if origin.config.method == "baseline":
                 origin.classes.save(run_dir / "pipeline")
-    result = _result(loop, kept)
+    result = result_of(loop, kept)
     write_json(run_dir / "result.json", result)
-    for line in _outcome(result):
+    for line in outcome(result):
         log.info(line)
     return result
-
-
-def _result(loop: Loop, kept: int) -> dict:
-    """Return the content of result.json of a training whose result is that of step `kept`."""
-    trainer, curve = loop.trainer, loop.curve
-    losses = {row["step"]: row["validation_loss"] for row in curve}
-    last = curve[-1]["validation_loss"]
-    return {
-        "steps": trainer.step,
-        "num_items": len(trainer.data.train_items),
-        "num_held_out": len(trainer.data.validation_items),
-        "held_out_loss_base": curve[0]["validation_loss"],
-        "held_out_loss": losses.get(kept, last),
-        "kept_step": kept,
-        "validation_loss_last": last,
-    }
-
-
-def _outcome(result: dict) -> list[str]:
-    """Return in lines of which step the result is, and its validation loss beside the base's."""
-    before, after = result["held_out_loss_base"], result["held_out_loss"]
-    change = f"{abs(after / before - 1):.1%} {'higher' if after > before else 'lower'}"
-    last = result["kept_step"] == result["steps"]
-    text = f"{'the last step' if last else 'step'} {result['kept_step']} is kept: validation loss "
-    text += f"{before:.4f} of the base -> {after:.4f}, {change}"
-    if not last:
-        text += f"; of the last step, {result['steps']}: {result['validation_loss_last']:.4f}"
-    return [text, *([NO_BETTER] if after >= before else [])]
 
 
 def _snapshots(trainer: Trainer, run_dir: Path, origin: Origin) -> Snapshots | None:
@@ -329,6 +298,7 @@ def _about(trainer: Trainer, origin: Origin, step: int) -> dict:
         "rank": config.rank,
         "alpha": config.alpha or config.rank,
         "targets": config.targets,
+        **({"distill_guidance": config.distill_guidance} if config.distill_guidance else {}),
         "resolution": trainer.data.cache.about["resolution"],
         "prediction_type": trainer.scheduler.config.prediction_type,
         "scheduler": scheduler_changes(config),
