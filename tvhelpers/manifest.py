@@ -46,6 +46,12 @@ def entries() -> dict[str, dict]:
     return {name: row for part in rows for name, row in part.items()}
 
 
+def former_tag(digest: str) -> str:
+    """Return the git tag of the code whose base had a UNet of this digest, "" where none is known."""
+    tags = [row["former"].get(digest) for row in entries().values() if "former" in row]
+    return next(filter(None, tags), "")
+
+
 @cache
 def _read(path: Path, changed: int) -> dict[str, dict]:
     import yaml  # here, because `import tvhelpers.manifest` is on the way to every command
@@ -109,7 +115,7 @@ def _check_row(where: str, name, row, allowed: dict[str, dict]) -> None:
         _check_file(f"file {number} of {where}", file, allowed["file of a row"])
     if len({file_name(file["url"]).lower() for file in files}) < len(files):
         raise InputError("given-twice.file", where=where)
-    for key in ("sha256", "columns", "clip", "table"):
+    for key in ("sha256", "columns", "clip", "table", "former"):
         texts = row[key] if isinstance(row.get(key), dict) else {}
         if not all(isinstance(text, str) for pair in texts.items() for text in pair):
             raise InputError("wrong-type.texts", where=where, key=key)

@@ -32,6 +32,7 @@ from tvhelpers import flats
 from tvhelpers.config import TrainConfig
 from tvhelpers.errors import InputError
 from tvhelpers.files import atomic_path, make_dir
+from tvhelpers.lora.find import FAST
 from tvhelpers.lora.formats import read_adapter, write_adapter
 from tvhelpers.models.base import BaseLocation
 from tvhelpers.models.mini import Judge
@@ -201,13 +202,11 @@ def train_unet(shop: Workshop) -> None:
     shutil.copy(start / "model_index.json", weights)
 
 
-def train_adapter(shop: Workshop) -> None:
-    """Train the shipped adapter on the new season."""
-    _train(shop, "adapter", shop.weights_dir)
-    trained = shop.work_dir / "adapter" / "adapter.safetensors"
-    # In fp16: a smaller file, and it is not trained further.
-    shipped = shop.weights_dir / "shipped_adapter.safetensors"
-    write_adapter(read_adapter(trained), shipped, dtype=torch.float16)
+def train_adapter(shop: Workshop, name: str, file: str) -> None:
+    """Train an adapter of the base, and write it in fp16: a smaller file, not trained further."""
+    _train(shop, name, shop.weights_dir)
+    trained = read_adapter(shop.work_dir / name / "adapter.safetensors")
+    write_adapter(trained, shop.weights_dir / file, dtype=torch.float16)
 
 
 def train_judge(shop: Workshop) -> None:
@@ -232,7 +231,8 @@ PARTS = {
     "clip": train_clip,
     "judge": train_judge,
     "unet": train_unet,
-    "adapter": train_adapter,
+    "adapter": partial(train_adapter, name="adapter", file="shipped_adapter.safetensors"),
+    "fast": partial(train_adapter, name="fast", file=FAST),
     "vocabulary": lambda shop: vocabulary.write_vocabulary(shop.weights_dir),
 }
 

@@ -21,7 +21,8 @@ FUNCTION_WORDS = "a an pair of in with on without flat drawing fashion design pa
 
 def write_vocabulary(folder: Path) -> None:
     """Write vocabulary.json of the captions that the base and its adapter are trained on."""
-    sources = [open_source(row["data"]) for row in SETTINGS["trainings"].values()]
+    trainings = (SETTINGS["trainings"][name] for name in ("unet", "adapter"))
+    sources = [open_source(row["data"]) for row in trainings]
     seen = [count_terms(source.captions) for source in sources]
     known = {term for kinds in seen for terms in kinds.values() for term in terms}
     pairs = [(word, to) for to, words in NEAREST.items() for word in words]

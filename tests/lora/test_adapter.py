@@ -15,8 +15,9 @@ from tvhelpers.lora.adapter import (
     trained_layers,
 )
 from tvhelpers.lora.find import adapter_file
-from tvhelpers.lora.formats import read_adapter, write_adapter
+from tvhelpers.lora.formats import Adapter, read_adapter, write_adapter
 from tvhelpers.lora.layer_names import find_layer
+from tvhelpers.manifest import entries, former_tag
 from tvhelpers.models.base import find_base, load_part, load_pipeline, unet_digest
 
 EVERYTHING = "attention+ff+conv"
@@ -150,6 +151,16 @@ def test_an_adapter_of_another_base_is_refused_by_name(adapter, tiny_base):
         pipe.unet.conv_in.weight[0, 0, 0, 0] += 1  # other weights, same shapes
     with refused("another-base"):
         load_adapter(pipe, adapter[1], "other", unet_digest(pipe.unet))
+
+
+def test_an_adapter_of_a_former_base_is_told_where_it_still_is(adapter, tiny_base, tmp_path):
+    own = read_adapter(adapter[1])
+    former = next(iter(entries()["mini"]["former"]))
+    old = tmp_path / "old.safetensors"
+    write_adapter(Adapter(own.layers, {**own.about, "base_digest": former}), old)
+    with refused("another-base") as error:
+        load(tiny_base, old)
+    assert former_tag(former) in str(error.value)
 
 
 def test_a_foreign_adapter_that_does_not_fit_is_refused(adapter, tiny_base, tmp_path):

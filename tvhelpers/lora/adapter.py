@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from tvhelpers import manifest
 from tvhelpers.errors import InputError
 from tvhelpers.lora.formats import Adapter, Layer, read_adapter, write_adapter
 from tvhelpers.lora.layer_names import PARTS, layer_name
@@ -175,12 +176,15 @@ def load_adapter(
     """
     adapter = adapter or read_adapter(path)
     made_for = adapter.about
-    if made_for.get("base_digest", digest) != digest:
+    if (own := made_for.get("base_digest", digest)) != digest:
+        name, tag = made_for.get("base", ""), manifest.former_tag(own)
+        if tag:
+            raise InputError("another-base.former", path=path, made_for=name, tag=tag)
         raise InputError(
             "another-base.adapter",
             path=path,
-            made_for=made_for.get("base", ""),
-            made_for_digest=made_for["base_digest"],
+            made_for=name,
+            made_for_digest=own,
             base=base_name,
             digest=digest,
         )
