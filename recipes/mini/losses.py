@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from tvhelpers import flats
 from tvhelpers.train.clip_tuning import soft_cross_entropy
 
+LATENT_NOISE = 0.05  # of each channel's standard deviation
 TEXT_LENGTH = 40  # tokens; captions have fewer (26 at most of 600), and what follows is ignored
 
 
@@ -39,6 +40,24 @@ def autoencoded(vae, pixels: np.ndarray) -> np.ndarray:
     ]
     levels = ((torch.cat(decoded).clamp(-1, 1) + 1) * 127.5).round().byte()
     return levels.permute(0, 2, 3, 1).cpu().numpy()
+
+
+def decoder_loss(pixels: np.ndarray, vae, indices, generator, progress: float) -> torch.Tensor:
+    """Return the loss of an AutoencoderKL's decoder, its encoder frozen: squared and absolute
+    errors, and those of edges, of images that are mirrored at random.
+
+    Latents get a little noise, as those of a UNet are not exact either.
+    """
+    images = to_images(pixels[indices], vae)
+    if torch.rand(1, generator=generator) < 0.5:
+        images = images.flip(3)
+    with torch.no_grad():
+        mean = vae.encode(images).latent_dist.mean
+    noise = torch.randn(mean.shape, generator=generator).to(mean.device)
+    noise = LATENT_NOISE * mean.std((0, 2, 3), keepdim=True) * noise
+    decoded = vae.decode(mean + noise).sample.float()
+    edges = sum(F.l1_loss(decoded.diff(dim=axis), images.diff(dim=axis)) for axis in (2, 3))
+    return 2 * F.mse_loss(decoded, images) + 0.2 * F.l1_loss(decoded, images) + 0.3 * edges
 
 
 # CLIP: symmetric cross-entropy in which every image that a caption is true of is its positive.

@@ -158,6 +158,18 @@ def copy_autoencoder(shop: Workshop) -> None:
     _edit_config(shop.weights_dir / "vae", _name_or_path="mini")
 
 
+def train_decoder(shop: Workshop) -> None:
+    """Train the decoder alone on a shop's flats; the latents stay what they are."""
+    vae = AutoencoderKL.from_pretrained(shop.weights_dir / "vae").float()
+    vae.requires_grad_(False)
+    vae.post_quant_conv.requires_grad_(True), vae.decoder.requires_grad_(True)
+    _, pixels = shop.drawn("judge")
+    vae = shop.fit("decoder", vae, partial(losses.decoder_loss, pixels), len(pixels))
+    vae = vae.cpu().to(memory_format=torch.contiguous_format)
+    vae.half().save_pretrained(shop.weights_dir / "vae")
+    _edit_config(shop.weights_dir / "vae", _name_or_path="mini")
+
+
 def train_clip(shop: Workshop) -> None:
     """Build the tokenizer and train CLIP on flats; its text encoder becomes the base's."""
     specs, pixels = shop.drawn("base")
@@ -228,6 +240,7 @@ def train_judge(shop: Workshop) -> None:
 
 PARTS = {
     "vae": copy_autoencoder,
+    "decoder": train_decoder,
     "clip": train_clip,
     "judge": train_judge,
     "unet": train_unet,

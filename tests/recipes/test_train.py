@@ -1,8 +1,11 @@
 """The recipe of mini trains every part once; without a checkout, the command is refused."""
 
 import json
+from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from recipes.mini import SETTINGS
 from recipes.mini import train as recipe
@@ -12,6 +15,8 @@ from tvhelpers.cli import mini
 from tvhelpers.models.mini import load_judge
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler
+
+OWN_VAE = Path(recipe.__file__).with_name("autoencoder")
 
 
 @pytest.mark.slow
@@ -24,6 +29,11 @@ def test_the_recipe_runs_from_nothing_to_an_adapter_and_only_once(tmp_path, monk
     assert set(result["minutes"]) == set(recipe.PARTS)
     folder = tmp_path / "mini_weights"
     sampler = Sampler(str(folder), "none", device="cpu")
+    kept, made = (
+        load_file(f / "diffusion_pytorch_model.safetensors") for f in (OWN_VAE, folder / "vae")
+    )
+    changed = {name for name in kept if not torch.equal(kept[name], made[name])}
+    assert changed and all(name.startswith(("decoder.", "post_quant")) for name in changed)
     image = next(sampler.sample(Request(("a red t-shirt",), seed=1, steps=2)))[3]
     assert image.size == (128, 128)
     assert "pleated" in load_judge(folder / "judge.safetensors")[0].heads["cut"]
