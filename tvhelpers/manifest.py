@@ -47,7 +47,7 @@ def entries() -> dict[str, dict]:
 
 
 def former_tag(digest: str) -> str:
-    """Return the git tag of the code with a base whose UNet has this digest, "" if none is known."""
+    """Return the git tag of the code with a base whose UNet has this digest, "" if unknown."""
     tags = [row["former"].get(digest) for row in entries().values() if "former" in row]
     return next(filter(None, tags), "")
 
