@@ -22,6 +22,20 @@ def build_unet(seed: int = 0) -> UNet2DConditionModel:
     return UNet2DConditionModel(**SIZES["unet"])
 
 
+def take_over(unet: UNet2DConditionModel, folder: Path) -> list[str]:
+    """Take over the weights of an earlier UNet where names and shapes agree; return what is left.
+
+    Layers that stay random are those whose sizes changed, such as the ones that read and write
+    latents of another autoencoder.
+    """
+    earlier = UNet2DConditionModel.from_pretrained(folder).state_dict()
+    own = unet.state_dict()
+    shared = own.keys() & earlier.keys()
+    same = {name: earlier[name] for name in shared if earlier[name].shape == own[name].shape}
+    unet.load_state_dict(same, strict=False)
+    return sorted(own.keys() - same.keys())
+
+
 def build_scheduler() -> DDIMScheduler:
     """Return the noise schedule of Stable Diffusion, with a terminal signal-to-noise ratio of 0."""
     return DDIMScheduler(**SIZES["scheduler"])

@@ -35,7 +35,7 @@ from tvhelpers.files import atomic_path, make_dir
 from tvhelpers.lora.find import FAST
 from tvhelpers.lora.formats import read_adapter, write_adapter
 from tvhelpers.models.base import BaseLocation
-from tvhelpers.models.mini import Judge
+from tvhelpers.models.mini import WEIGHTS_DIR, Judge
 from tvhelpers.progress import Interrupted
 from tvhelpers.records import claimed, read_json, write_json
 from tvhelpers.runtime import choose_device, computes_bfloat16
@@ -193,14 +193,19 @@ def train_clip(shop: Workshop) -> None:
 
 
 def train_unet(shop: Workshop) -> None:
-    """Train a random UNet with the ordinary trainer and method "full"."""
+    """Train the committed UNet on, with the ordinary trainer and method "full"."""
     start, weights = shop.work_dir / "start", shop.weights_dir
     if not (start / "model_index.json").exists():
+        unet = build.build_unet()
+        random = build.take_over(unet, WEIGHTS_DIR / "unet")
+        log.info(
+            "the UNet starts from the committed one, but for %s", ", ".join(random) or "nothing"
+        )
         StableDiffusionPipeline(
             AutoencoderKL.from_pretrained(weights / "vae"),
             CLIPTextModel.from_pretrained(weights / "text_encoder"),
             CLIPTokenizer.from_pretrained(weights / "tokenizer"),
-            build.build_unet(),
+            unet,
             build.build_scheduler(),
             None,
             None,

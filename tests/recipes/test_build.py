@@ -1,8 +1,9 @@
 """The settings of mini's recipe are those of the weights that the package ships."""
 
 import pytest
+import torch
 
-from recipes.mini import SETTINGS
+from recipes.mini import SETTINGS, build
 from tvhelpers.models.mini import WEIGHTS_DIR
 from tvhelpers.records import read_json
 
@@ -27,3 +28,16 @@ def test_the_sizes_are_those_of_the_shipped_weights(part):
         config = config[key]
     sizes = SETTINGS["sizes"][part]
     assert {name: config[name] for name in sizes} == sizes
+
+
+def test_a_unet_takes_over_what_fits_of_an_earlier_one(tmp_path, monkeypatch):
+    earlier = build.build_unet(seed=1)
+    earlier.save_pretrained(tmp_path)
+    sizes = {**build.SIZES["unet"], "in_channels": 4, "out_channels": 4}
+    monkeypatch.setitem(build.SIZES, "unet", sizes)
+    unet = build.build_unet(seed=2)
+    left = build.take_over(unet, tmp_path)
+    assert left == ["conv_in.weight", "conv_out.bias", "conv_out.weight"]
+    own, old, fresh = unet.state_dict(), earlier.state_dict(), build.build_unet(seed=2).state_dict()
+    for name, value in own.items():
+        assert torch.equal(value, (fresh if name in left else old)[name]), name
