@@ -153,7 +153,7 @@ def test_an_adapter_of_another_base_is_refused_by_name(adapter, tiny_base):
         load_adapter(pipe, adapter[1], "other", unet_digest(pipe.unet))
 
 
-def test_an_adapter_of_a_former_base_is_told_where_it_still_is(adapter, tiny_base, tmp_path):
+def test_an_adapter_of_a_former_base_is_refused_with_its_tag(adapter, tiny_base, tmp_path):
     own = read_adapter(adapter[1])
     former = next(iter(entries()["mini"]["former"]))
     old = tmp_path / "old.safetensors"

@@ -95,7 +95,7 @@ def _like(options) -> list[dict]:
     from tvhelpers.sample.request import Request
 
     usual = {"prompts": [], "suite": None, "seed": None, "count": 1}
-    usual |= {name: getattr(Request, name) for name in SETTINGS}
+    usual |= {name: getattr(Request, name) for name in SETTINGS} | {"steps": None, "fast": False}
     if names := [name for name, value in usual.items() if getattr(options, name) != value]:
         raise InputError("not-with-like", names=[name.replace("_", "-") for name in names])
     record = read_drawn(options.like)
@@ -106,8 +106,9 @@ def _like(options) -> list[dict]:
         adapter = adapter_with(record["adapter_sha256"], find_base(base), root_dir() / "runs")
     from tvhelpers.sample.sampler import Sampler, generate
 
-    sampler = Sampler(base, adapter, options.device, text_encoder=options.text_encoder)
-    keys = ("base_revision", "adapter_sha256", "text_encoder")
+    fast = "fast_sha256" in record
+    sampler = Sampler(base, adapter, options.device, text_encoder=options.text_encoder, fast=fast)
+    keys = ("base_revision", "adapter_sha256", "fast_sha256", "text_encoder")
     other = [key for key in keys if record.get(key) != sampler.identity.get(key)]
     if other and "base_revision" in record:
         raise InputError("another-model.like", path=options.like, names=other, base=base)
