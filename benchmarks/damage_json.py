@@ -113,8 +113,8 @@ def _run(file: Path) -> None:
 
 def _gallery(file: Path) -> None:
     from tvhelpers.records import check_claim
+    from tvhelpers.sample.gallery import _complete_records
     from tvhelpers.sample.request import Request
-    from tvhelpers.sample.sampler import _complete_records
     from tvhelpers.score.image_folder import open_folder
 
     if file.name == "request.json":

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from common import write_result
 
+from tvhelpers.sample.gallery import generate
 from tvhelpers.sample.request import Request
-from tvhelpers.sample.sampler import Sampler, generate
+from tvhelpers.sample.sampler import Sampler
 from tvhelpers.score import garment_words
 from tvhelpers.score import suite as prompts
 from tvhelpers.score.report import format_table, score_folders

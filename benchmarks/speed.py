@@ -17,8 +17,9 @@ from common import write_result
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 
 from tvhelpers.models.mini import WEIGHTS_DIR
+from tvhelpers.sample.gallery import generate
 from tvhelpers.sample.request import Request
-from tvhelpers.sample.sampler import Sampler, generate
+from tvhelpers.sample.sampler import Sampler
 
 ROUNDS = 15
 IMPORT = (

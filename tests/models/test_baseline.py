@@ -16,8 +16,9 @@ from tvhelpers.models.baseline import (
     read_classes,
     reset_weights,
 )
+from tvhelpers.sample.gallery import generate
 from tvhelpers.sample.request import Request
-from tvhelpers.sample.sampler import Sampler, generate
+from tvhelpers.sample.sampler import Sampler
 from tvhelpers.train.trainer import train
 
 CLASSES = Classes(("category",), (("coat",), ("dress",)))

@@ -11,7 +11,8 @@ STEP = """
 import json, resource, sys
 from tvhelpers.config import build_config
 from tvhelpers.sample.request import Request
-from tvhelpers.sample.sampler import Sampler, generate
+from tvhelpers.sample.gallery import generate
+from tvhelpers.sample.sampler import Sampler
 from tvhelpers.train.trainer import train
 
 base, photos, out = sys.argv[1:]

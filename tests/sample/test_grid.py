@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tvhelpers.sample.gallery import generate
 from tvhelpers.sample.grid import save_grid, sheet_shape
 from tvhelpers.sample.request import Request
-from tvhelpers.sample.sampler import Sampler, generate
+from tvhelpers.sample.sampler import Sampler
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,9 @@ from tvhelpers.lora.find import find_adapter
 from tvhelpers.lora.formats import read_adapter, write_adapter
 from tvhelpers.lora.merge import blend
 from tvhelpers.models.base import base_digest, find_base, load_part, unet_digest
+from tvhelpers.sample.gallery import generate
 from tvhelpers.sample.request import Request
-from tvhelpers.sample.sampler import Sampler, generate
+from tvhelpers.sample.sampler import Sampler
 
 
 @pytest.fixture(scope="module")

@@ -221,7 +221,8 @@ def test_a_page_proves_its_rater_and_older_studies_go_on(folder, tmp_path):
 
 
 def test_a_gallery_that_is_not_ones_own_leads_nowhere(tiny_base, tmp_path):
-    from tvhelpers.sample.sampler import Sampler, generate
+    from tvhelpers.sample.gallery import generate
+    from tvhelpers.sample.sampler import Sampler
 
     sampler, request = Sampler(str(tiny_base), device="cpu"), Request(("a red dress",), steps=1)
     (record,) = generate(sampler, request, tmp_path / "out")

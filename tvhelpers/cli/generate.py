@@ -69,7 +69,8 @@ def run(options) -> list[dict]:
         how["steps"] = FAST_STEPS if options.fast else STEPS
     request = Request(prompts, options.count, options.seed or 0, **how, **suite)
     check_range("batch-size", options.batch_size, 1, 2**31)
-    from tvhelpers.sample.sampler import Sampler, generate  # loads torch, which takes seconds
+    from tvhelpers.sample.gallery import generate
+    from tvhelpers.sample.sampler import Sampler  # loads torch, which takes seconds
 
     sampler = Sampler(
         options.base,
@@ -104,7 +105,8 @@ def _like(options) -> list[dict]:
     adapter = options.adapter
     if adapter is None and "adapter_sha256" in record:
         adapter = adapter_with(record["adapter_sha256"], find_base(base), root_dir() / "runs")
-    from tvhelpers.sample.sampler import Sampler, generate
+    from tvhelpers.sample.gallery import generate
+    from tvhelpers.sample.sampler import Sampler
 
     fast = "fast_sha256" in record
     sampler = Sampler(base, adapter, options.device, text_encoder=options.text_encoder, fast=fast)

@@ -25,8 +25,8 @@ from tvhelpers.models.base import find_base
 from tvhelpers.models.baseline import find_classes
 from tvhelpers.output import say
 from tvhelpers.records import TakenError, read_record
+from tvhelpers.sample.gallery import generate
 from tvhelpers.sample.request import Request
-from tvhelpers.sample.sampler import generate
 from tvhelpers.score import language
 from tvhelpers.score.attributes import CORE, agreement
 from tvhelpers.score.colour import EXAMPLES, name_colour
