@@ -49,8 +49,7 @@ RANGES = {  # smallest and largest value of a number
     "patience": (0, 2**53),
     "warmup_steps eval_steps": (-1, 2**53),
     "min_snr_gamma weight_decay checkpoint_minutes memory_gb text_learning_rate background_weight "
-    "skin_weight garment_weight": (0, 1e9),
-    "distill_guidance": (0, 100),
+    "skin_weight garment_weight distill_guidance": (0, 1e9),
     "learning_rate max_grad_norm": (1e-12, 1e9),
     "caption_dropout": (0, 1),
     "ema_decay": (0, 0.99999),
@@ -113,8 +112,7 @@ class TrainConfig:
     # Objective
     caption_dropout: float = 0.1  # share of captions replaced by the empty prompt
     min_snr_gamma: float = 5.0  # gamma of Min-SNR loss weights (Hang et al. 2023); 0 = plain MSE
-    distill_guidance: float = 0.0  # LoRA: learn to draw without guidance what the base draws with
-    #   this guidance scale, in half the time (Meng et al. 2023); 0 = learn the images
+    distill_guidance: float = 0.0  # learn to draw without guidance as with this scale; 0 = do not
     prediction: str = ""  # prediction type of the UNet; "" = the base's own
     zero_terminal_snr: bool = False  # make the last timestep pure noise (Lin et al. 2024)
     garment_weight: float = 1.0  # loss weight of the garment's pixels; needs data with masks
@@ -162,8 +160,8 @@ class TrainConfig:
         check_settings(self, CHOICES, RANGES, self._automatic())
         if not any(self.region_weights):
             raise InputError("out-of-range.all-zero", names=REGION_WEIGHTS)
-        ours = {"classes": "baseline", "dora": "lora", "text_rank": "lora", "keep": "lora"}
-        ours |= {"distill_guidance": "lora"}
+        ours = dict.fromkeys(("dora", "text_rank", "keep", "distill_guidance"), "lora")
+        ours["classes"] = "baseline"
         for key, method in ours.items():
             if getattr(self, key) not in ("", 0, "last") and self.method != method:
                 raise InputError(

@@ -40,7 +40,8 @@ IMAGE = {
 DRAWN = {
     "prompt": str, "negative_prompt?": str, "seed?": int, "steps?": int, "guidance?": float,
     "lora_scale?": float, "size?": int, "width?": int, "height?": int, "base?": str,
-    "base_revision?": str, "adapter_sha256?": (str, None), "text_encoder?": str,
+    "base_revision?": str, "adapter_sha256?": (str, None), "fast_sha256?": str,
+    "text_encoder?": str,
 }  # fmt: skip
 ADAPTER = {  # all keys that an adapter may have
     "base?": str, "base_digest?": str, "text_encoder_digest?": str, "data_digest?": str,
@@ -75,7 +76,7 @@ KINDS: dict[str, Kind] = {
     # config.json of a run; `TrainConfig` checks its other settings
     "training": Kind(
         values=FORMER_VALUES,
-        missing={"keep": "last", "patience": 0, "sample": 0},
+        missing={"keep": "last", "patience": 0, "sample": 0, "distill_guidance": 0.0},
         keys={"steps": int, "data": str},
     ),
     "log": Kind(keys=LOG),  # a line of log.jsonl: a step, or an event
