@@ -160,13 +160,11 @@ class TrainConfig:
         check_settings(self, CHOICES, RANGES, self._automatic())
         if not any(self.region_weights):
             raise InputError("out-of-range.all-zero", names=REGION_WEIGHTS)
-        ours = dict.fromkeys(("dora", "text_rank", "keep", "distill_guidance"), "lora")
-        ours["classes"] = "baseline"
-        for key, method in ours.items():
-            if getattr(self, key) not in ("", 0, "last") and self.method != method:
-                raise InputError(
-                    "not-for-method.setting", key=key, needed=method, method=self.method
-                )
+        for key in ("classes", "dora", "text_rank", "keep", "distill_guidance"):
+            needed = "baseline" if key == "classes" else "lora"
+            if getattr(self, key) not in ("", 0, "last") and self.method != needed:
+                how = {"key": key, "needed": needed, "method": self.method}
+                raise InputError("not-for-method.setting", **how)
         if self.text_learning_rate and not self.text_rank:
             raise InputError("not-for-method.text-rank")
         if self.text_rank and self.distill_guidance:
