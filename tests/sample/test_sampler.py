@@ -1,7 +1,5 @@
 """Images from prompts: repeatable, batch-independent, never drawn twice, never overwritten."""
 
-import itertools
-import json
 import shutil
 import threading
 from dataclasses import replace
@@ -27,29 +25,6 @@ def sampler(tiny_base):
     return Sampler(str(tiny_base), device="cpu")
 
 
-def images_in(folder):
-    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.png"))}
-
-
-def test_seeds_names_and_records(sampler, tmp_path):
-    request = Request(("a red dress", "a blue skirt"), count=2, seed=5, steps=2)
-    records = generate(sampler, request, tmp_path)
-    assert [r["file"] for r in records] == ["0000_5.png", "0001_6.png", "0002_5.png", "0003_6.png"]
-    assert records == [json.loads(line) for line in (tmp_path / "records.jsonl").open()]
-    needed = {"file", "prompt", "seed", "steps", "guidance", "scheduler", "base", "base_revision",
-              "adapter_sha256", "versions"}  # fmt: skip
-    assert all(needed <= set(record) for record in records)
-    images = [np.asarray(Image.open(tmp_path / r["file"])) for r in records]
-    assert images[0].shape == (64, 64, 3)
-    assert not np.array_equal(images[0], images[1]) and not np.array_equal(images[0], images[2])
-
-
-def test_same_request_gives_the_same_bytes(sampler, tmp_path):
-    for name in ("a", "b"):
-        generate(sampler, Request(("a red dress",), count=3, steps=3), tmp_path / name)
-    assert images_in(tmp_path / "a") == images_in(tmp_path / "b")
-
-
 def test_an_image_is_the_same_alone_and_in_a_batch(sampler):
     jobs = [(0, "a red dress", 1), (1, "a blue skirt", 9), (2, "a t-shirt", 2), (3, "", 4)]
     request = Request(("a red dress",), steps=4, guidance=5.0)
@@ -58,45 +33,6 @@ def test_an_image_is_the_same_alone_and_in_a_batch(sampler):
         alone = next(sampler.sample(request, [job]))
         difference = np.asarray(alone[3]).astype(int) - np.asarray(together[3])
         assert np.abs(difference).max() <= 1
-
-
-def test_a_request_that_was_stopped_resumes(sampler, tmp_path, monkeypatch):
-    request = Request(("a red dress",), count=4, steps=2)
-    generate(sampler, request, tmp_path / "whole")
-    draw = sampler.sample
-
-    def two(*args, **options):
-        yield from itertools.islice(draw(*args, **options), 2)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
-        stopped.setattr(sampler, "sample", two)
-        generate(sampler, request, tmp_path / "broken", batch_size=1)
-    with open(tmp_path / "broken" / "records.jsonl", "a", encoding="utf-8") as file:
-        file.write('{"index": 2, "file": "00')  # killed in the middle of a line
-    first = (tmp_path / "broken" / "0000_0.png").stat().st_mtime_ns
-    records = generate(sampler, request, tmp_path / "broken", batch_size=1)
-    assert len(records) == 4 and (tmp_path / "broken" / "0000_0.png").stat().st_mtime_ns == first
-    lines = (tmp_path / "broken" / "records.jsonl").read_text().splitlines()
-    assert [json.loads(line)["index"] for line in lines] == [0, 1, 2, 3]
-    monkeypatch.setattr(sampler, "sample", None)  # nothing is drawn again
-    assert generate(sampler, request, tmp_path / "broken") == records
-
-
-@pytest.mark.parametrize("name", ["tiny", "mini"])
-def test_what_is_drawn_already_is_opened_without_the_pipeline(name, tiny_base, tmp_path):
-    base = str(tiny_base) if name == "tiny" else name
-    request = Request(("a red dress",), steps=1)
-    first, again = Sampler(base, device="cpu"), Sampler(base, device="cpu")
-    records = generate(first, request, tmp_path)
-    assert generate(again, request, tmp_path) == records
-    assert first.loaded and not again.loaded
-    unet = load_part(find_base(base), "unet")
-    assert again.identity["base_revision"] == unet_digest(unet)
-    assert again.identity["scheduler"] == type(first.pipe.scheduler).__name__
-    with torch.no_grad():
-        unet.conv_in.weight[0, 0, 0, 0] += 1
-    assert unet_digest(unet) != again.identity["base_revision"]
 
 
 def test_a_base_of_the_hub_is_known_by_its_file(tiny_base, tmp_path, monkeypatch):
@@ -108,18 +44,6 @@ def test_a_base_of_the_hub_is_known_by_its_file(tiny_base, tmp_path, monkeypatch
     wanted = base_digest(find_base(str(tiny_base)))
     monkeypatch.setattr("tvhelpers.models.base.load_part", None)  # it is not loaded
     assert base_digest(find_base("nobody/model")) == wanted
-
-
-def test_another_requests_folder_is_refused(sampler, tmp_path):
-    generate(sampler, Request(("a red dress",), steps=2), tmp_path)
-    before = images_in(tmp_path)
-    with refused("another-request"):
-        generate(sampler, Request(("a red dress",), steps=2, seed=1), tmp_path)
-    assert images_in(tmp_path) == before
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.txt").write_text("a")
-    with refused("folder-taken"):
-        generate(sampler, Request(("a red dress",), steps=2), tmp_path / "mine")
 
 
 def test_guidance_adapter_and_size_matter(sampler, tmp_path):
@@ -157,14 +81,6 @@ def test_words_that_mini_has_never_seen_are_named(tmp_path):
     with pytest.warns(UserWarning, match="'zebra' or 'belt'") as said:  # belt: the adapter's
         generate(sampler, Request(prompts, steps=1), tmp_path)
     assert len([one for one in said if "never seen" in str(one.message)]) == 1
-
-
-def test_usual_words_and_suites_give_no_warning(tmp_path, recwarn):
-    usual = Request(("a photo of a black dress", "red T-shirts"), steps=1)
-    generate(Sampler("mini", "none", "cpu"), usual, tmp_path / "usual")
-    suite = Request(("a zebra",), steps=1, ids=("id-1",), seeds=((1,),))
-    generate(Sampler("mini", "none", "cpu"), suite, tmp_path / "suite")
-    assert not [one for one in recwarn if "never seen" in str(one.message)]
 
 
 @pytest.mark.parametrize(
@@ -344,20 +260,6 @@ def test_two_that_draw_at_once_take_turns():
     for thread in threads:
         thread.join()
     assert all(np.array_equal(together[one], alone[one]) for one in lora_scales)
-
-
-def test_a_damaged_image_is_drawn_again(sampler, tmp_path):
-    request = Request(("a red dress", "a blue skirt"), steps=2)
-    # One at a time: a kernel may add a batch of one in another order than a batch of two.
-    generate(sampler, request, tmp_path, batch_size=1)
-    before = images_in(tmp_path)
-    broken = tmp_path / "0001_0.png"
-    broken.write_bytes(before[broken.name][:200])
-    generate(sampler, request, tmp_path, batch_size=1)
-    assert images_in(tmp_path) == before
-    (tmp_path / "records.jsonl").write_text("no json\n{}\n")
-    with refused("not-json"):
-        generate(sampler, request, tmp_path)
 
 
 def test_seeds_that_torch_would_take_for_others_are_refused():
