@@ -15,10 +15,11 @@ import urllib.request
 
 from tests.browser import REPO, launch, open_and_run, playwright, wait_for, write_notebook
 
+# By the names of the files: an installed package may be called `tests` too.
 SAMPLER = """
-import sys, time; sys.path.insert(0, {repo!r})
+import sys, time; sys.path[:0] = [{repo!r}, {repo!r} + "/tests/show"]
 from pathlib import Path
-from tests.show.studio_helpers import FakeSampler
+from studio_helpers import FakeSampler
 sampler = FakeSampler("shipped", lambda sampler, step: time.sleep(0.02))
 """
 STUDIO = (
@@ -40,11 +41,11 @@ threading.Event().wait()
 """
 )
 LIKE_COLAB = """
-import sys; sys.path.insert(0, {repo!r})
+import sys; sys.path.insert(0, {repo!r} + "/tests")
 from pathlib import Path
 import pytest
-from tests.colab import install as made_up_colab
-from tests.thread_filter import install
+from colab import install as made_up_colab
+from thread_filter import install
 made_up_colab(Path({folder!r}).with_name("colab"), pytest.MonkeyPatch())
 lost = install()
 """

@@ -19,8 +19,8 @@ pytestmark = [
 ]
 EVIL = "<img src=x onerror=alert(1)>"
 FILTER = """
-import sys; sys.path.insert(0, {repo!r})
-from tests.thread_filter import install
+import sys; sys.path.insert(0, {repo!r} + "/tests")
+from thread_filter import install
 lost = install()
 """
 THREADED = """
