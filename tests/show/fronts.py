@@ -15,7 +15,7 @@ import urllib.request
 
 from tests.browser import REPO, launch, open_and_run, playwright, wait_for, write_notebook
 
-# By the names of the files: an installed package may be called `tests` too.
+# By the names of their files: a kernel may know another `tests`.
 SAMPLER = """
 import sys, time; sys.path[:0] = [{repo!r}, {repo!r} + "/tests/show"]
 from pathlib import Path
