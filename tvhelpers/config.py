@@ -161,10 +161,9 @@ class TrainConfig:
         if not any(self.region_weights):
             raise InputError("out-of-range.all-zero", names=REGION_WEIGHTS)
         for key in ("classes", "dora", "text_rank", "keep", "distill_guidance"):
-            needed = "baseline" if key == "classes" else "lora"
-            if getattr(self, key) not in ("", 0, "last") and self.method != needed:
-                how = {"key": key, "needed": needed, "method": self.method}
-                raise InputError("not-for-method.setting", **how)
+            own = "baseline" if key == "classes" else "lora"
+            if getattr(self, key) not in ("", 0, "last") and self.method != own:
+                raise InputError("not-for-method.setting", key=key, needed=own, method=self.method)
         if self.text_learning_rate and not self.text_rank:
             raise InputError("not-for-method.text-rank")
         if self.text_rank and self.distill_guidance:
