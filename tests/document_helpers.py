@@ -88,7 +88,7 @@ def is_tried(line: str) -> bool:
 def shortened(words: list[str]) -> list[str]:
     """Return the words of a command with cheap settings, where it gives none itself."""
     verb = words[0]
-    if verb == "generate" and "--steps" not in words:
+    if verb == "generate" and not {"--steps", "--like"} & {*words}:
         return [*words, "--steps", "2"]
     if verb not in CHEAP:
         return words

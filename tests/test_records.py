@@ -104,15 +104,16 @@ def test_a_table_of_json_may_begin_with_a_byte_order_mark(tmp_path):
 
 def test_what_outlives_a_process_is_read_as_a_kind_of_record():
     """A plain reader is for a number, a study, whose hash is of the file as it is, a line, the
-    metadata of adapters, and whether a key is missing."""
+    metadata of adapters, the text in a PNG, and whether a key is missing."""
     plain = set()
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module == "tvhelpers.records":
                 names = {alias.name for alias in node.names}
                 plain |= {path.relative_to(PACKAGE).as_posix()} if names & READERS else set()
-    lora, train = {"lora/metadata.py"}, {"train/fit.py", "train/log.py"}
-    assert plain == {"data/convert.py", "study/model.py"} | lora | train
+    train, drawn = {"train/fit.py", "train/log.py"}, {"sample/parameters.py"}
+    lines = {"data/convert.py", "study/model.py", "show/studio_folder.py"}
+    assert plain == {"lora/metadata.py"} | lines | train | drawn
 
 
 def test_each_kind_is_read_somewhere():

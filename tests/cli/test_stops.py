@@ -67,7 +67,7 @@ def test_a_drive_that_is_lost_is_said_once_and_the_same_command_goes_on(
     with monkeypatch.context() as patch:
         lose(patch, photo_folder)
         code, _, err = run(*words)
-    assert code == 2 and err.count("error:") == 1 and "Transport endpoint" in err, err
+    assert code == 2 and err.count("error:") == 1 and "Transport endp" in err, err
     assert "damaged" not in err and "replace" not in err
     assert run(*words)[0] == 0 and len(open_source(tmp_path / "out")) == 24
     source = open_source(photo_folder)

@@ -61,7 +61,7 @@ def choose_micro_batch(trainer, limit: float | None) -> float:
             too_much = limit is not None and predicted > limit
             if not trainer.processes.any(too_much)[0]:
                 break
-            if too_much and trainer.micro_batch == 1:
+            if too_much and trainer.micro_batch == 1 and used_by_others() <= GB:
                 raise InputError("no-memory.limit", needed=predicted / GB, limit=limit / GB)
         trainer.micro_batch = smaller(trainer.micro_batch)
     what = f"{predicted / GB:.2f} GB predicted"
