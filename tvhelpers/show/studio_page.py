@@ -110,18 +110,16 @@ class StudioPage:
         return fixed(self.panel.controls[name], self.panel.choices(name))
 
     def _starter(self, kind: str) -> Callable:
-        def start(*values):
-            def work() -> None:
-                names = self._typed()
-                for name, value in zip(names, values):
-                    self._set(name, value)
-                pairs = zip(values[len(names) :: 2], values[len(names) + 1 :: 2])
-                self.chosen = None
-                self.session.start(kind, [pair for pair in pairs if pair[0]])
+        return lambda *values: self._news_of(lambda: self._start(kind, values))
 
-            return self._news_of(work)
-
-        return start
+    def _start(self, kind: str, values: tuple) -> None:
+        """Draw with what the browser has: values of controls, then (control, values) of axes."""
+        names = self._typed()
+        for name, value in zip(names, values):
+            self._set(name, value)
+        pairs = zip(values[len(names) :: 2], values[len(names) + 1 :: 2])
+        self.chosen = None
+        self.session.start(kind, [pair for pair in pairs if pair[0]])
 
     def _handler(self, work: Callable) -> Callable:
         return lambda: self._news_of(work)

@@ -261,27 +261,25 @@ class Session:
 
     def open(self, entry: Entry) -> None:
         """Show one image of the gallery large."""
+        self._guarded(lambda: self._open(entry))
 
-        def work() -> None:
-            self._check_idle()
-            self.stage = Stage([entry], [entry.label])
-            self.tell("stage")
-
-        self._guarded(work)
+    def _open(self, entry: Entry) -> None:
+        self._check_idle()
+        self.stage = Stage([entry], [entry.label])
+        self.tell("stage")
 
     def use(self, entry: Entry) -> None:
         """Give the controls what an image was drawn with: prompts, seed, all settings, adapter."""
+        self._guarded(lambda: self._use(entry))
 
-        def work() -> None:
-            self._check_idle()
-            self.panel.use(entry.record)
-            self._drawn = None  # the seed counts as typed: the next job takes it
-            self.tell("controls")
-            found = self._use_adapter(entry.record)
-            other = "The adapter of that image is not in the menu: others will be drawn."
-            self.say("These settings draw that image again." if found else other)
-
-        self._guarded(work)
+    def _use(self, entry: Entry) -> None:
+        self._check_idle()
+        self.panel.use(entry.record)
+        self._drawn = None  # the seed counts as typed: the next job takes it
+        self.tell("controls")
+        found = self._use_adapter(entry.record)
+        other = "The adapter of that image is not in the menu: others will be drawn."
+        self.say("These settings draw that image again." if found else other)
 
     def _use_adapter(self, record: dict) -> bool:
         """Choose the adapter that an image was drawn with; return whether it was found."""
@@ -303,18 +301,17 @@ class Session:
 
     def delete(self, entry: Entry) -> None:
         """Delete an image and its file; `undo` brings it back."""
+        self._guarded(lambda: self._delete(entry))
 
-        def work() -> None:
-            place = self.entries.index(entry)
-            self.folder.delete(entry)
-            self.deleted = place, entry
-            self.entries = [one for one in self.entries if one is not entry]
-            if entry in self.stage.entries and not self.busy:
-                self.stage = self.stage.without(entry)
-            self._tell("gallery", "stage")
-            self.say("Deleted; Undo brings it back.")
-
-        self._guarded(work)
+    def _delete(self, entry: Entry) -> None:
+        place = self.entries.index(entry)
+        self.folder.delete(entry)
+        self.deleted = place, entry
+        self.entries = [one for one in self.entries if one is not entry]
+        if entry in self.stage.entries and not self.busy:
+            self.stage = self.stage.without(entry)
+        self._tell("gallery", "stage")
+        self.say("Deleted; Undo brings it back.")
 
     def undo(self) -> None:
         """Bring back what was deleted last."""
