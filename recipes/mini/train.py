@@ -103,14 +103,23 @@ def train_mini(
     """
     if not 0 < scale <= 100:  # also where it is NaN
         raise InputError("out-of-range", f"scale is {scale:g}; give a number over 0, up to 100")
-    with claimed(Path(work_dir), {"scale": scale}, "request"), time_limit(60 * minutes):
-        return _train_parts(Workshop(Path(work_dir), scale, choose_device(device)))
-
-
-def _train_parts(shop: Workshop) -> dict:
-    make_dir(shop.weights_dir)
+    shop = Workshop(Path(work_dir), scale, choose_device(device))
     path = shop.work_dir / "minutes.json"
-    minutes = read_json(path) if path.exists() else {}  # of parts that are finished, or begun
+    with claimed(shop.work_dir, {"scale": scale}, "request"):
+        try:
+            with time_limit(60 * minutes):
+                _train_parts(shop, path)
+        except Interrupted as stopped:
+            log.info("%s; the same command resumes", stopped)
+            spent = read_json(path) if path.exists() else {}
+            return {"stopped": str(stopped), "minutes": spent}
+        return {"weights": str(shop.weights_dir), "minutes": read_json(path)}
+
+
+def _train_parts(shop: Workshop, path: Path) -> None:
+    """Train what is missing, and write the minutes of parts that are finished, or begun."""
+    make_dir(shop.weights_dir)
+    minutes = read_json(path) if path.exists() else {}
     for name, train_part in PARTS.items():
         if (shop.work_dir / f"{name}.done").exists():
             log.info("%s: trained already, %.1f minutes", name, minutes[name])
@@ -119,13 +128,9 @@ def _train_parts(shop: Workshop) -> dict:
         try:
             train_part(shop)
             (shop.work_dir / f"{name}.done").touch()
-        except Interrupted as stopped:
-            log.info("%s; the same command resumes", stopped)
-            return {"stopped": str(stopped), "minutes": minutes}
         finally:
             minutes[name] = before + (time.monotonic() - began) / 60
             write_json(path, minutes)
-    return {"weights": str(shop.weights_dir), "minutes": minutes}
 
 
 @contextlib.contextmanager
@@ -135,20 +140,26 @@ def time_limit(seconds: float) -> Iterator[None]:
     Trainings write a checkpoint first.  What happens between them ends at once and is done again.
     """
 
+    if not seconds:
+        yield
+        return
+    ended = threading.Event()
+
     def stop(number, frame):
-        raise Interrupted("stopped between two trainings", {"to resume": ()})
+        if not ended.is_set():
+            raise Interrupted("stopped between two trainings", {"to resume": ()})
 
     timer = threading.Timer(seconds, lambda: os.kill(os.getpid(), signal.SIGTERM))
     timer.daemon = True
-    before = signal.signal(signal.SIGTERM, stop) if seconds else None
+    before = signal.signal(signal.SIGTERM, stop)
     try:
-        if seconds:
-            timer.start()
+        timer.start()
         yield
     finally:
+        ended.set()  # a signal that is on its way is too late
         timer.cancel()
-        if seconds:
-            signal.signal(signal.SIGTERM, before)
+        timer.join()
+        signal.signal(signal.SIGTERM, before)
 
 
 def copy_autoencoder(shop: Workshop) -> None:

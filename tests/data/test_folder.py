@@ -242,8 +242,8 @@ def test_a_cache_of_the_hub_opens_its_snapshot(tmp_path):
 @pytest.mark.parametrize(
     ("files", "advice"),
     [
-        ({"1.jpg": 0}, "metadata.csv or a .txt"),
-        ({"1.jpg": 0, "1.txt": "a hat", "2.jpg": 0}, "metadata.csv or a .txt"),
+        ({"1.jpg": 0}, "write metadata.csv"),
+        ({"1.jpg": 0, "1.txt": "a hat", "2.jpg": 0}, "write metadata.csv"),
         ({"1.jpg": 0, "stock.csv": "x"}, "'stock.csv' has captions, name its columns"),
         ({"1.jpg": 0, "prices.xlsx": "x"}, "'prices.xlsx' has captions, save it as CSV"),
         ({"1.jpg": 0, "metadata.csv": "file_name,caption\n1.jpg,\n"}, "empty caption"),
