@@ -86,12 +86,14 @@ def show_log() -> None:
     package.propagate = False
 
 
-def progress_bar(what: str, total: int | None, *, done: int = 0, unit: str = "items"):
+def progress_bar(
+    what: str, total: int | None, *, done: int = 0, unit: str = "items", delay: float = 0
+):
     """Return a tqdm bar on standard error; call `update(count)`, and use it as a context.
 
     It is a bar in a terminal and a notebook, and one line a minute elsewhere.  `unit` "B" counts
-    bytes; `total`: None if unknown; `done`: the count of an earlier run.  Without a log there is no
-    bar.
+    bytes; `total`: None if unknown; `done`: the count of an earlier run; work of less than `delay`
+    seconds shows none.  Without a log there is no bar.
     """
     from tqdm.auto import tqdm
 
@@ -99,7 +101,8 @@ def progress_bar(what: str, total: int | None, *, done: int = 0, unit: str = "it
     live = stream.isatty() or in_notebook()
     how = {} if live else {"mininterval": 60, "file": _Lines(stream)}
     scaled = {"unit_scale": True, "unit_divisor": 1000} if unit == "B" else {}
-    how |= {"unit": unit, "disable": not logging.getLogger("tvhelpers").isEnabledFor(logging.INFO)}
+    how |= {"unit": unit, "delay": delay}
+    how |= {"disable": not logging.getLogger("tvhelpers").isEnabledFor(logging.INFO)}
     return tqdm(desc=escaped(what), total=total, initial=done, **how, **scaled)
 
 

@@ -9,8 +9,10 @@ import numpy as np
 
 from tvhelpers.errors import InputError
 from tvhelpers.files import atomic_path, content_key, make_dir, remove_temporary, writing_beside
+from tvhelpers.progress import progress_bar
 
 TOGETHER = 32  # images of one size in a batch
+QUIET = 2  # seconds without a bar
 
 
 class RowCache:
@@ -35,10 +37,20 @@ class RowCache:
             if digest not in self.rows:
                 missing.setdefault(digest, i)
         if missing:
-            found = [self.network(batch) for batch in batches(map(pixels, missing.values()))]
-            self.rows.update(zip(missing, np.concatenate(found), strict=True))
-            self._store()
+            self._compute(missing, pixels)
         return np.stack([self.rows[digest] for digest in digests])
+
+    def _compute(self, missing: dict[str, int], pixels: Callable[[int], np.ndarray]) -> None:
+        """Add the rows of images {digest: number}; a stop keeps those that are done."""
+        names = iter(missing)
+        try:
+            with progress_bar("scoring", len(missing), unit="images", delay=QUIET) as bar:
+                for batch in batches(map(pixels, missing.values())):
+                    for row in self.network(batch):
+                        self.rows[next(names)] = row
+                    bar.update(len(batch))
+        finally:
+            self._store()
 
     def _stored(self) -> dict[str, np.ndarray]:
         if not (self.path and self.path.exists()):
@@ -50,7 +62,7 @@ class RowCache:
             raise InputError("file-damaged.rows", path=self.path, error=error) from None
 
     def _store(self) -> None:
-        if self.path is None:
+        if self.path is None or not self.rows:
             return
         with writing_beside(self.path, math.inf):
             self.rows = self._stored() | self.rows  # also rows that other processes stored

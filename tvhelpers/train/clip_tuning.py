@@ -21,6 +21,7 @@ from tvhelpers.errors import InputError
 from tvhelpers.files import atomic_dir
 from tvhelpers.models.clip import Clip
 from tvhelpers.models.clip_checks import phrases, zero_shot
+from tvhelpers.progress import progress_bar
 from tvhelpers.records import claimed, write_json
 from tvhelpers.runtime import seed_for
 from tvhelpers.train.checkpoint import load_checkpoint, save_checkpoint
@@ -67,25 +68,18 @@ def _tune(
     if state["weights"] is not None:
         _load(weights, state["weights"])
         optimizer.load_state_dict(state["optimizer"])
-    for step in range(state["step"], config.steps + 1):
-        due = step % config.eval_steps == 0 or step == config.steps
-        if due and step not in (row["step"] for row in state["curve"]):
-            _evaluate(state, clip, model, weights, validation, step, config.patience)
-            state |= {"step": step, "weights": _copied(weights)}
-            state["optimizer"] = optimizer.state_dict()
-            save_checkpoint(out, step, state, keep=1)
-        if step == config.steps or _stale(state["curve"], config.patience):
-            break
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * rate_factor(step, config.steps, config.steps // 10)
-        optimizer.zero_grad()
-        loss = _step(clip, model, train, config, step)
-        if not math.isfinite(loss):
-            raise InputError("not-finite.clip", loss=loss, step=step)
-        torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        optimizer.step()
-        with torch.no_grad():
-            clip_scale(model).clamp_(max=math.log(MAX_SCALE))
+    with progress_bar("tuning", config.steps, done=state["step"], unit="steps") as bar:
+        for step in range(state["step"], config.steps + 1):
+            due = step % config.eval_steps == 0 or step == config.steps
+            if due and step not in (row["step"] for row in state["curve"]):
+                _evaluate(state, clip, model, weights, validation, step, config.patience)
+                state |= {"step": step, "weights": _copied(weights)}
+                state["optimizer"] = optimizer.state_dict()
+                save_checkpoint(out, step, state, keep=1)
+            if step == config.steps or _stale(state["curve"], config.patience):
+                break
+            _update(clip, model, optimizer, train, config, step)
+            bar.update()
     _load(weights, state["kept"]["weights"])
     if config.method == "lora":
         clip.model = model.merge_and_unload()
@@ -94,6 +88,21 @@ def _tune(
     result = {"steps": curve[-1]["step"], "kept_step": kept, "curve": curve}
     write_json(out / "result.json", result)
     return result, before
+
+
+def _update(clip: Clip, model, optimizer, train: Pairs, config: ClipTuning, step: int) -> None:
+    """Do a step of the optimizer; raises InputError where the loss is not finite."""
+    for group in optimizer.param_groups:
+        group["lr"] = config.learning_rate * rate_factor(step, config.steps, config.steps // 10)
+    optimizer.zero_grad()
+    loss = _step(clip, model, train, config, step)
+    if not math.isfinite(loss):
+        raise InputError("not-finite.clip", loss=loss, step=step)
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    torch.nn.utils.clip_grad_norm_(weights, 1.0)
+    optimizer.step()
+    with torch.no_grad():
+        clip_scale(model).clamp_(max=math.log(MAX_SCALE))
 
 
 def tune_on_source(
