@@ -127,7 +127,7 @@ def _base(file: Path) -> None:
     from tvhelpers.models import architecture, base
     from tvhelpers.models.baseline import read_classes
 
-    architecture._pipeline_class.cache_clear()
+    architecture.read_index.cache_clear()
     folder = file.parent if file.parent.name == "base" else file.parents[1]
     found = base.find_base(str(folder))
     base.own_resolution(found)

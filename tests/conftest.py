@@ -68,6 +68,16 @@ def tiny_base(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def tiny_sdxl(tmp_path_factory) -> Path:
+    """A Stable Diffusion XL pipeline of random weights, saved in the stock layout."""
+    from tests.tiny_sdxl import write_sdxl
+
+    folder = tmp_path_factory.mktemp("tiny_sdxl") / "base"
+    write_sdxl(folder)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def driver():
     """Playwright, which drives the browser."""

@@ -151,7 +151,8 @@ def _predict(pipe, family: Architecture) -> tuple[torch.Tensor, torch.Tensor]:
     states, pooled = family.encode_text(encoders, ids)
     shape = (1, pipe.unet.config.in_channels, 16, 16)
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    added = family.unet_conditions(pooled, [(16, 16)])
+    side = 16 * family.downsampling(pipe.vae.config)
+    added = family.unet_conditions(pooled, torch.tensor([[side, side, 0, 0, side, side]]))
     return states, pipe.unet(noise, 500, states, **added).sample
 
 

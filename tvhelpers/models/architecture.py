@@ -1,4 +1,4 @@
-"""What differs between families of latent diffusion models, such as Stable Diffusion 1.x / 2.x?
+"""What differs between families of latent diffusion models, such as Stable Diffusion and its XL?
 
 No other module asks for the family of a base: a new family is one more `Architecture` in FAMILIES.
 """
@@ -29,6 +29,8 @@ class Architecture:
     kohya_prefixes: Mapping[str, str]
     # width of the text states -> kohya's name of the base's version
     text_widths: Mapping[int, str]
+    scheduler: str = "DPMSolverMultistepScheduler"  # draws: DPM-Solver++ (2M)
+    takes_sizes: bool = False  # whether the UNet is conditioned on the sizes of images
 
     def encode_text(self, encoders: Sequence, token_ids: Sequence):
         """Return (token states float (N, T, d), pooled vectors (N, d) or None) of N prompts.
@@ -38,9 +40,12 @@ class Architecture:
         (encoder,), (ids,) = encoders, token_ids
         return encoder(ids)[0], None
 
-    def unet_conditions(self, pooled, sizes: Sequence[tuple[int, int]]) -> dict:
-        """Return keyword arguments of the UNet beside token states; this family does not use the
-        pooled vectors and the images' sizes."""
+    def unet_conditions(self, pooled, sizes) -> dict:
+        """Return keyword arguments of the UNet beside token states: this family has none.
+
+        `pooled` (N, d) of `encode_text`; `sizes` (N, 6): height and width of each image as it was,
+        top and left of the part that was cut out of it, height and width of that part.
+        """
         return {}
 
     def downsampling(self, vae_config: Mapping) -> int:
@@ -51,14 +56,48 @@ class Architecture:
         """Return the native resolution of a base of this family, in pixels a side."""
         return unet_config["sample_size"] * self.downsampling(vae_config)
 
-    def build_pipeline(self, parts: Mapping):
-        """Return a pipeline of diffusers with the loaded parts, without a safety checker."""
-        import diffusers
+    def zeroes_empty_prompt(self, index: Mapping) -> bool:
+        """Return whether the states of the empty prompt are zeros, by a base's model_index.json."""
+        return False
 
-        kind = getattr(diffusers, self.pipelines[0])
-        return kind(
+    def build_pipeline(self, parts: Mapping, index: Mapping):
+        """Return a pipeline of diffusers with the loaded parts, without a safety checker; `index`
+        is the base's model_index.json."""
+        return self._pipeline(
             **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
         )
+
+    @property
+    def _pipeline(self) -> type:
+        import diffusers
+
+        return getattr(diffusers, self.pipelines[0])
+
+
+class StableDiffusionXL(Architecture):
+    """The family of Podell et al. 2023: penultimate states of two text encoders, the pooled vector
+    of the second one, and the sizes of images (section 2.2)."""
+
+    def encode_text(self, encoders: Sequence, token_ids: Sequence):
+        """Return (token states (N, T, d1 + d2), pooled vectors of the last encoder (N, p))."""
+        import torch
+
+        pairs = zip(encoders, token_ids, strict=True)
+        found = [encoder(ids, output_hidden_states=True) for encoder, ids in pairs]
+        return torch.cat([one.hidden_states[-2] for one in found], -1), found[-1][0]
+
+    def unet_conditions(self, pooled, sizes) -> dict:
+        """Return the UNet's `added_cond_kwargs`: pooled vectors and sizes."""
+        return {"added_cond_kwargs": {"text_embeds": pooled, "time_ids": sizes}}
+
+    def zeroes_empty_prompt(self, index: Mapping) -> bool:
+        """Return what model_index.json says; by default it is so."""
+        return bool(index.get("force_zeros_for_empty_prompt", True))
+
+    def build_pipeline(self, parts: Mapping, index: Mapping):
+        """Return a pipeline of diffusers with the loaded parts, without a watermark."""
+        zeroes = self.zeroes_empty_prompt(index)
+        return self._pipeline(**parts, force_zeros_for_empty_prompt=zeroes, add_watermarker=False)
 
 
 STABLE_DIFFUSION = Architecture(
@@ -76,7 +115,30 @@ STABLE_DIFFUSION = Architecture(
     kohya_prefixes={"lora_unet_": "unet", "lora_te_": "text_encoder", "lora_te1_": "text_encoder"},
     text_widths={768: "sd_v1", 1024: "sd_v2"},
 )
-FAMILIES = [STABLE_DIFFUSION]
+SDXL = StableDiffusionXL(
+    name="Stable Diffusion XL",
+    pipelines=("StableDiffusionXLPipeline",),  # the refiner is a StableDiffusionXLImg2ImgPipeline
+    parts={
+        "unet": ("diffusers", "UNet2DConditionModel"),
+        "vae": ("diffusers", "AutoencoderKL"),
+        "text_encoder": ("transformers", "CLIPTextModel"),
+        "text_encoder_2": ("transformers", "CLIPTextModelWithProjection"),
+        "tokenizer": ("transformers", "CLIPTokenizer"),
+        "tokenizer_2": ("transformers", "CLIPTokenizer"),
+        "scheduler": ("diffusers", "DDPMScheduler"),
+    },
+    text_encoders=("text_encoder", "text_encoder_2"),
+    tokenizers=("tokenizer", "tokenizer_2"),
+    kohya_prefixes={
+        "lora_unet_": "unet",
+        "lora_te1_": "text_encoder",
+        "lora_te2_": "text_encoder_2",
+    },
+    text_widths={2048: "sdxl_base_v1-0"},
+    scheduler="EulerDiscreteScheduler",
+    takes_sizes=True,
+)
+FAMILIES = [STABLE_DIFFUSION, SDXL]
 
 
 def find_architecture(path: str, revision: str | None = None) -> Architecture:
@@ -87,7 +149,7 @@ def find_architecture(path: str, revision: str | None = None) -> Architecture:
     and loading its parts reports the error.
     """
     try:
-        kind = _pipeline_class(path, revision)
+        kind = read_index(path, revision)["_class_name"]
     except hub.Unreadable as error:
         if not (Path(path).is_dir() or hub.may_ask(path) or _is_cached(path, revision)):
             raise InputError("base-unreadable.hub", path=path) from error
@@ -105,8 +167,9 @@ def _is_cached(path: str, revision: str | None) -> bool:
 
 
 @cache
-def _pipeline_class(path: str, revision: str | None) -> str:
-    """Return the pipeline class that a folder's or hub id's model_index.json names."""
+def read_index(path: str, revision: str | None) -> dict:
+    """Return the model_index.json of a pipeline's folder or hub id, which names its class; raises
+    Unreadable where there is none."""
     with hub.readable(path):
         file = hub.file_of(path, "model_index.json", revision)
-        return read_record(file, "model index")["_class_name"]
+        return read_record(file, "model index")

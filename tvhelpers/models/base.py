@@ -13,13 +13,12 @@ from safetensors import SafetensorError, safe_open
 from tvhelpers import hub, manifest
 from tvhelpers.errors import InputError, in_words
 from tvhelpers.files import atomic_dir
-from tvhelpers.models.architecture import Architecture, find_architecture
+from tvhelpers.models.architecture import Architecture, find_architecture, read_index
 from tvhelpers.models.clip import find_clip
 from tvhelpers.records import as_record, read_record, write_json
 from tvhelpers.runtime import quiet_libraries
 
 ABOUT_FILE = "base.json"  # in the folder of a pipeline that was trained here
-DRAWING_SCHEDULER = "DPMSolverMultistepScheduler"  # DPM-Solver++ (2M), for every base
 MAX_TIMESTEPS = 10_000  # of a scheduler, which keeps tables of this length
 TEXT_ENCODER_DIR = "text_encoder"  # beside an adapter that was trained with a tuned text encoder
 
@@ -39,6 +38,13 @@ class BaseLocation:
     def architecture(self) -> Architecture:
         """The family of the base; raises InputError for one that is not supported."""
         return find_architecture(self.path, self.revision)
+
+    @property
+    def index(self) -> dict:
+        """The model_index.json of the base, {} where it cannot be read."""
+        with contextlib.suppress(hub.Unreadable):
+            return read_index(self.path, self.revision)
+        return {}
 
 
 def find_base(name: str) -> BaseLocation:
@@ -95,8 +101,8 @@ def with_text_encoder(base: BaseLocation, name: str) -> BaseLocation:
 
 
 def load_part(base: BaseLocation, part: str):
-    """Return one part of a base ("unet", "vae", "text_encoder", "tokenizer", "scheduler"), fp32 on
-    the CPU.
+    """Return one part of a base, such as "unet" or "scheduler" (`Architecture.parts`), fp32 on the
+    CPU.
 
     Raises InputError if it cannot be loaded.
     """
@@ -114,23 +120,24 @@ def load_part(base: BaseLocation, part: str):
                 if not (isinstance(steps, int) and 0 < steps <= MAX_TIMESTEPS):
                     raise ValueError(f"num_train_timesteps is {steps}")
             return hub.load(kind, path, **where, clip_sample=False)
-        if part == "tokenizer":
+        if part in base.architecture.tokenizers:
             return hub.load(kind, path, **where)
         key = "torch_dtype" if library == "diffusers" else "dtype"
         return hub.load(kind, path, whole=True, **where, **{key: torch.float32}).eval()
 
 
 def load_pipeline(base: BaseLocation):
-    """Return the base's pipeline, fp32 on the CPU, with the DRAWING_SCHEDULER.
+    """Return the base's pipeline, fp32 on the CPU, with the scheduler that draws.
 
     Raises InputError if it cannot be loaded.
     """
-    parts = {part: load_part(base, part) for part in base.architecture.parts}
+    family = base.architecture
+    parts = {part: load_part(base, part) for part in family.parts}
     import diffusers  # after load_part has silenced it
 
-    kind = getattr(diffusers, DRAWING_SCHEDULER)
+    kind = getattr(diffusers, family.scheduler)
     parts["scheduler"] = kind.from_config(parts["scheduler"].config)
-    pipe = base.architecture.build_pipeline(parts)
+    pipe = family.build_pipeline(parts, base.index)
     pipe.set_progress_bar_config(disable=True)
     pipe.vae.enable_slicing()  # decodes one by one: less memory, the same image in any batch
     return pipe

@@ -75,7 +75,7 @@ class Sampler:
             "base": self.name,
             "base_revision": self.base.revision or bases.base_digest(self.base),
             "adapter_sha256": self.adapter and file_sha256(self.adapter),
-            "scheduler": bases.DRAWING_SCHEDULER,
+            "scheduler": self.base.architecture.scheduler,
         }
         who |= {"text_encoder": self._text_digest} if self._text_digest else {}
         who |= {"fast_sha256": file_sha256(self.fast)} if self.fast else {}
