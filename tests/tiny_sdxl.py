@@ -40,7 +40,7 @@ def _text(words, width: int) -> CLIPTextConfig:
 
 def _unet() -> d.UNet2DConditionModel:
     return d.UNet2DConditionModel(
-        sample_size=SIDE, block_out_channels=(32, 64), layers_per_block=1,
+        sample_size=SIDE, block_out_channels=(32, 64), layers_per_block=2,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), attention_head_dim=(2, 4),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), transformer_layers_per_block=(1, 2),
         cross_attention_dim=sum(WIDTHS), use_linear_projection=True,

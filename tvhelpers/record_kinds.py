@@ -47,7 +47,7 @@ ADAPTER = {  # all keys that an adapter may have
     "base?": str, "base_digest?": str, "text_encoder_digest?": str, "data_digest?": str,
     "steps?": int, "rank?": int, "alpha?": float, "targets?": str, "resolution?": int,
     "prediction_type?": str, "scheduler?": {"*": (str, bool)}, "licences?": {"*": str},
-    "distill_guidance?": float, "blend?": [{"weight": float, "adapter": {}}],
+    "distill_guidance?": float, "blend?": [{"weight": float, "adapter": {}}], "family?": str,
 }  # fmt: skip
 STUDY = {
     "key_sha256": str, "title": str, "consent": str, "questions": {"*": str},

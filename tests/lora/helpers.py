@@ -1,9 +1,12 @@
-"""What tests of adapters call: random layers of the tiny base under the names of some programs."""
+"""What tests of adapters call: random layers of the tiny base under the names of some programs,
+adapters of random weights, and what a pipeline draws."""
 
 import torch
 
-from tvhelpers.lora.formats import Layer
+from tvhelpers.lora.adapter import add_lora, save_adapter
+from tvhelpers.lora.formats import Layer, about_family
 from tvhelpers.lora.layer_names import kohya_name
+from tvhelpers.models.base import find_base, load_part, unet_digest
 
 BLOCK = "mid_block.attentions.0.transformer_blocks.0"
 SIZES = {  # {layer of the tiny base: sizes of its weight}
@@ -46,3 +49,26 @@ def kohya(name=kohya_name, **more):
 
 def peft(name=str, end=".weight", **more):
     return renamed(f".lora_A{end}", f".lora_B{end}", "", name, **more)
+
+
+def train_at_random(base, path, *, targets="attention", text=False, use_dora=False, rank=4):
+    """Return ({part: model}, path) of an adapter that changes a base visibly; alpha is not rank."""
+    location = find_base(str(base))
+    models = {"unet": load_part(location, "unet")}
+    digest = unet_digest(models["unet"])
+    weights = add_lora(models["unet"], rank, 6, 1, targets, use_dora)
+    for part in location.architecture.text_encoders if text else ():
+        models[part] = load_part(location, part)
+        weights += add_lora(models[part], rank - 1, 1, 1, "text encoder", use_dora)
+    for number, weight in enumerate(weights):
+        noise = torch.randn(weight.shape, generator=torch.Generator().manual_seed(number))
+        weight.data += 0.1 * noise * (weight.std() if use_dora and weight.ndim == 1 else 1)
+    family = about_family(location.architecture)
+    save_adapter(models, path, {"base": "tiny", "base_digest": digest, **family})
+    return models, path
+
+
+def draw(pipe):
+    size, channels = pipe.unet.config.sample_size, pipe.unet.config.in_channels
+    noise = torch.randn((1, channels, size, size), generator=torch.Generator().manual_seed(3))
+    return pipe(["a red dress"], num_inference_steps=3, latents=noise, output_type="np").images

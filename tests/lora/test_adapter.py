@@ -5,6 +5,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from tests.helpers import refused
+from tests.lora.helpers import draw, train_at_random
 from tvhelpers.lora.adapter import (
     TARGETS,
     add_lora,
@@ -23,32 +24,10 @@ from tvhelpers.models.base import find_base, load_part, load_pipeline, unet_dige
 EVERYTHING = "attention+ff+conv"
 
 
-def train_at_random(base, path, *, targets="attention", text=False, use_dora=False, rank=4):
-    """Return ({part: model}, path) of an adapter that changes a base visibly; alpha is not rank."""
-    location = find_base(str(base))
-    models = {"unet": load_part(location, "unet")}
-    digest = unet_digest(models["unet"])
-    weights = add_lora(models["unet"], rank, 6, 1, targets, use_dora)
-    if text:
-        models["text_encoder"] = load_part(location, "text_encoder")
-        weights += add_lora(models["text_encoder"], rank - 1, 1, 1, "text encoder", use_dora)
-    for number, weight in enumerate(weights):
-        noise = torch.randn(weight.shape, generator=torch.Generator().manual_seed(number))
-        weight.data += 0.1 * noise * (weight.std() if use_dora and weight.ndim == 1 else 1)
-    save_adapter(models, path, {"base": "tiny", "base_digest": digest})
-    return models, path
-
-
 @pytest.fixture(scope="module")
 def adapter(tiny_base, tmp_path_factory):
     """An adapter that changes the tiny base visibly, with the models that it was made in."""
     return train_at_random(tiny_base, tmp_path_factory.mktemp("run") / "adapter.safetensors")
-
-
-def draw(pipe):
-    size, channels = pipe.unet.config.sample_size, pipe.unet.config.in_channels
-    noise = torch.randn((1, channels, size, size), generator=torch.Generator().manual_seed(3))
-    return pipe(["a red dress"], num_inference_steps=3, latents=noise, output_type="np").images
 
 
 CASES = {

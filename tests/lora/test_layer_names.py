@@ -53,6 +53,13 @@ def only_unet(name):
     return name.removeprefix("unet.")
 
 
+def comfyui(name):
+    blocks = {"mid_block.attentions.0": "middle_block.1", "mid_block.resnets.0": "middle_block.0"}
+    for own, original in {**blocks, "conv1": "in_layers.2", "unet": "diffusion_model"}.items():
+        name = name.replace(own, original)
+    return name
+
+
 def flat(tensor):
     return tensor.flatten(1) if tensor.shape[2:].numel() == 1 and tensor.ndim == 4 else tensor
 
@@ -111,6 +118,7 @@ WRITERS = {
         ALPHA / RANK,
         False,
     ),
+    "ComfyUI": (peft(comfyui, only="unet"), {}, 1, False),
     "with dots": (kohya(str), {}, ALPHA / RANK, False),
     "linear for 1 x 1": (kohya(change=lambda x: flat(x) if x.ndim else x), {}, ALPHA / RANK, False),
     "1 x 1 for linear": (kohya(change=pointwise), {}, ALPHA / RANK, False),

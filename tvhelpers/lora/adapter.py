@@ -8,7 +8,7 @@ import torch
 
 from tvhelpers import manifest
 from tvhelpers.errors import InputError
-from tvhelpers.lora.formats import Adapter, Layer, read_adapter, write_adapter
+from tvhelpers.lora.formats import Adapter, Layer, family_of, read_adapter, write_adapter
 from tvhelpers.lora.layer_names import PARTS, layer_name
 from tvhelpers.models.architecture import Architecture
 from tvhelpers.models.base import BaseLocation, load_pipeline, unet_digest
@@ -46,12 +46,12 @@ def add_lora(
 
 
 def save_adapter(models: dict[str, torch.nn.Module], path: Path, about: dict) -> None:
-    """Write the LoRA or DoRA of `models`: {"unet": ..., "text_encoder": ...}, or one of the two.
+    """Write the LoRA or DoRA of `models`: {"unet": ..., "text_encoder": ...}, or some of them.
 
-    Writes `path` in the format of diffusers, for `StableDiffusionPipeline.load_lora_weights`, and
+    Writes `path` in the format of diffusers, for a pipeline's `load_lora_weights`, and
     <stem>_kohya.safetensors beside it in that of kohya's scripts.  `about` goes into the metadata:
-    what the adapter was made for, "base" and "base_digest" at least.  It has no date, path or name
-    of a run, so that equal trainings write equal bytes.
+    what the adapter was made for, "base" and "base_digest" at least, and `about_family`.  It has no
+    date, path or name of a run, so that equal trainings write equal bytes.
     """
     adapter = Adapter(trained_layers(models), about)
     write_adapter(adapter, path, "diffusers")
@@ -165,6 +165,15 @@ def _copy_lora(pipe, models: dict[str, torch.nn.Module]) -> None:
         for name, weight in model.named_parameters():
             if "lora_" in name:
                 weights[name].data.copy_(weight)
+
+
+def check_family(about: dict, path: Path, base: BaseLocation) -> None:
+    """Raise InputError if an adapter is for another family of bases, by its metadata `about`."""
+    family, needed = family_of(about), base.architecture.name
+    if family not in ("", needed):
+        raise InputError(
+            "another-base.family", path=path, made_for=family, base=base.name, family=needed
+        )
 
 
 def load_adapter(

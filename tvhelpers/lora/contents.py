@@ -7,8 +7,8 @@ from pathlib import Path
 from tvhelpers.errors import InputError
 
 MAX_HEADER = 8 << 20  # bytes; kohya's scripts write every tag of the training images into it
-MAX_TENSORS = 20_000  # an adapter of Stable Diffusion has at most 2,000
-MAX_WEIGHTS = 1 << 28  # 1 GiB as fp32: rank 250 on all layers of Stable Diffusion
+MAX_TENSORS = 20_000  # an adapter of Stable Diffusion XL has at most 4,000
+MAX_WEIGHTS = 1 << 30  # 4 GiB as fp32: rank 250 on all layers of Stable Diffusion XL
 FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
 INTEGERS = ("I64", "I32", "I16", "I8", "U8")  # for an alpha alone
 # {first bytes of other files: (what they are, what to do)}

@@ -1,4 +1,4 @@
-"""Is a safetensors file an adapter for Stable Diffusion 1.x or 2.x, and if not, what is it?
+"""Is a safetensors file an adapter for a family of our bases, and if not, what is it?
 
 The names of its tensors tell; dots and underscores in them count as equal.
 """
@@ -8,11 +8,13 @@ import re
 from tvhelpers.errors import InputError
 from tvhelpers.lora.contents import Contents
 from tvhelpers.lora.layer_names import EMBEDDED, MAX_NAME, find_layer
+from tvhelpers.models import architecture
 
 START = r"^(?:base_model_model_|lora_|unet_|diffusion_model_|transformer_|model_|lycoris_)*"
 BLOCKS = START + r"(?:(?:down|up)_blocks_\d|mid_block)_"
 # the same in ComfyUI and in the original code of Stable Diffusion
 COMFY_BLOCKS = START + r"(?:(?:input|output)_blocks_\d+|middle_block)_"
+REFINER = "the refiner of Stable Diffusion XL"
 # {pattern of a tensor's name: method of adapters that are not supported}
 METHODS = {
     r"_hada_[wt]\d": "LoHa",
@@ -46,6 +48,7 @@ FAMILIES = {
     + COMFY_BLOCKS + r"1_transformer_blocks_[1-9]": "Stable Diffusion XL",
     r"vision_model_": "the image encoder of CLIP",
     START + r"blocks_\d|^(lora_)?transformer_": "a diffusion transformer (DiT)",
+    r"^lora_te_": "Stable Diffusion 1.x / 2.x",  # lora_te1_ for all others
 }  # fmt: skip
 OTHERS = {  # {pattern: what a file holds}
     r"lora_controlnet|control_model_|controlnet_|input_hint_block|zero_convs|lllite_":
@@ -65,8 +68,12 @@ ADVICE = {  # on what a file holds; "use a LoRA" on all else
     "a whole UNet": "give the folder of its pipeline as --base",
 }
 VERSIONS = {  # {beginning of the family's name in metadata: family}
-    "sdxl": "Stable Diffusion XL",
-    "stable-diffusion-xl": "Stable Diffusion XL",
+    "sdxl_base": "Stable Diffusion XL",
+    "stable-diffusion-xl-v1-base": "Stable Diffusion XL",
+    "sdxl_refiner": REFINER,
+    "stable-diffusion-xl-v1-refiner": REFINER,
+    "sd_v": "Stable Diffusion 1.x / 2.x",
+    "stable-diffusion-v": "Stable Diffusion 1.x / 2.x",
     "sd3": "Stable Diffusion 3",
     "stable-diffusion-3": "Stable Diffusion 3",
     "flux": "FLUX",
@@ -74,12 +81,18 @@ VERSIONS = {  # {beginning of the family's name in metadata: family}
     "wan": "Wan",
 }
 VERSION_KEYS = ("modelspec.architecture", "ss_base_model_version")
-XL_TEXT_WIDTH = 2048
-EMBEDDING_WIDTHS = (768, 1024, 1280, XL_TEXT_WIDTH, 4096)  # of a textual inversion
+EMBEDDING_WIDTHS = (768, 1024, 1280, 2048, 4096)  # of a textual inversion
+# {(width of the text states in cross-attention,): family}
+WIDTHS = {(width,): own.name for own in architecture.FAMILIES for width in own.text_widths}
+WIDTHS |= {(1280,): REFINER}
 
 
-def check_family(contents: Contents) -> None:
-    """Raise InputError, which says what a file is, unless it may be an adapter of our families."""
+def find_family(contents: Contents) -> str:
+    """Return the name of the family of bases that an adapter is for, "" where its file does not
+    tell.
+
+    Raises InputError, which says what a file is, unless it may be an adapter of our families.
+    """
     path = contents.path
     names = "\n".join(name[:MAX_NAME].replace(".", "_") for name in contents.shapes)
     if kind := _found(METHODS, names):
@@ -88,10 +101,10 @@ def check_family(contents: Contents) -> None:
     if what := what or (_are_vectors(contents.shapes) and "a textual inversion"):
         advice = ADVICE.get(what, "use a LoRA")
         raise InputError("adapter-kind.no-adapter", path=path, what=what, advice=advice)
-    if "tvhelpers" not in contents.metadata and (family := _family(contents, names)):
-        raise InputError("unknown-family.adapter", path=path, family=family)
-    if re.search(COMFY_BLOCKS, names, re.M):
-        raise InputError("adapter-kind.block-names", path=path)
+    family, known = _family(contents, names), [own.name for own in architecture.FAMILIES]
+    if family and family not in known:
+        raise InputError("unknown-family.adapter", path=path, family=family, known=known)
+    return family
 
 
 def _found(table: dict, names: str):
@@ -99,12 +112,13 @@ def _found(table: dict, names: str):
 
 
 def _family(contents: Contents, names: str) -> str:
-    """Return the unsupported family of a file, "" if none is recognised."""
+    """Return the family of a file, "" if none is recognised."""
     if family := _found(FAMILIES, names):
         return family
     for key, shape in contents.shapes.items():
-        if re.search(r"attn2[._]to_k[._]lora", key) and shape[1:2] == (XL_TEXT_WIDTH,):
-            return "Stable Diffusion XL"
+        layer, field = find_layer(key) or ("", "")
+        if field == "down" and layer.endswith("attn2.to_k") and (own := WIDTHS.get(shape[1:2])):
+            return own
     known = (contents.metadata.get(key, "").lower() for key in VERSION_KEYS)
     versions = {
         family for text in known for start, family in VERSIONS.items() if text.startswith(start)

@@ -18,16 +18,14 @@ import torch
 from tvhelpers.errors import InputError, in_words
 from tvhelpers.files import atomic_path
 from tvhelpers.lora.contents import MAX_WEIGHTS, Contents, read_contents, read_tensors
-from tvhelpers.lora.families import check_family
+from tvhelpers.lora.families import find_family
 from tvhelpers.lora.layer_names import EMBEDDED, PARTS, find_layer, kohya_name
 from tvhelpers.lora.metadata import is_alpha, own_metadata, peft_alpha, read_alphas
-from tvhelpers.models.architecture import FAMILIES
+from tvhelpers.models.architecture import FAMILIES, Architecture
 
 log = logging.getLogger(__name__)
 
 FORMATS = ("diffusers", "kohya")
-# {width of the text states: what kohya's scripts call the base's version}
-TEXT_WIDTHS = {width: name for family in FAMILIES for width, name in family.text_widths.items()}
 
 
 class Layer(NamedTuple):
@@ -69,7 +67,13 @@ class Adapter:
     """Layers by module name ("unet....", "text_encoder.text_model....") and their metadata."""
 
     layers: dict[str, Layer]
-    about: dict = field(default_factory=dict)  # our metadata; {} for one made elsewhere
+    # our metadata; of one made elsewhere at most the family of bases, if its file tells that
+    about: dict = field(default_factory=dict)
+
+    @property
+    def family(self) -> Architecture:
+        """Return the family of bases that it is for; the first one if that is not known."""
+        return next((own for own in FAMILIES if own.name == family_of(self.about)), FAMILIES[0])
 
     @property
     def is_dora(self) -> bool:
@@ -80,6 +84,17 @@ class Adapter:
         """Return the value of `key` ("rank", "alpha") that most layers of a part have."""
         layers = (layer for name, layer in self.layers.items() if name.startswith(part))
         return Counter(getattr(layer, key) for layer in layers).most_common(1)[0][0]
+
+
+def family_of(about: dict) -> str:
+    """Return the name of the family of bases that an adapter is for, by its metadata; "" where it
+    is not known.  Adapters made here name each family but the first, as there was no other."""
+    return about.get("family", FAMILIES[0].name if "base_digest" in about else "")
+
+
+def about_family(family: Architecture) -> dict:
+    """Return the metadata that name a family for `family_of`."""
+    return {} if family is FAMILIES[0] else {"family": family.name}
 
 
 def write_adapter(
@@ -101,6 +116,8 @@ def write_adapter(
     data = save(tensors)
     size = 8 + int.from_bytes(data[:8], "little")
     metadata |= {"format": "pt", "tvhelpers": json.dumps(adapter.about)}
+    if adapter.family.modelspec:
+        metadata["modelspec.architecture"] = adapter.family.modelspec
     metadata["sshs_model_hash"] = hashlib.sha256(data[size:]).hexdigest()  # as kohya's scripts do
     header = json.loads(data[8:size]) | {"__metadata__": metadata}
     text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
@@ -146,7 +163,7 @@ def _to_kohya(adapter: Adapter) -> tuple[dict, dict]:
     tensors = {}
     for name, layer in adapter.layers.items():
         alpha = adapter.most_common("alpha", name.partition(".")[0])
-        stem = kohya_name(name)
+        stem = kohya_name(name, adapter.family)
         tensors[f"{stem}.lora_down.weight"] = layer.down
         tensors[f"{stem}.lora_up.weight"] = layer.up * (layer.alpha / alpha)
         tensors[f"{stem}.alpha"] = torch.tensor(float(alpha))
@@ -159,7 +176,7 @@ def _to_kohya(adapter: Adapter) -> tuple[dict, dict]:
 def _kohya_metadata(adapter: Adapter) -> dict[str, str]:
     """Return the metadata that kohya's scripts write, as far as it is known; no date."""
     about, convs = adapter.about, [x for x in adapter.layers.values() if x.down.shape[2:] == (3, 3)]
-    version = TEXT_WIDTHS.get(_text_width(adapter.layers))
+    version = _version(adapter)
     resolution, alpha = about.get("resolution"), float(adapter.most_common("alpha"))
     known = {
         "ss_network_module": "networks.lora",
@@ -178,10 +195,14 @@ def _kohya_metadata(adapter: Adapter) -> dict[str, str]:
     return {key: str(value) for key, value in known.items() if value is not None}
 
 
-def _text_width(layers: dict[str, Layer]) -> int | None:
-    """Return the width of the text states in cross-attention, None where unknown."""
-    widths = (x.down.shape[1] for name, x in layers.items() if name.endswith("attn2.to_k"))
-    return next(widths, None)
+def _version(adapter: Adapter) -> str | None:
+    """Return what kohya's scripts call the base's version, None where unknown; it depends on the
+    width of the text states in cross-attention."""
+    versions = adapter.family.text_widths
+    if len(versions) == 1:
+        return next(iter(versions.values()))
+    layers = (layer for name, layer in adapter.layers.items() if name.endswith("attn2.to_k"))
+    return next((versions.get(layer.down.shape[1]) for layer in layers), None)
 
 
 def read_adapter(path: Path) -> Adapter:
@@ -216,8 +237,10 @@ def read_about(path: Path) -> dict:
 
 
 def _checked_about(contents: Contents) -> dict:
-    check_family(contents)
-    return own_metadata(contents)
+    family, about = find_family(contents), own_metadata(contents)
+    if family and "base_digest" not in about:
+        about["family"] = family
+    return about
 
 
 def _hash_matches(path: Path, metadata: dict) -> bool:

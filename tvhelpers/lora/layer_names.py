@@ -6,7 +6,8 @@ Here, a layer's name is its part of the pipeline and its torch module, such as
 
 import re
 
-from tvhelpers.models.architecture import FAMILIES
+from tvhelpers.lora import original_names
+from tvhelpers.models.architecture import FAMILIES, Architecture
 
 KOHYA_PREFIXES = {
     prefix: part for family in FAMILIES for prefix, part in family.kohya_prefixes.items()
@@ -17,10 +18,11 @@ WRAPPERS = ("base_model.model.", "_orig_mod.", "module.", "diffusion_model.")
 # Words of module names; kohya's and LyCORIS's names write the dots as underscores too.
 UNET_WORDS = """down_blocks up_blocks mid_block attentions resnets downsamplers upsamplers
     transformer_blocks attn1 attn2 to_q to_k to_v to_out ff net proj proj_in proj_out conv conv1
-    conv2 conv_in conv_out conv_shortcut time_emb_proj time_embedding linear_1 linear_2""".split()
+    conv2 conv_in conv_out conv_shortcut time_emb_proj time_embedding add_embedding linear_1
+    linear_2""".split()
 TEXT_WORDS = """text_model encoder layers self_attn q_proj k_proj v_proj out_proj mlp fc1
     fc2""".split()
-UNDERSCORED = [word for word in UNET_WORDS + TEXT_WORDS if "_" in word]
+UNDERSCORED = [word for word in UNET_WORDS + TEXT_WORDS + original_names.WORDS if "_" in word]
 KINDS = {  # {end of a tensor's name: field of `Layer`}
     "A": "down", "B": "up", "down": "down", "up": "up", "mid": "mid",
     "magnitude_vector": "magnitude", "alpha": "alpha", "dora_scale": "dora_scale",
@@ -58,7 +60,7 @@ def _layer(module: str) -> str | None:
     elif part not in PARTS:
         rest, part = rest if part in KOHYA_PREFIXES.values() else module, ""
     rest = _without_wrappers(rest).replace(".processor.", ".")
-    words = rest.split(".")
+    words = original_names.to_diffusers(rest).split(".")
     part = part or ("text_encoder" if words[0] in TEXT_WORDS else "unet")
     if part != "unet":
         words = [OLD_TEXT.get(word, word) for word in words]
@@ -83,10 +85,12 @@ def _dotted(name: str) -> str:
     return name
 
 
-def kohya_name(layer: str) -> str:
-    """Return the name that kohya's scripts give to a layer."""
+def kohya_name(layer: str, family: Architecture = FAMILIES[0]) -> str:
+    """Return the name that kohya's scripts give to a layer of a family's base."""
     part, _, module = layer.partition(".")
-    prefix = next(prefix for prefix, own in KOHYA_PREFIXES.items() if own == part)
+    if part == "unet" and family.kohya_original_names:
+        module = original_names.to_original(module)
+    prefix = next(prefix for prefix, own in family.kohya_prefixes.items() if own == part)
     return prefix + module.replace(".", "_")
 
 

@@ -9,10 +9,17 @@ import torch
 
 from tvhelpers.errors import InputError
 from tvhelpers.files import remove_temporary, writing_beside
-from tvhelpers.lora.adapter import fuse_adapter, load_adapter
+from tvhelpers.lora.adapter import check_family, fuse_adapter, load_adapter
 from tvhelpers.lora.contents import read_contents
 from tvhelpers.lora.find import tuned_text_encoder
-from tvhelpers.lora.formats import Adapter, Layer, read_adapter, write_adapter
+from tvhelpers.lora.formats import (
+    Adapter,
+    Layer,
+    about_family,
+    family_of,
+    read_adapter,
+    write_adapter,
+)
 from tvhelpers.lora.layer_names import PARTS
 from tvhelpers.models import base as bases
 
@@ -27,7 +34,7 @@ def show(path: Path) -> dict:
     adapter, metadata = read_adapter(path), read_contents(path).metadata
     blocks: dict[str, list[Layer]] = {}
     for name, layer in adapter.layers.items():
-        block = re.match(r"unet\.(down|up)_blocks\.\d+|unet\.\w+|text_encoder", name)[0]
+        block = re.match(r"unet\.(down|up)_blocks\.\d+|unet\.\w+|text_encoder\w*", name)[0]
         blocks.setdefault(block, []).append(layer)
     rows = [
         {
@@ -90,8 +97,11 @@ def _concatenated(name: str, first: Layer, second: Layer) -> Layer:
 def _blended_about(adapters: Sequence[Adapter], weights: Sequence[float]) -> dict:
     """Return the metadata of a blend.
 
-    Raises InputError for adapters of different bases or different noise schedules.
+    Raises InputError for adapters of different families, bases or noise schedules.
     """
+    families = {family_of(adapter.about) for adapter in adapters} - {""}
+    if len(families) > 1:
+        raise InputError("another-base.families", names=sorted(families))
     known = [adapter.about for adapter in adapters if "base_digest" in adapter.about]
     made_for = {tuple(x.get(key, "the base's") for key in DIGESTS): x.get("base") for x in known}
     if len(made_for) > 1:
@@ -110,6 +120,7 @@ def _blended_about(adapters: Sequence[Adapter], weights: Sequence[float]) -> dic
     first = known[0] if known else {}
     return {
         **{key: first[key] for key in ("base", *DIGESTS, "scheduler") if key in first},
+        **next((about_family(x.family) for x in adapters if family_of(x.about)), {}),
         "licences": {key: text.removeprefix("; ") for key, text in licences.items()},
         "blend": [
             {"weight": weight, "adapter": adapter.about}
@@ -177,6 +188,7 @@ def merge(
     _check_new(out)
     adapter = read_adapter(path)
     about = adapter.about
+    check_family(about, path, base)
     with writing_beside(out):
         _check_new(out)
         if "text_encoder_digest" in about:  # trained with a tuned CLIP beside it
@@ -194,7 +206,7 @@ def merge(
 
 def _halve(pipe) -> None:
     pipe.to(dtype=torch.float16)
-    models = [getattr(pipe, part) for part in PARTS]
+    models = [getattr(pipe, part) for part in PARTS if hasattr(pipe, part)]
     for name, weight in (pair for model in models for pair in model.named_parameters()):
         if not weight.isfinite().all():
             raise InputError("not-finite.half", name=name)

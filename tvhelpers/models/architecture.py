@@ -29,6 +29,8 @@ class Architecture:
     kohya_prefixes: Mapping[str, str]
     # width of the text states -> kohya's name of the base's version
     text_widths: Mapping[int, str]
+    kohya_original_names: bool = False  # whether kohya's scripts name a UNet as its original code
+    modelspec: str = ""  # modelspec.architecture of an adapter
     scheduler: str = "DPMSolverMultistepScheduler"  # draws: DPM-Solver++ (2M)
     takes_sizes: bool = False  # whether the UNet is conditioned on the sizes of images
 
@@ -135,6 +137,8 @@ SDXL = StableDiffusionXL(
         "lora_te2_": "text_encoder_2",
     },
     text_widths={2048: "sdxl_base_v1-0"},
+    kohya_original_names=True,
+    modelspec="stable-diffusion-xl-v1-base/lora",
     scheduler="EulerDiscreteScheduler",
     takes_sizes=True,
 )

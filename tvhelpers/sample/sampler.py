@@ -12,7 +12,7 @@ from PIL import Image
 
 from tvhelpers.errors import InputError
 from tvhelpers.files import file_sha256
-from tvhelpers.lora.adapter import fuse_adapter, load_adapter
+from tvhelpers.lora.adapter import check_family, fuse_adapter, load_adapter
 from tvhelpers.lora.find import find_adapter, find_fast, tuned_text_encoder
 from tvhelpers.lora.formats import read_about, read_adapter
 from tvhelpers.lora.metadata import peft_config
@@ -53,6 +53,7 @@ class Sampler:
         self.adapter = find_adapter(self.base, adapter)
         self.fast = find_fast(self.base) if fast else None
         about = read_about(self.adapter) if self.adapter else {}
+        check_family(about, self.adapter, self.base)
         self.is_distilled = fast or "distill_guidance" in about  # draws as with guidance
         trained_with = about.get("text_encoder_digest")
         text_encoder = text_encoder or (tuned_text_encoder(self.adapter) if trained_with else "")

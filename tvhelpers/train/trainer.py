@@ -20,6 +20,7 @@ from tvhelpers.data.split import sampled, split_items
 from tvhelpers.errors import InputError, is_disk_full
 from tvhelpers.files import writing
 from tvhelpers.lora.adapter import check_adapter, kohya_path, save_adapter
+from tvhelpers.lora.formats import about_family
 from tvhelpers.models import base as bases
 from tvhelpers.models.base import BaseLocation, load_part
 from tvhelpers.models.baseline import Classes, add_classes, find_classes, reset_weights
@@ -298,6 +299,7 @@ def _about(trainer: Trainer, origin: Origin, step: int) -> dict:
         "rank": config.rank,
         "alpha": config.alpha or config.rank,
         "targets": config.targets,
+        **about_family(origin.base.architecture),
         **({"distill_guidance": config.distill_guidance} if config.distill_guidance else {}),
         "resolution": trainer.data.cache.about["resolution"],
         "prediction_type": trainer.scheduler.config.prediction_type,
