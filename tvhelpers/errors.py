@@ -167,6 +167,14 @@ def is_out_of_memory(error: BaseException) -> bool:
     return kinds or "DefaultCPUAllocator" in str(error)
 
 
+def problem_of(error: Exception) -> str:
+    """Return what a form says of an error: its text, after the kind of an unexpected one."""
+    if is_out_of_memory(error):
+        return str(InputError("no-memory.draw"))
+    text = one_line(error)
+    return text if isinstance(error, InputError | OSError) else f"{type(error).__name__}: {text}"
+
+
 def _number(value) -> str:
     if isinstance(value, bool):
         return str(value).lower()

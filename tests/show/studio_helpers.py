@@ -28,26 +28,30 @@ class FakeSampler:
 
     name, base, loaded, classes = "mini", find_base("mini"), True, None
 
-    def __init__(self, adapter="none", at_step=lambda sampler, step: None):
+    def __init__(self, adapter="none", at_step=lambda sampler, step: None, fast=False):
         self.adapter, self.at_step = find_adapter(self.base, adapter), at_step
+        self.fast, self.default_guidance = fast, 1.0 if fast else 2.5
 
     @cached_property
     def identity(self):
-        return {"base": "mini", "adapter_sha256": self.adapter and file_sha256(self.adapter)}
+        who = {"base": "mini", "adapter_sha256": self.adapter and file_sha256(self.adapter)}
+        return {**who, "fast_sha256": "of the fast one"} if self.fast else who
 
     @property
     def pipe(self):
         if self.adapter and self.adapter.parent.name == "of-another-base":
             raise InputError("adapter-unfit.sizes", path=self.adapter, base="mini", name="to_q")
 
-    def with_adapter(self, adapter):
-        return FakeSampler(adapter, self.at_step)
+    def with_adapter(self, adapter, fast=False):
+        return FakeSampler(adapter, self.at_step, fast)
 
     def unload(self):
         """Nothing is loaded."""
 
     def with_defaults(self, request):
-        return replace(request, guidance=request.guidance or 2.5, size=request.width or 128)
+        return replace(
+            request, guidance=request.guidance or self.default_guidance, size=request.width or 128
+        )
 
     def unseen(self, prompt):
         return remark("mini", read_vocabulary(self.base, True).unseen(prompt))

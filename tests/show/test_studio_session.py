@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import random
+import time
 
 import pytest
 from PIL import Image
@@ -11,7 +12,7 @@ from PIL import Image
 from tests.show.studio_helpers import FakeSampler, expected
 from tvhelpers.errors import InputError
 from tvhelpers.sample.parameters import read_drawn
-from tvhelpers.show import studio_folder
+from tvhelpers.show import studio_controls, studio_folder
 from tvhelpers.show.studio_folder import StudioFolder
 from tvhelpers.show.studio_session import Session
 
@@ -290,3 +291,41 @@ def test_a_broken_folder_is_opened_and_still_saved_into(tmp_path, adapters):
     text = (tmp_path / "records.jsonl").read_text()
     assert text.startswith(broken) and "0008_1.png" in text
     assert StudioFolder(tmp_path).restore()[0].favourite
+
+
+def test_the_fast_adapter_is_a_control_where_the_base_has_one(tmp_path, monkeypatch, session):
+    assert "fast" not in session.panel.controls
+    monkeypatch.setattr(studio_controls, "has_fast", lambda base: True)
+    session = Session(FakeSampler(), tmp_path / "fast", adapters={}, threaded=False)
+    session.start()
+    session.set("fast", True)
+    assert (session.panel.value("steps"), session.panel.value("guidance")) == (8, 1.0)
+    session.set("adapter", "shipped")
+    session.set("steps", 5)
+    session.start()
+    fast, slow = session.entries
+    assert fast.record["fast_sha256"] and fast.record["guidance"] == 1
+    session.set("fast", False)
+    assert (session.panel.value("steps"), session.panel.value("guidance")) == (5, 2.5)
+    for entry in (fast, slow, fast):
+        session.use(entry)
+        assert "draw that image again" in session.status
+        session.start()
+        assert session.entries[0].record == entry.record
+
+
+def test_whoever_waits_for_a_job_finds_how_it_ended(tmp_path):
+    session = Session(FakeSampler(), tmp_path, adapters={})
+    keep, seen = session._save, []
+
+    def slowly():
+        """Save on a busy disk."""
+        time.sleep(0.2)
+        seen.append(session.busy)
+        return keep()
+
+    session._save = slowly
+    session.start()
+    while session.busy:
+        time.sleep(0.001)
+    assert session.status == "Done: 1 image." and all(seen)

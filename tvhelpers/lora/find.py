@@ -28,15 +28,19 @@ def find_adapter(base, adapter: str | None) -> Path | None:
     return adapter_file(Path(adapter))
 
 
+def has_fast(base) -> bool:
+    """Return whether a base comes with an adapter for few steps without guidance."""
+    return bool(base.adapter) and base.adapter.with_name(FAST).exists()
+
+
 def find_fast(base) -> Path:
     """Return the path of the adapter with which a base draws in few steps without guidance.
 
     Raises InputError where the base has none.
     """
-    fast = base.adapter and base.adapter.with_name(FAST)
-    if fast is None or not fast.exists():
+    if not has_fast(base):
         raise InputError("no-shipped-adapter.fast", base=base.name)
-    return fast
+    return base.adapter.with_name(FAST)
 
 
 def adapter_file(path: Path) -> Path:

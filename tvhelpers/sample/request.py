@@ -6,6 +6,7 @@ from tvhelpers.config import check_range
 from tvhelpers.errors import InputError
 from tvhelpers.sample.prompt import check_prompt
 
+FAST_STEPS = 8  # with a base's fast adapter
 RANGES = {  # of each number, with both ends
     "count": (1, 10**6),
     "seed": (0, 2**32 - 1),

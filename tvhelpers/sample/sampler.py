@@ -84,10 +84,10 @@ class Sampler:
         who |= {"adapter_settings": file_sha256(settings)} if settings else {}
         return who if self.text_conditioning else {**who, "language": False}
 
-    def with_adapter(self, adapter: str) -> "Sampler":
-        """Return a sampler of the same base with another adapter, as the argument of `Sampler`;
-        raises InputError for one that does not exist."""
-        return Sampler(self.name, adapter, *self._given)
+    def with_adapter(self, adapter: str, fast: bool = False) -> "Sampler":
+        """Return a sampler of the same base with another adapter, and the `fast` one, as the
+        arguments of `Sampler`; raises InputError for one that does not exist."""
+        return Sampler(self.name, adapter, *self._given, fast)
 
     def unload(self) -> None:
         """Free the pipeline's memory; the next drawing loads it again."""

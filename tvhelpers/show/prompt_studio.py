@@ -110,11 +110,10 @@ class PromptStudio:
             return [self.buttons[name] for name in names]
 
         prompt, *others = of("text")
-        words = [widget for widget in of("words") if len(widget.options) > 1]
         settings = [*of("slider", "menu", "number", "toggle"), *buttons("dice")]
         axes = [part for axis in self.axes for part in (axis.menu, axis.text)]
         draw = row_of(*buttons("generate", "vary", "compare", "cancel"), self.progress)
-        left = W.VBox([row_of(*words), row_of(*settings), row_of(*axes, *buttons("grid"))])
+        left = W.VBox([row_of(*of("words")), row_of(*settings), row_of(*axes, *buttons("grid"))])
         left.add_class("tv-left")
         chosen = row_of(*buttons("use", "favourite", "delete"))
         right = W.VBox([self.stage, self.caption, chosen])

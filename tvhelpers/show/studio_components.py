@@ -88,11 +88,11 @@ class Components:
                         *self.actions.values(), self.zip]  # fmt: skip
 
     def _build_kinds(self, *kinds: str) -> None:
-        """Make the components of some kinds of controls; none for a menu without words."""
+        """Make the components of some kinds of controls."""
         for name, row in self.panel.controls.items():
-            values = self.panel.choices(name)
-            if row.kind in kinds and values.options != (ANY,):
-                self.controls[name] = _component(row, values, self.panel.value(name))
+            if row.kind in kinds:
+                values, value = self.panel.choices(name), self.panel.value(name)
+                self.controls[name] = _component(row, values, value)
 
     def _build_prompts(self) -> None:
         self._build_kinds("text")

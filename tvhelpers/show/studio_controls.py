@@ -9,8 +9,9 @@ from functools import cache
 from typing import Any
 
 from tvhelpers.errors import Choice, InputError
+from tvhelpers.lora.find import has_fast
 from tvhelpers.models.base import own_resolution
-from tvhelpers.sample.request import RANGES, Request
+from tvhelpers.sample.request import FAST_STEPS, RANGES, Request
 from tvhelpers.show.studio_words import MENUS, Words, options, with_word
 
 ANY = ""  # the value of a menu of words that the prompt has none of
@@ -45,7 +46,8 @@ class Control:
     `kind`: "text"; "number" (typed) or "slider", of whole numbers where the default is one; "menu";
     "words" (a menu that writes into the prompt); "toggle".  `values` gives its values for an offer.
     `changes` gives the fields of a `Request` that a value changes, by default the field `name`;
-    `no_field` for what changes none.  `axis`: a grid can vary it.  `hint`: what it does.
+    `no_field` for what changes none.  `axis`: a grid can vary it.  `hint`: what it does.  `shown`:
+    whether an offer has it.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Control:
     changes: Callable[[Any], dict] | None = None
     axis: bool = False
     hint: str = ""
+    shown: Callable[[Offer], bool] = lambda offer: True
 
     def changed(self, value) -> dict:
         """Return {field of a `Request`: value}."""
@@ -70,8 +73,11 @@ def _menu_of_words(name: str) -> Control:
     def values(offer: Offer) -> Values:
         return Values(ANY, options=(ANY, *options(offer.words.get(name, {}))))
 
+    def shown(offer: Offer) -> bool:
+        return bool(offer.words.get(name))
+
     hint = f"Writes a {name} into the prompt, and shows the one that it has."
-    return Control(name, name.capitalize(), "words", values, no_field, True, hint)
+    return Control(name, name.capitalize(), "words", values, no_field, True, hint, shown)
 
 
 def _sizes(offer: Offer) -> Values:
@@ -122,15 +128,19 @@ CONTROLS = [
             hint="How many images a click draws, each from a seed of its own."),
     Control("size", "Size", "menu", _sizes, _sides, True,
             "Width x height in pixels; the first one is what the base was made for."),
-    Control("steps", "Inference steps", "slider", lambda offer: Values(20, 1, 50), axis=True,
-            hint="More steps take longer and add detail, up to a point."),
+    Control("steps", "Inference steps", "slider",
+            lambda offer: Values(FAST_STEPS if offer.sampler.fast else Request.steps, 1, 50),
+            axis=True, hint="More steps take longer and add detail, up to a point."),
     Control("guidance", "Guidance scale", "slider",
-            lambda offer: Values(float(offer.sampler.base.guidance), 1.0, 15.0, 0.5), axis=True,
+            lambda offer: Values(float(offer.sampler.default_guidance), 1.0, 15.0, 0.5), axis=True,
             hint="How strongly the image follows the prompt; 1 adds no push."),
     Control("lora_scale", "LoRA scale", "slider", lambda offer: Values(1.0, 0.0, 1.5, 0.1),
             axis=True, hint="How much of the adapter is applied: 0 is none, 1 is as trained."),
     Control("adapter", "Adapter", "menu", _adapter_of, no_field,
             hint="A small file of trained weights that changes what the base draws."),
+    Control("fast", "Fast", "toggle", lambda offer: Values(bool(offer.sampler.fast)), no_field,
+            hint="Draws in few steps without guidance, with the base's fast adapter.",
+            shown=lambda offer: has_fast(offer.sampler.base)),
     Control("seed", "Seed", "number", lambda offer: Values(1, *RANGES["seed"]), axis=True,
             hint="The number that the noise comes from; the same seed gives the same noise."),
     Control("keep_seed", "Keep the seed", "toggle", lambda offer: Values(False), no_field,

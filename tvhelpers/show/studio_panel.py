@@ -40,9 +40,12 @@ class Panel:
     read from the prompt."""
 
     def __init__(self, controls: Sequence[Control], offer: Offer):
-        self.controls, self.offer = {row.name: row for row in controls}, offer
-        own = [row for row in controls if row.kind != "words"]
-        self.values: dict[str, Any] = {row.name: row.values(offer).default for row in own}
+        self.controls, self.offer = {row.name: row for row in controls if row.shown(offer)}, offer
+        self.values: dict[str, Any] = self._defaults()
+
+    def _defaults(self) -> dict[str, Any]:
+        own = [row for row in self.controls.values() if row.kind != "words"]
+        return {row.name: row.values(self.offer).default for row in own}
 
     def value(self, name: str):
         """Return the value of a control."""
@@ -62,6 +65,13 @@ class Panel:
     def set(self, name: str, value) -> None:
         """Give a control a value."""
         self.values = with_value(self.values, self.controls[name], value, self.offer.words)
+
+    def take(self, sampler, chosen: dict[str, Any]) -> None:
+        """Offer what another sampler has, whose adapters are the `chosen` values; controls with
+        their default values get the new defaults."""
+        before, self.offer = self._defaults(), replace(self.offer, sampler=sampler)
+        new = {k: x for k, x in self._defaults().items() if self.values[k] == before[k]}
+        self.values |= new | {k: x for k, x in chosen.items() if k in self.values}
 
     def use(self, record: dict) -> None:
         """Give the controls the prompt, the seed and the settings of an image's record."""

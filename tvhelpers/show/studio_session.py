@@ -9,12 +9,11 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
 
-from tvhelpers.errors import InputError, is_out_of_memory, one_line
+from tvhelpers.errors import InputError, one_line, problem_of
 from tvhelpers.files import file_sha256
 from tvhelpers.lora.find import find_adapter, finished_adapters
 from tvhelpers.runtime import root_dir, versions
@@ -27,6 +26,8 @@ from tvhelpers.words import counted
 
 IN_MEMORY = 48  # entries whose images stay in memory
 LOOK_STEPS, LOOK_SECONDS = 4, 0.5  # between two previews of a drawing
+CHOOSES = ("adapter", "fast")  # controls whose values load weights
+DIGESTS = ("adapter_sha256", "fast_sha256")  # of the records of images
 READY = "Describe a garment, then press Enter or Generate."
 
 
@@ -75,15 +76,18 @@ class Session:
 
     def say(self, text: str, wrong: bool = False) -> None:
         """Show a sentence in the status line; `wrong`: as an error."""
-        self.status, self.wrong = f"{text[:1].upper()}{text[1:]}", wrong
+        self._note(text, wrong)
         self.tell("status")
+
+    def _note(self, text: str, wrong: bool) -> None:
+        self.status, self.wrong = f"{text[:1].upper()}{text[1:]}", wrong
 
     def set(self, name: str, value) -> None:
         """Give a control a value; an adapter that cannot be used is refused in the status line."""
         if value == self.panel.value(name):
             return
-        if name == "adapter":
-            self._guarded(lambda: self._choose_adapter(value))
+        if name in CHOOSES:
+            self._guarded(lambda: self._choose(**{name: value}))
         else:
             with self._lock:
                 self.panel.set(name, value)
@@ -97,16 +101,19 @@ class Session:
         """Return sentences on what the prompts hold that the base does not know."""
         return self.panel.remarks(self.sampler)
 
-    def _choose_adapter(self, name: str) -> None:
-        """Load an adapter by its name in the menu; raises InputError, and the old one stays."""
+    def _choose(self, **chosen) -> None:
+        """Load an adapter by its name in the menu, or add or remove the fast one; raises
+        InputError, and the old ones stay."""
         self._check_idle()
-        new = self.sampler.with_adapter(self.panel.offer.adapters[name])
-        self.say(f"Loading adapter {name}…")
+        values = {name: self.panel.values.get(name) for name in CHOOSES} | chosen
+        adapter, fast = values["adapter"], bool(values["fast"])
+        new = self.sampler.with_adapter(self.panel.offer.adapters[adapter], fast)
+        self.say(f"Loading adapter {adapter}…")
         self.sampler.unload()  # two bases may not fit into memory; if need be it is loaded again
         new.pipe  # noqa: B018 - refuses an adapter of another base
-        self.sampler, self.panel.offer = new, replace(self.panel.offer, sampler=new)
-        self.panel.values["adapter"] = name
-        self.say(f"Adapter: {name}.")
+        self.sampler = new
+        self.panel.take(new, chosen)
+        self.say(f"Adapter: {adapter}{', with the fast one' * fast}.")
 
     def _check_idle(self) -> None:
         if self.busy:
@@ -117,7 +124,7 @@ class Session:
         try:
             return work()
         except Exception as error:  # shown to the user, instead of only in a log
-            self.say(_problem(error), True)
+            self.say(problem_of(error), True)
 
     def start(self, kind: str = "generate", axes: Axes = ()) -> bool:
         """Draw: "generate", "vary" (the same prompt, new seeds), "compare" (base and adapter from
@@ -173,26 +180,29 @@ class Session:
         except (Cancelled, KeyboardInterrupt):  # the latter where the kernel was interrupted
             problem, cancelled = "Cancelled.", True
         except Exception as error:  # shown to the user, instead of only in a log
-            problem = _problem(error)
+            problem = problem_of(error)
+        try:
+            self._conclude(len(shots), before, problem, cancelled)
         finally:
-            self.stage.preview, self.busy = None, False
-        drawn = self.stage.drawn
+            self.busy = False  # the last: who waits for it finds how the job ended
+            self._tell("status", "controls", "stage", "busy")
+
+    def _conclude(self, many: int, before: Stage, problem: str, cancelled: bool) -> None:
+        """Note how a job of so many images ended, what is not saved, and what the base does not
+        know."""
+        self.stage.preview, drawn = None, len(self.stage.drawn)
         if not drawn:
             self.stage = before
             if cancelled and self._drawn is not None:
                 self.set("seed", self._drawn)
         elif problem:
-            problem += f" {len(drawn)} of {counted(len(shots), 'image')} drawn; they stay."
-        self._tell("controls", "stage", "busy")
-        self._conclude(problem or f"Done: {counted(len(drawn), 'image')}.", problem, cancelled)
-
-    def _conclude(self, text: str, problem: str, cancelled: bool) -> None:
-        """Say how a job ended, what is not saved, and what the base does not know."""
+            problem += f" {drawn} of {counted(many, 'image')} drawn; they stay."
+        text = problem or f"Done: {counted(drawn, 'image')}."
         if unsaved := self._save():
-            self.say(f"{text} Not saved: {unsaved}. Make room, then press Save.", True)
+            self._note(f"{text} Not saved: {unsaved}. Make room, then press Save.", True)
         else:
             remarks = [] if problem else self.remarks()
-            self.say(" ".join([text, *remarks]), bool(problem) and not cancelled)
+            self._note(" ".join([text, *remarks]), bool(problem) and not cancelled)
 
     def _draw(self, shot: Shot) -> Entry:
         """Return the image of a shot; raises Cancelled."""
@@ -274,25 +284,24 @@ class Session:
 
     def _use(self, entry: Entry) -> None:
         self._check_idle()
+        found = self._use_adapter(entry.record)
         self.panel.use(entry.record)
         self._drawn = None  # the seed counts as typed: the next job takes it
         self.tell("controls")
-        found = self._use_adapter(entry.record)
         other = "The adapter of that image is not in the menu: others will be drawn."
         self.say("These settings draw that image again." if found else other)
 
     def _use_adapter(self, record: dict) -> bool:
-        """Choose the adapter that an image was drawn with; return whether it was found."""
-        wanted = record.get("adapter_sha256")
-        if wanted == self.sampler.identity["adapter_sha256"]:
-            return True
+        """Choose the adapters that an image was drawn with; return whether they were found."""
+        adapter, fast = (record.get(key) for key in DIGESTS)
         for name, path in self.panel.offer.adapters.items():
-            with contextlib.suppress(InputError):
+            if [adapter, fast] == [self.sampler.identity.get(key) for key in DIGESTS]:
+                return True
+            with contextlib.suppress(InputError, OSError):  # another one's file is gone
                 file = find_adapter(self.sampler.base, path)
-                if (file and file_sha256(file)) == wanted:
-                    self._choose_adapter(name)
-                    return True
-        return False
+                if (file and file_sha256(file)) == adapter:
+                    self._choose(adapter=name, fast=bool(fast))
+        return [adapter, fast] == [self.sampler.identity.get(key) for key in DIGESTS]
 
     def favourite(self, entry: Entry) -> None:
         """Make an image a favourite, or none any more."""
@@ -336,11 +345,3 @@ class Session:
     def stage_image(self) -> Image.Image | None:
         """Return what is shown large; None for nothing."""
         return self.stage.image(self.folder.seen)
-
-
-def _problem(error: Exception) -> str:
-    """Return what the status line says of an error."""
-    if is_out_of_memory(error):
-        return str(InputError("no-memory.draw"))
-    text = one_line(error)
-    return text if isinstance(error, InputError | OSError) else f"{type(error).__name__}: {text}"

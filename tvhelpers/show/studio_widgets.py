@@ -41,7 +41,6 @@ class Axis:
 
     def __init__(self, panel: Panel, number: int):
         names = [(row.label, name) for name, row in panel.controls.items() if row.axis]
-        names = [pair for pair in names if len(panel.choices(pair[1]).options) != 1]
         label = "Grid over" if number == 1 else "and over"
         self.menu = W.Dropdown(options=[("none", ""), *names], description=label, style=STYLE)
         self.text = W.Text(
