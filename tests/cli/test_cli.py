@@ -39,7 +39,8 @@ def test_help_names_every_verb(capsys):
         assert f"usage: python -m tvhelpers {verb} " in capsys.readouterr().out
 
 
-CHOSEN_LATER = {"generate --steps": 20}  # None in the parser, and 8 with --fast
+# None in the parser: 8 with --fast, and with --like the image's base
+CHOSEN_LATER = {"generate --steps": 20, "generate --base": "mini"}
 
 
 def test_flags_stay_as_they_were_at_first():

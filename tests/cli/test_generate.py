@@ -57,6 +57,7 @@ def test_an_image_is_drawn_again_from_its_file(run, refuse, tiny_base, tmp_path,
     refuse("not-with-like", "generate", "a", "--like", first, "--out", "c")
     refuse("not-with-like", "generate", "--like", first, "--steps", 3, "--out", "c")
     refuse("another-model", "generate", "--like", first, "--base", copied(tiny_base), "--out", "c")
+    refuse("another-model", "generate", "--like", first, "--base", "mini", "--out", "c")
     assert not (tmp_path / "c").exists()
 
 

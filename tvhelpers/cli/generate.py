@@ -3,11 +3,10 @@
 import logging
 from pathlib import Path
 
-from tvhelpers.cli.options import BASE, DEVICE, LORA_SCALE, REQUIRED, add_options, option
+from tvhelpers.cli.options import BASE_TEXT, DEVICE, LORA_SCALE, REQUIRED, add_options, option
 from tvhelpers.config import check_range
 from tvhelpers.errors import InputError
 
-STEPS, FAST_STEPS = 20, 8
 # fields of a Request
 SETTINGS = ("steps", "guidance", "size", "width", "height", "lora_scale", "negative_prompt")
 log = logging.getLogger(__name__)
@@ -21,7 +20,7 @@ OPTIONS = (
     option("--negative PROMPT", str, "", "a negative prompt: what the images move away from, as "
            "in \"belt, hood\"", dest="negative_prompt"),
     option("--out DIR", Path, REQUIRED, "folder for images and records; the same command resumes"),
-    BASE,
+    option("--base", str, None, BASE_TEXT, "mini, or with --like that of the image"),
     option("--adapter", str, None, "a LoRA file, the folder of a training, shipped (the one that "
            "comes with mini), or none", "shipped for mini, else none"),
     option("--text-encoder DIR", str, "", "a folder that `clip tune` wrote; its text encoder "
@@ -52,35 +51,36 @@ def run(options) -> list[dict]:
     """Generate, and return the records."""
     if options.like:
         return _like(options)
-    from tvhelpers.sample.request import Request
+    from tvhelpers.sample.request import FAST_STEPS, Request
 
+    base = options.base or "mini"
     rows, prompts, suite = [], tuple(options.prompts), {}
     if options.suite:
         from tvhelpers.score import suite as suites
 
         if prompts or options.seed is not None:
             raise InputError("not-with-suite")
-        rows = suites.covered(suites.open_suite(options.suite), options.base)
+        rows = suites.covered(suites.open_suite(options.suite), base)
         prompts, suite = tuple(row["prompt"] for row in rows), suites.request_of(rows)
     if options.size and (options.width or options.height):
         raise InputError("given-twice.size")
     how = {name: getattr(options, name) for name in SETTINGS}
     if options.steps is None:
-        how["steps"] = FAST_STEPS if options.fast else STEPS
+        how["steps"] = FAST_STEPS if options.fast else Request.steps
     request = Request(prompts, options.count, options.seed or 0, **how, **suite)
     check_range("batch-size", options.batch_size, 1, 2**31)
     from tvhelpers.sample.gallery import generate
     from tvhelpers.sample.sampler import Sampler  # loads torch, which takes seconds
 
     sampler = Sampler(
-        options.base,
+        base,
         options.adapter,
         options.device,
         text_encoder=options.text_encoder,
         fast=options.fast,
     )
     if options.adapter is None and sampler.adapter:
-        log.info(f"with the adapter that {options.base} comes with; --adapter none goes without")
+        log.info(f"with the adapter that {base} comes with; --adapter none goes without")
     records = generate(sampler, request, options.out, batch_size=options.batch_size)
     if rows:
         suites.write(rows, options.out / suites.FILE)
@@ -101,7 +101,7 @@ def _like(options) -> list[dict]:
         raise InputError("not-with-like", names=[name.replace("_", "-") for name in names])
     record = read_drawn(options.like)
     request = request_of(record)
-    base = options.base if options.base != "mini" else record.get("base", "mini")
+    base = options.base or record.get("base", "mini")
     adapter = options.adapter
     if adapter is None and "adapter_sha256" in record:
         adapter = adapter_with(record["adapter_sha256"], find_base(base), root_dir() / "runs")
