@@ -189,7 +189,7 @@ def test_missing_and_broken_files_are_refused(adapter, tmp_path):
     assert "resume" in str(seen.value)
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(adapter[1].read_bytes()[:200])
-    with refused("adapter-damaged"):
+    with refused("not-whole"):
         read_adapter(broken)
 
 

@@ -6,9 +6,9 @@ The names of its tensors tell; dots and underscores in them count as equal.
 import re
 
 from tvhelpers.errors import InputError
-from tvhelpers.lora.contents import Contents
 from tvhelpers.lora.layer_names import EMBEDDED, MAX_NAME, find_layer
 from tvhelpers.models import architecture
+from tvhelpers.tensors import Contents
 
 START = r"^(?:base_model_model_|lora_|unet_|diffusion_model_|transformer_|model_|lycoris_)*"
 BLOCKS = START + r"(?:(?:down|up)_blocks_\d|mid_block)_"

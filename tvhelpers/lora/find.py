@@ -66,7 +66,7 @@ def adapter_file(path: Path) -> Path:
     if files:
         raise InputError("ambiguous.adapter", path=path, names=[file.name for file in files])
     if pickles := sorted(file for file in path.glob("[!.]*") if file.suffix in PICKLES):
-        raise InputError("adapter-kind.pickle", path=pickles[0])
+        raise InputError("pickle", path=pickles[0])
     raise InputError("file-missing.no-adapter", path=path)
 
 

@@ -17,11 +17,11 @@ import torch
 
 from tvhelpers.errors import InputError, in_words
 from tvhelpers.files import atomic_path
-from tvhelpers.lora.contents import MAX_WEIGHTS, Contents, read_contents, read_tensors
 from tvhelpers.lora.families import find_family
 from tvhelpers.lora.layer_names import EMBEDDED, PARTS, find_layer, kohya_name
 from tvhelpers.lora.metadata import is_alpha, own_metadata, peft_alpha, read_alphas
 from tvhelpers.models.architecture import FAMILIES, Architecture
+from tvhelpers.tensors import MAX_WEIGHTS, Contents, read_contents, read_tensors
 
 log = logging.getLogger(__name__)
 
@@ -284,7 +284,7 @@ def _layer(path: Path, name: str, fields: dict, settings: dict) -> Layer:
     alpha = (alphas[0] or rank) if "alpha" in fields else peft_alpha(name, rank, settings)
     largest = down.abs().max() * up.abs().max() * abs(alpha)
     if not largest.isfinite():
-        raise InputError("not-finite.adapter", path=path, key=name)
+        raise InputError("not-finite.tensors", path=path, key=name)
     return Layer(down, up, alpha, magnitude)
 
 

@@ -10,7 +10,6 @@ import torch
 from tvhelpers.errors import InputError
 from tvhelpers.files import remove_temporary, writing_beside
 from tvhelpers.lora.adapter import check_family, fuse_adapter, load_adapter
-from tvhelpers.lora.contents import read_contents
 from tvhelpers.lora.find import tuned_text_encoder
 from tvhelpers.lora.formats import (
     Adapter,
@@ -22,6 +21,7 @@ from tvhelpers.lora.formats import (
 )
 from tvhelpers.lora.layer_names import PARTS
 from tvhelpers.models import base as bases
+from tvhelpers.tensors import read_contents
 
 DIGESTS = ("base_digest", "text_encoder_digest")  # of the base that an adapter was made for
 

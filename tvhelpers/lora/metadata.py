@@ -9,10 +9,10 @@ import re
 from pathlib import Path
 
 from tvhelpers.errors import InputError, in_words
-from tvhelpers.lora.contents import Contents
 from tvhelpers.lora.layer_names import PARTS
 from tvhelpers.record_kinds import KINDS
 from tvhelpers.records import as_record, parse, read_record
+from tvhelpers.tensors import Contents
 
 MAX_TEXT = 1 << 20  # characters of a JSON text
 MAX_ALPHA = 1e6

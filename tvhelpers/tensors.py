@@ -1,4 +1,4 @@
-"""What does an adapter's file hold?  Its header is checked before any weight is read."""
+"""What does a safetensors file hold?  Its header is checked before any weight is read."""
 
 import math
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from pathlib import Path
 from tvhelpers.errors import InputError
 
 MAX_HEADER = 8 << 20  # bytes; kohya's scripts write every tag of the training images into it
-MAX_TENSORS = 20_000  # an adapter of Stable Diffusion XL has at most 4,000
-MAX_WEIGHTS = 1 << 30  # 4 GiB as fp32: rank 250 on all layers of Stable Diffusion XL
+MAX_TENSORS = 20_000  # an adapter or a checkpoint of Stable Diffusion XL has at most 5,000
+MAX_WEIGHTS = 1 << 30  # of an adapter, 4 GiB as fp32: rank 250 on all layers of SD XL
 FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
 INTEGERS = ("I64", "I32", "I16", "I8", "U8")  # for an alpha alone
 # {first bytes of other files: (what they are, what to do)}
@@ -16,7 +16,7 @@ OTHER_FILES = {
     b"version https://git-lfs": ("a pointer of Git LFS", "run `git lfs pull`"),
     b"<": ("a web page", "download the file itself"),
     b"{": ("text in JSON", "download the file itself"),
-    b"GGUF": ("a GGUF model", "use the .safetensors file of a LoRA"),
+    b"GGUF": ("a GGUF model", "use a .safetensors file"),
     b"PK": ("an archive", "unpack it, and give a .safetensors file in it"),
 }
 
@@ -47,30 +47,30 @@ def read_contents(path: Path) -> Contents:
             dtypes = {name: part.get_dtype() for name, part in slices.items()}
             metadata = file.metadata() or {}
     except (SafetensorError, OSError, ValueError, OverflowError) as error:
-        raise InputError("adapter-damaged.not-whole", path=path, error=error) from None
+        raise InputError("not-whole", path=path, error=error) from None
     if len(shapes) > MAX_TENSORS:
-        raise InputError("too-large.adapter", path=path, size=f"{len(shapes)} tensors")
+        raise InputError("too-large.tensors", path=path, size=f"{len(shapes)} tensors")
     return Contents(path, shapes, dtypes, metadata)
 
 
 def _check_format(path: Path) -> None:
     """Raise InputError for a file that is missing or not safetensors, whatever its name."""
     if not path.is_file():
-        raise InputError("file-missing.adapter", path=path)
+        raise InputError("file-missing.tensors", path=path)
     try:
         with open(path, "rb") as file:
             head = file.read(256)
     except OSError as error:
-        raise InputError("adapter-damaged.not-whole", path=path, error=error) from None
+        raise InputError("not-whole", path=path, error=error) from None
     if int.from_bytes(head[:8], "little") <= MAX_HEADER:  # the header's length
         return
     if (head[0] == 0x80 and head[1] <= 5) or (head[:2] == b"PK" and b"data.pkl" in head):
-        raise InputError("adapter-kind.pickle", path=path)
+        raise InputError("pickle", path=path)
     for first, (what, advice) in OTHER_FILES.items():
         if head.lstrip().startswith(first):
-            raise InputError("adapter-kind.no-adapter", path=path, what=what, advice=advice)
+            raise InputError("not-safetensors", path=path, what=what, advice=advice)
     error = ValueError("its header has an impossible length")
-    raise InputError("adapter-damaged.not-whole", path=path, error=error)
+    raise InputError("not-whole", path=path, error=error)
 
 
 def read_tensors(contents: Contents, names: list[str]) -> dict:
@@ -83,15 +83,15 @@ def read_tensors(contents: Contents, names: list[str]) -> dict:
 
     path, sizes = contents.path, [math.prod(contents.shapes[name]) for name in names]
     if sum(sizes) > MAX_WEIGHTS:
-        raise InputError("too-large.adapter", path=path, size=f"{sum(sizes)} weights")
+        raise InputError("too-large.tensors", path=path, size=f"{sum(sizes)} weights")
     for name, size in zip(names, sizes, strict=True):
         is_alpha = size == 1 and name.endswith("alpha")
         if contents.dtypes[name] not in FLOATS + INTEGERS * is_alpha:
             kind = contents.dtypes[name]
-            raise InputError("adapter-kind.numbers", path=path, key=name, kind=kind)
+            raise InputError("not-floats", path=path, key=name, kind=kind)
     with safe_open(path, "pt") as file:
         tensors = {name: file.get_tensor(name).to(torch.float32) for name in names}
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
-            raise InputError("not-finite.adapter", path=path, key=name)
+            raise InputError("not-finite.tensors", path=path, key=name)
     return tensors
