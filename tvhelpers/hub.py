@@ -95,7 +95,7 @@ def load(kind, path: str, *, whole: bool = False, **options):
     if kind.__module__.startswith("transformers."):
         options["trust_remote_code"] = False
     with readable(path):
-        _check_configs(path, options.get("local_files_only", False), **where)
+        check_configs(path, options.get("local_files_only", False), **where)
         if not whole:
             model = kind.from_pretrained(path, **options)
             if not isinstance(getattr(model, "model_max_length", 0), int | float):
@@ -170,7 +170,7 @@ def offline() -> Iterator[None]:
             constants.HF_HUB_OFFLINE = before
 
 
-def _check_configs(path: str, local: bool, subfolder: str = "", revision=None) -> None:
+def check_configs(path: str, local: bool = False, subfolder: str = "", revision=None) -> None:
     """Raise InputError if files beside the weights name code, other models or outside files."""
     where = f"{subfolder}/" if subfolder else ""
     if file_of(path, where + "adapter_config.json", revision, local):  # names another one

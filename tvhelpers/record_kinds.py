@@ -91,6 +91,8 @@ KINDS: dict[str, Kind] = {
         {"strength": "lora_scale"},  # stable name
         keys={"guidance?": float},
     ),
+    # artifacts/digests.json, of checkpoints
+    "digests": Kind(keys={"*": {"state": str, "sha256": str}}),
     "model index": Kind(keys={"_class_name": str}),  # model_index.json of a pipeline
     # config.json of a pipeline's parts
     "unet": Kind(keys={"sample_size": int, "cross_attention_dim": int}),

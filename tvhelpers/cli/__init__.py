@@ -64,6 +64,8 @@ def run_command(arguments: list[str]) -> None:
     show_log()
     quiet = contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext()
     with quiet, output.skips_at_end() as skipped:
+        if getattr(options, "config", ""):
+            _convert_base(options)
         result = options.run(options)
     if skipped and isinstance(result, dict):
         result = {**result, "skipped": {one.reason: one.names for one in skipped}}
@@ -72,6 +74,18 @@ def run_command(arguments: list[str]) -> None:
 
         output.say(*json.dumps(result, indent=1).split("\n"))
     _check_printed(options)
+
+
+def _convert_base(options) -> None:
+    """Convert the checkpoint that is the base with the configs of --config; raises InputError for
+    another base."""
+    from tvhelpers.config import parse_settings
+    from tvhelpers.models.one_file import open_checkpoint
+
+    base = options.base if "base" in options else parse_settings(options.set).get("base", "mini")
+    if not Path(base or "").is_file():
+        raise InputError("not-with-config", base=base or "mini")
+    open_checkpoint(Path(base), options.config)
 
 
 def _check_printed(options) -> None:

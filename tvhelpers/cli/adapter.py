@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tvhelpers.cli.options import BASE, LORA_SCALE, REQUIRED, add_verbs, option
+from tvhelpers.cli.options import BASE, CONFIG, LORA_SCALE, REQUIRED, add_verbs, option
 from tvhelpers.config import check_choice, check_range
 from tvhelpers.errors import InputError, cut
 from tvhelpers.output import say
@@ -43,7 +43,7 @@ def declare(parser) -> None:
     text = "Combine several adapters into one, each with a weight."
     add("blend", run_blend, text, FILES, WEIGHTS, RANK, OUT)
     text = "Write a complete model (a diffusers pipeline folder) of a base and an adapter."
-    add("merge", run_merge, text, FILE, BASE, LORA_SCALE, FOLDER, HALF)
+    add("merge", run_merge, text, FILE, BASE, CONFIG, LORA_SCALE, FOLDER, HALF)
 
 
 def run_show(options) -> dict:

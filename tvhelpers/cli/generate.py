@@ -3,7 +3,15 @@
 import logging
 from pathlib import Path
 
-from tvhelpers.cli.options import BASE_TEXT, DEVICE, LORA_SCALE, REQUIRED, add_options, option
+from tvhelpers.cli.options import (
+    BASE_TEXT,
+    CONFIG,
+    DEVICE,
+    LORA_SCALE,
+    REQUIRED,
+    add_options,
+    option,
+)
 from tvhelpers.config import check_range
 from tvhelpers.errors import InputError
 
@@ -21,6 +29,7 @@ OPTIONS = (
            "in \"belt, hood\"", dest="negative_prompt"),
     option("--out DIR", Path, REQUIRED, "folder for images and records; the same command resumes"),
     option("--base", str, None, BASE_TEXT, "mini, or with --like that of the image"),
+    CONFIG,
     option("--adapter", str, None, "a LoRA file, the folder of a training, shipped (the one that "
            "comes with mini), or none", "shipped for mini, else none"),
     option("--text-encoder DIR", str, "", "a folder that `clip tune` wrote; its text encoder "

@@ -124,10 +124,12 @@ def add_verbs(parser: Parser) -> Callable[..., Parser]:
 JSON = option("--json", bool, False, "print the result as JSON, for programs")
 DEVICE = option("--device", str, "auto", "auto (a GPU where there is one), cpu or cuda")
 BASE_TEXT = (
-    "a base named in data_manifest.yaml (mini, sd15, sd14), a diffusers pipeline folder, or "
-    "hub:owner/name of huggingface.co"
+    "a base named in data_manifest.yaml (mini, sd15, sd14), a diffusers pipeline folder, a "
+    "checkpoint (one .safetensors file), or hub:owner/name of huggingface.co"
 )
 BASE = option("--base", str, "mini", BASE_TEXT)
+CONFIG = option("--config FOLDER", str, "", "a pipeline whose configs a checkpoint is converted "
+                "with: a folder or hub:owner/name", "the usual one of its family")  # fmt: skip
 APPLIED = "how much of the adapter is applied: 1 fully, 0 not at all"
 LORA_SCALE = option("--lora-scale/--strength X", float, 1.0, APPLIED)  # stable name
 SET = option("--set KEY=VALUE", str, [], "change a setting below, as in --set steps=1000; can "

@@ -4,7 +4,7 @@ import importlib.util
 import threading
 from pathlib import Path
 
-from tvhelpers.cli.options import BASE, DEVICE, add_options, option
+from tvhelpers.cli.options import BASE, CONFIG, DEVICE, add_options, option
 from tvhelpers.config import check_range
 from tvhelpers.errors import InputError
 from tvhelpers.output import say
@@ -12,6 +12,7 @@ from tvhelpers.words import counted
 
 OPTIONS = (
     BASE,
+    CONFIG,
     option("--adapter", str, None, "the adapter that is chosen at first: a LoRA file, the folder "
            "of a training, shipped, or none; the page's menu has all finished trainings",
            "shipped for mini, else none"),

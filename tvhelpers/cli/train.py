@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from tvhelpers.cli.options import REQUIRED, SET, SOURCE, add_options, option
+from tvhelpers.cli.options import CONFIG, REQUIRED, SET, SOURCE, add_options, option
 from tvhelpers.cli.settings import settings_help
 from tvhelpers.config import (
     CHOICES,
@@ -34,6 +34,7 @@ OPTIONS = (
            "RUN/previews (0 = none); the preset smoke and baselines have none"),
     option("--finish", bool, False, "end a stopped training with its best adapter so far, without "
            "another step"),
+    CONFIG,
     SET,
 )  # fmt: skip
 

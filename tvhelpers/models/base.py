@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import re
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -15,10 +16,10 @@ from tvhelpers.errors import InputError, in_words
 from tvhelpers.files import atomic_dir
 from tvhelpers.models.architecture import Architecture, find_architecture, read_index
 from tvhelpers.models.clip import find_clip
+from tvhelpers.models.one_file import ABOUT_FILE, open_checkpoint
 from tvhelpers.records import as_record, read_record, write_json
 from tvhelpers.runtime import quiet_libraries
 
-ABOUT_FILE = "base.json"  # in the folder of a pipeline that was trained here
 MAX_TIMESTEPS = 10_000  # of a scheduler, which keeps tables of this length
 TEXT_ENCODER_DIR = "text_encoder"  # beside an adapter that was trained with a tuned text encoder
 
@@ -35,6 +36,11 @@ class BaseLocation:
     text_encoder: str = ""  # a folder or hub id whose text encoder replaces the base's own
 
     @property
+    def commit(self) -> str | None:
+        """The revision where it is a commit, whose weights cannot change; else None."""
+        return self.revision if re.fullmatch("[0-9a-f]{40}", self.revision or "") else None
+
+    @property
     def architecture(self) -> Architecture:
         """The family of the base; raises InputError for one that is not supported."""
         return find_architecture(self.path, self.revision)
@@ -48,9 +54,10 @@ class BaseLocation:
 
 
 def find_base(name: str) -> BaseLocation:
-    """Return the location of a manifest name, a pipeline folder, or a hub id ("hub:owner/name").
+    """Return the location of a manifest name, a pipeline folder, a checkpoint of one file, or a hub
+    id ("hub:owner/name", or "hub:owner/name@revision").
 
-    Raises InputError for anything else.
+    A checkpoint is converted at the first call.  Raises InputError for anything else.
     """
     row = manifest.entries().get(name)
     if row and row["kind"] == "base":
@@ -59,7 +66,10 @@ def find_base(name: str) -> BaseLocation:
         guidance = row.get("guidance", BaseLocation.guidance)
         return BaseLocation(name, str(path or row["hub"]), row.get("revision"), adapter, guidance)
     known = [key for key, row in manifest.entries().items() if row["kind"] == "base"]
-    folder = Path(path := hub.find_model(name, known))
+    if Path(name).is_file():
+        return BaseLocation(Path(name).name, str(open_checkpoint(Path(name))))
+    asked, _, revision = name.partition("@") if name.startswith(hub.HUB) else (name, "", "")
+    folder = Path(path := hub.find_model(asked, known))
     if folder.is_dir():
         if not (folder / "model_index.json").is_file():
             raise InputError("not-a-pipeline", path=folder)
@@ -67,7 +77,7 @@ def find_base(name: str) -> BaseLocation:
         record = read_record(about, "pipeline") if about.exists() else {}
         guidance = record.get("guidance", BaseLocation.guidance)
         return BaseLocation("a folder", str(folder), guidance=guidance)
-    return BaseLocation(path, path)
+    return BaseLocation(name.removeprefix(hub.HUB), path, revision or None)
 
 
 def with_text_encoder(base: BaseLocation, name: str) -> BaseLocation:

@@ -74,7 +74,7 @@ class Sampler:
         """What an image depends on beside its request, as JSON; the pipeline need not be loaded."""
         who = {
             "base": self.name,
-            "base_revision": self.base.revision or bases.base_digest(self.base),
+            "base_revision": self.base.commit or bases.base_digest(self.base),
             "adapter_sha256": self.adapter and file_sha256(self.adapter),
             "scheduler": self.base.architecture.scheduler,
         }
