@@ -71,8 +71,9 @@ def losses(config: TrainConfig, photos: Path, adapters: list[Path | None], root:
     cache = open_cache(source, base, 128, False, root)
     items = np.arange(len(source))
     parts = {"unet": load_part(base, "unet"), "scheduler": noise_schedule(base, config)}
+    parts["family"] = base.architecture
     if cache.embeds is None:
-        parts["text_encoder"] = load_part(base, "text_encoder")
+        parts |= {part: load_part(base, part) for part in base.architecture.text_encoders}
     trainer = Trainer(
         replace(config, steps=1, flip=False, ema_decay=0.0), parts, Data(cache, items, items)
     )

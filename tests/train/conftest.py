@@ -53,8 +53,9 @@ def make_trainer(settings):
         source, base = open_source(config.data), find_base(config.base)
         cache = change_cache(latents.open_cache(source, base, 64, config.flip, root_dir()))
         parts = {"unet": load_part(base, "unet"), "scheduler": noise_schedule(base, config)}
+        parts["family"] = base.architecture
         if config.text_rank or cache.embeds is None:
-            parts["text_encoder"] = load_part(base, "text_encoder")
+            parts |= {part: load_part(base, part) for part in base.architecture.text_encoders}
         data, processes = Data(cache, *split_items(source, config)), Processes(config.device)
         dtype, _ = choose_dtype(config.dtype, config.device)
         return Trainer(config, parts, data, dtype, processes)

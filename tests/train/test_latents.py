@@ -37,10 +37,11 @@ def content(cache) -> dict[str, bytes]:
 def test_every_latent_belongs_to_its_caption(open_tiny, tiny_base, photo_folder, tmp_path):
     cache, source = open_tiny(tmp_path), open_source(str(photo_folder))
     base = find_base(str(tiny_base))
-    vae, tokenizer, text = (load_part(base, p) for p in ("vae", "tokenizer", "text_encoder"))
+    vae, text = (load_part(base, p) for p in ("vae", "text_encoder"))
+    texts = encoding.open_text_encoders(base)
     for item in range(len(source)):
         pixels = source.pixels(item)
-        ids = encoding.tokenize(tokenizer, [source.captions[item]])
+        ids = texts.tokenize([source.captions[item]])
         for entry, view in ((item, pixels), (item + len(source), pixels[:, ::-1])):
             moments, row = cache.read(np.array([entry]))
             expected = torch.from_numpy(encoding.encode(vae, view[None], "it")).float()
@@ -94,7 +95,8 @@ def test_neither_threads_nor_shares_nor_a_kill_change_a_byte(open_tiny, monkeypa
         with lock:  # transformers cannot load in two threads at once
             return load_part(base, part)
 
-    monkeypatch.setattr(latents, "load_part", load)
+    for module in (latents, encoding):
+        monkeypatch.setattr(module, "load_part", load)
 
     def build(index: int) -> None:
         share = Share(index, 3, barrier, box)
@@ -165,7 +167,8 @@ def test_the_autoencoder_leaves_the_memory(open_tiny, monkeypatch, tmp_path):
             alive.append(weakref.ref(loaded))
         return loaded
 
-    monkeypatch.setattr(latents, "load_part", load)
+    for module in (latents, encoding):
+        monkeypatch.setattr(module, "load_part", load)
     cache = open_tiny(tmp_path)
     gc.collect()
     assert cache.num_items == 24 and len(alive) == 1 and alive[0]() is None

@@ -46,7 +46,7 @@ def test_token_ids_train_as_stored_states_do(make_trainer):
 def test_the_text_encoder_learns_at_its_own_rate_and_resumes_bit_for_bit(make_trainer):
     options = {"text_rank": 2, "text_learning_rate": 1e-4, "warmup_steps": 0}
     trainer, plain = make_trainer(**options), make_trainer(warmup_steps=0)
-    text = trainer.model.text_encoder
+    text = trainer.model.text_encoders["text_encoder"]
     before = {name: weight.clone() for name, weight in text.state_dict().items()}
     loss = validation_loss(trainer)
     assert loss == pytest.approx(validation_loss(plain), abs=1e-4)  # it begins as it was

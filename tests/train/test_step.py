@@ -82,8 +82,9 @@ def test_distillation_learns_what_the_base_predicts_with_guidance(make_trainer):
         assert trainer.losses(batch).max() < 1e-12  # its LoRA is still 0
     trainer = make_trainer(distill_guidance=3, min_snr_gamma=0, caption_dropout=0)
     with torch.no_grad():
-        alone = trainer.model.predict(*(noisy := noised(trainer, batch)), batch.text)
-        empty = trainer.model.predict(*noisy, trainer.empty_prompt.expand_as(batch.text))
+        alone = trainer.model.predict(noisy := noised(trainer, batch), batch)
+        text = trainer.empty_prompt["text"].expand_as(batch.text)
+        empty = trainer.model.predict(noisy, replace(batch, text=text))
         expected = (2 * (alone - empty)).square().mean((1, 2, 3))
         assert torch.allclose(trainer.losses(batch), expected, rtol=1e-4)
     before = trainer.losses(batch).mean().item()
@@ -97,10 +98,10 @@ def test_distillation_learns_what_the_base_predicts_with_guidance(make_trainer):
 
 
 def noised(trainer, batch):
-    """Return the noisy latents and timesteps of a batch."""
+    """Return the noisy latents of a batch."""
     latents = diffusion.sample_latents(batch.moments, batch.posterior, trainer.scaling_factor)
     at = batch.timesteps, trainer.alphas_cumprod
-    return diffusion.add_noise(latents, batch.noise, *at), batch.timesteps
+    return diffusion.add_noise(latents, batch.noise, *at)
 
 
 def test_masks_that_the_data_has_not_are_not_made_up(settings, tmp_path):

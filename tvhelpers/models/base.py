@@ -34,6 +34,7 @@ class BaseLocation:
     adapter: Path | None = None  # the adapter that comes with the base
     guidance: float = 7.5  # its default guidance scale; 7.5 is usual for Stable Diffusion 1.x
     text_encoder: str = ""  # a folder or hub id whose text encoder replaces the base's own
+    tuned_part: str = "text_encoder"  # the part that it replaces
 
     @property
     def commit(self) -> str | None:
@@ -84,21 +85,28 @@ def with_text_encoder(base: BaseLocation, name: str) -> BaseLocation:
     """Return the base with the text encoder of another CLIP: a folder, which `clip tune` may have
     written, or a hub id; "" is the base's own.  The tokenizer stays the base's.
 
-    Raises InputError if it does not fit the base's cross-attention or tokenizer.
+    It replaces the base's first text encoder that is as wide.  Raises InputError if there is none,
+    or if it does not fit the base's tokenizer.
     """
     if not name:
         return base
+    own = base.architecture.text_encoders
+    widths = {_text_width(base, part): part for part in reversed(own)}
     base = replace(base, text_encoder=find_clip(name))
-    config = load_part(base, "text_encoder").config
-    takes, tokens = _config_of(base, "unet")["cross_attention_dim"], load_part(base, "tokenizer")
-    if config.hidden_size != takes:
+    config = load_part(base, base.tuned_part).config
+    if config.hidden_size not in widths:
         raise InputError(
             "text-encoder-unfit.width",
             name=name,
             seen=config.hidden_size,
             base=base.name,
-            needed=takes,
+            needed=sorted(widths),
         )
+    base, tokens = (
+        replace(base, tuned_part=widths[config.hidden_size]),
+        load_part(base, "tokenizer"),
+    )
+    load_part(base, base.tuned_part)  # which may have more weights than the first part
     if config.vocab_size < len(tokens):
         raise InputError(
             "text-encoder-unfit.vocabulary",
@@ -120,7 +128,7 @@ def load_part(base: BaseLocation, part: str):
 
     library, name = base.architecture.parts[part]
     path, where = base.path, {"subfolder": part, "revision": base.revision}
-    if part == "text_encoder" and base.text_encoder:
+    if part == base.tuned_part and base.text_encoder:
         path, where = base.text_encoder, {}
     with _readable(base, part):
         kind = getattr(importlib.import_module(library), name)
@@ -168,6 +176,15 @@ def _config_of(base: BaseLocation, part: str) -> dict:
     return as_record(config, part, f"config.json of the {part} of base {in_words(base.name)}")
 
 
+def _text_width(base: BaseLocation, part: str) -> int:
+    """Return the hidden size of a base's own text encoder, from its config alone."""
+    from transformers import CLIPTextConfig
+
+    with _readable(base, part):
+        where = {"subfolder": part, "revision": base.revision}
+        return hub.load(CLIPTextConfig, base.path, **where).hidden_size
+
+
 def unet_digest(unet) -> str:
     """Return 16 hex digits that identify a UNet, from the names, shapes and first numbers of its
     weights, rounded to fp16.
@@ -202,8 +219,8 @@ def _digest(weights: Iterable[tuple[str, torch.Tensor]]) -> str:
 
 
 def text_digest(base: BaseLocation) -> str:
-    """Return 16 hex digits that identify the text encoder of a base, like `unet_digest`."""
-    return unet_digest(load_part(base, "text_encoder"))
+    """Return 16 hex digits that identify the tuned text encoder of a base, like `unet_digest`."""
+    return unet_digest(load_part(base, base.tuned_part))
 
 
 def save_pipeline(base: BaseLocation, unet, folder: Path, scheduler=None) -> None:
@@ -237,7 +254,7 @@ def _readable(base: BaseLocation, part: str):
             warnings.filterwarnings("ignore", message=".*torch_dtype.*", category=FutureWarning)
             yield
     except hub.Unreadable as error:
-        path = (part == "text_encoder" and base.text_encoder) or base.path
+        path = (part == base.tuned_part and base.text_encoder) or base.path
         if error.needs_the_hub:
             raise InputError("base-unreadable.hub", path=path) from error
         raise InputError("base-unreadable", part=part, path=path, error=error) from error

@@ -40,7 +40,7 @@ class Previews:
         self.sampler: Sampler | None = None
 
     def __call__(self, step: int, parts: dict) -> None:
-        """Draw with the "unet", "scheduler" and perhaps "text_encoder" of a training.
+        """Draw with the "unet", "scheduler" and perhaps text encoders of a training.
 
         These are unchanged afterwards.
         """

@@ -258,7 +258,9 @@ def refuse_own_clip(clip: Clip, base: str) -> None:
     """
     try:
         with offline():  # records, perhaps another person's, name the base
-            own = load_part(find_base(base), "text_encoder").state_dict()
+            found = find_base(base)
+            parts = found.architecture.text_encoders
+            own = [load_part(found, part).state_dict() for part in parts]
     except InputError:
         warnings.warn(
             f"base {base!r} was not found: not checked whether {clip.name} is its own CLIP",
@@ -266,7 +268,8 @@ def refuse_own_clip(clip: Clip, base: str) -> None:
         )
         return
     name = "embeddings.token_embedding.weight"
-    mine = next(weight for key, weight in own.items() if key.endswith(name))
     other = clip.model.text_model.state_dict()[name]
-    if mine.shape == other.shape and torch.allclose(mine.float(), other.float(), atol=1e-3):
-        raise InputError("own-clip", clip=clip.name, base=base)
+    for weights in own:
+        mine = next(weight for key, weight in weights.items() if key.endswith(name))
+        if mine.shape == other.shape and torch.allclose(mine.float(), other.float(), atol=1e-3):
+            raise InputError("own-clip", clip=clip.name, base=base)

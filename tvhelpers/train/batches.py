@@ -38,9 +38,11 @@ class Batch:
     posterior: torch.Tensor  # (B, c, h, w): the noise that latents are sampled with from moments
     noise: torch.Tensor  # (B, c, h, w)
     timesteps: torch.Tensor  # int64 (B,)
-    text: torch.Tensor  # cached states fp16 (B, tokens, d), or token ids int32 (B, tokens)
+    text: torch.Tensor  # cached states fp16 (B, tokens, d), or token ids int32 (B, all tokens)
     labels: torch.Tensor | None  # int64 (B,); None without classes
     regions: torch.Tensor | None  # uint8 (B, h, w); None if all pixels have the same weight
+    pooled: torch.Tensor | None  # cached vectors fp16 (B, p); None with token ids, or without them
+    sizes: torch.Tensor | None  # int32 (B, 6); None if the base does not take them
 
     def each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Self:
         """Return the batch with its tensors changed."""
@@ -69,6 +71,7 @@ class Batches:
         """`stored`: whether batches hold cached text states, or token ids."""
         self.data, self.config, self.num_timesteps = data, config, num_timesteps
         self.texts = data.cache.embeds if stored else data.cache.token_ids
+        self.pooled = data.cache.pooled if stored else None
         self.entries = data.cache.entries(data.train_items, config.flip)
         self._epoch = -1
 
@@ -82,9 +85,10 @@ class Batches:
         regions = take(self.data.cache.regions, entries) if config.is_masked else None
         return self._batch(entries, seeds, np.array(draws) >= config.caption_dropout, regions)
 
-    def empty_prompt(self) -> torch.Tensor:
-        """Return the text (1, ...) of the empty prompt, as batches hold it."""
-        return take(self.texts, np.zeros(1, int))
+    def texts_of(self, rows: np.ndarray) -> dict[str, torch.Tensor | None]:
+        """Return {"text", "pooled"} of rows of captions; row 0 is the empty prompt."""
+        pooled = None if self.pooled is None else take(self.pooled, rows)
+        return {"text": take(self.texts, rows), "pooled": pooled}
 
     def fixed(self, items: np.ndarray, start: int) -> Batch:
         """Return items with the fixed noise and timesteps of the positions from `start` on."""
@@ -111,7 +115,10 @@ class Batches:
         labels = self.data.labels
         if labels is not None:
             labels = torch.from_numpy(labels[entries % self.data.cache.num_items]) * conditioned
-        return Batch(moments, *noises, take(self.texts, rows.numpy()), labels, regions)
+        sizes = self.data.cache.sizes
+        sizes = None if sizes is None else take(sizes, entries)
+        texts = self.texts_of(rows.numpy())
+        return Batch(moments, *noises, labels=labels, regions=regions, sizes=sizes, **texts)
 
     def _entry(self, position: int) -> int:
         """Return the cache entry at a position in the endless sequence of shuffled epochs."""

@@ -83,7 +83,8 @@ def in_size(gigabytes: float) -> str:
 
 def _pipeline_bytes(trainer, base: BaseLocation) -> int:
     """Return the bytes of a base's pipeline in fp32."""
-    networks = [trainer.model.unet, *(load_part(base, part) for part in ("vae", "text_encoder"))]
+    parts = ("vae", *base.architecture.text_encoders)
+    networks = [trainer.model.unet, *(load_part(base, part) for part in parts)]
     return 4 * sum(weight.numel() for network in networks for weight in network.parameters())
 
 

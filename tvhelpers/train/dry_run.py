@@ -18,7 +18,7 @@ from tvhelpers.train import encoding
 from tvhelpers.train.checkpoint import Mirror, is_intact, read_checkpoint
 from tvhelpers.train.cost import in_minutes, length_of, measure_pace
 from tvhelpers.train.disk import disk_sizes, in_size, shortages
-from tvhelpers.train.latents import LatentCache, cache_dir, cache_request, read_cache
+from tvhelpers.train.latents import ARRAYS, LatentCache, cache_dir, cache_request, read_cache
 from tvhelpers.train.memory import GB, choose_micro_batch, memory_limit
 from tvhelpers.train.resume import CLAIM, is_finished
 from tvhelpers.train.step import Trainer
@@ -128,24 +128,24 @@ def _open_or_stand_in(job: Job, root: Path) -> tuple[LatentCache, float]:
 
     A missing one is not built: each of its entries is that of the first item, and takes no memory.
     """
-    about, (vae, *texts) = cache_request(**job.origin.cached)
+    about, (vae, texts) = cache_request(**job.origin.cached)
     folder = cache_dir(root, about)
     if folder.is_dir():
         return read_cache(folder), 0.0
     source, device = job.origin.source, job.processes.device
     moments, image_seconds = _encode_few(vae.to(device), source, about)
     captions = list(dict.fromkeys(["", *source.captions[: about["num_items"]]]))
-    ids, states, caption_seconds = _encode_captions(captions, *texts, device)
+    rows, caption_seconds = _encode_captions(captions, texts, device)
     entries = about["num_items"] * (1 + about["flip"])
-    regions = source.regions(0) if about["masks"] else None
-    if regions is not None:
-        regions = _repeated(encoding.latent_regions(regions, about["side"]), entries)
-    cache = LatentCache(
-        folder, _repeated(moments[0], entries), regions,
-        None if states is None else _repeated(states[0], len(captions)),
-        _repeated(ids[0].int().numpy(), len(captions)), np.zeros(about["num_items"], np.int64),
-        about,
-    )  # fmt: skip
+    items = {"moments": moments[0]}
+    if about["masks"]:
+        items["regions"] = encoding.latent_regions(source.regions(0), about["side"])
+    if "sizes" in about:
+        items["sizes"] = encoding.sizes_of(source.pixels(0), about).astype(np.int32)
+    arrays = {name: _repeated(row, entries) for name, row in items.items()}
+    arrays |= {name: _repeated(row, len(captions)) for name, row in rows.items()}
+    index = np.zeros(about["num_items"], np.int64)
+    cache = LatentCache(folder, **dict.fromkeys(ARRAYS) | arrays, caption_index=index, about=about)
     return cache, image_seconds * entries / job.processes.count + caption_seconds * len(captions)
 
 
@@ -168,15 +168,16 @@ def _encode_few(vae, source, about: dict) -> tuple[np.ndarray, float]:
     return moments, (seconds + reading) / count
 
 
-def _encode_captions(captions: list[str], tokenizer, text_encoder, device: str) -> tuple:
-    """Return the token ids of the first captions, their text states (None if a cache would not hold
-    them), and the seconds for one."""
-    ids = encoding.tokenize(tokenizer, captions[:FEW])
-    if not encoding.keeps_states(len(captions), ids.shape[1], text_encoder):
-        return ids, None, 0.0
-    encoding.text_states(text_encoder.to(device), ids[:1])  # the first one is slower
-    states, seconds = _timed(encoding.text_states, text_encoder, ids)
-    return ids, states, seconds / len(ids)
+def _encode_captions(captions: list[str], texts, device: str) -> tuple[dict, float]:
+    """Return the first caption's rows of a cache, without text states if it would not hold them,
+    and the seconds for one."""
+    ids = texts.tokenize(captions[:FEW])
+    row = {"token_ids": ids[0].int().numpy()}
+    if not texts.keeps_states(len(captions)):
+        return row, 0.0
+    texts.encode(ids[:1], device)  # the first one is slower
+    found, seconds = _timed(texts.encode, ids, device)
+    return row | {name: rows[0] for name, rows in found.items()}, seconds / len(ids)
 
 
 def _timed(work: Callable, *arguments) -> tuple:

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ from tvhelpers.data.items import REGIONS, Source
 from tvhelpers.errors import InputError, in_words
 from tvhelpers.files import atomic_path
 from tvhelpers.image import resize
+from tvhelpers.models.architecture import Architecture
+from tvhelpers.models.base import BaseLocation, load_part
 from tvhelpers.models.clip import cut_off
 from tvhelpers.progress import progress_bar
 from tvhelpers.words import counted
@@ -32,8 +35,8 @@ SMALL_EMBEDS = 2**28  # bytes of text states that are cached even if the text en
 
 
 def encode_images(vae, source: Source, about: dict, folder: Path, processes) -> None:
-    """Fill moments.npy, regions.npy if there are masks, and done.npy (a byte per chunk); each
-    process encodes its share of the chunks that are not done."""
+    """Fill moments.npy, regions.npy if there are masks, sizes.npy if the base takes them, and
+    done.npy (a byte per chunk); each process encodes its share of the chunks that are not done."""
     count = about["num_items"]
     chunk_size = max(1, CHUNK_PIXELS // about["resolution"] ** 2)
     chunks = [range(i, min(i + chunk_size, count)) for i in range(0, count, chunk_size)]
@@ -44,8 +47,8 @@ def encode_images(vae, source: Source, about: dict, folder: Path, processes) -> 
     waiting, kept = [], time.monotonic()
     with progress_bar("latent cache", count, done=before) as bar:
         try:
-            for number, pixels, regions in _read_ahead(source, chunks, mine, about):
-                _put(arrays, chunks[number], about, vae, pixels, regions)
+            for number, pixels, read in _read_ahead(source, chunks, mine, about):
+                _put(arrays, chunks[number], about, vae, pixels, read)
                 waiting.append(number)
                 if time.monotonic() - kept > KEEP_SECONDS:
                     _keep(arrays, waiting)
@@ -62,6 +65,8 @@ def _arrays(vae, about: dict, folder: Path, num_chunks: int, processes) -> dict[
     kinds = {"moments": (np.float16, (entries, 2 * vae.config.latent_channels, side, side))}
     if about["masks"]:
         kinds["regions"] = (np.uint8, (entries, side, side))
+    if "sizes" in about:
+        kinds["sizes"] = (np.int32, (entries, 6))
     kinds["done"], done = (np.uint8, (num_chunks,)), folder / "done.npy"
     if processes.main and not (done.exists() and len(np.load(done)) == num_chunks):
         for name, (dtype, shape) in kinds.items():
@@ -70,15 +75,17 @@ def _arrays(vae, about: dict, folder: Path, num_chunks: int, processes) -> dict[
     return {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name in kinds}
 
 
-def _put(arrays: dict, rows: range, about: dict, vae, pixels, regions) -> None:
-    """Encode a chunk and its mirror image, and write both."""
+def _put(arrays: dict, rows: range, about: dict, vae, pixels, read: dict) -> None:
+    """Encode a chunk and its mirror image, and write both, with what else was `read`."""
     what = f"items {rows.start} to {rows.stop - 1}"
     for copy in range(1 + about["flip"]):
         turn, shift = (-1 if copy else 1), copy * about["num_items"]
         place = slice(shift + rows.start, shift + rows.stop)
         arrays["moments"][place] = encode(vae, pixels[:, :, ::turn], what)
-        if regions is not None:
-            arrays["regions"][place] = regions[:, :, ::turn]
+        if about["masks"]:
+            arrays["regions"][place] = read["regions"][:, :, ::turn]
+        if "sizes" in about:
+            arrays["sizes"][place] = read["sizes"]
 
 
 def _keep(arrays: dict, waiting: list[int]) -> None:
@@ -92,18 +99,21 @@ def _keep(arrays: dict, waiting: list[int]) -> None:
 
 def _read_ahead(
     source: Source, chunks: list[range], numbers: list[int], about: dict
-) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
-    """Yield (number, pixels uint8 (n, s, s, 3), regions uint8 (n, h, w) or None) of chunks; threads
-    read and resize the next ones meanwhile."""
+) -> Iterator[tuple[int, np.ndarray, dict[str, np.ndarray]]]:
+    """Yield (number, pixels uint8 (n, s, s, 3), {"sizes" (n, 6), "regions" uint8 (n, h, w) if there
+    are masks}) of chunks; threads read and resize the next ones meanwhile."""
 
-    def read(item: int) -> tuple:
-        pixels = resize(source.pixels(item), about["resolution"])
-        regions = source.regions(item) if about["masks"] else None
-        return pixels, regions if regions is None else latent_regions(regions, about["side"])
+    def read(item: int) -> dict[str, np.ndarray]:
+        pixels = source.pixels(item)
+        found = {"pixels": resize(pixels, about["resolution"]), "sizes": sizes_of(pixels, about)}
+        if about["masks"]:
+            found["regions"] = latent_regions(source.regions(item), about["side"])
+        return found
 
     def collect(number: int, futures: list) -> tuple:
-        pixels, regions = zip(*(future.result() for future in futures), strict=True)
-        return number, np.stack(pixels), np.stack(regions) if about["masks"] else None
+        rows = [future.result() for future in futures]
+        found = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+        return number, found.pop("pixels"), found
 
     waiting = deque()
     pool = ThreadPoolExecutor(THREADS)
@@ -116,6 +126,13 @@ def _read_ahead(
             yield collect(*waiting.popleft())
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def sizes_of(pixels: np.ndarray, about: dict) -> np.ndarray:
+    """Return the sizes (6,) of an image, as `Architecture.unet_conditions` takes them: of the
+    square that it is padded to, and of that square after resizing; nothing is cropped."""
+    side, resolution = max(pixels.shape[:2]), about["resolution"]
+    return np.array([side, side, 0, 0, resolution, resolution])
 
 
 def latent_regions(regions: np.ndarray, side: int) -> np.ndarray:
@@ -145,48 +162,87 @@ def encode(vae, pixels: np.ndarray, what: str) -> np.ndarray:
     raise InputError("not-finite.latents", what=what)
 
 
-def encode_captions(captions: list[str], tokenizer, text_encoder, folder: Path, device) -> None:
-    """Write token_ids.npy and caption_index.npy, and embeds.npy if the text states of all captions
-    are smaller than the text encoder; warn of captions that are truncated."""
+@dataclass(frozen=True)
+class TextEncoders:
+    """The tokenizers and text encoders of a base, by which captions become text states."""
+
+    family: Architecture
+    tokenizers: list
+    encoders: list
+    zeroes_empty: bool  # whether the states of the empty prompt are zeros
+
+    @property
+    def limit(self) -> int:
+        """The most tokens of a caption; longer ones are truncated."""
+        return self.tokenizers[0].model_max_length
+
+    def tokenize(self, texts: list[str]) -> torch.Tensor:
+        """Return token ids int64 (N, encoders x tokens), padded and truncated as in the pipelines
+        of diffusers: those of each text encoder, one after the other."""
+        options = {"padding": "max_length", "truncation": True, "max_length": self.limit}
+        found = [one(texts, return_tensors="pt", **options).input_ids for one in self.tokenizers]
+        return torch.cat(found, 1)
+
+    def keeps_states(self, num_captions: int) -> bool:
+        """Return whether a cache holds the text states of its captions: they are small, or smaller
+        than the text encoders."""
+        width = sum(encoder.config.hidden_size for encoder in self.encoders)
+        weights = (weight for encoder in self.encoders for weight in encoder.parameters())
+        size = 2 * num_captions * self.limit * width
+        return size <= max(2 * sum(weight.numel() for weight in weights), SMALL_EMBEDS)
+
+    @torch.no_grad()
+    def encode(self, ids: torch.Tensor, device: str, batch_size: int = 64) -> dict:
+        """Return {"embeds": text states fp16 (N, tokens, d), "pooled": vectors fp16 (N, p) if the
+        family has them} of token ids."""
+        encoders = [encoder.to(device) for encoder in self.encoders]
+        rows = []
+        for part in ids.split(batch_size):
+            found = self.family.encode_text(encoders, split_ids(part.to(device), len(encoders)))
+            rows.append([None if one is None else one.half().cpu() for one in found])
+        states, pooled = zip(*rows, strict=True)
+        embeds = {"embeds": torch.cat(states).numpy()}
+        return embeds if pooled[0] is None else embeds | {"pooled": torch.cat(pooled).numpy()}
+
+
+def open_text_encoders(base: BaseLocation) -> TextEncoders:
+    """Return the tokenizers and text encoders of a base, fp32 on the CPU."""
+    family = base.architecture
+    parts = [
+        [load_part(base, part) for part in own] for own in (family.tokenizers, family.text_encoders)
+    ]
+    return TextEncoders(family, *parts, family.zeroes_empty_prompt(base.index))
+
+
+def split_ids(ids: torch.Tensor, num_encoders: int) -> tuple[torch.Tensor, ...]:
+    """Return the token ids (B, tokens) of each text encoder, from the joined ones of `tokenize`."""
+    return ids.reshape(len(ids), num_encoders, -1).unbind(1)
+
+
+def encode_captions(captions: list[str], texts: TextEncoders, folder: Path, device: str) -> None:
+    """Write token_ids.npy and caption_index.npy, and embeds.npy and pooled.npy if the text states
+    of all captions are smaller than the text encoders; warn of captions that are truncated."""
     if (folder / "caption_index.npy").exists():  # written last
         return
     unique = list(dict.fromkeys(["", *captions]))
-    limit = tokenizer.model_max_length
+    tokenizer = texts.tokenizers[0]
     tokens = tokenizer(unique, truncation=False, verbose=False).input_ids
-    if long := [caption for caption, ids in zip(unique, tokens) if len(ids) > limit]:
+    if long := [caption for caption, ids in zip(unique, tokens) if len(ids) > texts.limit]:
         what = f"{len(long):,} of {counted(len(unique), 'caption')} truncated"
-        end = in_words(cut_off(tokenizer, long[0], limit))
-        log.warning(f"{what}, being longer than {limit} tokens; of the first, {end} is ignored")
-    ids = tokenize(tokenizer, unique)
+        end = in_words(cut_off(tokenizer, long[0], texts.limit))
+        log.warning(
+            f"{what}, being longer than {texts.limit} tokens; of the first, {end} is ignored"
+        )
+    ids = texts.tokenize(unique)
     _save(folder / "token_ids.npy", ids.int().numpy())
-    if keeps_states(len(unique), limit, text_encoder):
-        _save(folder / "embeds.npy", text_states(text_encoder.to(device), ids))
+    if texts.keeps_states(len(unique)):
+        for name, rows in texts.encode(ids, device).items():
+            if texts.zeroes_empty:
+                rows[0] = 0
+            _save(folder / f"{name}.npy", rows)
     rows = {caption: row for row, caption in enumerate(unique)}
     index = np.array([rows[caption] for caption in captions], np.int64)
     _save(folder / "caption_index.npy", index)
-
-
-def keeps_states(num_captions: int, tokens: int, text_encoder) -> bool:
-    """Return whether a cache holds the text states of its captions: they are small, or smaller than
-    the text encoder."""
-    size = 2 * num_captions * tokens * text_encoder.config.hidden_size
-    weights = 2 * sum(weight.numel() for weight in text_encoder.parameters())
-    return size <= max(weights, SMALL_EMBEDS)
-
-
-@torch.no_grad()
-def text_states(text_encoder, ids: torch.Tensor, batch_size: int = 64) -> np.ndarray:
-    """Return the text states fp16 (N, tokens, d) of token ids."""
-    parts = (ids[start : start + batch_size] for start in range(0, len(ids), batch_size))
-    states = [text_encoder(part.to(text_encoder.device))[0].half().cpu() for part in parts]
-    return torch.cat(states).numpy()
-
-
-def tokenize(tokenizer, texts: list[str]) -> torch.Tensor:
-    """Return token ids int64 (N, tokens), padded and truncated as in StableDiffusionPipeline."""
-    limit = tokenizer.model_max_length
-    options = {"padding": "max_length", "truncation": True, "max_length": limit}
-    return tokenizer(texts, return_tensors="pt", **options).input_ids
 
 
 def allocate(path: Path, dtype: type, shape: tuple[int, ...]) -> None:

@@ -4,8 +4,11 @@ artifacts/cache-<key>/ holds
   moments.npy        fp16 (E, 2c, h/8, w/8): VAE mean, then log variance; entry i is item i,
                      with flips entry N + i is item i mirrored
   regions.npy        uint8 (E, h/8, w/8): `items.REGIONS`, if the source has masks
-  token_ids.npy      int32 (C, tokens): the unique captions; row 0 is the empty prompt
+  sizes.npy          int32 (E, 6): sizes of the image, if the base is conditioned on them
+  token_ids.npy      int32 (C, tokens): the unique captions, for one text encoder after the other;
+                     row 0 is the empty prompt
   embeds.npy         fp16 (C, tokens, d): their text encoder states, if these are small
+  pooled.npy         fp16 (C, p): their pooled vectors, if the base takes them
   caption_index.npy  int64 (N,): row of each item's caption
   about.json         digests of what it was made from, and sizes
 """
@@ -35,12 +38,12 @@ from tvhelpers.models.base import BaseLocation, load_part
 from tvhelpers.records import read_record, write_json
 from tvhelpers.train.cache_archive import keep_cache, restore_cache
 from tvhelpers.train.distributed import Processes
-from tvhelpers.train.encoding import encode_captions, encode_images
+from tvhelpers.train.encoding import encode_captions, encode_images, open_text_encoders
 
 FORMAT = 2  # raise it when this module or `encoding` changes the content of a cache
 RESIDENT_SHARE = 0.25  # of the GPU's free memory that a cache may take
 COPY_ROWS = 1024  # copied to the GPU at once
-ARRAYS = ("moments", "regions", "embeds", "token_ids")
+ARRAYS = ("moments", "regions", "sizes", "embeds", "pooled", "token_ids")
 
 Rows = np.ndarray | torch.Tensor
 
@@ -52,7 +55,9 @@ class LatentCache:
     folder: Path
     moments: Rows
     regions: Rows | None  # None if the source has no masks
-    embeds: Rows | None  # None if the text encoder is smaller
+    sizes: Rows | None  # None if the base does not take them
+    embeds: Rows | None  # None if the text encoders are smaller
+    pooled: Rows | None  # None as embeds, or if the base does not take them
     token_ids: Rows
     caption_index: np.ndarray
     about: dict
@@ -141,25 +146,30 @@ def open_cache(
 def cache_request(
     source: Source, base: BaseLocation, resolution: int, flip: bool, limit: int = 0
 ) -> tuple[dict, tuple]:
-    """Return the about.json of a cache, and the models that make it: VAE, tokenizer and text
-    encoder."""
-    vae, tokenizer = load_part(base, "vae"), load_part(base, "tokenizer")
-    text_encoder = load_part(base, "text_encoder")
+    """Return the about.json of a cache, and the models that make it: VAE and `TextEncoders`."""
+    vae, texts = load_part(base, "vae"), open_text_encoders(base)
+    family, (tokenizer, *others) = base.architecture, texts.tokenizers
     about = {
         "format": FORMAT,
         "source": source.fingerprint,
         "vae": module_digest(vae),
         "resolution": resolution,
-        "side": resolution // base.architecture.downsampling(vae.config),
+        "side": resolution // family.downsampling(vae.config),
         "flip": flip,
         "masks": source.regions(0) is not None,
         "num_items": min(limit, len(source)) if limit else len(source),
         "scaling_factor": vae.config.scaling_factor,
-        "text_encoder": module_digest(text_encoder),
+        **dict(zip(family.text_encoders, map(module_digest, texts.encoders), strict=True)),
         "vocabulary": len(tokenizer),
         "probe": tokenizer(["A red dress, striped"]).input_ids,
     }
-    return about, (vae, tokenizer, text_encoder)
+    if others:
+        about["pads"] = [one.pad_token_id for one in texts.tokenizers]
+    if texts.zeroes_empty:
+        about["empty_prompt"] = "zeros"
+    if family.takes_sizes:
+        about["sizes"] = "padded"
+    return about, (vae, texts)
 
 
 def cache_dir(root: Path, about: dict) -> Path:
@@ -169,7 +179,7 @@ def cache_dir(root: Path, about: dict) -> Path:
 
 def _build(folder: Path, about: dict, source: Source, models, processes) -> None:
     """Build the cache under a temporary name, then rename it to `folder`."""
-    (vae, *texts), device = models, processes.device
+    (vae, texts), device = models, processes.device
     aside = folder.with_name(f"{folder.name}.partial")
     if processes.main:
         remove_temporary(make_dir(remove_link(aside)))
@@ -179,7 +189,7 @@ def _build(folder: Path, about: dict, source: Source, models, processes) -> None
     encode_images(vae.to(device), source, about, aside, processes)
     vae.to("cpu")
     if processes.main:
-        encode_captions(source.captions[: about["num_items"]], *texts, aside, device)
+        encode_captions(source.captions[: about["num_items"]], texts, aside, device)
         write_json(aside / "about.json", about)
         (aside / "done.npy").unlink(missing_ok=True)
         replace_dir(aside, folder)
@@ -190,13 +200,16 @@ def read_cache(folder: Path) -> LatentCache:
     """Return the finished cache of a folder; raises InputError if it is missing or damaged."""
     if not folder.is_dir():
         raise InputError("folder-not-shared.cache", folder=folder)
-    paths = [folder / f"{name}.npy" for name in ARRAYS]
-    arrays = [np.load(path, mmap_mode="r") if path.exists() else None for path in paths]
+    paths = {name: folder / f"{name}.npy" for name in ARRAYS}
+    arrays = {
+        name: np.load(path, mmap_mode="r") if path.exists() else None
+        for name, path in paths.items()
+    }
     index = np.load(folder / "caption_index.npy")
     about = read_record(folder / "about.json", "latent cache")
     if folder.name != f"cache-{content_key(about)}":
         raise InputError("file-damaged.rows", path=folder, error="its about.json was changed")
-    return LatentCache(folder, *arrays, index, about)
+    return LatentCache(folder, **arrays, caption_index=index, about=about)
 
 
 def module_digest(module: torch.nn.Module) -> str:

@@ -1,4 +1,4 @@
-"""Which networks are trained, and what do they predict?  The UNet, and perhaps a text encoder."""
+"""Which networks are trained, and what do they predict?  The UNet, and perhaps text encoders."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -12,6 +12,8 @@ from tvhelpers.errors import InputError
 from tvhelpers.lora.adapter import add_lora
 from tvhelpers.models.base import BaseLocation, load_part
 from tvhelpers.train import diffusion
+from tvhelpers.train.batches import Batch
+from tvhelpers.train.encoding import split_ids
 
 CLASS_RATE = 10.0  # times the learning rate, for the class embedding of a baseline
 
@@ -19,16 +21,20 @@ CLASS_RATE = 10.0  # times the learning rate, for the class embedding of a basel
 class Model:
     """The networks of one training, the trained fp32 `weights`, and their EMA weights.
 
-    Without a text encoder, batches hold cached text states.  A frozen text encoder computes the
-    same states from token ids, in less memory; one with LoRA is trained.
+    Without text encoders, batches hold cached text states.  Frozen text encoders compute the same
+    states from token ids, in less memory; those with LoRA are trained.
     """
 
-    def __init__(self, unet, text_encoder, config: TrainConfig, device: str, dtype: torch.dtype):
+    def __init__(self, parts: dict, config: TrainConfig, device: str, dtype: torch.dtype):
+        """Prepare the "unet" of a base's `parts` and its text encoders, if they are there."""
         self.config, self.device, self.dtype = config, device, dtype
-        self.unet, self.text_encoder, self.text_weights = unet.to(device), text_encoder, []
-        self.weights = self._prepare_unet()
-        if text_encoder is not None:
-            self.text_weights = self._prepare_text_encoder()
+        self.unet, self.family = parts["unet"].to(device), parts["family"]
+        own = self.family.text_encoders
+        self.text_encoders = {part: parts[part] for part in own if part in parts}
+        self.empty_ids: torch.Tensor | None = None  # of the empty prompt, if its states are zeros
+        self.weights, self.text_weights = self._prepare_unet(), []
+        for encoder in self.text_encoders.values():
+            self.text_weights += self._prepare_text_encoder(encoder)
         self.groups = self._rate_groups()
         self.weights += self.text_weights
         self.ema_weights = [weight.detach().clone() for weight in self.weights if config.ema_decay]
@@ -50,9 +56,9 @@ class Model:
         unet.train()
         return weights
 
-    def _prepare_text_encoder(self) -> list[torch.nn.Parameter]:
-        """Prepare the text encoder and return its trained weights, [] if it is frozen."""
-        config, encoder = self.config, self.text_encoder
+    def _prepare_text_encoder(self, encoder) -> list[torch.nn.Parameter]:
+        """Prepare a text encoder and return its trained weights, [] if it is frozen."""
+        config = self.config
         encoder.to(self.device, self.dtype).requires_grad_(False)
         if not config.text_rank:
             return []
@@ -85,29 +91,42 @@ class Model:
 
     def trained(self) -> dict[str, torch.nn.Module]:
         """Return the trained networks by their names in a pipeline."""
-        text = {"text_encoder": self.text_encoder} if self.text_weights else {}
-        return {"unet": self.unet, **text}
+        return {"unet": self.unet, **(self.text_encoders if self.text_weights else {})}
 
-    def predict(self, noisy_latents, timesteps, text, labels=None) -> torch.Tensor:
-        """Return the UNet's prediction, conditioned on the text and, if given, on class labels."""
+    def predict(self, noisy_latents: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Return the UNet's prediction at a batch's timesteps, conditioned on its text, its sizes
+        and, if it has them, class labels."""
         if self.config.channels_last:
             noisy_latents = noisy_latents.contiguous(memory_format=torch.channels_last)
-        classes = {} if labels is None else {"class_labels": labels}
+        classes = {} if batch.labels is None else {"class_labels": batch.labels}
         unet = self.compiled if torch.is_grad_enabled() else self.unet
         half = self.dtype != torch.float32
         # no cache: each weight is used once, and a CUDA graph must not keep a cast of one
         with torch.autocast(self.device, self.dtype, enabled=half, cache_enabled=False):
-            return unet(noisy_latents, timesteps, self._text_states(text), **classes).sample
+            states, pooled = self._text_states(batch)
+            added = self.family.unet_conditions(pooled, batch.sizes)
+            return unet(noisy_latents, batch.timesteps, states, **classes, **added).sample
 
-    def _text_states(self, text: torch.Tensor) -> torch.Tensor:
-        """Return the text states (B, tokens, d) from cached ones or from token ids, in the dtype of
-        the base, so that not each layer casts them; in fp32 if they are trained."""
+    def _text_states(self, batch: Batch) -> list[torch.Tensor | None]:
+        """Return text states (B, tokens, d) and pooled vectors (B, p), None if there are none, from
+        cached ones or from token ids, in the dtype of the base, so that not each layer casts them;
+        in fp32 if they are trained."""
+        found, dtype = (batch.text, batch.pooled), self.dtype
         if self.text_weights:
-            return self.text_encoder(text.long())[0].float()
-        if self.text_encoder is not None:
-            with torch.no_grad():
-                text = self.text_encoder(text.long())[0].half()  # as precise as cached ones
-        return text.float().to(self.dtype)
+            found, dtype = self._encode(batch.text.long()), torch.float32
+        elif self.text_encoders:
+            with torch.no_grad():  # as precise as cached ones
+                found = [x if x is None else x.half() for x in self._encode(batch.text.long())]
+        return [x if x is None else x.float().to(dtype) for x in found]
+
+    def _encode(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the states and pooled vectors of token ids, as the text encoders give them."""
+        encoders = [*self.text_encoders.values()]
+        states, pooled = self.family.encode_text(encoders, split_ids(ids, len(encoders)))
+        if self.empty_ids is not None:
+            is_text = (ids != self.empty_ids).any(1)
+            states, pooled = states * is_text[:, None, None], pooled * is_text[:, None]
+        return states, pooled
 
     def update_ema(self, step: int) -> None:
         """Update the EMA weights after `step` steps."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import torch
 
 from tvhelpers.config import TrainConfig
@@ -37,20 +38,23 @@ class Trainer:
         self, config: TrainConfig, parts: dict, data: Data,
         dtype: torch.dtype = torch.float32, processes: Processes | None = None,
     ):  # fmt: skip
-        """Prepare a base's `parts`: "unet", "scheduler", and a "text_encoder" if the cache has no
-        text states or if it is trained too."""
+        """Prepare a base's `parts`: "family", "unet", "scheduler", and its text encoders if the
+        cache has no text states or if they are trained too."""
         self.processes, self.health = processes or Processes(), Health()
         device = self.device = self.processes.device
         self.config, self.dtype = config, dtype
-        self.scheduler, text_encoder = parts["scheduler"], parts.get("text_encoder")
+        self.scheduler = parts["scheduler"]
         self.alphas_cumprod = self.scheduler.alphas_cumprod.to(device)
         self.region_weights = torch.tensor(config.region_weights, device=device)
         self.scaling_factor = data.cache.about["scaling_factor"]
-        self.model = Model(parts["unet"], text_encoder, config, device, dtype)
-        cache, stored = data.cache, text_encoder is None
+        self.model = Model(parts, config, device, dtype)
+        cache, stored = data.cache, not self.model.text_encoders
         self.data = replace(data, cache=cache if device == "cpu" else cache.on_gpu(device))
         self.batches = Batches(self.data, config, len(self.alphas_cumprod), stored)
-        self.empty_prompt = self.batches.empty_prompt().to(device)
+        texts = self.batches.texts_of(np.zeros(1, int)).items()
+        self.empty_prompt = {key: x if x is None else x.to(device) for key, x in texts}
+        if not stored and "empty_prompt" in cache.about:
+            self.model.empty_ids = self.empty_prompt["text"]
         self.per_step, self.step = config.samples_per_step, 0
         self.num_steps = num_steps(config, len(data.train_items))
         self.update = Update(self.model, config, self.num_steps)
@@ -146,7 +150,7 @@ class Trainer:
             target = self._guided(noisy_latents, batch)
         else:
             target = diffusion.prediction_target(latents, noise, *at, kind)
-        prediction = self.model.predict(noisy_latents, batch.timesteps, batch.text, batch.labels)
+        prediction = self.model.predict(noisy_latents, batch)
         pixel_weights = batch.regions
         if pixel_weights is not None:
             pixel_weights = self.region_weights[batch.regions.long()]
@@ -156,11 +160,14 @@ class Trainer:
     @torch.no_grad()
     def _guided(self, noisy_latents: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Return what the base without its LoRA predicts with guidance (Ho & Salimans 2022)."""
-        empty = self.empty_prompt.expand(len(batch.text), *self.empty_prompt.shape[1:])
+        rows = self.empty_prompt.items()
+        empty = {
+            key: x if x is None else x.expand(len(noisy_latents), *x.shape[1:]) for key, x in rows
+        }
         with self.model.base():
             conditional, unconditional = (
-                self.model.predict(noisy_latents, batch.timesteps, text).float()
-                for text in (batch.text, empty)
+                self.model.predict(noisy_latents, each).float()
+                for each in (batch, replace(batch, **empty))
             )
         return unconditional + self.config.distill_guidance * (conditional - unconditional)
 

@@ -75,7 +75,7 @@ class Job:
 
     origin: Origin
     split: tuple[np.ndarray, np.ndarray]  # training and validation items
-    parts: dict  # of the base: the UNet and its scheduler, empty if the run is finished
+    parts: dict  # of the base: family, UNet and scheduler; empty if the run is finished
     dtype: torch.dtype
     machine: str  # device and dtype, and the reason for them
     processes: Processes
@@ -100,8 +100,8 @@ def train(
 
     `base` is by default find_base(config.base), and `root`, the folder of artifacts/, $TV_ROOT.
     `preview(step, parts)` is called after each evaluation with the "unet", the "scheduler" and, if
-    it is trained, the "text_encoder".  Raises InputError for input that cannot be used, Interrupted
-    on Ctrl-C or SIGTERM.
+    they are trained, the text encoders.  Raises InputError for input that cannot be used,
+    Interrupted on Ctrl-C or SIGTERM.
     """
     run_dir, root = Path(run_dir), root or root_dir()
     if finish:
@@ -140,6 +140,7 @@ def open_job(config: TrainConfig, run_dir: Path, base: BaseLocation | None = Non
     parts = {}
     if not is_finished(run_dir, config.method):  # loading takes seconds
         parts = {"unet": load_part(base, "unet"), "scheduler": noise_schedule(base, config)}
+        parts["family"] = base.architecture
     split = split_items(source, config)
     classes = find_classes(config.classes, source.attributes) if config.classes else Classes()
     origin = Origin(config, source, base, classes, _digests(source, base))
@@ -154,7 +155,8 @@ def build_trainer(job: Job, cache: LatentCache) -> Trainer:
     origin, parts = job.origin, job.parts
     config, data = origin.config, _data(job, cache)
     if config.text_rank or cache.embeds is None:  # otherwise cached states are enough
-        parts["text_encoder"] = load_part(origin.base, "text_encoder")
+        encoders = origin.base.architecture.text_encoders
+        parts |= {part: load_part(origin.base, part) for part in encoders}
     parts["unet"] = reset_weights(parts["unet"], config.start, seed_for(config.seed, "unet"))
     if origin.classes.words:
         add_classes(parts["unet"], origin.classes)
@@ -279,7 +281,7 @@ def _snapshots(trainer: Trainer, run_dir: Path, origin: Origin) -> Snapshots | N
 def _save_adapter(trainer: Trainer, run_dir: Path, origin: Origin, step: int) -> None:
     path, base, models = run_dir / "adapter.safetensors", origin.base, trainer.model.trained()
     if base.text_encoder:
-        load_part(base, "text_encoder").save_pretrained(run_dir / bases.TEXT_ENCODER_DIR)
+        load_part(base, base.tuned_part).save_pretrained(run_dir / bases.TEXT_ENCODER_DIR)
     save_adapter(models, path, _about(trainer, origin, step))
     check_adapter(models, path, base)
     write_words(base, run_dir, [origin.source.captions[i] for i in trainer.data.train_items])

@@ -1,0 +1,77 @@
+"""Stable Diffusion XL is cached and trained: two text encoders, pooled vectors, sizes."""
+
+from dataclasses import replace
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+
+from tests.train.helpers import same, stop_at, validation_loss
+from tvhelpers.config import build_config
+from tvhelpers.data.sources import open_source
+from tvhelpers.models.base import find_base
+from tvhelpers.progress import Interrupted
+from tvhelpers.runtime import root_dir
+from tvhelpers.train import encoding, latents
+from tvhelpers.train.trainer import train
+
+
+@pytest.fixture(scope="module")
+def settings(tiny_sdxl, settings):
+    """Settings of a training of the small base that takes seconds."""
+    return settings | {"base": str(tiny_sdxl), "resolution": 64, "eval_steps": 0}
+
+
+@torch.no_grad()
+def test_a_cache_holds_what_the_stock_pipeline_gives_the_unet(tiny_sdxl, photo_folder, monkeypatch):
+    source, asked = open_source(str(photo_folder)), []
+    cache = latents.open_cache(source, find_base(str(tiny_sdxl)), 64, True, root_dir())
+    pipe = diffusers.StableDiffusionXLPipeline.from_pretrained(tiny_sdxl)
+    pipe.set_progress_bar_config(disable=True)
+    forward = pipe.unet.forward
+    monkeypatch.setattr(pipe.unet, "forward", lambda *a, **k: asked.append(k) or forward(*a, **k))
+    for item in range(0, len(source), 7):
+        row, caption = cache.caption_index[item], source.captions[item]
+        pipe(caption, num_inference_steps=1, output_type="latent", height=64, width=64)
+        given = asked[-1]["encoder_hidden_states"], *asked[-1]["added_cond_kwargs"].values()
+        for stored, (of_none, of_text) in zip((cache.embeds, cache.pooled), given[:2], strict=True):
+            assert np.allclose(stored[row], of_text.numpy(), atol=2e-3)
+            assert not stored[0].any() and not of_none.any()
+        assert given[2][0].tolist() == cache.sizes[item].tolist()
+    assert (cache.sizes == [64, 64, 0, 0, 64, 64]).all() and len(cache.sizes) == 2 * len(source)
+    tall = encoding.sizes_of(np.zeros((90, 60, 3), np.uint8), {"resolution": 64})
+    assert tall.tolist() == [90, 90, 0, 0, 64, 64]  # the padded square
+
+
+def test_text_encoders_compute_what_the_cache_holds(make_trainer):
+    def without(cache):
+        return replace(cache, embeds=None, pooled=None)
+
+    stored, computed = make_trainer(), make_trainer(change_cache=without)
+    assert computed.batches.of_step(0, range(4)).text.shape == (4, 2 * 77)
+    for _ in range(2):
+        a, b = stored.train_step(), computed.train_step()
+        torch.testing.assert_close(a["loss"], b["loss"], atol=1e-6, rtol=1e-6)
+    both = make_trainer(text_rank=2)
+    assert validation_loss(both) == pytest.approx(validation_loss(make_trainer()), abs=1e-4)
+    both.train_step()
+    assert {*both.model.trained()} == {"unet", "text_encoder", "text_encoder_2"}
+    moved = [one for one in both.model.text_weights if both.update.optimizer.state.get(one)]
+    assert len(moved) > len(both.model.text_weights) / 2
+
+
+HARD = dict(
+    text_rank=2, dora=True, ema_decay=0.9, prediction="v_prediction", zero_terminal_snr=True,
+    min_snr_gamma=5.0, caption_dropout=0.5, keep="best",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", [{}, HARD], ids=["plain", "everything"])
+def test_a_stopped_training_ends_with_the_same_bytes(settings, changes, tmp_path):
+    config = build_config(**settings | dict(steps=7, eval_steps=3, checkpoint_steps=0) | changes)
+    train(config, tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        train(config, tmp_path / "cut", preview=stop_at(3))
+    train(config, tmp_path / "cut")
+    assert same(tmp_path / "whole", tmp_path / "cut")
