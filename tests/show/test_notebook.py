@@ -21,6 +21,7 @@ from tvhelpers.data.sources import open_source
 from tvhelpers.data.split import split_items
 from tvhelpers.records import claim_dir
 from tvhelpers.show import notebook
+from tvhelpers.show.intake import find_photos
 from tvhelpers.show.settings import NotebookSettings
 
 
@@ -127,6 +128,18 @@ def test_a_notebook_shows_an_error_without_a_traceback(capsys):
     shell.run_cell("from tvhelpers.config import build_config\nbuild_config('no-such')")
     shown = capsys.readouterr().out
     assert shown.startswith("InputError: ") and "'no-such'" in shown and shown.count("\n") == 1
+
+
+def test_paths_of_the_readme_are_those_of_the_folder_above_the_notebooks(tmp_path, monkeypatch):
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    monkeypatch.setenv("TV_ROOT", "")
+    photos = _photos(tmp_path / "photos", 20)
+    run = Path(finished(tmp_path / "out" / "mine", data="photos")).parent
+    tv = notebook.settings("mini", "cpu", data="photos")
+    assert tv.data == str(photos) and tv.root == tmp_path / "notebooks" / "work"
+    assert find_photos(tv, "photos") == photos
+    assert tv.adapter("out/mine") == str(run) and tv.trained_data("out/mine") == str(photos)
 
 
 def test_a_drive_that_is_refused_is_said(colab):

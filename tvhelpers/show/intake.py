@@ -27,7 +27,7 @@ from tvhelpers.output import Skipped, say
 from tvhelpers.runtime import on_colab
 from tvhelpers.score.colour import SIDE, find_garment, name_colour, to_lab
 from tvhelpers.show import colab, training_form
-from tvhelpers.show.settings import NotebookSettings
+from tvhelpers.show.settings import PROJECT, NotebookSettings
 from tvhelpers.train.fit import fitted
 from tvhelpers.words import counted
 
@@ -68,11 +68,11 @@ def find_photos(tv: NotebookSettings, where: str = "", name: str = "mine") -> Pa
 def _existing(tv: NotebookSettings, where: str) -> Path:
     """Return the folder or archive that the form means."""
     drive = [colab.DRIVE / "MyDrive"] if on_colab() else []
-    folders = [Path(), *drive, tv.root / "data", tv.local / "data"]
+    folders = [Path(), *drive, tv.root / "data", tv.local / "data", PROJECT]
     for path in (folder / Path(where).expanduser() for folder in folders):
         with contextlib.suppress(OSError):  # a Drive that is gone
             if path.is_dir() or is_archive(path):
-                return path.absolute()
+                return path.resolve()
     raise InputError("file-missing.intake", path=Path(where))
 
 

@@ -18,7 +18,7 @@ from tvhelpers.paths import for_each, names_of
 from tvhelpers.progress import show_log
 from tvhelpers.show import colab
 from tvhelpers.show.drive import local_data
-from tvhelpers.show.settings import NotebookSettings
+from tvhelpers.show.settings import NotebookSettings, at_hand
 
 _OURS: dict[str, str] = {}  # environment variables that we set ourselves
 
@@ -99,7 +99,7 @@ def _find_data(data: str, folder: Path, drive: bool) -> str:
         tables = sorted(folder.glob("*/metadata.csv"), key=lambda path: path.stat().st_mtime)
         data = str(tables[-1].parent) if tables else data
     elif data and data not in manifest.entries() and not Path(data).exists():
-        data = str(folder / data) if (folder / data).exists() else data
+        data = str(folder / data) if (folder / data).exists() else at_hand(data)
     data = local_data(data) if drive else data
     return _data() if data == "auto" else data
 

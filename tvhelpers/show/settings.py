@@ -39,7 +39,15 @@ from tvhelpers.train.resume import run_config
 
 Outcome = TypeVar("Outcome")
 SHIPPED_DATA = "flats-new-season"  # what mini's own adapter was trained on
+PROJECT = Path("..")  # as notebooks run in their own folder; the README's commands run in this one
 TRIAL_TRAIN = 600  # training images that copies are looked for among, in a trial
+
+
+def at_hand(path: str) -> str:
+    """Return a path of the form, which may begin in this folder or in that of the project."""
+    inner = Path(path).expanduser()
+    places = [place for place in (inner, PROJECT / inner) if place.exists()]
+    return str(places[0].resolve()) if places else path
 
 
 @dataclass(frozen=True)
@@ -104,7 +112,9 @@ class NotebookSettings:
             say(f"adapter {own}{newest}: {config['steps']} steps on {config['data']}")
             return str(own)
         if given:
-            if given not in ("none", "shipped") and not adapter_file(Path(given)).is_file():
+            named = given in ("none", "shipped")
+            given = given if named else at_hand(given)
+            if not named and not adapter_file(Path(given)).is_file():
                 raise InputError("no-adapter.given", given=given, folder=self.root / "runs")
             say(f"adapter {given}, as chosen in the form")
             return given
@@ -145,7 +155,7 @@ class NotebookSettings:
         if own is None and adapter in ("", "none", "shipped"):
             ships = adapter != "none" and find_base(self.base).adapter
             return SHIPPED_DATA if ships else ""
-        run = (own or adapter_file(Path(adapter))).parent
+        run = (own or adapter_file(Path(at_hand(adapter)))).parent
         if not is_run(run):
             return ""
         return data_of(run) or read_record(run / "config.json", "training")["data"]
