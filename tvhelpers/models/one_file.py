@@ -58,7 +58,7 @@ def open_checkpoint(file: Path, config: str = "") -> Path:
             if not folder.is_dir():
                 _convert(contents, family, source, configs, folder)
         if read_record(folder / ABOUT_FILE, "pipeline").get("config") != content_key(configs):
-            raise InputError("another-config", file=file, folder=folder)
+            raise InputError("another-config", folder=folder)
     return folder
 
 
@@ -86,7 +86,7 @@ def _recognised(contents: Contents) -> tuple[Architecture, str]:
         what, advice = next(found, ("of another family", "use one of Stable Diffusion"))
         raise InputError("no-checkpoint", path=path, what=what, advice=advice)
     if (channels := names[FIRST][1]) != CHANNELS:
-        raise InputError("no-checkpoint.channels", path=path, count=channels, needed=CHANNELS)
+        raise InputError("no-checkpoint.channels", path=path, count=channels)
     if not any(name.startswith(VAE) for name in names):
         raise InputError("checkpoint-incomplete", path=path, what="VAE")
     for family in FAMILIES:
@@ -134,9 +134,7 @@ def _convert(
                 warnings.simplefilter("ignore")  # diffusers 0.42 renames torch_dtype
                 pipe = _load(contents, family, place)
         except hub.Unreadable as error:
-            raise InputError(
-                "base-unreadable.file", path=file, source=source, error=error
-            ) from None
+            raise InputError("base-unreadable.file", path=file, error=error) from None
     with atomic_dir(folder) as aside:
         pipe.save_pretrained(aside)
         write_json(aside / ABOUT_FILE, {"file": file.name, "config": content_key(configs)})
