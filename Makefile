@@ -6,7 +6,8 @@
 # make test-gradio     the studio as a web page, with gradio, whose bound of pillow is below ours
 # make lab             the notebooks in JupyterLab
 # make notebooks       build notebooks/*.ipynb from notebooks/source
-# make rendered        run them on mini, and write pages with their outputs into docs/notebooks
+# make rendered        run them on mini, and write pages with their outputs into docs/notebooks;
+#                      NOTEBOOKS="00_your_photos 02_clip_checks" takes these alone
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -50,7 +51,7 @@ notebooks: $(VENV)/ready
 	$(BIN)/ruff format notebooks
 
 rendered: $(VENV)/ready
-	$(BIN)/python notebooks/render.py
+	$(BIN)/python notebooks/render.py $(NOTEBOOKS)
 
 .venv-%/ready: requirements.txt constraints-%.txt constraints.txt
 	$(PYTHON) -m venv .venv-$*

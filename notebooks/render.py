@@ -1,7 +1,7 @@
 """Make docs/notebooks/*.md: the notebooks as pages with their outputs, so that GitHub shows them.
 
 They run on mini, in order, in a folder of their own.  What stays is text and images, which lie in a
-folder beside each page; bars, warnings, widgets, paths and times of this machine do not.
+folder beside each page; bars, warnings, widgets and paths of this machine do not.
 
 python notebooks/render.py [--preset smoke] [--root FOLDER] [04_lora_finetuning ...]
 """
@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import tempfile
+import textwrap
 from pathlib import Path
 
 import nbformat
@@ -23,6 +24,11 @@ HERE = Path(__file__).parent
 FOLDER = HERE.parent / "docs" / "notebooks"
 MOST_BYTES = 300_000  # of a page with its images
 SIZES = ((900, 80), (900, 65), (800, 60), (800, 45), (700, 45), (560, 40), (400, 40))  # JPEGs
+COLUMNS = 96  # of printed text, which fits into a page of GitHub
+NOTE = (
+    "*This page shows the notebook [{name}](../../notebooks/{name}.ipynb) as it ran with `mini` on a"
+    " computer without a GPU. Minutes are those of that computer.*"
+)
 WIDGET, INSTEAD = "application/vnd.jupyter.widget-view+json", "(here are controls when it runs)"
 BAR = re.compile(r"\d+%\||\d(it|s|B|items|steps)/(s|it)\b")
 
@@ -44,16 +50,15 @@ def rendered(name: str, notebook: nbformat.NotebookNode, paths: dict[str, str]) 
     replaced in outputs."""
     for width, quality in SIZES:
         files: dict[str, bytes] = {}
-        parts = []
+        parts = [NOTE.format(name=name)]
         for cell in notebook.cells:
             if cell.cell_type == "markdown":
                 parts.append(cell.source)
             else:
                 parts.append(f"```python\n{cell.source}\n```")
-                shown = [_shown(one, paths) for one in cell.outputs]
-                for one in filter(None, shown):
+                for one in _shown_by(cell, paths):
                     if isinstance(one, str):
-                        parts.append(f"```\n{one.strip()}\n```")
+                        parts.append(f"```\n{one}\n```")
                         continue
                     file = f"{name}/{len(files) + 1}.jpg"
                     files[file] = _small(one, width, quality)
@@ -64,25 +69,41 @@ def rendered(name: str, notebook: nbformat.NotebookNode, paths: dict[str, str]) 
     raise ValueError(f"its outputs do not fit into {MOST_BYTES:,} bytes")
 
 
-def _shown(output: nbformat.NotebookNode, paths: dict[str, str]) -> str | Image.Image | None:
-    """Return what a page shows of an output, None for nothing."""
+def _shown_by(cell: nbformat.NotebookNode, paths: dict[str, str]) -> list[str | Image.Image]:
+    """Return what a page shows of a cell's outputs; text that was printed in pieces is one."""
+    shown = []
+    for one in filter(None, map(_shown, cell.outputs)):
+        if isinstance(one, str) and shown and isinstance(shown[-1], str):
+            shown[-1] += one
+        else:
+            shown.append(one)
+    shown = (_text(one, paths) if isinstance(one, str) else one for one in shown)
+    return [*filter(None, shown)]
+
+
+def _shown(output: nbformat.NotebookNode) -> str | Image.Image | None:
+    """Return the text or image of an output, None for what a page does not show."""
     if output.output_type == "stream":
-        lines = [line.rpartition("\r")[2] for line in output.text.splitlines()]
-        lines = [line for line in lines if not BAR.search(line)]
-        return _without("\n".join(lines), paths) if output.name == "stdout" else None
+        return output.text if output.name == "stdout" else None
     data = output.get("data", {})
     for kind in ("image/png", "image/jpeg"):
         if kind in data:
             return Image.open(io.BytesIO(base64.b64decode(data[kind]))).convert("RGB")
     if WIDGET in data:  # a result is controls, what is only displayed is a bar
-        return INSTEAD if output.output_type == "execute_result" else None
-    return _without(data.get("text/plain", ""), paths)
+        return f"{INSTEAD}\n" if output.output_type == "execute_result" else None
+    return f"{data['text/plain']}\n" if "text/plain" in data else None
 
 
-def _without(text: str, paths: dict[str, str]) -> str:
+def _text(text: str, paths: dict[str, str]) -> str:
+    """Return printed text without bars, colours and paths of this machine, in lines that fit."""
     for path, name in paths.items():
         text = text.replace(path, name)
-    return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
+    text = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
+    lines = [line.rpartition("\r")[2] for line in text.splitlines()]
+    fit = dict(width=COLUMNS, subsequent_indent="    ", break_long_words=False)
+    lines = [textwrap.fill(line, **fit, break_on_hyphens=False) for line in lines
+             if not BAR.search(line)]  # fmt: skip
+    return "\n".join(lines).strip("\n")
 
 
 def _small(image: Image.Image, width: int, quality: int) -> bytes:

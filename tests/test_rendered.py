@@ -44,8 +44,10 @@ def test_what_a_page_cannot_show_is_removed_and_images_fit(render):
     new = nbformat.v4.new_output
     outputs = [
         new("stream", name="stdout", text="results in /tmp/x/runs\ntraining: 5%|   | 1/20\rdone\n"),
+        new("stream", name="stdout", text="in two pie"),
         new("stream", name="stderr", text="/usr/lib/x.py:1: UserWarning: old\n  old()\n"),
         new("display_data", {render.WIDGET: {}, "text/plain": "  0%|  | 0/3"}),
+        new("stream", name="stdout", text=f"ces\n{'word ' * 24}\n"),
         new("execute_result", {render.WIDGET: {}, "text/plain": "VBox()"}, execution_count=1),
         *(new("display_data", dict(png)) for _ in range(3)),
     ]
@@ -55,8 +57,10 @@ def test_what_a_page_cannot_show_is_removed_and_images_fit(render):
     ]
     files = render.rendered("99", nbformat.v4.new_notebook(cells=cells), {"/tmp/x": "work"})
     assert sum(map(len, files.values())) <= render.MOST_BYTES
+    words = f"{' '.join(['word'] * 19)}\n    {' '.join(['word'] * 5)}"  # no line is cut
     assert files["99.md"].decode() == (
-        "# Title\n\n```python\ndraw()\n```\n\n```\nresults in work/runs\ndone\n```\n\n"
-        f"```\n{render.INSTEAD}\n```\n\n![](99/1.jpg)\n\n![](99/2.jpg)\n\n![](99/3.jpg)\n"
+        f"{render.NOTE.format(name='99')}\n\n# Title\n\n```python\ndraw()\n```\n\n"
+        f"```\nresults in work/runs\ndone\nin two pieces\n{words}\n{render.INSTEAD}\n```\n\n"
+        "![](99/1.jpg)\n\n![](99/2.jpg)\n\n![](99/3.jpg)\n"
     )
     assert all(files[f"99/{i}.jpg"].startswith(b"\xff\xd8") for i in (1, 2, 3))
