@@ -126,7 +126,7 @@ def a_grid_draws_each_value(front):
     given(front)
     front.open_grid()
     front.choose("Grid over", "Guidance scale")
-    front.write("Values, grid over", "2, 5.5")
+    front.write("Its values", "2, 5.5")
     records = front.draw("Draw the grid", 2)
     assert [one["guidance"] for one in records] == [2, 5.5]
 

@@ -20,18 +20,20 @@ from tvhelpers.show.studio_controls import Control
 from tvhelpers.show.studio_folder import Entry
 from tvhelpers.show.studio_session import Session
 from tvhelpers.show.studio_widgets import (
-    STYLE,
     Axis,
     Tile,
     button,
     clicks_let_through,
     clipped,
+    fields,
     give,
     img,
     kind_of,
     named,
+    of_class,
     options_of,
     row_of,
+    title,
 )
 from tvhelpers.words import counted
 
@@ -44,7 +46,7 @@ BUTTONS = {  # {name: (text, what it does)}
     "vary": ("Vary", "Draw the same prompt from new seeds."),
     "compare": ("Compare", "Draw the base alone and with its adapter, from the same seed."),
     "cancel": ("Cancel", "Stop after the current step; what is drawn stays."),
-    "dice": ("Dice: a new seed", "Give the seed a random value."),
+    "dice": ("New seed", "Give the seed a random value."),
     "grid": (
         "Draw the grid",
         "Draw an image for each value, or pair of values, of controls.",
@@ -82,11 +84,11 @@ class PromptStudio:
         self.controls = {name: self._widget(row) for name, row in self.rows.items()}
         self.buttons = {name: button(*texts) for name, texts in BUTTONS.items()}
         self.axes = [Axis(self.session.panel, number) for number in (1, 2)]
-        self.progress = W.IntProgress(0, 0, 1, layout=W.Layout(width="140px"))
+        self.progress = W.IntProgress(0, 0, 1)
         self.remarks, self.status, self.stage, self.caption, self.place, self.link = (
             W.HTML() for _ in range(6)
         )
-        self.gallery = row_of()
+        self.gallery = of_class("tv-gallery", W.Box())
         self.box = self._laid_out()
         self._wire()
         self.session.tell = self._show
@@ -96,11 +98,11 @@ class PromptStudio:
         values = self.session.panel.choices(row.name)
         kind = kind_of(row, values)
         if kind is W.Dropdown:
-            return named(W.Dropdown(options=options_of(values), style=STYLE), row)
+            return named(W.Dropdown(options=options_of(values)), row)
         if values.low is not None and kind is not W.IntText:
             span = {"min": values.low, "max": values.high, "step": values.step}
-            return named(kind(values.default, **span, style=STYLE), row)
-        return named(kind(values.default, style=STYLE), row)
+            return named(kind(values.default, **span), row)
+        return named(kind(values.default), row)
 
     def _laid_out(self) -> W.VBox:
         def of(*kinds: str) -> list[W.Widget]:
@@ -109,22 +111,20 @@ class PromptStudio:
         def buttons(*names: str) -> list[W.Widget]:
             return [self.buttons[name] for name in names]
 
-        prompt, *others = of("text")
-        settings = [*of("slider", "menu", "number", "toggle"), *buttons("dice")]
         axes = [part for axis in self.axes for part in (axis.menu, axis.text)]
-        draw = row_of(*buttons("generate", "vary", "compare", "cancel"), self.progress)
-        left = W.VBox([row_of(*of("words")), row_of(*settings), row_of(*axes, *buttons("grid"))])
-        left.add_class("tv-left")
-        chosen = row_of(*buttons("use", "favourite", "delete"))
-        right = W.VBox([self.stage, self.caption, chosen])
-        right.add_class("tv-right")
-        for widget in (prompt, *others):
-            widget.add_class("tv-wide")
-        above = [W.HTML(CSS), prompt, self.remarks, *others, draw, self.status]
-        below = row_of(*buttons("save", "zip", "undo", "newer", "older"), self.place, self.link)
-        box = W.VBox([*above, row_of(left, right), below, self.gallery])
-        box.add_class("tv-studio")
-        return box
+        draw = buttons("generate", "vary", "compare", "cancel")
+        left = [title("Words of the prompt"), fields(*of("words"))] if of("words") else []
+        left += [title("Settings"), fields(*of("slider", "menu"))]
+        left += [fields(*of("number"), *buttons("dice"), *of("toggle"))]
+        left += [title("Grid: an image for each value"), fields(*axes, *buttons("grid"))]
+        right = [self.stage, self.caption, row_of(*buttons("use", "favourite", "delete"))]
+        columns = [of_class("tv-left", W.VBox(left)), of_class("tv-right", W.VBox(right))]
+        keep = row_of(*buttons("zip", "save", "undo", "newer", "older"), self.place, self.link)
+        prompts = of_class("tv-prompts", fields(*of("text")))
+        above = [W.HTML(CSS), prompts, self.remarks, row_of(*draw, self.progress), self.status]
+        below = [title("Gallery"), keep, self.gallery]
+        columns = of_class("tv-columns", W.Box(columns))
+        return of_class("tv-studio", W.VBox([*above, columns, *below]))
 
     def _wire(self) -> None:
         session, buttons = self.session, self.buttons
@@ -210,7 +210,7 @@ class PromptStudio:
                 self._showing = False
         self._able("lora_scale", self.session.sampler.adapter is not None)
         text = html.escape(" ".join(self.session.remarks()), quote=True)
-        mark = "<b>Please look:</b> " if text else ""
+        mark = "<b>Note:</b> " if text else ""
         give(self.remarks, "value", clipped(f"{mark}{text}", text, 2))
 
     def _show_control(self, name: str, widget: W.Widget) -> None:
@@ -229,10 +229,9 @@ class PromptStudio:
     def _show_status(self) -> None:
         waits = self.session.busy and not self.session.threaded
         text = html.escape(f"{self.session.status}{STOP if waits else ''}", quote=True)
-        look = "color:#b00020;font-weight:600" if self.session.wrong else ""
-        sign = "⚠ " if self.session.wrong else ""
-        shown = f"<span role='status' aria-live='polite' style='{look}'>{sign}{text}</span>"
-        give(self.status, "value", clipped(shown, text, 3))
+        look, sign = ("tv-wrong", "⚠ ") if self.session.wrong else ("", "")
+        shown = f"<span role='status' aria-live='polite' class='{look}'>{sign}{text}</span>"
+        give(self.status, "value", clipped(shown, text, 2))
 
     def _show_progress(self) -> None:
         self.progress.value, self.progress.max = self.session.progress
@@ -241,13 +240,15 @@ class PromptStudio:
     def _show_stage(self) -> None:
         image, entries = self.session.stage_image(), self.session.stage.entries
         drawn = self.session.stage.drawn
-        record = drawn[0].record if drawn else {"prompt": self.session.panel.values["prompt"]}
-        text = record["prompt"]
+        prompts = {entry.record["prompt"] for entry in drawn}
+        text = prompts.pop() if len(prompts) == 1 else ""
         if len(entries) == 1 and drawn:
             text = f"{text} · {_settings(drawn[0])}"
-        elif len(entries) > 1:
-            text = f"{counted(len(drawn), 'image')} of {len(entries)} · {text}"
-        text = html.escape(text if entries else "", quote=True)
+        elif drawn:
+            of = f" of {len(entries)}" * (len(drawn) < len(entries))
+            parts = [counted(len(drawn), "image") + of, text, "open one below to use it again"]
+            text = " · ".join(filter(None, parts))
+        text = html.escape(text, quote=True)
         inside = (
             img(image, text) if image else "Drawing…" if entries else "Your design appears here."
         )
@@ -267,6 +268,7 @@ class PromptStudio:
         for name in ("generate", "vary", "compare", "grid"):
             self.buttons[name].disabled = busy
         self.buttons["cancel"].disabled = not busy
+        self.progress.layout.visibility = "visible" if busy else "hidden"
         self._able("adapter", not busy)
         self._show_chosen()
 
@@ -290,7 +292,9 @@ class PromptStudio:
         self.buttons["undo"].disabled = session.deleted is None
         last = self.first + len(page)
         self.link.value = ""  # a zip of what was there before
-        self.place.value = f"{self.first + 1} to {last} of {len(entries)}" if entries else ""
+        empty = f"What you draw is kept in {session.folder.path}, and shown here."
+        found = f"{self.first + 1} to {last} of {len(entries)}"
+        self.place.value = found if entries else html.escape(empty)
         self._show_chosen()
 
 

@@ -2,7 +2,7 @@
 
 import gradio as gr
 
-from tvhelpers.show.studio_controls import ANY, Control, Values, axis_example
+from tvhelpers.show.studio_controls import ANY, AXES, Control, Values, axis_example
 from tvhelpers.show.studio_panel import Panel
 
 GALLERY = "Gallery: click an image to open it"
@@ -19,10 +19,17 @@ textarea::placeholder {white-space: nowrap}
 .line progress::-webkit-progress-value {background: #2563eb}
 .line progress::-moz-progress-bar {background: #2563eb}
 .remarks p {margin: 0 4px}
-.wrong {color: #b00020; font-weight: 600}
-.dark .wrong {color: #ff8a80}
+.wrong {padding-left: 8px; border-left: 4px solid #d93025; font-weight: 600}
+.words > .form {display: grid !important;
+  grid-template-columns: repeat(auto-fill, minmax(112px, 1fr))}
+.settings .head {display: block; position: relative}
+.settings .head label {display: block}
+.settings .head .info-text {margin-top: 8px}
+.settings .head .tab-like-container {position: absolute; top: 0; right: 0}
+.seed {align-items: end}
 .chosen {min-height: 5.4em; overflow-wrap: anywhere}
 .grid-wrap {padding-top: 30px !important}
+.thumbnail-lg img {height: calc(100% - 24px) !important}
 .caption-label {max-width: 100% !important; max-height: 2.6em; font-size: 11px; line-height: 1.2;
   overflow: hidden}
 @media (max-width: 700px) {
@@ -54,9 +61,9 @@ def _component(control: Control, values: Values, value):
     if control.kind in ("menu", "words"):
         return gr.Dropdown(**fixed(control, values), min_width=130, **more)
     if control.kind == "toggle":
-        return gr.Checkbox(info=control.hint, min_width=200, **more)
+        return gr.Checkbox(info=control.hint, min_width=160, **more)
     if control.kind == "number":
-        return gr.Number(precision=0, min_width=130, **more)
+        return gr.Number(precision=0, min_width=170, **more)
     return gr.Slider(
         **fixed(control, values),
         step=values.step,
@@ -97,13 +104,13 @@ class Components:
     def _build_prompts(self) -> None:
         self._build_kinds("text")
         self.remarks = gr.HTML(elem_classes="remarks")
-        with gr.Row():
+        with gr.Row(elem_classes="words"):
             self._build_kinds("words")
         with gr.Row():
             self.generate = gr.Button("Generate", variant="primary", min_width=110)
-            self.cancel = gr.Button("Cancel", min_width=110, interactive=False)
             self.vary = gr.Button("Vary", min_width=110)
             self.compare = gr.Button("Compare", min_width=110)
+            self.cancel = gr.Button("Cancel", min_width=110, interactive=False)
         self.status = gr.HTML(elem_classes="line")
 
     def _build_image(self) -> None:
@@ -113,16 +120,18 @@ class Components:
         self.caption = gr.HTML(elem_classes="chosen")
         with gr.Row():
             names = ("Use again", "Favourite", "Delete", "Undo", "Save")
-            self.actions = {name: gr.Button(name, min_width=90, size="sm") for name in names}
-            self.zip = gr.Button("Download zip", min_width=110, size="sm")
+            small = {"min_width": 90, "size": "sm", "interactive": False}
+            self.actions = {name: gr.Button(name, **small) for name in names}
+            self.zip = gr.Button("Download zip", **small)
         self.link = gr.HTML(elem_classes="zip")
 
     def _build_settings(self) -> None:
-        with gr.Row():
+        with gr.Row(elem_classes="settings"):
             self._build_kinds("slider", "menu")
-        with gr.Row():
-            self._build_kinds("number", "toggle")
-            self.dice = gr.Button("Dice: a new seed", min_width=130, size="sm")
+        with gr.Row(elem_classes="seed"):
+            self._build_kinds("number")
+            self.dice = gr.Button("New seed", min_width=110, scale=0)
+            self._build_kinds("toggle")
         self._build_grid()
 
     def _build_grid(self) -> None:
@@ -130,11 +139,11 @@ class Components:
         names = [(row.label, row.name) for row in rows if row.axis]
         self.axes = []
         with gr.Accordion("Grid: one image for each value", open=False):
-            for label, first in (("Grid over", "guidance"), ("and over", ANY)):
+            for (label, values), first in zip(AXES, ("guidance", ANY)):
                 options = names if first else [("nothing", ANY), *names]
                 with gr.Row():
                     menu = gr.Dropdown(options, value=first, label=label, min_width=130)
-                    text = gr.Textbox(self.example(first), label=f"Values, {label.lower()}")
+                    text = gr.Textbox(self.example(first), label=values)
                     self.axes.append((menu, text))
             self.grid = gr.Button("Draw the grid", min_width=110)
 

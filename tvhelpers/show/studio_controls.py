@@ -14,6 +14,7 @@ from tvhelpers.models.base import own_resolution
 from tvhelpers.sample.request import FAST_STEPS, RANGES, Request
 from tvhelpers.show.studio_words import MENUS, Words, options, with_word
 
+AXES = ("Grid over", "Its values"), ("and over", "Their values")  # labels of a grid's form
 ANY = ""  # the value of a menu of words that the prompt has none of
 MOST_CELLS = 36  # images of a grid
 SHAPES = ((1, 1), (0.75, 1), (1, 0.75), (0.5, 0.5), (1.5, 1.5))  # of an image, in own sizes

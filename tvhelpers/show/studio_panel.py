@@ -29,10 +29,11 @@ Axes = Sequence[tuple[str, str]]  # of a grid: (control, its values as a text)
 
 @dataclass(frozen=True)
 class Shot:
-    """One image to draw, and what differs from the others of its job."""
+    """One image to draw, and what differs from the others of its job: in a grid, the values of its
+    row and of its column."""
 
     request: Request
-    label: str = ""
+    label: tuple[str, ...] = ()
 
 
 class Panel:
@@ -125,8 +126,8 @@ class Panel:
         if self.offer.sampler.adapter is None:
             raise InputError("no-adapter.compare")
         scale, name = request.lora_scale or 1.0, self.values["adapter"]
-        adapted = Shot(replace(request, lora_scale=scale), f"{name}, LoRA scale {scale:g}")
-        return Shot(replace(request, lora_scale=0.0), "base alone"), adapted
+        adapted = Shot(replace(request, lora_scale=scale), (f"{name}, LoRA scale {scale:g}",))
+        return Shot(replace(request, lora_scale=0.0), ("base alone",)), adapted
 
     def _grid(self, axes: Axes, seed: int) -> tuple[list[Shot], int]:
         if not axes:
@@ -144,4 +145,4 @@ class Panel:
                 for own, label in cells
                 for value, text in zip(values, texts)
             ]
-        return [Shot(self.request(values), ", ".join(label)) for values, label in cells], columns
+        return [Shot(self.request(values), tuple(label)) for values, label in cells], columns

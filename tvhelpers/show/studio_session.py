@@ -62,7 +62,7 @@ class Session:
         offer = Offer(sampler, menu_words(sampler, labels), known)
         self.panel = Panel(controls or CONTROLS, offer)
         self.entries = self.folder.restore()  # newest first
-        self.stage = Stage(self.entries[:1], [""])
+        self.stage = Stage(self.entries[:1], [()])
         self.status, self.wrong, self.busy = READY, False, False
         self.progress = 0, 1  # inference steps done, and of the whole job
         self.tell: Callable[[str], None] = lambda what: None
@@ -176,7 +176,8 @@ class Session:
         problem, cancelled = "", False
         try:
             for number, shot in enumerate(shots):
-                self._add(self._draw(shot), number)
+                which = f" image {number + 1} of {len(shots)}" * (len(shots) > 1)
+                self._add(self._draw(shot, f"Drawing{which}…"), number)
         except (Cancelled, KeyboardInterrupt):  # the latter where the kernel was interrupted
             problem, cancelled = "Cancelled.", True
         except Exception as error:  # shown to the user, instead of only in a log
@@ -204,15 +205,15 @@ class Session:
             remarks = [] if problem else self.remarks()
             self._note(" ".join([text, *remarks]), bool(problem) and not cancelled)
 
-    def _draw(self, shot: Shot) -> Entry:
-        """Return the image of a shot; raises Cancelled."""
+    def _draw(self, shot: Shot, text: str) -> Entry:
+        """Return the image of a shot, after its first step with a status; raises Cancelled."""
         looked = time.monotonic()
 
         def after_step(step: int) -> None:
             """Show how far the drawing is; end it where the user has cancelled it."""
             nonlocal looked
-            if not self.progress[0]:
-                self.say("Drawing…")
+            if step == 1:
+                self.say(text)
             self.progress = self.progress[0] + 1, self.progress[1]
             self.tell("progress")
             self.poll()
@@ -227,7 +228,7 @@ class Session:
         [(_, prompt, seed, image)] = self.sampler.sample(shot.request, on_step=after_step)
         settings = self.sampler.with_defaults(shot.request).settings()
         record = {"prompt": prompt, "seed": seed, **settings, **self.sampler.identity}
-        return Entry({**record, "versions": versions()}, image, shot.label)
+        return Entry({**record, "versions": versions()}, image, ", ".join(shot.label))
 
     def _look(self) -> None:
         """Show what is being drawn; a preview that fails must not end the drawing."""
@@ -275,7 +276,7 @@ class Session:
 
     def _open(self, entry: Entry) -> None:
         self._check_idle()
-        self.stage = Stage([entry], [entry.label])
+        self.stage = Stage([entry], [()])
         self.tell("stage")
 
     def use(self, entry: Entry) -> None:

@@ -1,23 +1,25 @@
 """What does the prompt studio show large?  One image, or all images of a job on a sheet."""
 
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 
-from tvhelpers.sample.grid import sheet_of
+from tvhelpers.sample.grid import font_for
 from tvhelpers.show.studio_folder import Entry
 
-SIDE, CELLS = 512, (112, 256)  # pixels: of the stage; of one of several images, from least to most
+SIDE, SHEET = 512, 1024  # pixels: of an image that is alone, and of a sheet's wider side
+LETTER, GAP, BESIDE = 30, 12, 170  # of a sheet: height of letters, gap, width of rows' headings
 
 
 @dataclass
 class Stage:
-    """`entries`, None for what is not drawn yet, with their `labels`, in so many `columns`;
-    `preview` is what is being drawn."""
+    """`entries`, None for what is not drawn or deleted, in so many `columns`; `labels` are what is
+    special in each, first that of its row, last that of its column; `preview` is being drawn."""
 
     entries: list[Entry | None]
-    labels: list[str]
+    labels: list[tuple[str, ...]]
     columns: int = 1
     preview: Image.Image | None = None
 
@@ -27,19 +29,54 @@ class Stage:
         return [entry for entry in self.entries if entry]
 
     def without(self, entry: Entry) -> "Stage":
-        """Return the stage without an entry."""
-        pairs = [pair for pair in zip(self.entries, self.labels) if pair[0] is not entry]
-        return Stage([one for one, _ in pairs], [label for _, label in pairs], self.columns)
+        """Return the stage without an entry; its place on the sheet stays empty."""
+        left = [None if one is entry else one for one in self.entries]
+        return Stage(left if any(left) else [], self.labels, self.columns)
 
     def image(self, read: Callable[[Entry | None], Image.Image | None]) -> Image.Image | None:
         """Return the image or the sheet; `read` gives an entry's image.  None for nothing."""
-        images, waiting = [read(entry) for entry in self.entries], self.preview
-        if waiting and None in self.entries:
-            images[self.entries.index(None)] = waiting
+        images = [read(entry) for entry in self.entries]
+        if self.preview and None in self.entries:
+            images[self.entries.index(None)] = self.preview
         found = next(filter(None, images), None)
         if not found or len(images) == 1:
             return found and ImageOps.contain(found, (SIDE, SIDE), Image.Resampling.LANCZOS)
-        cell = min(max(CELLS[0], SIDE // self.columns), CELLS[1])
-        size = ImageOps.contain(found, (cell, cell)).size
-        cells = [image and ImageOps.pad(image, size, color="white") for image in images]
-        return sheet_of(cells, self.labels, self.columns, size)
+        return self._sheet(images, found)
+
+    def _sheet(self, images: list[Image.Image | None], first: Image.Image) -> Image.Image:
+        """Return the images in columns, each as large as the `first`, below and beside headings."""
+        above = [label[-1] if label else "" for label in self.labels[: self.columns]]
+        beside = [label[0] if len(label) > 1 else "" for label in self.labels[:: self.columns]]
+        left, rows = BESIDE * any(beside), len(beside)
+        cell = (SHEET - left) // max(self.columns, rows)
+        wide, high = ImageOps.contain(first, (cell - GAP, cell - GAP)).size
+        heads = [wrapped(text, wide) for text in above]
+        top = max(len(lines) for lines in heads) * (LETTER + 6) + GAP
+        size = left + self.columns * (wide + GAP) + GAP, top + rows * (high + GAP)
+        sheet = Image.new("RGB", size, "white")
+        draw = ImageDraw.Draw(sheet)
+        for number, image in enumerate(images):
+            x = left + GAP + number % self.columns * (wide + GAP)
+            y = top + number // self.columns * (high + GAP)
+            if image:
+                sheet.paste(ImageOps.pad(image, (wide, high), color="white"), (x, y))
+            draw.rectangle((x - 1, y - 1, x + wide, y + high), outline="#cccccc")
+            if number < self.columns:
+                write(draw, heads[number], x, GAP // 2)
+            if number % self.columns == 0:
+                write(draw, wrapped(beside[number // self.columns], left - GAP), GAP, y)
+        return sheet
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Return at most three lines of a text, of letters of a sheet, within so many pixels."""
+    if not text:
+        return []
+    letters = int(width / font_for(text, LETTER).getlength("n"))
+    return textwrap.wrap(text, max(4, letters), max_lines=3, placeholder="…")
+
+
+def write(draw: ImageDraw.ImageDraw, lines: Iterable[str], x: int, y: int) -> None:
+    """Write lines onto a sheet."""
+    for number, line in enumerate(lines):
+        draw.text((x, y + number * (LETTER + 6)), line, "#222222", font_for(line, LETTER))

@@ -9,12 +9,11 @@ import ipywidgets as W
 from PIL import Image
 
 from tvhelpers.image import encoded
-from tvhelpers.show.studio_controls import Control, Values, axis_example
+from tvhelpers.show.studio_controls import AXES, Control, Values, axis_example
 from tvhelpers.show.studio_folder import Entry
 from tvhelpers.show.studio_panel import Panel
 
-THUMB = 112  # pixels a side
-STYLE = {"description_width": "auto"}
+THUMB = 128  # pixels a side
 
 
 class Tile:
@@ -22,7 +21,7 @@ class Tile:
 
     def __init__(self, entry: Entry, image: Image.Image | None, opened: Callable[[Entry], None]):
         text = html.escape(entry.record["prompt"], quote=True)
-        inside = img(image, text, THUMB) if image else "(its file is gone)"
+        inside = img(image, text, THUMB) if image else "<div class='tv-gone'>File is gone</div>"
         below = html.escape(entry.label, quote=True) or text
         self.button = button("Open", f"Show large: {entry.record['prompt'][:200]}")
         self.button.on_click(lambda _: opened(entry))
@@ -41,13 +40,9 @@ class Axis:
 
     def __init__(self, panel: Panel, number: int):
         names = [(row.label, name) for name, row in panel.controls.items() if row.axis]
-        label = "Grid over" if number == 1 else "and over"
-        self.menu = W.Dropdown(options=[("none", ""), *names], description=label, style=STYLE)
-        self.text = W.Text(
-            description=f"Values, {label.lower()}", style=STYLE, placeholder="1, 2.5, 5"
-        )
-        for widget in (self.menu, self.text):
-            widget.add_class("tv-axis")
+        over, values = AXES[number - 1]
+        self.menu = W.Dropdown(options=[("nothing", ""), *names], description=over)
+        self.text = W.Text(description=values, placeholder="1, 2.5, 5")
         self.menu.observe(lambda change: self._suggest(panel, change["new"]), "value")
 
     def _suggest(self, panel: Panel, name: str) -> None:
@@ -125,11 +120,25 @@ def button(text: str, hint: str) -> W.Button:
     return W.Button(description=text, tooltip=hint, button_style=primary, layout=layout)
 
 
+def of_class(name: str, box: W.Box) -> W.Box:
+    """Return a box after it has got a class of prompt_studio.html."""
+    box.add_class(name)
+    return box
+
+
 def row_of(*children: W.Widget) -> W.Box:
     """Return widgets side by side; where the page is narrow, they continue below."""
-    box = W.Box(list(children))
-    box.add_class("tv-row")
-    return box
+    return of_class("tv-row", W.Box(children))
+
+
+def fields(*children: W.Widget) -> W.Box:
+    """Return widgets in columns of one width, each below its label."""
+    return of_class("tv-fields", W.Box(children))
+
+
+def title(text: str) -> W.HTML:
+    """Return the heading of a part of the studio."""
+    return W.HTML(f"<div class='tv-title' role='heading' aria-level='3'>{text}</div>")
 
 
 def clipped(inside: str, title: str, lines: int) -> str:
