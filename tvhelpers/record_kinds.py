@@ -85,6 +85,11 @@ KINDS: dict[str, Kind] = {
     # a line of eval.jsonl
     "evaluation": Kind({"held_out_loss": "validation_loss"}, keys=EVALUATION),
     "result": Kind(),  # result.json of a run
+    # figures of one arm and seed, and the results of an experiment
+    "arm": Kind(keys={"arm": str, "seed": int, "figures": {"*": (Real, None)}, "curves": {}}),
+    "experiment": Kind(
+        keys={"experiment": str, "title": str, "claim": str, "figures": [str], "arms": {}}
+    ),
     "adapter": Kind(keys=ADAPTER),  # metadata of an adapter, and of each part of a blend
     "peft settings": Kind(),  # adapter_config.json of peft; `lora.metadata` checks what is used
     "pipeline": Kind(  # base.json of a pipeline

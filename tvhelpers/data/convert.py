@@ -63,11 +63,16 @@ def convert(
     if limit < 0:
         raise InputError("out-of-range.limit", limit=limit)
     source = Subset(source, [*range(limit)]) if 0 < limit < len(source) else source
+    return write_source(source, Path(out_dir), size, to)
+
+
+def write_source(source: Source, out_dir: Path, size: int | None = None, to: str = "h5") -> dict:
+    """Write the items of an open source; arguments, result and errors as of `convert`."""
     shape = (len(source), *_sized(source.pixels(0), size).shape)
     request = {"format": FORMAT, "source": source.fingerprint, "size": size, "to": to}
     last, write = WRITERS[to]
-    scratch = () if _rows_done(Path(out_dir)) else SCRATCH
-    with claimed(Path(out_dir), request, "conversion", scratch=scratch) as out_dir:
+    scratch = () if _rows_done(out_dir) else SCRATCH
+    with claimed(out_dir, request, "conversion", scratch=scratch):
         was_done = (out_dir / last).exists()
         if not was_done:
             with _discarded_if_bad(out_dir, len(source)):

@@ -1,1 +1,1 @@
-"""Which settings are compared?  (empty so far)"""
+"""Which settings are compared, what is measured of each, and what do the figures say?"""

@@ -229,13 +229,13 @@ def with_captions(rows: list[dict], source: Source) -> list[dict]:
             found.append(row)
         elif pair := next(chosen, None):
             key, i = pair
-            new = _caption_row(row["id"], source.captions[i], source.attributes[i])
+            new = caption_row(row["id"], source.captions[i], source.attributes[i])
             unseen_by = [source.name] * (key not in trained)
             found.append({**new, "seeds": row["seeds"], "unseen_by": unseen_by})
     return found
 
 
-def _caption_row(id: str, text: str, attributes: dict[str, str]) -> dict:
+def caption_row(id: str, text: str, attributes: dict[str, str]) -> dict:
     """Return the row of a caption; without a category it has no attributes to check."""
     shown = {name: word for name, word in attributes.items() if name in (*FACTORS, "length")}
     return make_row(id, "captions", 0, (shown,) if "category" in shown else (), text, text)

@@ -1,0 +1,120 @@
+"""Experiments: the table, the items of arms, and a whole one on a tiny base."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.helpers import refused
+from tvhelpers import cli
+from tvhelpers.data.flats_source import FlatsSource
+from tvhelpers.data.sources import open_source
+from tvhelpers.experiments import run, summary
+from tvhelpers.experiments.items import FORMS, RIGHT, Arranged, Items, parts_of, write_items
+from tvhelpers.experiments.rows import Arm, Experiment, Scale, experiments, find_scale
+from tvhelpers.records import read_record
+from tvhelpers.train.clip_settings import ClipTuning
+
+BEYOND = ("1,000 images",)  # the paper's own size takes more image-steps than the limit
+SCALE = Scale(
+    "tiny", test=4, selection=4, images=4, seeds=(1, 2, 3), steps=1, image_steps=99, most_items=0,
+    train={"batch_size": 2, "steps": 2, "eval_steps": 0, "eval_items": 2, "rank": 2}, clip={},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", experiments())
+def test_each_arm_is_a_training_within_the_limit(name):
+    experiment, mini = experiments()[name], find_scale("mini")
+    assert experiment.against in [arm.name for arm in experiment.arms]
+    for arm in experiment.arms:
+        how, _ = Items(**arm.items), ClipTuning(**(arm.clip or {}))
+        assert how.form in FORMS
+        config = mini.config(arm, base="mini", data="flats", seed=1)
+        if arm.name not in BEYOND:
+            assert run.image_steps(config, how.count or 1000) <= 1.1 * mini.image_steps
+
+
+def test_all_experiments_together_are_at_most_90_runs():
+    different = {
+        str((arm.train, arm.clip, arm.items))
+        for one in experiments().values()
+        for arm in one.arms
+        if arm.train is not None
+    }
+    assert len(different) * len(find_scale("mini").seeds) <= 90
+
+
+def test_the_parts_of_a_source_share_no_product_and_sizes_are_nested():
+    source = FlatsSource(3, 60)
+    source.product_ids = [f"p{i // 2}" for i in range(60)]
+    parts = parts_of(source, 10, 8)
+    products = [{source.product_ids[i] for i in part} for part in parts.values()]
+    assert sum(map(len, parts.values())) == 60
+    assert sum(map(len, products)) == len(set().union(*products))
+    few, more = (Arranged(source, parts["train"], Items(count=n)).item_ids for n in (5, 20))
+    assert more[:5] == few
+    with refused("too-few-items"):
+        Arranged(source, parts["train"], Items(count=50))
+    with refused("too-few-items"):
+        parts_of(source, 50, 10)
+
+
+def test_stored_images_are_read_in_six_ways(tmp_path):
+    source, numbers = FlatsSource(3, 12), [*range(12)]
+    read = {form: Arranged(source, numbers, Items(form=form)).pixels(0) for form in FORMS}
+    right = source.pixels(0)
+    assert np.array_equal(read[RIGHT], right)
+    assert np.array_equal(read["axes not turned"], right.swapaxes(0, 1))
+    assert np.array_equal(read["red and blue exchanged"], right[..., ::-1])
+    assert len({image.tobytes() for image in read.values()}) == len(FORMS)
+    stored = right / 255 - np.mean([source.pixels(i) for i in numbers], 0) / 255
+    assert np.array_equal(read["affine"], ((stored + 1) / 2 * 255).round().astype(np.uint8))
+    folder = write_items(source, numbers, Items(mirrored=True, alone=True), tmp_path)
+    opened = open_source(folder)
+    assert len(opened) == 24 == len({*opened.product_ids})
+    assert np.array_equal(opened.pixels(12), right[:, ::-1])
+    assert write_items(source, numbers, Items(mirrored=True, alone=True), tmp_path) == folder
+
+
+def test_intervals_over_seeds_and_paired_differences():
+    rows = [
+        {"arm": arm, "seed": seed, "figures": {"loss": seed + gain, "share:x": None}}
+        for arm, gain in (("a", 0.0), ("b", 0.5))
+        for seed in (1, 2, 3)
+    ]
+    found = summary.summarised(rows, "a")
+    low, high = found["arms"]["a"]["loss"]["ci"]  # t of 2 degrees of freedom: 4.303
+    assert (low, high) == pytest.approx((2 - 4.303 / 3**0.5, 2 + 4.303 / 3**0.5), abs=1e-3)
+    gain = found["differences"]["b"]["loss"]
+    assert gain["values"] == [0.5] * 3 and gain["ci"] == [0.5, 0.5]
+    assert summary.over_seeds([1.0, 2.0])["ci"] is None
+
+
+@pytest.fixture(scope="module")
+def experiment():
+    arms = (Arm("base", train=None), Arm("adapter"), Arm("all", {"method": "full"}))
+    return Experiment("tiny", "Which?", "A claim.", "base", ("test_loss", "gap"), arms)
+
+
+def test_a_whole_experiment_is_opened_when_it_is_run_again(
+    experiment, tiny_base, photo_folder, tmp_path, monkeypatch
+):
+    bench = run.Bench(tmp_path / "out", str(tiny_base), str(photo_folder), SCALE)
+    first = run.run_experiment(experiment, bench)
+    losses = {arm: row["test_loss"] for arm, row in first["arms"].items()}
+    assert losses["base"]["ci"][0] == losses["base"]["ci"][1]  # no seed changes it
+    assert len({*losses["adapter"]["values"]}) == 3 and len({*losses["all"]["values"]}) == 3
+    full = first["arms"]["all"]["trained_weights"]["mean"]
+    assert first["arms"]["adapter"]["trained_weights"]["mean"] < full / 4
+    stored = read_record(tmp_path / "out" / "tiny.json", "experiment")
+    assert summary.in_lines(stored) and stored["rows"] == first["rows"]
+    monkeypatch.setattr(run, "train", None)
+    assert run.run_experiment(experiment, replace(bench)) == first
+
+
+def test_what_cannot_be_run_is_refused(tmp_path, capsys):
+    assert cli.main(["experiment", "method", "--out", str(tmp_path / "a")]) == 2
+    assert "did you mean 'methods'" in capsys.readouterr().err
+    with refused("unknown-choice"):
+        find_scale("huge")
+    assert not (tmp_path / "a").exists()

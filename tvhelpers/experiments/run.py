@@ -1,0 +1,216 @@
+"""How is an experiment run?  Its arms become run folders, images, scores, and one file of results.
+
+OUT/
+  items/<key>/      the items that arms train on, and test items
+  clips/<key>/      tuned text encoders
+  runs/<key>/       ordinary folders of trainings, shared by all experiments that need the same
+  images/<key>/     ordinary folders of drawn images
+  scores/<key>.json what `score` writes
+  arms/<key>.json   the figures of one arm and seed
+  <name>.json       the results of an experiment
+Whatever is there is opened, not repeated.
+"""
+
+import logging
+import math
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from tvhelpers.config import TrainConfig, to_dict
+from tvhelpers.data.items import Source
+from tvhelpers.data.sources import open_source
+from tvhelpers.experiments import measure, summary
+from tvhelpers.experiments.items import Items, parts_of, write_items
+from tvhelpers.experiments.rows import Arm, Experiment, Scale
+from tvhelpers.files import content_key, writing_beside
+from tvhelpers.models.base import base_digest, find_base
+from tvhelpers.models.clip import Clip
+from tvhelpers.progress import progress_bar
+from tvhelpers.records import read_record, write_json
+from tvhelpers.runtime import versions
+from tvhelpers.sample.gallery import generate
+from tvhelpers.sample.request import Request
+from tvhelpers.sample.sampler import Sampler
+from tvhelpers.score import suite
+from tvhelpers.score.report import score_folders
+from tvhelpers.score.request import ScoreRequest
+from tvhelpers.train.clip_settings import ClipTuning
+from tvhelpers.train.clip_tuning import tune_on_source
+from tvhelpers.train.trainer import train
+
+log = logging.getLogger(__name__)
+IGNORED = ("preset", "data", "text_encoder", "mirror", "device")  # in the key of a training
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where experiments run: on which base and items, at which scale, in which folder.
+
+    `scored`: more arguments of a ScoreRequest, such as clip and features.
+    """
+
+    out: Path
+    base: str
+    data: str
+    scale: Scale
+    scored: tuple[tuple[str, str], ...] = ()
+
+    @cached_property
+    def source(self) -> Source:
+        """The items, opened."""
+        return open_source(self.data)
+
+    @cached_property
+    def parts(self) -> dict[str, list[int]]:
+        """Item numbers of the test, the selection and the training part."""
+        return parts_of(self.source, self.scale.test, self.scale.selection)
+
+    @cached_property
+    def base_digest(self) -> str:
+        """A digest of the base's weights."""
+        return base_digest(find_base(self.base))
+
+    def folder(self, kind: str, key) -> Path:
+        """Return the folder (or the stem of the file) of what a key identifies."""
+        return (self.out / kind / content_key(key)).resolve()
+
+    def items(self, part: str, how: Items | None = None) -> Path:
+        """Return the folder of a part's items, which are written if they are missing."""
+        return write_items(self.source, self.parts[part], how or Items(), self.out / "items")
+
+    def training_items(self, arm: Arm) -> Path:
+        """Return the folder of an arm's training items; a trial has only some of them."""
+        how, most = Items(**arm.items), self.scale.most_items
+        if most:
+            how = replace(how, count=min(how.count or most, most, len(self.parts["train"])))
+        return self.items("train", how)
+
+    def text_encoder(self, arm: Arm, seed: int) -> str:
+        """Return the folder of an arm's tuned CLIP, which is tuned if it is missing; "" for the
+        base's own."""
+        if arm.clip is None:
+            return ""
+        config, data = (
+            ClipTuning(**{**self.scale.clip, **arm.clip, "seed": seed}),
+            self.items("train"),
+        )
+        folder = self.folder("clips", [asdict(config), self.base_digest, data.name])
+        if not (folder / "clip" / "config.json").exists():
+            tune_on_source(open_source(data), config, folder, Clip(self.base))
+        return str(folder)
+
+    def config(self, arm: Arm, seed: int) -> TrainConfig:
+        """Return the settings of an arm's training; in one of epochs, each ends with a loss."""
+        given = {"base": self.base, "data": str(self.training_items(arm)), "seed": seed}
+        config = self.scale.config(arm, **given, text_encoder=self.text_encoder(arm, seed))
+        if not config.epochs:
+            return config
+        items = len(open_source(config.data)) * (1 - config.held_out)
+        return replace(config, eval_steps=max(1, round(items / config.samples_per_step)))
+
+    def train(self, config: TrainConfig) -> Path:
+        """Return the folder of a training, which is run, resumed or opened."""
+        own = {key: value for key, value in to_dict(config).items() if key not in IGNORED}
+        names = [Path(config.data).name, Path(config.text_encoder).name, self.base_digest]
+        folder = self.folder("runs", [own, *names])
+        if not (folder / "result.json").exists():
+            train(config, folder, root=self.out)
+        return folder
+
+    def images(self, arm: Arm, seed: int, run: Path | None, text_encoder: str) -> Path:
+        """Return the folder of an arm's images, drawn if they are missing: of test captions, from
+        noise that all arms share."""
+        test = open_source(self.items("test"))
+        rare = measure.rare_colours(open_source(self.training_items(arm)).attributes)
+        rows = measure.suite_rows(test, self.scale.images, seed, rare)
+        is_pipeline = run and (run / "pipeline").is_dir()
+        sampler = Sampler(
+            str(run / "pipeline") if is_pipeline else self.base,
+            "none" if is_pipeline or run is None else str(run),
+            text_encoder="" if is_pipeline else text_encoder,
+            text_conditioning=arm.text,
+        )
+        prompts = tuple(row["prompt"] for row in rows)
+        request = Request(prompts, steps=self.scale.steps, **suite.request_of(rows))
+        folder = self.folder("images", [request.record(), sampler.identity, sorted(rare)])
+        generate(sampler, request, folder)
+        suite.write(rows, folder / suite.FILE)
+        return folder
+
+    def score(self, images: Path, run: Path | None) -> Path:
+        """Return the file of the images' scores."""
+        path = self.folder("scores", [images.name, run and run.name, self.scored])
+        path = path.with_suffix(".json")
+        if not path.exists():
+            how = {"real": self.items("test"), "cache": self.out / "cache", **dict(self.scored)}
+            how |= {"attribute_classifier": "judge"} if self.base == "mini" else {}
+            how |= {"train": str(run), "validation": str(self.items("test"))} if run else {}
+            score_folders(ScoreRequest([images], path, **how))
+        return path
+
+    def measured(self, arm: Arm, seed: int) -> dict:
+        """Return {"arm", "seed", "figures", "curves", "folders"} of an arm and a seed."""
+        key = [asdict(arm), seed, asdict(self.scale), self.base_digest, self.items("test").name]
+        path = self.folder("arms", [*key, self.training_items(arm).name, self.scored])
+        path = path.with_suffix(".json")
+        if path.exists():
+            return read_record(path, "arm")
+        encoder = self.text_encoder(arm, seed)
+        run = self.train(self.config(arm, seed)) if arm.train is not None else None
+        images = self.images(arm, seed, run, encoder)
+        scores, test = self.score(images, run), open_source(self.items("test"))
+        figures = measure.scores_of(scores)
+        figures["test_loss"] = measure.test_loss(self.base, test, run, encoder, arm.text)
+        curves = measure.figures_of_run(run) if run else {}
+        numbers = [key for key, value in curves.items() if not isinstance(value, list | dict)]
+        figures |= {key: curves.pop(key) for key in numbers}
+        places, top = {"run": run, "images": images, "scores": scores}, self.out.resolve()
+        row = {"arm": arm.name, "seed": seed, "figures": figures, "curves": curves}
+        row["folders"] = {key: str(it.relative_to(top)) for key, it in places.items() if it}
+        write_json(path, row)
+        return row
+
+
+def run_experiment(experiment: Experiment, bench: Bench) -> dict:
+    """Run, resume or open an experiment; write OUT/<name>.json, and return its content.
+
+    Raises InputError where the data have too few items, or another process runs the same.
+    """
+    out, seeds = bench.out / f"{experiment.name}.json", bench.scale.seeds
+    with writing_beside(out):
+        jobs, rows = [(arm, seed) for arm in experiment.arms for seed in seeds], []
+        with progress_bar(experiment.name, len(jobs), unit="arms") as bar:
+            for arm, seed in jobs:
+                log.info(f"{experiment.name}: {arm.name}, seed {seed}")
+                rows.append(bench.measured(arm, seed))
+                bar.update(1)
+        result = {**about(experiment, bench), **summary.summarised(rows, experiment.against)}
+        write_json(out, {**result, "rows": rows})
+    return result | {"rows": rows}
+
+
+def about(experiment: Experiment, bench: Bench) -> dict:
+    """Return what a file of results says of how they were made."""
+    return {
+        "experiment": experiment.name,
+        "title": experiment.title,
+        "claim": experiment.claim,
+        "against": experiment.against,
+        "figures": [*experiment.figures],
+        "base": bench.base,
+        "base_digest": bench.base_digest,
+        "data": bench.data,
+        "data_fingerprint": bench.source.fingerprint,
+        "scale": bench.scale.name,
+        "seeds": [*bench.scale.seeds],
+        "settings": asdict(bench.scale),
+        "versions": versions(),
+    }
+
+
+def image_steps(config: TrainConfig, num_items: int) -> int:
+    """Return how many images a training draws, of `num_items` training items."""
+    if config.epochs:
+        return math.ceil(num_items * config.epochs)
+    return config.steps * config.samples_per_step

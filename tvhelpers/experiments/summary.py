@@ -1,0 +1,127 @@
+"""What do the figures of several seeds say together?  Means, intervals, differences, sentences."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from tvhelpers.score.metrics import Result
+from tvhelpers.words import counted, listed
+
+METHOD = "mean over seeds, 95 % interval by Student's t; items and prompts are the same for all"
+BETTER = {  # figures of which a lower value is better; of others a higher one
+    "test_loss", "validation_loss", "kernel_distance", "copying", "gap", "batch_loss_sd",
+    "duplicates", "trained_weights", "state_mb",
+}  # fmt: skip
+
+
+def over_seeds(values: Sequence[float], ends: tuple[float, float] | None = None) -> dict:
+    """Return {"mean", "ci", "values"} of one value per seed; `ci` is None for fewer than three.
+
+    `ends`: the least and the greatest possible value, at which the interval is cut.
+    """
+    from scipy.stats import t  # takes a second or two to import
+
+    count, mean = len(values), math.fsum(values) / len(values)
+    if count < 3:
+        return {"mean": mean, "ci": None, "values": [*values]}
+    half = float(t.ppf(0.975, count - 1)) * float(np.std(values, ddof=1)) / math.sqrt(count)
+    low, high = ends or (-math.inf, math.inf)
+    return {"mean": mean, "ci": [max(low, mean - half), min(high, mean + half)],
+            "values": [*values]}  # fmt: skip
+
+
+def summarised(rows: Sequence[dict], against: str) -> dict:
+    """Return {"arms": {arm: {figure: over seeds}}, "differences": {arm: {figure: arm - against}}}.
+
+    `rows`: {"arm", "seed", "figures": {name: value}}; only seeds that both have are paired.
+    """
+    of_arm: dict[str, dict[int, dict]] = {}
+    for row in rows:
+        of_arm.setdefault(row["arm"], {})[row["seed"]] = row["figures"]
+    arms = {arm: _summary([*seeds.values()]) for arm, seeds in of_arm.items()}
+    differences = {}
+    for arm, seeds in of_arm.items():
+        both = sorted({*seeds} & {*of_arm.get(against, {})})
+        if arm != against and both:
+            pairs = [(seeds[seed], of_arm[against][seed]) for seed in both]
+            gains = [
+                {key: a[key] - b[key] for key in a if key in b and None not in (a[key], b[key])}
+                for a, b in pairs
+            ]
+            differences[arm] = _summary(gains, shares=False)
+    return {"arms": arms, "differences": differences}
+
+
+def _summary(figures: Sequence[dict], shares: bool = True) -> dict:
+    """Return {figure: over seeds} of the figures that every seed has."""
+    found = {}
+    for name in figures[0]:
+        values = [row.get(name) for row in figures]
+        if all(isinstance(value, int | float) and math.isfinite(value) for value in values):
+            is_share = shares and name.startswith(("attribute:", "stratum:", "copying", "coverage"))
+            found[name] = over_seeds(values, (0.0, 1.0) if is_share else None)
+    return found
+
+
+def as_results(rows: dict[str, dict], names: Sequence[str]) -> dict[str, dict[str, Result]]:
+    """Return {arm: {figure: Result}} of a summary's arms, which `figures.intervals` draws."""
+    return {
+        arm: {
+            name.replace("_", " "): Result(name, row["mean"], None, row["ci"] and tuple(row["ci"]),
+                                           len(row["values"]), METHOD)
+            for name in names
+            if (row := figures.get(name))
+        }
+        for arm, figures in rows.items()
+    }  # fmt: skip
+
+
+def sentences(result: dict) -> list[str]:
+    """Return what was run, which differences are clear of 0, and which are not, a sentence each."""
+    names, seeds = result["figures"], len(result["seeds"])
+    arms, about = len(result["arms"]), f"on {result['base']} and {result['data']}"
+    ran = f"{counted(arms, 'arm')} with {counted(seeds, 'seed')} each ran {about}"
+    lines = [f"{ran}, at the scale {result['scale']}; other bases and data were not run."]
+    clear, open_ = [], 0
+    for arm, figures in result["differences"].items():
+        for name in (name for name in names if name in figures):
+            row, ends = figures[name], figures[name]["ci"]
+            if ends and not ends[0] <= 0 <= ends[1]:
+                side = "better" if (row["mean"] < 0) == (name in BETTER) else "worse"
+                gain = f"{row['mean']:+.3g} ({ends[0]:+.3g} to {ends[1]:+.3g})"
+                clear.append(f"{arm}: {name.replace('_', ' ')} {gain}, {side}")
+            else:
+                open_ += 1
+    than = f"Compared with {result['against']}, seed by seed"
+    lines.append(f"{than}: {'; '.join(clear)}." if clear else f"{than}, nothing is clear of 0.")
+    others = counted(open_, "difference") + (" is" if open_ == 1 else " are")
+    lines.append(f"{others} not clear of 0: these runs do not show which is better.")
+    return lines
+
+
+def table(result: dict) -> list[list[str]]:
+    """Return the figures as rows of text, the first with the names of the figures."""
+    names = [name for name in result["figures"] if any(name in x for x in result["arms"].values())]
+    rows = [["", *(name.replace("_", " ") for name in names)]]
+    for arm, figures in result["arms"].items():
+        rows.append([arm, *(_cell(figures.get(name)) for name in names)])
+    return rows
+
+
+def _cell(row: dict | None) -> str:
+    if row is None:
+        return "not measured"
+    ends = "" if row["ci"] is None else " ({:.4g} to {:.4g})".format(*row["ci"])
+    return f"{row['mean']:.4g}{ends}"
+
+
+def in_lines(result: dict) -> list[str]:
+    """Return a result as text to read."""
+    lines = [result["title"], f"The paper: {result['claim']}"]
+    lines += ["  " + " | ".join(row) for row in table(result)]
+    missing = [name for name in result["figures"] if not any(
+        name in arm for arm in result["arms"].values())]  # fmt: skip
+    if missing:
+        lines.append(f"not measured, as no network here knows these images: {listed(missing)}")
+    return [*lines, *sentences(result), METHOD]
