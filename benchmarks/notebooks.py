@@ -4,7 +4,7 @@ time; killed at three random moments each and run again, they leave the same art
 python benchmarks/notebooks.py WORK_DIR [--pages DIR]    writes results/notebooks.json
 python benchmarks/notebooks.py WORK_DIR --preset cpu     one run only, as a user without a GPU has
                                                          it; writes results/notebooks_cpu.json
-python benchmarks/notebooks.py WORK_DIR --only 00 05     a trial; prints what it would write
+With --only 00 05 either is a trial of these notebooks, and prints what it would write.
 
 WORK_DIR must be new.  `--pages` keeps the executed notebooks of the first run.
 """
@@ -120,6 +120,11 @@ def kill_each(notebooks: list[Path], first: dict[str, float], root: Path, out: P
     return kills
 
 
+def store(name: str, result: dict, trial: bool) -> None:
+    """Write a result, or print it where only some notebooks were run."""
+    print(json.dumps(result, indent=1)) if trial else write_result(name, result)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("work_dir", type=Path)
@@ -138,10 +143,10 @@ def main() -> None:
     first = {
         path.stem: seconds(path, whole, pages / path.name, options.preset) for path in notebooks
     }
+    trial = options.only != [""]
     if options.preset != "smoke":
         result = {"first_run_seconds": first, "first_run_total": total(first)}
-        write_result(f"notebooks_{options.preset}", result)
-        return
+        return store(f"notebooks_{options.preset}", result, trial)
     wanted = artefacts(whole)
     scrap = options.work_dir / "scrap.ipynb"
     second = {path.stem: seconds(path, whole, scrap) for path in notebooks}
@@ -157,10 +162,7 @@ def main() -> None:
     different = sorted(key for key in {*wanted, *found} if wanted.get(key) != found.get(key))
     result |= {"kills": kills, "artefacts": len(wanted), "different_after_kills": different}
     result["within"] = {key: result[key] <= most for key, most in MOST_SECONDS.items()}
-    if options.only == [""]:
-        write_result("notebooks", result)
-    else:
-        print(json.dumps(result, indent=1))
+    store("notebooks", result, trial)
 
 
 if __name__ == "__main__":

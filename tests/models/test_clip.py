@@ -7,6 +7,7 @@ import torch
 from tests.helpers import refused
 from tvhelpers import flats
 from tvhelpers.models.clip import Clip
+from tvhelpers.score.features import VisionExtractor
 
 SPECS = [flats.random_spec(92, i, season="base") for i in range(60)]
 PIXELS = [flats.render(spec, 92, i) for i, spec in enumerate(SPECS)]
@@ -46,6 +47,10 @@ def test_any_clip_embeds_alike_alone_and_in_company(kind, tiny_clip, tmp_path):
     again = Clip(str(tmp_path / "copy"), "cpu")
     assert torch.equal(again.encode_texts(texts), clip.encode_texts(texts))
     assert np.array_equal(again.mean, clip.mean)
+    small = np.stack([flats.render(spec, 92, i, 32) for i, spec in enumerate(SPECS[:3])])
+    rows = VisionExtractor(str(tmp_path / "copy")).features(small)  # as `score --features` does
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    np.testing.assert_allclose(rows, clip.encode_images(list(small)), atol=1e-5)
 
 
 def test_a_photo_is_padded_and_not_squeezed(clip):

@@ -100,10 +100,14 @@ class Clip:
         return min(self.tokenizer.model_max_length, places)
 
     def save(self, folder: Path) -> None:
-        """Write model, tokenizer and preprocessing as a folder that `Clip(folder)` loads."""
+        """Write model, tokenizer and preprocessing as a folder that `Clip(folder)` loads, and any
+        program that uses transformers."""
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
         settings = {"image_mean": self.mean.tolist(), "image_std": self.std.tolist()}
+        settings |= {"image_processor_type": "CLIPImageProcessor"}
+        settings |= {"size": {"shortest_edge": self.size}}
+        settings |= {"crop_size": {"height": self.size, "width": self.size}}
         write_json(Path(folder) / "preprocessor_config.json", settings)
 
 
