@@ -100,6 +100,8 @@ def test_a_pro_user_and_her_30_photos(side, tmp_path):
     source = open_source(kept)
     assert len(source) == 30 and all(text.startswith("a photo of a") for text in source.captions)
 
+    shown = pro.run_all("01", PHOTOS="coats", USE_DRIVE=True, SIZE=128, IMAGES=50)
+    shown.says("'a photo of a", "by product")
     how = dict(BASE="sd15", USE_DRIVE=True)
     shown = pro.run_all("04", **how, NAME="coats", STEPS=20, PRESET="smoke")
     shown.says("30 images of ", "kept for validation; 20 steps = ", "minutes on this machine")

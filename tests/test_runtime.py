@@ -47,3 +47,12 @@ def test_bfloat16_is_for_cpus_with_instructions_for_it():
     if "avx512f" not in flags:
         pytest.skip("not a CPU with AVX-512")
     assert runtime.computes_bfloat16("cpu") == bool(flags & {"avx512_bf16", "amx_tile"})
+
+
+def test_downloads_of_the_hub_keep_their_bars(monkeypatch):
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars
+
+    monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS", raising=False)
+    disable_progress_bars()
+    runtime.quiet_libraries()
+    assert not are_progress_bars_disabled()
