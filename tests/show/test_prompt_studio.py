@@ -59,7 +59,10 @@ def test_a_click_draws_shows_and_saves(studio, tmp_path):
     assert len([*(tmp_path / "saved").glob("*.png")]) == 4 and studio.buttons["save"].disabled
     assert studio.buttons["use"].disabled  # four images: none of them is chosen
     studio.gallery.children[2].children[1].click()
-    assert studio._chosen() is studio.session.entries[2] and not studio.buttons["use"].disabled
+    assert (
+        studio.session.stage.single is studio.session.entries[2]
+        and not studio.buttons["use"].disabled
+    )
     studio.controls["prompt"].value = "a coat"
     press(studio, "use")
     assert studio.controls["prompt"].value == "a red dress" and studio.controls["seed"].value == 2

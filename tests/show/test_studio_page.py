@@ -63,10 +63,13 @@ def test_a_click_draws_what_the_browser_shows_and_the_page_follows(page, session
     shown = [begun, *page.follow()]
     assert not session.busy and session.status.startswith("Done: 2 images")
     assert {one.record["prompt"] for one in session.entries} == {"a blue coat"}
+    use = page.parts.actions["Use again"]
     last = {part: update for views in shown for part, update in views.items()}
     assert len(last[page.parts.gallery]["value"]) == 2 and last[page.parts.generate]["interactive"]
     assert last[page.parts.controls["colour"]]["value"] == "blue"
-    assert "seed" in last[page.parts.caption]
+    assert "2 images" in last[page.parts.caption] and not last[use]["interactive"]
+    session.open(session.entries[0])
+    assert "seed 2" in page._stage()[page.parts.caption] and page._stage()[use]["interactive"]
 
 
 def test_a_second_click_is_refused_and_an_emptied_number_changes_nothing(page, session):
@@ -84,7 +87,7 @@ def test_prompts_are_escaped_and_a_zip_is_a_link(page, session):
     evil = "<img src=x onerror=alert(1)>"
     page._starter("generate")(*values(page, prompt=evil))
     views = [*page.follow()][-1]
-    assert evil not in views.get(page.parts.caption, page._caption(page._current()))
+    assert evil not in page._stage()[page.parts.caption]
     assert evil not in views[page.parts.status] and evil not in page._controls()[page.parts.remarks]
     link = page._zip()[page.parts.link]
     assert "designs.zip" in link and (session.folder.path / "designs.zip").is_file()

@@ -35,7 +35,6 @@ from tvhelpers.show.studio_widgets import (
     row_of,
     title,
 )
-from tvhelpers.words import counted
 
 PAGE = 24  # thumbnails shown together; more make a page slow
 MOST_IN_PAGE = 30 << 20  # bytes of a zip that the page offers as a link
@@ -183,13 +182,8 @@ class PromptStudio:
         self.link.value = link if content else ""
 
     def _with_chosen(self, work: Callable[[Entry], None]) -> None:
-        if entry := self._chosen():
+        if entry := self.session.stage.single:
             work(entry)
-
-    def _chosen(self) -> Entry | None:
-        """Return the image that is shown large, if it is one."""
-        entries = self.session.stage.entries
-        return entries[0] if len(entries) == 1 else None
 
     def _turn(self, by: int) -> None:
         self.first = max(0, self.first + by)
@@ -238,26 +232,21 @@ class PromptStudio:
         self.progress.value = self.session.progress[0]
 
     def _show_stage(self) -> None:
-        image, entries = self.session.stage_image(), self.session.stage.entries
-        drawn = self.session.stage.drawn
-        prompts = {entry.record["prompt"] for entry in drawn}
-        text = prompts.pop() if len(prompts) == 1 else ""
-        if len(entries) == 1 and drawn:
-            text = f"{text} · {_settings(drawn[0])}"
-        elif drawn:
-            of = f" of {len(entries)}" * (len(drawn) < len(entries))
-            parts = [counted(len(drawn), "image") + of, text, "open one below to use it again"]
-            text = " · ".join(filter(None, parts))
-        text = html.escape(text, quote=True)
+        image, stage = self.session.stage_image(), self.session.stage
+        text = html.escape(stage.caption, quote=True)
         inside = (
-            img(image, text) if image else "Drawing…" if entries else "Your design appears here."
+            img(image, text)
+            if image
+            else "Drawing…"
+            if stage.entries
+            else "Your design appears here."
         )
         self.stage.value = f"<div class='tv-stage'>{inside}</div>"
         give(self.caption, "value", clipped(text, text, 3))
         self._show_chosen()
 
     def _show_chosen(self) -> None:
-        entry, busy = self._chosen(), self.session.busy
+        entry, busy = self.session.stage.single, self.session.busy
         for name in ("use", "favourite", "delete"):
             self.buttons[name].disabled = entry is None or busy
         marked = entry is not None and entry.favourite
@@ -296,11 +285,3 @@ class PromptStudio:
         found = f"{self.first + 1} to {last} of {len(entries)}"
         self.place.value = found if entries else html.escape(empty)
         self._show_chosen()
-
-
-def _settings(entry: Entry) -> str:
-    record = entry.record
-    parts = [entry.label, f"seed {record['seed']}", f"{record.get('steps')} steps"]
-    parts += [f"guidance {record['guidance']:g}"] if "guidance" in record else []
-    parts += [f"not: {record['negative_prompt']}"] if record.get("negative_prompt") else []
-    return " · ".join(filter(None, parts))

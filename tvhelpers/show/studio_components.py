@@ -18,7 +18,8 @@ textarea::placeholder {white-space: nowrap}
 .line progress::-webkit-progress-bar {background: #d4d4d8}
 .line progress::-webkit-progress-value {background: #2563eb}
 .line progress::-moz-progress-bar {background: #2563eb}
-.remarks p {margin: 0 4px}
+.remarks p {margin: 0 4px; min-height: 2.8em; line-height: 1.4; display: -webkit-box;
+  -webkit-box-orient: vertical; -webkit-line-clamp: 2; overflow: hidden}
 .wrong {padding-left: 8px; border-left: 4px solid #d93025; font-weight: 600}
 .words > .form {display: grid !important;
   grid-template-columns: repeat(auto-fill, minmax(112px, 1fr))}
@@ -29,11 +30,14 @@ textarea::placeholder {white-space: nowrap}
 .seed {align-items: end}
 .chosen {min-height: 5.4em; overflow-wrap: anywhere}
 .grid-wrap {padding-top: 30px !important}
-.thumbnail-lg img {height: calc(100% - 24px) !important}
+.thumbnail-lg img {position: absolute; top: 2px; left: 0; height: calc(100% - 26px) !important}
 .caption-label {max-width: 100% !important; max-height: 2.6em; font-size: 11px; line-height: 1.2;
   overflow: hidden}
 @media (max-width: 700px) {
   .gradio-container {padding: 4px 6px !important}
+  .gradio-container main {padding: 0 !important}
+  #stage {height: 300px !important}
+  .remarks p {-webkit-line-clamp: 4; min-height: 5.6em}
   textarea::placeholder {font-size: 11px}
   .second {flex-direction: column-reverse !important}
   .grid-container {grid-template-columns: repeat(3, minmax(0, 1fr)) !important}
@@ -115,7 +119,12 @@ class Components:
 
     def _build_image(self) -> None:
         self.image = gr.Image(
-            label="Image", interactive=False, height=440, format="png", buttons=["fullscreen"]
+            label="Image",
+            interactive=False,
+            height=440,
+            elem_id="stage",
+            format="png",
+            buttons=["fullscreen"],
         )
         self.caption = gr.HTML(elem_classes="chosen")
         with gr.Row():

@@ -33,7 +33,6 @@ class StudioPage:
 
     def __init__(self, session: Session):
         self.session, self.panel = session, session.panel
-        self.chosen: Entry | None = None  # what the buttons under the image are for
         self.shown: list[Entry] = []  # thumbnails, as last sent
         self._sent: dict[str, tuple] = {}  # {control: the value and range that the browser has}
         self._numbers = itertools.count(1)
@@ -118,7 +117,6 @@ class StudioPage:
         for name, value in zip(names, values):
             self._set(name, value)
         pairs = zip(values[len(names) :: 2], values[len(names) + 1 :: 2])
-        self.chosen = None
         self.session.start(kind, [pair for pair in pairs if pair[0]])
 
     def _handler(self, work: Callable) -> Callable:
@@ -126,7 +124,7 @@ class StudioPage:
 
     def _for_chosen(self, work: Callable[[Entry], None]) -> Callable:
         def act() -> None:
-            if entry := self._current():
+            if entry := self.session.stage.single:
                 work(entry)
                 self._note("stage")
 
@@ -135,9 +133,7 @@ class StudioPage:
     def _open(self, event: gr.SelectData):
         def work() -> None:
             if event.index < len(self.shown):
-                self.chosen = self.shown[event.index]
-                self.session.open(self.chosen)
-                self._note("stage")
+                self.session.open(self.shown[event.index])
 
         return self._news_of(work)
 
@@ -204,8 +200,9 @@ class StudioPage:
         scale = gr.update(interactive=self.session.sampler.adapter is not None)
         part = self.parts.controls["lora_scale"]
         found[part] = {**scale, **found.get(part, {})}
-        lines = "".join(f"<p>{html.escape(text)}</p>" for text in self.session.remarks())
-        return found | {self.parts.remarks: lines}
+        text = html.escape(" ".join(self.session.remarks()), quote=True)
+        mark = "<b>Note:</b> " if text else ""
+        return found | {self.parts.remarks: f"<p title='{text}'>{mark}{text}</p>"}
 
     def _status(self) -> str:
         done, total = self.session.progress if self.session.busy else (0, 1)
@@ -216,24 +213,10 @@ class StudioPage:
         return f"<div role='status'>{text}</div>{bar}</progress>"
 
     def _stage(self) -> dict:
-        entry = self._current()
-        alt = entry.record["prompt"] if entry else "no image yet"
-        image = gr.update(value=self.session.stage_image(), alt_text=alt)
-        return {self.parts.image: image, self.parts.caption: self._caption(entry)}
-
-    def _current(self) -> Entry | None:
-        """Return the entry that the buttons are for: the one opened, else the newest."""
-        if self.chosen in self.session.entries:
-            return self.chosen
-        return next(iter([*self.session.stage.drawn, *self.session.entries]), None)
-
-    def _caption(self, entry: Entry | None) -> str:
-        if not entry:
-            return ""
-        record, star = entry.record, "★ " if entry.favourite else ""
-        text = ", ".join(filter(None, [star + record["prompt"], entry.label]))
-        more = f"seed {record['seed']}, {record['steps']} steps, guidance {record['guidance']:g}"
-        return f"<p>{html.escape(text)}</p><small>{html.escape(more)}</small>"
+        text = self.session.stage.caption
+        image = gr.update(value=self.session.stage_image(), alt_text=text or "no image yet")
+        caption = f"<p title='{html.escape(text, quote=True)}'>{html.escape(text)}</p>"
+        return {self.parts.image: image, self.parts.caption: caption, **self._buttons()}
 
     def _gallery(self) -> dict:
         entries = self.session.entries[:MOST_SHOWN]
@@ -254,9 +237,11 @@ class StudioPage:
 
     def _buttons(self) -> dict:
         parts, busy, some = self.parts, self.session.busy, bool(self.session.entries)
+        chosen = self.session.stage.single is not None and not busy
         usable = dict.fromkeys(parts.begin, not busy) | {parts.cancel: busy, parts.zip: some}
-        usable |= dict.fromkeys(parts.actions.values(), some)
+        usable |= dict.fromkeys(parts.actions.values(), chosen)
         usable[parts.actions["Undo"]] = self.session.deleted is not None
+        usable[parts.actions["Save"]] = not all(entry.file for entry in self.session.entries)
         return {part: gr.update(interactive=able) for part, able in usable.items()}
 
 

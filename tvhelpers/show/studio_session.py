@@ -189,8 +189,7 @@ class Session:
             self._tell("status", "controls", "stage", "busy")
 
     def _conclude(self, many: int, before: Stage, problem: str, cancelled: bool) -> None:
-        """Note how a job of so many images ended, what is not saved, and what the base does not
-        know."""
+        """Note how a job of so many images ended, and what is not saved."""
         self.stage.preview, drawn = None, len(self.stage.drawn)
         if not drawn:
             self.stage = before
@@ -202,8 +201,7 @@ class Session:
         if unsaved := self._save():
             self._note(f"{text} Not saved: {unsaved}. Make room, then press Save.", True)
         else:
-            remarks = [] if problem else self.remarks()
-            self._note(" ".join([text, *remarks]), bool(problem) and not cancelled)
+            self._note(text, bool(problem) and not cancelled)
 
     def _draw(self, shot: Shot, text: str) -> Entry:
         """Return the image of a shot, after its first step with a status; raises Cancelled."""

@@ -8,9 +8,10 @@ from PIL import Image, ImageDraw, ImageOps
 
 from tvhelpers.sample.grid import font_for
 from tvhelpers.show.studio_folder import Entry
+from tvhelpers.words import counted
 
 SIDE, SHEET = 512, 1024  # pixels: of an image that is alone, and of a sheet's wider side
-LETTER, GAP, BESIDE = 30, 12, 170  # of a sheet: height of letters, gap, width of rows' headings
+LETTER, GAP, BESIDE = 36, 12, 190  # of a sheet: height of letters, gap, width of rows' headings
 
 
 @dataclass
@@ -27,6 +28,28 @@ class Stage:
     def drawn(self) -> list[Entry]:
         """The entries that are drawn."""
         return [entry for entry in self.entries if entry]
+
+    @property
+    def single(self) -> Entry | None:
+        """The image that is shown alone; None for a sheet, and while it is drawn."""
+        return self.entries[0] if len(self.entries) == 1 else None
+
+    @property
+    def caption(self) -> str:
+        """What is shown, in a line."""
+        if one := self.single:
+            record, star = one.record, "★ " * one.favourite
+            parts = [star + record["prompt"], one.label, f"seed {record['seed']}"]
+            parts += [f"{record['steps']} steps"] if "steps" in record else []
+            parts += [f"guidance {record['guidance']:g}"] if "guidance" in record else []
+            parts += [f"not: {record['negative_prompt']}"] if record.get("negative_prompt") else []
+            return " · ".join(filter(None, parts))
+        if not self.drawn:
+            return ""
+        of = f" of {len(self.entries)}" * (len(self.drawn) < len(self.entries))
+        prompts = {entry.record["prompt"] for entry in self.drawn}
+        parts = [counted(len(self.drawn), "image") + of, "open one in the gallery to use it again"]
+        return " · ".join([*parts, *(prompts if len(prompts) == 1 else ())])
 
     def without(self, entry: Entry) -> "Stage":
         """Return the stage without an entry; its place on the sheet stays empty."""
