@@ -115,7 +115,10 @@ class PromptStudio:
         left = [title("Words of the prompt"), fields(*of("words"))] if of("words") else []
         left += [title("Settings"), fields(*of("slider", "menu"))]
         left += [fields(*of("number"), *buttons("dice"), *of("toggle"))]
-        left += [title("Grid: an image for each value"), fields(*axes, *buttons("grid"))]
+        left += [
+            title("Grid: an image for each value"),
+            of_class("tv-axes", fields(*axes, *buttons("grid"))),
+        ]
         right = [self.stage, self.caption, row_of(*buttons("use", "favourite", "delete"))]
         columns = [of_class("tv-left", W.VBox(left)), of_class("tv-right", W.VBox(right))]
         keep = row_of(*buttons("zip", "save", "undo", "newer", "older"), self.place, self.link)

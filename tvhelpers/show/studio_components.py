@@ -8,7 +8,8 @@ from tvhelpers.show.studio_panel import Panel
 GALLERY = "Gallery: click an image to open it"
 CSS = """
 footer {display: none !important}
-.gradio-container {max-width: 1500px !important; padding: 8px 16px !important}
+.gradio-container {max-width: 1500px !important; padding: 4px 6px !important}
+.main.fillable {padding: 4px 6px !important}
 textarea::placeholder {white-space: nowrap}
 .line {min-height: 4.4em; line-height: 1.4; overflow-wrap: anywhere}
 .line p, .chosen p {margin: 0; display: -webkit-box; -webkit-box-orient: vertical;
@@ -21,23 +22,23 @@ textarea::placeholder {white-space: nowrap}
 .remarks p {margin: 0 4px; min-height: 2.8em; line-height: 1.4; display: -webkit-box;
   -webkit-box-orient: vertical; -webkit-line-clamp: 2; overflow: hidden}
 .wrong {padding-left: 8px; border-left: 4px solid #d93025; font-weight: 600}
-.words > .form {display: grid !important;
+.words > .form {display: grid !important; background: var(--block-background-fill);
   grid-template-columns: repeat(auto-fill, minmax(112px, 1fr))}
 .settings .head {display: block; position: relative}
 .settings .head label {display: block}
 .settings .head .info-text {margin-top: 8px}
 .settings .head .tab-like-container {position: absolute; top: 0; right: 0}
 .seed {align-items: end}
+.seed button {white-space: nowrap}
 .chosen {min-height: 5.4em; overflow-wrap: anywhere}
 .grid-wrap {padding-top: 30px !important}
 .thumbnail-lg img {position: absolute; top: 2px; left: 0; height: calc(100% - 26px) !important}
 .caption-label {max-width: 100% !important; max-height: 2.6em; font-size: 11px; line-height: 1.2;
   overflow: hidden}
 @media (max-width: 700px) {
-  .gradio-container {padding: 4px 6px !important}
-  .gradio-container main {padding: 0 !important}
   #stage {height: 300px !important}
-  .remarks p {-webkit-line-clamp: 4; min-height: 5.6em}
+  .remarks p {-webkit-line-clamp: 3; min-height: 4.2em}
+  .jobs {display: grid !important; grid-template-columns: 1fr 1fr}
   textarea::placeholder {font-size: 11px}
   .second {flex-direction: column-reverse !important}
   .grid-container {grid-template-columns: repeat(3, minmax(0, 1fr)) !important}
@@ -110,7 +111,7 @@ class Components:
         self.remarks = gr.HTML(elem_classes="remarks")
         with gr.Row(elem_classes="words"):
             self._build_kinds("words")
-        with gr.Row():
+        with gr.Row(elem_classes="jobs"):
             self.generate = gr.Button("Generate", variant="primary", min_width=110)
             self.vary = gr.Button("Vary", min_width=110)
             self.compare = gr.Button("Compare", min_width=110)

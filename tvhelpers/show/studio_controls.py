@@ -123,7 +123,7 @@ CONTROLS = [
     Control("prompt", "Prompt", "text", lambda offer: Values("a red dress"),
             lambda value: {"prompts": (value,)}, hint="What to draw."),
     Control("negative_prompt", "Negative prompt", "text", lambda offer: Values(""),
-            hint="What the image moves away from; empty for nothing."),
+            hint="What the image moves away from."),
     *map(_menu_of_words, MENUS),
     Control("count", "Images", "slider", lambda offer: Values(1, 1, 8), no_field,
             hint="How many images a click draws, each from a seed of its own."),
