@@ -5,10 +5,14 @@ import numpy as np
 import pytest
 import torch
 
+from tests.helpers import refused
+from tvhelpers.config import build_config
 from tvhelpers.models.architecture import SDXL
-from tvhelpers.models.base import find_base, load_pipeline, own_resolution
+from tvhelpers.models.base import find_base, load_part, load_pipeline, own_resolution
+from tvhelpers.sample.decoding import guard_vae
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler
+from tvhelpers.train.trainer import train
 
 PROMPTS = ("a red dress", "a blue skirt")
 
@@ -52,3 +56,53 @@ def test_images_equal_those_of_the_stock_pipeline(tiny_sdxl, stock, negative):
     for own, other in zip(drawn, wanted, strict=True):
         assert own.size == (128, 128) and np.asarray(own).std() > 5
         assert np.array_equal(np.asarray(own), np.asarray(other))
+
+
+def test_a_preview_is_what_the_drawing_looks_like_so_far(tiny_sdxl):
+    sampler, seen = Sampler(str(tiny_sdxl), device="cpu"), []
+    look = lambda step: seen.append(np.asarray(sampler.preview()).astype(int))  # noqa: E731
+    drawn = next(sampler.sample(Request(PROMPTS, steps=5), on_step=look))[3]
+    off = [np.abs(one - np.asarray(drawn)).mean() for one in seen]
+    assert len(seen) == 5 and off[-1] < min(off[0], 2)
+    assert np.array_equal(drawn, next(sampler.sample(Request(PROMPTS, steps=5)))[3])
+
+
+def test_a_vae_that_overflows_in_fp16_decodes_in_float32(tiny_sdxl):
+    base, latents = find_base(str(tiny_sdxl)), torch.randn(1, 4, 8, 8)
+    vae = load_part(base, "vae")
+    with torch.no_grad():
+        vae.decoder.conv_in.weight *= 1e5  # values beyond fp16
+        wanted = vae.decode(latents).sample
+        guard_vae(vae.half(), base)
+        for is_autocast in (False, True):
+            with torch.autocast("cpu", torch.bfloat16, enabled=is_autocast):
+                seen = vae.decode(latents.half()).sample
+            assert (
+                vae.dtype == torch.float16 and torch.cosine_similarity(seen, wanted).mean() > 0.99
+            )
+        vae = load_part(base, "vae")
+        vae.decoder.conv_in.weight *= 1e5
+        vae.register_to_config(force_upcast=False)  # as of one that was changed for fp16
+        guard_vae(vae.half(), base)
+        for values, part in ((latents.half(), "VAE"), (latents.half() * torch.nan, "UNet")):
+            with refused("not-finite") as caught:
+                vae.decode(values)
+            assert f"the {part} of" in str(caught.value)
+
+
+@pytest.mark.parametrize("changes", [dict(classes="category"), {}], ids=["classes", "none"])
+def test_a_baseline_is_drawn_with_the_zeros_that_it_was_trained_with(
+    changes, tiny_sdxl, tmp_path
+):
+    config = build_config(
+        base=str(tiny_sdxl), method="baseline", data="flats", limit=24, steps=1, batch_size=4,
+        eval_items=4, device="cpu", resolution=64, **changes,
+    )  # fmt: skip
+    train(config, tmp_path, root=tmp_path)
+    sampler, asked = Sampler(str(tmp_path / "pipeline"), "none", "cpu"), []
+    forward = sampler.pipe.unet.forward
+    sampler.pipe.unet.forward = lambda *a, **k: asked.append(k) or forward(*a, **k)
+    prompt = f"category={sampler.classes.words[0][0]}" if changes else "a red dress"
+    list(sampler.sample(Request((prompt,), steps=1, guidance=3)))
+    assert not asked[0]["encoder_hidden_states"].any()
+    assert not asked[0]["added_cond_kwargs"]["text_embeds"].any()

@@ -64,6 +64,14 @@ class Architecture:
         """Return whether the states of the empty prompt are zeros, by a base's model_index.json."""
         return False
 
+    def empty_prompts(self, pipe, count: int) -> dict:
+        """Return the arguments of a pipeline for `count` images of the empty prompt."""
+        return {"prompt": [""] * count}
+
+    def overflows(self, vae_config: Mapping) -> bool:
+        """Return whether a VAE gives infinite values in half precision (fp16)."""
+        return False
+
     def build_pipeline(self, parts: Mapping, index: Mapping):
         """Return a pipeline of diffusers with the loaded parts, without a safety checker; `index`
         is the base's model_index.json."""
@@ -97,6 +105,23 @@ class StableDiffusionXL(Architecture):
     def zeroes_empty_prompt(self, index: Mapping) -> bool:
         """Return what model_index.json says; by default it is so."""
         return bool(index.get("force_zeros_for_empty_prompt", True))
+
+    def empty_prompts(self, pipe, count: int) -> dict:
+        """Return prompts, or their embeddings of zeros, which the pipeline itself takes only for
+        the negative prompt."""
+        if not self.zeroes_empty_prompt(pipe.config):
+            return super().empty_prompts(pipe, count)
+        where = {"device": pipe.unet.device, "dtype": pipe.unet.dtype}
+        shape = count, pipe.tokenizer.model_max_length, pipe.unet.config.cross_attention_dim
+        pooled = pipe.text_encoder_2.config.projection_dim
+        import torch
+
+        zeros = torch.zeros(shape, **where), torch.zeros(count, pooled, **where)
+        return dict(zip(("prompt_embeds", "pooled_prompt_embeds"), zeros, strict=True))
+
+    def overflows(self, vae_config: Mapping) -> bool:
+        """Return what the VAE's config says: it does, unless it was changed for fp16."""
+        return bool(vae_config.get("force_upcast", True))
 
     def build_pipeline(self, parts: Mapping, index: Mapping):
         """Return a pipeline of diffusers with the loaded parts, without a watermark."""

@@ -21,6 +21,7 @@ from tvhelpers.models.baseline import Classes, class_conditioning, read_classes
 from tvhelpers.models.clip import cut_off
 from tvhelpers.models.vocabulary import Vocabulary, read_vocabulary, remark
 from tvhelpers.runtime import choose_device, choose_dtype
+from tvhelpers.sample.decoding import guard_vae, remembered
 from tvhelpers.sample.request import Request
 
 PREVIEW_LATENTS = 32  # a side: 256 pixels, decoded in a few milliseconds on a GPU
@@ -120,6 +121,7 @@ class Sampler:
             fuse_adapter(pipe, 1.0)
             pipe.unload_lora_weights()
         pipe.to(self.device, self.dtype)
+        guard_vae(pipe.vae, self.base)
         if adapter:
             load_adapter(pipe, self.adapter, self.name, digest, adapter)
         return pipe
@@ -170,10 +172,11 @@ class Sampler:
             # On the CPU, so that a seed gives the same noise on every device.
             generators = [torch.Generator("cpu").manual_seed(seed) for _, _, seed in batch]
             conditioning = self._conditioned([prompt for _, prompt, _ in batch], request.guidance)
-            with self._lock, conditioning as prompts:
+            predictions = remembered(pipe.scheduler)
+            with self._lock, conditioning as prompts, predictions as self._predicted:
                 scale = self._apply_lora_scale(request.lora_scale)
                 images = pipe(
-                    prompts,
+                    **prompts,
                     negative_prompt=negative and [negative] * len(batch),
                     num_inference_steps=request.steps,
                     guidance_scale=request.guidance,
@@ -189,12 +192,9 @@ class Sampler:
     @torch.no_grad()
     def preview(self) -> Image.Image:
         """Return what the first image of the batch being drawn looks like so far, at most 32
-        latents a side; call it within `on_step`.
-
-        DPM-Solver++ keeps its prediction of the finished latents.
-        """
+        latents a side; call it within `on_step`."""
         pipe = self._pipe
-        latents = pipe.scheduler.model_outputs[-1][:1].to(pipe.vae.dtype)
+        latents = self._predicted()[:1].to(pipe.vae.dtype)
         if (reduce := -(-max(latents.shape[-2:]) // PREVIEW_LATENTS)) > 1:
             latents = torch.nn.functional.avg_pool2d(latents, reduce)
         image = pipe.vae.decode(latents / pipe.vae.config.scaling_factor).sample
@@ -213,14 +213,15 @@ class Sampler:
         return {}
 
     @contextlib.contextmanager
-    def _conditioned(self, prompts: list[str], guidance: float) -> Iterator[list[str]]:
-        """Yield the prompts; with class conditioning, set the UNet's classes, yield empty ones."""
+    def _conditioned(self, prompts: list[str], guidance: float) -> Iterator[dict]:
+        """Yield the pipeline's arguments for the prompts; with class conditioning, set the UNet's
+        classes, and yield those of empty prompts."""
         if self.classes is None:
-            yield prompts
+            yield {"prompt": prompts}
             return
         labels = [self.classes.label_of(prompt) for prompt in prompts]
         with class_conditioning(self._pipe.unet, labels, guidance > 1):
-            yield [""] * len(prompts)
+            yield self.base.architecture.empty_prompts(self._pipe, len(prompts))
 
     def cut_off(self, prompt: str) -> str:
         """Return the end of a prompt beyond the text encoder's limit, "" if all of it fits."""
