@@ -1,14 +1,29 @@
 """Stable Diffusion XL: two text encoders, pooled text, sizes, and its own scheduler."""
 
+import shutil
+from dataclasses import replace
+
 import diffusers
 import numpy as np
 import pytest
 import torch
+from transformers import CLIPTextConfig, CLIPTextModel
 
 from tests.helpers import refused
+from tvhelpers import manifest
 from tvhelpers.config import build_config
 from tvhelpers.models.architecture import SDXL
-from tvhelpers.models.base import find_base, load_part, load_pipeline, own_resolution
+from tvhelpers.models.base import (
+    base_digest,
+    find_base,
+    load_part,
+    load_pipeline,
+    own_resolution,
+    text_digest,
+    unet_digest,
+    with_text_encoder,
+)
+from tvhelpers.records import read_json, write_json
 from tvhelpers.sample.decoding import guard_vae
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler
@@ -91,9 +106,7 @@ def test_a_vae_that_overflows_in_fp16_decodes_in_float32(tiny_sdxl):
 
 
 @pytest.mark.parametrize("changes", [dict(classes="category"), {}], ids=["classes", "none"])
-def test_a_baseline_is_drawn_with_the_zeros_that_it_was_trained_with(
-    changes, tiny_sdxl, tmp_path
-):
+def test_a_baseline_is_drawn_with_the_zeros_that_it_was_trained_with(changes, tiny_sdxl, tmp_path):
     config = build_config(
         base=str(tiny_sdxl), method="baseline", data="flats", limit=24, steps=1, batch_size=4,
         eval_items=4, device="cpu", resolution=64, **changes,
@@ -106,3 +119,66 @@ def test_a_baseline_is_drawn_with_the_zeros_that_it_was_trained_with(
     list(sampler.sample(Request((prompt,), steps=1, guidance=3)))
     assert not asked[0]["encoder_hidden_states"].any()
     assert not asked[0]["added_cond_kwargs"]["text_embeds"].any()
+
+
+def test_files_in_half_precision_alone_are_read(tiny_sdxl, stock, tmp_path):
+    pipe = diffusers.StableDiffusionXLPipeline.from_pretrained(tiny_sdxl).to(torch.float16)
+    pipe.save_pretrained(tmp_path / "half", variant="fp16")
+    base, half = find_base(str(tiny_sdxl)), find_base(str(tmp_path / "half"))
+    assert base_digest(base) == base_digest(half)
+    for part in ("unet", "vae", *SDXL.text_encoders):
+        own, other = load_part(base, part).state_dict(), load_part(half, part).state_dict()
+        for name, weight in own.items():
+            assert other[name].dtype == torch.float32
+            assert torch.equal(weight.half().float(), other[name])
+    assert load_part(half, "unet", torch.bfloat16).dtype == torch.bfloat16
+    shutil.copytree(tiny_sdxl, tmp_path / "both")
+    shutil.copytree(tmp_path / "half" / "unet", tmp_path / "both" / "unet", dirs_exist_ok=True)
+    both = find_base(str(tmp_path / "both"))
+    assert torch.equal(*(load_part(one, "unet").conv_in.weight for one in (base, both)))
+    row = replace(both, prefers_fp16=True)
+    assert torch.equal(*(load_part(one, "unet").conv_in.weight for one in (half, row)))
+    assert manifest.entries()["sdxl"]["variant"] == "fp16" and find_base("sdxl").prefers_fp16
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "said"),
+    [
+        ({"_class_name": "StableDiffusionXLImg2ImgPipeline"}, "unknown-family", "Img2Img"),
+        ({"_class_name": "StableDiffusionXLInpaintPipeline"}, "unknown-family", "Inpaint"),
+        ("unet", "base-unreadable", "'unet'"),
+        ("text_encoder_2", "base-unreadable", "'text_encoder_2'"),
+        ("tokenizer_2", "base-unreadable", "'tokenizer_2'"),
+    ],
+    ids=["refiner", "inpainting", "unet", "encoder", "tokenizer"],
+)
+def test_a_base_that_is_not_whole_is_refused(change, code, said, tiny_sdxl, tmp_path):
+    folder = tmp_path / "base"
+    shutil.copytree(tiny_sdxl, folder)
+    if isinstance(change, str):
+        shutil.rmtree(folder / change)
+    else:
+        index = read_json(folder / "model_index.json")
+        write_json(folder / "model_index.json", index | change)
+    with refused(code) as caught:
+        list(Sampler(str(folder), device="cpu").sample(Request(PROMPTS, steps=1)))
+    assert said in str(caught.value) and len(str(caught.value)) < 400
+
+
+def test_a_tuned_clip_replaces_the_encoder_that_is_as_wide(tiny_sdxl, tmp_path):
+    base = find_base(str(tiny_sdxl))
+    for part in SDXL.text_encoders:
+        encoder = load_part(base, part)
+        with torch.no_grad():
+            next(encoder.parameters()).add_(1)
+        encoder.save_pretrained(tmp_path / part / "clip")
+        tuned = with_text_encoder(base, str(tmp_path / part))
+        assert tuned.tuned_part == part and text_digest(tuned) == unet_digest(encoder)
+        other = next(own for own in SDXL.text_encoders if own != part)
+        first, second = (load_part(one, other).state_dict() for one in (base, tuned))
+        assert all(torch.equal(weight, second[name]) for name, weight in first.items())
+    config = CLIPTextConfig(hidden_size=64, num_attention_heads=2, num_hidden_layers=1)
+    CLIPTextModel(config).save_pretrained(tmp_path / "wide" / "clip")
+    with refused("text-encoder-unfit") as caught:
+        with_text_encoder(base, str(tmp_path / "wide"))
+    assert "32 or 48" in str(caught.value)

@@ -1,19 +1,28 @@
 """Stable Diffusion XL is cached and trained: two text encoders, pooled vectors, sizes."""
 
+import os
 from dataclasses import replace
 
 import diffusers
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from tests.train.helpers import same, stop_at, validation_loss
+from tests.helpers import refused
+from tests.train.helpers import command, same, start, stop_at, validation_loss
+from tests.train.test_distributed import free_port
+from tests.train.test_graph import masked
 from tvhelpers.config import build_config
 from tvhelpers.data.sources import open_source
-from tvhelpers.models.base import find_base
+from tvhelpers.models.base import find_base, load_part
 from tvhelpers.progress import Interrupted
 from tvhelpers.runtime import root_dir
+from tvhelpers.sample.preview import Previews
+from tvhelpers.sample.request import Request
+from tvhelpers.sample.sampler import Sampler
 from tvhelpers.train import encoding, latents
+from tvhelpers.train.log import read_steps
 from tvhelpers.train.trainer import train
 
 
@@ -53,6 +62,10 @@ def test_text_encoders_compute_what_the_cache_holds(make_trainer):
     for _ in range(2):
         a, b = stored.train_step(), computed.train_step()
         torch.testing.assert_close(a["loss"], b["loss"], atol=1e-6, rtol=1e-6)
+    weights = dict(background_weight=0.1, min_snr_gamma=0)
+    plain, weighted = make_trainer(min_snr_gamma=0), make_trainer(masked, **weights)
+    batch = weighted.batches.of_step(0, range(4))
+    assert (weighted.losses(batch) != plain.losses(replace(batch, regions=None))).all()
     both = make_trainer(text_rank=2)
     assert validation_loss(both) == pytest.approx(validation_loss(make_trainer()), abs=1e-4)
     both.train_step()
@@ -75,3 +88,42 @@ def test_a_stopped_training_ends_with_the_same_bytes(settings, changes, tmp_path
         train(config, tmp_path / "cut", preview=stop_at(3))
     train(config, tmp_path / "cut")
     assert same(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_two_processes_take_the_steps_of_one(settings, tmp_path):
+    settings = settings | {"steps": 3, "text_rank": 2, "checkpoint_steps": 0}
+    train(build_config(**settings), tmp_path / "one")
+    words = command(settings, tmp_path / "two")
+    both = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port())}
+    ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
+    screens = [tmp_path / f"screen-{rank}" for rank in range(2)]
+    pids = [start(words, *one, **both, **own) for *one, own in zip(screens, ranks, strict=True)]
+    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+    assert codes == [0, 0], "\n".join(screen.read_text() for screen in screens)
+    one, two = read_steps(tmp_path / "one"), read_steps(tmp_path / "two")
+    assert [row["loss"] for row in one] == pytest.approx([row["loss"] for row in two], abs=1e-5)
+
+
+def test_previews_and_an_adapter_of_a_tuned_clip(settings, tiny_sdxl, tmp_path):
+    """It is drawn with the text encoder that it was trained with."""
+    encoder = load_part(find_base(str(tiny_sdxl)), "text_encoder_2")
+    with torch.no_grad():
+        next(encoder.parameters()).add_(0.1)
+    encoder.save_pretrained(tmp_path / "tuned" / "clip")
+    config = build_config(**settings | {"steps": 2}, text_encoder=str(tmp_path / "tuned"))
+    tuned = config.text_encoder
+    shots = Previews(
+        str(tiny_sdxl), ["a red dress"], tmp_path / "shots", steps=2, text_encoder=tuned
+    )
+    train(config, tmp_path / "run", preview=shots)
+    assert {np.asarray(Image.open(path)).std() > 5 for path in shots.folder.iterdir()} == {True}
+    sampler = Sampler(str(tiny_sdxl), str(tmp_path / "run"), "cpu")
+    assert sampler.base.tuned_part == "text_encoder_2"
+    assert len(list(sampler.sample(Request(("a red dress",), steps=1)))) == 1
+
+
+def test_training_all_weights_is_refused_before_images_are_encoded(settings, tmp_path):
+    config = build_config(**settings | {"method": "full", "memory_gb": 0.001})
+    with refused("no-memory"):
+        train(config, tmp_path / "run", root=tmp_path)
+    assert not any(tmp_path.iterdir())

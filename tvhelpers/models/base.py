@@ -4,8 +4,9 @@ import contextlib
 import hashlib
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -20,6 +21,8 @@ from tvhelpers.models.one_file import ABOUT_FILE, open_checkpoint
 from tvhelpers.records import as_record, read_record, write_json
 from tvhelpers.runtime import quiet_libraries
 
+FP16 = "fp16"  # in the names of files with weights in half precision
+MAX_TOKENS = 10_000  # of a text encoder
 MAX_TIMESTEPS = 10_000  # of a scheduler, which keeps tables of this length
 TEXT_ENCODER_DIR = "text_encoder"  # beside an adapter that was trained with a tuned text encoder
 
@@ -35,6 +38,7 @@ class BaseLocation:
     guidance: float = 7.5  # its default guidance scale; 7.5 is usual for Stable Diffusion 1.x
     text_encoder: str = ""  # a folder or hub id whose text encoder replaces the base's own
     tuned_part: str = "text_encoder"  # the part that it replaces
+    prefers_fp16: bool = False  # whether the smaller of its files are downloaded
 
     @property
     def commit(self) -> str | None:
@@ -65,7 +69,9 @@ def find_base(name: str) -> BaseLocation:
         path = row.get("path") and manifest.TOP_DIR / row["path"]
         adapter = path / "shipped_adapter.safetensors" if path else None
         guidance = row.get("guidance", BaseLocation.guidance)
-        return BaseLocation(name, str(path or row["hub"]), row.get("revision"), adapter, guidance)
+        where = str(path or row["hub"]), row.get("revision")
+        fp16 = row.get("variant") == FP16
+        return BaseLocation(name, *where, adapter, guidance, prefers_fp16=fp16)
     known = [key for key, row in manifest.entries().items() if row["kind"] == "base"]
     if Path(name).is_file():
         return BaseLocation(Path(name).name, str(open_checkpoint(Path(name))))
@@ -118,11 +124,11 @@ def with_text_encoder(base: BaseLocation, name: str) -> BaseLocation:
     return base
 
 
-def load_part(base: BaseLocation, part: str):
-    """Return one part of a base, such as "unet" or "scheduler" (`Architecture.parts`), fp32 on the
-    CPU.
+def load_part(base: BaseLocation, part: str, dtype: torch.dtype = torch.float32):
+    """Return one part of a base, such as "unet" or "scheduler" (`Architecture.parts`), on the CPU.
 
-    Raises InputError if it cannot be loaded.
+    Weights in files of the variant "fp16" are read where there are no others, or where the base
+    prefers them.  Raises InputError if it cannot be loaded.
     """
     import importlib
 
@@ -139,9 +145,24 @@ def load_part(base: BaseLocation, part: str):
                     raise ValueError(f"num_train_timesteps is {steps}")
             return hub.load(kind, path, **where, clip_sample=False)
         if part in base.architecture.tokenizers:
-            return hub.load(kind, path, **where)
-        key = "torch_dtype" if library == "diffusers" else "dtype"
-        return hub.load(kind, path, whole=True, **where, **{key: torch.float32}).eval()
+            with hub.readable(path):
+                tokenizer = hub.load(kind, path, **where)
+                if tokenizer.model_max_length > MAX_TOKENS:  # as without any files
+                    raise ValueError("it has no vocabulary, or no model_max_length")
+            return tokenizer
+        where["torch_dtype" if library == "diffusers" else "dtype"] = dtype
+        return _with_variant(base, partial(hub.load, kind, path, whole=True, **where)).eval()
+
+
+def _with_variant(base: BaseLocation, load: Callable):
+    """Return what `load` returns for the first variant of a base's files that is there."""
+    first, second = (FP16, None) if base.prefers_fp16 else (None, FP16)
+    try:
+        return load(variant=first)
+    except hub.Unreadable:
+        with contextlib.suppress(hub.Unreadable):
+            return load(variant=second)
+        raise
 
 
 def load_pipeline(base: BaseLocation):
@@ -199,10 +220,10 @@ def base_digest(base: BaseLocation) -> str:
 
     Raises InputError if it cannot be read.
     """
-    name = "unet/diffusion_pytorch_model.safetensors"
-    path = Path(base.path) / name
-    if not Path(base.path).is_dir():  # of the hub
-        path = hub.file_of(base.path, name, base.revision, local=True)
+    kinds = ("." + FP16, "") if base.prefers_fp16 else ("", "." + FP16)
+    names = [f"unet/diffusion_pytorch_model{kind}.safetensors" for kind in kinds]
+    found = (hub.file_of(base.path, name, base.revision, local=True) for name in names)
+    path = next(filter(None, found), None)
     try:
         with safe_open(path, "pt") as file:
             return _digest((name, file.get_tensor(name)) for name in sorted(file.keys()))

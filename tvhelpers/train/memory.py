@@ -8,7 +8,7 @@ import math
 
 import torch
 
-from tvhelpers.config import OPTIMIZERS
+from tvhelpers.config import OPTIMIZERS, TrainConfig
 from tvhelpers.errors import InputError
 from tvhelpers.runtime import peak_memory, reset_peak_memory
 from tvhelpers.train.evaluation import losses_alone, trial_items
@@ -35,6 +35,17 @@ def memory_limit(memory_gb: float, device: str) -> float | None:
         return None
     free, _ = torch.cuda.mem_get_info()
     return SPARE * (free + torch.cuda.memory_reserved())
+
+
+def check_weights(unet: torch.nn.Module, config: TrainConfig, limit: float | None) -> None:
+    """Raise InputError if the weights of a UNet that is trained whole, with their gradients and the
+    optimizer's state, take more than `limit` bytes: before images are encoded, which takes long."""
+    copies = 4 + 4 + 4 * bool(config.ema_decay) + OPTIMIZERS[config.optimizer].state_bytes
+    needed = copies * sum(weight.numel() for weight in unet.parameters())
+    if config.method != "lora" and limit is not None and needed > limit:
+        raise InputError(
+            "no-memory.weights", method=config.method, needed=needed / GB, limit=limit / GB
+        )
 
 
 def used_by_others() -> int:

@@ -35,6 +35,7 @@ from tvhelpers.train.fit import fitted, resumed
 from tvhelpers.train.graph import is_captured
 from tvhelpers.train.latents import LatentCache, open_cache
 from tvhelpers.train.loop import Loop
+from tvhelpers.train.memory import check_weights, memory_limit
 from tvhelpers.train.model import noise_schedule, scheduler_changes
 from tvhelpers.train.outcome import outcome, result_of
 from tvhelpers.train.resume import CLAIM, begun_settings, is_finished, resumes_at
@@ -139,8 +140,10 @@ def open_job(config: TrainConfig, run_dir: Path, base: BaseLocation | None = Non
     dtype, reason = choose_dtype(config.dtype, device)
     parts = {}
     if not is_finished(run_dir, config.method):  # loading takes seconds
-        parts = {"unet": load_part(base, "unet"), "scheduler": noise_schedule(base, config)}
+        own = dtype if config.method == "lora" else torch.float32  # of the frozen UNet
+        parts = {"unet": load_part(base, "unet", own), "scheduler": noise_schedule(base, config)}
         parts["family"] = base.architecture
+        check_weights(parts["unet"], config, memory_limit(config.memory_gb, device))
     split = split_items(source, config)
     classes = find_classes(config.classes, source.attributes) if config.classes else Classes()
     origin = Origin(config, source, base, classes, _digests(source, base))
