@@ -90,6 +90,10 @@ KINDS: dict[str, Kind] = {
     "experiment": Kind(
         keys={"experiment": str, "title": str, "claim": str, "figures": [str], "arms": {}}
     ),
+    "search": Kind(),  # request.json of a search, and a trial that has ended
+    "trial": Kind(
+        keys={"number": int, "params": {}, "state": str, "step": int, "loss": (Real, None)}
+    ),
     "adapter": Kind(keys=ADAPTER),  # metadata of an adapter, and of each part of a blend
     "peft settings": Kind(),  # adapter_config.json of peft; `lora.metadata` checks what is used
     "pipeline": Kind(  # base.json of a pipeline

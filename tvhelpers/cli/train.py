@@ -27,7 +27,7 @@ OPTIONS = (
     option("--data SOURCE", str, REQUIRED, f"what to train on: {SOURCE}; several are joined"),
     option("--out RUN", Path, REQUIRED, "folder for the training: adapter, checkpoints, curves"),
     option("--preset NAME", str, "", "settings for your machine: " + ", ".join(PRESETS) + "; they "
-           "are explained at the end", "default"),
+           "are explained at the end; or a JSON file, as `experiment search` writes it", "default"),
     option("--dry-run", bool, False, "print what the training would do and cost, such as steps, "
            "minutes, memory and disk, without training or writing anything"),
     option("--previews N", int, 2, "generate images of N captions at each validation loss, into "

@@ -13,19 +13,15 @@ from tvhelpers.data.caption_parsing import parse_caption
 from tvhelpers.data.items import Source
 from tvhelpers.lora.adapter import load_layers
 from tvhelpers.lora.formats import read_adapter
-from tvhelpers.models import base as bases
 from tvhelpers.records import read_record, read_records
-from tvhelpers.runtime import choose_device, choose_dtype, root_dir, seed_for
+from tvhelpers.runtime import root_dir, seed_for
 from tvhelpers.score.draw_suite import caption_row
 from tvhelpers.score.report import read_metrics
-from tvhelpers.train.batches import Data
-from tvhelpers.train.distributed import Processes
 from tvhelpers.train.evaluation import item_losses
 from tvhelpers.train.latents import open_cache
 from tvhelpers.train.log import read_evaluations, read_steps
-from tvhelpers.train.model import noise_schedule
 from tvhelpers.train.resume import begun_settings
-from tvhelpers.train.step import Trainer
+from tvhelpers.train.trainer import build_trainer, open_job
 
 DRAWS = 8  # of noise for each test item
 RARE = 0.2  # share of the training items whose colours are the rarest
@@ -33,18 +29,19 @@ ADAM_BYTES = 16  # of a trained weight: itself, its gradient, two moments
 
 
 def test_loss(
-    base: str, source: Source, run: Path | None = None, text_encoder: str = "", text: bool = True
+    base: str, items: Path, run: Path | None = None, text_encoder: str = "", text: bool = True
 ) -> float:
-    """Return the mean loss of a source's items for a base, or for what a run made of it.
+    """Return the mean loss of a folder of items for a base, or for what a run made of it.
 
     The unweighted squared error of the predicted noise, at timesteps and noise that depend on
     nothing but the item's place; an error of v is converted, so that both kinds compare.
     """
-    config = _config(base, run, text_encoder, text)
-    trainer = _trainer(config, source)
+    config = replace(_config(base, run, text_encoder, text), data=str(items), held_out=0.5)
+    job = open_job(config, items)
+    trainer = build_trainer(job, open_cache(root=root_dir(), **job.origin.cached))
     if run and (run / "adapter.safetensors").exists():
         load_layers(trainer.model.trained(), read_adapter(run / "adapter.safetensors"))
-    losses = item_losses(trainer, np.tile(np.arange(len(source)), DRAWS)).numpy()
+    losses = item_losses(trainer, np.tile(np.arange(len(job.origin.source)), DRAWS)).numpy()
     if trainer.scheduler.config.prediction_type == "v_prediction":
         timesteps = trainer.batches.fixed_timesteps(len(losses)).numpy()
         losses = losses * trainer.alphas_cumprod.cpu().numpy()[timesteps]
@@ -61,19 +58,7 @@ def _config(base: str, run: Path | None, text_encoder: str, text: bool) -> Train
     else:
         row = {"method": "full", "base": str(run / "pipeline")}
         row |= {key: begun[key] for key in ("prediction", "zero_terminal_snr")}
-    return replace(build_config(**row), ema_decay=0.0, flip=False)
-
-
-def _trainer(config: TrainConfig, source: Source) -> Trainer:
-    base = bases.with_text_encoder(bases.find_base(config.base), config.text_encoder)
-    device = choose_device(config.device)
-    cache = open_cache(source, base, bases.own_resolution(base), False, root_dir())
-    parts = {"unet": bases.load_part(base, "unet"), "scheduler": noise_schedule(base, config)}
-    if config.text_rank or cache.embeds is None:
-        parts["text_encoder"] = bases.load_part(base, "text_encoder")
-    items = np.arange(len(source))
-    dtype, _ = choose_dtype(config.dtype, device)
-    return Trainer(config, parts, Data(cache, items, items), dtype, Processes(device))
+    return replace(build_config(**row), ema_decay=0.0, flip=False, balance="")
 
 
 def suite_rows(test: Source, count: int, seed: int, rare: set[str]) -> list[dict]:

@@ -159,8 +159,8 @@ class Bench:
         encoder = self.text_encoder(arm, seed)
         run = self.train(self.config(arm, seed)) if arm.train is not None else None
         images = self.images(arm, seed, run, encoder)
-        scores, test = self.score(images, run), open_source(self.items("test"))
-        figures = measure.scores_of(scores)
+        scores = self.score(images, run)
+        figures, test = measure.scores_of(scores), self.items("test")
         figures["test_loss"] = measure.test_loss(self.base, test, run, encoder, arm.text)
         curves = measure.figures_of_run(run) if run else {}
         numbers = [key for key, value in curves.items() if not isinstance(value, list | dict)]
