@@ -2,10 +2,8 @@
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from tvhelpers.errors import Choice, InputError
 
@@ -250,28 +248,13 @@ def build_config(preset: str = "default", **changes) -> TrainConfig:
 def preset_row(preset: str, **changes) -> dict:
     """Return the settings of a preset, for the method of `changes` or its own, with `changes`.
 
-    `preset` is a name, or a JSON file of settings.  Raises InputError for an unknown preset, and
-    for a file that holds anything else.
+    Raises InputError for an unknown preset.
     """
-    if preset.endswith(".json"):
-        return _read_preset(Path(preset)) | changes
     check_choice("preset", preset, PRESETS)
     row = {**PRESETS[preset]}
     own = row.pop("lora", {})
     method = {**row, **changes}.get("method", "lora")
     return row | (own if method == "lora" else {}) | changes
-
-
-def _read_preset(path: Path) -> dict:
-    """Return the settings in a JSON file; raises InputError where it is none, or names others."""
-    try:
-        row = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError("not-a-preset", path=path, error=error) from None
-    if not isinstance(row, dict):
-        raise InputError("not-a-preset.table", path=path)
-    typed_settings(TrainConfig, row)
-    return row
 
 
 def from_settings(kind: type, row: dict):

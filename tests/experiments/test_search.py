@@ -13,7 +13,7 @@ import pytest
 from tests.experiments.test_experiments import SCALE
 from tests.helpers import refused
 from tvhelpers import cli
-from tvhelpers.config import build_config
+from tvhelpers.cli.train import read_preset
 from tvhelpers.experiments import search as searching
 from tvhelpers.experiments.run import Bench
 from tvhelpers.experiments.search import LIMITS, Search, pruned_at, run_search, settings_of
@@ -71,19 +71,22 @@ def test_a_trial_is_pruned_against_limits_that_are_fixed():
     assert not pruned_at(rows[:2], 30) and not pruned_at([], 30)
 
 
-def test_the_best_row_is_a_preset_that_train_takes(unbroken, tmp_path, capsys):
+def test_the_best_row_is_a_preset_that_train_takes(unbroken, tmp_path):
     search, result = unbroken
     best = search.folder / "best.json"
-    config = build_config(str(best), data="flats")
-    assert config.rank == result["trials"][result["best"]]["params"]["rank"]
-    trained = ["train", "lora", "--data", "flats", "--out", str(tmp_path / "run"), "--dry-run"]
-    assert cli.main([*trained, "--preset", str(best), "--set", "limit=50"]) == 0
-    for text, code in (("{", "not-a-preset"), ("[1]", "not-a-preset"), ('{"rang": 4}', None)):
-        (tmp_path / "other.json").write_text(text)
-        with refused(code or "unknown-key"):
-            build_config(str(tmp_path / "other.json"))
-    with refused("not-a-preset"):
-        build_config(str(tmp_path / "missing.json"))
+    params = result["trials"][result["best"]]["params"]
+    assert read_preset(best)["rank"] == params["rank"]
+    train = ["train", "lora", "--data", "flats", "--out", str(tmp_path / "run"), "--dry-run"]
+    assert cli.main([*train, "--preset", str(best), "--set", "limit=50"]) == 0
+    other = tmp_path / "other.json"
+    texts = {"{": "not-json", "[1]": "not-a-preset", '{"rang": 4}': "unknown-key",
+             '{"data": "flats"}': "given-twice", '{"rank": "a"}': "wrong-type"}  # fmt: skip
+    for text, code in texts.items():
+        other.write_text(text)
+        with refused(code):
+            read_preset(other)
+    with refused("file-missing"):
+        read_preset(tmp_path / "missing.json")
 
 
 def test_another_search_and_a_damaged_study_are_refused(unbroken):

@@ -13,13 +13,16 @@ from tvhelpers.config import (
     TrainConfig,
     check_range,
     parse_settings,
+    typed_settings,
 )
 from tvhelpers.errors import InputError
 from tvhelpers.output import say
 from tvhelpers.progress import Interrupted
+from tvhelpers.records import read_json
 from tvhelpers.train.resume import resumes_at, run_config
 
 MOST_PREVIEWS = 8
+ARGUMENTS = ("data", "method", "preset")  # settings that have an argument of their own
 PREVIEW_STEPS = 10  # of their inference: on a laptop, previews take a tenth of a training's time
 OPTIONS = (
     option("method METHOD", text="lora (an adapter: a small file; the usual choice), full (the "
@@ -64,13 +67,16 @@ def run(options) -> dict:
 
 def _run(options) -> dict:
     settings = parse_settings(options.set)
-    for key in ("data", "method", "preset"):
+    for key in ARGUMENTS:
         if key in settings:
             raise InputError("given-twice.argument", key=key)
     if options.finish and options.dry_run:
         raise InputError("usage.finish")
-    given = {"method": options.method, "data": options.data, **settings}
-    config = run_config(options.out, options.preset, **given)
+    preset, own = options.preset, {}
+    if preset.endswith(".json"):
+        preset, own = "", read_preset(Path(preset))
+    given = {**own, "method": options.method, "data": options.data, **settings}
+    config = run_config(options.out, preset, **given)
     first = int(os.environ.get("RANK", 0)) == 0  # of the processes of `accelerate launch`
     options.json = options.json and first
     if options.dry_run:
@@ -88,6 +94,19 @@ def _run(options) -> dict:
         training_curves(options.out)
         say(f"curves: {options.out / 'figures' / 'training.png'}")
     return result
+
+
+def read_preset(path: Path) -> dict:
+    """Return the settings in a JSON file, which stand above the preset "default".
+
+    Raises InputError for a file that holds anything else, and for keys that are no settings.
+    """
+    row = read_json(path)
+    if not isinstance(row, dict):
+        raise InputError("not-a-preset", path=path)
+    for key in (key for key in ARGUMENTS if key in row):
+        raise InputError("given-twice.preset", key=key, path=path)
+    return typed_settings(TrainConfig, row)
 
 
 def _previews(config: TrainConfig, options):
