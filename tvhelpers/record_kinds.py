@@ -90,6 +90,7 @@ KINDS: dict[str, Kind] = {
     "experiment": Kind(
         keys={"experiment": str, "title": str, "claim": str, "figures": [str], "arms": {}}
     ),
+    "preset": Kind(values=FORMER_VALUES),  # settings of a training, in a file of the user's
     "search": Kind(),  # request.json of a search, and a trial that has ended
     "trial": Kind(
         keys={"number": int, "params": {}, "state": str, "step": int, "loss": (Real, None)}

@@ -79,7 +79,7 @@ def test_the_best_row_is_a_preset_that_train_takes(unbroken, tmp_path):
     train = ["train", "lora", "--data", "flats", "--out", str(tmp_path / "run"), "--dry-run"]
     assert cli.main([*train, "--preset", str(best), "--set", "limit=50"]) == 0
     other = tmp_path / "other.json"
-    texts = {"{": "not-json", "[1]": "not-a-preset", '{"rang": 4}': "unknown-key",
+    texts = {"{": "not-json", "[1]": "not-a-record", '{"rang": 4}': "unknown-key",
              '{"data": "flats"}': "given-twice", '{"rank": "a"}': "wrong-type"}  # fmt: skip
     for text, code in texts.items():
         other.write_text(text)

@@ -18,7 +18,7 @@ from tvhelpers.config import (
 from tvhelpers.errors import InputError
 from tvhelpers.output import say
 from tvhelpers.progress import Interrupted
-from tvhelpers.records import read_json
+from tvhelpers.records import read_record
 from tvhelpers.train.resume import resumes_at, run_config
 
 MOST_PREVIEWS = 8
@@ -101,9 +101,7 @@ def read_preset(path: Path) -> dict:
 
     Raises InputError for a file that holds anything else, and for keys that are no settings.
     """
-    row = read_json(path)
-    if not isinstance(row, dict):
-        raise InputError("not-a-preset", path=path)
+    row = read_record(path, "preset")
     for key in (key for key in ARGUMENTS if key in row):
         raise InputError("given-twice.preset", key=key, path=path)
     return typed_settings(TrainConfig, row)
