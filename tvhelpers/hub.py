@@ -95,7 +95,7 @@ def load(kind, path: str, *, whole: bool = False, **options):
     if kind.__module__.startswith("transformers."):
         options["trust_remote_code"] = False
     with readable(path):
-        check_configs(path, options.get("local_files_only", False), **where)
+        _check_configs(path, options.get("local_files_only", False), **where)
         if not whole:
             model = kind.from_pretrained(path, **options)
             if not isinstance(getattr(model, "model_max_length", 0), int | float):
@@ -105,6 +105,19 @@ def load(kind, path: str, *, whole: bool = False, **options):
         if missing := sorted(loaded["missing_keys"]):  # they would be random
             raise ValueError(f"{len(missing)} weights are missing, {missing[0]} is the first")
     return model
+
+
+def load_file(kind, path: str, configs: str, parts: Iterable[str], dtype):
+    """Return the pipeline of a checkpoint of one file (.safetensors), of a class of diffusers, with
+    the configs of its `parts` in the folder `configs`.
+
+    Raises InputError and Unreadable as `load` does.
+    """
+    with readable(configs):
+        for part in parts:
+            _check_configs(configs, False, part)
+        how = {"config": configs, "torch_dtype": dtype, "local_files_only": True}
+        return kind.from_single_file(path, **how)
 
 
 @contextlib.contextmanager
@@ -170,7 +183,7 @@ def offline() -> Iterator[None]:
             constants.HF_HUB_OFFLINE = before
 
 
-def check_configs(path: str, local: bool = False, subfolder: str = "", revision=None) -> None:
+def _check_configs(path: str, local: bool, subfolder: str = "", revision=None) -> None:
     """Raise InputError if files beside the weights name code, other models or outside files."""
     where = f"{subfolder}/" if subfolder else ""
     if file_of(path, where + "adapter_config.json", revision, local):  # names another one

@@ -149,8 +149,6 @@ def _load(contents: Contents, family: Architecture, place: str):
     import diffusers
     import torch
 
-    for part in family.parts:
-        hub.check_configs(place, subfolder=part)
     kinds = {"F16": torch.float16, "BF16": torch.bfloat16}
     dtypes = {dtype for dtype in contents.dtypes.values() if "F" in dtype}
     dtype = kinds.get(*dtypes, torch.float32) if len(dtypes) == 1 else torch.float32
@@ -160,8 +158,7 @@ def _load(contents: Contents, family: Architecture, place: str):
         link = Path(place, "checkpoint.safetensors")
         link.symlink_to(file)
         file = link
-    how = {"config": place, "torch_dtype": dtype, "local_files_only": True}
-    pipe = kind.from_single_file(str(file), **how)
+    pipe = hub.load_file(kind, str(file), place, family.parts, dtype)
     for part in family.parts:
         state = getattr(getattr(pipe, part), "state_dict", dict)()
         if missing := [name for name, weight in state.items() if weight.is_meta]:
