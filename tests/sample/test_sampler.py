@@ -299,3 +299,17 @@ def test_an_adapters_lora_scale_leaves_no_trace():
             output_type="np",
         ).images[0]
         assert np.abs(theirs * 255 - ours).max() <= 1
+
+
+def test_large_images_alone_are_decoded_in_tiles(sampler, monkeypatch):
+    request = Request(("a red dress",), steps=2, size=128)
+    whole = np.asarray(next(sampler.sample(request))[3]).astype(int)
+    tiles, vae, decode = [], sampler.pipe.vae, sampler.pipe.vae.tiled_decode
+    spy = lambda *one, **more: tiles.append(1) or decode(*one, **more)  # noqa: E731
+    monkeypatch.setattr(vae, "tiled_decode", spy)
+    assert (np.asarray(next(sampler.sample(request))[3]) == whole).all() and not tiles
+    monkeypatch.setattr("tvhelpers.sample.sampler.TILED_PIXELS", 127 * 128)
+    tiled = np.asarray(next(sampler.sample(request))[3]).astype(int)
+    assert tiles and 0 < np.abs(tiled - whole).mean() < 12
+    monkeypatch.undo()
+    assert (np.asarray(next(sampler.sample(request))[3]) == whole).all()

@@ -34,6 +34,8 @@ OPTIONS = (
            "comes with mini), or none", "shipped for mini, else none"),
     option("--text-encoder DIR", str, "", "a folder that `clip tune` wrote; its text encoder "
            "encodes the prompts", "the one that the adapter was trained with"),
+    option("--embedding FILE", Path, [], "a textual inversion (.safetensors); write its word into "
+           "the prompt; can be repeated", action="append"),
     option("--count N", int, 1, "images for each prompt"),
     option("--seed N", int, None, "seed of each prompt's first image; the next has seed + 1", "0"),
     option("--steps N", int, None, "denoising steps; more are finer but slower", "20, or 8 with "
@@ -87,6 +89,7 @@ def run(options) -> list[dict]:
         options.device,
         text_encoder=options.text_encoder,
         fast=options.fast,
+        embeddings=options.embedding,
     )
     if options.adapter is None and sampler.adapter:
         log.info(f"with the adapter that {base} comes with; --adapter none goes without")
@@ -118,8 +121,9 @@ def _like(options) -> list[dict]:
     from tvhelpers.sample.sampler import Sampler
 
     fast = "fast_sha256" in record
-    sampler = Sampler(base, adapter, options.device, text_encoder=options.text_encoder, fast=fast)
-    keys = ("base_revision", "adapter_sha256", "fast_sha256", "text_encoder")
+    how = {"text_encoder": options.text_encoder, "fast": fast, "embeddings": options.embedding}
+    sampler = Sampler(base, adapter, options.device, **how)
+    keys = ("base_revision", "adapter_sha256", "fast_sha256", "text_encoder", "embeddings")
     other = [key for key in keys if record.get(key) != sampler.identity.get(key)]
     if other and "base_revision" in record:
         raise InputError("another-model.like", path=options.like, names=other, base=base)

@@ -65,6 +65,9 @@ def remarks_on(sampler, request) -> list[str]:
         said.append(f"{what}: garments are repeated or fall apart")
     if request.negative_prompt and sampler.with_defaults(request).guidance == 1:
         said.append("at guidance scale 1 the negative prompt has no effect; use a larger one")
+    texts = " ".join([*request.prompts, request.negative_prompt]).lower()
+    if unused := [one.word for one in sampler.embeddings if one.word.lower() not in texts]:
+        said.append(f"no prompt has {in_words(unused, 'or')}, the word of --embedding; write it")
     limit = sampler.pipe.tokenizer.model_max_length
     for prompt in request.prompts:
         if not request.ids and (unseen := sampler.unseen(prompt)):

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from PIL import Image
@@ -22,8 +23,10 @@ from tvhelpers.models.clip import cut_off
 from tvhelpers.models.vocabulary import Vocabulary, read_vocabulary, remark
 from tvhelpers.runtime import choose_device, choose_dtype
 from tvhelpers.sample.decoding import guard_vae, remembered
+from tvhelpers.sample.embeddings import add_embeddings, digests, read_embeddings, with_tokens
 from tvhelpers.sample.request import Request
 
+TILED_PIXELS = 1536 * 1536  # of an image; a larger one is decoded in overlapping tiles
 PREVIEW_LATENTS = 32  # a side: 256 pixels, decoded in a few milliseconds on a GPU
 log = logging.getLogger(__name__)
 
@@ -40,6 +43,7 @@ class Sampler:
         text_encoder: str = "",
         text_conditioning: bool = True,
         fast: bool = False,
+        embeddings: Sequence[str | Path] = (),
     ):
         """Find the base and the adapter.
 
@@ -47,9 +51,11 @@ class Sampler:
         a path; None takes the shipped one where the base has one.  `text_encoder` is a tuned CLIP;
         "" takes the one that the adapter was trained with.  Without `text_conditioning`, every
         prompt is replaced by the empty one.  `fast` adds the base's adapter for few steps without
-        guidance.  Raises InputError for what does not exist.
+        guidance; `embeddings` are files of textual inversions.  Raises InputError for what does not
+        exist.
         """
         self._given = device, dtype, text_encoder, text_conditioning
+        self.embeddings = read_embeddings(embeddings)
         self.name, self.base = base, bases.find_base(base)
         self.adapter = find_adapter(self.base, adapter)
         self.fast = find_fast(self.base) if fast else None
@@ -81,6 +87,7 @@ class Sampler:
         }
         who |= {"text_encoder": self._text_digest} if self._text_digest else {}
         who |= {"fast_sha256": file_sha256(self.fast)} if self.fast else {}
+        who |= {"embeddings": digests(self.embeddings)} if self.embeddings else {}
         settings = peft_config(self.adapter) if self.adapter else None
         who |= {"adapter_settings": file_sha256(settings)} if settings else {}
         return who if self.text_conditioning else {**who, "language": False}
@@ -88,7 +95,7 @@ class Sampler:
     def with_adapter(self, adapter: str, fast: bool = False) -> "Sampler":
         """Return a sampler of the same base with another adapter, and the `fast` one, as the
         arguments of `Sampler`; raises InputError for one that does not exist."""
-        return Sampler(self.name, adapter, *self._given, fast)
+        return Sampler(self.name, adapter, *self._given, fast, [x.path for x in self.embeddings])
 
     def unload(self) -> None:
         """Free the pipeline's memory; the next drawing loads it again."""
@@ -120,6 +127,7 @@ class Sampler:
             load_adapter(pipe, self.fast, self.name, digest)
             fuse_adapter(pipe, 1.0)
             pipe.unload_lora_weights()
+        add_embeddings(pipe, self.base.architecture, self.embeddings)
         pipe.to(self.device, self.dtype)
         guard_vae(pipe.vae, self.base)
         if adapter:
@@ -159,7 +167,8 @@ class Sampler:
             raise InputError("no-negative", base=self.name)
         pipe, request = self.pipe, self.with_defaults(request)
         jobs = request.jobs() if jobs is None else jobs
-        negative = request.negative_prompt or None  # None: as the family encodes "no prompt"
+        # None: as the family encodes "no prompt"
+        negative = with_tokens(request.negative_prompt, self.embeddings) or None
 
         def after_step(pipe, step, timestep, tensors):
             """Pass the number of the step on."""
@@ -172,6 +181,7 @@ class Sampler:
             # On the CPU, so that a seed gives the same noise on every device.
             generators = [torch.Generator("cpu").manual_seed(seed) for _, _, seed in batch]
             conditioning = self._conditioned([prompt for _, prompt, _ in batch], request.guidance)
+            pipe.vae.use_tiling = request.width * request.height > TILED_PIXELS
             predictions = remembered(pipe.scheduler)
             with self._lock, conditioning as prompts, predictions as self._predicted:
                 scale = self._apply_lora_scale(request.lora_scale)
@@ -217,7 +227,7 @@ class Sampler:
         """Yield the pipeline's arguments for the prompts; with class conditioning, set the UNet's
         classes, and yield those of empty prompts."""
         if self.classes is None:
-            yield {"prompt": prompts}
+            yield {"prompt": [with_tokens(prompt, self.embeddings) for prompt in prompts]}
             return
         labels = [self.classes.label_of(prompt) for prompt in prompts]
         with class_conditioning(self._pipe.unet, labels, guidance > 1):
@@ -225,7 +235,8 @@ class Sampler:
 
     def cut_off(self, prompt: str) -> str:
         """Return the end of a prompt beyond the text encoder's limit, "" if all of it fits."""
-        return cut_off(self._tokenizer, prompt, self._tokenizer.model_max_length)
+        words = with_tokens(prompt, self.embeddings)
+        return cut_off(self._tokenizer, words, self._tokenizer.model_max_length)
 
     @cached_property
     def _tokenizer(self):
@@ -234,8 +245,8 @@ class Sampler:
     @cached_property
     def vocabulary(self) -> Vocabulary | None:
         """The words that base and adapter have seen; None where one does not say, and where
-        another text encoder may have learned others."""
-        if self.base.text_encoder:
+        another text encoder or a textual inversion may have learned others."""
+        if self.base.text_encoder or self.embeddings:
             return None
         if self._has_own_adapter:
             return read_vocabulary(self.base, False, self.adapter.parent)
