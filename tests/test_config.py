@@ -5,7 +5,6 @@ import pytest
 from tests.helpers import refused
 from tvhelpers.config import (
     CHOICES,
-    PRESETS,
     RANGES,
     REGION_WEIGHTS,
     TrainConfig,
@@ -13,6 +12,7 @@ from tvhelpers.config import (
     from_settings,
     parse_settings,
 )
+from tvhelpers.presets import PRESETS
 from tvhelpers.train.clip_settings import CLIP_CHOICES, CLIP_RANGES, ClipTuning
 
 CLIP = CLIP_CHOICES, CLIP_RANGES

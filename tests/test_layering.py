@@ -12,10 +12,11 @@ ROOMS = """flats data models lora train sample score show study experiments cli"
 PLOTS = {"show", "study", "experiments"}  # the rooms that import matplotlib and ipywidgets
 COMMON = set(
     """config errors files hub runtime progress manifest icc image output text records paths
-words record_kinds tensors""".split()
+words record_kinds tensors presets""".split()
 )
 ALONE = {  # and what of ours they import: each is read alone
-    "config.py": {"tvhelpers.errors"},
+    "config.py": {"tvhelpers.errors", "tvhelpers.presets"},
+    "presets.py": set(),
     "errors.py": set(),
     "train/diffusion.py": set(),
     "score/statistics.py": set(),

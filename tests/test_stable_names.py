@@ -15,7 +15,7 @@ import pytest
 
 import tvhelpers
 from tests.saved_helpers import MADE, SAVED, holds, ours, run, work  # noqa: F401
-from tvhelpers.config import FITS
+from tvhelpers.presets import FITS
 
 REPO = Path(__file__).resolve().parents[1]
 FLAGS = json.loads((SAVED / "flags.json").read_text())

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tvhelpers.errors import Choice, InputError
+from tvhelpers.presets import PRESETS
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,7 @@ class Optimizer:
     state_bytes: int  # bytes of its state per weight
     options: dict[str, object] = dataclasses.field(default_factory=dict)
     only_on: str = ""  # the device that it needs; "" = any
+    one_rate: bool = False  # whether it finds its own learning rate, times that of the settings
 
 
 # Fused: one kernel for all weights is 3 to 4 times as fast, on a CPU too, and never waits for the
@@ -24,13 +26,19 @@ OPTIMIZERS = {
     "adamw": Optimizer("torch.optim.AdamW", 8, {"fused": True}),
     "adam": Optimizer("torch.optim.Adam", 8, {"fused": True}),
     "adamw8bit": Optimizer("bitsandbytes.optim.AdamW8bit", 2, only_on="cuda"),
-}
+    "prodigy": Optimizer(
+        "prodigyopt.Prodigy", 16, {"use_bias_correction": True, "safeguard_warmup": True},
+        one_rate=True,
+    ),
+}  # fmt: skip
 # Allowed values; a comment with | below explains each of them in the same order.
 CHOICES = {
     "method": ("lora", "baseline", "full"),
     "start": ("base", "unconditional", "scratch"),
     "targets": ("attention", "attention+ff", "attention+ff+conv"),
     "prediction": ("", "epsilon", "v_prediction"),
+    "loss": ("l2", "huber", "smooth_l1"),
+    "huber_schedule": ("snr", "exponential", "constant"),
     "optimizer": tuple(OPTIMIZERS),
     "schedule": ("constant", "cosine"),
     "keep": ("last", "best"),
@@ -51,7 +59,8 @@ RANGES = {  # smallest and largest value of a number
     "min_snr_gamma weight_decay checkpoint_minutes memory_gb text_learning_rate background_weight "
     "skin_weight garment_weight distill_guidance": (0, 1e9),
     "learning_rate max_grad_norm": (1e-12, 1e9),
-    "caption_dropout": (0, 1),
+    "caption_dropout noise_offset": (0, 1),
+    "huber_c": (1e-6, 1),
     "ema_decay": (0, 0.99999),
     "held_out": (0.001, 0.5),
     "steps": (1, 2**31),
@@ -80,6 +89,8 @@ class TrainConfig:
     rank: int = 8  # LoRA rank: size of the adapter; a higher one can learn more
     targets: str = "attention"  # layers of the UNet that get LoRA
     alpha: int = 0  # LoRA alpha, which scales the adapter by alpha / rank; 0 = as rank, scale 1
+    title: str = ""  # the adapter's title, in its metadata and its model card
+    trigger_words: str = ""  # words that call up what the adapter learned, for the same two
     dora: bool = False  # DoRA: train magnitude and direction of each weight separately
     text_rank: int = 0  # LoRA rank in the text encoder; 0 = the text encoder is not trained
 
@@ -112,6 +123,13 @@ class TrainConfig:
     # Objective
     caption_dropout: float = 0.1  # share of captions replaced by the empty prompt
     min_snr_gamma: float = 5.0  # gamma of Min-SNR loss weights (Hang et al. 2023); 0 = plain MSE
+    noise_offset: float = 0.0  # standard deviation of what is added to all of a channel's noise, so
+    #   that images can be darker and brighter; 0.05 to 0.1 is usual; 0 = none
+    loss: str = "l2"  # squared error | pseudo-Huber, which outliers change less | the same, not
+    #   divided by huber_c; validation losses are always squared errors
+    huber_c: float = 0.1  # the error from which on the Huber losses grow linearly, at most noise
+    huber_schedule: str = "snr"  # of huber_c, from 1 without noise: by the noise's size |
+    #   exponential in the timestep | the same at each timestep
     distill_guidance: float = 0.0  # learn to draw without guidance as with this scale; 0 = do not
     prediction: str = ""  # prediction type of the UNet; "" = the base's own
     zero_terminal_snr: bool = False  # make the last timestep pure noise (Lin et al. 2024)
@@ -121,7 +139,7 @@ class TrainConfig:
 
     # Optimizer
     optimizer: str = "adamw"  # adamw8bit: a quarter of AdamW's optimizer memory; needs a GPU
-    #   and bitsandbytes
+    #   and bitsandbytes; prodigy: finds the learning rate (set learning_rate=1); needs prodigyopt
     learning_rate: float = 1e-3  # size of the training steps, after the warm-up
     text_learning_rate: float = 0.0  # learning rate of the text encoder; 0 = as learning_rate
     schedule: str = "cosine"  # of the learning rate after the warm-up; cosine ends at 0
@@ -140,6 +158,8 @@ class TrainConfig:
     eval_steps: int = 100  # steps between validation losses; 0 = only before and after training;
     #   -1 = a tenth of all steps
     eval_items: int = 256  # maximum number of items that the validation loss is computed on
+    trackers: str = ""  # names of accelerate's trackers that get the curves too, such as wandb
+    #   (needs the package); without a key or network wandb writes offline; "" = TensorBoard alone
     keep: str = "last"  # the result is the adapter of the last step | the one with the best
     #   validation loss (LoRA only)
     keep_snapshots: int = 3  # with keep=best: number of the newest adapters that stay in the folder
@@ -191,50 +211,6 @@ class TrainConfig:
     def is_masked(self) -> bool:
         """Whether some pixels have more weight in the loss than others."""
         return len(set(self.region_weights)) > 1
-
-
-# Values that mean "fits the data", of presets for LoRA: `train.fit` chooses the numbers.
-FITS = dict(steps=0, held_out=0.0, flip=None, eval_steps=-1, warmup_steps=-1, keep="best")
-SD15 = dict(  # shared by the presets for GPUs
-    base="sd15", resolution=512, steps=2000, learning_rate=1e-5, warmup_steps=100, eval_items=64,
-    lora=FITS | dict(rank=16, learning_rate=1e-4),
-)  # fmt: skip
-
-# A preset holds only what differs from the defaults; "lora" is for that method alone: an adapter
-# takes ten times the learning rate of the weights that it is added to.
-PRESETS: dict[str, dict] = {
-    "default": dict(lora=FITS),
-    "smoke": dict(
-        steps=20, batch_size=4, rank=4, limit=64, eval_items=8, eval_steps=10, checkpoint_steps=10
-    ),
-    "cpu": dict(
-        steps=1000, min_snr_gamma=0.0,
-        lora=FITS | dict(rank=16, targets="attention+ff+conv", learning_rate=3e-3),
-    ),
-    "t4": SD15 | dict(batch_size=4, accumulate=4, dtype="float16"),
-    "l4": SD15 | dict(batch_size=8, accumulate=2, dtype="bfloat16"),
-    "a100": SD15 | dict(dtype="bfloat16"),
-    "h100": SD15 | dict(
-        batch_size=64, steps=1000, learning_rate=2e-5, warmup_steps=50, dtype="bfloat16",
-        lora=FITS | dict(rank=16, learning_rate=2e-4),
-    ),
-    "paper": dict(  # the settings of the student paper
-        method="full", base="sd14", resolution=512, epochs=5, batch_size=8, flip=False,
-        caption_dropout=0.0, min_snr_gamma=0.0, learning_rate=5e-5, schedule="constant",
-        warmup_steps=0, dtype="float32",
-    ),
-}  # fmt: skip
-# What each is for, in --help.
-PRESETS_FOR = {
-    "default": "mini without a GPU, up to a quarter of an hour",
-    "smoke": "a trial of seconds, to see that everything works",
-    "cpu": "mini without a GPU, with more layers",
-    "t4": "Stable Diffusion on a GPU of 16 GB, such as Colab's T4",
-    "l4": "Stable Diffusion on a GPU of 24 GB, such as L4",
-    "a100": "Stable Diffusion on a GPU of 40 GB, such as A100",
-    "h100": "Stable Diffusion on a GPU of 80 GB, such as H100",
-    "paper": "as in the student paper that this project grew from, with METHOD full",
-}
 
 
 def build_config(preset: str = "default", **changes) -> TrainConfig:

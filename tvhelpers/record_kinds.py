@@ -41,13 +41,14 @@ DRAWN = {
     "prompt": str, "negative_prompt?": str, "seed?": int, "steps?": int, "guidance?": float,
     "lora_scale?": float, "size?": int, "width?": int, "height?": int, "base?": str,
     "base_revision?": str, "adapter_sha256?": (str, None), "fast_sha256?": str,
-    "text_encoder?": str,
+    "text_encoder?": str, "embeddings?": {"*": str},
 }  # fmt: skip
 ADAPTER = {  # all keys that an adapter may have
     "base?": str, "base_digest?": str, "text_encoder_digest?": str, "data_digest?": str,
     "steps?": int, "rank?": int, "alpha?": float, "targets?": str, "resolution?": int,
     "prediction_type?": str, "scheduler?": {"*": (str, bool)}, "licences?": {"*": str},
-    "distill_guidance?": float, "blend?": [{"weight": float, "adapter": {}}], "family?": str,
+    "distill_guidance?": float, "title?": str, "trigger_words?": str, "family?": str,
+    "blend?": [{"weight": float, "adapter": {}}],
 }  # fmt: skip
 STUDY = {
     "key_sha256": str, "title": str, "consent": str, "questions": {"*": str},
@@ -76,7 +77,19 @@ KINDS: dict[str, Kind] = {
     # config.json of a run; `TrainConfig` checks its other settings
     "training": Kind(
         values=FORMER_VALUES,
-        missing={"keep": "last", "patience": 0, "sample": 0, "distill_guidance": 0.0},
+        missing={
+            "keep": "last",
+            "patience": 0,
+            "sample": 0,
+            "distill_guidance": 0.0,
+            "title": "",
+            "trigger_words": "",
+            "trackers": "",
+            "noise_offset": 0.0,
+            "loss": "l2",
+            "huber_c": 0.1,
+            "huber_schedule": "snr",
+        },
         keys={"steps": int, "data": str},
     ),
     "log": Kind(keys=LOG),  # a line of log.jsonl: a step, or an event

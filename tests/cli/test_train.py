@@ -12,15 +12,9 @@ from PIL import Image
 from tests.train.helpers import command
 from tvhelpers import cli
 from tvhelpers.cli.train import _previews
-from tvhelpers.config import (
-    CHOICES,
-    COMMON,
-    PRESETS,
-    PRESETS_FOR,
-    TrainConfig,
-    build_config,
-)
+from tvhelpers.config import CHOICES, COMMON, TrainConfig, build_config
 from tvhelpers.data.sources import open_source
+from tvhelpers.presets import PRESETS, PRESETS_FOR
 from tvhelpers.runtime import root_dir
 from tvhelpers.train.clip_settings import CLIP_CHOICES, ClipTuning
 

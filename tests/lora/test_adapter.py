@@ -16,7 +16,7 @@ from tvhelpers.lora.adapter import (
     trained_layers,
 )
 from tvhelpers.lora.find import adapter_file
-from tvhelpers.lora.formats import Adapter, read_adapter, write_adapter
+from tvhelpers.lora.formats import Adapter, Layer, read_adapter, write_adapter
 from tvhelpers.lora.layer_names import find_layer
 from tvhelpers.manifest import entries, former_tag
 from tvhelpers.models.base import find_base, load_part, load_pipeline, unet_digest
@@ -210,3 +210,24 @@ def test_lora_is_on_the_targets_and_nowhere_else(tiny_base, targets):
         TARGETS[targets]
     )
     assert sum(w.numel() for w in unet.parameters() if not w.requires_grad) == plain
+
+
+def test_both_files_have_the_metadata_that_other_programs_show(tmp_path):
+    about = {
+        "title": "Summer 26", "trigger_words": "loomwear", "resolution": 512,
+        "prediction_type": "v_prediction", "licences": {"base": "MIT", "data": "CC0"},
+    }  # fmt: skip
+    name = "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
+    for width, architecture in ((768, "v1"), (1024, "v2-768-v"), (64, None)):
+        layer = Layer(torch.ones(2, width), torch.ones(8, 2), 2.0)
+        for format in ("diffusers", "kohya"):
+            write_adapter(Adapter({name: layer}, about), tmp_path / "it.safetensors", format)
+            with safe_open(tmp_path / "it.safetensors", "pt") as file:
+                own = {k: v for k, v in file.metadata().items() if k.startswith("modelspec.")}
+            wanted = {
+                "sai_model_spec": "1.0.0", "title": "Summer 26", "resolution": "512x512",
+                "trigger_phrase": "loomwear", "prediction_type": "v", "license": "CC0; MIT",
+            }  # fmt: skip
+            if architecture:
+                wanted["architecture"] = f"stable-diffusion-{architecture}/lora"
+            assert own == {f"modelspec.{key}": value for key, value in wanted.items()}

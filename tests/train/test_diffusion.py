@@ -1,3 +1,7 @@
+import math
+from functools import partial
+
+import pytest
 import torch
 from diffusers import DDPMScheduler
 from diffusers.training_utils import compute_snr
@@ -63,3 +67,40 @@ def test_what_has_no_weight_changes_no_loss_and_small_garments_count_as_large_on
     torch.testing.assert_close(loss[1], whole[1])
     torch.testing.assert_close(diffusion.sample_losses(prediction, target, weights * 9), loss)
     assert diffusion.sample_losses(prediction, target, weights * 0).eq(0).all()
+
+
+def test_noise_offset_moves_the_mean_of_a_channels_noise_and_nothing_without_it():
+    seeds = list(range(400))
+    plain = diffusion.sample_noise((4, 8, 8), 1000, seeds)
+    moved = diffusion.sample_noise((4, 8, 8), 1000, seeds, 0.1)
+    assert torch.equal(plain[0], moved[0]) and torch.equal(plain[2], moved[2])
+    shift = moved[1] - plain[1]
+    torch.testing.assert_close(shift, shift.mean((2, 3), keepdim=True).expand_as(shift))
+    assert abs(shift.mean((2, 3)).std() - 0.1) < 0.005  # 1,600 normal numbers
+    assert abs(shift.mean()) < 0.01
+
+
+def plain_huber(error, a, t, c, schedule, kind):
+    """The loss of one error as the scripts of diffusers compute it."""
+    if schedule == "exponential":
+        c = math.exp(math.log(c) / 1000 * t)
+    elif schedule == "snr":
+        c = (1 - c) / (1 + ((1 - a) / a) ** 0.5) ** 2 + c
+    return 2 * (c if kind == "huber" else 1) * (math.sqrt(error**2 + c**2) - c)
+
+
+@pytest.mark.parametrize("kind", ["huber", "smooth_l1"])
+@pytest.mark.parametrize("schedule", ["snr", "exponential", "constant"])
+def test_huber_losses_equal_the_plain_formula(kind, schedule):
+    timesteps = torch.tensor([0, 333, 999])
+    prediction, target = torch.randn(2, 3, 2, 4, 4)
+    c = diffusion.huber_thresholds(timesteps, SCHEDULER.alphas_cumprod, 0.1, schedule)
+    change = partial(diffusion.pseudo_huber, thresholds=c, kind=kind)
+    losses = diffusion.sample_losses(prediction, target, change=change)
+    for loss, t, errors in zip(losses, timesteps.tolist(), prediction - target, strict=True):
+        a = SCHEDULER.alphas_cumprod[t].item()
+        wanted = [plain_huber(e, a, t, 0.1, schedule, kind) for e in errors.flatten().tolist()]
+        assert loss.item() == pytest.approx(sum(wanted) / len(wanted), rel=1e-5)
+    ones = torch.ones(3, 4, 4)
+    weighted = diffusion.sample_losses(prediction, target, ones, change)
+    torch.testing.assert_close(weighted, losses)

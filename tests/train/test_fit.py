@@ -4,10 +4,11 @@ import pytest
 
 from tests.helpers import refused
 from tests.train.helpers import same, stop_at
-from tvhelpers.config import FITS, PRESETS, build_config, to_dict
+from tvhelpers.config import build_config, to_dict
 from tvhelpers.data.items import Source
 from tvhelpers.data.sources import open_source
 from tvhelpers.data.split import split_items
+from tvhelpers.presets import FITS, PRESETS
 from tvhelpers.progress import Interrupted
 from tvhelpers.records import read_json, write_json
 from tvhelpers.train.fit import fitted

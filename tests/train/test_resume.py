@@ -5,8 +5,9 @@ import shutil
 
 import pytest
 
-from tvhelpers.config import PRESETS, build_config, to_dict
+from tvhelpers.config import build_config, to_dict
 from tvhelpers.errors import InputError
+from tvhelpers.presets import PRESETS
 from tvhelpers.records import check_claim, read_json, write_json
 from tvhelpers.train.resume import MAY_DIFFER, run_config
 

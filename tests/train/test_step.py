@@ -15,6 +15,7 @@ from tvhelpers.data.items import GARMENT
 from tvhelpers.lora.adapter import load_adapter
 from tvhelpers.models.base import find_base, load_part, load_pipeline, unet_digest
 from tvhelpers.train import diffusion
+from tvhelpers.train.evaluation import item_losses
 from tvhelpers.train.trainer import train
 
 
@@ -73,6 +74,19 @@ def test_what_is_outside_the_garment_weighs_nothing_in_a_step(make_trainer):
         assert torch.equal(trainer.losses(batch), losses)
         assert not torch.allclose(trainer.losses(replace(batch, regions=None)), losses)
     assert make_trainer().batches.of_step(0, range(4)).regions is None
+
+
+def test_huber_loss_and_noise_offset_change_what_is_trained_and_not_the_validation(make_trainer):
+    plain, other = make_trainer(), make_trainer(loss="smooth_l1", noise_offset=0.1)
+    batches = [one.batches.of_step(0, range(4)) for one in (plain, other)]
+    shift = batches[1].noise - batches[0].noise
+    assert shift.std((2, 3)).max() < 1e-6 and shift.abs().max() > 0.01
+    with torch.no_grad():
+        huber, squared = (one.losses(batches[0]) for one in (other, plain))
+        assert not torch.allclose(huber, squared)
+        assert torch.equal(other.losses(batches[0], plain=True), plain.losses(batches[0], True))
+    items = plain.data.validation_items
+    assert torch.equal(item_losses(plain, items), item_losses(other, items))
 
 
 def test_distillation_learns_what_the_base_predicts_with_guidance(make_trainer):

@@ -8,8 +8,6 @@ from tvhelpers.cli.settings import settings_help
 from tvhelpers.config import (
     CHOICES,
     COMMON,
-    PRESETS,
-    PRESETS_FOR,
     TrainConfig,
     check_range,
     parse_settings,
@@ -17,6 +15,7 @@ from tvhelpers.config import (
 )
 from tvhelpers.errors import InputError
 from tvhelpers.output import say
+from tvhelpers.presets import PRESETS, PRESETS_FOR
 from tvhelpers.progress import Interrupted
 from tvhelpers.records import read_record
 from tvhelpers.train.resume import resumes_at, run_config

@@ -26,6 +26,13 @@ from tvhelpers.tensors import MAX_WEIGHTS, Contents, read_contents, read_tensors
 log = logging.getLogger(__name__)
 
 FORMATS = ("diffusers", "kohya")
+# {kohya's name of the base's version, with the prediction type where it counts: modelspec's}
+MODELSPEC = {
+    "sd_v1": "stable-diffusion-v1/lora",
+    "sd_v2": "stable-diffusion-v2-512/lora",
+    "sd_v2 v": "stable-diffusion-v2-768-v/lora",
+}
+PREDICTIONS = {"epsilon": "epsilon", "v_prediction": "v"}
 
 
 class Layer(NamedTuple):
@@ -116,8 +123,7 @@ def write_adapter(
     data = save(tensors)
     size = 8 + int.from_bytes(data[:8], "little")
     metadata |= {"format": "pt", "tvhelpers": json.dumps(adapter.about)}
-    if adapter.family.modelspec:
-        metadata["modelspec.architecture"] = adapter.family.modelspec
+    metadata |= _modelspec(adapter)
     metadata["sshs_model_hash"] = hashlib.sha256(data[size:]).hexdigest()  # as kohya's scripts do
     header = json.loads(data[8:size]) | {"__metadata__": metadata}
     text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
@@ -190,9 +196,26 @@ def _kohya_metadata(adapter: Adapter) -> dict[str, str]:
         "ss_sd_model_name": about.get("base"),
         "ss_steps": about.get("steps"),
         "ss_resolution": resolution and f"({resolution}, {resolution})",
-        "modelspec.license": "; ".join(sorted(set(about.get("licences", {}).values()))) or None,
     }
     return {key: str(value) for key, value in known.items() if value is not None}
+
+
+def _modelspec(adapter: Adapter) -> dict[str, str]:
+    """Return what is known of an adapter under the keys of the Stability.AI model metadata
+    standard, which A1111, ComfyUI and model sites show; no date."""
+    about, side = adapter.about, adapter.about.get("resolution")
+    version, predicts = _version(adapter), PREDICTIONS.get(about.get("prediction_type"))
+    usual = MODELSPEC.get(f"{version} {predicts}", MODELSPEC.get(version))
+    known = {
+        "architecture": adapter.family.modelspec or usual,
+        "title": about.get("title"),
+        "resolution": side and f"{side}x{side}",
+        "trigger_phrase": about.get("trigger_words"),
+        "prediction_type": predicts,
+        "license": "; ".join(sorted(set(about.get("licences", {}).values()))),
+    }
+    known = {f"modelspec.{key}": value for key, value in known.items() if value}
+    return known and {"modelspec.sai_model_spec": "1.0.0", **known}
 
 
 def _version(adapter: Adapter) -> str | None:

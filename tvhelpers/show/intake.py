@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tvhelpers.config import PRESETS_FOR, TrainConfig, build_config
+from tvhelpers.config import TrainConfig, build_config
 from tvhelpers.data.captioner import caption_images
 from tvhelpers.data.example import write_photos
 from tvhelpers.data.intake import Intake, take_in, unpack_photos
@@ -24,6 +24,7 @@ from tvhelpers.files import make_dir
 from tvhelpers.image import resize
 from tvhelpers.models.base import find_base
 from tvhelpers.output import Skipped, say
+from tvhelpers.presets import PRESETS_FOR
 from tvhelpers.runtime import on_colab
 from tvhelpers.score.colour import SIDE, find_garment, name_colour, to_lab
 from tvhelpers.show import colab, training_form

@@ -9,12 +9,13 @@ from pathlib import Path
 import torch
 
 from tvhelpers import manifest, runtime
-from tvhelpers.config import PRESETS, check_choice
+from tvhelpers.config import check_choice
 from tvhelpers.errors import Choice, InputError
 from tvhelpers.files import make_dir
 from tvhelpers.models.base import find_base
 from tvhelpers.output import note_warning, say
 from tvhelpers.paths import for_each, names_of
+from tvhelpers.presets import PRESETS
 from tvhelpers.progress import show_log
 from tvhelpers.show import colab
 from tvhelpers.show.drive import local_data

@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from tvhelpers import manifest
-from tvhelpers.config import PRESETS, TrainConfig
+from tvhelpers.config import TrainConfig
 from tvhelpers.data.caption_parsing import parse_caption
 from tvhelpers.data.flats_source import FlatsSource
 from tvhelpers.data.items import Source, Subset
@@ -24,6 +24,7 @@ from tvhelpers.lora.find import adapter_file
 from tvhelpers.models.base import find_base
 from tvhelpers.models.baseline import find_classes
 from tvhelpers.output import say
+from tvhelpers.presets import PRESETS
 from tvhelpers.records import TakenError, read_record
 from tvhelpers.sample.gallery import generate
 from tvhelpers.sample.request import Request

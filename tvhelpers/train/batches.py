@@ -83,7 +83,8 @@ class Batches:
         draws = [seed_for(config.seed, "caption", step, i) / 2**63 for i in indices]
         seeds = [seed_for(config.seed, "sample", step, i) for i in indices]
         regions = take(self.data.cache.regions, entries) if config.is_masked else None
-        return self._batch(entries, seeds, np.array(draws) >= config.caption_dropout, regions)
+        conditioned = np.array(draws) >= config.caption_dropout
+        return self._batch(entries, seeds, conditioned, regions, config.noise_offset)
 
     def texts_of(self, rows: np.ndarray) -> dict[str, torch.Tensor | None]:
         """Return {"text", "pooled"} of rows of captions; row 0 is the empty prompt."""
@@ -106,11 +107,14 @@ class Batches:
         _, channels, *sides = self.data.cache.moments.shape
         return channels // 2, *sides
 
-    def _batch(self, entries: np.ndarray, seeds: list[int], conditioned: np.ndarray, regions=None):
+    def _batch(
+        self, entries: np.ndarray, seeds: list[int], conditioned: np.ndarray, regions=None,
+        offset: float = 0.0,
+    ) -> Batch:  # fmt: skip
         """Return a batch; samples that are not `conditioned` get the empty prompt, or no class."""
         moments, rows = self.data.cache.read(entries)
         conditioned = torch.from_numpy(conditioned)
-        noises = diffusion.sample_noise(self._latent_shape(), self.num_timesteps, seeds)
+        noises = diffusion.sample_noise(self._latent_shape(), self.num_timesteps, seeds, offset)
         rows = rows * (conditioned if self.config.method != "baseline" else 0)
         labels = self.data.labels
         if labels is not None:

@@ -70,7 +70,7 @@ def losses_alone(trainer, items: np.ndarray, first: int = 0) -> torch.Tensor:
         for start in range(0, len(items), size):
             part = items[start : start + size]
             batch = trainer.batches.fixed(part, first + start).to(trainer.device)
-            seen = trainer.with_room(lambda batch=batch: trainer.losses(batch, min_snr_gamma=0.0))
+            seen = trainer.with_room(lambda batch=batch: trainer.losses(batch, plain=True))
             losses[start : start + len(part)] = seen.double()
     return losses
 

@@ -4,9 +4,10 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-from tvhelpers.config import FITS, TrainConfig
+from tvhelpers.config import TrainConfig
 from tvhelpers.data.items import Source
 from tvhelpers.data.split import split_by_product, split_items
+from tvhelpers.presets import FITS
 from tvhelpers.records import read_json
 from tvhelpers.train.optim import num_steps
 from tvhelpers.train.resume import begun_settings
@@ -19,7 +20,7 @@ EVALUATIONS, WARMUP = 10, 1 / 20  # of all steps
 
 
 def fitted(config: TrainConfig, source: Source) -> TrainConfig:
-    """Return the config with a number for each value that means "fits the data" (`config.FITS`).
+    """Return the config with a number for each value that means "fits the data" (`presets.FITS`).
 
     Raises InputError where the data are too few to be split.
     """

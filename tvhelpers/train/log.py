@@ -16,6 +16,7 @@ from tvhelpers.records import as_record, parse, read_records
 from tvhelpers.runtime import peak_memory
 from tvhelpers.train.cost import Pace
 from tvhelpers.train.memory import GB
+from tvhelpers.train.trackers import Trackers
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class RunLog:
         files = [Lines(run_dir and run_dir / name) for name in names]
         self.rows, self.evaluations, self.speeds = files
         self.board = Board(run_dir and make_dir(run_dir / "tensorboard"))
+        self.trackers: Trackers | None = None  # beside TensorBoard
         self.bar = progress_bar("training", num_steps, done=step, unit="steps")
         self.truncate(step or -1)  # step 0 is logged again
         self.restart_clock()
@@ -53,7 +55,7 @@ class RunLog:
         for number, row in enumerate(rows, step - len(rows) + 1):
             row = {name: value if math.isfinite(value) else None for name, value in row.items()}
             self.rows.add({"step": number, **(row or {"skipped": True})})
-            self.board.add(number, row)
+            self._add_points(number, row)
         if losses := [row["loss"] for row in rows if row]:
             self._speed(step, sum(losses) / len(losses), images, len(rows))
         self.bar.update(step - self.bar.n)
@@ -72,9 +74,15 @@ class RunLog:
             speed["gpu_share"] = round(rate * self.gpu_use, 6)
             text += f", {rate * self.gpu_use:.0%} of the GPU"
         self.speeds.add({"step": step, **speed})
-        self.board.add(step, speed)
+        self._add_points(step, speed)
         self.bar.set_postfix_str(text, refresh=False)
         self.restart_clock()
+
+    def _add_points(self, step: int, values: dict[str, float | None]) -> None:
+        """Add a point to the curve of each value, in TensorBoard and in other trackers."""
+        self.board.add(step, values)
+        if self.trackers:
+            self.trackers.log(step, values)
 
     def restart_clock(self) -> None:
         """Measure the speed from now on."""
@@ -89,7 +97,7 @@ class RunLog:
     def evaluation(self, step: int, row: dict) -> None:
         """Log what `evaluation.evaluate` returns."""
         self.evaluations.add({"step": step, **row})
-        self.board.add(step, {name: x for name, x in row.items() if not isinstance(x, list)})
+        self._add_points(step, {name: x for name, x in row.items() if not isinstance(x, list)})
         losses = (row["validation_loss"], row["training_slice_loss"])
         what = "validation loss {:.4f}, loss on a training subset {:.4f}".format(*losses)
         log.info(f"step {step}/{self.num_steps}  {what}")

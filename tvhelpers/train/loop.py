@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from tvhelpers.config import to_dict
 from tvhelpers.errors import InputError, one_line
 from tvhelpers.progress import Interrupted, stop_requests
 from tvhelpers.runtime import peak_memory, reset_peak_memory
@@ -21,6 +22,7 @@ from tvhelpers.train.memory import GB, choose_micro_batch, is_out_of_memory, mem
 from tvhelpers.train.resume import resumes_at
 from tvhelpers.train.snapshots import Snapshots, should_stop
 from tvhelpers.train.step_files import newest_first, step_of
+from tvhelpers.train.trackers import Trackers
 
 log = logging.getLogger(__name__)
 FLUSH_STEPS = 25  # losses stay on the device so long, as reading one waits for the GPU
@@ -40,6 +42,7 @@ class Loop:
         self.config, self.processes = trainer.config, trainer.processes
         self.run_dir, self.folder = run_dir, run_dir / "checkpoints"
         self.snapshots = snapshots if self.processes.main else None
+        self.log: RunLog | None = None  # from the first step on
         self.curve: list[dict] = []  # the evaluations so far
         self.stopped_early = False  # whether the validation loss has not improved for long
         self.eager_elsewhere = False  # whether another process alone does not capture steps
@@ -57,6 +60,8 @@ class Loop:
                 self._run(finish)
         finally:
             self.trainer.release()
+            if self.log and self.log.trackers:
+                self.log.trackers.finish()
 
     def _run(self, finish: bool) -> None:
         trainer = self.trainer
@@ -67,6 +72,8 @@ class Loop:
         folder = self.run_dir if self.processes.main else None
         where = (folder, trainer.num_steps, trainer.device, trainer.step)
         self.log = RunLog(*where, self.config.eval_steps, self.gpu_use)
+        if folder:
+            self.log.trackers = Trackers(self.config.trackers, folder, to_dict(self.config))
         trainer.notice = lambda what, **more: self.log.event(trainer.step, what, **more)
         curve = read_evaluations(self.run_dir) if self.processes.main else []
         self.curve = self.processes.broadcast(curve)

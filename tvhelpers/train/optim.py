@@ -1,12 +1,16 @@
 """How do gradients change the weights?  Optimizers, learning-rate schedule, clipping, scaling."""
 
 import importlib
+import logging
 import math
 
 import torch
 
 from tvhelpers.config import OPTIMIZERS, TrainConfig
 from tvhelpers.errors import InputError
+
+log = logging.getLogger(__name__)
+LEAST_RATE = 0.1  # usual factor on the learning rate that an optimizer finds itself: 1
 
 
 def make_optimizer(
@@ -26,6 +30,18 @@ def make_optimizer(
         package = package.partition(".")[0]
         raise InputError("not-installed.optimizer", name=name, package=package) from None
     return kind(groups, weight_decay=weight_decay, **entry.options)
+
+
+def _check_rates(groups: list[dict], config: TrainConfig) -> None:
+    """Raise InputError for several learning rates where the optimizer takes one, and warn of one
+    that is too low to learn anything."""
+    if not OPTIMIZERS[config.optimizer].one_rate:
+        return
+    if len({group["rate"] for group in groups}) > 1:
+        raise InputError("unfit-optimizer", name=config.optimizer)
+    if config.learning_rate < LEAST_RATE:
+        name, rate = config.optimizer, f"{config.learning_rate:g}"
+        log.warning(f"{name} finds the learning rate itself: set learning_rate=1, not {rate}")
 
 
 def num_steps(config: TrainConfig, num_items: int) -> int:
@@ -50,6 +66,7 @@ class Update:
 
     def __init__(self, model, config: TrainConfig, num_steps: int):
         self.weights, self.config, self.num_steps = model.weights, config, num_steps
+        _check_rates(model.groups, config)
         self.optimizer = make_optimizer(
             config.optimizer, model.groups, config.weight_decay, model.device
         )

@@ -8,14 +8,8 @@ Loads no torch: the command line calls it before anything else.
 import dataclasses
 from pathlib import Path
 
-from tvhelpers.config import (
-    FITS,
-    TrainConfig,
-    build_config,
-    preset_row,
-    to_dict,
-    typed_settings,
-)
+from tvhelpers.config import TrainConfig, build_config, preset_row, to_dict, typed_settings
+from tvhelpers.presets import FITS
 from tvhelpers.records import check_claim, read_record
 from tvhelpers.train.step_files import newest_first, step_of
 

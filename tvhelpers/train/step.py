@@ -139,14 +139,15 @@ class Trainer:
         self.update.scaler.scale(loss).backward()
         return loss.detach()
 
-    def losses(self, batch: Batch, min_snr_gamma: float | None = None) -> torch.Tensor:
-        """Return the weighted loss (B,) of each sample of a batch on the device."""
-        gamma = self.config.min_snr_gamma if min_snr_gamma is None else min_snr_gamma
+    def losses(self, batch: Batch, plain: bool = False) -> torch.Tensor:
+        """Return the loss (B,) of each sample of a batch on the device: that of the settings, or
+        with `plain` the squared error of a validation loss."""
+        config = self.config
         kind = self.scheduler.config.prediction_type
         noise, at = batch.noise, (batch.timesteps, self.alphas_cumprod)
         latents = diffusion.sample_latents(batch.moments, batch.posterior, self.scaling_factor)
         noisy_latents = diffusion.add_noise(latents, noise, *at)
-        if self.config.distill_guidance:
+        if config.distill_guidance:
             target = self._guided(noisy_latents, batch)
         else:
             target = diffusion.prediction_target(latents, noise, *at, kind)
@@ -154,8 +155,12 @@ class Trainer:
         pixel_weights = batch.regions
         if pixel_weights is not None:
             pixel_weights = self.region_weights[batch.regions.long()]
-        weight = diffusion.min_snr_weight(*at, gamma, kind)
-        return weight * diffusion.sample_losses(prediction, target, pixel_weights)
+        change = None
+        if config.loss != "l2" and not plain:
+            thresholds = diffusion.huber_thresholds(*at, config.huber_c, config.huber_schedule)
+            change = partial(diffusion.pseudo_huber, thresholds=thresholds, kind=config.loss)
+        weight = diffusion.min_snr_weight(*at, 0.0 if plain else config.min_snr_gamma, kind)
+        return weight * diffusion.sample_losses(prediction, target, pixel_weights, change)
 
     @torch.no_grad()
     def _guided(self, noisy_latents: torch.Tensor, batch: Batch) -> torch.Tensor:

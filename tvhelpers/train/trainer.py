@@ -42,7 +42,10 @@ from tvhelpers.train.resume import CLAIM, begun_settings, is_finished, resumes_a
 from tvhelpers.train.snapshots import Snapshots
 from tvhelpers.train.step import Trainer
 from tvhelpers.train.step_files import newest_first
+from tvhelpers.train.trackers import find_trackers
 
+# settings that an adapter's metadata have where they are given
+SAID = ("distill_guidance", "title", "trigger_words")
 log = logging.getLogger(__name__)
 
 
@@ -132,6 +135,7 @@ def train(
 def open_job(config: TrainConfig, run_dir: Path, base: BaseLocation | None = None) -> Job:
     """Open the data and the base of a training, split its items, and check what was given; nothing
     is written.  Raises InputError as `train` does."""
+    find_trackers(config.trackers)  # refuses unknown ones
     source = open_data(config)
     config = fitted(resumed(config, run_dir), source)
     base = bases.with_text_encoder(base or bases.find_base(config.base), config.text_encoder)
@@ -305,7 +309,7 @@ def _about(trainer: Trainer, origin: Origin, step: int) -> dict:
         "alpha": config.alpha or config.rank,
         "targets": config.targets,
         **about_family(origin.base.architecture),
-        **({"distill_guidance": config.distill_guidance} if config.distill_guidance else {}),
+        **{key: getattr(config, key) for key in SAID if getattr(config, key)},
         "resolution": trainer.data.cache.about["resolution"],
         "prediction_type": trainer.scheduler.config.prediction_type,
         "scheduler": scheduler_changes(config),
