@@ -62,13 +62,13 @@ def test_a_tracker_gets_the_curves_and_the_settings(curves, settings, tmp_path, 
     json.dumps(one.settings)
 
 
-@pytest.mark.parametrize("fault", ["fails", "hangs"])
+@pytest.mark.parametrize("problem", ["fails", "hangs"])
 @pytest.mark.parametrize("call", ["log", "finish"])
-def test_one_that_fails_or_hangs_is_dropped(call, fault, curves, monkeypatch, tmp_path, caplog):
+def test_one_that_fails_or_hangs_is_dropped(call, problem, curves, monkeypatch, tmp_path, caplog):
     over = threading.Event()
 
     def behaves(what):
-        if what == call and fault == "hangs":
+        if what == call and problem == "hangs":
             over.wait(60)
         elif what == call:
             raise RuntimeError("no server")

@@ -69,7 +69,7 @@ class Trackers:
                 self.trackers[name] = result if only else self.trackers[name]
             except Exception as error:
                 del self.trackers[name]
-                log.warning(f"no more figures go to {name} ({one_line(error)}); training goes on")
+                log.warning(f"no more figures go to {name} ({one_line(error)}); training continues")
 
 
 def _begun(kind: type, name: str, run_dir: Path, settings: dict):
