@@ -136,6 +136,30 @@ def readable(path: str) -> Iterator[None]:
         raise Unreadable(error) from error
 
 
+def check_upload(folder: Path) -> None:
+    """Raise InputError where a folder cannot be uploaded: without a network or a token."""
+    from huggingface_hub import constants, get_token
+
+    if constants.HF_HUB_OFFLINE or not _is_reachable(int(time.monotonic() / ASK_AGAIN)):
+        raise InputError("not-pushed.offline", folder=folder)
+    if not get_token():
+        raise InputError("not-pushed.token", folder=folder)
+
+
+def upload(folder: Path, names: list[str], repository: str, public: bool) -> str:
+    """Upload files of a folder to a model of the hub, which is made if there is none; return its
+    address.  Raises InputError where the hub refuses."""
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    try:
+        address = api.create_repo(repository, private=not public, exist_ok=True)
+        api.upload_folder(repo_id=repository, folder_path=folder, allow_patterns=names)
+    except Exception as error:  # of huggingface_hub and its HTTP client
+        raise InputError("not-pushed", folder=folder, error=error) from None
+    return str(address)
+
+
 def may_ask(path: str) -> bool:
     """Return whether the hub is to be asked for a model, and can be reached; say first that it is
     downloaded, if nothing of it, or only a part, is on this machine."""

@@ -62,6 +62,7 @@ STUDY_KEY = {
     "systems": [str], "primary": [str], "items": {"*": [str]}, "expected": {"*": str},
 }  # fmt: skip
 VOTE = {"trial": int, "item": str, "answer": str, "seconds": float, "at": str}
+FIGURE = {"name": str, "value": float, "ci": ([float], None), "n": int}
 SUITE_ROW = {
     "id": str, "prompt": str, "seeds": [int], "covered_by": [str], "stratum?": str,
     "swap_of?": (str, None),
@@ -141,6 +142,8 @@ KINDS: dict[str, Kind] = {
     # the same, as the image itself holds it, or as a studio opens it
     "drawn image": Kind({"strength": "lora_scale"}, keys=DRAWN),  # stable name
     "suite": Kind(keys=SUITE_ROW),  # a line of a prompt suite
+    # what `score` writes, of which a model card reads the figures
+    "scores": Kind(keys={"folders": [{"dir": str, "n": int, "metrics": [FIGURE]}]}),
     "metrics": Kind(  # what `score` writes, and each object within it
         {
             "reader": "attribute_classifier",

@@ -18,6 +18,17 @@ BY = option("--by FACTOR", float, REQUIRED, "0.5 halves its effect, 1 keeps it a
 WEIGHTS = option("--weights W,W", str, REQUIRED, "how much of each file, in order: 0.6,0.4")
 RANK = option("--rank N", int, 0, "maximum rank of a layer; a lower one makes the file smaller and "
               "the blend less exact", "the rank of an exact blend")  # fmt: skip
+RUN = option("run_dir RUN", Path, text="the folder of a finished training")
+METRICS = option("--metrics FILE", Path, None, "metrics.json that `score` wrote, for the figures")
+IMAGES = option("--images DIR", Path, None, "a folder that `generate` wrote, for its grid", "the "
+                "previews of the training")  # fmt: skip
+PUSH = (
+    option("repository HUB", text="hub:owner/name, the model of huggingface.co to upload to"),
+    option("--out DIR", Path, None, "folder to write and upload; one that exists is uploaded as "
+           "it is", "RUN/card"),
+    option("--public", bool, text="let everybody see it; without this option it is private"),
+    option("--yes", bool, text="do not ask before uploading"),
+)  # fmt: skip
 WORDS = {  # for what an adapter's file says of its making
     "base": "made for base",
     "base_digest": "digest of the base's UNet",
@@ -44,6 +55,57 @@ def declare(parser) -> None:
     add("blend", run_blend, text, FILES, WEIGHTS, RANK, OUT)
     text = "Write a complete model (a diffusers pipeline folder) of a base and an adapter."
     add("merge", run_merge, text, FILE, BASE, CONFIG, LORA_SCALE, FOLDER, HALF)
+
+    text = "Write a folder with an adapter and its model card, to upload or pass on."
+    add("card", run_card, text, RUN, FOLDER, METRICS, IMAGES)
+    text = "Upload an adapter with its model card to huggingface.co."
+    add("push", run_push, text, RUN, *PUSH, METRICS, IMAGES)
+
+
+def run_card(options) -> dict:
+    """Write the folder, and return where."""
+    from tvhelpers.show.model_card import write_card
+
+    write_card(options.run_dir, options.out, options.metrics, options.images)
+    return _written(options.out)
+
+
+def run_push(options) -> dict:
+    """Write the folder unless it exists, ask, upload it, and return its address."""
+    from tvhelpers import hub
+    from tvhelpers.show.model_card import write_card
+
+    repository = options.repository.removeprefix(hub.HUB)
+    if not (options.repository.startswith(hub.HUB) and hub.HUB_ID.fullmatch(repository)):
+        raise InputError("not-a-hub-id", name=options.repository)
+    folder = options.out or options.run_dir / "card"
+    if not folder.is_dir():
+        write_card(options.run_dir, folder, options.metrics, options.images)
+        say(f"written: {folder}")
+    elif options.metrics or options.images:
+        raise InputError("file-exists", path=folder)
+    files = sorted(file.name for file in folder.glob("[!.]*") if file.is_file())
+    if not (folder / "README.md").is_file():
+        raise InputError("file-exists", path=folder)
+    hub.check_upload(folder)
+    size = sum((folder / name).stat().st_size for name in files) / 1e6
+    who = "everybody" if options.public else "you alone"
+    say(f"{', '.join(files)} ({size:.1f} MB), visible to {who}")
+    if not options.yes and not _agreed(f"upload to {options.repository}? [y/N] ", folder):
+        say("nothing was uploaded")
+        return {"out": str(folder), "address": None}
+    address = hub.upload(folder, files, repository, options.public)
+    say(f"uploaded: {address}")
+    return {"out": str(folder), "address": address}
+
+
+def _agreed(question: str, folder: Path) -> bool:
+    """Return whether the user says yes; raises InputError where nobody can be asked."""
+    import sys
+
+    if not sys.stdin.isatty():
+        raise InputError("not-pushed.unasked", folder=folder)
+    return input(question).strip().lower() in ("y", "yes")
 
 
 def run_show(options) -> dict:
