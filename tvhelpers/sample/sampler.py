@@ -181,9 +181,9 @@ class Sampler:
             # On the CPU, so that a seed gives the same noise on every device.
             generators = [torch.Generator("cpu").manual_seed(seed) for _, _, seed in batch]
             conditioning = self._conditioned([prompt for _, prompt, _ in batch], request.guidance)
-            pipe.vae.use_tiling = request.width * request.height > TILED_PIXELS
             predictions = remembered(pipe.scheduler)
             with self._lock, conditioning as prompts, predictions as self._predicted:
+                pipe.vae.use_tiling = request.width * request.height > TILED_PIXELS
                 scale = self._apply_lora_scale(request.lora_scale)
                 images = pipe(
                     **prompts,

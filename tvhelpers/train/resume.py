@@ -13,7 +13,12 @@ from tvhelpers.presets import FITS
 from tvhelpers.records import check_claim, read_record
 from tvhelpers.train.step_files import newest_first, step_of
 
-HERE = ("device", "mirror", "memory_gb")  # of the machine and the call, not of the training
+HERE = (
+    "device",
+    "mirror",
+    "memory_gb",
+    "trackers",
+)  # of the machine and the call, not of the training
 BY_DIGEST = ("data", "base", "captions", "text_encoder")  # paths; their content has a digest
 COST = ("gradient_checkpointing", "channels_last", "compile")  # time and memory, not the result
 COST += ("capture", "checkpoint_minutes", "checkpoint_steps", "keep_checkpoints", "keep_snapshots")
