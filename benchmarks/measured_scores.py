@@ -44,7 +44,7 @@ ROWS = [
     ),
     (
         "planted_bad",
-        "Noise, mud or one image for all prompts beside real images, by three networks: praised",
+        "Noise, mud or one image for all prompts beside real images, by four networks: praised",
         lambda r: f"{r['bad_folders_praised']} of {r['bad_folders']}",
     ),
     (
