@@ -7,7 +7,7 @@ import contextlib
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
@@ -92,13 +92,14 @@ class StudioFolder:
             return self.path / entry.file
         with writing(self.path, wait=SAVE_SECONDS):
             path = self.path / f"{self._next_number():04d}_{entry.record['seed']}.png"
-            save_drawn(entry.image, path, entry.record)
             try:
-                add_line(self.path / RECORDS, {**entry.line, "file": path.name})
-            except OSError:
+                save_drawn(entry.image, path, entry.record)
+                entry.file = path.name  # before its line: an interrupt must not save it twice
+                add_line(self.path / RECORDS, entry.line)
+            except BaseException:
+                entry.file = ""
                 path.unlink(missing_ok=True)
                 raise
-        entry.file = path.name
         return path
 
     def _next_number(self) -> int:
@@ -117,10 +118,10 @@ class StudioFolder:
             entry.file = ""
 
     def mark(self, entry: Entry, favourite: bool) -> None:
-        """Make an entry a favourite, or none, and write that into its line."""
-        entry.favourite = favourite
+        """Make an entry a favourite, or none, once that is written into its line."""
         if entry.file:
-            self._change(entry.file, json.dumps(entry.line))
+            self._change(entry.file, json.dumps(replace(entry, favourite=favourite).line))
+        entry.favourite = favourite
 
     def _change(self, name: str, changed: str) -> None:
         """Replace the line of an image; other lines stay as they are."""
@@ -130,11 +131,9 @@ class StudioFolder:
             ]
             write_text(self.path / RECORDS, "".join(f"{line}\n" for line in lines if line))
 
-    def zip(self, entries: Iterable[Entry]) -> Path:
-        """Write the entries' images and records to a zip in the folder; return its path.
-
-        An image that cannot be read is skipped.
-        """
+    def zip(self, entries: Iterable[Entry]) -> tuple[Path, int]:
+        """Write the entries' images and records to a zip in the folder; return its path, and how
+        many images it has: one that cannot be read is skipped."""
         contents, lines = {}, []
         for number, entry in enumerate(entries):
             name = entry.file or f"unsaved-{number}_{entry.record['seed']}.png"
@@ -143,4 +142,4 @@ class StudioFolder:
                 lines.append(json.dumps({**entry.line, "file": name}) + "\n")
         contents[RECORDS] = "".join(lines).encode()
         write_zip(self.path / ZIP, contents)
-        return self.path / ZIP
+        return self.path / ZIP, len(lines)

@@ -28,6 +28,7 @@ IN_MEMORY = 48  # entries whose images stay in memory
 LOOK_STEPS, LOOK_SECONDS = 4, 0.5  # between two previews of a drawing
 CHOOSES = ("adapter", "fast")  # controls whose values load weights
 DIGESTS = ("adapter_sha256", "fast_sha256")  # of the records of images
+RETRY = "It is kept here; press Save to try again."
 READY = "Describe a garment, then press Enter or Generate."
 
 
@@ -142,8 +143,6 @@ class Session:
         before, labels = self.stage, [shot.label for shot in shots]
         self.stage = Stage([None] * len(shots), labels, columns)
         self.progress = 0, sum(shot.request.steps for shot in shots)
-        self._tell("busy", "progress", "stage")
-        self.say("Drawing…" if self.sampler.loaded else "Loading the model…")
         if self.threaded:
             self._thread = threading.Thread(target=self._run, args=(shots, before), daemon=True)
             self._thread.start()
@@ -175,6 +174,8 @@ class Session:
         nothing is drawn."""
         problem, cancelled = "", False
         try:
+            self._tell("busy", "progress", "stage")
+            self.say("Drawing…" if self.sampler.loaded else "Loading the model…")
             for number, shot in enumerate(shots):
                 which = f" image {number + 1} of {len(shots)}" * (len(shots) > 1)
                 self._add(self._draw(shot, f"Drawing{which}…"), number)
@@ -184,6 +185,8 @@ class Session:
             problem = problem_of(error)
         try:
             self._conclude(len(shots), before, problem, cancelled)
+        except KeyboardInterrupt:  # again, or while an image was saved
+            self._note("Cancelled. Save writes what is not saved yet.", False)
         finally:
             self.busy = False  # the last: who waits for it finds how the job ended
             self._tell("status", "controls", "stage", "busy")
@@ -199,13 +202,13 @@ class Session:
             problem += f" {drawn} of {counted(many, 'image')} drawn; they stay."
         text = problem or f"Done: {counted(drawn, 'image')}."
         if unsaved := self._save():
-            self._note(f"{text} Not saved: {unsaved}. Make room, then press Save.", True)
+            self._note(f"{text} Not saved: {unsaved}. {RETRY}", True)
         else:
             self._note(text, bool(problem) and not cancelled)
 
     def _draw(self, shot: Shot, text: str) -> Entry:
         """Return the image of a shot, after its first step with a status; raises Cancelled."""
-        looked = time.monotonic()
+        looked, identity = time.monotonic(), self.sampler.identity  # files may be removed meanwhile
 
         def after_step(step: int) -> None:
             """Show how far the drawing is; end it where the user has cancelled it."""
@@ -225,7 +228,7 @@ class Session:
         # One at a time: in a batch, an image may differ by a rounding from the same one alone.
         [(_, prompt, seed, image)] = self.sampler.sample(shot.request, on_step=after_step)
         settings = self.sampler.with_defaults(shot.request).settings()
-        record = {"prompt": prompt, "seed": seed, **settings, **self.sampler.identity}
+        record = {"prompt": prompt, "seed": seed, **settings, **identity}
         return Entry({**record, "versions": versions()}, image, ", ".join(shot.label))
 
     def _look(self) -> None:
@@ -258,7 +261,7 @@ class Session:
     def save(self) -> Path | None:
         """Write what is not saved yet, and say where the newest image is; return its path."""
         if wrong := self._save():
-            self.say(f"Not saved: {wrong}. It is kept here; make room, then press Save.", True)
+            self.say(f"Not saved: {wrong}. {RETRY}", True)
             return None
         if not self.entries:
             self.say("Nothing is drawn yet.")
@@ -274,6 +277,7 @@ class Session:
 
     def _open(self, entry: Entry) -> None:
         self._check_idle()
+        self.folder.image(entry)  # refuses one that another studio has deleted
         self.stage = Stage([entry], [()])
         self.tell("stage")
 
@@ -314,12 +318,12 @@ class Session:
     def _delete(self, entry: Entry) -> None:
         place = self.entries.index(entry)
         self.folder.delete(entry)
-        self.deleted = place, entry
+        self.deleted = (place, entry) if entry.image else None
         self.entries = [one for one in self.entries if one is not entry]
         if entry in self.stage.entries and not self.busy:
             self.stage = self.stage.without(entry)
         self._tell("gallery", "stage")
-        self.say("Deleted; Undo brings it back.")
+        self.say("Deleted; Undo brings it back." if entry.image else "Deleted.")
 
     def undo(self) -> None:
         """Bring back what was deleted last."""
@@ -333,12 +337,12 @@ class Session:
     def zip(self) -> Path | None:
         """Write the favourites, or without any all images, to a zip in the folder; return it."""
         chosen = [entry for entry in self.entries if entry.favourite] or self.entries
-        path = self._guarded(lambda: self.folder.zip(chosen)) if chosen else None
+        if not chosen:
+            return self.say("Nothing is drawn yet.")
+        path, count = self._guarded(lambda: self.folder.zip(chosen)) or (None, 0)
         if path:
             what = "favourite" if chosen[0].favourite else "design"
-            self.say(f"{counted(len(chosen), what)} in {path}")
-        elif not chosen:
-            self.say("Nothing is drawn yet.")
+            self.say(f"{counted(count, what)} in {path}")
         return path
 
     def stage_image(self) -> Image.Image | None:
