@@ -73,6 +73,8 @@ VOCABULARY = {
     "nearest?": {"*": str},
 }  # fmt: skip
 
+OVER_SEEDS = {"mean": float, "ci": (None, [float]), "values": [float]}
+
 # {kind of record, as named by the callers of `records`: its changes and its schema}
 KINDS: dict[str, Kind] = {
     # config.json of a run; `TrainConfig` checks its other settings
@@ -102,7 +104,20 @@ KINDS: dict[str, Kind] = {
     # figures of one arm and seed, and the results of an experiment
     "arm": Kind(keys={"arm": str, "seed": int, "figures": {"*": (Real, None)}, "curves": {}}),
     "experiment": Kind(
-        keys={"experiment": str, "title": str, "claim": str, "figures": [str], "arms": {}}
+        keys={
+            "experiment": str,
+            "title": str,
+            "claim": str,
+            "against": str,
+            "figures": [str],
+            "base": str,
+            "data": str,
+            "scale": str,
+            "seeds": [int],
+            "arms": {"*": {"*": OVER_SEEDS}},
+            "differences": {"*": {"*": OVER_SEEDS}},
+            "rows?": [{"arm": str, "seed": int, "folders": {"*": str}}],
+        }
     ),
     "preset": Kind(values=FORMER_VALUES),  # settings of a training, in a file of the user's
     "search": Kind(),  # request.json of a search, and a trial that has ended

@@ -23,6 +23,7 @@ VERBS = {
     "adapter": "Show, convert, scale, blend and merge adapters.",
     "clip": "For specialists: train a CLIP, the network that compares images with texts.",
     "study": "Ask people which images are better, and analyse their votes.",
+    "report": "Write one page of trainings, images and experiments, from their folders alone.",
     "experiment": "Compare settings, with several seeds each: the tables of notebook 07.",
     "mini": "Rebuild mini from nothing, to reproduce it; not for your garments.",
 }

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tvhelpers.score.metrics import Result
 from tvhelpers.words import counted, listed
 
 METHOD = "mean over seeds, 95 % interval by Student's t; items and prompts are the same for all"
@@ -62,19 +61,6 @@ def _summary(figures: Sequence[dict], shares: bool = True) -> dict:
             is_share = shares and name.startswith(("attribute:", "stratum:", "copying", "coverage"))
             found[name] = over_seeds(values, (0.0, 1.0) if is_share else None)
     return found
-
-
-def as_results(rows: dict[str, dict], names: Sequence[str]) -> dict[str, dict[str, Result]]:
-    """Return {arm: {figure: Result}} of a summary's arms, which `figures.intervals` draws."""
-    return {
-        arm: {
-            name.replace("_", " "): Result(name, row["mean"], None, row["ci"] and tuple(row["ci"]),
-                                           len(row["values"]), METHOD)
-            for name in names
-            if (row := figures.get(name))
-        }
-        for arm, figures in rows.items()
-    }  # fmt: skip
 
 
 def sentences(result: dict) -> list[str]:
