@@ -42,6 +42,16 @@ ROWS = [
         ),
     ),
     (
+        "studio",
+        "The prompt studio's image and preview after a click on mini, on one thread",
+        lambda r: (
+            f"{r['next click, image, CPU seconds']:.2f} and "
+            f"{r['next click, preview, CPU seconds']:.2f} CPU seconds; "
+            f"with loading {r['first click, image, CPU seconds']:.2f} and "
+            f"{r['first click, preview, CPU seconds']:.2f}"
+        ),
+    ),
+    (
         "mini_autoencoder",
         "mini's autoencoder on photos that it was not trained on: PSNR (higher is better)",
         lambda r: f"{r['photos']['psnr_db_mean']:.1f} dB, {r['photos']['n']} photos",

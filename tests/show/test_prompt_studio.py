@@ -216,17 +216,39 @@ def test_a_control_of_ones_own_is_one_row(tiny_base, tmp_path):
     assert studio.session.folder.image(studio.session.entries[0]).size == (64, 96)
 
 
-def test_a_saved_image_is_drawn_again_to_the_same_bytes(tiny_base, tmp_path, monkeypatch):
+AGAIN = """
+import sys
+from tvhelpers.cli import main
+for number, path in enumerate(sys.argv[2:]):
+    out = f"{sys.argv[1]}/{number}"
+    assert not main(["generate", "--like", path, "--device", "cpu", "--out", out])
+"""
+
+
+def test_every_saved_image_is_drawn_again_to_the_same_pixels(tiny_base, tmp_path, monkeypatch):
     import subprocess
     import sys
 
+    from tests.sample.test_sampler import random_adapter
+
     monkeypatch.setenv("PYTHONPATH", str(prompt_studio.Path(__file__).parents[2]))
-    studio = PromptStudio(Sampler(str(tiny_base), "none", "cpu"), tmp_path / "a", adapters={})
-    for name, value in {"steps": 3, "count": 3, "negative_prompt": "a belt, 'hood'"}.items():
+    monkeypatch.setenv("TV_ROOT", str(tmp_path))
+    adapter = tmp_path / "runs" / "mine" / "adapter.safetensors"
+    adapter.parent.mkdir(parents=True)
+    random_adapter(tiny_base, adapter, 0)
+    adapter.with_name("result.json").write_text("{}")
+    studio = PromptStudio(Sampler(str(tiny_base), str(adapter), "cpu"), tmp_path / "a")
+    for name, value in {"steps": 3, "count": 2, "negative_prompt": "a belt, 'hood'"}.items():
         studio.controls[name].value = value
-    studio.draw()
-    path = tmp_path / "a" / studio.session.entries[0].file
-    words = ["generate", "--like", str(path), "--device", "cpu", "--out", str(tmp_path / "b")]
-    subprocess.run([sys.executable, "-m", "tvhelpers", *words], check=True)
-    (again,) = (tmp_path / "b").glob("0000_*.png")
-    assert np.array_equal(Image.open(again), Image.open(path))
+    for kind in ("generate", "compare", "vary"):
+        studio.start(kind)
+        studio.session.wait()
+    studio.controls["prompt"].value = 'un été, "bleu"'
+    studio.session.start("grid", [("size", "64 x 64, 48 x 64"), ("lora_scale", "0.4, 1.2")])
+    studio.session.wait()
+    paths = [tmp_path / "a" / entry.file for entry in studio.session.entries]
+    assert len(paths) == 2 + 4 + 2 + 4
+    subprocess.run([sys.executable, "-c", AGAIN, str(tmp_path / "b"), *map(str, paths)], check=True)
+    for number, path in enumerate(paths):
+        (again,) = (tmp_path / "b" / str(number)).glob("0000_*.png")
+        assert np.array_equal(Image.open(again), Image.open(path)), path
