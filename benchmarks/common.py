@@ -114,11 +114,12 @@ def circumstances() -> dict:
     return {**about, "versions": versions()}
 
 
-def write_result(name: str, result: dict, show: bool = True) -> None:
-    """Write results/<name>.json with the circumstances, and show the result."""
+def write_result(name: str, result: dict, show: bool = True, folder: Path = RESULTS) -> None:
+    """Write <name>.json with the circumstances into the folder of results or another one, and show
+    the result."""
     from tvhelpers.files import write_text
 
     text = json.dumps({**result, **circumstances()}, indent=1)
-    write_text(RESULTS / f"{name}.json", text + "\n")
+    write_text(folder / f"{name}.json", text + "\n")
     if show:
         print(json.dumps(result, indent=1))

@@ -1,6 +1,7 @@
 """Claims: what this project says of training on a GPU, measured in twelve minutes, unattended.
 
 python benchmarks/gpu.py WORK --minutes 12 --peer DIFFUSERS [--peer-python PYTHON] [--out FOLDER]
+python benchmarks/gpu.py WORK --only SDXL    the rows of Stable Diffusion XL alone
 python benchmarks/gpu.py WORK --dry-run      all rows on a CPU with tiny models, in two minutes
 
 Writes results/gpu_CARD.json, or FOLDER/gpu_CARD.json; a dry run writes into WORK alone.  The rows
@@ -10,10 +11,11 @@ time, `failed` those that raised, with the end of their output (all of it is in 
 claimed of them stands in measured_gpu.py.  On a data-centre GPU our trainer and diffusers' script
 at batch size 8 are there after five minutes.
 
-WORK is a new folder with 12 GB of room.  The models have Stable Diffusion 1.5's architecture with
+WORK is a new folder with 20 GB of room.  The models have Stable Diffusion 1.5's architecture with
 random weights, made on the GPU; the data are flats of 512 pixels, drawn on all cores.  Both are
 made while the checks run that are not timed: the tests for a GPU, and a training that is killed and
-resumed.  Then each training has the machine for itself, in a process that ends at its last mark
+resumed.  The last rows are of Stable Diffusion XL's architecture and flats of 1024 pixels.
+Then each training has the machine for itself, in a process that ends at its last mark
 (watched.py): bfloat16, LoRA of rank 4 on the attention, as in diffusers' script.  Its images a
 second are the median of five parts of its steps, beside the lowest and the highest.  Our cache is
 made before and not counted in them, while diffusers' script encodes in every step; the minutes of
@@ -40,7 +42,7 @@ from pathlib import Path
 
 import numpy as np
 from common import REPO, RESULTS, circumstances, end, find_script, run, start
-from gpu_rows import DRY, PLAN, Bench, Options, Sizes, Skipped, tell
+from gpu_rows import DRY, PEAK, PLAN, Bench, Options, Sizes, Skipped, tell
 from measured_gpu import LOSSES, differences, summary
 
 NEEDED = (  # modules
@@ -48,7 +50,7 @@ NEEDED = (  # modules
     " tqdm tensorboard matplotlib psutil pytest"
 )
 PEER_NEEDED = "torch torchvision diffusers transformers peft accelerate datasets psutil tensorboard"
-ROOM = 12e9  # bytes in WORK
+ROOM = 20e9  # bytes in WORK
 USUAL_SECONDS = 50  # of all checks together
 POLL = 0.01  # seconds
 
@@ -68,10 +70,12 @@ def measure_all(options: Options, commit: str = "") -> Bench:
             end(os.getpid(), itself=False)
             sys.exit("this torch finds no CUDA GPU")
 
-    bench = Bench(options, [*CHECKS, *PLAN])
-    take_checks(bench, identify)
-    ready = "models and data" in bench.rows
-    for name, (seconds, measure) in PLAN.items():
+    checks = {} if options.only else CHECKS
+    plan = {name: row for name, row in PLAN.items() if name.startswith((options.only, PEAK))}
+    bench = Bench(options, [*checks, *plan])
+    take_checks(bench, checks, identify)
+    ready = options.only or "models and data" in bench.rows
+    for name, (seconds, measure) in plan.items():
         bench.take(name, seconds, functools.partial(measure, bench, name) if ready else no_models)
     return bench
 
@@ -81,16 +85,16 @@ def no_models(limit: float) -> dict:
     raise Skipped("there are no models and data")
 
 
-def take_checks(bench: Bench, identify: Callable[[], None]) -> None:
-    """Take the rows of CHECKS together; `identify` the machine meanwhile."""
+def take_checks(bench: Bench, checks: dict, identify: Callable[[], None]) -> None:
+    """Take the rows of `checks` together; `identify` the machine meanwhile."""
     limit = min(bench.left(), bench.sizes.patience * USUAL_SECONDS)
     if bench.left() < USUAL_SECONDS * bench.sizes.pace:
         identify()
-        for name, check in CHECKS.items():
+        for name, check in checks.items():
             bench.take(name, USUAL_SECONDS, functools.partial(check, bench))
         return
     with ThreadPoolExecutor() as pool:
-        begun = {name: pool.submit(clocked, check, bench, limit) for name, check in CHECKS.items()}
+        begun = {name: pool.submit(clocked, check, bench, limit) for name, check in checks.items()}
         identify()
         for name, check in begun.items():
             bench.take(name, 0, lambda _, check=check: check.result())
@@ -254,6 +258,7 @@ def parse() -> tuple[Options, str]:
     parser.add_argument("--peer-path", help="PYTHONPATH of that environment")
     parser.add_argument("--out", type=Path, help="folder of the result")
     parser.add_argument("--commit", default="", help="its name, where git does not know it")
+    parser.add_argument("--only", default="", help="the rows whose names begin so, and no checks")
     parser.add_argument("--dry-run", action="store_true", help="tiny models on a CPU")
     asked = parser.parse_args()
     if asked.work.exists() and any(asked.work.iterdir()):
@@ -268,7 +273,7 @@ def parse() -> tuple[Options, str]:
         parser.error(problem)
     out = asked.out or (work if asked.dry_run else RESULTS)
     sizes = DRY if asked.dry_run else Sizes()
-    there = (peer, asked.peer_python, asked.peer_path)
+    there = (peer, asked.peer_python, asked.peer_path, asked.only)
     return Options(work, asked.minutes, out, sizes, *there), asked.commit
 
 

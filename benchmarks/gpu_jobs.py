@@ -48,11 +48,24 @@ def build(work: Path, sizes: Sizes) -> dict:
     return {"flops": flops, "draw_seconds": drawn, "seconds": time.perf_counter() - began}
 
 
+def build_sdxl(work: Path, sizes: Sizes) -> dict:
+    """Draw the data of Stable Diffusion XL, save its model, count its FLOPs, and encode the data:
+    return the FLOPs and what encoding costs for an image."""
+    case = Case(work, sizes.sdxl, 1, *sizes.sdxl_marks[0], sizes.sdxl_images)
+    case.data  # noqa: B018 - first: a process that uses the GPU cannot be forked
+    return {"flops": count_flops(case), **encoded(case, sizes)}
+
+
 def cache(work: Path, sizes: Sizes) -> dict:
     """Encode the data, and return what it costs for an image."""
+    return encoded(case_of_job(work, sizes), sizes)
+
+
+def encoded(case: Case, sizes: Sizes) -> dict:
+    """Build the cache of a case, and return what it costs for an image."""
     pixels = sizes.chunk_pixels or encoding.CHUNK_PIXELS
     with mock.patch.object(encoding, "CHUNK_PIXELS", pixels):
-        return case_of_job(work, sizes).cache()
+        return case.cache()
 
 
 class Enough(Exception):
@@ -229,7 +242,8 @@ def sampling(work: Path, sizes: Sizes) -> dict:
 
 
 JOBS = {
-    "build": build, "cache": cache, "losses": losses, "sampling": sampling,
+    "build": build, "build_sdxl": build_sdxl, "cache": cache, "losses": losses,
+    "sampling": sampling,
     "kernels_captured": partial(kernels, way="captured"),
     "kernels_eager": partial(kernels, way="eager"),
 }  # fmt: skip

@@ -24,6 +24,8 @@ HERE = Path(__file__).parent
 SHOWN = 1500  # letters of an error
 REMARKS = 3  # lines of a log that are kept
 BATCHES_AHEAD = 3  # of float32 pixels, of each data worker
+PEAK = "matrix peak"
+SDXL_BUILT = "SDXL, model, data and cache"
 WAYS = {  # settings of our trainer
     "captured": {"capture": "auto"},
     "eager": {"capture": "false"},
@@ -41,6 +43,10 @@ class Sizes:
     marks: tuple[tuple[int, int], ...] = ((10, 70), (4, 14))  # steps (first, last) of each batch
     mini_batches: tuple[int, ...] = (16, 4096)
     mini_marks: tuple[tuple[int, int], ...] = ((20, 220), (3, 13))
+    sdxl: str = "sdxl"
+    sdxl_images: int = 128
+    sdxl_batches: tuple[int, ...] = (1, 4, 16)
+    sdxl_marks: tuple[tuple[int, int], ...] = ((5, 45), (3, 18), (2, 7))
     eval_items: int = 64  # of the evaluations of rows on memory
     compared_steps: int = 20
     dtypes: tuple[str, ...] = ("bfloat16", "float32")
@@ -56,7 +62,8 @@ class Sizes:
 
 DRY = Sizes(
     model="tiny", images=48, batches=(2, 4), marks=((1, 3), (1, 2)), mini_batches=(2, 4),
-    mini_marks=((1, 2), (1, 2)), eval_items=4, compared_steps=3, dtypes=("float32",),
+    mini_marks=((1, 2), (1, 2)), sdxl="tiny sdxl", sdxl_images=48, sdxl_batches=(1, 2, 4),
+    sdxl_marks=((1, 3), (1, 3), (1, 3)), eval_items=4, compared_steps=3, dtypes=("float32",),
     profiled=(1, 2), killed_steps=12, drawings=4, inference_steps=2, peak_rounds=1,
     chunk_pixels=16 * 64**2, pace=0.1, patience=1e3,
 )  # fmt: skip
@@ -73,6 +80,7 @@ class Options:
     peer: Path | None = None  # diffusers' script
     peer_python: str = sys.executable
     peer_path: str = ""  # its PYTHONPATH
+    only: str = ""  # what names of rows begin with
 
 
 class Skipped(Exception):
@@ -175,18 +183,21 @@ class Job:
 
 
 class Ours:
-    """Our trainer, on the first or the second batch size of a model."""
+    """Our trainer, on the first, second or third batch size of a model."""
 
-    def __init__(self, size: int, way: str = "captured", mini: bool = False, **more):
-        self.size, self.mini, self.settings = size, mini, {**WAYS[way], **more}
+    def __init__(self, size: int, way: str = "captured", kind: str = "sd", **more):
+        """`kind`: "sd", "mini" or "sdxl"."""
+        self.size, self.kind, self.settings = size, kind, {**WAYS[way], **more}
 
     def __call__(self, bench: Bench, name: str, limit: float) -> dict:
         import training_runs as tr
 
-        case, log = case_of(bench, self.size, self.mini), bench.log(name)
+        case, log = case_of(bench, self.size, self.kind), bench.log(name)
+        if built(case) not in bench.rows:
+            raise Skipped("there is no model")
         out, more = bench.work / "runs" / log.stem, {**self.settings, **self.evaluation(bench)}
         row = tr.measure(case, tr.ours(case, out, **more), end=True, log=log, seconds=limit)
-        flops = () if self.mini else ("step",)
+        flops = () if self.kind == "mini" else ("step",)
         return {**facts(bench, case, row, flops), **remarks(log)}
 
     def evaluation(self, bench: Bench) -> dict:
@@ -198,12 +209,12 @@ class Memory(Ours):
     """Our trainer with gradient checkpointing and an evaluation between the marks, as a training
     needs memory for both; the evaluation is in its slowest part."""
 
-    def __init__(self, size: int):
-        super().__init__(size, gradient_checkpointing=True)
+    def __init__(self, size: int, **more):
+        super().__init__(size, gradient_checkpointing=True, **more)
 
     def evaluation(self, bench: Bench) -> dict:
         """Return the settings of an evaluation after the last step but one."""
-        last = bench.sizes.marks[self.size][1]
+        last = case_of(bench, self.size, self.kind).last
         return {"eval_steps": last - 1, "eval_items": bench.sizes.eval_items}
 
 
@@ -242,16 +253,22 @@ def most_workers(case) -> int:
     return int(room) // (BATCHES_AHEAD * case.batch_size * 3 * case.resolution**2 * 4)
 
 
-def case_of(bench: Bench, size: int, mini: bool = False):
+def case_of(bench: Bench, size: int, kind: str = "sd"):
     """Return the model, batch size, marks and data of a row."""
     from training_runs import Case
 
     sizes = bench.sizes
-    if mini:
-        model, batch, marks = "mini", sizes.mini_batches[size], sizes.mini_marks[size]
-    else:
-        model, batch, marks = sizes.model, sizes.batches[size], sizes.marks[size]
-    return Case(bench.work, model, batch, *marks, sizes.images)
+    model, batches, marks, images = {
+        "sd": (sizes.model, sizes.batches, sizes.marks, sizes.images),
+        "mini": ("mini", sizes.mini_batches, sizes.mini_marks, sizes.images),
+        "sdxl": (sizes.sdxl, sizes.sdxl_batches, sizes.sdxl_marks, sizes.sdxl_images),
+    }[kind]
+    return Case(bench.work, model, batches[size], *marks[size], images)
+
+
+def built(case) -> str:
+    """Return the name of the row that made the model and data of a case."""
+    return SDXL_BUILT if "sdxl" in case.model else "models and data"
 
 
 def facts(bench: Bench, case, row: dict, work: tuple[str, ...]) -> dict:
@@ -263,8 +280,8 @@ def facts(bench: Bench, case, row: dict, work: tuple[str, ...]) -> dict:
     """
     rates = [part["images_per_second"] for part in row["parts"]]
     rate = statistics.median(rates)
-    flops = bench.rows.get("models and data", {}).get("flops", {})
-    peak = bench.rows.get("matrix peak", {}).get("tflops")
+    flops = bench.rows.get(built(case), {}).get("flops", {})
+    peak = bench.rows.get(PEAK, {}).get("tflops")
     reserved = row["peak_mb_reserved"]  # None on a CPU
     known = work and peak and all(name in flops for name in work)
     done = sum(flops[name] for name in work) * rate if known else 0
@@ -293,7 +310,7 @@ def remarks(log: Path) -> dict:
 
 
 PLAN = {  # {name: (seconds on an H200, row)}, the most important first
-    "matrix peak": (5, matrix_peak),
+    PEAK: (5, matrix_peak),
     "cache": (35, Job("cache")),
     "captured, batch 8": (30, Ours(0)),
     "eager, batch 8": (35, Ours(0, "eager")),
@@ -307,9 +324,13 @@ PLAN = {  # {name: (seconds on an H200, row)}, the most important first
     "channels last, batch 8": (30, Ours(0, channels_last=True)),
     "compiled, batch 8": (90, Ours(0, "compiled")),
     "sampling": (50, Job("sampling")),
-    "mini, small batch": (25, Ours(0, mini=True)),
-    "mini, large batch": (25, Ours(1, mini=True)),
+    "mini, small batch": (25, Ours(0, kind="mini")),
+    "mini, large batch": (25, Ours(1, kind="mini")),
     "peer, batch 64": (60, Peer(1, 8)),
     "eager, batch 64": (40, Ours(1, "eager")),
     "compiled, batch 64": (90, Ours(1, "compiled")),
+    SDXL_BUILT: (90, Job("build_sdxl")),
+    "SDXL, batch 1, checkpointing": (60, Memory(0, kind="sdxl", keep="last")),
+    "SDXL, batch 4, checkpointing": (60, Memory(1, kind="sdxl", keep="last")),
+    "SDXL, batch 16, checkpointing": (70, Memory(2, kind="sdxl", keep="last")),
 }

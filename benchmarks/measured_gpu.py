@@ -10,6 +10,7 @@ from measured_words import percent
 UNKNOWN = "not measured"
 TOTAL = {"images": 10_000, "image_steps": 50_000}  # five epochs of the paper's largest set
 LARGE, CHECKPOINTING = "captured, batch 64", "captured, batch {}, checkpointing"
+SDXL, SDXL_SIZES = "SDXL, batch {}, checkpointing", (1, 4, 16)
 LOSSES, NORMS, WEIGHTS = DIFFERENCES = (
     "losses_differ_at_most", "grad_norms_differ_at_most", "weights_differ",
 )  # fmt: skip
@@ -20,6 +21,8 @@ CLAIMS = {  # {number at the top of the result: (+1 at least, -1 at most; bound)
     "minutes_of_50000_image_steps": (-1, 6),
     "gb_reserved_batch_8_checkpointing": (-1, 8),
     "gb_reserved_batch_64_checkpointing": (-1, 22),
+    "sdxl_gb_reserved_batch_1_checkpointing": (-1, 15),  # a T4
+    "sdxl_gb_reserved_batch_4_checkpointing": (-1, 22),  # an L4
     "losses_differ_bfloat16": (-1, 2e-2),
     "losses_differ_float32": (-1, 1e-5),
     "losses_differ_after_resuming": (-1, 2e-2),
@@ -98,6 +101,11 @@ def summary(rows: dict[str, dict]) -> dict:
         row = CHECKPOINTING.format(size)
         found[f"gb_reserved_batch_{size}_checkpointing"] = value(row, "gb_reserved")
         found[f"gb_allocated_batch_{size}_checkpointing"] = value(row, "gb")
+    for size in SDXL_SIZES:
+        found[f"sdxl_gb_reserved_batch_{size}_checkpointing"] = value(
+            SDXL.format(size), "gb_reserved"
+        )
+        found[f"sdxl_share_of_peak_batch_{size}"] = value(SDXL.format(size), "share_of_peak")
     found |= _differ("after_resuming", rows.get("killed and resumed", {}))
     for dtype in ("bfloat16", "float32"):
         row = value("captured against eager", dtype) or {}
@@ -149,6 +157,17 @@ def said_of_both(result: dict, name: str, form) -> str:
     return said(result, *(name.format(size) for size in (8, 64)), form=form)
 
 
+def said_of_sdxl(result: dict) -> str:
+    """Return rate, share of the peak and memory of Stable Diffusion XL by batch size, as text."""
+    rows = []
+    for size in SDXL_SIZES:
+        share = said(result, f"sdxl_share_of_peak_batch_{size}", form=percent)
+        key = f"sdxl_gb_reserved_batch_{size}_checkpointing"
+        memory = said(result, key, form="{:.1f} GB".format)
+        rows.append(f"{rate(result, SDXL.format(size))}, {share}, {memory}")
+    return "; ".join(rows)
+
+
 def said_differences(result: dict, what: str) -> str:
     """Return how far apart losses, norms and weights of two trainings are, as text."""
     return said(result, *_differ(what, {}), form="{:.0e}".format)
@@ -179,4 +198,6 @@ FIGURES = {  # {claim: text of the result}; {} is the card
     "after SIGKILL and resuming": lambda r: "; ".join(
         said_differences(r, x) for x in ("bfloat16", "float32", "after_resuming")
     ),
+    "The same: Stable Diffusion XL, 1024 pixels, gradient checkpointing, batch sizes 1, 4 and 16: "
+    "images in a second, share of the matrix peak, memory reserved": said_of_sdxl,
 }

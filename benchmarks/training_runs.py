@@ -19,6 +19,7 @@ import torch
 from common import find_script, run
 from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from PIL import Image
+from sdxl_model import build_sdxl
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 from transformers import CLIPTextConfig, CLIPTextModel
@@ -39,8 +40,8 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 DTYPE = torch.bfloat16 if DEVICE == "cuda" else torch.float32
 SD_FLOPS = {"encode": 1117e9, "step": 1714e9}  # an image of SD 1.5 at 512 px: count_flops
 RANK = 4  # the other script's default; its adapter is on the attention's projections
-SHRINK = {"tiny": 20, "quarter": 4, "sd15": 1}
-PIXELS = {"tiny": 64, "mini": 128, "quarter": 256, "sd15": 512}
+SHRINK = {"tiny": 20, "quarter": 4, "sd15": 1, "tiny sdxl": 20, "sdxl": 1}
+PIXELS = {"tiny": 64, "mini": 128, "quarter": 256, "sd15": 512, "tiny sdxl": 64, "sdxl": 1024}
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Case:
     """One model and its data: what every trainer is given."""
 
     work: Path
-    model: str  # mini | quarter: SD 1.5 at a quarter of width and of pixels | sd15 | tiny
+    model: str  # mini | quarter: SD 1.5 at a quarter of width and of pixels | a key of PIXELS
     batch_size: int
     first: int  # measured from the step after this one
     last: int
@@ -64,7 +65,10 @@ class Case:
         """The model's folder; it is made where it is not there yet."""
         if self.model == "mini":
             return WEIGHTS_DIR
-        return build_sd(self.work / self.model, SHRINK[self.model])
+        folder, shrink = self.work / self.model.replace(" ", "-"), SHRINK[self.model]
+        if "sdxl" in self.model:
+            return build_sdxl(folder, shrink, captions(64), DEVICE)
+        return build_sd(folder, shrink)
 
     @cached_property
     def data(self) -> Path:
@@ -178,6 +182,7 @@ def build_pipeline(words, shrink: int) -> StableDiffusionPipeline:
 def count_flops(case: Case) -> dict:
     """Return the FLOPs of one image: its encoding, its forward and backward pass with LoRA."""
     base = case.base  # built here where it is not there yet, and not in the block below
+    family = find_base(str(base)).architecture
     with torch.device("meta"):
         vae, unet = (
             kind.from_config(kind.load_config(base / part))
@@ -188,6 +193,10 @@ def count_flops(case: Case) -> dict:
         with torch.no_grad():
             side = vae.encode(images).latent_dist.mean.shape[2]
         latents = torch.zeros(1, unet.config.in_channels, side, side)
+        config = unet.config
+        times = 6 * (config.addition_time_embed_dim or 0)
+        pooled = torch.zeros(1, (config.projection_class_embeddings_input_dim or 0) - times)
+        added = family.unet_conditions(pooled, torch.zeros(1, 6))
         inputs = (
             torch.zeros(1, dtype=torch.long),
             torch.zeros(1, 77, unet.config.cross_attention_dim),
@@ -195,7 +204,7 @@ def count_flops(case: Case) -> dict:
         with FlopCounterMode(display=False) as encode, torch.no_grad():
             vae.encode(images)
         with FlopCounterMode(display=False) as step:
-            unet(latents, *inputs).sample.sum().backward()
+            unet(latents, *inputs, **added).sample.sum().backward()
     flops = {"encode": encode.get_total_flops(), "step": step.get_total_flops()}
     return {**flops, "encode_to_step": flops["encode"] / flops["step"]}
 

@@ -100,7 +100,7 @@ def test_speed_is_the_median_of_parts_and_has_a_range():
         sum_of_parts = sum(part["wall_seconds"] for part in found["parts"])
         assert sum_of_parts == pytest.approx(found["wall_seconds"])
     parts = [{"images_per_second": rate} for rate in (90.0, 20.0, 91.0, 89.0, 95.0)]
-    facts = rows.facts(SimpleNamespace(rows={}), SimpleNamespace(batch_size=8),
+    facts = rows.facts(SimpleNamespace(rows={}), SimpleNamespace(batch_size=8, model="sd15"),
                        {**found, "images_per_second": 60.0, "parts": parts}, ())  # fmt: skip
     speeds = [facts[f"images_per_second{end}"] for end in ("", "_lowest", "_highest")]
     assert speeds == [90, 20, 95]
