@@ -37,6 +37,7 @@ WORDS = {  # for what an adapter's file says of its making
     "steps": "training steps",
     "targets": "trained layers",
     "resolution": "pixels a side in training",
+    "trigger_words": "trigger words",
     "prediction_type": "the UNet predicts",
     "scheduler": "changes to the base's scheduler",
     "blend": "blended from",

@@ -64,7 +64,8 @@ WHOLE = {  # the same, for files without LoRA weights
     r"^(encoder|decoder)_(conv|down|up|mid)_": "an image autoencoder (VAE)",
 }  # fmt: skip
 ADVICE = {  # on what a file holds; "use a LoRA" on all else
-    "a whole model (checkpoint)": "convert it to a diffusers folder, and give that as --base",
+    "a whole model (checkpoint)": "give it as --base",
+    "a textual inversion": "give it as --embedding",
     "a whole UNet": "give the folder of its pipeline as --base",
 }
 VERSIONS = {  # {beginning of the family's name in metadata: family}
