@@ -29,6 +29,7 @@ NEEDS_NETWORK = ["--captioner", "--clip", "--features", "--copies", "--base"]  #
 # Each with enough pixels and items for what the documents do with them, and no more.
 MANIFEST = """
 sd15: {{kind: base, licence: none, obtain: made by a test, hub: {base}}}
+sdxl: {{kind: base, licence: none, obtain: made by a test, hub: {base}}}
 sd14: {{kind: base, licence: none, obtain: made by a test, hub: {base}}}
 flats: {{kind: flats, licence: ours, obtain: drawn, params: {{seed: 11, count: 120, season: base}}}}
 flats-base:

@@ -124,7 +124,7 @@ def add_verbs(parser: Parser) -> Callable[..., Parser]:
 JSON = option("--json", bool, False, "print the result as JSON, for programs")
 DEVICE = option("--device", str, "auto", "auto (a GPU where there is one), cpu or cuda")
 BASE_TEXT = (
-    "a base named in data_manifest.yaml (mini, sd15, sd14), a diffusers pipeline folder, a "
+    "a base named in data_manifest.yaml (mini, sd15, sdxl, sd14), a diffusers pipeline folder, a "
     "checkpoint (one .safetensors file), or hub:owner/name of huggingface.co"
 )
 BASE = option("--base", str, "mini", BASE_TEXT)

@@ -165,13 +165,13 @@ def _with_variant(base: BaseLocation, load: Callable):
         raise
 
 
-def load_pipeline(base: BaseLocation):
-    """Return the base's pipeline, fp32 on the CPU, with the scheduler that draws.
+def load_pipeline(base: BaseLocation, dtype: torch.dtype = torch.float32):
+    """Return the base's pipeline in a dtype on the CPU, with the scheduler that draws.
 
     Raises InputError if it cannot be loaded.
     """
     family = base.architecture
-    parts = {part: load_part(base, part) for part in family.parts}
+    parts = {part: load_part(base, part, dtype) for part in family.parts}
     import diffusers  # after load_part has silenced it
 
     kind = getattr(diffusers, family.scheduler)

@@ -121,8 +121,8 @@ class Sampler:
     def _load(self):
         # A damaged adapter is refused before the base is loaded, which takes long.
         adapter = read_adapter(self.adapter) if self.adapter else None
-        pipe = bases.load_pipeline(self.base)
-        digest = bases.unet_digest(pipe.unet)  # of the weights as they are stored
+        digest = bases.base_digest(self.base)  # of the weights as they are stored
+        pipe = bases.load_pipeline(self.base, torch.float32 if self.fast else self.dtype)
         if self.fast:
             load_adapter(pipe, self.fast, self.name, digest)
             fuse_adapter(pipe, 1.0)

@@ -116,9 +116,12 @@ def _missing(data: str, folder: Path, drive: bool, trained: str) -> InputError:
     return InputError("source-missing", data=data, choice=Choice(data, manifest.entries()))
 
 
+BASES = ("mini", "sd15", "sdxl")  # of the notebooks' forms
+
+
 def _base_of_newest(root: Path) -> str:
     """Return the base of the newest finished adapter, "" without one."""
-    found = {base: NotebookSettings(base, "", "", root).newest() for base in ("mini", "sd15")}
+    found = {base: NotebookSettings(base, "", "", root).newest() for base in BASES}
     times = {base: adapter.stat().st_mtime for base, adapter in found.items() if adapter}
     return max(times, key=times.__getitem__, default="")
 
