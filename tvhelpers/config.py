@@ -78,8 +78,8 @@ class TrainConfig:
     # What is trained
     preset: str = ""  # filled in by --preset; do not set it
     method: str = "lora"  # an adapter | the whole UNet without captions | the whole UNet
-    base: str = "mini"  # a base named in data_manifest.yaml (mini, sd15, sdxl, sd14), a
-    #   diffusers pipeline folder, a checkpoint (one .safetensors file), or hub:owner/name of huggingface.co
+    base: str = "mini"  # a base named in data_manifest.yaml (mini, sd15, sdxl, sd14), a diffusers
+    #   pipeline folder, a checkpoint (one .safetensors file), or hub:owner/name of huggingface.co
     data: str = ""  # filled in by --data; do not set it
     captions: str = ""  # file that `data captions` wrote, with captions to use; "" = the data's own
     text_encoder: str = ""  # a CLIP whose text encoder conditions the UNet; "" = the base's own

@@ -43,7 +43,7 @@ def stock(tiny_sdxl):
 
 def test_a_prompt_is_encoded_as_in_the_stock_pipeline(tiny_sdxl, stock):
     base = find_base(str(tiny_sdxl))
-    assert base.architecture is SDXL and own_resolution(base) == 128
+    assert base.architecture is SDXL and own_resolution(base) == 128 and base.guidance == 5
     pipe = load_pipeline(base)
     encoders = [getattr(pipe, part) for part in SDXL.text_encoders]
     options = dict(padding="max_length", truncation=True, return_tensors="pt")

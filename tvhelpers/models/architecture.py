@@ -33,6 +33,7 @@ class Architecture:
     originals: Mapping[str, str]
     kohya_original_names: bool = False  # whether kohya's scripts name a UNet as its original code
     modelspec: str = ""  # modelspec.architecture of an adapter
+    guidance: float = 7.5  # default guidance scale, as of diffusers
     scheduler: str = "DPMSolverMultistepScheduler"  # draws: DPM-Solver++ (2M)
     takes_sizes: bool = False  # whether the UNet is conditioned on the sizes of images
 
@@ -171,6 +172,7 @@ SDXL = StableDiffusionXL(
     kohya_original_names=True,
     modelspec="stable-diffusion-xl-v1-base/lora",
     originals={"conditioner.embedders.1.model.": "stabilityai/stable-diffusion-xl-base-1.0"},
+    guidance=5.0,
     scheduler="EulerDiscreteScheduler",
     takes_sizes=True,
 )

@@ -35,7 +35,7 @@ class BaseLocation:
     path: str
     revision: str | None = None
     adapter: Path | None = None  # the adapter that comes with the base
-    guidance: float = 7.5  # its default guidance scale; 7.5 is usual for Stable Diffusion 1.x
+    own_guidance: float | None = None  # its default guidance scale, if not its family's
     text_encoder: str = ""  # a folder or hub id whose text encoder replaces the base's own
     tuned_part: str = "text_encoder"  # the part that it replaces
     prefers_fp16: bool = False  # whether the smaller of its files are downloaded
@@ -49,6 +49,11 @@ class BaseLocation:
     def architecture(self) -> Architecture:
         """The family of the base; raises InputError for one that is not supported."""
         return find_architecture(self.path, self.revision)
+
+    @property
+    def guidance(self) -> float:
+        """The default guidance scale."""
+        return self.architecture.guidance if self.own_guidance is None else self.own_guidance
 
     @property
     def index(self) -> dict:
@@ -68,7 +73,7 @@ def find_base(name: str) -> BaseLocation:
     if row and row["kind"] == "base":
         path = row.get("path") and manifest.TOP_DIR / row["path"]
         adapter = path / "shipped_adapter.safetensors" if path else None
-        guidance = row.get("guidance", BaseLocation.guidance)
+        guidance = row.get("guidance")
         where = str(path or row["hub"]), row.get("revision")
         fp16 = row.get("variant") == FP16
         return BaseLocation(name, *where, adapter, guidance, prefers_fp16=fp16)
@@ -82,8 +87,7 @@ def find_base(name: str) -> BaseLocation:
             raise InputError("not-a-pipeline", path=folder)
         about = folder / ABOUT_FILE
         record = read_record(about, "pipeline") if about.exists() else {}
-        guidance = record.get("guidance", BaseLocation.guidance)
-        return BaseLocation("a folder", str(folder), guidance=guidance)
+        return BaseLocation("a folder", str(folder), own_guidance=record.get("guidance"))
     return BaseLocation(name.removeprefix(hub.HUB), path, revision or None)
 
 
