@@ -18,13 +18,21 @@ from tvhelpers.train.clip_settings import CLIP_CHOICES, CLIP_RANGES, ClipTuning
 CLIP = CLIP_CHOICES, CLIP_RANGES
 
 
+OWN = ("lora", "method", "sdxl")
+
+
 def test_presets_are_rows_of_differences():
     for name, row in PRESETS.items():
-        common = {key: value for key, value in row.items() if key not in ("lora", "method")}
+        common = {key: value for key, value in row.items() if key not in OWN}
         for method, wanted in (("lora", {**common, **row.get("lora", {})}), ("full", common)):
             config = build_config(name, method=method)
             for key, value in wanted.items():
                 assert getattr(config, key) == value != getattr(TrainConfig(), key), (name, key)
+        for method in ("lora", "full"):
+            larger = {**row, **row.get("sdxl", {}), "base": "sdxl"}
+            larger |= larger.get("lora", {}) if method == "lora" else {}
+            config = vars(build_config(name, method=method, base="sdxl"))
+            assert all(config[key] == larger[key] for key in {*larger} - {*OWN}), name
     methods = [build_config("paper").method, build_config("paper", method="lora").method]
     assert methods == ["full", "lora"]  # what is asked for wins
 

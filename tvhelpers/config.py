@@ -222,15 +222,18 @@ def build_config(preset: str = "default", **changes) -> TrainConfig:
 
 
 def preset_row(preset: str, **changes) -> dict:
-    """Return the settings of a preset, for the method of `changes` or its own, with `changes`.
+    """Return the settings of a preset, for the base and the method of `changes` or its own, with
+    `changes`.
 
     Raises InputError for an unknown preset.
     """
     check_choice("preset", preset, PRESETS)
     row = {**PRESETS[preset]}
-    own = row.pop("lora", {})
-    method = {**row, **changes}.get("method", "lora")
-    return row | (own if method == "lora" else {}) | changes
+    asked = {"method": "lora", **row, **changes}
+    for key, value in (("base", "sdxl"), ("method", "lora")):
+        own = row.pop(value, {})
+        row |= own if asked.get(key) == value else {}
+    return row | changes
 
 
 def from_settings(kind: type, row: dict):

@@ -7,8 +7,10 @@ SD15 = dict(  # shared by the presets for GPUs
     lora=FITS | dict(rank=16, learning_rate=1e-4),
 )  # fmt: skip
 
+XL = dict(resolution=1024, gradient_checkpointing=True)
+
 # A preset holds only what differs from the defaults; "lora" is for that method alone: an adapter
-# takes ten times the learning rate of the weights that it is added to.
+# takes ten times the learning rate of the weights that it is added to.  "sdxl" is for that base.
 PRESETS: dict[str, dict] = {
     "default": dict(lora=FITS),
     "smoke": dict(
@@ -18,12 +20,13 @@ PRESETS: dict[str, dict] = {
         steps=1000, min_snr_gamma=0.0,
         lora=FITS | dict(rank=16, targets="attention+ff+conv", learning_rate=3e-3),
     ),
-    "t4": SD15 | dict(batch_size=4, accumulate=4, dtype="float16"),
-    "l4": SD15 | dict(batch_size=8, accumulate=2, dtype="bfloat16"),
-    "a100": SD15 | dict(dtype="bfloat16"),
+    "t4": SD15 | dict(batch_size=4, accumulate=4, dtype="float16", sdxl=XL | dict(batch_size=1)),
+    "l4": SD15 | dict(batch_size=8, accumulate=2, dtype="bfloat16", sdxl=XL | dict(batch_size=4)),
+    "a100": SD15 | dict(dtype="bfloat16", sdxl=dict(resolution=1024, batch_size=4)),
     "h100": SD15 | dict(
         batch_size=64, steps=1000, learning_rate=2e-5, warmup_steps=50, dtype="bfloat16",
         lora=FITS | dict(rank=16, learning_rate=2e-4),
+        sdxl=SD15 | dict(base="sdxl", resolution=1024, batch_size=8),
     ),
     "paper": dict(  # the settings of the student paper
         method="full", base="sd14", resolution=512, epochs=5, batch_size=8, flip=False,

@@ -134,7 +134,8 @@ def test_help_says_default_choices_and_meaning_of_every_setting(
         for name, changes in PRESETS.items():
             row = next(line for line in reversed(lines) if line.startswith(f"  {name} "))
             assert PRESETS_FOR[name] in row
-            assert all(f"{key}=" in row for key in changes if key != "lora")
+            assert all(f"{key}=" in row for key in changes if key not in ("lora", "sdxl"))
+            assert ("with sdxl: resolution=1024" in row) == ("sdxl" in changes) or name == "h100"
 
 
 def test_the_document_has_the_presets():
@@ -146,8 +147,14 @@ def test_the_document_has_the_presets():
     rows += [[f"`{key}`", *(getattr(config, key) for config in configs)] for key in keys]
     full = [build_config(name, method="full").learning_rate for name in names]
     rows.append(["`learning_rate` of `full`", *full])
-    table = "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in rows)
-    assert table in DOCUMENT.read_text(), table
+    names = [name for name in names if "sdxl" in PRESETS[name]]
+    configs = [build_config(name, base="sdxl") for name in names]
+    keys = ("resolution", "batch_size", "accumulate", "gradient_checkpointing", "dtype")
+    larger = [["setting with `base=sdxl`", *names], ["---"] * (1 + len(names))]
+    larger += [[f"`{key}`", *(getattr(config, key) for config in configs)] for key in keys]
+    for part in (rows, larger):
+        table = "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in part)
+        assert table in DOCUMENT.read_text(), table
 
 
 def _cell(value) -> str:

@@ -58,10 +58,11 @@ def _with(words: tuple[str, ...], meaning: str) -> str:
 
 
 def _changes(row: dict) -> str:
-    """Return a preset's changes as KEY=VALUE; those for LoRA come last."""
-    text = " ".join(_pair(key, value) for key, value in row.items() if key != "lora")
-    own = f"with lora: {_changes(row['lora'])}" if "lora" in row else ""
-    return "; ".join(part for part in (text, own) if part)
+    """Return a preset's changes as KEY=VALUE; those for LoRA and for a base come last."""
+    parts = {key: value for key, value in row.items() if isinstance(value, dict)}
+    text = " ".join(_pair(key, value) for key, value in row.items() if key not in parts)
+    own = [f"with {key}: {_changes(parts[key])}" for key in sorted(parts)]
+    return "; ".join(part for part in (text, *own) if part)
 
 
 def _pair(key: str, value) -> str:
