@@ -23,6 +23,7 @@ def test_they_show_the_model_in_training_and_change_nothing(tiny_base, photo_fol
     assert adapters[0] == adapters[1]
     shots = sorted((tmp_path / "shots").glob("*.png"))
     assert [path.stem for path in shots] == ["step-0000000", "step-0000002", "step-0000004"]
+    assert Image.open(shots[2]).info["prompts"] == "\n".join(prompts)
     images = [np.asarray(Image.open(path)) for path in shots]
     assert images[0].shape == (64, 128, 3)
     assert not np.array_equal(images[0], images[2])

@@ -7,6 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 pytest.importorskip("IPython")
 
@@ -119,7 +120,7 @@ def test_from_the_form_to_the_zip(
     plain = training_curves(run).height
     with_strip = training_curves(run, folder)
     assert with_strip.height > plain
-    assert np.asarray(with_strip.convert("RGB"))[plain + preview.TITLE + 9].std() > 0
+    assert np.asarray(with_strip.convert("RGB"))[plain + 2 * preview.TITLE + 9].std() > 0
 
     path = tv.take_away("mine")
     assert path.parent == tv.run_dir("mine") and colab.downloads == [path]
@@ -158,7 +159,12 @@ def test_at_most_eight_strips_are_shown_at_growing_distances(tmp_path):
     gaps = np.diff(steps)
     assert (np.diff(gaps) >= 0).all()
     assert preview.strips_of(tmp_path, 2)[1].stem == "step-0001000"
-    page = preview.sheet(preview.strips_of(tmp_path), ["a red dress " * 30] * 2)
+    page = preview.sheet(preview.strips_of(tmp_path))  # as older versions wrote them
+    assert page.size == (480, len(steps) * (240 + preview.TITLE))
+    texts = PngInfo()
+    texts.add_itxt(preview.PROMPTS, "\n".join(["a red dress " * 30] * 2))
+    Image.new("RGB", (64, 32)).save(tmp_path / "step-0001000.png", pnginfo=texts)
+    page = preview.sheet(preview.strips_of(tmp_path))
     assert page.size == (480, len(steps) * (240 + preview.TITLE) + preview.TITLE)
 
 

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
+from PIL.PngImagePlugin import PngInfo
 
-from tvhelpers.image import read_photo, save_png
+from tvhelpers.files import write_bytes
+from tvhelpers.image import encoded, read_photo
 from tvhelpers.sample.grid import font_for
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler
@@ -15,13 +17,14 @@ from tvhelpers.sample.sampler import Sampler
 WIDTH, LEAST = 1000, 480  # pixels of a sheet: the output of a notebook is as wide
 MOST = 8  # strips of a sheet
 TITLE = 26  # pixels of the line above each strip
+PROMPTS = "prompts"  # a text of a strip's file, a line for each image
 
 
 class Previews:
     """Draws the same prompts from the same noise at each evaluation of a training.
 
     `train(..., preview=Previews(...))` calls it.  Writes folder/step-<step>.png, the images side by
-    side; an existing file stays.
+    side, with the prompts as its text PROMPTS; an existing file stays.
     """
 
     def __init__(
@@ -63,7 +66,9 @@ class Previews:
         with torch.autocast(unet.device.type, dtype, enabled=dtype != torch.float32):
             drawn = list(self.sampler.sample(request))
         unet.train(was_training)
-        save_png(_side_by_side([image for *_, image in drawn]), path)
+        texts, strip = PngInfo(), _side_by_side([image for *_, image in drawn])
+        texts.add_itxt(PROMPTS, "\n".join(" ".join(prompt.split()) for prompt in self.prompts))
+        write_bytes(path, encoded(strip, pnginfo=texts))
 
 
 def _side_by_side(images: list[Image.Image]) -> Image.Image:
@@ -89,11 +94,12 @@ def strips_of(folder: Path, most: int = MOST) -> list[Path]:
     return [strips[place] for place in dict.fromkeys(places.tolist())]
 
 
-def sheet(strips: Sequence[Path], prompts: Sequence[str] = ()) -> Image.Image:
-    """Return strips below each other, each with its step above it; above them the `prompts`.
+def sheet(strips: Sequence[Path]) -> Image.Image:
+    """Return strips below each other, each with its step above it; above them their prompts.
 
     Small ones are enlarged, large ones reduced to WIDTH.
     """
+    prompts = _prompts_of(strips[-1])
     rows = [Image.fromarray(read_photo(path)) for path in strips]
     width = min(WIDTH, max(LEAST, 2 * rows[0].width))
     rows = [row.resize((width, round(width * row.height / row.width))) for row in rows]
@@ -110,6 +116,13 @@ def sheet(strips: Sequence[Path], prompts: Sequence[str] = ()) -> Image.Image:
         page.paste(row, (0, top + TITLE))
         top += row.height + TITLE
     return page
+
+
+def _prompts_of(strip: Path) -> list[str]:
+    """Return the prompts of a strip's images; [] for one that an older version made."""
+    with Image.open(strip) as image:
+        text = image.info.get(PROMPTS, "")
+    return text.split("\n") if text else []
 
 
 def _cut(text: str, font, width: float) -> str:

@@ -144,7 +144,7 @@ class ShownPreviews(Previews):
             return
         from IPython import display
 
-        jpeg = encoded(sheet(strips, self.prompts), "JPEG", quality=88)
+        jpeg = encoded(sheet(strips), "JPEG", quality=88)
         image = display.Image(jpeg, format="jpeg")
         if self.handle:
             self.handle.update(image)
