@@ -11,7 +11,7 @@ pytest.importorskip("ipywidgets")
 
 from tests.show.studio_helpers import FakeSampler
 from tvhelpers.sample.sampler import Sampler
-from tvhelpers.show import prompt_studio
+from tvhelpers.show import prompt_studio, studio_controls
 from tvhelpers.show.prompt_studio import PromptStudio
 from tvhelpers.show.studio_controls import CONTROLS, Control, Values
 
@@ -189,6 +189,20 @@ def test_every_control_has_a_label_and_a_hint(studio):
     assert all(widget.description for widget in widgets)
     for widget in widgets:
         assert getattr(widget, "tooltip", "") or widget.description_tooltip
+
+
+def test_the_box_of_the_fast_adapter_sets_steps_and_guidance(tmp_path, monkeypatch):
+    monkeypatch.setattr(studio_controls, "has_fast", lambda base: True)
+    studio = PromptStudio(FakeSampler(), tmp_path, adapters={}, threaded=False)
+    shown = [studio.controls[name] for name in ("fast", "steps", "guidance")]
+    assert [widget.value for widget in shown] == [False, 20, 2.5]
+    studio.controls["fast"].value = True
+    assert [widget.value for widget in shown] == [True, 8, 1.0]
+    studio.session.sampler.at_step = lambda sampler, step: disabled.append(shown[0].disabled)
+    disabled = []
+    press(studio, "generate")
+    assert all(disabled) and not shown[0].disabled
+    assert studio.session.entries[0].record["fast_sha256"]
 
 
 def test_many_images_are_shown_in_pages_and_are_there_again(studio, tmp_path):

@@ -48,6 +48,7 @@ def run(options) -> dict:
         say(f"the studio is at {address} until you press Ctrl-C; designs are kept in {folder}")
         threading.Event().wait()
     except KeyboardInterrupt:  # how it is meant to end
+        say("closing, which takes seconds while the page is open")
         session.cancel()
         session.wait(30)
     page.blocks.close(verbose=False)

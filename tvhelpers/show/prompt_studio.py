@@ -18,7 +18,7 @@ from tvhelpers.runtime import on_colab
 from tvhelpers.show import colab
 from tvhelpers.show.studio_controls import Control
 from tvhelpers.show.studio_folder import Entry
-from tvhelpers.show.studio_session import Session
+from tvhelpers.show.studio_session import CHOOSES, Session
 from tvhelpers.show.studio_widgets import (
     Axis,
     Tile,
@@ -261,7 +261,8 @@ class PromptStudio:
             self.buttons[name].disabled = busy
         self.buttons["cancel"].disabled = not busy
         self.progress.layout.visibility = "visible" if busy else "hidden"
-        self._able("adapter", not busy)
+        for name in CHOOSES:
+            self._able(name, not busy)
         self._show_chosen()
 
     def _show_gallery(self) -> None:
