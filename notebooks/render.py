@@ -17,11 +17,13 @@ import textwrap
 from pathlib import Path
 
 import nbformat
+from build import REF, REPO
 from nbclient import NotebookClient
 from PIL import Image
 
 HERE = Path(__file__).parent
 FOLDER = HERE.parent / "docs" / "notebooks"
+DOCS = f"https://github.com/{REPO}/blob/{REF}/docs/"  # in notebooks; a page is in this folder
 MOST_BYTES = 300_000  # of a page with its images
 SIZES = ((900, 80), (900, 65), (800, 60), (800, 45), (700, 45), (560, 40), (400, 40))  # JPEGs
 COLUMNS = 96  # of printed text, which fits into a page of GitHub
@@ -53,7 +55,7 @@ def rendered(name: str, notebook: nbformat.NotebookNode, paths: dict[str, str]) 
         parts = [NOTE.format(name=name)]
         for cell in notebook.cells:
             if cell.cell_type == "markdown":
-                parts.append(cell.source)
+                parts.append(cell.source.replace(DOCS, "../").replace("?raw=true)", ")"))
             else:
                 parts.append(f"```python\n{cell.source}\n```")
                 for one in _shown_by(cell, paths):

@@ -52,14 +52,15 @@ def test_what_a_page_cannot_show_is_removed_and_images_fit(render):
         *(new("display_data", dict(png)) for _ in range(3)),
     ]
     cells = [
-        nbformat.v4.new_markdown_cell("# Title"),
+        nbformat.v4.new_markdown_cell(f"# Title\n\n![LoRA]({render.DOCS}images/lora.png?raw=true)"),
         nbformat.v4.new_code_cell("draw()", outputs=outputs),
     ]
     files = render.rendered("99", nbformat.v4.new_notebook(cells=cells), {"/tmp/x": "work"})
     assert sum(map(len, files.values())) <= render.MOST_BYTES
     words = f"{' '.join(['word'] * 19)}\n    {' '.join(['word'] * 5)}"  # no line is cut
     assert files["99.md"].decode() == (
-        f"{render.NOTE.format(name='99')}\n\n# Title\n\n```python\ndraw()\n```\n\n"
+        f"{render.NOTE.format(name='99')}\n\n# Title\n\n"
+        "![LoRA](../images/lora.png)\n\n```python\ndraw()\n```\n\n"
         f"```\nresults in work/runs\ndone\nin two pieces\n{words}\n{render.INSTEAD}\n```\n\n"
         "![](99/1.jpg)\n\n![](99/2.jpg)\n\n![](99/3.jpg)\n"
     )
