@@ -196,6 +196,7 @@ METADATA = {  # {what: (key, text)}
     ),
     "huge": ("tvhelpers", json.dumps({"base": "x" * 2**21})),
     "base a list": ("tvhelpers", json.dumps({**OURS, "base": []})),
+    "family": ("tvhelpers", json.dumps({**OURS, "family": "\x1b[31mXL"})),
     "steps a text": ("tvhelpers", json.dumps({**OURS, "steps": "many"})),
     "licences a list": ("tvhelpers", json.dumps({**OURS, "licences": ["x"]})),
     "scheduler": ("tvhelpers", json.dumps({"scheduler": {"num_train_timesteps": 3e8}})),

@@ -242,8 +242,9 @@ def test_an_adapter_of_another_family_is_refused_before_anything_is_loaded(
         check_refused("mini", file, tmp_path / "out")
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 2 * (3 + 8) and all("Stable Diffusion XL" in line for line in errors)
-    with refused("another-base"):
+    with refused("another-base") as seen:
         blend([read_adapter(own), read_adapter(xl)], [1, 1])
+    assert "Stable Diffusion XL" in str(seen.value)
 
 
 def test_the_refiner_and_other_methods_are_refused_by_name(trained, tmp_path):

@@ -71,12 +71,11 @@ def blend(
         raise InputError("count-differs", count=len(adapters), given=len(weights))
     if any(adapter.is_dora for adapter in adapters):
         raise InputError("adapter-kind.dora-sum")
-    layers: dict[str, Layer] = {}
+    about, layers = _blended_about(adapters, weights), {}
     for adapter, weight in zip(adapters, weights, strict=True):
         for name, layer in adapter.layers.items():
             scaled = layer._replace(up=layer.up * weight)
             layers[name] = _concatenated(name, layers[name], scaled) if name in layers else scaled
-    about = _blended_about(adapters, weights)
     full = {name: layers[name] for name in sorted(layers)}
     if not rank:
         return Adapter(full, about), {"overall": 0.0, "worst_layer": 0.0, "worst": ""}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tvhelpers.errors import InputError, in_words
 from tvhelpers.lora.layer_names import PARTS
+from tvhelpers.models.architecture import FAMILIES
 from tvhelpers.record_kinds import KINDS
 from tvhelpers.records import as_record, parse, read_record
 from tvhelpers.tensors import Contents
@@ -45,6 +46,8 @@ def _checked(contents: Contents, record) -> dict:
     for key, own in about.get("scheduler", {}).items():
         if own not in SCHEDULER.get(key, ()):
             raise InputError("adapter-damaged.metadata", path=contents.path, key=key)
+    if about.get("family", FAMILIES[0].name) not in [family.name for family in FAMILIES]:
+        raise InputError("adapter-damaged.metadata", path=contents.path, key="family")
     if "blend" in about:
         parts = [(part["weight"], _checked(contents, part["adapter"])) for part in about["blend"]]
         about["blend"] = [{"weight": weight, "adapter": adapter} for weight, adapter in parts]
