@@ -46,6 +46,17 @@ def test_a_base_of_the_hub_is_known_by_its_file(tiny_base, tmp_path, monkeypatch
     assert base_digest(find_base("nobody/model")) == wanted
 
 
+def test_a_base_in_several_files_is_known_without_loading_it(tiny_base, tmp_path, monkeypatch):
+    base = find_base(str(shutil.copytree(tiny_base, tmp_path / "base")))
+    wanted, unet = base_digest(base), load_part(base, "unet")
+    shutil.rmtree(tmp_path / "base" / "unet")
+    unet.save_pretrained(tmp_path / "base" / "unet", max_shard_size="500KB")
+    assert len([*(tmp_path / "base" / "unet").glob("*.safetensors")]) > 2
+    assert unet_digest(load_part(base, "unet")) == wanted
+    monkeypatch.setattr("tvhelpers.models.base.load_part", None)
+    assert base_digest(base) == wanted
+
+
 def test_guidance_adapter_and_size_matter(sampler, tmp_path):
     draw = lambda **options: np.asarray(  # noqa: E731
         next(sampler.sample(Request(("a red dress",), seed=1, steps=2, **options)))[3]

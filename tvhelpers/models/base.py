@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import re
 import warnings
 from collections.abc import Callable, Iterable
@@ -224,15 +225,27 @@ def base_digest(base: BaseLocation) -> str:
 
     Raises InputError if it cannot be read.
     """
-    kinds = ("." + FP16, "") if base.prefers_fp16 else ("", "." + FP16)
-    names = [f"unet/diffusion_pytorch_model{kind}.safetensors" for kind in kinds]
-    found = (hub.file_of(base.path, name, base.revision, local=True) for name in names)
-    path = next(filter(None, found), None)
     try:
-        with safe_open(path, "pt") as file:
-            return _digest((name, file.get_tensor(name)) for name in sorted(file.keys()))
-    except (OSError, TypeError, SafetensorError):  # in parts, another format, or not downloaded
+        with contextlib.ExitStack() as stack:
+            files = [stack.enter_context(safe_open(path, "pt")) for path in _unet_files(base)]
+            places = {name: file for file in files for name in file.keys()}  # noqa: SIM118
+            return _digest((name, places[name].get_tensor(name)) for name in sorted(places))
+    except (OSError, TypeError, ValueError, LookupError, AttributeError, SafetensorError):
+        # of another format, damaged, or not downloaded
         return unet_digest(load_part(base, "unet"))
+
+
+def _unet_files(base: BaseLocation) -> list[Path | None]:
+    """Return the files of a base's UNet, [None] if there is none of the usual name."""
+    stem, kinds = "unet/diffusion_pytorch_model", ("", "." + FP16)
+    local = partial(hub.file_of, base.path, revision=base.revision, local=True)
+    for kind in kinds[::-1] if base.prefers_fp16 else kinds:
+        if path := local(f"{stem}{kind}.safetensors"):
+            return [path]
+    if index := local(f"{stem}.safetensors.index.json"):
+        names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        return [local(f"unet/{Path(name).name}") for name in sorted(set(names))]
+    return [None]
 
 
 def _digest(weights: Iterable[tuple[str, torch.Tensor]]) -> str:
