@@ -158,6 +158,7 @@ def our_losses(case: Case, record: dict) -> list[float]:
     )  # fmt: skip
     base, cache = find_base(str(case.base)), fed_cache(case, record)
     parts = {part: load_part(base, part) for part in ("unet", "scheduler")}
+    parts["family"] = base.architecture
     items = np.arange(cache.num_items)
     trainer = Trainer(config, parts, Data(cache, items, items[:1]))
     named = dict(trainer.model.unet.named_parameters())

@@ -65,8 +65,9 @@ def test_the_shipped_adapter_is_the_default_and_fits_the_new_season_better(mini)
     cache = open_cache(source, find_base("mini"), 128, False, root_dir())
     config = TrainConfig(data="new season", eval_items=32)
     data, config = Data(cache, np.arange(32), np.arange(32)), replace(config, method="full")
-    parts = {"scheduler": load_part(find_base("mini"), "scheduler")}
-    bases = (load_part(find_base("mini"), "unet"), mini.pipe.unet)
+    base = find_base("mini")
+    parts = {"scheduler": load_part(base, "scheduler"), "family": base.architecture}
+    bases = (load_part(base, "unet"), mini.pipe.unet)
     # method "full" does not change the UNet before the first step
     trainers = [Trainer(config, {**parts, "unet": unet}, data) for unet in bases]
     base, adapted = map(validation_loss, trainers)
