@@ -72,6 +72,22 @@ def test_text_encoders_compute_what_the_cache_holds(make_trainer):
     assert {*both.model.trained()} == {"unet", "text_encoder", "text_encoder_2"}
     moved = [one for one in both.model.text_weights if both.update.optimizer.state.get(one)]
     assert len(moved) > len(both.model.text_weights) / 2
+    less = make_trainer(text_rank=2, gradient_checkpointing=True)
+    less.train_step()
+    for own, other in zip(both.model.weights, less.model.weights, strict=True):
+        torch.testing.assert_close(own, other, atol=1e-6, rtol=1e-5)
+
+
+def test_guidance_is_distilled_from_the_zeros_of_the_empty_prompt(make_trainer):
+    trainer = make_trainer(
+        distill_guidance=1, min_snr_gamma=0, caption_dropout=0
+    )  # guidance 1 is the base itself
+    assert not trainer.empty_prompt["text"].any() and not trainer.empty_prompt["pooled"].any()
+    batch = trainer.batches.of_step(0, range(4))
+    with torch.no_grad():
+        assert trainer.losses(batch).max() < 1e-12  # its LoRA is still 0
+        trainer.config = replace(trainer.config, distill_guidance=3)
+        assert trainer.losses(batch).min() > 0
 
 
 HARD = dict(
@@ -82,10 +98,10 @@ HARD = dict(
 
 @pytest.mark.parametrize("changes", [{}, HARD], ids=["plain", "everything"])
 def test_a_stopped_training_ends_with_the_same_bytes(settings, changes, tmp_path):
-    config = build_config(**settings | dict(steps=7, eval_steps=3, checkpoint_steps=0) | changes)
+    config = build_config(**settings | dict(steps=28, eval_steps=12, checkpoint_steps=0) | changes)
     train(config, tmp_path / "whole")
     with pytest.raises(Interrupted):
-        train(config, tmp_path / "cut", preview=stop_at(3))
+        train(config, tmp_path / "cut", preview=stop_at(12))
     train(config, tmp_path / "cut")
     assert same(tmp_path / "whole", tmp_path / "cut")
 
