@@ -5,6 +5,18 @@ from measured_words import percent, sameness
 OURS = "ours, checkpointing"  # a row of train_memory
 
 
+def predicted(rows: dict) -> str:
+    """Return the presets with their predicted memory."""
+    own = {name: row["predicted_gb"] for name, row in rows.items() if "available_gb" in row}
+    return ", ".join(f"{name} {size:.1f} GB" for name, size in own.items())
+
+
+def shares(rows: dict) -> list[float]:
+    """Return the predicted shares of what was measured."""
+    measured = [row for row in rows.values() if "measured_gb" in row]
+    return [row["predicted_gb"] / row["measured_gb"] for row in measured]
+
+
 def furthest(result: dict, program: str) -> float:
     """Return the largest difference of a program's images over all cases."""
     rows = result["cases"].values()
@@ -83,6 +95,12 @@ ROWS = [
         "train_memory",
         "The same two at batch size 8: memory, without that of the libraries",
         lambda r: f"{r[OURS]['training_mb']:.0f} MB, {percent(r['share_of_paper'])} of the paper's",
+    ),
+    (
+        "sdxl_memory",
+        "Memory that is predicted for a LoRA step of Stable Diffusion XL at 1024 px with each "
+        "preset; and what the same predicts of that measured for Stable Diffusion 1.5 on an H200",
+        lambda r: f"{predicted(r['rows'])}; {', '.join(map(percent, shares(r['rows'])))}",
     ),
     (
         "training_failures",
