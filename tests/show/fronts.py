@@ -99,6 +99,15 @@ class Front:
     def button(self, name):
         return self.page.get_by_role("button", name=name, exact=True)
 
+    def places(self, *names):
+        """Return {name of a button: (x, y) in pixels, beside the first one}."""
+        boxes = {name: self.button(name).bounding_box() for name in names}
+        first = boxes[names[0]]
+        return {
+            name: (round(box["x"] - first["x"]), round(box["y"] - first["y"]))
+            for name, box in boxes.items()
+        }
+
     def press(self, name):
         self.button(name).click()
 

@@ -115,6 +115,21 @@ def an_error_is_said_and_draws_nothing(front):
     assert len(front.records()) == before
 
 
+def nothing_moves_with_what_is_said(front):
+    given(front)
+    before = front.places("Generate", "New seed", "Use again", "Download zip")
+    front.write("Prompt", "a raincoatt (red:1.3)")
+    front.says("'raincoatt'")
+    assert front.places(*before) == before
+    front.write("Seed", -5)
+    front.press("Generate")
+    front.says("Seed is -5")
+    assert front.places(*before) == before
+    front.write("Seed", 5)
+    front.draw()
+    assert front.places(*before) == before
+
+
 def compare_draws_base_and_adapter_from_one_seed(front):
     given(front)
     base, adapted = front.draw("Compare", 2)
@@ -201,6 +216,7 @@ SCENARIOS = [
     four_images_have_four_seeds,
     cancel_keeps_what_is_drawn,
     an_error_is_said_and_draws_nothing,
+    nothing_moves_with_what_is_said,
     compare_draws_base_and_adapter_from_one_seed,
     a_grid_draws_each_value,
     an_image_is_drawn_again_from_its_record,
