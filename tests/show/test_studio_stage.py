@@ -40,7 +40,7 @@ def test_images_are_in_rows_and_columns_with_their_headings(size):
         assert inked(sheet, top, bottom, 0, lefts[0] - 3)
     for left in lefts[:3]:
         assert inked(sheet, 0, tops[0] - 3, left, left + 40)
-    without = stage.without(stage.entries[1])
+    without = stage.without(stage.entries[1], [])
     assert without.entries[1] is None and len(without.drawn) == 5
     assert place(without.image(lambda entry: entry and entry.image), COLOURS[2]) == places[2]
 
@@ -48,7 +48,8 @@ def test_images_are_in_rows_and_columns_with_their_headings(size):
 def test_one_image_is_alone_and_what_is_drawn_has_its_preview():
     first, second, *_ = entries((64, 128))
     assert Stage([first], [()]).image(lambda entry: entry.image).size == (256, 512)
-    assert Stage([first], [()]).without(first).entries == []
+    assert Stage([first], [()]).without(first, [second]).single is second
+    assert Stage([first], [()]).without(first, []).entries == []
     stage = Stage([first, None], [(), ()], 2, second.image)
     sheet = stage.image(lambda entry: entry and entry.image)
     assert place(sheet, COLOURS[0])[0] == place(sheet, COLOURS[1])[0] < 20

@@ -321,7 +321,7 @@ class Session:
         self.deleted = (place, entry) if entry.image else None
         self.entries = [one for one in self.entries if one is not entry]
         if entry in self.stage.entries and not self.busy:
-            self.stage = self.stage.without(entry)
+            self.stage = self.stage.without(entry, self.entries[place:])
         self._tell("gallery", "stage")
         self.say("Deleted; Undo brings it back." if entry.image else "Deleted.")
 

@@ -51,8 +51,11 @@ class Stage:
         parts = [counted(len(self.drawn), "image") + of, "open one in the gallery to use it again"]
         return " · ".join([*parts, *(prompts if len(prompts) == 1 else ())])
 
-    def without(self, entry: Entry) -> "Stage":
-        """Return the stage without an entry; its place on the sheet stays empty."""
+    def without(self, entry: Entry, following: list[Entry]) -> "Stage":
+        """Return the stage without an entry: the first of the `following` where it was alone, else
+        its place on the sheet is empty."""
+        if self.single is entry:
+            return Stage(following[:1], [()])
         left = [None if one is entry else one for one in self.entries]
         return Stage(left if any(left) else [], self.labels, self.columns)
 
