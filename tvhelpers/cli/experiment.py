@@ -15,7 +15,7 @@ OPTIONS = (
     option("--base", str, "mini", "base to start from, as for `generate`"),
     option("--data SOURCE", str, "flats-new-season", f"what to train on: {SOURCE}"),
     option("--scale NAME", str, "mini", "how much is run: smoke (minutes, to see that it works), "
-           "mini, or gpu (Stable Diffusion)"),
+           "class (an hour for all), mini, or gpu (Stable Diffusion)"),
     option("--trials N", int, 40, "settings that `search` tries"),
     option("--workers N", int, 1, "processes that share the trials of `search`, one core each"),
     option("--seed N", int, 0, "seed of `search`: another one tries other settings"),

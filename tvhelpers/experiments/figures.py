@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from tvhelpers.errors import cut
-from tvhelpers.show.figures import ACCENT, COLOURS, INK, SOFT, render, without_frame
+from tvhelpers.show.figures import ACCENT, COLOURS, INK, SOFT, histogram, render, without_frame
 
 WIDTH = 4.8  # inches: on a phone its letters are as large as the text
 LINES = ("-", "--", ":")  # styles, where there are more curves than colours
@@ -49,3 +49,22 @@ def curves(
     if len(points) <= len(COLOURS):
         ax.legend(fontsize=9, frameon=False)
     return render(figure)
+
+
+def epoch_figures(result: dict) -> list[Image.Image]:
+    """Return the last batch's loss of each epoch, as the paper drew it, and the validation losses
+    on the same noise, of each arm's first seed; and all batch losses of the last arm's second
+    half, whose spread no change of the model explains."""
+    rows = {row["arm"]: row["curves"] for row in reversed(result["rows"]) if row["curves"]}
+    last = {arm: _by_epoch(rows[arm]["epoch_losses"]) for arm in reversed(rows)}
+    fixed = {arm: _by_epoch([y for _, y in rows[arm]["validation"]], 0) for arm in reversed(rows)}
+    losses = rows[[*last][-1]]["losses"]
+    return [
+        curves(last, "loss of each epoch's last batch", "o", "epoch"),
+        curves(fixed, "validation loss, on the same noise", "o", "epoch"),
+        histogram(losses[len(losses) // 2 :], f"losses of single batches, {[*last][-1]}"),
+    ]
+
+
+def _by_epoch(values: Sequence[float], first: int = 1) -> tuple[Sequence, Sequence]:
+    return range(first, first + len(values)), values

@@ -14,7 +14,7 @@ from tvhelpers.data.items import Source
 from tvhelpers.lora.adapter import load_layers
 from tvhelpers.lora.formats import read_adapter
 from tvhelpers.records import read_record, read_records
-from tvhelpers.runtime import root_dir, seed_for
+from tvhelpers.runtime import seed_for
 from tvhelpers.score.draw_suite import caption_row
 from tvhelpers.score.report import read_metrics
 from tvhelpers.train.evaluation import item_losses
@@ -29,16 +29,18 @@ ADAM_BYTES = 16  # of a trained weight: itself, its gradient, two moments
 
 
 def test_loss(
-    base: str, items: Path, run: Path | None = None, text_encoder: str = "", text: bool = True
-) -> float:
+    base: str, items: Path, root: Path, run: Path | None = None, text_encoder: str = "",
+    text: bool = True,
+) -> float:  # fmt: skip
     """Return the mean loss of a folder of items for a base, or for what a run made of it.
 
     The unweighted squared error of the predicted noise, at timesteps and noise that depend on
-    nothing but the item's place; an error of v is converted, so that both kinds compare.
+    nothing but the item's place; an error of v is converted, so that both kinds compare.  `root`
+    has the folder artifacts/.
     """
     config = replace(_config(base, run, text_encoder, text), data=str(items), held_out=0.5)
     job = open_job(config, items)
-    trainer = build_trainer(job, open_cache(root=root_dir(), **job.origin.cached))
+    trainer = build_trainer(job, open_cache(root=root, **job.origin.cached))
     if run and (run / "adapter.safetensors").exists():
         load_layers(trainer.model.trained(), read_adapter(run / "adapter.safetensors"))
     losses = item_losses(trainer, np.tile(np.arange(len(job.origin.source)), DRAWS)).numpy()

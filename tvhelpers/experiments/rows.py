@@ -3,12 +3,12 @@
 rows.yaml is the table; it says what its keys mean.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 from tvhelpers.config import TrainConfig, build_config, check_choice
 from tvhelpers.files import read_tables
 
-PLAIN = {"keep": "last", "flip": False, "held_out": 0.1, "warmup_steps": 20}  # of every training
+PLAIN = {"keep": "last", "flip": False, "held_out": 0.1, "warmup_steps": -1}  # of every training
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class Scale:
     steps: int  # inference steps
     image_steps: int  # limit of a run, in steps x images a step
     most_items: int  # training items of an arm that asks for more, or all; 0 = no limit
+    most_epochs: int  # of an arm that asks for more; 0 = no limit
     train: dict
     clip: dict
 
@@ -62,8 +63,8 @@ class Scale:
         own = {**PLAIN, **self.train, **(arm.train or {})}
         if own.pop("image_steps", ""):
             own["steps"] = max(1, own["steps"] // own["accumulate"])
-        if self.name == "smoke" and own.get("epochs"):
-            own["epochs"] = 1
+        if own.get("epochs") and self.most_epochs:
+            own["epochs"] = min(own["epochs"], self.most_epochs)
         return build_config("default", **{"method": arm.method, **own, **given})
 
 
@@ -89,4 +90,4 @@ def find_scale(name: str) -> Scale:
     table = read_tables(__file__, "rows.yaml")["scales"]
     check_choice("scale", name, table)
     row = {**table[name], "seeds": tuple(table[name]["seeds"])}
-    return Scale(name, **{key.name: row[key.name] for key in fields(Scale) if key.name in row})
+    return Scale(name, **row)

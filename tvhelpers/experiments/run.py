@@ -156,12 +156,13 @@ class Bench:
         path = path.with_suffix(".json")
         if path.exists():
             return read_record(path, "arm")
+        log.info(f"{arm.name}, seed {seed}")
         encoder = self.text_encoder(arm, seed)
         run = self.train(self.config(arm, seed)) if arm.train is not None else None
         images = self.images(arm, seed, run, encoder)
         scores = self.score(images, run)
         figures, test = measure.scores_of(scores), self.items("test")
-        figures["test_loss"] = measure.test_loss(self.base, test, run, encoder, arm.text)
+        figures["test_loss"] = measure.test_loss(self.base, test, self.out, run, encoder, arm.text)
         curves = measure.figures_of_run(run) if run else {}
         numbers = [key for key, value in curves.items() if not isinstance(value, list | dict)]
         figures |= {key: curves.pop(key) for key in numbers}
@@ -182,7 +183,6 @@ def run_experiment(experiment: Experiment, bench: Bench) -> dict:
         jobs, rows = [(arm, seed) for arm in experiment.arms for seed in seeds], []
         with progress_bar(experiment.name, len(jobs), unit="arms") as bar:
             for arm, seed in jobs:
-                log.info(f"{experiment.name}: {arm.name}, seed {seed}")
                 rows.append(bench.measured(arm, seed))
                 bar.update(1)
         result = {**about(experiment, bench), **summary.summarised(rows, experiment.against)}

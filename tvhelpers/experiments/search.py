@@ -27,6 +27,7 @@ from tvhelpers.experiments.items import Items
 from tvhelpers.experiments.rows import Arm, Experiment
 from tvhelpers.experiments.run import Bench, run_experiment
 from tvhelpers.files import locked, make_dir
+from tvhelpers.models.base import find_base, load_part
 from tvhelpers.progress import progress_bar
 from tvhelpers.records import claim_dir, read_record, write_json
 from tvhelpers.runtime import seed_for
@@ -37,7 +38,7 @@ from tvhelpers.train.trainer import train
 log = logging.getLogger(__name__)
 NAME = "search"
 BATCHES = {"4": (4, 1), "8": (8, 1), "16": (16, 1), "64": (16, 4)}  # images at once, accumulation
-EPOCHS = (2, 10)
+EPOCHS, LEAST_ITEMS = (2, 10), 24
 # {setting: (lowest, highest) of a log-uniform number, or what is chosen from}
 SPACE: dict[str, tuple | list] = {
     "learning_rate": (2e-5, 2e-3),
@@ -82,8 +83,19 @@ class Search:
         """The folder of the items that trials train on: so many that the most epochs are within
         the limit of a run."""
         few = len(self.bench.parts["train"])
-        most = self.bench.scale.image_steps // EPOCHS[1]
+        most = max(LEAST_ITEMS, self.bench.scale.image_steps // EPOCHS[1])
         return self.bench.items("train", Items(count=min(most, few)))
+
+    @cached_property
+    def fixed(self) -> dict:
+        """Settings without a choice: a base of zero terminal SNR cannot learn the noise alone."""
+        config = load_part(find_base(self.bench.base), "scheduler").config
+        is_zero = config.get("rescale_betas_zero_snr", False)
+        return {"prediction": "v_prediction", "zero_terminal_snr": True} if is_zero else {}
+
+    def params(self, number: int) -> dict:
+        """Return the settings of a trial."""
+        return settings_of(self.seed, number) | self.fixed
 
     @property
     def request(self) -> dict:
@@ -114,7 +126,7 @@ class Search:
 
 
 def settings_of(seed: int, number: int) -> dict:
-    """Return the settings of a trial, a function of the seed and its number."""
+    """Return settings of SPACE, a function of the seed and a trial's number."""
     rng = np.random.default_rng(seed_for(seed, "trial", number))
     found = {}
     for name, values in SPACE.items():
@@ -198,7 +210,7 @@ def _take(search: Search, number: int) -> bool:
 
 def _trial(search: Search, number: int) -> dict:
     """Return the row of a trial, which is run or resumed."""
-    params = settings_of(search.seed, number)
+    params = search.params(number)
     config, folder = search.config(params, search.seed), search.folder / "runs" / f"{number:04d}"
     log.info(f"trial {number}: {params}")
 
@@ -214,7 +226,8 @@ def _trial(search: Search, number: int) -> dict:
     except Pruned as pruned:
         remove_checkpoints(folder / "checkpoints")
         return {**row, "state": "pruned", "step": pruned.args[0], "loss": None}
-    loss = measure.test_loss(search.bench.base, search.bench.items("selection"), folder)
+    bench = search.bench
+    loss = measure.test_loss(bench.base, bench.items("selection"), bench.out, folder)
     return {**row, "state": "complete", "step": config.steps, "loss": loss}
 
 
@@ -276,5 +289,6 @@ def compare_best(search: Search, params: dict) -> dict:
         "chosen.", "the paper's settings", ("test_loss", "attribute:all", "kernel_distance"),
         tuple(rows),
     )  # fmt: skip
-    bench = replace(search.bench, scale=replace(search.bench.scale, seeds=FRESH))
+    fresh = FRESH[: len(search.bench.scale.seeds)]
+    bench = replace(search.bench, scale=replace(search.bench.scale, seeds=fresh))
     return run_experiment(experiment, bench)

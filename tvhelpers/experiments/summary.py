@@ -69,6 +69,8 @@ def sentences(result: dict) -> list[str]:
     arms, about = len(result["arms"]), f"on {result['base']} and {result['data']}"
     ran = f"{counted(arms, 'arm')} with {counted(seeds, 'seed')} each ran {about}"
     lines = [f"{ran}, at the scale {result['scale']}; other bases and data were not run."]
+    if seeds < 3:
+        return [*lines, "With fewer than three seeds there is no interval, and nothing is shown."]
     clear, open_ = [], 0
     for arm, figures in result["differences"].items():
         for name in (name for name in names if name in figures):
@@ -105,9 +107,11 @@ def _cell(row: dict | None) -> str:
 def in_lines(result: dict) -> list[str]:
     """Return a result as text to read."""
     lines = [result["title"], f"The paper: {result['claim']}"]
-    lines += ["  " + " | ".join(row) for row in table(result)]
+    rows = table(result)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines += ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     missing = [name for name in result["figures"] if not any(
         name in arm for arm in result["arms"].values())]  # fmt: skip
     if missing:
-        lines.append(f"not measured, as no network here knows these images: {listed(missing)}")
+        lines.append(f"not measured here: {listed(missing)}")
     return [*lines, *sentences(result), METHOD]

@@ -89,8 +89,9 @@ def importances(search: Search) -> dict[str, float]:
     if len(study.trials) < LEAST:
         return {}
     evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-    with contextlib.suppress(RuntimeError, ValueError):  # of trials that are all alike
-        found = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    names = [name for name in SPACE if len({trial.params[name] for trial in study.trials}) > 1]
+    with contextlib.suppress(RuntimeError, ValueError):  # of losses that are all alike
+        found = optuna.importance.get_param_importances(study, evaluator=evaluator, params=names)
         return {name: float(value) for name, value in found.items()}
     return {}
 
