@@ -26,7 +26,7 @@ def code_of(path):
 
 
 def test_they_are_numbered_and_each_is_what_its_source_says(monkeypatch):
-    assert [path.name[:2] for path in NOTEBOOKS] == ["00", "01", "02", "03", "04", "05", "06", "07", "08"]
+    assert [path.name[:2] for path in NOTEBOOKS] == [f"{number:02d}" for number in range(9)]
     monkeypatch.syspath_prepend(FOLDER)
     build = __import__("build")
     for source in sorted((FOLDER / "source").glob("*.md")):

@@ -18,7 +18,8 @@ from tvhelpers.train.clip_settings import ClipTuning
 BEYOND = ("1,000 images",)  # the paper's own size takes more image-steps than the limit
 SCALE = Scale(
     "tiny", test=4, selection=4, images=4, seeds=(1, 2, 3), steps=1, image_steps=99, most_items=0,
-    most_epochs=0, train={"batch_size": 2, "steps": 2, "eval_steps": 0, "eval_items": 2, "rank": 2}, clip={},
+    most_epochs=0, clip={},
+    train={"batch_size": 2, "steps": 2, "eval_steps": 0, "eval_items": 2, "rank": 2},
 )  # fmt: skip
 
 
