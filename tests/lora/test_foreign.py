@@ -100,7 +100,7 @@ def test_the_family_in_the_metadata_counts_where_names_do_not_decide(foreign):
     tensors = kohya(lambda x: kohya_name(x).replace("te_", "te1_"), only="text")
     assert read_adapter(foreign(tensors, {"ss_base_model_version": "sd_v1"})).layers
     for key in ("ss_base_model_version", "modelspec.architecture"):
-        for version in ("sdxl_base_v1-0", "stable-diffusion-xl-v1-base/lora"):
+        for version in ("sdxl_base_v1-0", "sdxl_1.0", "stable-diffusion-xl-v1-base/lora"):
             seen = read_adapter(foreign(tensors, {key: version}))
             assert seen.family.name == "Stable Diffusion XL"
 

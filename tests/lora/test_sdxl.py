@@ -266,6 +266,8 @@ def test_the_refiner_and_other_methods_are_refused_by_name(trained, tmp_path):
             None,
         ),
     }
+    save_file(wide, file, {"tvhelpers": '{"base_digest": "0"}'})
+    assert read_about(file) == {"base_digest": "0"}  # trained here, on a base of an unusual width
     for word, (weights, metadata) in cases.items():
         save_file(weights, file, metadata)
         with refused("unknown-family", "adapter-kind") as seen:

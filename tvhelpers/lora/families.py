@@ -68,9 +68,9 @@ ADVICE = {  # on what a file holds; "use a LoRA" on all else
     "a textual inversion": "give it as --embedding",
     "a whole UNet": "give the folder of its pipeline as --base",
 }
-VERSIONS = {  # {beginning of the family's name in metadata: family}
-    "sdxl_base": "Stable Diffusion XL",
-    "stable-diffusion-xl-v1-base": "Stable Diffusion XL",
+VERSIONS = {  # {beginning of the family's name in metadata: family}; the longest counts
+    "sdxl": "Stable Diffusion XL",
+    "stable-diffusion-xl": "Stable Diffusion XL",
     "sdxl_refiner": REFINER,
     "stable-diffusion-xl-v1-refiner": REFINER,
     "sd_v": "Stable Diffusion 1.x / 2.x",
@@ -103,7 +103,7 @@ def find_family(contents: Contents) -> str:
         advice = ADVICE.get(what, "use a LoRA")
         raise InputError("adapter-kind.no-adapter", path=path, what=what, advice=advice)
     family, known = _family(contents, names), [own.name for own in architecture.FAMILIES]
-    if family and family not in known:
+    if "tvhelpers" not in contents.metadata and family and family not in known:
         raise InputError("unknown-family.adapter", path=path, family=family, known=known)
     return family
 
@@ -120,11 +120,9 @@ def _family(contents: Contents, names: str) -> str:
         layer, field = find_layer(key) or ("", "")
         if field == "down" and layer.endswith("attn2.to_k") and (own := WIDTHS.get(shape[1:2])):
             return own
-    known = (contents.metadata.get(key, "").lower() for key in VERSION_KEYS)
-    versions = {
-        family for text in known for start, family in VERSIONS.items() if text.startswith(start)
-    }
-    return min(versions, default="")
+    known = [contents.metadata.get(key, "").lower() for key in VERSION_KEYS]
+    starts = [start for text in known for start in VERSIONS if text.startswith(start)]
+    return VERSIONS[max(starts, key=len)] if starts else ""
 
 
 def _are_vectors(shapes: dict) -> bool:
