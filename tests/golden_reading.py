@@ -13,7 +13,8 @@ from golden_names import today
 from PIL import Image
 
 # Dates, versions, speeds, memory and the state of the machine.  Nothing else is ignored.
-IGNORED = {"versions", "images_per_second", "memory_gb", "seconds_a_step"}
+# the last one is of an adapter's file, which is compared by its weights and metadata
+IGNORED = {"versions", "images_per_second", "memory_gb", "seconds_a_step", "adapter_sha256"}
 COLOURS = ("1f6f8b", "c98a1b", "4a7c59", "6b4c9a", "b3261e")  # of bars and lines in charts
 IGNORED_FILES = ("tensorboard/*", "speed.jsonl", "figures/*", ".lock", "*/.*.lock")
 METADATA = (  # of an adapter, compared by key: a new tree may say more

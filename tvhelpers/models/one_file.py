@@ -85,7 +85,7 @@ def _recognised(contents: Contents) -> tuple[Architecture, str]:
         )
         what, advice = next(found, ("of another family", "use one of Stable Diffusion"))
         raise InputError("no-checkpoint", path=path, what=what, advice=advice)
-    if (channels := names[FIRST][1]) != CHANNELS:
+    if (channels := sum(names[FIRST][1:2])) != CHANNELS:
         raise InputError("no-checkpoint.channels", path=path, count=channels)
     if not any(name.startswith(VAE) for name in names):
         raise InputError("checkpoint-incomplete", path=path, what="VAE")
@@ -150,7 +150,7 @@ def _load(contents: Contents, family: Architecture, place: str):
     import torch
 
     kinds = {"F16": torch.float16, "BF16": torch.bfloat16}
-    dtypes = {dtype for dtype in contents.dtypes.values() if "F" in dtype}
+    dtypes = {x for name, x in contents.dtypes.items() if name.startswith((UNET, VAE))}
     dtype = kinds.get(*dtypes, torch.float32) if len(dtypes) == 1 else torch.float32
     kind = getattr(diffusers, family.pipelines[0])
     file = contents.path.resolve()
