@@ -106,7 +106,8 @@ def test_the_command_line_takes_the_configs(checkpoint, tmp_path, capsys):
     file, _, configs = checkpoint
     command = ["generate", "a dress", "--base", file, "--steps", 1, "--out", tmp_path / "images"]
     assert cli.main(list(map(str, command))) == 2  # offline
-    assert "--config FOLDER" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "--config FOLDER" in error and "cannot be reached" in error
     assert cli.main(list(map(str, [*command, "--config", configs]))) == 0
 
 
@@ -193,3 +194,5 @@ def test_a_revision_of_a_model_of_the_hub():
     assert (base.name, base.path, base.revision) == ("owner/name@v1.5", "owner/name", "v1.5")
     with refused("not-a-hub-id"):
         find_base("hub:owner@v1.5")
+    with refused("file-missing"):
+        find_base("nothing/here.safetensors")

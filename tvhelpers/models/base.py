@@ -79,7 +79,7 @@ def find_base(name: str) -> BaseLocation:
         fp16 = row.get("variant") == FP16
         return BaseLocation(name, *where, adapter, guidance, prefers_fp16=fp16)
     known = [key for key, row in manifest.entries().items() if row["kind"] == "base"]
-    if Path(name).is_file():
+    if Path(name).is_file() or name.endswith(".safetensors"):
         return BaseLocation(Path(name).name, str(open_checkpoint(Path(name))))
     asked, _, revision = name.partition("@") if name.startswith(hub.HUB) else (name, "", "")
     folder = Path(path := hub.find_model(asked, known))

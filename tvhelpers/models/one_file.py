@@ -49,6 +49,8 @@ def open_checkpoint(file: Path, config: str = "") -> Path:
     family.  Raises InputError for a file that is no whole checkpoint of a known family, and for
     another `config` than the folder was made with.
     """
+    if not file.is_file():
+        raise InputError("file-missing.checkpoint", path=file)
     folder = root_dir() / "artifacts" / f"base-{_digest(file)[:16]}"
     if config or not folder.is_dir():
         family, usual = _recognised(contents := read_contents(file))
@@ -108,6 +110,8 @@ def _read_configs(source: str, family: Architecture) -> dict[str, str]:
                 names = next(own for end, own in CONFIGS.items() if kind.endswith(end))
                 files = {name: hub.file_of(source, f"{part}/{name}", None) for name in names}
                 found = {f"{part}/{name}": file for name, file in files.items() if file}
+                if not found and not (Path(source).is_dir() or hub.may_ask(source)):
+                    raise InputError("no-config.hub", source=source)
                 if not found:
                     raise InputError("no-config", source=source, name=f"{part}/{names[0]}")
                 configs |= {name: file.read_text("utf-8") for name, file in found.items()}
