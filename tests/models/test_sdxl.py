@@ -165,6 +165,16 @@ def test_a_base_that_is_not_whole_is_refused(change, code, said, tiny_sdxl, tmp_
     assert said in str(caught.value) and len(str(caught.value)) < 400
 
 
+def test_a_unet_for_inpainting_is_refused(tiny_sdxl, tmp_path):
+    shutil.copytree(tiny_sdxl, tmp_path / "base")
+    config = read_json(tiny_sdxl / "unet" / "config.json")
+    unet = diffusers.UNet2DConditionModel.from_config(config, in_channels=9)
+    unet.save_pretrained(tmp_path / "base" / "unet")
+    with refused("no-checkpoint") as caught:
+        load_pipeline(find_base(str(tmp_path / "base")))
+    assert "9 channels" in str(caught.value)
+
+
 def test_a_tuned_clip_replaces_the_encoder_that_is_as_wide(tiny_sdxl, tmp_path):
     base = find_base(str(tiny_sdxl))
     for part in SDXL.text_encoders:

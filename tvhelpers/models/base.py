@@ -143,20 +143,34 @@ def load_part(base: BaseLocation, part: str, dtype: torch.dtype = torch.float32)
         path, where = base.text_encoder, {}
     with _readable(base, part):
         kind = getattr(importlib.import_module(library), name)
-        if part == "scheduler":  # latents are not limited to -1..1
-            with hub.readable(path):
-                steps = kind.load_config(path, **where).get("num_train_timesteps", 1000)
-                if not (isinstance(steps, int) and 0 < steps <= MAX_TIMESTEPS):
-                    raise ValueError(f"num_train_timesteps is {steps}")
-            return hub.load(kind, path, **where, clip_sample=False)
+        if part == "scheduler":
+            return _load_scheduler(kind, path, where)
         if part in base.architecture.tokenizers:
-            with hub.readable(path):
-                tokenizer = hub.load(kind, path, **where)
-                if tokenizer.model_max_length > MAX_TOKENS:  # as without any files
-                    raise ValueError("it has no vocabulary, or no model_max_length")
-            return tokenizer
+            return _load_tokenizer(kind, path, where)
         where["torch_dtype" if library == "diffusers" else "dtype"] = dtype
-        return _with_variant(base, partial(hub.load, kind, path, whole=True, **where)).eval()
+        model = _with_variant(base, partial(hub.load, kind, path, whole=True, **where)).eval()
+    if part == "unet" and model.config.in_channels != model.config.out_channels:
+        raise InputError("no-checkpoint.channels", path=path, count=model.config.in_channels)
+    return model
+
+
+def _load_scheduler(kind: type, path: str, where: dict):
+    """Return a scheduler whose latents are not limited to -1..1; raises Unreadable for one with
+    too many timesteps."""
+    with hub.readable(path):
+        steps = kind.load_config(path, **where).get("num_train_timesteps", 1000)
+        if not (isinstance(steps, int) and 0 < steps <= MAX_TIMESTEPS):
+            raise ValueError(f"num_train_timesteps is {steps}")
+    return hub.load(kind, path, **where, clip_sample=False)
+
+
+def _load_tokenizer(kind: type, path: str, where: dict):
+    """Return a tokenizer; raises Unreadable for one without files, which transformers makes up."""
+    with hub.readable(path):
+        tokenizer = hub.load(kind, path, **where)
+        if tokenizer.model_max_length > MAX_TOKENS:
+            raise ValueError("it has no vocabulary, or no model_max_length")
+    return tokenizer
 
 
 def _with_variant(base: BaseLocation, load: Callable):
