@@ -41,6 +41,7 @@ textarea::placeholder {white-space: nowrap}
   .jobs {display: grid !important; grid-template-columns: 1fr 1fr}
   textarea::placeholder {font-size: 11px}
   .second {flex-direction: column-reverse !important}
+  .second > .column {width: 100%; max-width: none}
   .grid-container {grid-template-columns: repeat(3, minmax(0, 1fr)) !important}
 }
 """

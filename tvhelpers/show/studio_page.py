@@ -21,7 +21,8 @@ PARTS = ("controls", "status", "progress", "stage", "gallery", "busy")  # as Ses
 HOST, HOSTS = "127.0.0.1", ["127.0.0.1", "localhost"]
 PLAIN = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
 GREY = {"block_info_text_color": "#52525b", "block_label_text_color": "#3f3f46",
-        "input_placeholder_color": "#6b7280"}  # fmt: skip
+        "input_placeholder_color": "#6b7280",
+        "input_placeholder_color_dark": "#a1a1aa"}  # fmt: skip
 # of events: one that is answered at once, and one that continues, for any number of tabs
 NOW = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
 LATER = {**NOW, "queue": True, "concurrency_limit": None}
