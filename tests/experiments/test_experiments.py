@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from tests.helpers import refused
 from tvhelpers import cli
@@ -11,6 +12,7 @@ from tvhelpers.data.flats_source import FlatsSource
 from tvhelpers.data.sources import open_source
 from tvhelpers.experiments import run, summary
 from tvhelpers.experiments.items import FORMS, RIGHT, Arranged, Items, parts_of, write_items
+from tvhelpers.experiments.noise import simple_noise_scale
 from tvhelpers.experiments.rows import Arm, Experiment, Scale, experiments, find_scale
 from tvhelpers.records import read_record
 from tvhelpers.train.clip_settings import ClipTuning
@@ -91,10 +93,18 @@ def test_intervals_over_seeds_and_paired_differences():
     assert summary.over_seeds([1.0, 2.0])["ci"] is None
 
 
+def test_the_noise_scale_is_that_of_known_gradients():
+    torch.manual_seed(0)
+    mean = torch.full((4000,), 0.1, dtype=torch.float64)  # |G|^2 = 40, tr(S) of a sample = 4000
+    batches = [(mean + torch.randn(8, 4000, dtype=torch.float64)).mean(0) for _ in range(16)]
+    assert simple_noise_scale(batches, 8) == pytest.approx(100, rel=0.15)
+    assert simple_noise_scale([mean, -mean], 8) == float("inf")
+
+
 @pytest.fixture(scope="module")
 def experiment():
     arms = (Arm("base", train=None), Arm("adapter"), Arm("all", {"method": "full"}))
-    return Experiment("tiny", "Which?", "A claim.", "base", ("test_loss", "gap"), arms)
+    return Experiment("tiny", "Which?", "A claim.", "base", ("test_loss", "noise_scale"), arms)
 
 
 def test_a_whole_experiment_is_opened_when_it_is_run_again(
@@ -105,6 +115,7 @@ def test_a_whole_experiment_is_opened_when_it_is_run_again(
     losses = {arm: row["test_loss"] for arm, row in first["arms"].items()}
     assert losses["base"]["ci"][0] == losses["base"]["ci"][1]  # no seed changes it
     assert len({*losses["adapter"]["values"]}) == 3 and len({*losses["all"]["values"]}) == 3
+    assert all(np.isfinite(first["arms"]["all"]["noise_scale"]["values"]))
     full = first["arms"]["all"]["trained_weights"]["mean"]
     assert first["arms"]["adapter"]["trained_weights"]["mean"] < full / 4
     stored = read_record(tmp_path / "out" / "tiny.json", "experiment")

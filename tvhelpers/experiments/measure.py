@@ -21,6 +21,7 @@ from tvhelpers.train.evaluation import item_losses
 from tvhelpers.train.latents import open_cache
 from tvhelpers.train.log import read_evaluations, read_steps
 from tvhelpers.train.resume import begun_settings
+from tvhelpers.train.step import Trainer
 from tvhelpers.train.trainer import build_trainer, open_job
 
 DRAWS = 8  # of noise for each test item
@@ -38,17 +39,26 @@ def test_loss(
     nothing but the item's place; an error of v is converted, so that both kinds compare.  `root`
     has the folder artifacts/.
     """
-    config = replace(_config(base, run, text_encoder, text), data=str(items), held_out=0.5)
-    job = open_job(config, items)
-    trainer = build_trainer(job, open_cache(root=root, **job.origin.cached))
-    if run and (run / "adapter.safetensors").exists():
-        load_layers(trainer.model.trained(), read_adapter(run / "adapter.safetensors"))
-    losses = item_losses(trainer, np.tile(np.arange(len(job.origin.source)), DRAWS)).numpy()
+    trainer = open_trainer(base, items, root, run, text_encoder, text)
+    losses = item_losses(trainer, np.tile(np.arange(trainer.data.cache.num_items), DRAWS)).numpy()
     if trainer.scheduler.config.prediction_type == "v_prediction":
         timesteps = trainer.batches.fixed_timesteps(len(losses)).numpy()
         losses = losses * trainer.alphas_cumprod.cpu().numpy()[timesteps]
     trainer.release()
     return float(losses.mean())
+
+
+def open_trainer(
+    base: str, items: Path, root: Path, run: Path | None = None, text_encoder: str = "",
+    text: bool = True,
+) -> Trainer:  # fmt: skip
+    """Return a trainer that holds the weights of a base, or of a run, and a folder of items."""
+    config = replace(_config(base, run, text_encoder, text), data=str(items), held_out=0.5)
+    job = open_job(config, items)
+    trainer = build_trainer(job, open_cache(root=root, **job.origin.cached))
+    if run and (run / "adapter.safetensors").exists():
+        load_layers(trainer.model.trained(), read_adapter(run / "adapter.safetensors"))
+    return trainer
 
 
 def _config(base: str, run: Path | None, text_encoder: str, text: bool) -> TrainConfig:

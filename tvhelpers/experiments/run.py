@@ -22,6 +22,7 @@ from tvhelpers.data.items import Source
 from tvhelpers.data.sources import open_source
 from tvhelpers.experiments import measure, summary
 from tvhelpers.experiments.items import Items, parts_of, write_items
+from tvhelpers.experiments.noise import noise_scale
 from tvhelpers.experiments.rows import Arm, Experiment, Scale
 from tvhelpers.files import content_key, writing_beside
 from tvhelpers.models.base import base_digest, find_base
@@ -40,6 +41,7 @@ from tvhelpers.train.clip_tuning import tune_on_source
 from tvhelpers.train.trainer import train
 
 log = logging.getLogger(__name__)
+NOISE = "noise_scale"  # a figure that only the experiments have that ask for it: it takes longer
 IGNORED = ("preset", "data", "text_encoder", "mirror", "device")  # in the key of a training
 
 
@@ -172,6 +174,18 @@ class Bench:
         write_json(path, row)
         return row
 
+    def with_noise_scale(self, arm: Arm, row: dict) -> dict:
+        """Return a row of `measured` with the noise scale of its gradient, if it has a training."""
+        path = self.folder("noise", row).with_suffix(".json")
+        if arm.train is None:
+            return row
+        if not path.exists():
+            run, items = self.out.resolve() / row["folders"]["run"], self.training_items(arm)
+            encoder = self.text_encoder(arm, row["seed"])
+            found = noise_scale(self.base, items, self.out, run, encoder)
+            write_json(path, {**row, "figures": {**row["figures"], NOISE: found}})
+        return read_record(path, "arm")
+
 
 def run_experiment(experiment: Experiment, bench: Bench) -> dict:
     """Run, resume or open an experiment; write OUT/<name>.json, and return its content.
@@ -183,7 +197,9 @@ def run_experiment(experiment: Experiment, bench: Bench) -> dict:
         jobs, rows = [(arm, seed) for arm in experiment.arms for seed in seeds], []
         with progress_bar(experiment.name, len(jobs), unit="arms") as bar:
             for arm, seed in jobs:
-                rows.append(bench.measured(arm, seed))
+                row = bench.measured(arm, seed)
+                is_asked = NOISE in experiment.figures
+                rows.append(bench.with_noise_scale(arm, row) if is_asked else row)
                 bar.update(1)
         result = {**about(experiment, bench), **summary.summarised(rows, experiment.against)}
         write_json(out, {**result, "rows": rows})

@@ -10,7 +10,7 @@ from tvhelpers.words import counted, listed
 METHOD = "mean over seeds, 95 % interval by Student's t; items and prompts are the same for all"
 BETTER = {  # figures of which a lower value is better; of others a higher one
     "test_loss", "validation_loss", "kernel_distance", "copying", "gap", "batch_loss_sd",
-    "duplicates", "trained_weights", "state_mb",
+    "duplicates", "trained_weights", "state_mb", "noise_scale",
 }  # fmt: skip
 
 

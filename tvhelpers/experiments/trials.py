@@ -12,6 +12,7 @@ from tvhelpers.files import content_key, locked
 from tvhelpers.records import read_record
 from tvhelpers.show.figures import ACCENT, SOFT, render, without_frame
 
+BOX = {"fc": "white", "ec": "none", "pad": 0.6}
 LEAST = 5  # finished trials, for importances
 
 
@@ -124,7 +125,7 @@ def parallel_figure(result: dict) -> Image.Image:
         ax.plot(range(len(names)), heights, color=ACCENT if best else SOFT, lw=1.4 if best else 0.7)
     for x, name in enumerate(names):
         for text, height in places[name][1].items():
-            ax.text(x + 0.04, height, text, fontsize=7, va="center")
+            ax.text(x + 0.04, height, text, fontsize=7, va="center", bbox=BOX)
     ax.set_xticks(range(len(names)), [name.replace("_", "\n") for name in names], fontsize=8)
     ax.set_yticks([])
     return render(figure)
