@@ -168,7 +168,7 @@ def test_full_training_writes_a_pipeline_of_its_own_with_its_noise_schedule(sett
 
 
 def test_a_trained_pipeline_keeps_the_guidance_of_its_base(settings, tmp_path):
-    location = replace(find_base(settings["base"]), guidance=2.5)
+    location = replace(find_base(settings["base"]), own_guidance=2.5)
     for name in ("once", "twice"):
         save_pipeline(location, load_part(location, "unet"), tmp_path / name)
         location = find_base(str(tmp_path / name))
