@@ -7,7 +7,7 @@ import diffusers
 import numpy as np
 import pytest
 import torch
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel
 
 from tests.helpers import refused
 from tvhelpers import manifest
@@ -192,3 +192,20 @@ def test_a_tuned_clip_replaces_the_encoder_that_is_as_wide(tiny_sdxl, tmp_path):
     with refused("text-encoder-unfit") as caught:
         with_text_encoder(base, str(tmp_path / "wide"))
     assert "32 or 48" in str(caught.value)
+
+
+@pytest.mark.parametrize("pooled", [40, 24])
+def test_a_whole_clip_gives_the_second_encoder_with_its_projection(pooled, tiny_sdxl, tmp_path):
+    base = find_base(str(tiny_sdxl))
+    side = dict(intermediate_size=64, num_hidden_layers=3, num_attention_heads=2)
+    text = side | dict(hidden_size=48, vocab_size=len(load_part(base, "tokenizer")))
+    vision = side | dict(hidden_size=32, image_size=32, patch_size=16)
+    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=pooled)
+    CLIPModel(config).save_pretrained(tmp_path / "clip")
+    if pooled == 40:
+        tuned = with_text_encoder(base, str(tmp_path))
+        encoder = load_part(tuned, "text_encoder_2")
+        assert tuned.tuned_part == "text_encoder_2" and encoder.config.projection_dim == pooled
+        return
+    with refused("text-encoder-unfit"):
+        with_text_encoder(base, str(tmp_path))

@@ -101,32 +101,34 @@ def with_text_encoder(base: BaseLocation, name: str) -> BaseLocation:
     """
     if not name:
         return base
-    own = base.architecture.text_encoders
-    widths = {_text_width(base, part): part for part in reversed(own)}
+    own = {part: _text_config(base, part) for part in base.architecture.text_encoders}
     base = replace(base, text_encoder=find_clip(name))
-    config = load_part(base, base.tuned_part).config
-    if config.hidden_size not in widths:
+    width = load_part(base, base.tuned_part).config.hidden_size
+    fitting = [part for part, config in own.items() if config.hidden_size == width]
+    if not fitting:
+        widths = [config.hidden_size for config in own.values()]
         raise InputError(
-            "text-encoder-unfit.width",
-            name=name,
-            seen=config.hidden_size,
-            base=base.name,
-            needed=sorted(widths),
+            "text-encoder-unfit.width", name=name, seen=width, base=base.name, needed=widths
         )
-    base, tokens = (
-        replace(base, tuned_part=widths[config.hidden_size]),
-        load_part(base, "tokenizer"),
-    )
-    load_part(base, base.tuned_part)  # which may have more weights than the first part
-    if config.vocab_size < len(tokens):
-        raise InputError(
-            "text-encoder-unfit.vocabulary",
-            name=name,
-            seen=config.vocab_size,
-            base=base.name,
-            needed=len(tokens),
-        )
+    base = replace(base, tuned_part=fitting[0])
+    _check_tuned(base, name, own[base.tuned_part])
     return base
+
+
+def _check_tuned(base: BaseLocation, name: str, own) -> None:
+    """Raise InputError if the pooled vectors or the vocabulary of a tuned text encoder differ from
+    those of the base's own one, whose config is `own`."""
+    encoder, num_tokens = load_part(base, base.tuned_part), len(load_part(base, "tokenizer"))
+    config, needed = encoder.config, own.projection_dim
+    if hasattr(encoder, "text_projection") and config.projection_dim != needed:
+        seen = config.projection_dim
+        raise InputError(
+            "text-encoder-unfit.pooled", name=name, seen=seen, base=base.name, needed=needed
+        )
+    if (seen := config.vocab_size) < num_tokens:
+        raise InputError(
+            "text-encoder-unfit.vocabulary", name=name, seen=seen, base=base.name, needed=num_tokens
+        )
 
 
 def load_part(base: BaseLocation, part: str, dtype: torch.dtype = torch.float32):
@@ -140,7 +142,7 @@ def load_part(base: BaseLocation, part: str, dtype: torch.dtype = torch.float32)
     library, name = base.architecture.parts[part]
     path, where = base.path, {"subfolder": part, "revision": base.revision}
     if part == base.tuned_part and base.text_encoder:
-        path, where = base.text_encoder, {}
+        path, where = base.text_encoder, _tuned_options(base)
     with _readable(base, part):
         kind = getattr(importlib.import_module(library), name)
         if part == "scheduler":
@@ -216,13 +218,27 @@ def _config_of(base: BaseLocation, part: str) -> dict:
     return as_record(config, part, f"config.json of the {part} of base {in_words(base.name)}")
 
 
-def _text_width(base: BaseLocation, part: str) -> int:
-    """Return the hidden size of a base's own text encoder, from its config alone."""
+def _text_config(base: BaseLocation, part: str):
+    """Return the config of a base's own text encoder."""
     from transformers import CLIPTextConfig
 
     with _readable(base, part):
         where = {"subfolder": part, "revision": base.revision}
-        return hub.load(CLIPTextConfig, base.path, **where).hidden_size
+        return hub.load(CLIPTextConfig, base.path, **where)
+
+
+def _tuned_options(base: BaseLocation) -> dict:
+    """Return the options with which the tuned text encoder is loaded: the size of pooled vectors,
+    which a whole CLIP states apart from the config of its text encoder."""
+    from transformers import CLIPConfig, CLIPTextConfig
+
+    if not base.architecture.parts[base.tuned_part][1].endswith("WithProjection"):
+        return {}
+    with _readable(base, base.tuned_part):
+        config, whole = (hub.load(one, base.text_encoder) for one in (CLIPTextConfig, CLIPConfig))
+        if whole.architectures == ["CLIPModel"]:
+            config.projection_dim = whole.projection_dim
+    return {"config": config}
 
 
 def unet_digest(unet) -> str:
