@@ -82,8 +82,10 @@ class Front:
         return found.locator("visible=true").first
 
     def write(self, label, text):
-        self.field(label).fill(str(text))
-        self.field(label).press("Tab")
+        field, text = self.field(label), str(text)
+        # an answer of the server, as it comes, takes away what `fill` has selected
+        self.until(lambda: field.fill(text) or field.input_value() == text)
+        field.press("Tab")
 
     def shows(self, label, text):
         playwright.expect(self.field(label)).to_have_value(text, timeout=1000 * WAIT)

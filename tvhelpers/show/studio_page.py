@@ -2,6 +2,7 @@
 
 import html
 import itertools
+import json
 import threading
 from collections.abc import Callable, Iterator
 from urllib.parse import quote
@@ -60,8 +61,10 @@ class StudioPage:
             change(
                 self._setter(name), [part], self.parts.outputs, **NOW, trigger_mode="always_last"
             )
-        for menu, text in self.parts.axes:
-            menu.input(self.parts.example, [menu], [text], **NOW)
+        axes = [name for name, row in self.panel.controls.items() if row.axis]
+        examples = json.dumps({name: self.parts.example(name) for name in axes})
+        for menu, text in self.parts.axes:  # in the browser: an answer could undo what is typed
+            menu.input(None, [menu], [text], js=f"name => ({examples})[name] || ''", **NOW)
 
     def _wire_jobs(self) -> None:
         """Let buttons and Enter begin a job; the page then follows it, as one that is reloaded."""
