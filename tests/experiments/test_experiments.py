@@ -12,6 +12,7 @@ from tvhelpers.data.flats_source import FlatsSource
 from tvhelpers.data.sources import open_source
 from tvhelpers.experiments import run, summary
 from tvhelpers.experiments.items import FORMS, RIGHT, Arranged, Items, parts_of, write_items
+from tvhelpers.experiments.measure import suite_rows
 from tvhelpers.experiments.noise import simple_noise_scale
 from tvhelpers.experiments.rows import Arm, Experiment, Scale, experiments, find_scale
 from tvhelpers.records import read_record
@@ -99,6 +100,17 @@ def test_the_noise_scale_is_that_of_known_gradients():
     batches = [(mean + torch.randn(8, 4000, dtype=torch.float64)).mean(0) for _ in range(16)]
     assert simple_noise_scale(batches, 8) == pytest.approx(100, rel=0.15)
     assert simple_noise_scale([mean, -mean], 8) == float("inf")
+
+
+def test_a_prompt_asks_for_what_its_caption_states():
+    source = FlatsSource(3, 40, season="new")
+    rows = suite_rows(source, 40, 1, set())
+    checked = [{one["expect"] for one in row["atoms"]} for row in rows]  # stable name
+    for found, labels, caption in zip(checked, source.attributes, source.captions, strict=True):
+        words = [labels[name] for name in ("category", "colour", "pattern")]
+        stated = {word for word in words if f" {word} " in f" {caption} "}
+        assert stated <= found or words[0] not in stated
+    assert sum(map(bool, checked)) >= 30
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """What is measured of an arm?  Losses on test items, drawn images and their scores, its logs."""
 
 import math
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -80,7 +81,11 @@ def suite_rows(test: Source, count: int, seed: int, rare: set[str]) -> list[dict
     rows = []
     for item, caption, labels in zip(test.item_ids, test.captions, test.attributes, strict=True):
         stated = parse_caption(caption)
-        shown = {name: word for name, word in labels.items() if stated.get(name) == word}
+        shown = {
+            name: word
+            for name, word in labels.items()
+            if stated.get(name) == word or re.search(rf"\b{re.escape(word)}\b", caption, re.I)
+        }
         stratum = "rare" if labels.get("colour") in rare else "frequent"
         own = {"stratum": stratum, "seeds": [seed_for(seed, "image", item) % 2**32]}
         if caption.strip():
