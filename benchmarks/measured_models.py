@@ -45,10 +45,9 @@ ROWS = [
         "studio",
         "The prompt studio's image and preview after a click on mini, on one thread",
         lambda r: (
-            f"{r['next click, image, CPU seconds']:.2f} and "
-            f"{r['next click, preview, CPU seconds']:.2f} CPU seconds; "
-            f"with loading {r['first click, image, CPU seconds']:.2f} and "
-            f"{r['first click, preview, CPU seconds']:.2f}"
+            f"{r['next click, image, seconds']:.2f} and {r['next click, preview, seconds']:.2f} s "
+            f"at a load of {r['load']:g} on two cores; with loading "
+            f"{r['first click, image, seconds']:.2f} and {r['first click, preview, seconds']:.2f} s"
         ),
     ),
     (
