@@ -68,6 +68,7 @@ def test_the_text_has_the_documented_form():
         "a red dress\nNegative prompt: belt\n"
         "Steps: 20, Sampler: DPM++ 2M, CFG scale: 2.5, Seed: 7, Size: 128x128, Model: mini"
     )
+    assert "Sampler: Euler," in parameters({**RECORD, "scheduler": "EulerDiscreteScheduler"})
     assert "Size: 64x96" in parameters({**RECORD, "width": 64, "height": 96})
     assert read_parameters("only a prompt") == {"prompt": "only a prompt", "negative_prompt": ""}
 

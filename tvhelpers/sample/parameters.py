@@ -20,7 +20,8 @@ from tvhelpers.sample.request import Request
 
 THEIRS, OURS = "parameters", "tvhelpers"  # keys of the texts
 NEGATIVE = "Negative prompt:"
-SAMPLERS = {"DPMSolverMultistepScheduler": "DPM++ 2M"}  # {scheduler: its name in A1111}
+# {scheduler: its name in A1111}
+SAMPLERS = {"DPMSolverMultistepScheduler": "DPM++ 2M", "EulerDiscreteScheduler": "Euler"}
 FIELD = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
 LEAST = 3  # fields that make the last line one of settings, for A1111 too
 NUMBERS = {"Steps": ("steps", int), "CFG scale": ("guidance", float), "Seed": ("seed", int)}
