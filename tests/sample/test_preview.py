@@ -44,6 +44,12 @@ def test_a_float32_unet_is_drawn_with_beside_parts_in_half_precision(
     base = find_base(str(tiny_base))
     parts = {part: load_part(base, part) for part in ("unet", "scheduler")}
     unet = parts["unet"].train()
+    loaded = []
+    monkeypatch.setattr(
+        "tvhelpers.models.base.load_part",
+        lambda *which: loaded.append(which[1]) or load_part(*which),
+    )
     Previews(str(tiny_base), ["a red dress"], tmp_path, steps=2)(7, parts)
+    assert "vae" in loaded and "unet" not in loaded  # which would not fit into memory twice
     assert unet.training and unet.dtype == torch.float32
     assert np.asarray(Image.open(tmp_path / "step-0000007.png")).std() > 0

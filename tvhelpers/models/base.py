@@ -186,13 +186,16 @@ def _with_variant(base: BaseLocation, load: Callable):
         raise
 
 
-def load_pipeline(base: BaseLocation, dtype: torch.dtype = torch.float32):
-    """Return the base's pipeline in a dtype on the CPU, with the scheduler that draws.
+def load_pipeline(
+    base: BaseLocation, dtype: torch.dtype = torch.float32, without: Iterable[str] = ()
+):
+    """Return the base's pipeline in a dtype on the CPU, with the scheduler that draws; the parts
+    `without` are not loaded, and None.
 
     Raises InputError if it cannot be loaded.
     """
-    family = base.architecture
-    parts = {part: load_part(base, part, dtype) for part in family.parts}
+    family, absent = base.architecture, {*without}
+    parts = {p: None if p in absent else load_part(base, p, dtype) for p in family.parts}
     import diffusers  # after load_part has silenced it
 
     kind = getattr(diffusers, family.scheduler)
@@ -294,8 +297,8 @@ def text_digest(base: BaseLocation) -> str:
 def save_pipeline(base: BaseLocation, unet, folder: Path, scheduler=None) -> None:
     """Write the base's pipeline with another UNet and, if given, another scheduler, like
     `write_pipeline`."""
-    pipe = load_pipeline(base)
-    pipe.unet = unet
+    pipe = load_pipeline(base, without=["unet"])
+    pipe.register_modules(unet=unet)
     write_pipeline(pipe, base, folder, scheduler)
 
 

@@ -56,7 +56,7 @@ class Previews:
         self.sampler = self.sampler or Sampler(
             self.base, "none", unet.device.type, text_encoder=self.text_encoder
         )
-        pipe = self.sampler.pipe
+        pipe = self.sampler.load(without=parts.keys() - {"scheduler"})  # not twice in memory
         scheduler = type(pipe.scheduler).from_config(parts["scheduler"].config)
         pipe.register_modules(**{**parts, "scheduler": scheduler})
         request = Request(tuple(self.prompts), seed=self.seed, steps=self.steps)

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -109,23 +109,28 @@ class Sampler:
 
     @property
     def pipe(self):
-        """The diffusers pipeline, loaded at the first use.
+        """The diffusers pipeline, loaded at the first use; raises InputError as `load`."""
+        return self.load()
+
+    def load(self, without: Iterable[str] = ()):
+        """Return the diffusers pipeline, loaded at the first use; the parts `without` are then
+        None, for networks that are in memory already.
 
         Raises InputError for a damaged base or adapter, and for two that do not fit each other.
         """
         if self._pipe is None:
             with self._lock:
-                self._pipe = self._pipe or self._load()
+                self._pipe = self._pipe or self._load(without)
         return self._pipe
 
-    def _load(self):
+    def _load(self, without: Iterable[str]):
         # A damaged adapter is refused before the base is loaded, which takes long.
         adapter = read_adapter(self.adapter) if self.adapter else None
         digest = bases.base_digest(self.base)  # of the weights as they are stored
-        pipe = bases.load_pipeline(self.base, torch.float32 if self.fast else self.dtype)
+        pipe = bases.load_pipeline(self.base, torch.float32 if self.fast else self.dtype, without)
         if self.fast:
             load_adapter(pipe, self.fast, self.name, digest)
-            fuse_adapter(pipe, 1.0)
+            fuse_adapter(pipe, 1.0, once=True)
             pipe.unload_lora_weights()
         add_embeddings(pipe, self.base.architecture, self.embeddings)
         pipe.to(self.device, self.dtype)
