@@ -251,11 +251,12 @@ def _attach(model: torch.nn.Module, layers: dict[str, Layer]) -> None:
     model.set_adapter(keys)
 
 
-def fuse_adapter(pipe, lora_scale: float) -> None:
+def fuse_adapter(pipe, lora_scale: float, once: bool = False) -> None:
     """Add the loaded adapter's change, times `lora_scale`, to the weights of a float32 pipeline.
 
-    Generating then costs what it costs without an adapter.  The model's own weights are kept: an
-    earlier LoRA scale leaves no trace.  Half of a DoRA is half of its change, as of a LoRA.
+    Generating then costs what it costs without an adapter.  The model's own weights are kept,
+    unless it is done `once`: an earlier LoRA scale leaves no trace.  Half of a DoRA is half of its
+    change, as of a LoRA.
     """
     from peft.tuners.tuners_utils import BaseTunerLayer
 
@@ -271,3 +272,5 @@ def fuse_adapter(pipe, lora_scale: float) -> None:
             layer.plain_weight = weight.detach().clone()
         layer.merge()
         weight.data.lerp_(layer.plain_weight, 1 - lora_scale)
+        if once:
+            del layer.plain_weight

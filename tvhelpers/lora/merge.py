@@ -194,7 +194,7 @@ def merge(
             base = bases.with_text_encoder(base, tuned_text_encoder(path))
         pipe = bases.load_pipeline(base)
         load_adapter(pipe, path, base.name, bases.unet_digest(pipe.unet), adapter)
-        fuse_adapter(pipe, lora_scale)
+        fuse_adapter(pipe, lora_scale, once=True)
         pipe.unload_lora_weights()
         if half:
             _halve(pipe)
