@@ -2,12 +2,16 @@
 
 import errno
 import os
+import threading
+import time
 
 import pytest
+from PIL import Image
 
 from tests.show.studio_helpers import FakeSampler
 from tvhelpers.sample.sampler import Sampler
 from tvhelpers.show import studio_folder
+from tvhelpers.show.studio_folder import Entry, StudioFolder
 from tvhelpers.show.studio_session import Session
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -129,3 +133,23 @@ def test_an_adapter_whose_file_is_removed(tmp_path, tiny_base):
     session.start()
     assert len(session.entries) == 3 and session.entries[0].record["adapter_sha256"] is None
     check(session)
+
+
+def test_saving_from_two_threads_at_once_saves_once(tmp_path, monkeypatch):
+    folder, write, held = StudioFolder(tmp_path), studio_folder.save_drawn, threading.Event()
+    record = {"prompt": "a red dress", "seed": 1, "steps": 2, "guidance": 2.5}
+    entry = Entry(record, Image.new("RGB", (2, 2)))
+
+    def slow(*given):
+        held.wait(20)
+        write(*given)
+
+    monkeypatch.setattr(studio_folder, "save_drawn", slow)
+    threads = [threading.Thread(target=folder.keep, args=(entry,)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.2)  # both have found it unsaved
+    held.set()
+    for thread in threads:
+        thread.join(20)
+    assert [path.name for path in tmp_path.glob("*.png")] == [entry.file]

@@ -91,6 +91,8 @@ class StudioFolder:
         if entry.file:
             return self.path / entry.file
         with writing(self.path, wait=SAVE_SECONDS):
+            if entry.file:  # another thread has just saved it
+                return self.path / entry.file
             path = self.path / f"{self._next_number():04d}_{entry.record['seed']}.png"
             try:
                 save_drawn(entry.image, path, entry.record)
