@@ -68,10 +68,13 @@ def test_a_click_draws_shows_and_saves(studio, tmp_path):
     assert studio.controls["prompt"].value == "a red dress" and studio.controls["seed"].value == 2
     press(studio, "favourite")
     assert "★" in studio.gallery.children[2].children[1].description
+    assert "★" in studio.caption.value and studio.buttons["favourite"].description == "★ Unmark"
+    deleted = studio.session.stage.single
     press(studio, "delete")
     assert len(studio.gallery.children) == 3 and not studio.buttons["undo"].disabled
     press(studio, "undo")
     assert len(studio.gallery.children) == 4 and studio.buttons["undo"].disabled
+    assert studio.session.stage.single is deleted
 
 
 def test_enter_draws(studio):

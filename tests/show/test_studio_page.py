@@ -72,6 +72,13 @@ def test_a_click_draws_what_the_browser_shows_and_the_page_follows(page, session
     assert "seed 2" in page._stage()[page.parts.caption] and page._stage()[use]["interactive"]
 
 
+def test_an_image_of_a_comparison_is_named_by_what_is_special_in_it(page, session):
+    page._starter("compare")(*values(page, steps=1))
+    session.wait(20)
+    tiles = page._gallery()[page.parts.gallery]["value"]
+    assert [text.partition(" · ")[0] for _, text in tiles] == [one.label for one in session.entries]
+
+
 def test_a_second_click_is_refused_and_an_emptied_number_changes_nothing(page, session):
     held = threading.Event()
     session.sampler.at_step = lambda sampler, step: held.wait(20)

@@ -24,6 +24,7 @@ textarea::placeholder {white-space: nowrap}
 .wrong {padding-left: 8px; border-left: 4px solid #d93025; font-weight: 600}
 .words > .form {display: grid !important; background: var(--block-background-fill);
   grid-template-columns: repeat(auto-fill, minmax(112px, 1fr))}
+.words input {text-overflow: ellipsis; padding-right: 18px !important}
 .settings .head {display: block; position: relative}
 .settings .head label {display: block}
 .settings .head .info-text {margin-top: 8px}
@@ -31,6 +32,7 @@ textarea::placeholder {white-space: nowrap}
 .seed {align-items: end}
 .seed button {white-space: nowrap}
 .chosen {min-height: 5.4em; overflow-wrap: anywhere}
+.zip {min-height: 1.5em}
 .grid-wrap {padding-top: 30px !important}
 .thumbnail-lg img {position: absolute; top: 2px; left: 0; height: calc(100% - 26px) !important}
 .caption-label {max-width: 100% !important; max-height: 2.6em; font-size: 11px; line-height: 1.2;
@@ -121,13 +123,9 @@ class Components:
 
     def _build_image(self) -> None:
         self.image = gr.Image(
-            label="Image",
-            interactive=False,
-            height=440,
-            elem_id="stage",
-            format="png",
-            buttons=["fullscreen"],
-        )
+            label="Image", show_label=False,  # it would cover the headings of a sheet
+            interactive=False, height=440, elem_id="stage", format="png", buttons=["fullscreen"],
+        )  # fmt: skip
         self.caption = gr.HTML(elem_classes="chosen")
         with gr.Row():
             names = ("Use again", "Favourite", "Delete", "Undo", "Save")

@@ -130,7 +130,6 @@ class StudioPage:
         def act() -> None:
             if entry := self.session.stage.single:
                 work(entry)
-                self._note("stage")
 
         return act
 
@@ -228,8 +227,9 @@ class StudioPage:
         self.shown = [entry for entry, _ in pairs]
         tiles = []
         for entry, image in pairs:
-            star, record = "★ " if entry.favourite else "", entry.record
-            tiles.append((image, f"{star}{record['prompt']}, seed {record['seed']}"))
+            special, record = f"{entry.label} · " * bool(entry.label), entry.record
+            text = f"{special}{record['prompt']}, seed {record['seed']}"
+            tiles.append((image, f"{'★ ' * entry.favourite}{text}"))
         more = len(self.session.entries) - len(entries)
         label = f"{GALLERY}; {counted(more, 'older one')} in the folder" if more else GALLERY
         return {self.parts.gallery: gr.update(value=tiles, label=label), **self._buttons()}

@@ -309,7 +309,7 @@ class Session:
     def favourite(self, entry: Entry) -> None:
         """Make an image a favourite, or none any more."""
         self._guarded(lambda: self.folder.mark(entry, not entry.favourite))
-        self.tell("gallery")
+        self._tell("gallery", "stage")
 
     def delete(self, entry: Entry) -> None:
         """Delete an image and its file; `undo` brings it back."""
@@ -328,10 +328,10 @@ class Session:
     def undo(self) -> None:
         """Bring back what was deleted last."""
         if self.deleted:
-            place, entry = self.deleted
-            self.deleted = None
+            (place, entry), self.deleted = self.deleted, None
             self.entries = [*self.entries[:place], entry, *self.entries[place:]]
-            self.tell("gallery")
+            self.stage = self.stage if self.busy else Stage([entry], [()])
+            self._tell("gallery", "stage")
             self.save()
 
     def zip(self) -> Path | None:
