@@ -5,6 +5,7 @@
 # make test-widgets7   prompt studio and study on ipywidgets 7.7.1, as Colab has it, in the classic notebook
 # make test-gradio     the studio as a web page, with gradio, whose bound of pillow is below ours
 # make lab             the notebooks in JupyterLab
+# make studio          the prompt studio as a page in your browser
 # make notebooks       build notebooks/*.ipynb from notebooks/source
 # make rendered        run them on mini, and write pages with their outputs into docs/notebooks;
 #                      NOTEBOOKS="00_your_photos 02_clip_checks" takes these alone
@@ -15,7 +16,7 @@ BIN := $(VENV)/bin
 # One thread each, so that sums are added in one order; a file's tests stay in one process.
 PYTEST := -m pytest -q -n $(or $(TEST_PROCESSES),2) --dist loadfile
 
-.PHONY: demo test test-all lint test-colab test-widgets7 test-gradio lab notebooks rendered clean
+.PHONY: demo test test-all lint test-colab test-widgets7 test-gradio lab studio notebooks rendered clean
 
 demo: $(VENV)/ready
 	$(BIN)/python -m tvhelpers generate --out out/demo --seed 2 \
@@ -45,6 +46,9 @@ test-gradio: .venv-gradio/ready
 
 lab: $(VENV)/ready
 	$(BIN)/jupyter lab notebooks
+
+studio: .venv-gradio/ready
+	.venv-gradio/bin/python -m tvhelpers studio
 
 notebooks: $(VENV)/ready
 	$(BIN)/python notebooks/build.py
