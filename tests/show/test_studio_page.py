@@ -90,6 +90,13 @@ def test_a_second_click_is_refused_and_an_emptied_number_changes_nothing(page, s
     assert [one.record["seed"] for one in session.entries] == [1]
 
 
+def test_a_fraction_where_whole_numbers_are_taken_is_shown_as_what_is_drawn(page, session):
+    for name in ("seed", "steps"):
+        own = page._setter(name)(3.7)[page.parts.controls[name]]["value"]
+        assert own == session.panel.value(name) == 3
+        assert page.parts.controls[name] not in page._setter(name)(3)
+
+
 def test_prompts_are_escaped_and_a_zip_is_a_link(page, session):
     evil = "<img src=x onerror=alert(1)>"
     page._starter("generate")(*values(page, prompt=evil))

@@ -71,7 +71,7 @@ def _component(control: Control, values: Values, value):
     if control.kind == "toggle":
         return gr.Checkbox(info=control.hint, min_width=160, **more)
     if control.kind == "number":
-        return gr.Number(precision=0, min_width=170, **more)
+        return gr.Number(min_width=170, **more)
     return gr.Slider(
         **fixed(control, values),
         step=values.step,

@@ -103,11 +103,14 @@ class StudioPage:
         return lambda value: self._news_of(lambda: self._set(name, value))
 
     def _set(self, name: str, value) -> None:
-        """Give a control the value that the browser has; an emptied number changes nothing."""
+        """Give a control the value that the browser has, cut to a whole number where the control
+        has those alone; an emptied number changes nothing."""
         if value is not None:
-            value = type(self.panel.value(name))(value)
+            own = type(self.panel.value(name))(value)
             self._sent[name] = value, self._fixed(name)
-            self.session.set(name, value)
+            self.session.set(name, own)
+            if own != value:
+                self._note("controls")
 
     def _fixed(self, name: str) -> dict:
         return fixed(self.panel.controls[name], self.panel.choices(name))
