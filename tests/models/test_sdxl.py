@@ -103,6 +103,11 @@ def test_a_vae_that_overflows_in_fp16_decodes_in_float32(tiny_sdxl):
             with refused("not-finite") as caught:
                 vae.decode(values)
             assert f"the {part} of" in str(caught.value)
+        guard_vae(vae := load_part(base, "vae"), base)
+        vae.decoder.conv_in.weight.mul_(torch.nan)
+        with refused("not-finite") as caught:
+            vae.decode(latents)
+        assert "damaged" in str(caught.value)  # as another dtype would not help
 
 
 @pytest.mark.parametrize("changes", [dict(classes="category"), {}], ids=["classes", "none"])

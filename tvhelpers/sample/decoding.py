@@ -29,6 +29,8 @@ def guard_vae(vae, base: BaseLocation) -> None:
         if not torch.isfinite(image).all():
             if not torch.isfinite(latents).all():
                 raise InputError("not-finite.drawn", base=base.name)
+            if dtype == torch.float32:
+                raise InputError("not-finite.damaged", base=base.name)
             dtype = str(dtype).removeprefix("torch.")
             raise InputError("not-finite.decoded", base=base.name, dtype=dtype)
         return found
