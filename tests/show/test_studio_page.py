@@ -4,6 +4,7 @@ import socket
 import threading
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -31,7 +32,7 @@ def values(page, **changed):
     return [*{**own, **changed}.values(), "", "", "", ""]
 
 
-def test_the_server_answers_this_machine_alone_and_calls_no_other(session, monkeypatch):
+def test_the_server_answers_this_machine_alone_and_calls_no_other(session, tmp_path, monkeypatch):
     called, connect = [], socket.socket.connect
 
     def noted(self, address):
@@ -41,6 +42,9 @@ def test_the_server_answers_this_machine_alone_and_calls_no_other(session, monke
     monkeypatch.setattr(socket.socket, "connect", noted)
     page, address = studio_page.launch(session)
     try:
+        (tmp_path / "0001_7.png").write_bytes(b"a design")
+        copied = page.parts.gallery.move_resource_to_block_cache(tmp_path / "0001_7.png")
+        assert Path(copied).parent != tmp_path and Path(copied).is_file()
         assert address.startswith("http://127.0.0.1:")
         assert page.blocks.share_url is None
         with urllib.request.urlopen(address) as answer:
@@ -56,6 +60,7 @@ def test_the_server_answers_this_machine_alone_and_calls_no_other(session, monke
     finally:
         page.blocks.close(verbose=False)
     assert {*called} <= {"127.0.0.1", "localhost"}
+    assert not Path(copied).exists()  # Gradio would keep a copy of what the user deletes
 
 
 def test_a_click_draws_what_the_browser_shows_and_the_page_follows(page, session):

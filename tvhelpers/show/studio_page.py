@@ -19,6 +19,7 @@ from tvhelpers.words import counted
 
 MOST_SHOWN = 60  # thumbnails on the page
 PARTS = ("controls", "status", "progress", "stage", "gallery", "busy")  # as Session tells them
+KEPT = 3600, 86400  # seconds: how often Gradio's copies of images are removed, and how old ones
 HOST, HOSTS = "127.0.0.1", ["127.0.0.1", "localhost"]
 PLAIN = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
 GREY = {"block_info_text_color": "#52525b", "block_label_text_color": "#3f3f46",
@@ -41,7 +42,8 @@ class StudioPage:
         self._changed = dict.fromkeys(PARTS, 0)
         self._news = threading.Condition()
         session.tell = self._note
-        with gr.Blocks(title="Prompt studio", analytics_enabled=False) as self.blocks:
+        how = {"title": "Prompt studio", "analytics_enabled": False, "delete_cache": KEPT}
+        with gr.Blocks(**how) as self.blocks:
             self.parts = Components(self.panel)
             self._wire()
 
