@@ -75,6 +75,8 @@ def test_a_click_draws_what_the_browser_shows_and_the_page_follows(page, session
     assert "2 images" in last[page.parts.caption] and not last[use]["interactive"]
     session.open(session.entries[0])
     assert "seed 2" in page._stage()[page.parts.caption] and page._stage()[use]["interactive"]
+    session.favourite(session.entries[0])
+    assert page._stage()[page.parts.actions["Favourite"]]["value"] == "★ Unmark"
 
 
 def test_an_image_of_a_comparison_is_named_by_what_is_special_in_it(page, session):

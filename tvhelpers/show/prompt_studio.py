@@ -252,8 +252,7 @@ class PromptStudio:
         entry, busy = self.session.stage.single, self.session.busy
         for name in ("use", "favourite", "delete"):
             self.buttons[name].disabled = entry is None or busy
-        marked = entry is not None and entry.favourite
-        self.buttons["favourite"].description = "★ Unmark" if marked else "☆ Favourite"
+        self.buttons["favourite"].description = self.session.stage.mark
 
     def _show_busy(self) -> None:
         busy = self.session.busy

@@ -251,7 +251,9 @@ class StudioPage:
         usable |= dict.fromkeys(parts.actions.values(), chosen)
         usable[parts.actions["Undo"]] = self.session.deleted is not None
         usable[parts.actions["Save"]] = not all(entry.file for entry in self.session.entries)
-        return {part: gr.update(interactive=able) for part, able in usable.items()}
+        found = {part: gr.update(interactive=able) for part, able in usable.items()}
+        found[parts.actions["Favourite"]]["value"] = self.session.stage.mark
+        return found
 
 
 def launch(session: Session, port: int = 0, share: bool = False) -> tuple[StudioPage, str]:

@@ -35,6 +35,11 @@ class Stage:
         return self.entries[0] if len(self.entries) == 1 else None
 
     @property
+    def mark(self) -> str:
+        """The name of the button that makes the single image a favourite, or none any more."""
+        return "★ Unmark" if self.single and self.single.favourite else "☆ Favourite"
+
+    @property
     def caption(self) -> str:
         """What is shown, in a line."""
         if one := self.single:
