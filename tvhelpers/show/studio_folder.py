@@ -105,7 +105,7 @@ class StudioFolder:
         return path
 
     def _next_number(self) -> int:
-        """Return a number above those of all images and records, deleted images included."""
+        """Return a number above those of all images and records, also where a file is gone."""
         names = [path.name for path in self.path.glob("*_*.png")]
         names += FILE_NAME.findall("\n".join(self._lines()))
         numbers = [name.partition("_")[0] for name in names]
