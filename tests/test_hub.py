@@ -183,7 +183,7 @@ def test_only_a_hub_id_that_looks_like_none_of_our_paths_is_asked_of_the_hub(
     assert "'runs/mine'" in str(caught.value) and "'hub:runs/mnie'" in str(caught.value)
     wrong = "./nobody/model /nobody/model ../a/b nobody/model.safetensors a/b/c nobody/.. C:/model"
     for name in ["", "nobody\\model", "~/model", *wrong.split()]:
-        with refused("unknown-model"):
+        with refused("unknown-model", "file-missing"):
             find(name)
     for name in ("hub:", "hub:model", "hub:../model", "hub:a/b/c", "hub:https://a/b"):
         with refused("not-a-hub-id"):

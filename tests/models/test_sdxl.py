@@ -149,8 +149,8 @@ def test_files_in_half_precision_alone_are_read(tiny_sdxl, stock, tmp_path):
 @pytest.mark.parametrize(
     ("change", "code", "said"),
     [
-        ({"_class_name": "StableDiffusionXLImg2ImgPipeline"}, "unknown-family", "Img2Img"),
-        ({"_class_name": "StableDiffusionXLInpaintPipeline"}, "unknown-family", "Inpaint"),
+        ({"_class_name": "StableDiffusionXLImg2ImgPipeline"}, "unknown-family", "Pipeline"),
+        ({"_class_name": "StableDiffusionXLInpaintPipeline"}, "unknown-family", "Pipeline"),
         ("unet", "base-unreadable", "'unet'"),
         ("text_encoder_2", "base-unreadable", "'text_encoder_2'"),
         ("tokenizer_2", "base-unreadable", "'tokenizer_2'"),

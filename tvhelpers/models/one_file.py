@@ -114,7 +114,7 @@ def _read_configs(source: str, family: Architecture) -> dict[str, str]:
                     raise InputError("no-config.hub", source=source)
                 if not found:
                     raise InputError("no-config", source=source, name=f"{part}/{names[0]}")
-                configs |= {name: file.read_text("utf-8") for name, file in found.items()}
+                configs |= {name: file.read_text(encoding="utf-8") for name, file in found.items()}
     except hub.Unreadable as error:
         raise InputError("no-config.unreadable", source=source, error=error) from None
     return configs
