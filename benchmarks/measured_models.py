@@ -43,7 +43,7 @@ ROWS = [
     ),
     (
         "studio",
-        "The prompt studio's image and preview after a click on mini, on one thread",
+        "The prompt studio's image and preview after a click on mini",
         lambda r: (
             f"{r['next click, image, seconds']:.2f} and {r['next click, preview, seconds']:.2f} s "
             f"at a load of {r['load']:g} on two cores; with loading "
