@@ -32,9 +32,7 @@ FORMS = {  # how stored numbers (rgb / 255 less their mean, -1..1) are read, to 
 class Items:
     """How an arm's training items differ from those of its source."""
 
-    count: int = (
-        0  # the first of a random order, so that small sets are parts of large ones; 0: all
-    )
+    count: int = 0  # 0: all; the first of a random order, so small sets are parts of large ones
     form: str = RIGHT  # one of FORMS
     captions: str = "own"  # own, or category: "a dress"
     mirrored: bool = False  # each product has a second image, the mirrored one
@@ -135,9 +133,9 @@ def _with_demand(attributes: list[dict[str, str]]) -> list[dict[str, str]]:
 
 def _caption(source: Source, number: int, how: Items) -> str:
     category = source.attributes[number].get("category", "garment")
-    return (
-        with_article(category, category) if how.captions == "category" else source.captions[number]
-    )
+    if how.captions == "category":
+        return with_article(category, category)
+    return source.captions[number]
 
 
 def _mean(source: Source, numbers: list[int]) -> np.ndarray:

@@ -93,10 +93,8 @@ class Bench:
         base's own."""
         if arm.clip is None:
             return ""
-        config, data = (
-            ClipTuning(**{**self.scale.clip, **arm.clip, "seed": seed}),
-            self.items("train"),
-        )
+        config = ClipTuning(**{**self.scale.clip, **arm.clip, "seed": seed})
+        data = self.items("train")
         folder = self.folder("clips", [asdict(config), self.base_digest, data.name])
         if not (folder / "clip" / "config.json").exists():
             tune_on_source(open_source(data), config, folder, Clip(self.base))
