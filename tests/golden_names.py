@@ -26,6 +26,7 @@ KEYS: dict[str, str] = {  # {old key of a JSON object: key}
 }
 VALUES: dict[str, dict[str, str]] = {  # {key, by today's name: {old value: value}}
     "start": {"deaf": "unconditional"},
+    "base": dict.fromkeys(("base", "inputs/base"), "base (folder)"),  # of an image
     "name": {
         f"atom:{name}{end}": f"attribute:{name}{end}"
         for name in "category colour pattern sleeve neckline fabric length waist all".split()

@@ -35,12 +35,12 @@ ITEM = {
 }  # fmt: skip
 IMAGE = {
     "file": str, "prompt": str, "seed?": (int, None), "base?": (str, None),
-    "prompt_id?": (str, None),
+    "base_files?": str, "prompt_id?": (str, None),
 }  # fmt: skip
 DRAWN = {
     "prompt": str, "negative_prompt?": str, "seed?": int, "steps?": int, "guidance?": float,
     "lora_scale?": float, "size?": int, "width?": int, "height?": int, "base?": str,
-    "base_revision?": str, "adapter_sha256?": (str, None), "fast_sha256?": str,
+    "base_revision?": str, "base_files?": str, "adapter_sha256?": (str, None), "fast_sha256?": str,
     "text_encoder?": str, "embeddings?": {"*": str},
 }  # fmt: skip
 ADAPTER = {  # all keys that an adapter may have
@@ -132,6 +132,7 @@ KINDS: dict[str, Kind] = {
     ),
     # artifacts/digests.json, of checkpoints
     "digests": Kind(keys={"*": {"state": str, "sha256": str}}),
+    "places": Kind(keys={"*": str}),  # artifacts/bases.json
     "model index": Kind(keys={"_class_name": str}),  # model_index.json of a pipeline
     # config.json of a pipeline's parts
     "unet": Kind(keys={"sample_size": int, "cross_attention_dim": int}),

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from tvhelpers.runtime import root_dir
+
 
 def test_generate_refuses_what_cannot_be_drawn(refuse, tiny_base, tmp_path):
     here = ["--base", tiny_base, "--out", tmp_path / "out"]
@@ -54,10 +56,13 @@ def test_an_image_is_drawn_again_from_its_file(run, refuse, tiny_base, tmp_path,
     assert run("generate", "--like", "a/0000_5.png", "--out", "b")[0] == 0
     first, again = (tmp_path / name / "0000_5.png" for name in "ab")
     assert first.read_bytes() == again.read_bytes()
+    assert str(tiny_base) not in str(Image.open(first).info)
     refuse("not-with-like", "generate", "a", "--like", first, "--out", "c")
     refuse("not-with-like", "generate", "--like", first, "--steps", 3, "--out", "c")
     refuse("another-model", "generate", "--like", first, "--base", copied(tiny_base), "--out", "c")
     refuse("another-model", "generate", "--like", first, "--base", "mini", "--out", "c")
+    (root_dir() / "artifacts" / "bases.json").unlink()
+    refuse("base-moved", "generate", "--like", first, "--out", "c")
     assert not (tmp_path / "c").exists()
 
 

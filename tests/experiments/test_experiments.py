@@ -1,5 +1,6 @@
 """Experiments: the table, the items of arms, and a whole one on a tiny base."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -134,6 +135,9 @@ def test_a_whole_experiment_is_opened_when_it_is_run_again(
     assert summary.in_lines(stored) and stored["rows"] == first["rows"]
     monkeypatch.setattr(run, "train", None)
     assert run.run_experiment(experiment, replace(bench)) == first
+    moved = str(shutil.copytree(tiny_base, tmp_path / "moved"))
+    again = run.run_experiment(experiment, replace(bench, base=moved))
+    assert again == first | {"base": "moved (folder)"}
 
 
 def test_what_cannot_be_run_is_refused(tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ import torch
 from PIL import Image
 
 from tests.helpers import refused
+from tvhelpers.files import make_dir
 from tvhelpers.models.base import find_base, load_part, unet_digest
+from tvhelpers.models.identity import FILES
 from tvhelpers.sample.gallery import generate
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler
@@ -80,6 +83,45 @@ def test_what_is_drawn_already_is_opened_without_the_pipeline(name, tiny_base, t
     with torch.no_grad():
         unet.conv_in.weight[0, 0, 0, 0] += 1
     assert unet_digest(unet) != again.identity["base_revision"]
+
+
+def test_a_base_is_the_same_wherever_its_folder_lies(tiny_base, tmp_path, monkeypatch):
+    monkeypatch.setenv("TV_ROOT", str(tmp_path))
+    request, folder = Request(("a red dress",), steps=2), tmp_path / "here" / "pipeline"
+    shutil.copytree(tiny_base, folder)
+    for name in ("a", "b"):
+        generate(Sampler(str(folder), device="cpu"), request, tmp_path / name)
+        folder = folder.rename(make_dir(tmp_path / "moved" / "here") / "pipeline")
+    texts = [(tmp_path / name / "request.json").read_text() for name in "ab"]
+    assert texts[0] == texts[1] and '"here (folder)"' in texts[0] and str(tmp_path) not in texts[0]
+    assert images_in(tmp_path / "a") == images_in(tmp_path / "b")
+
+    folder = folder.rename(tmp_path / "renamed")
+    moved = Sampler(str(folder), device="cpu")
+    generate(moved, request, tmp_path / "a")
+    assert not moved.loaded
+    config = json.loads((folder / "vae" / "config.json").read_text())
+    (folder / "vae" / "config.json").write_text(
+        json.dumps({**config, "_name_or_path": "/elsewhere"})
+    )
+    assert Sampler(str(folder), device="cpu").identity == moved.identity
+    (folder / "vae" / "config.json").write_text(json.dumps({**config, "scaling_factor": 0.5}))
+    with refused("another-request"):
+        generate(Sampler(str(folder), device="cpu"), request, tmp_path / "a")
+
+
+def test_an_older_request_names_the_path_of_its_base(tiny_base, tmp_path, monkeypatch):
+    monkeypatch.setenv("TV_ROOT", str(tmp_path))
+    sampler, request = Sampler(str(tiny_base), device="cpu"), Request(("a red dress",), steps=2)
+    who = {key: value for key, value in sampler.identity.items() if key != FILES}
+    sampler.identity = who | {"base": str(tiny_base)}
+    generate(sampler, request, tmp_path / "out")
+    (tmp_path / "out" / "0000_0.png").unlink()
+    (record,) = generate(Sampler(str(tiny_base), device="cpu"), request, tmp_path / "out")
+    assert FILES in record and record["base"] == "base (folder)"
+    shutil.copytree(tiny_base, tmp_path / "other")
+    with refused("another-request"):
+        generate(Sampler(str(tmp_path / "other"), device="cpu"), request, tmp_path / "out")
 
 
 def test_another_requests_folder_is_refused(sampler, tmp_path):

@@ -103,6 +103,7 @@ def _like(options) -> list[dict]:
     """Draw the image of a PNG again, and return its record."""
     from tvhelpers.lora.find import adapter_with
     from tvhelpers.models.base import find_base
+    from tvhelpers.models.identity import FILES, place_of
     from tvhelpers.runtime import root_dir
     from tvhelpers.sample.parameters import read_drawn, request_of
     from tvhelpers.sample.request import Request
@@ -113,7 +114,9 @@ def _like(options) -> list[dict]:
         raise InputError("not-with-like", names=[name.replace("_", "-") for name in names])
     record = read_drawn(options.like)
     request = request_of(record)
-    base = options.base or record.get("base", "mini")
+    base = options.base or place_of(record.get("base", "mini"), record.get(FILES))
+    if not base:
+        raise InputError("base-moved", path=options.like, name=record["base"])
     adapter = options.adapter
     if adapter is None and "adapter_sha256" in record:
         adapter = adapter_with(record["adapter_sha256"], find_base(base), root_dir() / "runs")
@@ -123,7 +126,8 @@ def _like(options) -> list[dict]:
     fast = "fast_sha256" in record
     how = {"text_encoder": options.text_encoder, "fast": fast, "embeddings": options.embedding}
     sampler = Sampler(base, adapter, options.device, **how)
-    keys = ("base_revision", "adapter_sha256", "fast_sha256", "text_encoder", "embeddings")
+    keys = ("base_revision", FILES, "adapter_sha256", "fast_sha256", "text_encoder", "embeddings")
+    keys = [key for key in keys if key in record or key != FILES]  # which older ones lack
     other = [key for key in keys if record.get(key) != sampler.identity.get(key)]
     if other and "base_revision" in record:
         raise InputError("another-model.like", path=options.like, names=other, base=base)

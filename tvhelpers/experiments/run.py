@@ -27,6 +27,7 @@ from tvhelpers.experiments.rows import Arm, Experiment, Scale
 from tvhelpers.files import content_key, writing_beside
 from tvhelpers.models.base import base_digest, find_base
 from tvhelpers.models.clip import Clip
+from tvhelpers.models.identity import FILES, identity
 from tvhelpers.progress import progress_bar
 from tvhelpers.records import read_record, write_json
 from tvhelpers.runtime import versions
@@ -69,9 +70,14 @@ class Bench:
         return parts_of(self.source, self.scale.test, self.scale.selection)
 
     @cached_property
+    def identity(self) -> dict[str, str]:
+        """What the base is, without its path."""
+        return identity(self.base, find_base(self.base))
+
+    @cached_property
     def base_digest(self) -> str:
-        """A digest of the base's weights."""
-        return base_digest(find_base(self.base))
+        """A digest of the base's weights; of a folder, of all its files."""
+        return self.identity.get(FILES) or base_digest(find_base(self.base))
 
     def folder(self, kind: str, key) -> Path:
         """Return the folder (or the stem of the file) of what a key identifies."""
@@ -111,7 +117,8 @@ class Bench:
 
     def train(self, config: TrainConfig) -> Path:
         """Return the folder of a training, which is run, resumed or opened."""
-        own = {key: value for key, value in to_dict(config).items() if key not in IGNORED}
+        ignored = ("base", *IGNORED) if FILES in self.identity else IGNORED
+        own = {key: value for key, value in to_dict(config).items() if key not in ignored}
         names = [Path(config.data).name, Path(config.text_encoder).name, self.base_digest]
         folder = self.folder("runs", [own, *names])
         if not (folder / "result.json").exists():
@@ -133,7 +140,8 @@ class Bench:
         )
         prompts = tuple(row["prompt"] for row in rows)
         request = Request(prompts, steps=self.scale.steps, **suite.request_of(rows))
-        folder = self.folder("images", [request.record(), sampler.identity, sorted(rare)])
+        who = {key: value for key, value in sampler.identity.items() if key != "base"}
+        folder = self.folder("images", [request.record(), who, sorted(rare)])
         generate(sampler, request, folder)
         suite.write(rows, folder / suite.FILE)
         return folder
@@ -174,7 +182,8 @@ class Bench:
 
     def with_noise_scale(self, arm: Arm, row: dict) -> dict:
         """Return a row of `measured` with the noise scale of its gradient, if it has a training."""
-        path = self.folder("noise", row).with_suffix(".json")
+        key = [row[name] for name in ("arm", "seed", "figures", "folders")]  # nothing of the clock
+        path = self.folder("noise", key).with_suffix(".json")
         if arm.train is None:
             return row
         if not path.exists():
@@ -212,7 +221,7 @@ def about(experiment: Experiment, bench: Bench) -> dict:
         "claim": experiment.claim,
         "against": experiment.against,
         "figures": [*experiment.figures],
-        "base": bench.base,
+        "base": bench.identity["base"],
         "base_digest": bench.base_digest,
         "data": bench.data,
         "data_fingerprint": bench.source.fingerprint,

@@ -250,7 +250,7 @@ def unet_digest(unet) -> str:
 
     An fp16 and an fp32 copy of the same weights have the same digest; a bf16 copy has another.
     """
-    return _digest(sorted(unet.state_dict().items()))
+    return digest_of(sorted(unet.state_dict().items()))
 
 
 def base_digest(base: BaseLocation) -> str:
@@ -262,7 +262,7 @@ def base_digest(base: BaseLocation) -> str:
         with contextlib.ExitStack() as stack:
             files = [stack.enter_context(safe_open(path, "pt")) for path in _unet_files(base)]
             places = {name: file for file in files for name in file.keys()}  # noqa: SIM118
-            return _digest((name, places[name].get_tensor(name)) for name in sorted(places))
+            return digest_of((name, places[name].get_tensor(name)) for name in sorted(places))
     except (OSError, TypeError, ValueError, LookupError, AttributeError, SafetensorError):
         # of another format, damaged, or not downloaded
         return unet_digest(load_part(base, "unet"))
@@ -281,7 +281,8 @@ def _unet_files(base: BaseLocation) -> list[Path | None]:
     return [None]
 
 
-def _digest(weights: Iterable[tuple[str, torch.Tensor]]) -> str:
+def digest_of(weights: Iterable[tuple[str, torch.Tensor]]) -> str:
+    """Return 16 hex digits of the names, shapes and first numbers of weights, rounded to fp16."""
     digest = hashlib.sha256()
     for name, weight in weights:
         head = weight.flatten()[:64].to("cpu", torch.float16)

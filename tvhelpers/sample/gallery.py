@@ -10,9 +10,10 @@ from pathlib import Path
 from tvhelpers.errors import InputError
 from tvhelpers.files import no_link, write_text
 from tvhelpers.image import read_photo
+from tvhelpers.models.identity import FILES, shown
 from tvhelpers.paths import inside
 from tvhelpers.progress import progress_bar
-from tvhelpers.records import claimed, read_records
+from tvhelpers.records import claimed, read_record, read_records
 from tvhelpers.runtime import versions
 from tvhelpers.sample.grid import save_grid
 from tvhelpers.sample.parameters import save_drawn
@@ -49,7 +50,8 @@ def generate(
         _warn(sampler, request)  # loads the base: if that fails, no folder
     lines = out_dir / "records.jsonl"
     scratch = (lines.name,) if lines.exists() and not lines.stat().st_size else ()
-    with claimed(out_dir, request_json, "request", scratch=scratch, chosen=chosen):
+    how = {"ignore": _may_differ(out_dir, sampler), "scratch": scratch, "chosen": chosen}
+    with claimed(out_dir, request_json, "request", **how):
         records = _complete_records(out_dir, request.jobs())
         todo = [job for job in request.jobs() if job[0] not in records]
         if not todo and (out_dir / "grid.png").exists():
@@ -71,6 +73,18 @@ def generate(
         last = f" to {sheets[-1].name} show all" if len(sheets) > 1 else " shows all"
         log.info("%s in %s; grid.png%s", counted(total, "image"), out_dir, last)
     return records
+
+
+def _may_differ(out_dir: Path, sampler: Sampler) -> tuple[str, ...]:
+    """Return the keys of a request that do not say which base it has: the name of a folder beside
+    the digest of its files, or else, in older requests, its path."""
+    path = out_dir / "request.json"
+    if FILES not in sampler.identity or not path.exists():
+        return ()
+    if FILES in (seen := read_record(path, "request")):
+        return ("base",)
+    same = shown(str(seen.get("base", ""))) == sampler.identity["base"]
+    return (FILES, "base") if same else (FILES,)
 
 
 def _draw(

@@ -20,6 +20,7 @@ from tvhelpers.lora.metadata import peft_config
 from tvhelpers.models import base as bases
 from tvhelpers.models.baseline import Classes, class_conditioning, read_classes
 from tvhelpers.models.clip import cut_off
+from tvhelpers.models.identity import identity
 from tvhelpers.models.vocabulary import Vocabulary, read_vocabulary, remark
 from tvhelpers.runtime import choose_device, choose_dtype
 from tvhelpers.sample.decoding import guard_vae, remembered
@@ -80,8 +81,7 @@ class Sampler:
     def identity(self) -> dict:
         """What an image depends on beside its request, as JSON; the pipeline need not be loaded."""
         who = {
-            "base": self.name,
-            "base_revision": self.base.commit or bases.base_digest(self.base),
+            **identity(self.name, self.base),
             "adapter_sha256": self.adapter and file_sha256(self.adapter),
             "scheduler": self.base.architecture.scheduler,
         }

@@ -10,6 +10,7 @@ from tvhelpers.data.photo_files import list_files, warn_of_skipped
 from tvhelpers.data.photos import check_images, photo_sha256, read_unchanged, state_of
 from tvhelpers.errors import InputError
 from tvhelpers.files import check_idle, content_key
+from tvhelpers.models.identity import FILES, place_of
 from tvhelpers.paths import inside
 from tvhelpers.records import read_records
 from tvhelpers.score.suite import FILE as SUITE_FILE
@@ -121,6 +122,7 @@ def _sorted(path: Path, files: list[Path], records: list[dict], rows: dict) -> I
     order = sorted(range(len(files)), key=keys.__getitem__)
     records = [records[i] for i in order]
     lacking = len(rows) - len({record.get("prompt_id") for record in records})
+    bases = {(record.get("base"), record.get(FILES)) for record in records}
     note = f"{lacking} of {len(rows)} prompts have no image: the results are of the other prompts"
     return ImageFolder(
         path,
@@ -130,6 +132,6 @@ def _sorted(path: Path, files: list[Path], records: list[dict], rows: dict) -> I
         [record["prompt"] for record in records] if records[0] else None,
         [record.get("seed") for record in records],
         [rows.get(record.get("prompt_id")) for record in records],
-        frozenset(str(record["base"]) for record in records if record.get("base")),
+        frozenset(place_of(*one) or one[0] for one in bases if one[0]),
         (note,) * (lacking > 0),
     )
