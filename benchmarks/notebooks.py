@@ -16,6 +16,7 @@ import json
 import os
 import random
 import re
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -37,11 +38,21 @@ nbformat.write(notebook, out)
 """
 KILLS, STARTING = 3, 4.0  # of each notebook; seconds in which it only starts and imports
 MOST_SECONDS = {"first_run_total": 480, "second_run_total": 120}
-# What holds times, or shows them: of these the content without times is compared.
+# What is measured by the clock or of the memory, or shows it: the content without it is compared.
 PICTURED = re.compile(r"/figures/training\.png$")
 EVENTS = re.compile(r"/tensorboard/events\.out\.tfevents\..*$")
 TIMED = "speed.jsonl"  # of its rows, the steps are not of the clock
 HEADER = 116  # bytes of a .mat file that say when it was made
+MEASURED = "measured"  # a key of JSON objects
+MOMENT = "datetime_"  # beginning of a column's name in SQLite
+NOT_COMPARED = [
+    "figures/training.png and files of TensorBoard, but for their number",
+    "of speed.jsonl all but its last step",
+    "the time in the header of a .mat file",
+    f"JSON under the key {MEASURED!r}: memory of the process",
+    f"columns {MOMENT}* of SQLite",
+    "hidden files",
+]
 
 
 def start(path: Path, root: Path, out: Path, preset: str = "smoke") -> subprocess.Popen:
@@ -96,16 +107,40 @@ def artefacts(root: Path) -> dict[str, str]:
 
 
 def digest(path: Path, name: str, root: str) -> str:
-    """Return the SHA-256 of what a file holds, but for times and the root's name."""
+    """Return the SHA-256 of what a file holds, but for NOT_COMPARED and the root's name."""
     if PICTURED.search(name) or EVENTS.search(name):
         return "there"
-    content = path.read_bytes()
+    if path.suffix in (".db", ".sqlite"):
+        content = repr(rows_of(path)).encode()
+    else:
+        content = path.read_bytes()
+    if path.suffix == ".json":
+        content = json.dumps(unmeasured(json.loads(content))).encode()
     if path.name == TIMED:
         steps = {json.loads(line)["step"] for line in content.splitlines()}
         content = str(max(steps, default=0)).encode()  # it is written by the clock, too
     if path.suffix == ".mat":
         content = content[HEADER:]
     return hashlib.sha256(content.replace(root.encode(), b"ROOT")).hexdigest()
+
+
+def unmeasured(value):
+    """Return JSON without what is under the key MEASURED, at any depth."""
+    if isinstance(value, dict):
+        return {key: unmeasured(one) for key, one in value.items() if key != MEASURED}
+    return [unmeasured(one) for one in value] if isinstance(value, list) else value
+
+
+def rows_of(path: Path) -> dict[str, list]:
+    """Return {table: its rows} of a file of SQLite, without times of day."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        tables = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        found = {}
+        for (table,) in sorted(tables):
+            columns = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
+            kept = ", ".join(name for name in columns if not name.startswith(MOMENT))
+            found[table] = sorted(map(repr, db.execute(f"SELECT {kept} FROM {table}")))
+        return found
 
 
 def kill_each(notebooks: list[Path], first: dict[str, float], root: Path, out: Path) -> dict:
@@ -139,7 +174,8 @@ def main() -> None:
     options.work_dir = options.work_dir.resolve()
     pages = options.pages or options.work_dir / "pages"
     pages.mkdir(parents=True, exist_ok=True)
-    whole, broken = options.work_dir / "whole", options.work_dir / "broken"
+    # Names of one length: a report cuts long paths.
+    whole, broken = options.work_dir / "whole", options.work_dir / "kills"
     notebooks = [
         path for path in sorted(FOLDER.glob("*.ipynb")) if path.name.startswith((*options.only,))
     ]
@@ -164,6 +200,7 @@ def main() -> None:
     found = artefacts(broken)
     different = sorted(key for key in {*wanted, *found} if wanted.get(key) != found.get(key))
     result |= {"kills": kills, "artefacts": len(wanted), "different_after_kills": different}
+    result["not_compared"] = NOT_COMPARED
     result["within"] = {key: result[key] <= most for key, most in MOST_SECONDS.items()}
     store("notebooks", result, trial)
 

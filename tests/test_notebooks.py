@@ -1,14 +1,19 @@
 """The notebooks' contract: what their cells are, and that they are what their sources say."""
 
 import ast
+import contextlib
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.helpers import benchmark
+from tvhelpers.files import make_dir
 
 REPO = Path(__file__).resolve().parents[1]
 FOLDER = REPO / "notebooks"
@@ -205,3 +210,18 @@ def test_what_notebooks_import_needs_no_notebook_before():
     subprocess.run(
         [sys.executable, "-c", program], check=True, cwd=REPO, env={**os.environ, "PYTHONPATH": "."}
     )
+
+
+def test_kills_are_compared_without_what_is_measured(tmp_path):
+    compared = benchmark("notebooks")
+    for root, memory, loss in (("a", 1.5, 0.1), ("b", 2.5, 0.1), ("c", 1.5, 0.2)):
+        folder = make_dir(tmp_path / root / "runs")
+        row = {"loss": loss, "curves": {"measured": {"memory_gb": memory}}, "at": str(folder)}
+        (folder / "arm.json").write_text(json.dumps([row]))
+        with contextlib.closing(sqlite3.connect(folder / "study.db")) as db:
+            db.execute("CREATE TABLE trials (number, datetime_start, loss)")
+            db.execute("INSERT INTO trials VALUES (0, ?, ?)", (memory, loss))
+            db.commit()
+    found = {root: compared.artefacts(tmp_path / root) for root in "abc"}
+    assert found["a"] == found["b"] and {*found["a"]} == {"runs/arm.json", "runs/study.db"}
+    assert all(found["a"][name] != found["c"][name] for name in found["a"])

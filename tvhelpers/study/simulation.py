@@ -33,7 +33,8 @@ def simulate_rater(
             given = _choice(study, rater, answer, quality, ties)
         else:
             given = _judgement(rng, trial, answer.systems[0], quality)
-        votes.append(vote_of(rater, trial, given, rng.lognormvariate(1.3, 0.4), "simulated"))
+        seconds = rng.lognormvariate(1.3, 0.4)
+        votes.append(vote_of(rater, trial, given, seconds, "simulated", at="simulated"))
     return VoteBox(study).cast(votes)
 
 
