@@ -19,7 +19,7 @@ from tvhelpers.config import check_choice, check_range
 from tvhelpers.data.items import Source, Subset
 from tvhelpers.data.sources import open_source
 from tvhelpers.errors import InputError
-from tvhelpers.files import atomic_path, remove_link
+from tvhelpers.files import atomic_path, make_dir, remove_link
 from tvhelpers.image import resize, save_png
 from tvhelpers.progress import progress_bar
 from tvhelpers.records import claimed, read_json, write_json
@@ -29,6 +29,7 @@ FORMAT = 1  # raise it when a change of this module changes what is written
 ROWS_AT_ONCE = 64
 STRETCHES = 64  # parts of a source that a sample is taken from
 MAX_SIZE = 4096
+MASK = (0, 128, 255)  # level of each of REGIONS in an image of a mask
 BYTES_BETWEEN_SYNCS = 256 << 20
 PARTIAL, PROGRESS = ".pixels.h5.partial", ".progress.json"
 SCRATCH = ("items.jsonl", PARTIAL, PROGRESS)  # left by a conversion without a finished row
@@ -131,16 +132,22 @@ def _write_jsonl(path: Path, rows: Iterable[dict]) -> None:
 
 
 def _write_images(out_dir: Path, source: Source, shape: tuple, size: int | None) -> None:
-    """Write a PNG per item, and last the table that `open_source` reads."""
-    names = [f"{index:06d}.png" for index in range(len(source))]
+    """Write a PNG per item, its mask if the source has masks and no `size` is asked for, and last
+    the table that `open_source` reads."""
+    names, masks = [f"{index:06d}.png" for index in range(len(source))], out_dir / "masks"
+    is_masked = size is None and source.regions(0) is not None
     todo = [index for index, name in enumerate(names) if not (out_dir / name).exists()]
     with progress_bar("converted", len(names), done=len(names) - len(todo)) as bar:
         for index in todo:
+            if is_masked:
+                shown = np.array(MASK, np.uint8)[source.regions(index)]
+                save_png(Image.fromarray(shown), make_dir(masks) / names[index])
             pixels = _sized(source.pixels(index), size)
             save_png(Image.fromarray(pixels), out_dir / names[index])
             bar.update(1)
     rows = (
         {"file_name": name, "caption": row["caption"], **row["attributes"]}
+        | ({"mask": f"{masks.name}/{name}"} if is_masked else {})
         | {key: row[key] for key in ("product", "split")}
         for name, row in zip(names, _item_rows(source))
     )

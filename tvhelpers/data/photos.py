@@ -19,6 +19,7 @@ from tvhelpers.progress import progress_bar
 from tvhelpers.words import counted
 
 BAD_IMAGE = "cannot be read as an image"  # why a file is skipped
+LEVELS = (64, 192)  # of a mask, between background, skin and garment
 LOOKING = Lock()  # several threads read photos; after an error, one of them checks all photos
 
 log = logging.getLogger(__name__)
@@ -78,6 +79,24 @@ class Photos(Images):
     def __init__(self, paths: list[Path]):
         states = [state_of(path) for path in paths]
         super().__init__(len(paths), partial(read_one_of, paths, states, []))
+
+
+class MaskedPhotos(Photos):
+    """Image files, and for each a mask of its size: white is the garment, a middle gray is skin or
+    hair, black is the background."""
+
+    def __init__(self, paths: list[Path], masks: list[Path]):
+        super().__init__(paths)
+        self.names, self.masks = [path.name for path in paths], Photos(masks)
+
+    def regions(self, index: int) -> np.ndarray:
+        """Return each pixel's code in REGIONS, uint8 (H, W); raises InputError for a mask of
+        another size than its photo."""
+        mask, photo = self.masks[index], self[index]
+        if mask.shape != photo.shape:
+            seen, needed = (f"{one.shape[1]} x {one.shape[0]}" for one in (mask, photo))
+            raise InputError("mask-unfit", name=self.names[index], seen=seen, needed=needed)
+        return np.digitize(mask.mean(2), LEVELS).astype(np.uint8)
 
 
 def read_one_of(paths: list[Path], states: list, seen: list, index: int) -> np.ndarray:

@@ -12,7 +12,14 @@ from tvhelpers.data import tables
 from tvhelpers.data.arrow_tables import ENDINGS, cells_of, image_column
 from tvhelpers.data.items import Images, Source, file_digest
 from tvhelpers.data.photo_files import MISSING, REPORT, Files, list_files
-from tvhelpers.data.photos import BAD_IMAGE, Photos, bad_images, check_images, key_of_colours
+from tvhelpers.data.photos import (
+    BAD_IMAGE,
+    MaskedPhotos,
+    Photos,
+    bad_images,
+    check_images,
+    key_of_colours,
+)
 from tvhelpers.data.rows import SPLITS, item_columns
 from tvhelpers.errors import InputError
 from tvhelpers.files import content_key
@@ -167,6 +174,7 @@ def open_rows(name: str, found: list[tuple[dict, Path]], options: dict, files: F
     """Open photos by (row with a caption or category, product, split ...; path) in a folder of
     `files`; raises InputError where a row has no caption or category."""
     files.used.update(path for _, path in found)
+    mask_of = _masks(files, found)
     files.skip_unused()
     if options.get("skip_bad"):
         bad = bad_images(len(found), lambda index: read_photo(found[index][1]))
@@ -177,10 +185,31 @@ def open_rows(name: str, found: list[tuple[dict, Path]], options: dict, files: F
     rows, paths = map(list, zip(*found))
     ids = [files.name_of(path) for path in paths]
     columns = item_columns(files.folder, rows, ids, options["captions_optional"])
-    photos = Photos(paths)  # before the digests, so that later changes are refused
-    key = content_key([_digests(paths), *columns])
+    masks = [mask_of[path] for path in paths] if mask_of else []
+    # before the digests, so that later changes are refused
+    photos = MaskedPhotos(paths, masks) if masks else Photos(paths)
+    key = content_key([_digests(paths), *columns, *([_digests(masks)] if masks else [])])
     key = key_of_colours(key, files.folder, zip(paths, paths))
     return Source(name, key, *columns, photos, files.skipped)
+
+
+def _masks(files: Files, found: list[tuple[dict, Path]]) -> dict[Path, Path]:
+    """Return {photo: the mask that its row names in a column `mask`}, {} if not all rows do; raises
+    InputError where one is missing."""
+    if not all(row.get("mask") for row, _ in found):
+        return {}
+    masks = {path: inside(files.folder, tables.fill("mask", row)) for row, path in found}
+    if missing := [files.name_of(path) for path in masks.values() if not is_there(path)]:
+        raise InputError(
+            "file-missing.of-rows",
+            count=len(missing),
+            total=len(found),
+            column="mask",
+            folder=files.folder,
+            first=missing[0],
+        )
+    files.used.update(masks.values())
+    return masks
 
 
 def _digests(paths: list[Path]) -> list[str]:
