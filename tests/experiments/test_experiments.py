@@ -6,10 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tests.helpers import refused
 from tvhelpers import cli
 from tvhelpers.data.flats_source import FlatsSource
+from tvhelpers.data.items import REGIONS
 from tvhelpers.data.sources import open_source
 from tvhelpers.experiments import run, summary
 from tvhelpers.experiments.items import FORMS, RIGHT, Arranged, Items, parts_of, write_items
@@ -116,7 +118,8 @@ def test_a_prompt_asks_for_what_its_caption_states():
 
 @pytest.fixture(scope="module")
 def experiment():
-    arms = (Arm("base", train=None), Arm("adapter"), Arm("all", {"method": "full"}))
+    masked = Arm("masked", {"background_weight": 0.2}, items={"masked": True})
+    arms = (Arm("base", train=None), Arm("adapter"), Arm("all", {"method": "full"}), masked)
     return Experiment("tiny", "Which?", "A claim.", "base", ("test_loss", "noise_scale"), arms)
 
 
@@ -127,7 +130,9 @@ def test_a_whole_experiment_is_opened_when_it_is_run_again(
     first = run.run_experiment(experiment, bench)
     losses = {arm: row["test_loss"] for arm, row in first["arms"].items()}
     assert losses["base"]["ci"][0] == losses["base"]["ci"][1]  # no seed changes it
-    assert len({*losses["adapter"]["values"]}) == 3 and len({*losses["all"]["values"]}) == 3
+    for trained in ("adapter", "all", "masked"):
+        assert len({*losses[trained]["values"]}) == 3
+    assert not {*losses["adapter"]["values"]} & {*losses["masked"]["values"]}
     assert all(np.isfinite(first["arms"]["all"]["noise_scale"]["values"]))
     full = first["arms"]["all"]["trained_weights"]["mean"]
     assert first["arms"]["adapter"]["trained_weights"]["mean"] < full / 4
@@ -146,3 +151,32 @@ def test_what_cannot_be_run_is_refused(tmp_path, capsys):
     with refused("unknown-choice"):
         find_scale("huge")
     assert not (tmp_path / "a").exists()
+
+
+def test_masks_of_items_are_a_column_of_images(tmp_path):
+    source = Arranged(FlatsSource(3, 4), [0, 1, 2, 3], Items(masked=True))
+    folder = write_items(source.source, [0, 1, 2, 3], Items(masked=True), tmp_path)
+    opened = open_source(folder)
+    for i in range(4):
+        assert np.array_equal(opened.regions(i), source.regions(i)) and not opened.skipped
+        assert 0.1 < opened.mask(i).mean() < 0.8
+        assert (opened.pixels(i)[~opened.mask(i)] == 255).all()
+    mask = folder / "masks" / "000001.png"
+    Image.new("L", (128, 128), 128).save(mask)
+    changed = open_source(folder)
+    assert (changed.regions(1) == REGIONS.index("skin")).all()
+    assert changed.fingerprint != opened.fingerprint
+    Image.new("L", (32, 32)).save(mask)
+    with refused("mask-unfit"):
+        open_source(folder).regions(1)
+    mask.unlink()
+    with refused("file-missing"):
+        open_source(folder)
+
+
+def test_recaptioning_says_the_labels(tmp_path):
+    source = FlatsSource(3, 12)
+    plain = Arranged(source, [*range(12)], Items(captions="category"))
+    told = Arranged(source, [*range(12)], Items(captions="recaptioned"))
+    for labels, before, after in zip(told.attributes, plain.captions, told.captions, strict=True):
+        assert labels["colour"] not in before and labels["colour"] in after

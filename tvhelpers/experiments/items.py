@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from tvhelpers.data.captions import recaption
 from tvhelpers.data.convert import write_source
-from tvhelpers.data.items import Source
+from tvhelpers.data.items import ATTRIBUTES, GARMENT, Source
 from tvhelpers.errors import InputError
 from tvhelpers.files import content_key
 from tvhelpers.runtime import seed_for
@@ -34,11 +35,12 @@ class Items:
 
     count: int = 0  # 0: all; the first of a random order, so small sets are parts of large ones
     form: str = RIGHT  # one of FORMS
-    captions: str = "own"  # own, or category: "a dress"
+    captions: str = "own"  # own, category: "a dress", or recaptioned: that by the labels
     mirrored: bool = False  # each product has a second image, the mirrored one
     alone: bool = False  # each image counts as a product of its own when items are split
     skewed: bool = False  # the k-th colour is kept in one of k items
     demand: bool = False  # a weight where the data have none: the k-th category sells 1/k
+    masked: bool = False  # with masks: the source's, or else all that is not white, as of a flat
 
 
 def parts_of(source: Source, test: int, selection: int, seed: int = 0) -> dict[str, list[int]]:
@@ -77,7 +79,7 @@ class Arranged(Source):
         labels = _with_demand(source.attributes) if how.demand else source.attributes
         super().__init__(
             source.name,
-            content_key([source.fingerprint, numbers, vars(how)]),
+            content_key([source.fingerprint, numbers, _key(how)]),
             [_caption(source, i, how) for i, _ in self.places],
             [source.item_ids[i] + "-mirrored" * turned for i, turned in self.places],
             [source.product_ids[i] + f"-{turned:d}" * how.alone for i, turned in self.places],
@@ -93,6 +95,21 @@ class Arranged(Source):
             stored = pixels / 255 - self.mean
             pixels = FORMS[self.how.form](stored, self.mean).round().clip(0, 255).astype(np.uint8)
         return np.ascontiguousarray(pixels[:, ::-1] if turned else pixels)
+
+    def regions(self, index: int) -> np.ndarray | None:
+        """Return each pixel's code in REGIONS, uint8 (H, W); None if no masks are asked for."""
+        if not self.how.masked:
+            return None
+        number, turned = self.places[index]
+        regions = self.source.regions(number)
+        if regions is None:
+            regions = np.where((self.source.pixels(number) < 255).any(2), GARMENT, 0)
+        return np.ascontiguousarray(regions[:, ::-1] if turned else regions, np.uint8)
+
+
+def _key(how: Items) -> dict:
+    """Return what identifies the items: without masks as before there were any."""
+    return {key: value for key, value in vars(how).items() if key != "masked" or value}
 
 
 def write_items(source: Source, numbers: list[int], how: Items, out: Path) -> Path:
@@ -132,10 +149,12 @@ def _with_demand(attributes: list[dict[str, str]]) -> list[dict[str, str]]:
 
 
 def _caption(source: Source, number: int, how: Items) -> str:
-    category = source.attributes[number].get("category", "garment")
-    if how.captions == "category":
-        return with_article(category, category)
-    return source.captions[number]
+    labels = {key: word for key, word in source.attributes[number].items() if key in ATTRIBUTES}
+    category = labels.get("category", "garment")
+    plain = with_article(category, category)
+    if how.captions == "recaptioned":
+        return recaption(labels, "", plain, seed=0, index=number, variants=1)[0]
+    return plain if how.captions == "category" else source.captions[number]
 
 
 def _mean(source: Source, numbers: list[int]) -> np.ndarray:

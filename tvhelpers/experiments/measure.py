@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import safe_open
 
-from tvhelpers.config import TrainConfig, build_config, typed_settings
+from tvhelpers.config import REGION_WEIGHTS, TrainConfig, build_config, typed_settings
 from tvhelpers.data.caption_parsing import parse_caption
 from tvhelpers.data.items import Source
 from tvhelpers.lora.adapter import load_layers
@@ -71,7 +71,8 @@ def _config(base: str, run: Path | None, text_encoder: str, text: bool) -> Train
     else:
         row = {"method": "full", "base": str(run / "pipeline")}
         row |= {key: begun[key] for key in ("prediction", "zero_terminal_snr")}
-    return replace(build_config(**row), ema_decay=0.0, flip=False, balance="")
+    plain = dict.fromkeys(REGION_WEIGHTS, 1.0) | {"ema_decay": 0.0, "flip": False, "balance": ""}
+    return replace(build_config(**row), **plain)
 
 
 def suite_rows(test: Source, count: int, seed: int, rare: set[str]) -> list[dict]:
