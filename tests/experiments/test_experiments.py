@@ -177,6 +177,6 @@ def test_masks_of_items_are_a_column_of_images(tmp_path):
 def test_recaptioning_says_the_labels(tmp_path):
     source = FlatsSource(3, 12)
     plain = Arranged(source, [*range(12)], Items(captions="category"))
-    told = Arranged(source, [*range(12)], Items(captions="recaptioned"))
-    for labels, before, after in zip(told.attributes, plain.captions, told.captions, strict=True):
+    said = Arranged(source, [*range(12)], Items(captions="recaptioned"))
+    for labels, before, after in zip(said.attributes, plain.captions, said.captions, strict=True):
         assert labels["colour"] not in before and labels["colour"] in after
