@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -57,17 +58,19 @@ RANGES = {  # smallest and largest value of a number
     "patience": (0, 2**53),
     "warmup_steps eval_steps": (-1, 2**53),
     "min_snr_gamma weight_decay checkpoint_minutes memory_gb text_learning_rate background_weight "
-    "skin_weight garment_weight distill_guidance": (0, 1e9),
+    "skin_weight garment_weight distill_guidance regularization_weight": (0, 1e9),
     "learning_rate max_grad_norm": (1e-12, 1e9),
     "caption_dropout noise_offset": (0, 1),
     "huber_c": (1e-6, 1),
     "ema_decay": (0, 0.99999),
     "held_out": (0.001, 0.5),
+    "regularization_share": (0.001, 0.999),
     "steps": (1, 2**31),
 }
 COMMON = (  # settings that most people change: first in --help
     "steps epochs batch_size rank learning_rate resolution base captions balance flip memory_gb"
 ).split()
+OWN = re.compile("own:([1-9][0-9]{0,3})")  # as regularization: so many images that the base draws
 REGION_WEIGHTS = ("background_weight", "skin_weight", "garment_weight")
 
 
@@ -119,6 +122,14 @@ class TrainConfig:
     limit: int = 0  # use only the first N items of the data set; 0 = all
     sample: int = 0  # use only N items of the data set, chosen at random (by split_seed) from all
     #   products and categories; 0 = all
+
+    # Regularization
+    regularization: str = (
+        ""  # images that keep what the base knows: a data source with captions, or
+    )
+    #   own:200, so many that the base first draws of the garments in your captions; "" = none
+    regularization_share: float = 0.25  # share of a step's images that are regularization images
+    regularization_weight: float = 1.0  # weight of their loss
 
     # Objective
     caption_dropout: float = 0.1  # share of captions replaced by the empty prompt
@@ -190,6 +201,10 @@ class TrainConfig:
             raise InputError("not-for-method.distill-text")
         if self.start != "base" and self.method == "lora":
             raise InputError("not-for-method.start", start=self.start)
+        if self.regularization and self.method == "baseline":
+            raise InputError("not-for-method.regularization")
+        if self.regularization.startswith("own:") and not OWN.fullmatch(self.regularization):
+            raise InputError("out-of-range.own", value=self.regularization)
         if self.resolution % 8:
             raise InputError("out-of-range.resolution", resolution=self.resolution)
 
@@ -206,6 +221,11 @@ class TrainConfig:
     def samples_per_step(self) -> int:
         """Return the samples of one optimizer step."""
         return self.batch_size * self.accumulate  # stable name
+
+    @property
+    def items_per_step(self) -> float:
+        """Return the training items of a step, on average: its samples without regularization."""
+        return self.samples_per_step * (1 - self.regularization_share * bool(self.regularization))
 
     @property
     def is_masked(self) -> bool:

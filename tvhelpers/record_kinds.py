@@ -28,6 +28,7 @@ LOG = {
 }  # fmt: skip
 EVALUATION = {
     "step": int, "validation_loss": Real, "training_slice_loss?": Real,
+    "regularization_loss?": Real,
     "by_timestep?": [(Real, None)], "item_losses?": [Real],
 }  # fmt: skip
 ITEM = {
@@ -92,6 +93,9 @@ KINDS: dict[str, Kind] = {
             "loss": "l2",
             "huber_c": 0.1,
             "huber_schedule": "snr",
+            "regularization": "",
+            "regularization_share": 0.25,
+            "regularization_weight": 1.0,
         },
         keys={"steps": int, "data": str},
     ),

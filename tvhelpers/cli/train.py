@@ -84,9 +84,11 @@ def _run(options) -> dict:
         found = dry_run(config, options.out)
         say(*in_lines(found) if first else ())
         return found
+    from tvhelpers.sample.own_images import draw_own
     from tvhelpers.train.trainer import train
 
-    result = train(config, options.out, finish=options.finish, preview=_previews(config, options))
+    how = {"finish": options.finish, "preview": _previews(config, options)}
+    result = train(config, options.out, draw_own=draw_own, **how)
     if first:
         from tvhelpers.show.training import training_curves
 

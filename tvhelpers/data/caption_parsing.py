@@ -17,6 +17,7 @@ CATEGORY_WORDS = {
     **{f"{word}s": word for word in CATEGORIES.values()},
     **WORDS["categories"],
 }
+GARMENTS = {*CATEGORY_WORDS, *WORDS["other_garments"]}  # all that the lexicon knows
 COLOUR_WORDS = {
     **{word: word for code, word in COLOURS.items() if code not in UNSTATED_COLOURS},
     **WORDS["colours"],

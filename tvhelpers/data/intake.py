@@ -16,12 +16,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tvhelpers.data.caption_parsing import CATEGORY_WORDS
+from tvhelpers.data.caption_parsing import GARMENTS
 from tvhelpers.data.folder_words import words_of_name
 from tvhelpers.data.intake_tables import NOTES, OURS, REPORTED, USE, known_rows, write_tables
 from tvhelpers.data.items import Images, Source
 from tvhelpers.data.leakage import merge_groups, thumbnail
-from tvhelpers.data.lexicon import WORDS
 from tvhelpers.data.photo_files import OTHER, Files, list_files
 from tvhelpers.data.photo_issues import issues_of_photo, lying, small, twins
 from tvhelpers.data.product_names import VIEW, products_of
@@ -39,7 +38,6 @@ THUMB = 96  # pixels of the longer side
 EMPTY = "it is empty (0 bytes): copy or download it again"
 UNPACKED = ".unpacked"  # the digest of the archive that a folder was unpacked from
 REDUCED = 512  # pixels of the longer side that issues and colours are measured on
-GARMENTS = {*CATEGORY_WORDS, *WORDS["other_garments"]}  # in a file's name
 FIELDS = {"file_name", "caption", "text", "product", "product_id", "category"}  # of a `Photo`
 
 Seen = Callable[[np.ndarray], tuple[str, float]]

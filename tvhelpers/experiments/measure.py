@@ -71,8 +71,8 @@ def _config(base: str, run: Path | None, text_encoder: str, text: bool) -> Train
     else:
         row = {"method": "full", "base": str(run / "pipeline")}
         row |= {key: begun[key] for key in ("prediction", "zero_terminal_snr")}
-    plain = dict.fromkeys(REGION_WEIGHTS, 1.0) | {"ema_decay": 0.0, "flip": False, "balance": ""}
-    return replace(build_config(**row), **plain)
+    plain = {"ema_decay": 0.0, "flip": False, "balance": "", "regularization": ""}
+    return replace(build_config(**row), **plain, **dict.fromkeys(REGION_WEIGHTS, 1.0))
 
 
 def suite_rows(test: Source, count: int, seed: int, rare: set[str]) -> list[dict]:

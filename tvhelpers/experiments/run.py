@@ -32,6 +32,7 @@ from tvhelpers.progress import progress_bar
 from tvhelpers.records import read_record, write_json
 from tvhelpers.runtime import versions
 from tvhelpers.sample.gallery import generate
+from tvhelpers.sample.own_images import draw_own
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler
 from tvhelpers.score import suite
@@ -113,7 +114,7 @@ class Bench:
         if not config.epochs:
             return config
         items = len(open_source(config.data)) * (1 - config.held_out)
-        return replace(config, eval_steps=max(1, round(items / config.samples_per_step)))
+        return replace(config, eval_steps=max(1, round(items / config.items_per_step)))
 
     def train(self, config: TrainConfig) -> Path:
         """Return the folder of a training, which is run, resumed or opened."""
@@ -122,7 +123,7 @@ class Bench:
         names = [Path(config.data).name, Path(config.text_encoder).name, self.base_digest]
         folder = self.folder("runs", [own, *names])
         if not (folder / "result.json").exists():
-            train(config, folder, root=self.out)
+            train(config, folder, root=self.out, draw_own=draw_own)
         return folder
 
     def images(self, arm: Arm, seed: int, run: Path | None, text_encoder: str) -> Path:

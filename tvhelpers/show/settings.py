@@ -311,7 +311,7 @@ class NotebookSettings:
         config = run_config(self.train_dir(name), self.preset, **{**own, **changes})
         source = open_source(self.data)
         config = fitted(resumed(config, self.train_dir(name)), source)
-        drawn, items = config.steps * config.samples_per_step, len(source)
+        drawn, items = int(config.steps * config.items_per_step), len(source)
         if config.limit or config.sample or config.epochs or items <= drawn:
             return config
         say(f"this training draws {drawn:,} items: a random sample of so many of {items:,} is used")

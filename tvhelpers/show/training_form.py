@@ -11,6 +11,7 @@ from tvhelpers.image import encoded
 from tvhelpers.models.base import find_base, own_resolution
 from tvhelpers.output import say
 from tvhelpers.progress import Interrupted, in_notebook
+from tvhelpers.sample.own_images import draw_own
 from tvhelpers.sample.preview import Previews, sheet, strips_of
 from tvhelpers.train.cost import in_minutes, session_limit
 from tvhelpers.train.disk import in_size, shortages
@@ -81,7 +82,7 @@ def plan(tv, config: TrainConfig, name: str, release: bool = False) -> None:
 def _lesson(config: TrainConfig, found: dict) -> str:
     items, steps = found["items"], counted(found["steps"], "step")
     source = open_source(config.data, captions_optional=bool(config.captions))
-    passes = found["steps"] * config.samples_per_step / items["training"]
+    passes = found["steps"] * config.items_per_step / items["training"]
     passes = f"{passes:.{0 if passes >= 10 else 1}f} passes over them"
     at = f"; it resumes at step {found['resumes_at']:,}" if found["resumes_at"] else ""
     images = f"{counted(len(source), 'image')} of {counted(len({*source.product_ids}), 'product')}"
@@ -163,7 +164,7 @@ def train_here(tv, config: TrainConfig, name: str, prompts: list[str], finish=Fa
     shown.show()
     finish = finish and not is_finished(run, config.method)
     try:
-        return train(config, run, root=tv.local, preview=shown, finish=finish)
+        return train(config, run, root=tv.local, preview=shown, draw_own=draw_own, finish=finish)
     except Interrupted:
         raise
     except KeyboardInterrupt:  # not between two steps

@@ -28,6 +28,7 @@ class Data:
     validation_items: np.ndarray
     labels: np.ndarray | None = None  # class of each item, for a baseline with classes
     weights: np.ndarray | None = None  # how often each item is drawn; None = all equally
+    regularization: LatentCache | None = None  # of the images that are trained on beside the items
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Batch:
     regions: torch.Tensor | None  # uint8 (B, h, w); None if all pixels have the same weight
     pooled: torch.Tensor | None  # cached vectors fp16 (B, p); None with token ids, or without them
     sizes: torch.Tensor | None  # int32 (B, 6); None if the base does not take them
+    weights: torch.Tensor | None = None  # (B,), of the losses; None without regularization
 
     def each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Self:
         """Return the batch with its tensors changed."""
@@ -75,14 +77,16 @@ class Batches:
         self.entries = data.cache.entries(data.train_items, config.flip)
         self._epoch = -1
 
-    def of_step(self, step: int, indices: range) -> Batch:
-        """Return the samples `indices` of a step."""
+    def of_step(self, step: int, indices: range, start: int | None = None) -> Batch:
+        """Return the samples `indices` of a step, which are those from `start` on in the order of
+        all steps; None = where they are if no other items share the steps."""
         config = self.config
-        first = step * config.samples_per_step
-        entries = np.array([self._entry(first + i) for i in indices])
+        if start is None:
+            start = step * config.samples_per_step + indices.start
+        entries = np.array([self._entry(start + i) for i in range(len(indices))])
         draws = [seed_for(config.seed, "caption", step, i) / 2**63 for i in indices]
         seeds = [seed_for(config.seed, "sample", step, i) for i in indices]
-        regions = take(self.data.cache.regions, entries) if config.is_masked else None
+        regions = self._regions(entries) if config.is_masked else None
         conditioned = np.array(draws) >= config.caption_dropout
         return self._batch(entries, seeds, conditioned, regions, config.noise_offset)
 
@@ -102,6 +106,14 @@ class Batches:
         shape = self._latent_shape()  # the noise is drawn before the timestep
         rows = [diffusion.sample_noise(shape, self.num_timesteps, [seed])[2] for seed in seeds]
         return torch.cat(rows)
+
+    def _regions(self, entries: np.ndarray) -> torch.Tensor:
+        """Return the regions of entries; without masks, each image counts whole."""
+        if self.data.cache.regions is not None:
+            return take(self.data.cache.regions, entries)
+        counted = int(np.argmax(self.config.region_weights))
+        shape = (len(entries), *self._latent_shape()[1:])
+        return torch.full(shape, counted, dtype=torch.uint8)
 
     def _latent_shape(self) -> tuple[int, ...]:
         _, channels, *sides = self.data.cache.moments.shape

@@ -9,7 +9,13 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from tvhelpers.runtime import on_colab
-from tvhelpers.train.evaluation import losses_alone, repeated_items, training_subset, trial_items
+from tvhelpers.train.evaluation import (
+    losses_alone,
+    regularization_items,
+    repeated_items,
+    training_subset,
+    trial_items,
+)
 from tvhelpers.train.memory import is_out_of_memory
 from tvhelpers.words import counted
 
@@ -51,6 +57,7 @@ def measure_pace(trainer) -> Pace:
     share, few = trainer.processes.part(trainer.per_step), trial_items(trainer)
     parts = trainer.data.validation_items, training_subset(trainer)
     count = sum(len(repeated_items(trainer.config, items)) for items in parts)
+    count += sum(map(len, regularization_items(trainer)[:1]))
     batches = count / len(few) / trainer.processes.count
     passes = TRIAL_PASSES[trainer.device]
     trainer.rehearse(passes)  # the first ones are slower: a GPU's step is captured there
@@ -108,7 +115,7 @@ def length_of(trainer) -> str:
     config = trainer.config
     steps, items = counted(trainer.num_steps, "step"), len(trainer.data.train_items)
     images = counted(trainer.per_step, "image")
-    passes = trainer.num_steps * trainer.per_step / items
+    passes = trainer.num_steps * config.items_per_step / items
     text = f"{steps} of {images}, {passes:.1f} passes over {counted(items, 'training item')}"
     flip = "mirrored too" if config.flip else "not mirrored"
     often = "before and after training"

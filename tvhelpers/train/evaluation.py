@@ -7,6 +7,7 @@ import torch
 
 from tvhelpers.config import TrainConfig
 from tvhelpers.runtime import seed_for
+from tvhelpers.train.batches import Batches
 
 BATCH = 32
 DRAWS = 64  # of noise, at least, where the loss chooses the adapter: one of an item says little
@@ -28,6 +29,8 @@ def evaluate(trainer) -> dict:
         "training_slice_loss": training.mean().item(),
         "by_timestep": [part.mean().item() if len(part) else None for part in by_timestep],
     }
+    if other := regularization_items(trainer):
+        row["regularization_loss"] = item_losses(trainer, *other).mean().item()
     if trainer.config.keep == "best":
         count = len(trainer.data.validation_items)
         row["item_losses"] = validation.reshape(-1, count).mean(0).tolist()
@@ -46,19 +49,31 @@ def training_subset(trainer) -> np.ndarray:
     return rng.permutation(trainer.data.train_items)[: len(trainer.data.validation_items)]
 
 
-def item_losses(trainer, items: np.ndarray) -> torch.Tensor:
+def regularization_items(trainer) -> tuple[np.ndarray, Batches] | tuple[()]:
+    """Return as many regularization images as there are validation items, or all if there are
+    fewer, and their batches; () without any."""
+    if not trainer.data.regularization:
+        return ()
+    count, most = trainer.data.regularization.num_items, len(trainer.data.validation_items)
+    rng = np.random.default_rng(seed_for(trainer.config.split_seed, "slice"))
+    return rng.permutation(count)[:most], trainer.samples.regularization
+
+
+def item_losses(trainer, items: np.ndarray, batches: Batches | None = None) -> torch.Tensor:
     """Return the unweighted loss (n,) of each item, the j-th at the j-th fixed timestep and noise;
-    each process computes its share."""
+    each process computes its share.  `batches`: those of the items, if not the trainer's."""
     losses = torch.zeros(len(items), dtype=torch.float64, device=trainer.device)
     share = trainer.processes.part(len(items))
     own = slice(share.start, share.stop)
-    losses[own] = losses_alone(trainer, items[own], share.start)
+    losses[own] = losses_alone(trainer, items[own], share.start, batches)
     trainer.processes.all_reduce([losses])
     return losses.cpu()
 
 
 @torch.no_grad()
-def losses_alone(trainer, items: np.ndarray, first: int = 0) -> torch.Tensor:
+def losses_alone(
+    trainer, items: np.ndarray, first: int = 0, batches: Batches | None = None
+) -> torch.Tensor:
     """Return the unweighted loss (n,) of each item, at the fixed timesteps and noise from the
     `first` on, still on the device; no other process is waited for.
 
@@ -69,7 +84,7 @@ def losses_alone(trainer, items: np.ndarray, first: int = 0) -> torch.Tensor:
     with trainer.model.with_ema():
         for start in range(0, len(items), size):
             part = items[start : start + size]
-            batch = trainer.batches.fixed(part, first + start).to(trainer.device)
+            batch = (batches or trainer.batches).fixed(part, first + start).to(trainer.device)
             seen = trainer.with_room(lambda batch=batch: trainer.losses(batch, plain=True))
             losses[start : start + len(part)] = seen.double()
     return losses

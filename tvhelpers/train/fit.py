@@ -53,7 +53,7 @@ def _with_steps(config: TrainConfig, num_items: int) -> TrainConfig:
     """Return the config with its steps for `num_items` training items, and what depends on them."""
     steps = num_steps(config, num_items)
     if not steps:
-        wanted = round(PASSES * num_items / config.samples_per_step)
+        wanted = round(PASSES * num_items / config.items_per_step)
         steps = min(max(wanted, STEPS[0]), STEPS[1])
     eval_steps, warmup_steps = config.eval_steps, config.warmup_steps
     return replace(

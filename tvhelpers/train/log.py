@@ -100,6 +100,8 @@ class RunLog:
         self._add_points(step, {name: x for name, x in row.items() if not isinstance(x, list)})
         losses = (row["validation_loss"], row["training_slice_loss"])
         what = "validation loss {:.4f}, loss on a training subset {:.4f}".format(*losses)
+        if "regularization_loss" in row:
+            what += f", on regularization images {row['regularization_loss']:.4f}"
         log.info(f"step {step}/{self.num_steps}  {what}")
         self.flush()
 

@@ -48,7 +48,7 @@ def num_steps(config: TrainConfig, num_items: int) -> int:
     """Return the number of optimizer steps: `steps`, or if epochs > 0 enough for `epochs` times as
     many samples as there are items (mirrored or not)."""
     samples = config.epochs * num_items
-    return math.ceil(samples / config.samples_per_step) if samples else config.steps
+    return math.ceil(samples / config.items_per_step) if samples else config.steps
 
 
 def rate_factor(step: int, steps: int, warmup_steps: int, schedule: str = "cosine") -> float:

@@ -1,7 +1,12 @@
-"""What came out of a training, as numbers and in words?"""
+"""What came out of a training, as numbers, in words, and as the metadata of its adapter?"""
 
+from tvhelpers import manifest
+from tvhelpers.lora.formats import about_family
 from tvhelpers.train.loop import Loop
+from tvhelpers.train.model import scheduler_changes
 
+# settings that an adapter's metadata have where they are given
+SAID = ("distill_guidance", "title", "trigger_words")
 NO_BETTER = (  # than step 0, on the validation items
     "on the validation items the result is no better than the base; try a lower learning_rate, "
     "more items, or captions that say more"
@@ -34,3 +39,25 @@ def outcome(result: dict) -> list[str]:
     if not last:
         text += f"; of the last step, {result['steps']}: {result['validation_loss_last']:.4f}"
     return [text, *([NO_BETTER] if after >= before else [])]
+
+
+def metadata_of(trainer, origin, step: int) -> dict:
+    """Return the metadata of the adapter of a step: how it was made, without paths and dates."""
+    config, digests, rows = trainer.config, {**origin.digests}, manifest.entries()
+    named = {"base": origin.base.name, "data": config.data, "regularization": config.regularization}
+    data_digest = digests.pop("data_fingerprint")
+    return {
+        "base": origin.base.name,
+        **digests,
+        "data_digest": data_digest,
+        "steps": step,
+        "rank": config.rank,
+        "alpha": config.alpha or config.rank,
+        "targets": config.targets,
+        **about_family(origin.base.architecture),
+        **{key: getattr(config, key) for key in SAID if getattr(config, key)},
+        "resolution": trainer.data.cache.about["resolution"],
+        "prediction_type": trainer.scheduler.config.prediction_type,
+        "scheduler": scheduler_changes(config),
+        "licences": {key: rows[name]["licence"] for key, name in named.items() if name in rows},
+    }

@@ -19,7 +19,8 @@ HERE = (
     "memory_gb",
     "trackers",
 )  # of the machine and the call, not of the training
-BY_DIGEST = ("data", "base", "captions", "text_encoder")  # paths; their content has a digest
+# paths; their content has a digest
+BY_DIGEST = ("data", "base", "captions", "text_encoder", "regularization")
 COST = ("gradient_checkpointing", "channels_last", "compile")  # time and memory, not the result
 COST += ("capture", "checkpoint_minutes", "checkpoint_steps", "keep_checkpoints", "keep_snapshots")
 MAY_DIFFER = ("preset", *HERE, *BY_DIGEST, *COST)  # between two calls of one training

@@ -23,6 +23,7 @@ from tvhelpers.train.batches import Batch, Batches, Data, Prefetcher
 from tvhelpers.train.distributed import Processes
 from tvhelpers.train.graph import Replays, is_captured
 from tvhelpers.train.memory import is_out_of_memory, smaller
+from tvhelpers.train.mixed import Mixed
 from tvhelpers.train.model import Model
 from tvhelpers.train.optim import Update, num_steps
 from tvhelpers.train.recovery import Health
@@ -51,6 +52,10 @@ class Trainer:
         cache, stored = data.cache, not self.model.text_encoders
         self.data = replace(data, cache=cache if device == "cpu" else cache.on_gpu(device))
         self.batches = Batches(self.data, config, len(self.alphas_cumprod), stored)
+        self.samples = self.batches  # of steps
+        if other := data.regularization:
+            other = other if device == "cpu" else other.on_gpu(device)
+            self.samples = Mixed(self.batches, other, stored, device)
         texts = self.batches.texts_of(np.zeros(1, int)).items()
         self.empty_prompt = {key: x if x is None else x.to(device) for key, x in texts}
         if not stored and "empty_prompt" in cache.about:
@@ -61,11 +66,11 @@ class Trainer:
         self.micro_batch = config.batch_size  # samples in one forward pass
         self.micro_batch_known = False  # whether it was chosen for this device
         self.notice: Callable = lambda what, **details: None  # called with an event of a step
-        self.draw: Callable = lambda step, indices, then: self.batches.of_step(step, indices)
+        self.draw: Callable = lambda step, indices, then: self.samples.of_step(step, indices)
         self.replays: Replays | None = None
         if device != "cpu":
             own_gpu = partial(torch.cuda.set_device, torch.cuda.current_device())
-            self.draw = Prefetcher(lambda *which: self.batches.of_step(*which).pinned(), own_gpu)
+            self.draw = Prefetcher(lambda *which: self.samples.of_step(*which).pinned(), own_gpu)
         if is_captured(config, device):
             self.replays = Replays(self._compute, self.model.weights, dtype, self._notify)
 
@@ -160,6 +165,7 @@ class Trainer:
             thresholds = diffusion.huber_thresholds(*at, config.huber_c, config.huber_schedule)
             change = partial(diffusion.pseudo_huber, thresholds=thresholds, kind=config.loss)
         weight = diffusion.min_snr_weight(*at, 0.0 if plain else config.min_snr_gamma, kind)
+        weight = weight if batch.weights is None else weight * batch.weights
         return weight * diffusion.sample_losses(prediction, target, pixel_weights, change)
 
     @torch.no_grad()

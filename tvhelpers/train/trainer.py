@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tvhelpers import manifest
 from tvhelpers.config import TrainConfig, to_dict
 from tvhelpers.data.caption_files import with_captions
 from tvhelpers.data.coverage import effective_sample_size, item_weights
@@ -20,7 +19,6 @@ from tvhelpers.data.split import sampled, split_items
 from tvhelpers.errors import InputError, is_disk_full
 from tvhelpers.files import writing
 from tvhelpers.lora.adapter import check_adapter, kohya_path, save_adapter
-from tvhelpers.lora.formats import about_family
 from tvhelpers.models import base as bases
 from tvhelpers.models.base import BaseLocation, load_part
 from tvhelpers.models.baseline import Classes, add_classes, find_classes, reset_weights
@@ -36,16 +34,15 @@ from tvhelpers.train.graph import is_captured
 from tvhelpers.train.latents import LatentCache, open_cache
 from tvhelpers.train.loop import Loop
 from tvhelpers.train.memory import check_weights, memory_limit
-from tvhelpers.train.model import noise_schedule, scheduler_changes
-from tvhelpers.train.outcome import outcome, result_of
+from tvhelpers.train.model import noise_schedule
+from tvhelpers.train.outcome import metadata_of, outcome, result_of
+from tvhelpers.train.regularization import Draw, OwnImages, open_regularization
 from tvhelpers.train.resume import CLAIM, begun_settings, is_finished, resumes_at
 from tvhelpers.train.snapshots import Snapshots
 from tvhelpers.train.step import Trainer
 from tvhelpers.train.step_files import newest_first
 from tvhelpers.train.trackers import find_trackers
 
-# settings that an adapter's metadata have where they are given
-SAID = ("distill_guidance", "title", "trigger_words")
 log = logging.getLogger(__name__)
 
 
@@ -58,6 +55,7 @@ class Origin:
     base: BaseLocation
     classes: Classes
     digests: dict[str, str]
+    regularization: Source | None = None
 
     @property
     def request(self) -> dict:
@@ -66,11 +64,18 @@ class Origin:
 
     @property
     def cached(self) -> dict:
-        """Return what a latent cache is made from, as arguments of `latents.open_cache`."""
+        """Return what the latent cache is made from, as arguments of `latents.open_cache`."""
+        return self._encoded(self.source) | {"limit": self.config.limit}
+
+    @property
+    def cached_regularization(self) -> dict | None:
+        """Return the same of the regularization images, None without any."""
+        return self.regularization and self._encoded(self.regularization)
+
+    def _encoded(self, source: Source) -> dict:
         config, base = self.config, self.base
         resolution = config.resolution or bases.own_resolution(base)
-        made_from = {"source": self.source, "base": base, "resolution": resolution}
-        return made_from | {"flip": config.flip, "limit": config.limit}
+        return {"source": source, "base": base, "resolution": resolution, "flip": config.flip}
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,7 @@ def train(
     base: BaseLocation | None = None,
     root: Path | None = None,
     preview: Callable[[int, dict], None] | None = None,
+    draw_own: Draw | None = None,
     finish: bool = False,
 ) -> dict:
     """Train as `config` says, or resume, and return the content of result.json.
@@ -104,24 +110,25 @@ def train(
 
     `base` is by default find_base(config.base), and `root`, the folder of artifacts/, $TV_ROOT.
     `preview(step, parts)` is called after each evaluation with the "unet", the "scheduler" and, if
-    they are trained, the text encoders.  Raises InputError for input that cannot be used,
+    they are trained, the text encoders; `draw_own` is `sample.own_images.draw_own`, which
+    regularization=own:N needs.  Raises InputError for input that cannot be used,
     Interrupted on Ctrl-C or SIGTERM.
     """
     run_dir, root = Path(run_dir), root or root_dir()
     if finish:
         _check_unfinished(run_dir, config)
-    job = open_job(config, run_dir, base)
+    job = open_job(config, run_dir, base, root)
     origin, processes = job.origin, job.processes
     mirror = Mirror(config.mirror, run_dir) if config.mirror and processes.main else None
     with _claimed(run_dir, origin.request, mirror) if processes.main else nullcontext():
         if processes.broadcast(processes.main and is_finished(run_dir, config.method)):
             return _open_finished(run_dir, config.method, mirror)
         log.info(job.machine)
-        cache = open_cache(root=root, processes=processes, mirror=config.mirror, **origin.cached)
+        caches = _open_caches(job, root, draw_own)
         if processes.main:
             ids = [origin.source.item_ids[item] for item in job.split[1]]
             write_json(run_dir / "held_out.json", ids)
-        trainer = build_trainer(job, cache)
+        trainer = build_trainer(job, *caches)
         if processes.main:
             warn_of_shortages(trainer, origin.base, run_dir, root)
         loop = Loop(trainer, run_dir, mirror, preview, _snapshots(trainer, run_dir, origin))
@@ -132,7 +139,9 @@ def train(
         return processes.broadcast(result)
 
 
-def open_job(config: TrainConfig, run_dir: Path, base: BaseLocation | None = None) -> Job:
+def open_job(
+    config: TrainConfig, run_dir: Path, base: BaseLocation | None = None, root: Path | None = None
+) -> Job:
     """Open the data and the base of a training, split its items, and check what was given; nothing
     is written.  Raises InputError as `train` does."""
     find_trackers(config.trackers)  # refuses unknown ones
@@ -150,18 +159,36 @@ def open_job(config: TrainConfig, run_dir: Path, base: BaseLocation | None = Non
         check_weights(parts["unet"], config, memory_limit(config.memory_gb, device))
     split = split_items(source, config)
     classes = find_classes(config.classes, source.attributes) if config.classes else Classes()
-    origin = Origin(config, source, base, classes, _digests(source, base))
+    other = open_regularization(config, source, split[0], base, root or root_dir())
+    origin = Origin(config, source, base, classes, _digests(source, base, other), other)
     processes = Processes(device)
     _check_share(processes, config)
     machine = f"device {device}, {str(dtype).removeprefix('torch.')}: {reason}"
     return Job(origin, split, parts, dtype, machine, processes)
 
 
-def build_trainer(job: Job, cache: LatentCache) -> Trainer:
+def _open_caches(job: Job, root: Path, draw_own: Draw | None) -> list[LatentCache | None]:
+    """Return the latent caches of the items and of the regularization images, None without any;
+    those that the base draws itself are drawn first."""
+    origin, processes = job.origin, job.processes
+    if isinstance(own := origin.regularization, OwnImages) and processes.main:
+        own.complete(origin.config.base, processes.device, draw_own)
+    how = {"root": root, "processes": processes, "mirror": origin.config.mirror}
+    made_from = (origin.cached, origin.cached_regularization)
+    return [one and open_cache(**how, **one) for one in made_from]
+
+
+def build_trainer(
+    job: Job, cache: LatentCache, regularization: LatentCache | None = None
+) -> Trainer:
     """Return the trainer of a job at step 0, with the parts of its base prepared."""
     origin, parts = job.origin, job.parts
     config, data = origin.config, _data(job, cache)
-    if config.text_rank or cache.embeds is None:  # otherwise cached states are enough
+    data.regularization = regularization
+    caches = filter(None, (cache, regularization))
+    if config.text_rank or any(
+        one.embeds is None for one in caches
+    ):  # otherwise cached states are enough
         encoders = origin.base.architecture.text_encoders
         parts |= {part: load_part(origin.base, part) for part in encoders}
     parts["unet"] = reset_weights(parts["unet"], config.start, seed_for(config.seed, "unet"))
@@ -189,10 +216,12 @@ def open_data(config: TrainConfig) -> Source:
     return sampled(source, config.sample, config.split_seed)
 
 
-def _digests(source: Source, base: BaseLocation) -> dict[str, str]:
-    """Return digests of the data, the base and, if it is not the base's own, the text encoder; they
-    stay the same when files are moved."""
+def _digests(source: Source, base: BaseLocation, regularization: Source | None) -> dict[str, str]:
+    """Return digests of the data, the base and, if it is not the base's own, the text encoder, and
+    of regularization images; they stay the same when files are moved."""
     digests = {"data_fingerprint": source.fingerprint, "base_digest": bases.base_digest(base)}
+    if regularization:
+        digests["regularization_fingerprint"] = regularization.fingerprint
     if base.text_encoder:
         digests["text_encoder_digest"] = bases.text_digest(base)
     return digests
@@ -281,7 +310,7 @@ def _write_result(loop: Loop, origin: Origin) -> dict:
 def _snapshots(trainer: Trainer, run_dir: Path, origin: Origin) -> Snapshots | None:
     """Return where the adapter of each evaluation is kept, None if the last one is the result."""
     config = origin.config
-    about = partial(_about, trainer, origin)
+    about = partial(metadata_of, trainer, origin)
     return Snapshots(run_dir, config.keep_snapshots, about) if config.keep == "best" else None
 
 
@@ -289,32 +318,10 @@ def _save_adapter(trainer: Trainer, run_dir: Path, origin: Origin, step: int) ->
     path, base, models = run_dir / "adapter.safetensors", origin.base, trainer.model.trained()
     if base.text_encoder:
         load_part(base, base.tuned_part).save_pretrained(run_dir / bases.TEXT_ENCODER_DIR)
-    save_adapter(models, path, _about(trainer, origin, step))
+    save_adapter(models, path, metadata_of(trainer, origin, step))
     check_adapter(models, path, base)
     write_words(base, run_dir, [origin.source.captions[i] for i in trainer.data.train_items])
     log.info(f"{path} and {kohya_path(path).name} were loaded again and checked")
-
-
-def _about(trainer: Trainer, origin: Origin, step: int) -> dict:
-    """Return the metadata of the adapter of a step: how it was made, without paths and dates."""
-    config, digests, rows = trainer.config, {**origin.digests}, manifest.entries()
-    named = {"base": origin.base.name, "data": config.data}
-    data_digest = digests.pop("data_fingerprint")
-    return {
-        "base": origin.base.name,
-        **digests,
-        "data_digest": data_digest,
-        "steps": step,
-        "rank": config.rank,
-        "alpha": config.alpha or config.rank,
-        "targets": config.targets,
-        **about_family(origin.base.architecture),
-        **{key: getattr(config, key) for key in SAID if getattr(config, key)},
-        "resolution": trainer.data.cache.about["resolution"],
-        "prediction_type": trainer.scheduler.config.prediction_type,
-        "scheduler": scheduler_changes(config),
-        "licences": {key: rows[name]["licence"] for key, name in named.items() if name in rows},
-    }
 
 
 def _close(run_dir: Path, mirror: Mirror | None) -> None:
