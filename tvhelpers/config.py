@@ -124,9 +124,7 @@ class TrainConfig:
     #   products and categories; 0 = all
 
     # Regularization
-    regularization: str = (
-        ""  # images that keep what the base knows: a data source with captions, or
-    )
+    regularization: str = ""  # images that keep what the base knows: a source with captions, or
     #   own:200, so many that the base first draws of the garments in your captions; "" = none
     regularization_share: float = 0.25  # share of a step's images that are regularization images
     regularization_weight: float = 1.0  # weight of their loss

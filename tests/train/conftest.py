@@ -57,6 +57,9 @@ def make_trainer(settings):
         if config.text_rank or cache.embeds is None:
             parts |= {part: load_part(base, part) for part in base.architecture.text_encoders}
         data, processes = Data(cache, *split_items(source, config)), Processes(config.device)
+        if config.regularization:
+            other = open_source(config.regularization)
+            data.regularization = latents.open_cache(other, base, 64, config.flip, root_dir())
         dtype, _ = choose_dtype(config.dtype, config.device)
         return Trainer(config, parts, data, dtype, processes)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tvhelpers.config import TrainConfig
+from tvhelpers.data.items import Source, Subset
 from tvhelpers.files import check_idle
 from tvhelpers.image import resize
 from tvhelpers.models.base import BaseLocation
@@ -18,12 +19,14 @@ from tvhelpers.train import encoding
 from tvhelpers.train.checkpoint import Mirror, is_intact, read_checkpoint
 from tvhelpers.train.cost import in_minutes, length_of, measure_pace
 from tvhelpers.train.disk import disk_sizes, in_size, shortages
+from tvhelpers.train.distributed import Processes
 from tvhelpers.train.latents import ARRAYS, LatentCache, cache_dir, cache_request, read_cache
 from tvhelpers.train.memory import GB, choose_micro_batch, memory_limit
+from tvhelpers.train.regularization import OwnImages
 from tvhelpers.train.resume import CLAIM, is_finished
 from tvhelpers.train.step import Trainer
 from tvhelpers.train.step_files import newest_first
-from tvhelpers.train.trainer import Job, build_trainer, open_job
+from tvhelpers.train.trainer import Job, Origin, build_trainer, open_job
 
 log = logging.getLogger(__name__)
 FEW = 4  # images and captions that are encoded to time what a missing cache takes
@@ -40,14 +43,16 @@ def dry_run(
     what PyTorch reserves on a GPU, and of the whole process on a CPU.
     """
     run_dir, root = Path(run_dir), root or root_dir()
-    job = open_job(config, run_dir, base)
+    job = open_job(config, run_dir, base, root)
     folder = _begun(job, run_dir)
     if is_finished(folder, config.method):
         return {"finished": True, "run": str(folder)}
     resolution = job.origin.cached["resolution"]
     log.info(f"trying a few images of {resolution} pixels a side, which may take minutes")
-    cache, encoding_seconds = _open_or_stand_in(job, root)
-    trainer = build_trainer(job, cache)
+    made_from = filter(None, (job.origin.cached, _regularization(job.origin)))
+    found = [_open_or_stand_in(one, job.processes, root) for one in made_from]
+    encoding_seconds = sum(seconds for _, seconds in found)
+    trainer = build_trainer(job, *(cache for cache, _ in found))
     checkpoints = filter(is_intact, newest_first(folder / "checkpoints"))
     if newest := next(checkpoints, None):
         trainer.restore(read_checkpoint(newest))
@@ -59,7 +64,7 @@ def dry_run(
 
 def _costs(trainer: Trainer, job: Job, run_dir: Path, root: Path, encoding_seconds: float) -> dict:
     """Return what `dry_run` does, of a training that is not finished."""
-    config = job.origin.config
+    config, other = job.origin.config, job.origin.regularization
     limit = memory_limit(config.memory_gb, trainer.device)
     memory = choose_micro_batch(trainer, limit)
     trainer.notice = lambda what, **more: log.info(what)
@@ -68,7 +73,9 @@ def _costs(trainer: Trainer, job: Job, run_dir: Path, root: Path, encoding_secon
         "resumes_at": trainer.step,
         "steps": trainer.num_steps,
         "length": length_of(trainer),
-        "items": {"training": len(job.split[0]), "validation": len(job.split[1])},
+        "items": {"training": len(job.split[0]), "validation": len(job.split[1])}
+        | ({"regularization": len(other)} if other else {}),
+        "to_draw": len(other) if _is_undrawn(other) else 0,
         "shapes": [_shape(trainer)],
         "memory": {"predicted_gb": memory / GB, "available_gb": limit and limit / GB},
         "minutes": _minutes(trainer, encoding_seconds),
@@ -89,7 +96,7 @@ def in_lines(found: dict) -> list[str]:
     ]
     available = memory["available_gb"]
     return [
-        f"items: {items['training']:,} for training, {items['validation']:,} for validation",
+        "items: " + ", ".join(f"{count:,} for {what}" for what, count in items.items()),
         f"steps: {found['length']}; {start}",
         f"images: {'; '.join(shapes)}",
         f"memory: {memory['predicted_gb']:.2f} GB predicted"
@@ -101,6 +108,7 @@ def in_lines(found: dict) -> list[str]:
         "snapshots {snapshots}, result {result} ({free} free)".format(
             **{key.removesuffix("_gb"): in_size(size) for key, size in disk.items()}
         ),
+        *(["before that, the base draws the images for regularization"] * bool(found["to_draw"])),
         *(f"warning: {line}" for line in shortages(disk)),
         "nothing was trained or written",
     ]
@@ -123,16 +131,31 @@ def _begun(job: Job, run_dir: Path) -> Path:
     return copy if is_empty else run_dir
 
 
-def _open_or_stand_in(job: Job, root: Path) -> tuple[LatentCache, float]:
+def _is_undrawn(source: Source | None) -> bool:
+    return isinstance(source, OwnImages) and not source.is_drawn
+
+
+def _regularization(origin: Origin) -> dict | None:
+    """Return what the latent cache of the regularization images is made from; where a base has not
+    drawn them yet, of as many copies of the first item."""
+    found, other = origin.cached_regularization, origin.regularization
+    if _is_undrawn(other):
+        found["source"] = Subset(origin.source, [0] * len(other))
+    return found
+
+
+def _open_or_stand_in(
+    made_from: dict, processes: Processes, root: Path
+) -> tuple[LatentCache, float]:
     """Return the latent cache, and the seconds that encoding takes.
 
     A missing one is not built: each of its entries is that of the first item, and takes no memory.
     """
-    about, (vae, texts) = cache_request(**job.origin.cached)
+    about, (vae, texts) = cache_request(**made_from)
     folder = cache_dir(root, about)
     if folder.is_dir():
         return read_cache(folder), 0.0
-    source, device = job.origin.source, job.processes.device
+    source, device = made_from["source"], processes.device
     moments, image_seconds = _encode_few(vae.to(device), source, about)
     captions = list(dict.fromkeys(["", *source.captions[: about["num_items"]]]))
     rows, caption_seconds = _encode_captions(captions, texts, device)
@@ -146,7 +169,7 @@ def _open_or_stand_in(job: Job, root: Path) -> tuple[LatentCache, float]:
     arrays |= {name: _repeated(row, len(captions)) for name, row in rows.items()}
     index = np.zeros(about["num_items"], np.int64)
     cache = LatentCache(folder, **dict.fromkeys(ARRAYS) | arrays, caption_index=index, about=about)
-    return cache, image_seconds * entries / job.processes.count + caption_seconds * len(captions)
+    return cache, image_seconds * entries / processes.count + caption_seconds * len(captions)
 
 
 def _repeated(row: np.ndarray, count: int) -> np.ndarray:
