@@ -16,6 +16,8 @@ from tests.train.test_distributed import free_port
 from tvhelpers import flats
 from tvhelpers.config import build_config
 from tvhelpers.data.items import GARMENT
+from tvhelpers.models.base import find_base
+from tvhelpers.models.vocabulary import read_vocabulary
 from tvhelpers.progress import Interrupted
 from tvhelpers.sample import own_images
 from tvhelpers.train.dry_run import dry_run, in_lines
@@ -152,6 +154,8 @@ def test_prompts_are_of_the_garments_that_captions_name():
     captions = ["red dresses", "a Dress", "a jumpsuit, green", "blue trousers", "a shirt", "cloth"]
     prompts = class_prompts(captions)
     assert prompts == ["a dress", "a jumpsuit", "trousers", "a shirt"]
+    known = read_vocabulary(find_base("mini"), False)  # which a new garment must not be mixed up by
+    assert class_prompts(["a belt", "a red dress"], known) == ["a dress"]
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from tvhelpers.errors import InputError
 from tvhelpers.files import content_key, writing_beside
 from tvhelpers.image import read_photo
 from tvhelpers.models.base import BaseLocation, base_digest
+from tvhelpers.models.vocabulary import Vocabulary, read_vocabulary
 from tvhelpers.runtime import seed_for
 from tvhelpers.words import counted, listed, with_article
 
@@ -71,12 +72,13 @@ def open_regularization(
     split; None without the setting.
 
     Raises InputError for a source without captions or items, for the training's own data, and where
-    no caption names a garment that the base could draw.
+    no caption names a garment that the base knows.
     """
     if not config.regularization:
         return None
     if own := OWN.fullmatch(config.regularization):
-        prompts = class_prompts(source.captions[item] for item in train_items)
+        captions = (source.captions[item] for item in train_items)
+        prompts = class_prompts(captions, read_vocabulary(base, False))
         if not prompts:
             raise InputError("no-class-words", name=source.name)
         prompts = [prompts[i % len(prompts)] for i in range(int(own[1]))]
@@ -90,11 +92,12 @@ def open_regularization(
     return found if len(items) == len(found) else Subset(found, items)
 
 
-def class_prompts(captions: Iterable[str]) -> list[str]:
-    """Return a prompt for each garment that captions name, such as "a dress", frequent ones
-    first."""
+def class_prompts(captions: Iterable[str], vocabulary: Vocabulary | None = None) -> list[str]:
+    """Return a prompt for each garment that captions name, such as "a dress", frequent ones first;
+    none for a word that is not in the `vocabulary` of the base, which would draw something else."""
     counts = Counter(filter(None, map(_garment, captions)))
-    return [with_article(word, word) for word, _ in counts.most_common()]
+    prompts = [with_article(word, word) for word, _ in counts.most_common()]
+    return [one for one in prompts if not (vocabulary and vocabulary.unseen(one))]
 
 
 def _garment(caption: str) -> str:
