@@ -86,11 +86,13 @@ def kept(old: np.ndarray, alone: np.ndarray, base: np.ndarray, places: np.ndarra
 
 
 def with_interval(figure, count: int) -> dict:
-    """Return the value of `figure(places)` of all prompts, and its 95 % interval."""
+    """Return the value of `figure(places)` of all prompts and its 95 % interval, None for NaN."""
     rng, everything = np.random.default_rng(0), np.arange(count)
     drawn = [figure(rng.integers(count, size=count)) for _ in range(DRAWS)]
-    value, ends = figure(everything), np.nanpercentile(drawn, [2.5, 97.5])
-    return {"value": value, "ci": ends.tolist(), "n": count}
+    value = figure(everything)
+    if np.isnan(value):
+        return {"value": None, "ci": None, "n": count}
+    return {"value": value, "ci": np.nanpercentile(drawn, [2.5, 97.5]).tolist(), "n": count}
 
 
 def summary(rows: list[dict]) -> dict:
