@@ -172,6 +172,10 @@ def test_masks_of_items_are_a_column_of_images(tmp_path):
     mask.unlink()
     with refused("file-missing"):
         open_source(folder)
+    table = folder / "metadata.jsonl"
+    table.write_text(table.read_text().replace("masks/000001.png", ""))
+    with refused("mask-missing"):
+        open_source(folder)
 
 
 def test_recaptioning_says_the_labels(tmp_path):

@@ -194,10 +194,13 @@ def open_rows(name: str, found: list[tuple[dict, Path]], options: dict, files: F
 
 
 def _masks(files: Files, found: list[tuple[dict, Path]]) -> dict[Path, Path]:
-    """Return {photo: the mask that its row names in a column `mask`}, {} if not all rows do; raises
+    """Return {photo: the mask that its row names in a column `mask`}, {} if no row does; raises
     InputError where one is missing."""
-    if not all(row.get("mask") for row, _ in found):
+    named = sum(bool(row.get("mask")) for row, _ in found)
+    if not named:
         return {}
+    if named < len(found):
+        raise InputError("mask-missing", count=len(found) - named, folder=files.folder)
     masks = {path: inside(files.folder, tables.fill("mask", row)) for row, path in found}
     if missing := [files.name_of(path) for path in masks.values() if not is_there(path)]:
         raise InputError(
