@@ -17,6 +17,7 @@ from PIL import Image
 
 from tvhelpers.config import check_choice, check_range
 from tvhelpers.data.items import Source, Subset
+from tvhelpers.data.photos import MASK_LEVELS
 from tvhelpers.data.sources import open_source
 from tvhelpers.errors import InputError
 from tvhelpers.files import atomic_path, make_dir, remove_link
@@ -29,7 +30,6 @@ FORMAT = 1  # raise it when a change of this module changes what is written
 ROWS_AT_ONCE = 64
 STRETCHES = 64  # parts of a source that a sample is taken from
 MAX_SIZE = 4096
-MASK = (0, 128, 255)  # level of each of REGIONS in an image of a mask
 BYTES_BETWEEN_SYNCS = 256 << 20
 PARTIAL, PROGRESS = ".pixels.h5.partial", ".progress.json"
 SCRATCH = ("items.jsonl", PARTIAL, PROGRESS)  # left by a conversion without a finished row
@@ -140,7 +140,7 @@ def _write_images(out_dir: Path, source: Source, shape: tuple, size: int | None)
     with progress_bar("converted", len(names), done=len(names) - len(todo)) as bar:
         for index in todo:
             if is_masked:
-                shown = np.array(MASK, np.uint8)[source.regions(index)]
+                shown = np.array(MASK_LEVELS, np.uint8)[source.regions(index)]
                 save_png(Image.fromarray(shown), make_dir(masks) / names[index])
             pixels = _sized(source.pixels(index), size)
             save_png(Image.fromarray(pixels), out_dir / names[index])

@@ -19,7 +19,7 @@ from tvhelpers.progress import progress_bar
 from tvhelpers.words import counted
 
 BAD_IMAGE = "cannot be read as an image"  # why a file is skipped
-LEVELS = (64, 192)  # of a mask, between background, skin and garment
+MASK_LEVELS = (0, 128, 255)  # of background, skin and garment in an image of a mask
 LOOKING = Lock()  # several threads read photos; after an error, one of them checks all photos
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,8 @@ class MaskedPhotos(Photos):
         if mask.shape != photo.shape:
             seen, needed = (f"{one.shape[1]} x {one.shape[0]}" for one in (mask, photo))
             raise InputError("mask-unfit", name=self.names[index], seen=seen, needed=needed)
-        return np.digitize(mask.mean(2), LEVELS).astype(np.uint8)
+        distances = np.abs(mask.mean(2)[..., None] - MASK_LEVELS)
+        return distances.argmin(2).astype(np.uint8)
 
 
 def read_one_of(paths: list[Path], states: list, seen: list, index: int) -> np.ndarray:
