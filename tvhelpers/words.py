@@ -15,11 +15,16 @@ def with_article(words: str, noun: str = "") -> str:
 
     `noun` decides: a plural such as "trousers", or an uncountable such as "knitwear", has none.
     """
-    if noun in NO_ARTICLE or (noun.endswith("s") and not noun.endswith("ss")):
+    if noun in NO_ARTICLE or is_plural(noun):
         return words
     first = words.lower()
     vowel = first[0] in "aeio" and not first.startswith("one")  # as "a one-shoulder dress"
     return f"{'an' if vowel else 'a'} {words}"
+
+
+def is_plural(noun: str) -> bool:
+    """Return whether a garment's name is a plural, such as "trousers"; "dress" is none."""
+    return noun.endswith("s") and not noun.endswith("ss")
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

@@ -25,6 +25,7 @@ from tvhelpers.flats.spec import (
     rng_for,
 )
 from tvhelpers.runtime import seed_for
+from tvhelpers.words import is_plural
 
 WORDS = read_tables(__file__, "shop_words.yaml")
 SHADE_NAMES = {s: (s, *names) for own in WORDS["shades"].values() for s, (_, *names) in own.items()}
@@ -247,17 +248,13 @@ def _letters(rng) -> str:
 
 
 def _article(words: list[str]) -> str:
-    if _is_plural(words[-1]):
+    if is_plural(words[-1]):
         return "a pair of"
     return "an" if words[0][0].lower() in "aeio" else "a"
 
 
-def _is_plural(noun: str) -> bool:
-    return noun.endswith("s") and not noun.endswith("ss")
-
-
 def _plural(noun: str) -> str:
-    if _is_plural(noun):
+    if is_plural(noun):
         return noun
     return noun + ("es" if re.search(r"(s|x|ch|sh)$", noun) else "s")
 

@@ -7,7 +7,7 @@ from functools import cache
 
 from tvhelpers import flats
 from tvhelpers.files import read_tables
-from tvhelpers.words import with_article
+from tvhelpers.words import is_plural, with_article
 
 WORDS = read_tables(__file__, "garment_words.yaml")
 FACTORS, GARMENTS, SAID = WORDS["factors"], WORDS["garments"], WORDS["said"]
@@ -78,7 +78,7 @@ def attributes_of(worn: Iterable[dict]) -> list[dict]:
 
 def _question(garment: dict, name: str, word: str) -> str:
     noun = garment["category"]
-    be = "Are" if noun.endswith("s") and not noun.endswith("ss") else "Is"
+    be = "Are" if is_plural(noun) else "Is"
     if name == "category":
         return f"{be} there {named(noun, garment)}?"
     if name == "neckline":
