@@ -126,7 +126,7 @@ def histogram(values: Sequence[float], label: str, mark: float | None = None, no
 
 def intervals(table: dict[str, dict[str, Result]], columns: int = 3) -> Image.Image:
     """Return a panel for each metric of {row: {metric: Result}}: values with 95 % intervals, and a
-    dotted line at the first row's value; a sentence where there is no metric."""
+    dotted line at the first row's value, which is red; a sentence where there is no metric."""
     names, metrics = list(table), list(dict.fromkeys(m for row in table.values() for m in row))
     if not metrics:
         figure = Figure(figsize=(6, 0.6))
@@ -148,6 +148,7 @@ def intervals(table: dict[str, dict[str, Result]], columns: int = 3) -> Image.Im
         ax.set_title(name, fontsize=9)
         ax.set_yticks(range(len(names)), _names(names), fontsize=8)
     axes[0].invert_yaxis()
+    figure.supxlabel(f"red, and the dotted line: {names[0]}", fontsize=8)
     for ax in axes[len(metrics) :]:
         ax.set_visible(False)
     return render(figure)
