@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from fractions import Fraction
 
+import numpy as np
 import torch
 
 from tvhelpers.runtime import seed_for
@@ -24,7 +25,7 @@ class Mixed:
         as in `Batches`."""
         config = batches.config
         own = replace(config, seed=seed_for(config.seed, "regularization") % 2**53)
-        items = torch.arange(cache.num_items).numpy()
+        items = np.arange(cache.num_items)
         data = Data(cache, items, items)
         self.batches, self.device = batches, device
         self.regularization = Batches(data, own, batches.num_timesteps, stored)

@@ -186,9 +186,8 @@ def build_trainer(
     config, data = origin.config, _data(job, cache)
     data.regularization = regularization
     caches = filter(None, (cache, regularization))
-    if config.text_rank or any(
-        one.embeds is None for one in caches
-    ):  # otherwise cached states are enough
+    is_stored = all(one.embeds is not None for one in caches)
+    if config.text_rank or not is_stored:
         encoders = origin.base.architecture.text_encoders
         parts |= {part: load_part(origin.base, part) for part in encoders}
     parts["unet"] = reset_weights(parts["unet"], config.start, seed_for(config.seed, "unet"))
