@@ -147,7 +147,7 @@ def intervals(table: dict[str, dict[str, Result]], columns: int = 3) -> Image.Im
             ax.set_xlim(-0.03, 1.03)
         ax.set_title(name, fontsize=9)
         ax.set_yticks(range(len(names)), _names(names), fontsize=8)
-    axes[0].invert_yaxis()
+    axes[0].set_ylim(len(names) - 0.5, -0.5)  # the first row on top
     figure.supxlabel(f"red, and the dotted line: {names[0]}", fontsize=8)
     for ax in axes[len(metrics) :]:
         ax.set_visible(False)
