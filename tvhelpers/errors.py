@@ -24,6 +24,9 @@ TYPES = {
     dict: "a table of names and values",
     type(None): "empty",
 }
+FULL = re.compile(  # what the system, SQLite and NumPy say of a full disk
+    r"No space left on device|database or disk is full|\d requested and \d+ written"
+)
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)  # of a disk, or of a user's share of it
 CHOSEN = {bool | None: "true, false or auto"}  # where None means: choose
 
@@ -155,9 +158,8 @@ def one_line(error: BaseException, most: int = MAX_CHARACTERS) -> str:
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Return whether an error means that a disk is full; safetensors' one is no OSError."""
-    full = getattr(error, "errno", None) in DISK_FULL
-    return full or "No space left on device" in str(error)
+    """Return whether an error means that a disk is full; not all libraries give its number."""
+    return getattr(error, "errno", None) in DISK_FULL or bool(FULL.search(str(error)))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -2,8 +2,8 @@
 
 import contextlib
 import errno
+import filecmp
 import hashlib
-import io
 import json
 import os
 import re
@@ -11,10 +11,10 @@ import shutil
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tvhelpers.errors import InputError
+from tvhelpers.errors import InputError, is_disk_full
 
 try:
     import fcntl
@@ -119,13 +119,15 @@ def write_bytes(path: Path, content: bytes) -> None:
             aside.write_bytes(content)
 
 
-def write_zip(path: Path, contents: dict[str, bytes]) -> None:
-    """Write {name: content} as a zip, not compressed; equal contents give equal bytes."""
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w") as archive:
-        for name, content in contents.items():
-            archive.writestr(zipfile.ZipInfo(name), content)
-    write_bytes(path, data.getvalue())
+def write_zip(path: Path, contents: Iterable[tuple[str, bytes]]) -> None:
+    """Write (name, content) pairs as a zip, not compressed; equal contents give equal bytes, and
+    leave a file's time as it was."""
+    with atomic_path(path) as aside:
+        with zipfile.ZipFile(aside, "w") as archive:
+            for name, content in contents:
+                archive.writestr(zipfile.ZipInfo(name), content)
+        if path.is_file() and filecmp.cmp(aside, path, shallow=False):
+            shutil.copystat(path, aside)
 
 
 def write_once(path: Path, content: bytes) -> None:
@@ -174,6 +176,17 @@ def check_room(name: str, folder: Path, needed: int) -> None:
     if needed > free:
         needed, free = needed / 1e9, free / 1e9
         raise InputError("disk-full.room", name=name, needed=needed, folder=folder, free=free)
+
+
+@contextlib.contextmanager
+def naming_full_disk(folder: Path) -> Iterator[None]:
+    """Raise InputError where the disk of `folder` is full within the block, whoever says it."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, InputError) or not is_disk_full(error):
+            raise
+        raise InputError("disk-full", folder=folder) from error
 
 
 def make_dir(path: Path) -> Path:

@@ -1,5 +1,8 @@
 """Experiments: the table, the items of arms, and a whole one on a tiny base."""
 
+import errno
+import itertools
+import os
 import shutil
 from dataclasses import replace
 
@@ -13,6 +16,7 @@ from tvhelpers import cli
 from tvhelpers.data.flats_source import FlatsSource
 from tvhelpers.data.items import REGIONS
 from tvhelpers.data.sources import open_source
+from tvhelpers.errors import InputError
 from tvhelpers.experiments import run, summary
 from tvhelpers.experiments.items import FORMS, RIGHT, Arranged, Items, parts_of, write_items
 from tvhelpers.experiments.measure import suite_rows
@@ -143,6 +147,45 @@ def test_a_whole_experiment_is_opened_when_it_is_run_again(
     moved = str(shutil.copytree(tiny_base, tmp_path / "moved"))
     again = run.run_experiment(experiment, replace(bench, base=moved))
     assert again == first | {"base": "moved (folder)"}
+
+
+def test_a_full_disk_is_one_sentence_and_the_same_call_resumes(
+    experiment, tiny_base, photo_folder, tmp_path, monkeypatch
+):
+    fsync = os.fsync
+    few = replace(experiment, arms=experiment.arms[1:3])
+    first, broken = (
+        run.Bench(tmp_path / name, str(tiny_base), str(photo_folder), replace(SCALE, seeds=(1,)))
+        for name in "ab"
+    )
+    whole, refusals = run.run_experiment(few, first), 0
+
+    def full(handle):
+        if not next(room):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    for files in range(5, 99, 4):  # so many are written before the disk is full
+        room = itertools.chain(range(files, -1, -1), itertools.repeat(0))
+        try:
+            found = run.run_experiment(few, replace(broken))
+            break
+        except InputError as error:
+            assert error.code == "disk-full" and str(tmp_path / "b") in str(error)
+            refusals += 1
+    assert refusals > 3
+    for row in (*found["rows"], *whole["rows"]):
+        del row["curves"]["measured"]  # memory
+    assert found == whole
+
+
+def test_too_few_items_are_refused_before_anything_is_trained(experiment, tmp_path):
+    bench = run.Bench(tmp_path / "out", "mini", "flats", replace(SCALE, most_items=0))
+    many = Arm("many", items={"count": len(bench.parts["train"]) + 1})
+    with refused("too-few-items"):
+        run.run_experiment(replace(experiment, arms=(*experiment.arms, many)), bench)
+    assert not [*(tmp_path / "out").iterdir()]
 
 
 def test_what_cannot_be_run_is_refused(tmp_path, capsys):

@@ -1,5 +1,6 @@
 """A gallery is written once, resumes where it stopped, and belongs to one request."""
 
+import contextlib
 import itertools
 import json
 import shutil
@@ -13,6 +14,7 @@ from tests.helpers import refused
 from tvhelpers.files import make_dir
 from tvhelpers.models.base import find_base, load_part, unet_digest
 from tvhelpers.models.identity import FILES
+from tvhelpers.sample import gallery
 from tvhelpers.sample.gallery import generate
 from tvhelpers.sample.request import Request
 from tvhelpers.sample.sampler import Sampler
@@ -44,6 +46,29 @@ def test_same_request_gives_the_same_bytes(sampler, tmp_path):
     for name in ("a", "b"):
         generate(sampler, Request(("a red dress",), count=3, steps=3), tmp_path / name)
     assert images_in(tmp_path / "a") == images_in(tmp_path / "b")
+
+
+def test_the_bar_moves_by_batches_which_its_time_is_of(sampler, tmp_path, monkeypatch):
+    moves = []
+
+    class Bar(contextlib.nullcontext):
+        """What a bar is to the gallery."""
+
+        n = 0
+
+        def __enter__(self):
+            return self
+
+        def update(self, count):
+            moves.append(count)
+            self.n += count
+
+    monkeypatch.setattr(gallery, "progress_bar", lambda *args, **options: Bar())
+    for count in (1, 6):
+        generate(
+            sampler, Request(("a dress",), count, steps=1), tmp_path / str(count), batch_size=4
+        )
+    assert moves == [1, 4, 2]
 
 
 def test_a_request_that_was_stopped_resumes(sampler, tmp_path, monkeypatch):

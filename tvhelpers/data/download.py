@@ -177,7 +177,7 @@ def _download(file: dict, partial: Path) -> None:
 
 def _raise_disk_full(error: Exception, path: Path) -> None:
     if is_disk_full(error):
-        raise InputError("disk-full.download", folder=path.parent) from None
+        raise InputError("disk-full", folder=path.parent) from None
     if isinstance(error, PermissionError):
         raise InputError("no-permission.download", path=path) from None
 

@@ -124,10 +124,15 @@ def write_items(source: Source, numbers: list[int], how: Items, out: Path) -> Pa
     return folder
 
 
-def _kept(source: Source, numbers: list[int], how: Items) -> list[int]:
+def check_count(source: Source, numbers: list[int], how: Items) -> None:
+    """Raise InputError where `how` asks for more items than `numbers` has."""
     if how.count > len(numbers):
         raise InputError("too-few-items.size", name=source.name, count=len(numbers),
                          needed=how.count)  # fmt: skip
+
+
+def _kept(source: Source, numbers: list[int], how: Items) -> list[int]:
+    check_count(source, numbers, how)
     if how.skewed:
         ranks = _ranks([row.get("colour", "") for row in source.attributes])
         colours = [ranks[source.attributes[i].get("colour", "")] for i in numbers]

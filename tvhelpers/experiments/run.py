@@ -13,6 +13,7 @@ Whatever is there is opened, not repeated.
 
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,10 +22,10 @@ from tvhelpers.config import TrainConfig, to_dict
 from tvhelpers.data.items import Source
 from tvhelpers.data.sources import open_source
 from tvhelpers.experiments import measure, summary
-from tvhelpers.experiments.items import Items, parts_of, write_items
+from tvhelpers.experiments.items import Items, check_count, parts_of, write_items
 from tvhelpers.experiments.noise import noise_scale
 from tvhelpers.experiments.rows import Arm, Experiment, Scale
-from tvhelpers.files import content_key, writing_beside
+from tvhelpers.files import content_key, naming_full_disk, writing_beside
 from tvhelpers.models.base import base_digest, find_base
 from tvhelpers.models.clip import Clip
 from tvhelpers.models.identity import FILES, identity
@@ -90,10 +91,21 @@ class Bench:
 
     def training_items(self, arm: Arm) -> Path:
         """Return the folder of an arm's training items; a trial has only some of them."""
+        return self.items("train", self._arranged(arm))
+
+    def _arranged(self, arm: Arm) -> Items:
         how, most = Items(**arm.items), self.scale.most_items
         if most:
             how = replace(how, count=min(how.count or most, most, len(self.parts["train"])))
-        return self.items("train", how)
+        return how
+
+    def check(self, arms: Sequence[Arm]) -> None:
+        """Raise InputError where an arm asks for more items than there are, or for a CLIP to tune
+        that the base has not."""
+        for arm in arms:
+            check_count(self.source, self.parts["train"], self._arranged(arm))
+        if any(arm.clip is not None for arm in arms):
+            Clip(self.base)
 
     def text_encoder(self, arm: Arm, seed: int) -> str:
         """Return the folder of an arm's tuned CLIP, which is tuned if it is missing; "" for the
@@ -198,10 +210,13 @@ class Bench:
 def run_experiment(experiment: Experiment, bench: Bench) -> dict:
     """Run, resume or open an experiment; write OUT/<name>.json, and return its content.
 
-    Raises InputError where the data have too few items, or another process runs the same.
+    Raises InputError before anything is trained where the data have too few items, the base has no
+    CLIP to tune, or another process runs the same; and where the disk is full.
     """
     out, seeds = bench.out / f"{experiment.name}.json", bench.scale.seeds
-    with writing_beside(out):
+    with naming_full_disk(bench.out), writing_beside(out):
+        if not out.exists():
+            bench.check(experiment.arms)
         jobs, rows = [(arm, seed) for arm in experiment.arms for seed in seeds], []
         with progress_bar(experiment.name, len(jobs), unit="arms") as bar:
             for arm, seed in jobs:

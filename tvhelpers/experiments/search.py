@@ -6,6 +6,7 @@ next one, and after a kill the next call resumes its run folder.  Optuna's study
 that have ended, for its plots and its dashboard.
 """
 
+import contextlib
 import importlib.util
 import logging
 import math
@@ -26,7 +27,7 @@ from tvhelpers.experiments import measure
 from tvhelpers.experiments.items import Items
 from tvhelpers.experiments.rows import Arm, Experiment
 from tvhelpers.experiments.run import Bench, run_experiment
-from tvhelpers.files import locked, make_dir
+from tvhelpers.files import locked, make_dir, naming_full_disk
 from tvhelpers.models.base import find_base, load_part
 from tvhelpers.progress import progress_bar
 from tvhelpers.records import claim_dir, read_record, write_json
@@ -143,19 +144,27 @@ def settings_of(seed: int, number: int) -> dict:
 def run_search(search: Search, workers: int = 1) -> dict:
     """Run, resume or open a search; write OUT/search.json, and return its content.
 
-    Raises InputError without Optuna, and TakenError where the folder has another search.
+    Raises InputError without Optuna and where the disk is full, and TakenError where the folder has
+    another search.
     """
     if not importlib.util.find_spec("optuna"):
         raise InputError("no-optuna")
     check_range("trials", search.trials, 1, 10_000)
     check_range("workers", workers, 1, 64)
+    with naming_full_disk(search.bench.out):
+        _run_trials(search, workers)
+        return finished(search)
+
+
+def _run_trials(search: Search, workers: int) -> None:
+    """Run the trials in this process and `workers` - 1 others."""
     claim_dir(search.folder, search.request, **CLAIM)
     from tvhelpers.experiments.trials import open_study
 
     open_study(search)  # that of another search is refused before anything is trained
     context = multiprocessing.get_context("spawn")
     fresh = replace(search, bench=replace(search.bench))  # without what is open
-    others = [context.Process(target=work, args=(fresh, os.getpid())) for _ in range(workers - 1)]
+    others = [context.Process(target=_help, args=(fresh, os.getpid())) for _ in range(workers - 1)]
     for other in others:
         other.start()
     try:
@@ -164,7 +173,12 @@ def run_search(search: Search, workers: int = 1) -> dict:
         for other in others:
             other.terminate()
             other.join()
-    return finished(search)
+
+
+def _help(search: Search, parent: int) -> None:
+    """Run trials beside the process `parent`, which meets a full disk itself, and says it."""
+    with contextlib.suppress(InputError), naming_full_disk(search.bench.out):
+        work(search, parent)
 
 
 def work(search: Search, parent: int = 0) -> None:

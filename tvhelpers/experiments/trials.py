@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from PIL import Image
 
-from tvhelpers.errors import InputError
+from tvhelpers.errors import InputError, is_disk_full
 from tvhelpers.experiments.search import NAME, SPACE, Search
 from tvhelpers.files import content_key, locked
 from tvhelpers.records import read_record
@@ -36,6 +36,8 @@ def open_study(search: Search):
     except InputError:
         raise
     except Exception as error:  # of SQLite, wrapped by SQLAlchemy and Optuna
+        if is_disk_full(error):
+            raise
         if was_there and not (path.with_suffix(".log")).exists():
             raise InputError("file-damaged.study", path=path) from error
         path.unlink(missing_ok=True)

@@ -63,7 +63,9 @@ def generate(
         with progress_bar("generating", total, done=done, unit="images") as bar:
             for record in _draw(sampler, request, todo, out_dir, batch_size):
                 records[record["index"]] = record
-                bar.update(1)
+                drawn = len(records) - bar.n
+                if drawn == batch_size or len(records) == total:  # time is of batches, not images
+                    bar.update(drawn)
         records = [record for _, record in sorted(records.items())]
         sheets = save_grid(
             [(out_dir / record["file"], record["prompt"]) for record in records],

@@ -6,7 +6,7 @@ Its folder has a PNG for each image, named NUMBER_SEED, and records.jsonl with a
 import contextlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -136,12 +136,16 @@ class StudioFolder:
     def zip(self, entries: Iterable[Entry]) -> tuple[Path, int]:
         """Write the entries' images and records to a zip in the folder; return its path, and how
         many images it has: one that cannot be read is skipped."""
-        contents, lines = {}, []
-        for number, entry in enumerate(entries):
-            name = entry.file or f"unsaved-{number}_{entry.record['seed']}.png"
-            with contextlib.suppress(InputError):
-                contents[name] = drawn_png(self.image(entry), entry.record)
-                lines.append(json.dumps({**entry.line, "file": name}) + "\n")
-        contents[RECORDS] = "".join(lines).encode()
-        write_zip(self.path / ZIP, contents)
+        lines = []
+
+        def contents() -> Iterator[tuple[str, bytes]]:
+            """Yield the name and bytes of each file, so that one image at a time is in memory."""
+            for number, entry in enumerate(entries):
+                name = entry.file or f"unsaved-{number}_{entry.record['seed']}.png"
+                with contextlib.suppress(InputError):
+                    yield name, drawn_png(self.image(entry), entry.record)
+                    lines.append(json.dumps({**entry.line, "file": name}) + "\n")
+            yield RECORDS, "".join(lines).encode()
+
+        write_zip(self.path / ZIP, contents())
         return self.path / ZIP, len(lines)

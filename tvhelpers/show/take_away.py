@@ -52,5 +52,5 @@ def pack(run_dir: Path, path: Path, previews: Path) -> Path:
     files = {**adapter_files(run_dir, name), "README.md": readme(run_dir, name).encode()}
     if strips := strips_of(previews, 2):
         files["preview.jpg"] = encoded(sheet(strips), "JPEG", quality=88)
-    write_zip(path, {f"{name}/{file}": content for file, content in files.items()})
+    write_zip(path, ((f"{name}/{file}", content) for file, content in files.items()))
     return path

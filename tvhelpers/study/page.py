@@ -19,8 +19,8 @@ def zip_pages(pages: Sequence[Path]) -> Path:
     folder = Path(pages[0]).parent
     images = sorted(file for file in (folder / IMAGES).iterdir() if file.is_file())
     path = folder.with_name(f"{folder.name}.zip")
-    files = {file.relative_to(folder.parent).as_posix(): file for file in [*pages, *images]}
-    write_zip(path, {name: file.read_bytes() for name, file in files.items()})
+    names = {file: file.relative_to(folder.parent).as_posix() for file in [*pages, *images]}
+    write_zip(path, ((name, file.read_bytes()) for file, name in names.items()))
     return path
 
 
