@@ -17,7 +17,7 @@ from tvhelpers.data.flats_source import FlatsSource
 from tvhelpers.data.items import REGIONS
 from tvhelpers.data.sources import open_source
 from tvhelpers.errors import InputError
-from tvhelpers.experiments import run, summary
+from tvhelpers.experiments import measure, run, summary
 from tvhelpers.experiments.items import FORMS, RIGHT, Arranged, Items, parts_of, write_items
 from tvhelpers.experiments.measure import suite_rows
 from tvhelpers.experiments.noise import simple_noise_scale
@@ -99,6 +99,36 @@ def test_intervals_over_seeds_and_paired_differences():
     gain = found["differences"]["b"]["loss"]
     assert gain["values"] == [0.5] * 3 and gain["ci"] == [0.5, 0.5]
     assert summary.over_seeds([1.0, 2.0])["ci"] is None
+
+
+def test_sentences_say_what_is_clear_of_0_and_no_more():
+    names = ("test_loss", "gap", "state_mb")
+    values = {"a": (1.0, 9.0, 20_000), "b": (2.0, 1.0, 1000), "c": (1.1, 5.0, 20_000)}
+    rows = [
+        {"arm": arm, "seed": seed, "figures": dict(zip(names, found, strict=True))}
+        for arm, found in values.items()
+        for seed in (1, 2, 3)
+    ]
+    for i, row in enumerate(rows):
+        row["figures"]["test_loss"] += 0.1 * (i % 4)
+    about = {"against": "a", "figures": [*names], "seeds": [1, 2, 3], "base": "mini", "data": "d"}
+    result = {**about, "title": "", "claim": "", "scale": "s", **summary.summarised(rows, "a")}
+    text = " ".join(summary.sentences(result))
+    assert "b: test loss" in text and "gap -8 lower, state (MiB) -1.9e+04 better" in text
+    assert "c: gap -4 lower." in text and "2 differences are not clear of 0" in text
+    assert "0.3 differences" in text
+    assert summary.table(result)[1][2:] == ["9", "20,000"]  # one value, no interval of width 0
+
+
+def test_epochs_end_with_their_items():
+    assert measure._epoch_ends(12, 18 / 8) == [2, 4, 7, 9, 11]
+    assert measure._epoch_ends(3, 43 / 8) == [] and measure._epoch_ends(25, 5) == [
+        5,
+        10,
+        15,
+        20,
+        25,
+    ]
 
 
 def test_the_noise_scale_is_that_of_known_gradients():

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from tvhelpers.errors import cut
+from tvhelpers.experiments.summary import label as name_of
 from tvhelpers.show.figures import ACCENT, COLOURS, INK, SOFT, histogram, render, without_frame
 
 WIDTH = 4.8  # inches: on a phone its letters are as large as the text
@@ -27,9 +28,15 @@ def forest(arms: dict[str, dict], name: str, against: str = "") -> Image.Image:
         ax.axvline(rows[against]["mean"], color=SOFT, lw=0.9, ls=":", zorder=0)
     ax.set_yticks(range(len(rows)), [cut(arm, 26) for arm in rows], fontsize=10)
     ax.invert_yaxis()
-    ax.locator_params(axis="x", nbins=4)
+    means = [row["mean"] for row in rows.values()]
+    if 0 < 20 * min(means) < max(means):
+        ax.set_xscale("log")
+        ax.xaxis.set_major_formatter("{x:,.12g}")
+        ax.xaxis.set_minor_formatter("")
+    else:
+        ax.locator_params(axis="x", nbins=4)
     ax.tick_params(axis="x", labelsize=10)
-    ax.set_title(name.replace("_", " "), fontsize=11)
+    ax.set_title(name_of(name), fontsize=11)
     return render(figure)
 
 
@@ -56,15 +63,11 @@ def epoch_figures(result: dict) -> list[Image.Image]:
     on the same noise, of each arm's first seed; and all batch losses of the last arm's second
     half, whose spread no change of the model explains."""
     rows = {row["arm"]: row["curves"] for row in reversed(result["rows"]) if row["curves"]}
-    last = {arm: _by_epoch(rows[arm]["epoch_losses"]) for arm in reversed(rows)}
-    fixed = {arm: _by_epoch([y for _, y in rows[arm]["validation"]], 0) for arm in reversed(rows)}
+    last = {arm: (*zip(*enumerate(rows[arm]["epoch_losses"], 1)),) for arm in reversed(rows)}
+    fixed = {arm: (*zip(*rows[arm]["validation"]),) for arm in reversed(rows)}
     losses = rows[[*last][-1]]["losses"]
     return [
         curves(last, "loss of each epoch's last batch", "o", "epoch"),
         curves(fixed, "validation loss, on the same noise", "o", "epoch"),
         histogram(losses[len(losses) // 2 :], f"losses of single batches, {[*last][-1]}"),
     ]
-
-
-def _by_epoch(values: Sequence[float], first: int = 1) -> tuple[Sequence, Sequence]:
-    return range(first, first + len(values)), values

@@ -40,6 +40,8 @@ class Lesson:
 
     def overview(self) -> None:
         """Print the experiments, the number of runs of each, and what is stored."""
+        if self.stored and not COMMITTED.is_dir():
+            say("No results are stored with this code yet: each section runs its experiment here.")
         for name, one in experiments().items():
             count = sum(arm.train is not None for arm in one.arms) * len(self.bench.scale.seeds)
             place = "stored" if self._is_stored(name) else f"up to {count} trainings here"

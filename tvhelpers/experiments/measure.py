@@ -121,14 +121,15 @@ def figures_of_run(run: Path) -> dict:
     """Return the figures that the logs and weights of a finished run give.
 
     `epoch_losses` are the losses of the last batch of each epoch, as the paper printed them, and
-    `validation` the losses on the same noise; `batch_loss_sd` is the spread of the batch losses of
-    the last half, about a straight line.
+    `validation` [epoch, loss on the same noise]; `batch_loss_sd` is the spread of the last half of
+    the batch losses, about a straight line.
     """
     config, result = begun_settings(run)[1], read_record(run / "result.json", "result")
     losses = [row["loss"] for row in read_steps(run) if row.get("loss") is not None]
     evaluations = read_evaluations(run)
     speeds = read_records(run / "speed.jsonl", "speed")
-    epoch = max(1, round(result["num_items"] / (config["batch_size"] * config["accumulate"])))
+    samples = config["batch_size"] * config["accumulate"]
+    epoch = result["num_items"] / samples  # in steps
     weights = trained_weights(run)
     last = evaluations[-1]
     return {
@@ -139,9 +140,9 @@ def figures_of_run(run: Path) -> dict:
         "state_mb": weights * ADAM_BYTES / 2**20,
         "measured": {"memory_gb": max((row["memory_gb"] for row in speeds), default=None)},
         "losses": losses,
-        "epoch_losses": losses[epoch - 1 :: epoch],
-        "validation": [[row["step"], row["validation_loss"]] for row in evaluations],
-        "image_steps": result["steps"] * config["batch_size"] * config["accumulate"],
+        "epoch_losses": [losses[end - 1] for end in _epoch_ends(len(losses), epoch)],
+        "validation": [[row["step"] / epoch, row["validation_loss"]] for row in evaluations],
+        "image_steps": result["steps"] * samples,
     }
 
 
@@ -155,6 +156,11 @@ def trained_weights(run: Path) -> int:
             shapes = [file.get_slice(name).get_shape() for name in sorted(file.keys())]
         count += sum(map(math.prod, shapes))
     return count
+
+
+def _epoch_ends(steps: int, epoch: float) -> list[int]:
+    """Return the last step of each of the epochs, of `epoch` steps, that `steps` steps complete."""
+    return [max(1, round(k * epoch)) for k in range(1, 1 + int(steps / epoch + 1e-9))]
 
 
 def _spread(values: list[float]) -> float | None:

@@ -1,6 +1,7 @@
 """How noisy is the gradient of a batch, and which batch size does that recommend?"""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,21 +19,26 @@ def noise_scale(base: str, items: Path, root: Path, run: Path, text_encoder: str
     the batch saves nearly half of the steps.  Infinite where no gradient is found in the noise.
     """
     trainer = open_trainer(base, items, root, run, text_encoder)
-    gradients = []
-    for step in range(FIRST, FIRST + BATCHES):
-        batch = trainer.batches.of_step(step, range(SIZE)).to(trainer.device)
-        found = torch.autograd.grad(trainer.losses(batch).mean(), trainer.model.weights)
-        gradients.append(torch.cat([one.flatten().double() for one in found]).cpu())
+    found = simple_noise_scale(map(partial(_gradient, trainer), range(BATCHES)), SIZE)
     trainer.release()
-    return simple_noise_scale(gradients, SIZE)
+    return found
 
 
-def simple_noise_scale(gradients: Sequence[torch.Tensor], size: int) -> float:
+def _gradient(trainer, number: int) -> torch.Tensor:
+    """Return the gradient (D,) of a batch, float64."""
+    batch = trainer.batches.of_step(FIRST + number, range(SIZE)).to(trainer.device)
+    found = torch.autograd.grad(trainer.losses(batch).mean(), trainer.model.weights)
+    return torch.cat([one.flatten().double() for one in found]).cpu()
+
+
+def simple_noise_scale(gradients: Iterable[torch.Tensor], size: int) -> float:
     """Return tr(S) / |G|^2 of the gradients (D,) of batches of `size` samples, by the unbiased
-    estimates of both from small batches and all of them together."""
-    small, large = size, size * len(gradients)
-    of_small = sum(one.square().sum().item() for one in gradients) / len(gradients)
-    of_large = (sum(gradients) / len(gradients)).square().sum().item()
+    estimates of both from small batches and all of them together; one is in memory at a time."""
+    total, squares, count = 0.0, 0.0, 0
+    for one in gradients:
+        total, squares, count = total + one, squares + one.square().sum().item(), count + 1
+    small, large, of_small = size, size * count, squares / count
+    of_large = (total / count).square().sum().item()
     squared = (large * of_large - small * of_small) / (large - small)
     trace = (of_small - of_large) / (1 / small - 1 / large)
     return trace / squared if squared > 0 else float("inf")

@@ -159,14 +159,15 @@ class Bench:
         suite.write(rows, folder / suite.FILE)
         return folder
 
-    def score(self, images: Path, run: Path | None) -> Path:
-        """Return the file of the images' scores."""
-        path = self.folder("scores", [images.name, run and run.name, self.scored])
+    def score(self, images: Path, items: Path, run: Path | None) -> Path:
+        """Return the file of the images' scores; copies are looked for among the items that the run
+        trained on, without a run among those that other arms train on."""
+        path = self.folder("scores", [images.name, (run or items).name, self.scored])
         path = path.with_suffix(".json")
         if not path.exists():
             how = {"real": self.items("test"), "cache": self.out / "cache", **dict(self.scored)}
             how |= {"attribute_classifier": "judge"} if self.base == "mini" else {}
-            how |= {"train": str(run), "validation": str(self.items("test"))} if run else {}
+            how |= {"train": str(run or items), "validation": str(self.items("test"))}
             score_folders(ScoreRequest([images], path, **how))
         return path
 
@@ -181,7 +182,7 @@ class Bench:
         encoder = self.text_encoder(arm, seed)
         run = self.train(self.config(arm, seed)) if arm.train is not None else None
         images = self.images(arm, seed, run, encoder)
-        scores = self.score(images, run)
+        scores = self.score(images, self.training_items(arm), run)
         figures, test = measure.scores_of(scores), self.items("test")
         figures["test_loss"] = measure.test_loss(self.base, test, self.out, run, encoder, arm.text)
         curves = measure.figures_of_run(run) if run else {}
@@ -213,20 +214,26 @@ def run_experiment(experiment: Experiment, bench: Bench) -> dict:
     Raises InputError before anything is trained where the data have too few items, the base has no
     CLIP to tune, or another process runs the same; and where the disk is full.
     """
-    out, seeds = bench.out / f"{experiment.name}.json", bench.scale.seeds
+    out = bench.out / f"{experiment.name}.json"
     with naming_full_disk(bench.out), writing_beside(out):
         if not out.exists():
             bench.check(experiment.arms)
-        jobs, rows = [(arm, seed) for arm in experiment.arms for seed in seeds], []
-        with progress_bar(experiment.name, len(jobs), unit="arms") as bar:
-            for arm, seed in jobs:
-                row = bench.measured(arm, seed)
-                is_asked = NOISE in experiment.figures
-                rows.append(bench.with_noise_scale(arm, row) if is_asked else row)
-                bar.update(1)
-        result = {**about(experiment, bench), **summary.summarised(rows, experiment.against)}
-        write_json(out, {**result, "rows": rows})
-    return result | {"rows": rows}
+        result = results_of(experiment, bench)
+        write_json(out, result)
+    return result
+
+
+def results_of(experiment: Experiment, bench: Bench) -> dict:
+    """Run, resume or open the arms of an experiment, and return its results."""
+    jobs = [(arm, seed) for arm in experiment.arms for seed in bench.scale.seeds]
+    rows, is_asked = [], NOISE in experiment.figures
+    with progress_bar(experiment.name, len(jobs), unit="arms") as bar:
+        for arm, seed in jobs:
+            row = bench.measured(arm, seed)
+            rows.append(bench.with_noise_scale(arm, row) if is_asked else row)
+            bar.update(1)
+    found = summary.summarised(rows, experiment.against)
+    return {**about(experiment, bench), **found, "rows": rows}
 
 
 def about(experiment: Experiment, bench: Bench) -> dict:

@@ -26,8 +26,8 @@ from tvhelpers.errors import InputError
 from tvhelpers.experiments import measure
 from tvhelpers.experiments.items import Items
 from tvhelpers.experiments.rows import Arm, Experiment
-from tvhelpers.experiments.run import Bench, run_experiment
-from tvhelpers.files import locked, make_dir, naming_full_disk
+from tvhelpers.experiments.run import Bench, results_of
+from tvhelpers.files import locked, make_dir, naming_full_disk, writing_beside
 from tvhelpers.models.base import find_base, load_part
 from tvhelpers.progress import progress_bar
 from tvhelpers.records import claim_dir, read_record, write_json
@@ -153,7 +153,8 @@ def run_search(search: Search, workers: int = 1) -> dict:
     check_range("workers", workers, 1, 64)
     with naming_full_disk(search.bench.out):
         _run_trials(search, workers)
-        return finished(search)
+        with writing_beside(search.bench.out / f"{NAME}.json"):
+            return finished(search)
 
 
 def _run_trials(search: Search, workers: int) -> None:
@@ -298,11 +299,11 @@ def compare_best(search: Search, params: dict) -> dict:
             own["steps"] = max(1, images // config.samples_per_step)
         rows.append(Arm(name, own, items=items))
     experiment = Experiment(
-        "search-best", "Which settings are best?",
+        NAME, "Which settings are best?",
         "Section 5.5: of rates from 2e-5 to 5e-5, 5e-5 with AdamW, batch size 8 and 5 epochs were "
         "chosen.", "the paper's settings", ("test_loss", "attribute:all", "kernel_distance"),
         tuple(rows),
     )  # fmt: skip
     fresh = FRESH[: len(search.bench.scale.seeds)]
     bench = replace(search.bench, scale=replace(search.bench.scale, seeds=fresh))
-    return run_experiment(experiment, bench)
+    return results_of(experiment, bench)

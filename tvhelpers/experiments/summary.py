@@ -8,10 +8,29 @@ import numpy as np
 from tvhelpers.words import counted, listed
 
 METHOD = "mean over seeds, 95 % interval by Student's t; items and prompts are the same for all"
-BETTER = {  # figures of which a lower value is better; of others a higher one
-    "test_loss", "validation_loss", "kernel_distance", "copying", "gap", "batch_loss_sd",
-    "duplicates", "trained_weights", "state_mb", "noise_scale",
+LABELS = {  # of figures whose name does not say what they are, or in which unit
+    "attribute:all": "attribute accuracy",
+    "stratum:frequent": "accuracy, frequent colours",
+    "stratum:rare": "accuracy, rare colours",
+    "inception_score": "Inception Score",
+    "ten_split_mean": "Inception Score, ten splits",
+    "kernel_distance": "kernel distance (KID)",
+    "clip_score": "CLIPScore",
+    "copying": "copying (share)",
+    "coverage": "coverage (share)",
+    "state_mb": "state (MiB)",
+    "noise_scale": "noise scale (images)",
+}
+LOWER = {  # figures of which a lower value is better
+    "test_loss", "validation_loss", "kernel_distance", "copying", "batch_loss_sd", "duplicates",
+    "trained_weights", "state_mb",
 }  # fmt: skip
+NEITHER = {"gap", "noise_scale"}  # these say how a training is, not how good it is
+
+
+def label(name: str) -> str:
+    """Return what a figure is called in tables, charts and sentences."""
+    return LABELS.get(name, name.replace("_", " "))
 
 
 def over_seeds(values: Sequence[float], ends: tuple[float, float] | None = None) -> dict:
@@ -71,27 +90,44 @@ def sentences(result: dict) -> list[str]:
     lines = [f"{ran}, at the scale {result['scale']}; other bases and data were not run."]
     if seeds < 3:
         return [*lines, "With fewer than three seeds there is no interval, and nothing is shown."]
-    clear, open_ = [], 0
+    clear, open_ = {}, 0
     for arm, figures in result["differences"].items():
-        for name in (name for name in names if name in figures):
-            row, ends = figures[name], figures[name]["ci"]
-            if ends and not ends[0] <= 0 <= ends[1]:
-                side = "better" if (row["mean"] < 0) == (name in BETTER) else "worse"
-                gain = f"{row['mean']:+.3g} ({ends[0]:+.3g} to {ends[1]:+.3g})"
-                clear.append(f"{arm}: {name.replace('_', ' ')} {gain}, {side}")
-            else:
-                open_ += 1
+        found = [_difference(name, figures[name]) for name in names if name in figures]
+        if any(found):
+            clear[arm] = [text for text in found if text]
+        open_ += found.count("")
     than = f"Compared with {result['against']}, seed by seed"
-    lines.append(f"{than}: {'; '.join(clear)}." if clear else f"{than}, nothing is clear of 0.")
+    said = [f"{arm}: {', '.join(texts)}" for arm, texts in clear.items()]
+    lines.append(f"{than}: {'; '.join(said)}." if clear else f"{than}, nothing is clear of 0.")
     others = counted(open_, "difference") + (" is" if open_ == 1 else " are")
-    lines.append(f"{others} not clear of 0: these runs do not show which is better.")
+    say = f"{others} not clear of 0: these runs do not show which is better."
+    lines.append(say if open_ else "All differences are clear of 0.")
+    if clear:
+        chance = 0.05 * (open_ + sum(map(len, clear.values())))
+        lines[-1] += f" By chance alone, {chance:.1f} differences would be clear of 0."
     return lines
+
+
+def _difference(name: str, row: dict) -> str:
+    """Return a difference that is clear of 0 as text, "" for another."""
+    low, high = row["ci"] or (0, 0)
+    if low <= 0 <= high:
+        return ""
+    ends = f" ({low:+.3g} to {high:+.3g})" if low != high else ""
+    return f"{label(name)} {row['mean']:+.3g}{ends} {_side(name, row['mean'])}"
+
+
+def _side(name: str, gain: float) -> str:
+    """Return which side of 0 the difference in a figure is on."""
+    if name in NEITHER:
+        return "lower" if gain < 0 else "higher"
+    return "better" if (gain < 0) == (name in LOWER) else "worse"
 
 
 def table(result: dict) -> list[list[str]]:
     """Return the figures as rows of text, the first with the names of the figures."""
     names = [name for name in result["figures"] if any(name in x for x in result["arms"].values())]
-    rows = [["", *(name.replace("_", " ") for name in names)]]
+    rows = [["", *map(label, names)]]
     for arm, figures in result["arms"].items():
         rows.append([arm, *(_cell(figures.get(name)) for name in names)])
     return rows
@@ -99,9 +135,14 @@ def table(result: dict) -> list[list[str]]:
 
 def _cell(row: dict | None) -> str:
     if row is None:
-        return "not measured"
-    ends = "" if row["ci"] is None else " ({:.4g} to {:.4g})".format(*row["ci"])
-    return f"{row['mean']:.4g}{ends}"
+        return "no figure"
+    low, high = row["ci"] or (0, 0)
+    ends = f" ({_number(low)} to {_number(high)})" if low != high else ""
+    return f"{_number(row['mean'])}{ends}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
 def in_lines(result: dict) -> list[str]:
@@ -113,5 +154,5 @@ def in_lines(result: dict) -> list[str]:
     missing = [name for name in result["figures"] if not any(
         name in arm for arm in result["arms"].values())]  # fmt: skip
     if missing:
-        lines.append(f"not measured here: {listed(missing)}")
+        lines.append(f"not measured here: {listed([label(name) for name in missing])}")
     return [*lines, *sentences(result), METHOD]

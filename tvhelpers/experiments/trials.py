@@ -107,8 +107,9 @@ def importance_figure(result: dict) -> Image.Image:
     ax.barh(
         [name.replace("_", " ") for name, _ in rows], [value for _, value in rows], color=ACCENT
     )
-    ax.set_title("share of the loss that each setting explains", fontsize=10)
+    ax.set_title("share of the losses' spread that each setting explains", fontsize=10)
     if not rows:
+        ax.axis("off")
         ax.text(0.5, 0.5, "too few trials", ha="center", transform=ax.transAxes)
     return render(figure)
 
@@ -122,7 +123,7 @@ def parallel_figure(result: dict) -> Image.Image:
     ax = without_frame(figure.subplots())
     places = {name: _places([_value(row, name) for row in rows]) for name in names}
     for i in range(len(rows)):
-        best = i >= 0.75 * len(rows)
+        best = i >= 0.75 * (len(rows) - 1)
         heights = [places[name][0][i] for name in names]
         ax.plot(range(len(names)), heights, color=ACCENT if best else SOFT, lw=1.4 if best else 0.7)
     for x, name in enumerate(names):
@@ -130,6 +131,7 @@ def parallel_figure(result: dict) -> Image.Image:
             ax.text(x + 0.04, height, text, fontsize=7, va="center", bbox=BOX)
     ax.set_xticks(range(len(names)), [name.replace("_", "\n") for name in names], fontsize=8)
     ax.set_yticks([])
+    ax.set_title("a line for each trial; the quarter with the lowest loss is red", fontsize=10)
     return render(figure)
 
 
