@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from tvhelpers.output import SafeStream, escaped, say
 
 log = logging.getLogger(__name__)
+WITHOUT_LEFT = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"  # of a bar
 STOPPING = (
     "stopping: the step at work, or the evaluation with its previews, is completed first; press "
     "Ctrl-C again to stop at once and resume from the last checkpoint"
@@ -87,13 +88,15 @@ def show_log() -> None:
 
 
 def progress_bar(
-    what: str, total: int | None, *, done: int = 0, unit: str = "items", delay: float = 0
-):
+    what: str, total: int | None, *, done: int = 0, unit: str = "items", delay: float = 0,
+    says_left: bool = True,
+):  # fmt: skip
     """Return a tqdm bar on standard error; call `update(count)`, and use it as a context.
 
     It is a bar in a terminal and a notebook, and one line a minute elsewhere.  `unit` "B" counts
     bytes; `total`: None if unknown; `done`: the count of an earlier run; work of less than `delay`
-    seconds shows none.  Without a log there is no bar.
+    seconds shows none; `says_left`: false where the text beside the bar says how much time is left.
+    Without a log there is no bar.
     """
     from tqdm.auto import tqdm
 
@@ -101,7 +104,7 @@ def progress_bar(
     live = stream.isatty() or in_notebook()
     how = {} if live else {"mininterval": 60, "file": _Lines(stream)}
     scaled = {"unit_scale": True, "unit_divisor": 1000} if unit == "B" else {}
-    how |= {"unit": unit, "delay": delay}
+    how |= {"unit": unit, "delay": delay, "bar_format": None if says_left else WITHOUT_LEFT}
     how |= {"disable": not logging.getLogger("tvhelpers").isEnabledFor(logging.INFO)}
     return tqdm(desc=escaped(what), total=total, initial=done, **how, **scaled)
 

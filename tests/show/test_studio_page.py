@@ -86,6 +86,14 @@ def test_an_image_of_a_comparison_is_named_by_what_is_special_in_it(page, sessio
     assert [text.partition(" · ")[0] for _, text in tiles] == [one.label for one in session.entries]
 
 
+def test_an_emptied_slider_is_one_sentence_and_shows_its_value_again(page, session):
+    part, own = page.parts.controls["guidance"], page.panel.value("guidance")
+    page._views(-1)
+    found = page._setter("guidance")(part.preprocess(None))
+    assert found[part]["value"] == own == page.panel.value("guidance")
+    assert str(own) in session.status and not session.wrong
+
+
 def test_a_second_click_is_refused_and_an_emptied_number_changes_nothing(page, session):
     held = threading.Event()
     session.sampler.at_step = lambda sampler, step: held.wait(20)

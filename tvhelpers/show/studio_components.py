@@ -5,6 +5,9 @@ import gradio as gr
 from tvhelpers.show.studio_controls import ANY, AXES, Control, Values, axis_example
 from tvhelpers.show.studio_panel import Panel
 
+_preprocess = gr.Slider.preprocess
+# An emptied slider sends None, which Gradio compares with a number: a traceback in the terminal.
+gr.Slider.preprocess = lambda self, sent: None if sent is None else _preprocess(self, sent)
 GALLERY = "Gallery: click an image to open it"
 CSS = """
 footer {display: none !important}

@@ -106,13 +106,23 @@ class StudioPage:
 
     def _set(self, name: str, value) -> None:
         """Give a control the value that the browser has, cut to a whole number where the control
-        has those alone; an emptied number changes nothing."""
-        if value is not None:
+        has those alone; an emptied one changes nothing."""
+        if value is None:
+            self._emptied(name)
+        else:
             own = type(self.panel.value(name))(value)
             self._sent[name] = value, self._fixed(name)
             self.session.set(name, own)
             if own != value:
                 self._note("controls")
+
+    def _emptied(self, name: str) -> None:
+        """Let an emptied slider show its value again, and say so; a number is being typed."""
+        control = self.panel.controls[name]
+        if control.kind == "slider":
+            self._sent.pop(name, None)
+            self.session.say(f"{control.label} was empty: {self.panel.value(name)} is kept.")
+            self._note("controls")
 
     def _fixed(self, name: str) -> dict:
         return fixed(self.panel.controls[name], self.panel.choices(name))

@@ -38,7 +38,7 @@ class RunLog:
         self.rows, self.evaluations, self.speeds = files
         self.board = Board(run_dir and make_dir(run_dir / "tensorboard"))
         self.trackers: Trackers | None = None  # beside TensorBoard
-        self.bar = progress_bar("training", num_steps, done=step, unit="steps")
+        self.bar = progress_bar("training", num_steps, done=step, unit="steps", says_left=False)
         self.truncate(step or -1)  # step 0 is logged again
         self.restart_clock()
 
