@@ -121,7 +121,7 @@ class Fed(LatentCache):
     def read(self, entries):
         """Return the moments and captions of the next batch, whichever entries are asked for."""
         batch = np.array(self.about["batches"].pop(0))
-        return torch.from_numpy(self.moments[batch]), torch.from_numpy(self.caption_index[batch])
+        return torch.from_numpy(self.moments[0][batch]), torch.from_numpy(self.caption_index[batch])
 
 
 def fed_cache(case: Case, record: dict) -> Fed:
@@ -134,7 +134,7 @@ def fed_cache(case: Case, record: dict) -> Fed:
         levels = ((pixels + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1)
         batches.append([place[image.numpy().tobytes()] for image in levels])
     vae = load_part(base, "vae")
-    moments = np.zeros(cache.moments.shape, np.float32)
+    moments = np.zeros(cache.moments[0].shape, np.float32)
     with torch.no_grad():
         for item in {item for batch in batches for item in batch}:
             pixels = torch.tensor(source.pixels(item)).permute(2, 0, 1)[None]
@@ -142,7 +142,7 @@ def fed_cache(case: Case, record: dict) -> Fed:
             moments[item] = torch.cat([posterior.mean, posterior.logvar], 1)[0].numpy()
         parts = (load_part(base, part) for part in ("tokenizer", "text_encoder"))
         embeds = encode_text(*parts, source.captions).numpy()
-    own = {"moments": moments, "embeds": embeds, "caption_index": np.arange(len(source))}
+    own = {"moments": (moments,), "embeds": embeds, "caption_index": np.arange(len(source))}
     return Fed(**{**vars(cache), **own, "about": {**cache.about, "batches": batches}})
 
 

@@ -35,6 +35,7 @@ OPTIMIZERS = {
 # Allowed values; a comment with | below explains each of them in the same order.
 CHOICES = {
     "method": ("lora", "baseline", "full"),
+    "fit": ("pad", "bucket"),
     "start": ("base", "unconditional", "scratch"),
     "targets": ("attention", "attention+ff", "attention+ff+conv"),
     "prediction": ("", "epsilon", "v_prediction"),
@@ -109,6 +110,8 @@ class TrainConfig:
 
     # Images
     resolution: int = 0  # pixels a side of the images, a multiple of 8; 0 = the base's own
+    fit: str = "pad"  # images of other aspects are padded to squares | scaled and cropped to the
+    #   nearest of some shapes of the same area (aspect buckets): a tall garment stays large
     balance: str = ""  # sample the values of these attributes equally often, as in
     #   balance=category,colour; or balance=weight: items in proportion to the column `weight` of
     #   your table (2 = twice as often); "" = as in the data
@@ -203,6 +206,8 @@ class TrainConfig:
             raise InputError("not-for-method.regularization")
         if self.regularization.startswith("own:") and not OWN.fullmatch(self.regularization):
             raise InputError("out-of-range.own", value=self.regularization)
+        if self.regularization and self.fit == "bucket":
+            raise InputError("regularization-in-buckets")
         if self.resolution % 8:
             raise InputError("out-of-range.resolution", resolution=self.resolution)
 

@@ -96,6 +96,7 @@ KINDS: dict[str, Kind] = {
             "regularization": "",
             "regularization_share": 0.25,
             "regularization_weight": 1.0,
+            "fit": "pad",
         },
         keys={"steps": int, "data": str},
     ),
@@ -139,7 +140,9 @@ KINDS: dict[str, Kind] = {
     "places": Kind(keys={"*": str}),  # artifacts/bases.json
     "model index": Kind(keys={"_class_name": str}),  # model_index.json of a pipeline
     # config.json of a pipeline's parts
-    "unet": Kind(keys={"sample_size": int, "cross_attention_dim": int}),
+    "unet": Kind(
+        keys={"sample_size": int, "cross_attention_dim": int, "block_out_channels": [int]}
+    ),
     "vae": Kind(keys={"block_out_channels": [int]}),
     "latent cache": Kind(  # about.json of cached latents
         keys={"num_items": int, "resolution": int, "scaling_factor": float}

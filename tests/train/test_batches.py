@@ -17,7 +17,9 @@ def test_the_baseline_never_sees_a_caption(make_trainer):
     baseline = make_trainer(method="baseline")
     full = make_trainer(method="full")
     empty = torch.tensor(baseline.batches.texts[0])
-    captioned, empty_prompts = (t.batches.fixed(t.batches.entries[:4], 0) for t in (full, baseline))
+    captioned, empty_prompts = (
+        t.batches.fixed(t.batches.entries[:4], range(4)) for t in (full, baseline)
+    )
     assert (empty_prompts.text == empty).all() and not (captioned.text == empty).any(2).all(1).any()
     assert not torch.equal(full.losses(captioned), full.losses(empty_prompts))
 
@@ -35,14 +37,19 @@ def test_items_are_drawn_by_their_weights(make_trainer):
     plain, weighted = make_trainer().batches, make_trainer().batches
     num_items, num_entries = plain.data.cache.num_items, len(plain.entries)
     weighted.data.weights = np.arange(num_items, dtype=float)
-    order = np.array([weighted._entry(i) for i in range(50 * num_entries)])
+    weighted.draw_from(weighted.entries)
+    (epochs,) = weighted.order.buckets
+    order = np.array([epochs[i] for i in range(50 * num_entries)])
     drawn = np.bincount(order, minlength=2 * num_items)[weighted.entries]
     expected = weighted.data.weights[weighted.entries % num_items]
     expected *= 50 * num_entries / expected.sum()
     assert np.abs(drawn - expected).max() <= 50  # an epoch rounds by less than one
     assert np.abs(drawn - expected).mean() < 5
     assert drawn[weighted.entries % num_items == 0].sum() == 0
-    assert [weighted._entry(i) for i in (300, 7)] == [order[300], order[7]]  # of position alone
-    weighted.data.weights, weighted._epoch = np.ones(num_items), None
-    equal = [weighted._entry(i) for i in range(num_entries)]
-    assert sorted(equal) == sorted(plain._entry(i) for i in range(num_entries))
+    assert [epochs[i] for i in (300, 7)] == [order[300], order[7]]  # of position alone
+    weighted.data.weights = np.ones(num_items)
+    weighted.draw_from(weighted.entries)
+    equal, each = weighted.order.buckets[0], plain.order.buckets[0]
+    assert sorted(map(int, (equal[i] for i in range(num_entries)))) == sorted(
+        each[i] for i in range(num_entries)
+    )

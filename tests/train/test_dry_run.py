@@ -37,7 +37,7 @@ def test_a_dry_run_agrees_with_the_training_and_writes_nothing(settings, tmp_pat
     (shape,) = first["shapes"]
     opened = latents.read_cache(cache)
     assert shape["image"] == [opened.about["resolution"]] * 2 and shape["batch"] == 4
-    assert shape["latents"] == [opened.moments.shape[1] // 2, *opened.moments.shape[2:]]
+    assert shape["latents"] == [*opened.latent_shape(0)]
     *_, newest = sorted(run.glob("checkpoints/*.pt"))
     each = first["disk"]["checkpoints_gb"] / (config.keep_checkpoints + 1)
     assert size_of([newest]) / 3 < each < 3 * size_of([newest])

@@ -37,14 +37,15 @@ def test_an_evaluation_in_smaller_parts_is_the_same(make_trainer):
 def test_an_evaluation_tells_the_gap_and_where_the_loss_is(make_trainer):
     trainer = make_trainer(method="full", learning_rate=2e-3, warmup_steps=0, steps=40, flip=False)
     items, validation = training_subset(trainer), trainer.data.validation_items
-    trainer.batches.entries = items
+    trainer.batches.draw_from(items)
     first = evaluate(trainer)
     assert len(items) == len(validation) == 4 and not {*items} & {*validation}
     for _ in range(40):
         trainer.train_step()
     last = evaluate(trainer)
     assert last["training_slice_loss"] < first["training_slice_loss"]
-    late = item_losses(trainer, validation)[trainer.batches.fixed(validation, 0).timesteps >= 750]
+    late = trainer.batches.fixed_timesteps(validation) >= 750
+    late = item_losses(trainer, validation)[late]
     assert last["by_timestep"][3] == (pytest.approx(late.mean().item()) if len(late) else None)
 
 
@@ -54,8 +55,9 @@ def test_few_items_get_several_noises_where_the_loss_chooses_the_adapter(make_tr
     each = item_losses(trainer, np.tile(items, DRAWS // len(items))).reshape(-1, len(items))
     assert len({*each[:, 0].tolist()}) == DRAWS // len(items) > 1  # no two noises are the same
     assert evaluate(trainer)["validation_loss"] == pytest.approx(each.mean().item())
-    fixed = trainer.batches.fixed(np.tile(items, DRAWS // len(items)), 0)
-    assert torch.equal(trainer.batches.fixed_timesteps(len(fixed.timesteps)), fixed.timesteps)
+    tiled = np.tile(items, DRAWS // len(items))
+    fixed = trainer.batches.fixed(tiled, np.arange(len(tiled)))
+    assert torch.equal(trainer.batches.fixed_timesteps(tiled), fixed.timesteps)
     alone = make_trainer(keep="last")
     assert len(trial_items(trainer)) == BATCH and len(trial_items(alone)) == len(items)
     assert evaluate(alone)["validation_loss"] == pytest.approx(each[0].mean().item())

@@ -78,9 +78,9 @@ def replayed(monkeypatch):
 
 def masked(cache):
     """Return a cache whose items have masks."""
-    regions = np.zeros((len(cache.moments), 8, 8), np.uint8)
+    regions = np.zeros((len(cache.moments[0]), 8, 8), np.uint8)
     regions[:, 2:5, 2:5] = GARMENT
-    return replace(cache, regions=regions)
+    return replace(cache, regions=(regions,))
 
 
 def take_steps(trainer, count=4):

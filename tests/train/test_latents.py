@@ -46,7 +46,7 @@ def test_every_latent_belongs_to_its_caption(open_tiny, tiny_base, photo_folder,
             moments, row = cache.read(np.array([entry]))
             expected = torch.from_numpy(encoding.encode(vae, view[None], "it")).float()
             torch.testing.assert_close(moments, expected, atol=2e-2, rtol=2e-2)
-            distances = np.abs(cache.moments.astype(float) - moments.numpy()).mean((1, 2, 3))
+            distances = np.abs(cache.moments[0].astype(float) - moments.numpy()).mean((1, 2, 3))
             assert distances.argsort()[0] == entry and distances[entry] == 0
             assert torch.equal(torch.from_numpy(cache.token_ids[row.numpy()]).long(), ids)
             stored = torch.from_numpy(cache.embeds[row.numpy()]).float()
@@ -124,16 +124,16 @@ def test_masks_lie_on_the_latents_of_their_garments(tiny_base, tmp_path):
     for item in range(4):
         shares = source.mask(item).reshape(16, 8, 16, 8).mean((1, 3))
         sure = abs(shares - 0.5) > 0.01
-        assert np.array_equal((cache.regions[item] == GARMENT)[sure], (shares > 0.5)[sure])
-        assert np.array_equal(cache.regions[item + 4], cache.regions[item, :, ::-1])
-        assert not np.array_equal(cache.regions[item], cache.regions[item + 4])
+        assert np.array_equal((cache.regions[0][item] == GARMENT)[sure], (shares > 0.5)[sure])
+        assert np.array_equal(cache.regions[0][item + 4], cache.regions[0][item, :, ::-1])
+        assert not np.array_equal(cache.regions[0][item], cache.regions[0][item + 4])
 
 
 def test_a_mask_is_padded_as_its_image_is():
     regions = np.zeros((16, 32), np.uint8)
     regions[:, 24:] = GARMENT
     regions[:8, :8] = 1
-    small = encoding.latent_regions(regions, 4)
+    small = encoding.latent_regions(regions, (32, 32), {"side": 4, "resolution": 32})
     wanted = [[0, 0, 0, 0], [1, 0, 0, 2], [0, 0, 0, 2], [0, 0, 0, 0]]
     assert small.tolist() == wanted
 
@@ -141,11 +141,11 @@ def test_a_mask_is_padded_as_its_image_is():
 def test_what_is_read_from_the_gpus_memory_is_the_same(open_tiny, tmp_path):
     cache = open_tiny(tmp_path)
     resident = cache.on_gpu("cpu", free=2**30)
-    assert isinstance(resident.moments, torch.Tensor) and resident.embeds.dtype == torch.float16
+    assert isinstance(resident.moments[0], torch.Tensor) and resident.embeds.dtype == torch.float16
     entries = np.array([40, 3, 3, 17])
     for a, b in zip(cache.read(entries), resident.read(entries), strict=True):
         assert a.dtype == b.dtype and torch.equal(a, b)
-    assert cache.on_gpu("cpu", free=cache.moments.nbytes) is cache  # it would take all that is free
+    assert cache.on_gpu("cpu", free=cache.num_bytes) is cache  # it would take all that is free
 
 
 def test_many_captions_are_kept_as_token_ids(tiny_base, monkeypatch, tmp_path):

@@ -39,14 +39,14 @@ def others(tmp_path_factory):
 
 def masked(cache):
     """Return a cache in which the middle of each image is the garment."""
-    regions = np.zeros((len(cache.moments), 8, 8), np.uint8)
+    regions = np.zeros((len(cache.moments[0]), 8, 8), np.uint8)
     regions[:, 2:5, 2:5] = GARMENT
-    return replace(cache, regions=regions)
+    return replace(cache, regions=(regions,))
 
 
 def entries_of(batches, moments) -> list[int]:
     """Return the cache entries whose moments a batch holds."""
-    all_moments = torch.tensor(batches.data.cache.moments).float()
+    all_moments = torch.tensor(batches.data.cache.moments[0]).float()
     return [int((all_moments == one).all(3).all(2).all(1).nonzero()[0, 0]) for one in moments]
 
 
@@ -169,6 +169,7 @@ def test_prompts_are_of_the_garments_that_captions_name():
         ({"regularization_share": float("nan")}, "out-of-range"),
         ({"regularization_weight": -1.0}, "out-of-range"),
         ({"regularization": "flats", "method": "baseline"}, "not-for-method"),
+        ({"regularization": "flats", "fit": "bucket"}, "regularization-in-buckets"),
     ],
 )
 def test_wrong_settings_are_refused(changes, code):

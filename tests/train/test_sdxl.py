@@ -49,7 +49,7 @@ def test_a_cache_holds_what_the_stock_pipeline_gives_the_unet(tiny_sdxl, photo_f
             assert not stored[0].any() and not of_none.any()
         assert given[2][0].tolist() == cache.sizes[item].tolist()
     assert (cache.sizes == [64, 64, 0, 0, 64, 64]).all() and len(cache.sizes) == 2 * len(source)
-    tall = encoding.sizes_of(np.zeros((90, 60, 3), np.uint8), {"resolution": 64})
+    tall = encoding.sizes_of((90, 60), (64, 64), {})
     assert tall.tolist() == [90, 90, 0, 0, 64, 64]  # the padded square
 
 

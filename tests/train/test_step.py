@@ -57,14 +57,14 @@ def test_a_step_reads_nothing_from_the_device_and_attends_by_the_fused_kernel(ma
 
 def test_what_is_outside_the_garment_weighs_nothing_in_a_step(make_trainer):
     def masked(cache):
-        regions = np.zeros((len(cache.moments), 8, 8), np.uint8)
+        regions = np.zeros((len(cache.moments[0]), 8, 8), np.uint8)
         regions[:, 2:5, 2:5] = GARMENT
-        return replace(cache, regions=regions)
+        return replace(cache, regions=(regions,))
 
     weights = {"garment_weight": 1, "background_weight": 0, "skin_weight": 0}
     trainer = make_trainer(masked, **weights, method="full", min_snr_gamma=0)
     batch = trainer.batches.of_step(0, range(4))
-    assert torch.equal(batch.regions, torch.from_numpy(trainer.data.cache.regions[:4]))
+    assert torch.equal(batch.regions, torch.from_numpy(trainer.data.cache.regions[0][:4]))
     errors = torch.zeros(4, 4, 8, 8)
     errors[:, :, 0, 0] = 5
     predict = trainer.model.predict
@@ -150,7 +150,8 @@ def test_accumulated_micro_batches_give_the_steps_of_one_batch(make_trainer):
 
 def test_loss_falls_when_one_image_is_learnt_by_heart(make_trainer):
     trainer = make_trainer(method="full", learning_rate=2e-3, warmup_steps=0, steps=60, flip=False)
-    trainer.batches.entries = trainer.data.validation_items = trainer.batches.entries[:1]
+    trainer.data.validation_items = trainer.batches.entries[:1]
+    trainer.batches.draw_from(trainer.data.validation_items)
     before = validation_loss(trainer)
     for _ in range(60):
         trainer.train_step()

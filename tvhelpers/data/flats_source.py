@@ -43,7 +43,7 @@ class FlatsSource(Source):
         if shop and (triples or len(words) > 1):
             raise InputError("given-twice.shop", name=name)
         caption = flats.shop_caption if shop else flats.caption
-        self.seed, self.size = seed, size
+        self.seed, self.side = seed, size
         try:
             if shop:
                 self.specs = [flats.shop_spec(seed, i, season) for i in range(count)]
@@ -71,7 +71,11 @@ class FlatsSource(Source):
 
     def pixels(self, index: int) -> np.ndarray:
         """Return the flat, uint8 (size, size, 3)."""
-        return flats.render(self.specs[index], self.seed, index, self.size)
+        return flats.render(self.specs[index], self.seed, index, self.side)
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return the size of all flats."""
+        return self.side, self.side
 
 
 def open_flats(name: str, path: Path, options: dict) -> FlatsSource:

@@ -70,6 +70,10 @@ class StoredImages(Images):
         """Return one decoded image, uint8 (H, W, 3)."""
         return self.read(index, index + 1)[0]
 
+    def size(self, index: int) -> tuple[int, int]:
+        """Return (height, width), the same of all images."""
+        return tuple(np.array(self.data.shape)[list(AXES[self.axes])][1:3].tolist())
+
     def reading(self) -> list:
         """Return what the pixels depend on beside the file, JSON-able."""
         mean = None if self.mean is None else hashlib.sha256(self.mean.tobytes()).hexdigest()

@@ -34,7 +34,7 @@ class Item:
 class Images:
     """`count` images; `get(i)` returns pixels uint8 (H, W, 3) sRGB.
 
-    A subclass may read several at once (`read`), and know `regions`.
+    A subclass may know the `size` without decoding, read several at once, and know `regions`.
     """
 
     count: int
@@ -49,6 +49,10 @@ class Images:
     def read(self, start: int, stop: int) -> Iterable[np.ndarray]:
         """Return pixels uint8 (H, W, 3) of images start..stop - 1."""
         return (self[index] for index in range(start, stop))
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return (height, width) of an image."""
+        return self[index].shape[:2]
 
     def regions(self, index: int) -> np.ndarray | None:
         """Return each pixel's code in REGIONS, uint8 (H, W); None where unknown."""
@@ -82,6 +86,10 @@ class Source:
         if self.images is None:
             raise InputError("no-images.captions-alone", name=self.name)
         return self.images[index]
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return (height, width) of an item's image, where possible without decoding it."""
+        return self.images.size(index) if self.images else self.pixels(index).shape[:2]
 
     def read(self, start: int, stop: int) -> Iterable[np.ndarray]:
         """Return pixels uint8 (H, W, 3) of items start..stop - 1, read together where possible."""
@@ -128,6 +136,10 @@ class Subset(Source):
     def pixels(self, index: int) -> np.ndarray:
         """Return the image of an item of the source."""
         return self.source.pixels(self.numbers[index])
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return the size of the image of an item of the source."""
+        return self.source.size(self.numbers[index])
 
     def regions(self, index: int) -> np.ndarray | None:
         """Return the mask of an item of the source, None without masks."""

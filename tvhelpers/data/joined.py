@@ -31,6 +31,11 @@ class Joined(Source):
         source, row = self.places[index]
         return source.pixels(row)
 
+    def size(self, index: int) -> tuple[int, int]:
+        """Return the size of the image of an item of one of the sources."""
+        source, row = self.places[index]
+        return source.size(row)
+
     def regions(self, index: int) -> np.ndarray | None:
         """Return the mask of an item; None where one of the sources has no masks."""
         if any(source.regions(0) is None for source in self.sources):

@@ -1,5 +1,6 @@
 """How are image files of a source read: which are converted to sRGB, damaged, or changed since?"""
 
+import contextlib
 import logging
 import os
 import warnings
@@ -10,11 +11,12 @@ from threading import Lock
 from typing import BinaryIO
 
 import numpy as np
+from PIL import ExifTags
 
 from tvhelpers.data.items import Images, Source, Subset
 from tvhelpers.errors import InputError, in_words
 from tvhelpers.files import content_key, file_sha256
-from tvhelpers.image import conversion_of_file, read_photo
+from tvhelpers.image import conversion_of_file, open_image, read_photo
 from tvhelpers.progress import progress_bar
 from tvhelpers.words import counted
 
@@ -79,6 +81,15 @@ class Photos(Images):
     def __init__(self, paths: list[Path]):
         states = [state_of(path) for path in paths]
         super().__init__(len(paths), partial(read_one_of, paths, states, []))
+        self.paths = paths
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return (height, width) by the file's header, of an image turned upright."""
+        # of a damaged file, reading the pixels says what is wrong
+        with contextlib.suppress(Exception), open_image(self.paths[index]) as image:
+            lies = image.getexif().get(ExifTags.Base.Orientation) in range(5, 9)
+            return image.size if lies else image.size[::-1]
+        return super().size(index)
 
 
 class MaskedPhotos(Photos):

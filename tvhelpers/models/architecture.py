@@ -61,6 +61,10 @@ class Architecture:
         """Return the native resolution of a base of this family, in pixels a side."""
         return unet_config["sample_size"] * self.downsampling(vae_config)
 
+    def side_multiple(self, unet_config: Mapping, vae_config: Mapping) -> int:
+        """Return how many pixels a side one value of the UNet's coarsest level covers."""
+        return self.downsampling(vae_config) * 2 ** (len(unet_config["block_out_channels"]) - 1)
+
     def zeroes_empty_prompt(self, index: Mapping) -> bool:
         """Return whether the states of the empty prompt are zeros, by a base's model_index.json."""
         return False
@@ -102,6 +106,10 @@ class StableDiffusionXL(Architecture):
     def unet_conditions(self, pooled, sizes) -> dict:
         """Return the UNet's `added_cond_kwargs`: pooled vectors and sizes."""
         return {"added_cond_kwargs": {"text_embeds": pooled, "time_ids": sizes}}
+
+    def side_multiple(self, unet_config: Mapping, vae_config: Mapping) -> int:
+        """Return the same, but at least 64, as the base itself was trained (appendix I)."""
+        return max(64, super().side_multiple(unet_config, vae_config))
 
     def zeroes_empty_prompt(self, index: Mapping) -> bool:
         """Return what model_index.json says; by default it is so."""

@@ -211,6 +211,11 @@ def own_resolution(base: BaseLocation) -> int:
     return base.architecture.resolution(_config_of(base, "unet"), _config_of(base, "vae"))
 
 
+def side_multiple(base: BaseLocation) -> int:
+    """Return the pixels that the sides of images in aspect buckets are multiples of."""
+    return base.architecture.side_multiple(_config_of(base, "unet"), _config_of(base, "vae"))
+
+
 def _config_of(base: BaseLocation, part: str) -> dict:
     """Return the config of a part from diffusers; raises InputError if it cannot be loaded."""
     import diffusers

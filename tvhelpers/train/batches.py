@@ -17,6 +17,7 @@ from tvhelpers.config import TrainConfig
 from tvhelpers.runtime import seed_for
 from tvhelpers.train import diffusion
 from tvhelpers.train.latents import LatentCache, send, take
+from tvhelpers.train.order import Epochs, Order
 
 
 @dataclass
@@ -74,16 +75,13 @@ class Batches:
         self.data, self.config, self.num_timesteps = data, config, num_timesteps
         self.texts = data.cache.embeds if stored else data.cache.token_ids
         self.pooled = data.cache.pooled if stored else None
-        self.entries = data.cache.entries(data.train_items, config.flip)
-        self._epoch = -1
+        self.draw_from(data.cache.entries(data.train_items, config.flip))
 
-    def of_step(self, step: int, indices: range, start: int | None = None) -> Batch:
-        """Return the samples `indices` of a step, which are those from `start` on in the order of
-        all steps; None = where they are if no other items share the steps."""
+    def of_step(self, step: int, indices: range, shift: int = 0) -> Batch:
+        """Return the samples `indices` of a step, with entries that are `shift` places further on
+        in the order of all steps: other items share them."""
         config = self.config
-        if start is None:
-            start = step * config.samples_per_step + indices.start
-        entries = np.array([self._entry(start + i) for i in range(len(indices))])
+        entries = self.order.entries(step, [i + shift for i in indices])
         draws = [seed_for(config.seed, "caption", step, i) / 2**63 for i in indices]
         seeds = [seed_for(config.seed, "sample", step, i) for i in indices]
         regions = self._regions(entries) if config.is_masked else None
@@ -95,29 +93,40 @@ class Batches:
         pooled = None if self.pooled is None else take(self.pooled, rows)
         return {"text": take(self.texts, rows), "pooled": pooled}
 
-    def fixed(self, items: np.ndarray, start: int) -> Batch:
-        """Return items with the fixed noise and timesteps of the positions from `start` on."""
-        seeds = [seed_for(self.config.split_seed, "eval", start + j) for j in range(len(items))]
+    def fixed(self, items: np.ndarray, places: np.ndarray) -> Batch:
+        """Return items of one bucket with the fixed noise and timesteps of `places`."""
+        seeds = [seed_for(self.config.split_seed, "eval", int(place)) for place in places]
         return self._batch(items, seeds, np.ones(len(items), bool))
 
-    def fixed_timesteps(self, count: int) -> torch.Tensor:
-        """Return the timesteps of the first `count` positions of `fixed`."""
-        seeds = [seed_for(self.config.split_seed, "eval", j) for j in range(count)]
-        shape = self._latent_shape()  # the noise is drawn before the timestep
-        rows = [diffusion.sample_noise(shape, self.num_timesteps, [seed])[2] for seed in seeds]
+    def fixed_timesteps(self, items: np.ndarray) -> torch.Tensor:
+        """Return the timesteps of items as `fixed` has them at places 0, 1, ..."""
+        seeds = [seed_for(self.config.split_seed, "eval", place) for place in range(len(items))]
+        shapes = map(self.data.cache.latent_shape, items)  # the noise is drawn before the timestep
+        rows = [
+            diffusion.sample_noise(shape, self.num_timesteps, [seed])[2]
+            for shape, seed in zip(shapes, seeds, strict=True)
+        ]
         return torch.cat(rows)
+
+    def draw_from(self, entries: np.ndarray) -> None:
+        """Let steps draw these entries."""
+        config, cache, self.entries = self.config, self.data.cache, entries
+        items = entries % cache.num_items
+        bucket, buckets = cache.buckets.bucket[items], []
+        for number in np.unique(bucket):
+            own = bucket == number
+            weights = None if self.data.weights is None else self.data.weights[items[own]]
+            key = cache.buckets.shapes[number] if len(cache.buckets.shapes) > 1 else ()
+            buckets.append(Epochs(entries[own], weights, config.seed, key))
+        self.order = Order(buckets, config.samples_per_step, config.seed)
 
     def _regions(self, entries: np.ndarray) -> torch.Tensor:
         """Return the regions of entries; without masks, each image counts whole."""
         if self.data.cache.regions is not None:
-            return take(self.data.cache.regions, entries)
+            return self.data.cache.read_regions(entries)
         counted = int(np.argmax(self.config.region_weights))
-        shape = (len(entries), *self._latent_shape()[1:])
+        shape = (len(entries), *self.data.cache.latent_shape(entries[0])[1:])
         return torch.full(shape, counted, dtype=torch.uint8)
-
-    def _latent_shape(self) -> tuple[int, ...]:
-        _, channels, *sides = self.data.cache.moments.shape
-        return channels // 2, *sides
 
     def _batch(
         self, entries: np.ndarray, seeds: list[int], conditioned: np.ndarray, regions=None,
@@ -126,7 +135,8 @@ class Batches:
         """Return a batch; samples that are not `conditioned` get the empty prompt, or no class."""
         moments, rows = self.data.cache.read(entries)
         conditioned = torch.from_numpy(conditioned)
-        noises = diffusion.sample_noise(self._latent_shape(), self.num_timesteps, seeds, offset)
+        shape = self.data.cache.latent_shape(entries[0])
+        noises = diffusion.sample_noise(shape, self.num_timesteps, seeds, offset)
         rows = rows * (conditioned if self.config.method != "baseline" else 0)
         labels = self.data.labels
         if labels is not None:
@@ -135,24 +145,6 @@ class Batches:
         sizes = None if sizes is None else take(sizes, entries)
         texts = self.texts_of(rows.numpy())
         return Batch(moments, *noises, labels=labels, regions=regions, sizes=sizes, **texts)
-
-    def _entry(self, position: int) -> int:
-        """Return the cache entry at a position in the endless sequence of shuffled epochs."""
-        epoch, place = divmod(position, len(self.entries))
-        if self._epoch != epoch:
-            rng = np.random.default_rng(seed_for(self.config.seed, "order", epoch))
-            self._epoch, self._order = epoch, rng.permutation(self._drawn(rng))
-        return self._order[place]
-
-    def _drawn(self, rng: np.random.Generator) -> np.ndarray:
-        """Return the entries of an epoch: each once, or in proportion to its weight (systematic
-        resampling, in which only the rounding is random)."""
-        if self.data.weights is None:
-            return self.entries
-        weights = self.data.weights[self.entries % self.data.cache.num_items]
-        places = (np.arange(len(self.entries)) + rng.random()) / len(self.entries)
-        ends = np.cumsum(weights)
-        return self.entries[np.searchsorted(ends / ends[-1], places, side="right")]
 
 
 class Prefetcher:

@@ -19,15 +19,12 @@ def disk_sizes(trainer, base: BaseLocation, run_dir: Path, root: Path) -> dict[s
     written already.
     """
     config, caches = trainer.config, filter(None, (trainer.data.cache, trainer.data.regularization))
-    missing = [cache for cache in caches if not cache.folder.is_dir()]
-    names = ("moments", "regions", "embeds", "token_ids", "caption_index")
-    arrays = [getattr(cache, name) for cache in missing for name in names]
     weights = sum(weight.numel() for weight in trainer.model.weights)
     state = 4 * (1 + (config.ema_decay > 0)) + OPTIMIZERS[config.optimizer].state_bytes
     best = config.keep == "best"  # then the last adapter lies beside the result
     adapters = 4 * (2 + best) * weights  # the result is written in two formats
     sizes = {
-        "cache": sum(array.nbytes for array in arrays if array is not None),
+        "cache": sum(cache.num_bytes for cache in caches if not cache.folder.is_dir()),
         "cache_free": _free(root),
         "checkpoints": (config.keep_checkpoints + 1) * state * weights,
         "snapshots": best * 4 * (config.keep_snapshots + 1) * weights,  # the newest and the best

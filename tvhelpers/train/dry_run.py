@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from tvhelpers.config import TrainConfig
+from tvhelpers.data.buckets import Buckets
 from tvhelpers.data.items import Source, Subset
 from tvhelpers.files import check_idle
-from tvhelpers.image import resize
 from tvhelpers.models.base import BaseLocation
 from tvhelpers.records import check_claim
 from tvhelpers.runtime import root_dir
@@ -20,7 +20,14 @@ from tvhelpers.train.checkpoint import Mirror, is_intact, read_checkpoint
 from tvhelpers.train.cost import in_minutes, length_of, measure_pace
 from tvhelpers.train.disk import disk_sizes, in_size, shortages
 from tvhelpers.train.distributed import Processes
-from tvhelpers.train.latents import ARRAYS, LatentCache, cache_dir, cache_request, read_cache
+from tvhelpers.train.latents import (
+    ARRAYS,
+    LatentCache,
+    buckets_of,
+    cache_dir,
+    cache_request,
+    read_cache,
+)
 from tvhelpers.train.memory import GB, choose_micro_batch, memory_limit
 from tvhelpers.train.regularization import OwnImages
 from tvhelpers.train.resume import CLAIM, is_finished
@@ -76,7 +83,7 @@ def _costs(trainer: Trainer, job: Job, run_dir: Path, root: Path, encoding_secon
         "items": {"training": len(job.split[0]), "validation": len(job.split[1])}
         | ({"regularization": len(other)} if other else {}),
         "to_draw": len(other) if _is_undrawn(other) else 0,
-        "shapes": [_shape(trainer)],
+        "shapes": _shapes(trainer),
         "memory": {"predicted_gb": memory / GB, "available_gb": limit and limit / GB},
         "minutes": _minutes(trainer, encoding_seconds),
         "compiles": config.compile,
@@ -149,26 +156,29 @@ def _open_or_stand_in(
 ) -> tuple[LatentCache, float]:
     """Return the latent cache, and the seconds that encoding takes.
 
-    A missing one is not built: each of its entries is that of the first item, and takes no memory.
+    A missing one is not built: its entries are zeros, and take no memory.
     """
     about, (vae, texts) = cache_request(**made_from)
     folder = cache_dir(root, about)
     if folder.is_dir():
         return read_cache(folder), 0.0
     source, device = made_from["source"], processes.device
-    moments, image_seconds = _encode_few(vae.to(device), source, about)
+    buckets = buckets_of(source, about, folder)
+    image_seconds = _encode_few(vae.to(device), source, about, buckets)
     captions = list(dict.fromkeys(["", *source.captions[: about["num_items"]]]))
     rows, caption_seconds = _encode_captions(captions, texts, device)
-    entries = about["num_items"] * (1 + about["flip"])
-    items = {"moments": moments[0]}
+    arrays = {name: _repeated(row, len(captions)) for name, row in rows.items()}
+    copies, channels = 1 + about["flip"], 2 * vae.config.latent_channels
+    entries, sides = copies * about["num_items"], []
+    for shape, count in zip(buckets.shapes, buckets.counts.tolist(), strict=True):
+        sides.append((copies * count, encoding.latent_shape(shape, about)))
+    arrays["moments"] = [_repeated(np.zeros((channels, *x), np.float16), n) for n, x in sides]
     if about["masks"]:
-        items["regions"] = encoding.latent_regions(source.regions(0), about["side"])
+        arrays["regions"] = [_repeated(np.zeros(x, np.uint8), n) for n, x in sides]
     if "sizes" in about:
-        items["sizes"] = encoding.sizes_of(source.pixels(0), about).astype(np.int32)
-    arrays = {name: _repeated(row, entries) for name, row in items.items()}
-    arrays |= {name: _repeated(row, len(captions)) for name, row in rows.items()}
-    index = np.zeros(about["num_items"], np.int64)
-    cache = LatentCache(folder, **dict.fromkeys(ARRAYS) | arrays, caption_index=index, about=about)
+        arrays["sizes"] = _repeated(np.zeros(6, np.int32), entries)
+    arrays, index = dict.fromkeys(ARRAYS) | arrays, np.zeros(about["num_items"], np.int64)
+    cache = LatentCache(folder, buckets, **arrays, caption_index=index, about=about)
     return cache, image_seconds * entries / processes.count + caption_seconds * len(captions)
 
 
@@ -177,18 +187,19 @@ def _repeated(row: np.ndarray, count: int) -> np.ndarray:
     return np.broadcast_to(row, (count, *row.shape))
 
 
-def _encode_few(vae, source, about: dict) -> tuple[np.ndarray, float]:
-    """Return the moments of the first images, and the seconds for one; threads read ahead."""
-    resolution, count = about["resolution"], min(FEW, about["num_items"])
+def _encode_few(vae, source, about: dict, buckets: Buckets) -> float:
+    """Return the seconds that one of the first images takes to encode; threads read ahead."""
+    shape, count = buckets.shapes[buckets.bucket[0]], min(FEW, about["num_items"])
 
     def read(number: int) -> np.ndarray:
-        return np.stack([resize(source.pixels(item), resolution) for item in range(number)])
+        rows = range(number)
+        return np.stack([encoding.resized(source.pixels(i), shape, about) for i in rows])
 
     pixels, reading = _timed(read, count)
     encoding.encode(vae, pixels[:1], "item 0")  # the first one is slower
-    moments, seconds = _timed(encoding.encode, vae, pixels, "the first items")
+    _, seconds = _timed(encoding.encode, vae, pixels, "the first items")
     reading /= encoding.THREADS * (1 + about["flip"])  # the mirror image is not read
-    return moments, (seconds + reading) / count
+    return (seconds + reading) / count
 
 
 def _encode_captions(captions: list[str], texts, device: str) -> tuple[dict, float]:
@@ -209,12 +220,13 @@ def _timed(work: Callable, *arguments) -> tuple:
     return work(*arguments), time.perf_counter() - began
 
 
-def _shape(trainer: Trainer) -> dict:
-    """Return the shape of the images of a forward pass, and of their latents (c, h, w)."""
-    cache = trainer.data.cache
-    _, channels, *sides = cache.moments.shape
-    image = [cache.about["resolution"]] * 2
-    return {"image": image, "latents": [channels // 2, *sides], "batch": len(trainer.first_pass())}
+def _shapes(trainer: Trainer) -> list[dict]:
+    """Return the (width, height) of the images of a forward pass, and the shape of their latents
+    (c, h, w), of each bucket."""
+    cache, batch = trainer.data.cache, len(trainer.first_pass())
+    rows = [(list(shape[::-1]), cache.latent_shape(cache.buckets.items(number)[0]))
+            for number, shape in enumerate(cache.buckets.shapes)]  # fmt: skip
+    return [{"image": image, "latents": list(own), "batch": batch} for image, own in rows]
 
 
 def _minutes(trainer: Trainer, encoding_seconds: float) -> dict[str, float]:

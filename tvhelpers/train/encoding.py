@@ -11,12 +11,14 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
+from tvhelpers.data.buckets import Buckets, Shape, cover, fit
 from tvhelpers.data.items import REGIONS, Source
 from tvhelpers.errors import InputError, in_words
 from tvhelpers.files import atomic_path
@@ -34,21 +36,23 @@ KEEP_SECONDS = 5.0  # of work that a kill may lose
 SMALL_EMBEDS = 2**28  # bytes of text states that are cached even if the text encoder is smaller
 
 
-def encode_images(vae, source: Source, about: dict, folder: Path, processes) -> None:
-    """Fill moments.npy, regions.npy if there are masks, sizes.npy if the base takes them, and
-    done.npy (a byte per chunk); each process encodes its share of the chunks that are not done."""
+def encode_images(vae, source, about: dict, buckets: Buckets, folder: Path, processes) -> None:
+    """Fill the moments of each bucket, its regions if there are masks, sizes.npy if the base takes
+    them, and done.npy (a byte per chunk); each process encodes its share of the chunks that are not
+    done."""
     count = about["num_items"]
     chunk_size = max(1, CHUNK_PIXELS // about["resolution"] ** 2)
-    chunks = [range(i, min(i + chunk_size, count)) for i in range(0, count, chunk_size)]
-    arrays = _arrays(vae, about, folder, len(chunks), processes)
+    own = map(buckets.items, range(len(buckets.shapes)))
+    chunks = [part[i : i + chunk_size] for part in own for i in range(0, len(part), chunk_size)]
+    arrays = _arrays(vae, about, buckets, folder, len(chunks), processes)
     left = processes.broadcast(np.flatnonzero(arrays["done"] == 0).tolist())
     mine = [left[i] for i in processes.part(len(left))]
     before = count - sum(len(chunks[number]) for number in left)
     waiting, kept = [], time.monotonic()
     with progress_bar("latent cache", count, done=before) as bar:
         try:
-            for number, pixels, read in _read_ahead(source, chunks, mine, about):
-                _put(arrays, chunks[number], about, vae, pixels, read)
+            for number, pixels, read in _read_ahead(source, chunks, mine, about, buckets):
+                _put(arrays, chunks[number], about, buckets, vae, pixels, read)
                 waiting.append(number)
                 if time.monotonic() - kept > KEEP_SECONDS:
                     _keep(arrays, waiting)
@@ -59,14 +63,27 @@ def encode_images(vae, source: Source, about: dict, folder: Path, processes) -> 
     processes.any(False)  # waits for all processes: all chunks are there
 
 
-def _arrays(vae, about: dict, folder: Path, num_chunks: int, processes) -> dict[str, np.ndarray]:
+def array_name(kind: str, shape: Shape | None, about: dict) -> str:
+    """Return the name, without .npy, of an array, if there is a `shape` of those of a bucket."""
+    return f"{kind}-{shape[1]}x{shape[0]}" if shape and "multiple" in about else kind
+
+
+def latent_shape(shape: Shape, about: dict) -> Shape:
+    """Return the (height, width) of the latents of images of a shape."""
+    return tuple(side * about["side"] // about["resolution"] for side in shape)
+
+
+def _arrays(vae, about, buckets, folder: Path, num_chunks: int, processes) -> dict[str, np.ndarray]:
     """Return the arrays to fill, created unless they exist with the same number of chunks."""
-    entries, side = about["num_items"] * (1 + about["flip"]), about["side"]
-    kinds = {"moments": (np.float16, (entries, 2 * vae.config.latent_channels, side, side))}
-    if about["masks"]:
-        kinds["regions"] = (np.uint8, (entries, side, side))
+    copies, kinds = 1 + about["flip"], {}
+    for shape, count in zip(buckets.shapes, buckets.counts.tolist(), strict=True):
+        sides, name = latent_shape(shape, about), partial(array_name, shape=shape, about=about)
+        rows = (copies * count, 2 * vae.config.latent_channels, *sides)
+        kinds[name("moments")] = (np.float16, rows)
+        if about["masks"]:
+            kinds[name("regions")] = (np.uint8, (copies * count, *sides))
     if "sizes" in about:
-        kinds["sizes"] = (np.int32, (entries, 6))
+        kinds["sizes"] = (np.int32, (copies * about["num_items"], 6))
     kinds["done"], done = (np.uint8, (num_chunks,)), folder / "done.npy"
     if processes.main and not (done.exists() and len(np.load(done)) == num_chunks):
         for name, (dtype, shape) in kinds.items():
@@ -75,17 +92,17 @@ def _arrays(vae, about: dict, folder: Path, num_chunks: int, processes) -> dict[
     return {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name in kinds}
 
 
-def _put(arrays: dict, rows: range, about: dict, vae, pixels, read: dict) -> None:
+def _put(arrays: dict, items: np.ndarray, about: dict, buckets, vae, pixels, read: dict) -> None:
     """Encode a chunk and its mirror image, and write both, with what else was `read`."""
-    what = f"items {rows.start} to {rows.stop - 1}"
+    what, bucket = f"items {items[0]} to {items[-1]}", buckets.bucket[items[0]]
+    name = partial(array_name, shape=buckets.shapes[bucket], about=about)
     for copy in range(1 + about["flip"]):
-        turn, shift = (-1 if copy else 1), copy * about["num_items"]
-        place = slice(shift + rows.start, shift + rows.stop)
-        arrays["moments"][place] = encode(vae, pixels[:, :, ::turn], what)
+        turn, rows = (-1 if copy else 1), buckets.rows[items] + copy * buckets.counts[bucket]
+        arrays[name("moments")][rows] = encode(vae, pixels[:, :, ::turn], what)
         if about["masks"]:
-            arrays["regions"][place] = read["regions"][:, :, ::turn]
+            arrays[name("regions")][rows] = read["regions"][:, :, ::turn]
         if "sizes" in about:
-            arrays["sizes"][place] = read["sizes"]
+            arrays["sizes"][items + copy * about["num_items"]] = read["sizes"]
 
 
 def _keep(arrays: dict, waiting: list[int]) -> None:
@@ -98,16 +115,17 @@ def _keep(arrays: dict, waiting: list[int]) -> None:
 
 
 def _read_ahead(
-    source: Source, chunks: list[range], numbers: list[int], about: dict
+    source: Source, chunks: list[np.ndarray], numbers: list[int], about: dict, buckets: Buckets
 ) -> Iterator[tuple[int, np.ndarray, dict[str, np.ndarray]]]:
-    """Yield (number, pixels uint8 (n, s, s, 3), {"sizes" (n, 6), "regions" uint8 (n, h, w) if there
+    """Yield (number, pixels uint8 (n, H, W, 3), {"sizes" (n, 6), "regions" uint8 (n, h, w) if there
     are masks}) of chunks; threads read and resize the next ones meanwhile."""
 
     def read(item: int) -> dict[str, np.ndarray]:
-        pixels = source.pixels(item)
-        found = {"pixels": resize(pixels, about["resolution"]), "sizes": sizes_of(pixels, about)}
+        pixels, shape = source.pixels(item), buckets.shapes[buckets.bucket[item]]
+        found = {"pixels": resized(pixels, shape, about)}
+        found["sizes"] = sizes_of(pixels.shape[:2], shape, about)
         if about["masks"]:
-            found["regions"] = latent_regions(source.regions(item), about["side"])
+            found["regions"] = latent_regions(source.regions(item), shape, about)
         return found
 
     def collect(number: int, futures: list) -> tuple:
@@ -119,7 +137,8 @@ def _read_ahead(
     pool = ThreadPoolExecutor(THREADS)
     try:
         for number in numbers:
-            waiting.append((number, [pool.submit(read, item) for item in chunks[number]]))
+            futures = [pool.submit(read, item) for item in chunks[number].tolist()]
+            waiting.append((number, futures))
             if sum(len(futures) for _, futures in waiting) > 2 * THREADS + len(chunks[number]):
                 yield collect(*waiting.popleft())
         while waiting:
@@ -128,24 +147,36 @@ def _read_ahead(
         pool.shutdown(cancel_futures=True)
 
 
-def sizes_of(pixels: np.ndarray, about: dict) -> np.ndarray:
-    """Return the sizes (6,) of an image, as `Architecture.unet_conditions` takes them: of the
-    square that it is padded to, and of that square after resizing; nothing is cropped."""
-    side, resolution = max(pixels.shape[:2]), about["resolution"]
-    return np.array([side, side, 0, 0, resolution, resolution])
+def resized(pixels: np.ndarray, shape: Shape, about: dict) -> np.ndarray:
+    """Return pixels uint8 (H, W, 3) in the shape of their bucket: cropped, or padded to squares."""
+    return fit(pixels, shape) if "multiple" in about else resize(pixels, shape[0])
 
 
-def latent_regions(regions: np.ndarray, side: int) -> np.ndarray:
-    """Return the region of each latent, uint8 (side, side): the most frequent one of its pixels.
+def sizes_of(size: Shape, shape: Shape, about: dict) -> np.ndarray:
+    """Return the sizes (6,) of an image, as `Architecture.unet_conditions` takes them: as it was,
+    or of the square that it is padded to; top and left of what is cropped; of its bucket."""
+    if "multiple" not in about:
+        return np.array([max(size), max(size), 0, 0, *shape])
+    left, top, right, _ = cover(size, shape)
+    scale = shape[1] / (right - left)
+    return np.array([*size, round(top * scale), round(left * scale), *shape])
 
-    `regions` uint8 (H, W), codes of `items.REGIONS`, is padded to a square like its image.
+
+def latent_regions(regions: np.ndarray, shape: Shape, about: dict) -> np.ndarray:
+    """Return the region of each latent, uint8 (h, w): the most frequent one of its pixels.
+
+    `regions` uint8 (H, W), codes of `items.REGIONS`, is cropped or padded like its image.
     """
-    missing = [max(regions.shape) - side for side in regions.shape]
-    square = np.pad(regions, [(count // 2, count - count // 2) for count in missing])
+    if "multiple" not in about:
+        missing = [max(regions.shape) - side for side in regions.shape]
+        regions = np.pad(regions, [(count // 2, count - count // 2) for count in missing])
     codes = range(len(REGIONS))[::-1]  # the garment first: it wins where two are equally frequent
-    masks = [Image.fromarray(np.where(square == code, 255, 0).astype(np.uint8)) for code in codes]
-    shares = [np.asarray(mask.resize((side, side), Image.Resampling.BOX)) for mask in masks]
-    return np.array(codes, np.uint8)[np.argmax(shares, 0)]
+    masks = [np.where(regions == code, 255, 0).astype(np.uint8) for code in codes]
+    sides, box = latent_shape(shape, about), cover(regions.shape, shape)
+    shares = [
+        Image.fromarray(mask).resize(sides[::-1], Image.Resampling.BOX, box) for mask in masks
+    ]
+    return np.array(codes, np.uint8)[np.argmax([np.asarray(share) for share in shares], 0)]
 
 
 @torch.no_grad()
@@ -234,15 +265,15 @@ def encode_captions(captions: list[str], texts: TextEncoders, folder: Path, devi
             f"{what}, being longer than {texts.limit} tokens; of the first, {end} is ignored"
         )
     ids = texts.tokenize(unique)
-    _save(folder / "token_ids.npy", ids.int().numpy())
+    save_array(folder / "token_ids.npy", ids.int().numpy())
     if texts.keeps_states(len(unique)):
         for name, rows in texts.encode(ids, device).items():
             if texts.zeroes_empty:
                 rows[0] = 0
-            _save(folder / f"{name}.npy", rows)
+            save_array(folder / f"{name}.npy", rows)
     rows = {caption: row for row, caption in enumerate(unique)}
     index = np.array([rows[caption] for caption in captions], np.int64)
-    _save(folder / "caption_index.npy", index)
+    save_array(folder / "caption_index.npy", index)
 
 
 def allocate(path: Path, dtype: type, shape: tuple[int, ...]) -> None:
@@ -256,6 +287,7 @@ def allocate(path: Path, dtype: type, shape: tuple[int, ...]) -> None:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
-def _save(path: Path, array: np.ndarray) -> None:
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Write a .npy file, atomically."""
     with atomic_path(path) as aside, open(aside, "wb") as file:
         np.save(file, array)

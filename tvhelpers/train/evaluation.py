@@ -1,6 +1,7 @@
 """What are the losses on validation items and a training subset?  Noise is the same each time."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ import torch
 from tvhelpers.config import TrainConfig
 from tvhelpers.runtime import seed_for
 from tvhelpers.train.batches import Batches
+from tvhelpers.train.latents import send
 
 BATCH = 32
 DRAWS = 64  # of noise, at least, where the loss chooses the adapter: one of an item says little
@@ -21,7 +23,7 @@ def evaluate(trainer) -> dict:
     items = repeated_items(trainer.config, trainer.data.validation_items)
     subset = repeated_items(trainer.config, training_subset(trainer))
     validation, training = (item_losses(trainer, x) for x in (items, subset))
-    timesteps = trainer.batches.fixed_timesteps(len(items))
+    timesteps = trainer.batches.fixed_timesteps(items)
     quarters = timesteps * NUM_QUARTERS // len(trainer.alphas_cumprod)
     by_timestep = [validation[quarters == quarter] for quarter in range(NUM_QUARTERS)]
     row = {
@@ -80,17 +82,25 @@ def losses_alone(
     A batch is of up to four micro-batches, as nothing is kept for gradients.
     """
     losses = torch.zeros(len(items), dtype=torch.float64, device=trainer.device)
-    size = min(BATCH, 4 * trainer.micro_batch)
+    size, batches = min(BATCH, 4 * trainer.micro_batch), batches or trainer.batches
     with trainer.model.with_ema():
-        for start in range(0, len(items), size):
-            part = items[start : start + size]
-            batch = (batches or trainer.batches).fixed(part, first + start).to(trainer.device)
+        for places in passes(batches, items, size):
+            batch = batches.fixed(items[places], first + places).to(trainer.device)
             seen = trainer.with_room(lambda batch=batch: trainer.losses(batch, plain=True))
-            losses[start : start + len(part)] = seen.double()
+            losses[send(torch.from_numpy(places), trainer.device)] = seen.double()
     return losses
 
 
+def passes(batches: Batches, items: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Yield the places in `items` of each forward pass: at most `size`, of one bucket."""
+    buckets = batches.data.cache.buckets.bucket[items]
+    for bucket in np.unique(buckets):
+        places = np.flatnonzero(buckets == bucket)
+        yield from (places[i : i + size] for i in range(0, len(places), size))
+
+
 def trial_items(trainer) -> np.ndarray:
-    """Return the first items of an evaluation, on which its memory and time are measured: each
-    process computes all of them, so that a batch is as large as any."""
-    return repeated_items(trainer.config, trainer.data.validation_items)[:BATCH]
+    """Return the items of an evaluation's largest batch, on which its memory and time are measured:
+    each process computes all of them."""
+    items = repeated_items(trainer.config, trainer.data.validation_items)
+    return items[max(passes(trainer.batches, items, BATCH), key=len)]

@@ -1,9 +1,12 @@
 """In which form does training read images and captions?  As a latent cache, computed once.
 
+Entry i of E is item i of N; with flips, entry N + i is item i mirrored.
 artifacts/cache-<key>/ holds
-  moments.npy        fp16 (E, 2c, h/8, w/8): VAE mean, then log variance; entry i is item i,
-                     with flips entry N + i is item i mirrored
+  moments.npy        fp16 (E, 2c, h/8, w/8): VAE mean, then log variance
   regions.npy        uint8 (E, h/8, w/8): `items.REGIONS`, if the source has masks
+                     of several buckets, moments-832x1216.npy and so on: the bucket's items, in
+                     order, and with flips the same mirrored; and
+  shapes.npy         int32 (N, 2): height and width of each item's bucket, in pixels
   sizes.npy          int32 (E, 6): sizes of the image, if the base is conditioned on them
   token_ids.npy      int32 (C, tokens): the unique captions, for one text encoder after the other;
                      row 0 is the empty prompt
@@ -15,6 +18,7 @@ artifacts/cache-<key>/ holds
 
 import contextlib
 import hashlib
+import logging
 import math
 import time
 from dataclasses import dataclass, replace
@@ -24,6 +28,7 @@ from typing import Self
 import numpy as np
 import torch
 
+from tvhelpers.data.buckets import Buckets, find_buckets, squares
 from tvhelpers.data.items import Source
 from tvhelpers.errors import InputError
 from tvhelpers.files import (
@@ -34,16 +39,24 @@ from tvhelpers.files import (
     replace_dir,
     writing_beside,
 )
-from tvhelpers.models.base import BaseLocation, load_part
+from tvhelpers.models.base import BaseLocation, load_part, side_multiple
 from tvhelpers.records import read_record, write_json
 from tvhelpers.train.cache_archive import keep_cache, restore_cache
 from tvhelpers.train.distributed import Processes
-from tvhelpers.train.encoding import encode_captions, encode_images, open_text_encoders
+from tvhelpers.train.encoding import (
+    array_name,
+    encode_captions,
+    encode_images,
+    open_text_encoders,
+    save_array,
+)
 
+log = logging.getLogger(__name__)
 FORMAT = 2  # raise it when this module or `encoding` changes the content of a cache
 RESIDENT_SHARE = 0.25  # of the GPU's free memory that a cache may take
 COPY_ROWS = 1024  # copied to the GPU at once
-ARRAYS = ("moments", "regions", "sizes", "embeds", "pooled", "token_ids")
+OF_BUCKETS = ("moments", "regions")  # an array of each bucket
+ARRAYS = (*OF_BUCKETS, "sizes", "embeds", "pooled", "token_ids")
 
 Rows = np.ndarray | torch.Tensor
 
@@ -53,8 +66,9 @@ class LatentCache:
     """An open cache; its arrays are memory-mapped, or on the GPU."""
 
     folder: Path
-    moments: Rows
-    regions: Rows | None  # None if the source has no masks
+    buckets: Buckets
+    moments: tuple[Rows, ...]  # of each bucket
+    regions: tuple[Rows, ...] | None  # None if the source has no masks
     sizes: Rows | None  # None if the base does not take them
     embeds: Rows | None  # None if the text encoders are smaller
     pooled: Rows | None  # None as embeds, or if the base does not take them
@@ -72,21 +86,50 @@ class LatentCache:
         flips = item_indices + self.num_items if flip else item_indices[:0]
         return np.concatenate([item_indices, flips])
 
+    @property
+    def arrays(self) -> dict[str, tuple[Rows, ...]]:
+        """The arrays of each of ARRAYS that there is."""
+        found = {name: getattr(self, name) for name in ARRAYS}
+        found = {name: each for name, each in found.items() if each is not None}
+        return {name: each if name in OF_BUCKETS else (each,) for name, each in found.items()}
+
+    @property
+    def num_bytes(self) -> int:
+        """The bytes of all arrays."""
+        return sum(array.nbytes for each in self.arrays.values() for array in each)
+
+    def latent_shape(self, entry: int) -> tuple[int, int, int]:
+        """Return (channels, height, width) of the latents of an entry."""
+        bucket = self.buckets.bucket[entry % self.num_items]
+        _, channels, *sides = self.moments[bucket].shape
+        return channels // 2, *sides
+
     def read(self, entries: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return (moments fp32 (B, 2c, h, w), caption rows int64 (B,) on the CPU) of cache
-        entries."""
+        """Return (moments fp32 (B, 2c, h, w), caption rows int64 (B,) on the CPU) of entries of one
+        bucket."""
         captions = self.caption_index[entries % self.num_items]
-        return take(self.moments, entries).float(), torch.from_numpy(captions)
+        return self._take(self.moments, entries).float(), torch.from_numpy(captions)
+
+    def read_regions(self, entries: np.ndarray) -> torch.Tensor:
+        """Return the regions uint8 (B, h, w) of entries of one bucket."""
+        return self._take(self.regions, entries)
+
+    def _take(self, arrays: tuple[Rows, ...], entries: np.ndarray) -> torch.Tensor:
+        copy, items = np.divmod(entries, self.num_items)
+        bucket = self.buckets.bucket[items[0]]
+        return take(arrays[bucket], self.buckets.rows[items] + copy * self.buckets.counts[bucket])
 
     def on_gpu(self, device: str, free: int | None = None) -> Self:
         """Return the cache with its arrays on `device` if they take at most a quarter of the
         `free` bytes there, otherwise as it is."""
         free = torch.cuda.mem_get_info()[0] if free is None else free
-        arrays = {name: getattr(self, name) for name in ARRAYS}
-        arrays = {name: array for name, array in arrays.items() if array is not None}
-        if sum(array.nbytes for array in arrays.values()) > RESIDENT_SHARE * free:
+        if self.num_bytes > RESIDENT_SHARE * free:
             return self
-        return replace(self, **{name: _copied(array, device) for name, array in arrays.items()})
+        found = {}
+        for name, each in self.arrays.items():
+            copies = tuple(_copied(array, device) for array in each)
+            found[name] = copies if name in OF_BUCKETS else copies[0]
+        return replace(self, **found)
 
 
 def take(rows: Rows, index: np.ndarray) -> torch.Tensor:
@@ -115,17 +158,18 @@ def _copied(array: np.ndarray, device: str) -> torch.Tensor:
 
 def open_cache(
     source: Source, base: BaseLocation, resolution: int, flip: bool, root: Path,
-    limit: int = 0, processes: Processes | None = None, mirror: str = "",
+    limit: int = 0, fit: str = "pad", processes: Processes | None = None, mirror: str = "",
 ) -> LatentCache:  # fmt: skip
-    """Return the cache of (source, base, resolution, flip) under root/artifacts; build it if it is
-    missing.
+    """Return the cache of (source, base, resolution, flip, fit) under root/artifacts; build it if
+    it is missing.
 
     A build that was stopped resumes.  The `processes` of one launch build it together, in a folder
-    that all of them must see; of two launches one builds and the other waits.  Images are padded to
-    squares, never cropped.  A `mirror` folder keeps one that took long, for another machine.
+    that all of them must see; of two launches one builds and the other waits.  `fit`: images are
+    padded to squares, or cropped to the shape of their bucket.  A `mirror` folder keeps one that
+    took long, for another machine.
     """
     processes = processes or Processes()
-    about, models = cache_request(source, base, resolution, flip, limit)
+    about, models = cache_request(source, base, resolution, flip, limit, fit)
     folder = cache_dir(root, about)
     if processes.broadcast(folder.is_dir()):
         return read_cache(folder)
@@ -144,8 +188,9 @@ def open_cache(
 
 
 def cache_request(
-    source: Source, base: BaseLocation, resolution: int, flip: bool, limit: int = 0
-) -> tuple[dict, tuple]:
+    source: Source, base: BaseLocation, resolution: int, flip: bool, limit: int = 0,
+    fit: str = "pad",
+) -> tuple[dict, tuple]:  # fmt: skip
     """Return the about.json of a cache, and the models that make it: VAE and `TextEncoders`."""
     vae, texts = load_part(base, "vae"), open_text_encoders(base)
     family, (tokenizer, *others) = base.architecture, texts.tokenizers
@@ -168,7 +213,9 @@ def cache_request(
     if texts.zeroes_empty:
         about["empty_prompt"] = "zeros"
     if family.takes_sizes:
-        about["sizes"] = "padded"
+        about["sizes"] = "padded" if fit == "pad" else "cropped"
+    if fit == "bucket":
+        about["multiple"] = side_multiple(base)
     return about, (vae, texts)
 
 
@@ -179,14 +226,14 @@ def cache_dir(root: Path, about: dict) -> Path:
 
 def _build(folder: Path, about: dict, source: Source, models, processes) -> None:
     """Build the cache under a temporary name, then rename it to `folder`."""
-    (vae, texts), device = models, processes.device
+    (vae, texts), device, buckets = models, processes.device, None
     aside = folder.with_name(f"{folder.name}.partial")
     if processes.main:
         remove_temporary(make_dir(remove_link(aside)))
-        for name in (*ARRAYS, "done"):
-            remove_link(aside / f"{name}.npy")
-    processes.broadcast(None)
-    encode_images(vae.to(device), source, about, aside, processes)
+        for path in aside.glob("*.npy"):
+            remove_link(path)
+        buckets = buckets_of(source, about, aside)
+    encode_images(vae.to(device), source, about, processes.broadcast(buckets), aside, processes)
     vae.to("cpu")
     if processes.main:
         encode_captions(source.captions[: about["num_items"]], texts, aside, device)
@@ -196,20 +243,43 @@ def _build(folder: Path, about: dict, source: Source, models, processes) -> None
     processes.broadcast(None)
 
 
+def buckets_of(source: Source, about: dict, folder: Path) -> Buckets:
+    """Return the buckets of a cache's items, and log them; those of `folder`, if it has them."""
+    count, resolution, file = about["num_items"], about["resolution"], folder / "shapes.npy"
+    if "multiple" not in about:
+        return squares(count, resolution)
+    if file.exists():
+        return _read_buckets(folder, about)
+    buckets, lines = find_buckets(source, count, resolution, about["multiple"])
+    for line in lines:
+        log.info(line)
+    if folder.is_dir():
+        save_array(file, np.array(buckets.shapes, np.int32)[buckets.bucket])
+    return buckets
+
+
+def _read_buckets(folder: Path, about: dict) -> Buckets:
+    if "multiple" not in about:
+        return squares(about["num_items"], about["resolution"])
+    shapes, bucket = np.unique(np.load(folder / "shapes.npy"), axis=0, return_inverse=True)
+    return Buckets([*map(tuple, shapes.tolist())], bucket.reshape(-1))
+
+
 def read_cache(folder: Path) -> LatentCache:
     """Return the finished cache of a folder; raises InputError if it is missing or damaged."""
     if not folder.is_dir():
         raise InputError("folder-not-shared.cache", folder=folder)
-    paths = {name: folder / f"{name}.npy" for name in ARRAYS}
-    arrays = {
-        name: np.load(path, mmap_mode="r") if path.exists() else None
-        for name, path in paths.items()
-    }
-    index = np.load(folder / "caption_index.npy")
     about = read_record(folder / "about.json", "latent cache")
+    buckets, arrays = _read_buckets(folder, about), {}
+    for name in ARRAYS:
+        shapes = buckets.shapes if name in OF_BUCKETS else [None]
+        paths = [folder / f"{array_name(name, shape, about)}.npy" for shape in shapes]
+        found = tuple(np.load(path, mmap_mode="r") for path in paths if path.exists())
+        arrays[name] = (found if name in OF_BUCKETS else found[0]) if found else None
+    index = np.load(folder / "caption_index.npy")
     if folder.name != f"cache-{content_key(about)}":
         raise InputError("file-damaged.rows", path=folder, error="its about.json was changed")
-    return LatentCache(folder, **arrays, caption_index=index, about=about)
+    return LatentCache(folder, buckets, **arrays, caption_index=index, about=about)
 
 
 def module_digest(module: torch.nn.Module) -> str:

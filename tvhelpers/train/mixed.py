@@ -42,12 +42,12 @@ class Mixed:
         first = size - (self.drawn_before(step + 1) - before)  # regularization image of the step
         new = range(indices.start, min(indices.stop, first))
         old = range(max(indices.start, first), indices.stop)
-        places = (self.batches, new, step * size - before, 1.0), (
-            self.regularization, old, before - first, config.regularization_weight
+        places = (self.batches, new, -before, 1.0), (
+            self.regularization, old, before - first - step * size, config.regularization_weight
         )  # fmt: skip
         parts = [
-            replace(batches.of_step(step, own, start + own.start), weights=_full(own, weight))
-            for batches, own, start, weight in places
+            replace(batches.of_step(step, own, shift), weights=_full(own, weight))
+            for batches, own, shift, weight in places
             if own
         ]
         return joined([part.to(self.device) for part in parts])

@@ -75,7 +75,8 @@ class Origin:
     def _encoded(self, source: Source) -> dict:
         config, base = self.config, self.base
         resolution = config.resolution or bases.own_resolution(base)
-        return {"source": source, "base": base, "resolution": resolution, "flip": config.flip}
+        made_from = {"source": source, "base": base, "resolution": resolution}
+        return made_from | {"flip": config.flip, "fit": config.fit}
 
 
 @dataclass(frozen=True)
