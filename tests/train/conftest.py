@@ -51,7 +51,8 @@ def make_trainer(settings):
     def make(change_cache=lambda cache: cache, **changes) -> Trainer:
         config = build_config(**{**settings, **changes})
         source, base = open_source(config.data), find_base(config.base)
-        cache = change_cache(latents.open_cache(source, base, 64, config.flip, root_dir()))
+        cache = latents.open_cache(source, base, 64, config.flip, root_dir(), fit=config.fit)
+        cache = change_cache(cache)
         parts = {"unet": load_part(base, "unet"), "scheduler": noise_schedule(base, config)}
         parts["family"] = base.architecture
         if config.text_rank or cache.embeds is None:

@@ -67,7 +67,7 @@ def bucket_shapes(resolution: int, multiple: int) -> list[Shape]:
 
 def assign(sizes: np.ndarray, shapes: list[Shape]) -> Buckets:
     """Return the buckets of images int (N, 2): the shape of the nearest aspect, on a log scale;
-    shapes that no image gets are left out."""
+    shapes that no image gets are skipped."""
     heights, widths = np.array([*zip(*shapes, strict=True)], float)
     aspects = np.log(sizes[:, 0] / sizes[:, 1])
     nearest = np.abs(aspects[:, None] - np.log(heights / widths)).argmin(1)
