@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from tvhelpers.runtime import root_dir
@@ -16,6 +17,11 @@ def test_generate_refuses_what_cannot_be_drawn(refuse, tiny_base, tmp_path):
     refuse("out-of-range", "generate", "a", "--batch-size", "0", *here)
     refuse("unknown-choice", "generate", "a", "--device", "tpu", *here)
     refuse("given-twice", "generate", "a", "--size", "64", "--height", "96", *here)
+    refuse("given-twice", "generate", "a", "--size", "64", "--aspect", "2:3", *here)
+    refuse("usage", "generate", "a", "--size", "64by96", *here)
+    refuse("out-of-range", "generate", "a", "--size", "64x100", *here)
+    for aspect in ("2", "0:1", "2.0:3", "1:3", "5:2"):
+        refuse("out-of-range", "generate", "a", "--aspect", aspect, *here)
     refuse("out-of-range", "generate", "a", "--width", "100", *here)
     refuse("file-missing", "generate", "a", "--adapter", tmp_path / "no.safetensors", *here)
     said = refuse("unknown-model", "generate", "a", "--base", "sd99", "--out", tmp_path)
@@ -31,13 +37,20 @@ def test_the_adapter_and_words_that_nobody_asked_for_are_said(run, tmp_path):
     assert "has never seen" in err and "'blazer'" in err
 
 
-def test_an_image_may_be_taller_than_wide(run, tiny_base, tmp_path):
-    sides = ["--width", 64, "--height", 96]
+@pytest.mark.parametrize(
+    ("sides", "size"),
+    [
+        (["--width", 64, "--height", 96], (64, 96)),
+        (["--size", "64x96"], (64, 96)),
+        (["--aspect", "2:3"], (48, 80)),
+    ],
+)
+def test_an_image_may_be_taller_than_wide(run, tiny_base, tmp_path, sides, size):
     words = ["generate", "a", "--base", tiny_base, "--steps", 1, *sides, "--out", tmp_path / "out"]
     code, out, _ = run(*words, "--json")
-    assert code == 0 and json.loads(out)[0]["height"] == 96
+    assert code == 0 and json.loads(out)[0]["height"] == size[1]
     with Image.open(tmp_path / "out" / "0000_0.png") as image:
-        assert image.size == (64, 96)
+        assert image.size == size
 
 
 def test_a_suite_goes_with_no_prompts_or_seeds_of_ones_own(refuse, tmp_path):

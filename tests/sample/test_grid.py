@@ -57,6 +57,19 @@ def test_the_grid_keeps_the_shape_of_images_and_the_letters_of_prompts(tmp_path)
     assert len(drawn) == 4
 
 
+def test_images_of_mixed_sizes_are_not_stretched(tmp_path):
+    files = []
+    for i, size in enumerate([(64, 96), (96, 64), (64, 64)]):
+        Image.new("RGB", size, ("red", "lime", "blue")[i]).save(tmp_path / f"{i}.png")
+        files.append((tmp_path / f"{i}.png", "a dress"))
+    save_grid(files, tmp_path / "grid.png")
+    with Image.open(tmp_path / "grid.png") as grid:
+        pixels = np.asarray(grid)
+    for channel, size in enumerate([(128, 192), (192, 128), (192, 192)]):
+        shown = (pixels == 255 * np.eye(3, dtype=int)[channel]).all(-1)
+        assert (shown.any(0).sum(), shown.any(1).sum()) == size
+
+
 def test_several_sheets_are_said(sampler, tmp_path, monkeypatch, caplog):
     caplog.set_level("INFO", "tvhelpers")
     monkeypatch.setattr("tvhelpers.sample.grid.MAX_SHEET_PIXELS", 1)

@@ -1,6 +1,7 @@
 """Which images does the verb `generate` make, and where does it write them?"""
 
 import logging
+import re
 from pathlib import Path
 
 from tvhelpers.cli.options import (
@@ -16,7 +17,8 @@ from tvhelpers.config import check_range
 from tvhelpers.errors import InputError
 
 # fields of a Request
-SETTINGS = ("steps", "guidance", "size", "width", "height", "lora_scale", "negative_prompt")
+SETTINGS = ("steps", "guidance", "lora_scale", "negative_prompt")
+SIDES = ("width", "height")
 log = logging.getLogger(__name__)
 OPTIONS = (
     option("prompts PROMPT", nargs="*", text='what to generate, each in quotes: "a red dress"'),
@@ -44,9 +46,12 @@ OPTIONS = (
            "guidance"),
     option("--guidance X", float, None, "how strongly the image follows the prompt; 1 is without "
            "classifier-free guidance", "2.5 for mini, 7.5 for Stable Diffusion, 1 with --fast"),
-    option("--size PX", int, 0, "side of square images, a multiple of 8", "the base's own"),
+    option("--size PX", str, "", "side of square images, or width and height, as in 832x1216; "
+           "multiples of 8", "the base's own"),
     option("--width PX", int, 0, "width of images that are not square", "the base's own"),
     option("--height PX", int, 0, "height of images that are not square", "the base's own"),
+    option("--aspect W:H", str, "", "width to height, as in 2:3: the aspect bucket of the base "
+           "that is nearest to it", "1:1"),
     LORA_SCALE,
     DEVICE,
     option("--batch-size N", int, 8, "images generated at once; fewer take less memory"),
@@ -73,9 +78,7 @@ def run(options) -> list[dict]:
             raise InputError("not-with-suite")
         rows = suites.covered(suites.open_suite(options.suite), base)
         prompts, suite = tuple(row["prompt"] for row in rows), suites.request_of(rows)
-    if options.size and (options.width or options.height):
-        raise InputError("given-twice.size")
-    how = {name: getattr(options, name) for name in SETTINGS}
+    how = {name: getattr(options, name) for name in SETTINGS} | _sides(options, base)
     if options.steps is None:
         how["steps"] = FAST_STEPS if options.fast else Request.steps
     request = Request(prompts, options.count, options.seed or 0, **how, **suite)
@@ -99,6 +102,33 @@ def run(options) -> list[dict]:
     return records
 
 
+def _sides(options, base: str) -> dict[str, int]:
+    """Return the width and height that are asked for, 0 = the base's own."""
+    given = bool(options.size), bool(options.aspect), bool(options.width or options.height)
+    if sum(given) > 1:
+        raise InputError("given-twice.size")
+    if options.aspect:
+        return dict(zip(SIDES, _nearest_bucket(options.aspect, base), strict=True))
+    if not options.size:
+        return {name: getattr(options, name) for name in SIDES}
+    if not (found := re.fullmatch("([0-9]{1,9})(?:[xX×]([0-9]{1,9}))?", options.size)):
+        raise InputError("usage.size", text=options.size)
+    return {"width": int(found[1]), "height": int(found[2] or found[1])}
+
+
+def _nearest_bucket(aspect: str, base: str) -> tuple[int, int]:
+    """Return the width and height of a base's aspect bucket for an aspect such as "2:3"."""
+    from tvhelpers.data.buckets import WIDEST, bucket_shapes, nearest
+    from tvhelpers.models.base import find_base, own_resolution, side_multiple
+
+    found = re.fullmatch("([1-9][0-9]{0,8}):([1-9][0-9]{0,8})", aspect)
+    if not found or not 1 / WIDEST <= int(found[1]) / int(found[2]) <= WIDEST:
+        raise InputError("out-of-range.aspect", aspect=aspect)
+    where = find_base(base)
+    shapes = bucket_shapes(own_resolution(where), side_multiple(where))
+    return shapes[nearest([[int(found[2]), int(found[1])]], shapes)[0]][::-1]
+
+
 def _like(options) -> list[dict]:
     """Draw the image of a PNG again, and return its record."""
     from tvhelpers.lora.find import adapter_with
@@ -109,7 +139,8 @@ def _like(options) -> list[dict]:
     from tvhelpers.sample.request import Request
 
     usual = {"prompts": [], "suite": None, "seed": None, "count": 1}
-    usual |= {name: getattr(Request, name) for name in SETTINGS} | {"steps": None, "fast": False}
+    usual |= {name: getattr(Request, name) for name in SETTINGS + SIDES}
+    usual |= {"steps": None, "fast": False, "size": "", "aspect": ""}
     if names := [name for name, value in usual.items() if getattr(options, name) != value]:
         raise InputError("not-with-like", names=[name.replace("_", "-") for name in names])
     record = read_drawn(options.like)

@@ -3,6 +3,7 @@
 Shapes and sizes are (height, width) in pixels.
 """
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -66,13 +67,17 @@ def bucket_shapes(resolution: int, multiple: int) -> list[Shape]:
 
 
 def assign(sizes: np.ndarray, shapes: list[Shape]) -> Buckets:
-    """Return the buckets of images int (N, 2): the shape of the nearest aspect, on a log scale;
-    shapes that no image gets are skipped."""
-    heights, widths = np.array([*zip(*shapes, strict=True)], float)
-    aspects = np.log(sizes[:, 0] / sizes[:, 1])
-    nearest = np.abs(aspects[:, None] - np.log(heights / widths)).argmin(1)
-    used, bucket = np.unique(nearest, return_inverse=True)
+    """Return the buckets of images int (N, 2): the shapes of the nearest aspects; those that no
+    image gets are skipped."""
+    used, bucket = np.unique(nearest(sizes, shapes), return_inverse=True)
     return Buckets([shapes[number] for number in used], bucket)
+
+
+def nearest(sizes: Sequence[Shape] | np.ndarray, shapes: list[Shape]) -> np.ndarray:
+    """Return the place int (N,) in `shapes` of the aspect nearest to that of sizes (N, 2), on a log
+    scale."""
+    ours, theirs = (np.log(np.divide(*np.transpose(pairs))) for pairs in (sizes, shapes))
+    return np.abs(ours[:, None] - theirs).argmin(1)
 
 
 def shares_cut(sizes: np.ndarray, buckets: Buckets) -> np.ndarray:

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from tvhelpers.image import MAX_SIDE as MAX_SHEET_SIDE
-from tvhelpers.image import read_photo, save_png
+from tvhelpers.image import open_image, read_photo, save_png
 
 GAP = 12  # pixels
 MIN_SIDE = 192  # smaller images are enlarged, so that a prompt fits below
@@ -19,12 +19,12 @@ MAX_SHEET_PIXELS = 64_000_000  # of one sheet, so that any viewer opens it
 
 
 def save_grid(images: list[tuple[Path, str]], path: Path, columns: int = 0) -> list[Path]:
-    """Write images, all of one size, with their prompts below them as PNG; return the files.
+    """Write images with their prompts below them as PNG; return the files.
 
-    columns = 0 makes the grid nearly square.  Images beyond one sheet go to grid-2.png, grid-3.png
-    and so on, beside grid.png.
+    A cell is as wide as the widest image and as high as the highest.  columns = 0 makes the grid
+    nearly square.  Images beyond one sheet go to grid-2.png, grid-3.png and so on, beside grid.png.
     """
-    high, wide = read_photo(images[0][0]).shape[:2]
+    wide, high = map(max, zip(*(_size_of(file) for file, _ in images)))
     side = min(max(MIN_SIDE, wide), MAX_SIDE)
     size = side, min(max(1, round(side * high / wide)), MAX_SIDE)
     cell = _cell([prompt for _, prompt in images], size)
@@ -68,6 +68,11 @@ def _cell(prompts: Sequence[str], size: tuple[int, int]) -> tuple[int, int]:
     return size[0] + GAP, size[1] + text + 2 * GAP
 
 
+def _size_of(file: Path) -> tuple[int, int]:
+    with open_image(file) as image:
+        return image.size
+
+
 def _save_sheet(
     images: list[tuple[Path, str]], path: Path, columns: int, size: tuple[int, int]
 ) -> None:
@@ -81,8 +86,8 @@ def sheet_of(
     columns: int,
     size: tuple[int, int],
 ) -> Image.Image:
-    """Return images, each resized to `size` with its prompt below, in so many columns; the place of
-    None stays empty."""
+    """Return images, each as large as `size` allows with its prompt below, in so many columns; the
+    place of None stays empty."""
     (wide, high), (width, height) = size, _cell(prompts, size)
     rows = math.ceil(len(prompts) / columns)
     grid = Image.new("RGB", (columns * width + GAP, rows * height + GAP), "white")
@@ -90,7 +95,9 @@ def sheet_of(
     for i, (image, prompt) in enumerate(zip(images, prompts, strict=True)):
         x, y = GAP + i % columns * width, GAP + i // columns * height
         if image:
-            grid.paste(image.resize(size, Image.Resampling.LANCZOS), (x, y))
+            shown = ImageOps.contain(image, size, Image.Resampling.LANCZOS)
+            place = x + (wide - shown.width) // 2, y + (high - shown.height) // 2
+            grid.paste(shown, place)
         draw.rectangle((x - 1, y - 1, x + wide, y + high), outline="#dddddd")
         lines, font, line = _words(prompt, wide)
         for number, words in enumerate(lines):
