@@ -82,6 +82,8 @@ def convert_tables(side):
 
 def convert(side, source, out, *words, code: int | None = 0) -> dict:
     """Convert into made/OUT and return the exit code, what was printed, and the files."""
+    if "--size" in words and "--fit" in (side.checkout / "tvhelpers/cli/data.py").read_text():
+        words += "--fit", "pad"  # all that there was at first
     words = "data", "convert", source, "--out", f"made/{out}", *words, "--json"
     done = side.run(*words, code=code)
     found = {"code": done.code}

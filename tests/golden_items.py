@@ -77,7 +77,6 @@ data inspect inputs/photos
 data inspect inputs/stores/unit.h5 --axes XYZ --picture look.png
 data convert inputs/photos
 data convert inputs/stores/no-mean.h5 --out o/data
-data convert inputs/wide --out o/data
 data convert inputs/photos --out o/data --to tiff
 data convert inputs/photos --out o/data --size 0
 data convert inputs/shop/stock.csv --out o/data --columns caption

@@ -170,11 +170,51 @@ def test_size_and_unequal_photos(tmp_path):
     for i, shape in enumerate([(40, 30, 3), (30, 30, 3)]):
         Image.fromarray(np.full(shape, 90, np.uint8)).save(tmp_path / f"{i}.png")
         (tmp_path / f"{i}.txt").write_text("a tee")
-    with refused("unequal-images"):
-        convert(tmp_path, tmp_path / "a")
-    assert convert(tmp_path, tmp_path / "b", size=64)["shape"] == [2, 64, 64, 3]
+    own = convert(tmp_path, tmp_path / "a")
+    assert own["shape"] is None and open_source(tmp_path / "a").pixels(0).shape == (40, 30, 3)
+    assert convert(tmp_path, tmp_path / "b", size=64, fit="pad")["shape"] == [2, 64, 64, 3]
     with refused("out-of-range"):
         convert(tmp_path, tmp_path / "c", size=0)
+
+
+def mixed_photos(folder, count=150):
+    """Write photos of several sizes, each with shades of its own."""
+    for i in range(count):
+        down, right = np.mgrid[: 40 + i % 3 * 20, :60]
+        pixels = np.stack([2 * down, 3 * right, np.full_like(down, i)], -1)
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i:03d}.png")
+        (folder / f"{i:03d}.txt").write_text(f"a tee {i}")
+
+
+@pytest.mark.parametrize("to", ["h5", "images"])
+def test_photos_keep_their_aspect(tmp_path, watch, to):
+    (folder := tmp_path / "photos").mkdir()
+    mixed_photos(folder)
+    before, out = open_source(folder), tmp_path / "out"
+    watch(stop_at(64))
+    with pytest.raises(KeyboardInterrupt):
+        convert(folder, out, size=48, to=to)
+    watch(lambda done: None)
+    convert(folder, out, size=48, to=to)
+    with refused("another-request"):
+        convert(folder, out, size=48, to=to, fit="pad")
+    after = open_source(out)
+    assert after.captions == before.captions
+    # 48^2 pixels of 2:3, 1:1 and 4:3
+    for i, shape in ((0, (39, 59)), (1, (48, 48)), (2, (55, 42)), (149, (55, 42))):
+        photo = Image.fromarray(before.pixels(i))
+        small = np.asarray(photo.resize(shape[::-1], Image.LANCZOS)).astype(int)
+        assert after.size(i) == shape
+        assert np.abs(after.pixels(i) - small).max() <= 4  # a rounded side crops a little
+
+
+def test_a_mixed_file_that_was_cut_is_refused(tmp_path):
+    mixed_photos(tmp_path, 4)
+    convert(tmp_path, tmp_path / "out")
+    with h5py.File(tmp_path / "out" / "pixels.h5", "a") as file:
+        file["sizes"][1] = (9, 9)
+    with refused("file-damaged"):
+        open_source(tmp_path / "out")
 
 
 def test_without_annotations_or_mean_image(g2, tmp_path):

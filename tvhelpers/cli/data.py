@@ -40,7 +40,10 @@ CONVERT = (
            "latents (cache for a training of --base, in artifacts/ here or in $TV_ROOT)"),
     option("--base", str, "mini", "only for --to latents: the base whose VAE encodes the images",
            only="--to latents"),
-    option("--size PX", int, None, "rescale to this many pixels a side", "each image's own"),
+    option("--size PX", int, None, "rescale to as many pixels as a square of this side has",
+           "each image's own"),
+    option("--fit FIT", str, "", "keep (each image's aspect), pad (to squares), or, with --to "
+           "latents, pad or bucket, as the setting fit of `train`", "keep; latents: pad"),
     option("--photos ARCHIVE", Path, None, "only for DeepFashion: take the pixels from "
            "img_highres.zip (or its folder), and skip items without a photo there"),
     option("--columns FIELD=COLUMN,...", text="which column of your table is which field, such as "
@@ -70,6 +73,7 @@ SPLIT = (
 COVERAGE = (
     DATA,
     option("--by NAME,...", str, "", "attributes to count, such as category,colour", "all"),
+    option("--base BASE", str, "", "show the aspect buckets of a training of this base, too"),
     option("--image/--picture PNG", Path, None, "write a chart of the counts"),  # stable name
 )
 
@@ -157,13 +161,13 @@ def run_convert(options) -> dict:
         raise InputError("usage.out")
     from tvhelpers.data.convert import convert
 
-    return convert(
-        options.path, options.out, options.size, _reading(options), options.to, _columns(options)
-    )
+    where = options.path, options.out, options.size, _reading(options)
+    return convert(*where, options.to, _columns(options), fit=options.fit or "keep")
 
 
 def _encode_latents(options) -> dict:
     """Encode the latent cache that a training with this base, data and size opens."""
+    from tvhelpers.config import CHOICES, check_choice
     from tvhelpers.data.sources import open_source
     from tvhelpers.models.base import find_base, own_resolution
     from tvhelpers.runtime import choose_device, root_dir
@@ -173,11 +177,14 @@ def _encode_latents(options) -> dict:
 
     source = open_source(options.path, _columns(options), **_reading(options))
     base = find_base(options.base)
-    size = options.size or own_resolution(base)
+    size, fit = options.size or own_resolution(base), options.fit or "pad"
+    check_choice("fit", fit, CHOICES["fit"])
     flip, processes = is_mirrored(len(source)), Processes(choose_device())
-    cache = open_cache(source, base, size, flip, root_dir(), processes=processes)
+    cache = open_cache(source, base, size, flip, root_dir(), fit=fit, processes=processes)
     items = counted(cache.num_items, "item") + (" and the mirror images" if flip else "")
-    say(f"{cache.folder}: {items}, {size} pixels a side")
+    shapes = counted(len(cache.buckets.shapes), "bucket")
+    what = f"{size} pixels a side" if fit == "pad" else f"{shapes} of {size} x {size} pixels"
+    say(f"{cache.folder}: {items}, {what}")
     return {"out": str(cache.folder), "items": cache.num_items, "size": size}
 
 
@@ -232,14 +239,31 @@ def run_coverage(options) -> dict:
     from tvhelpers.data.coverage import coverage, format_coverage, stated_attributes
     from tvhelpers.data.sources import open_source
 
-    rows, taken = stated_attributes(open_source(options.source))
+    source = open_source(options.source)
+    rows, taken = stated_attributes(source)
     stated = {name: None for row in rows for name in row if name != "weight"}
     names = [name.strip() for name in options.by.split(",") if name.strip()] or list(stated)
     report = {**coverage(rows, names), "from_captions": taken}
+    lines = [format_coverage(report)]
+    if options.base:
+        report["buckets"], more = _buckets(source, options.base)
+        lines += more
     image = None
     if options.image:
         from tvhelpers.show.figures import coverage_figure
 
         image = coverage_figure(rows, names)
-    _print(format_coverage(report), image, options.image)
+    _print("\n".join(lines), image, options.image)
     return report
+
+
+def _buckets(source, base: str) -> tuple[dict[str, int], list[str]]:
+    """Return {"832x1216": items} of a base's aspect buckets, and lines that describe them."""
+    from tvhelpers.data.buckets import find_buckets
+    from tvhelpers.models.base import find_base, own_resolution, side_multiple
+
+    where = find_base(base)
+    shape = own_resolution(where), side_multiple(where)
+    buckets, lines = find_buckets(source, len(source), *shape)
+    counts = zip(buckets.shapes, buckets.counts.tolist(), strict=True)
+    return {f"{wide}x{high}": count for (high, wide), count in counts}, lines

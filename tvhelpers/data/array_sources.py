@@ -16,6 +16,7 @@ from tvhelpers.data.arrays import (
 )
 from tvhelpers.data.h5 import StoredImages, open_images
 from tvhelpers.data.items import DIGEST_PIECES, Source, file_digest
+from tvhelpers.data.mixed_sizes import MixedImages, is_mixed
 from tvhelpers.data.table_sources import open_columns, own_table
 from tvhelpers.data.tables import USED, find_tables, names_in
 from tvhelpers.errors import InputError, in_words
@@ -174,7 +175,8 @@ def is_converted(path: Path) -> bool:
 def open_converted(name: str, path: Path, options: dict) -> Source:
     """Open pixels.h5 and items.jsonl; raises InputError where they do not fit together."""
     rows = read_rows(path / "items.jsonl", "item")
-    images = open_images(path / "pixels.h5", "uint8", "HWC", "RGB")
+    file = path / "pixels.h5"
+    images = MixedImages(file) if is_mixed(file) else open_images(file, "uint8", "HWC", "RGB")
     if len(rows) != len(images):
         num_images = len(images)
         raise InputError("count-differs.converted", folder=path, count=len(rows), images=num_images)

@@ -16,7 +16,9 @@ import numpy as np
 from PIL import Image
 
 from tvhelpers.config import check_choice, check_range
+from tvhelpers.data import buckets
 from tvhelpers.data.items import Source, Subset
+from tvhelpers.data.mixed_sizes import starts_of
 from tvhelpers.data.photos import MASK_LEVELS
 from tvhelpers.data.sources import open_source
 from tvhelpers.errors import InputError
@@ -46,41 +48,64 @@ def convert(
     columns: dict[str, str] | None = None,
     limit: int = 0,
     sample: int = 0,
+    fit: str = "keep",
 ) -> dict:
     """Write all items of a source as decoded pixels, uint8 (H, W, 3) RGB.
 
-    `to`: "h5", OUT/pixels.h5 (`pixels` uint8 (N, H, W, 3), a row per chunk) and OUT/items.jsonl; or
-    "images", OUT/NNNNNN.png and OUT/metadata.jsonl.  `size`: pixels a side, padded to a square and
-    rescaled (Lanczos); None keeps the size.  `reading`: other options of `open_source` (decode,
-    axes, channels, mean, photos, skip_bad); `columns` explains a table; `limit`: the first N items
-    only, `sample`: some N items by whole products, 0 = all.  A stopped conversion resumes.  Returns
-    {"out", "items", "shape", "was_done"}.
+    `to`: "h5", OUT/pixels.h5 (`pixels` uint8 (N, H, W, 3), a row per chunk, or as in `mixed_sizes`)
+    and OUT/items.jsonl; or "images", OUT/NNNNNN.png and OUT/metadata.jsonl.  `size`: rescaled
+    (Lanczos) to size^2 pixels of its own aspect, or, with `fit` "pad", padded to a square of that
+    side; None keeps the size.  `reading`: other options of `open_source` (decode, axes, channels,
+    mean, photos, skip_bad); `columns` explains a table; `limit`: the first N items only, `sample`:
+    some N items by whole products, 0 = all.  A stopped conversion resumes.  Returns {"out",
+    "items", "shape" ([N, H, W, 3], None for mixed sizes), "was_done"}.
     Raises InputError where the input cannot be read, or OUT holds other results.
     """
     check_range("size", 1 if size is None else size, 1, MAX_SIZE)
     check_choice("output", to, WRITERS)
+    check_choice("fit", fit, ("keep", "pad"))
     source = open_source(path, columns, **(reading or {}))
     source = Subset(source, spread_products(source, sample)) if sample else source
     if limit < 0:
         raise InputError("out-of-range.limit", limit=limit)
     source = Subset(source, [*range(limit)]) if 0 < limit < len(source) else source
-    return write_source(source, Path(out_dir), size, to)
+    return write_source(source, Path(out_dir), size, to, fit)
 
 
-def write_source(source: Source, out_dir: Path, size: int | None = None, to: str = "h5") -> dict:
+def write_source(
+    source: Source, out_dir: Path, size: int | None = None, to: str = "h5", fit: str = "keep"
+) -> dict:
     """Write the items of an open source; arguments, result and errors as of `convert`."""
-    shape = (len(source), *_sized(source.pixels(0), size).shape)
+    sizes = _sizes(source, size, fit)
     request = {"format": FORMAT, "source": source.fingerprint, "size": size, "to": to}
+    if size and (sizes != size).any():
+        request["fit"] = fit
     last, write = WRITERS[to]
     scratch = () if _rows_done(out_dir) else SCRATCH
     with claimed(out_dir, request, "conversion", scratch=scratch):
         was_done = (out_dir / last).exists()
         if not was_done:
             with _discarded_if_bad(out_dir, len(source)):
-                write(out_dir, source, shape, size)
-    done = ", done already" if was_done else ""
-    log.info(f"{out_dir}: {counted(shape[0], 'item')} of {shape[2]} x {shape[1]} pixels{done}")
-    return {"out": str(out_dir), "items": shape[0], "shape": list(shape), "was_done": was_done}
+                write(out_dir, source, sizes, size)
+    done, shape = ", done already" if was_done else "", None
+    what = f"{len(np.unique(sizes, axis=0)):,} sizes"
+    if (sizes == sizes[0]).all():
+        shape = [len(source), *sizes[0].tolist(), 3]
+        what = f"{shape[2]} x {shape[1]} pixels"
+    log.info(f"{out_dir}: {counted(len(source), 'item')} of {what}{done}")
+    return {"out": str(out_dir), "items": len(source), "shape": shape, "was_done": was_done}
+
+
+def _sizes(source: Source, size: int | None, fit: str) -> np.ndarray:
+    """Return the (height, width) of each image as it is written, int (N, 2)."""
+    if size and fit == "pad":
+        source.pixels(0)  # refuses what has no images, before anything is written
+        return np.full((len(source), 2), size)
+    sizes = buckets.image_sizes(source, len(source))
+    if not size:
+        return sizes
+    scales = size / np.sqrt(sizes.prod(1, keepdims=True))
+    return np.maximum(1, np.rint(scales * sizes)).astype(int)
 
 
 def spread_products(source: Source, count: int) -> list[int]:
@@ -112,8 +137,15 @@ def _discarded_if_bad(out_dir: Path, count: int) -> Iterator[None]:
         raise
 
 
-def _sized(pixels: np.ndarray, size: int | None) -> np.ndarray:
-    return pixels if size is None else resize(pixels, size)
+def _sized(pixels: np.ndarray, shape: np.ndarray, size: int | None) -> np.ndarray:
+    """Return pixels in the shape (height, width): padded to a square of `size`, or scaled."""
+    shape = tuple(shape.tolist())
+    if size is not None:
+        return resize(pixels, size) if shape == (size, size) else buckets.fit(pixels, shape)
+    if pixels.shape[:2] != shape:
+        seen, said = (f"{wide} x {high}" for high, wide in (pixels.shape[:2], shape))
+        raise InputError("not-an-image.size", seen=seen, said=said)
+    return pixels
 
 
 def _item_rows(source: Source) -> Iterator[dict]:
@@ -131,7 +163,7 @@ def _write_jsonl(path: Path, rows: Iterable[dict]) -> None:
 # ---------------------------------------------------------------------------------- a folder of PNG
 
 
-def _write_images(out_dir: Path, source: Source, shape: tuple, size: int | None) -> None:
+def _write_images(out_dir: Path, source: Source, sizes: np.ndarray, size: int | None) -> None:
     """Write a PNG per item, its mask if the source has masks and no `size` is asked for, and last
     the table that `open_source` reads."""
     names, masks = [f"{index:06d}.png" for index in range(len(source))], out_dir / "masks"
@@ -142,7 +174,7 @@ def _write_images(out_dir: Path, source: Source, shape: tuple, size: int | None)
             if is_masked:
                 shown = np.array(MASK_LEVELS, np.uint8)[source.regions(index)]
                 save_png(Image.fromarray(shown), make_dir(masks) / names[index])
-            pixels = _sized(source.pixels(index), size)
+            pixels = _sized(source.pixels(index), sizes[index], size)
             save_png(Image.fromarray(pixels), out_dir / names[index])
             bar.update(1)
     rows = (
@@ -157,33 +189,33 @@ def _write_images(out_dir: Path, source: Source, shape: tuple, size: int | None)
 # ----------------------------------------------------------------------------------------- one file
 
 
-def _write_h5(out_dir: Path, source: Source, shape: tuple, size: int | None) -> None:
+def _write_h5(out_dir: Path, source: Source, sizes: np.ndarray, size: int | None) -> None:
     """Write items.jsonl, fill the partial file, and rename it at the end.
 
     A marker holds the number of rows that are surely on the disk.
     """
     _write_jsonl(out_dir / "items.jsonl", _item_rows(source))
     aside, marker = (remove_link(out_dir / name) for name in (PARTIAL, PROGRESS))
-    done = _rows_done(out_dir)
-    if done > shape[0]:
+    done, count = _rows_done(out_dir), len(source)
+    if done > count:
         raise InputError("file-damaged.conversion", path=marker)
     if not done:
-        _lay_out(aside, shape)
+        _lay_out(aside, sizes)
         write_json(marker, 0)
-    offsets = _offsets(aside, shape[0])
-    row_bytes = int(np.prod(shape[1:]))
+    offsets = _offsets(aside, sizes)
+    row_bytes = 3 * int(sizes.prod(1).max())
     between = max(1, BYTES_BETWEEN_SYNCS // row_bytes // ROWS_AT_ONCE) * ROWS_AT_ONCE
-    with open(aside, "rb+") as file, progress_bar("converted", shape[0], done=done) as bar:
-        for start in range(done, shape[0], ROWS_AT_ONCE):
-            stop = min(start + ROWS_AT_ONCE, shape[0])
+    with open(aside, "rb+") as file, progress_bar("converted", count, done=done) as bar:
+        for start in range(done, count, ROWS_AT_ONCE):
+            stop = min(start + ROWS_AT_ONCE, count)
             try:
-                for index, row in enumerate(_rows(source, start, stop, size, shape), start):
+                for index, row in enumerate(_rows(source, start, stop, size, sizes), start):
                     file.seek(offsets[index])
                     file.write(row)
             except InputError:  # a drive that fails: the next run resumes here
                 _mark(file, marker, start)
                 raise
-            if stop % between == 0 or stop == shape[0]:
+            if stop % between == 0 or stop == count:
                 _mark(file, marker, stop)
             bar.update(stop - start)
     os.replace(aside, out_dir / "pixels.h5")
@@ -206,40 +238,44 @@ def _rows_done(out_dir: Path) -> int:
     return done
 
 
-def _lay_out(path: Path, shape: tuple) -> None:
+def _lay_out(path: Path, sizes: np.ndarray) -> None:
     """Write the HDF5 file with space for every row."""
     how = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     how.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    row = (1, *shape[1:])
+    shape, row = (int(starts_of(sizes)[-1]),), None
+    is_mixed = (sizes != sizes[0]).any()
+    if not is_mixed:
+        row = (1, *sizes[0].tolist(), 3)
+        shape = (len(sizes), *row[1:])
     with h5py.File(path, "w") as file:
+        if is_mixed:
+            file.create_dataset("sizes", data=sizes.astype(np.int32))
         file.create_dataset("pixels", shape, "u1", chunks=row, dcpl=how, fill_time="never")
     with open(path, "rb+") as file:
         os.fsync(file.fileno())
 
 
-def _offsets(path: Path, count: int) -> np.ndarray:
+def _offsets(path: Path, sizes: np.ndarray) -> np.ndarray:
     """Return the byte offset of each row in the file."""
-    offsets = np.zeros(count, np.int64)
+    offsets = np.zeros(len(sizes), np.int64)
 
     def note(chunk):
         offsets[chunk.chunk_offset[0]] = chunk.byte_offset
 
     with h5py.File(path, "r") as file:
-        file["pixels"].id.chunk_iter(note)
+        if file["pixels"].chunks:
+            file["pixels"].id.chunk_iter(note)
+        else:
+            offsets += file["pixels"].id.get_offset() + starts_of(sizes)[:-1]
     if not offsets.all():
         raise InputError("file-damaged.conversion", path=path)
     return offsets
 
 
-def _rows(source: Source, start: int, stop: int, size: int | None, shape: tuple):
-    """Yield rows start..stop - 1 as contiguous pixels; raises InputError for another shape."""
+def _rows(source: Source, start: int, stop: int, size: int | None, sizes: np.ndarray):
+    """Yield rows start..stop - 1 as contiguous pixels."""
     for index, pixels in enumerate(source.read(start, stop), start):
-        pixels = _sized(pixels, size)
-        if pixels.shape != shape[1:]:
-            seen = f"{pixels.shape[1]} x {pixels.shape[0]}"
-            first = f"{shape[2]} x {shape[1]}"
-            raise InputError("unequal-images", name=source.name, row=index, seen=seen, first=first)
-        yield np.ascontiguousarray(pixels)
+        yield np.ascontiguousarray(_sized(pixels, sizes[index], size))
 
 
 # {to: (the file written last, which marks a finished conversion; the function)}
