@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from PIL import Image
 
 
 @pytest.mark.parametrize("verb", ["inspect", "convert"])
@@ -37,6 +38,44 @@ def test_latents_are_what_a_training_opens(run, refuse, tiny_base, photo_folder,
     code, *_ = run("train", "lora", "--data", photo_folder, "--out", tmp_path / "run", *settings)
     assert code == 0 and list(made.parent.glob("cache-*")) == [made]
     assert (made / "moments.npy").stat().st_mtime_ns == before
+
+
+@pytest.fixture
+def tall(tmp_path):
+    """A folder of photos of which some are tall."""
+    (folder := tmp_path / "tall").mkdir()
+    for i in range(6):
+        pixels = np.full((96, 56 if i % 3 else 96, 3), 40 * i, np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+        (folder / f"{i}.txt").write_text("a red dress")
+    return folder
+
+
+def test_tall_photos_stay_tall(run, refuse, tiny_base, tall, tmp_path):
+    code, out, _ = run("data", "coverage", tall, "--base", tiny_base, "--json")
+    assert code == 0 and json.loads(out)["buckets"] == {"64x64": 2, "48x80": 4}
+    words = ["data", "convert", tall, "--size", 64]
+    code, out, _ = run(*words, "--out", tmp_path / "kept", "--json")
+    assert code == 0 and json.loads(out)["shape"] is None
+    code, out, _ = run("data", "coverage", tmp_path / "kept", "--base", tiny_base, "--json")
+    assert json.loads(out)["buckets"] == {"64x64": 2, "48x80": 4}
+    code, out, _ = run(*words, "--fit", "pad", "--out", tmp_path / "padded", "--json")
+    assert code == 0 and json.loads(out)["shape"] == [6, 64, 64, 3]
+    latents = [*words, "--to", "latents", "--base", tiny_base]
+    code, out, _ = run(*latents, "--fit", "bucket", "--json")
+    made = Path(json.loads(out)["out"])
+    assert {path.name for path in made.glob("moments*")} == {
+        "moments-64x64.npy",
+        "moments-48x80.npy",
+    }
+    refuse("unknown-choice", *words, "--fit", "crop", "--out", tmp_path / "no")
+    refuse("unknown-choice", *words, "--fit", "bucket", "--out", tmp_path / "no")
+    refuse("unknown-choice", *latents, "--fit", "keep")
+    Image.fromarray(np.zeros((20, 96, 3), np.uint8)).save(tall / "6.png")
+    (tall / "6.txt").write_text("a scarf")
+    refuse("out-of-range", "data", "coverage", tall, "--base", tiny_base)
+    refuse("out-of-range", *latents, "--fit", "bucket")
+    assert not (tmp_path / "no").exists()
 
 
 def test_a_missing_mean_image_is_reported_and_refused(run, refuse, g2, tmp_path):

@@ -175,10 +175,11 @@ def _encode_latents(options) -> dict:
     from tvhelpers.train.fit import is_mirrored
     from tvhelpers.train.latents import open_cache
 
+    fit = options.fit or "pad"
+    check_choice("fit", fit, CHOICES["fit"])
     source = open_source(options.path, _columns(options), **_reading(options))
     base = find_base(options.base)
-    size, fit = options.size or own_resolution(base), options.fit or "pad"
-    check_choice("fit", fit, CHOICES["fit"])
+    size = options.size or own_resolution(base)
     flip, processes = is_mirrored(len(source)), Processes(choose_device())
     cache = open_cache(source, base, size, flip, root_dir(), fit=fit, processes=processes)
     items = counted(cache.num_items, "item") + (" and the mirror images" if flip else "")

@@ -104,7 +104,7 @@ def fit(pixels: np.ndarray, shape: Shape, how=Image.Resampling.LANCZOS) -> np.nd
 
 def image_sizes(source: Source, count: int) -> np.ndarray:
     """Return the sizes int (count, 2) of the first images of a source."""
-    with ThreadPoolExecutor() as pool, progress_bar("sizes of images", count) as bar:
+    with ThreadPoolExecutor() as pool, progress_bar("sizes of images", count, delay=2) as bar:
         sizes = []
         for size in pool.map(source.size, range(count)):
             sizes.append(size)
