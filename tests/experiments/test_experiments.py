@@ -114,9 +114,9 @@ def test_sentences_say_what_is_clear_of_0_and_no_more():
     about = {"against": "a", "figures": [*names], "seeds": [1, 2, 3], "base": "mini", "data": "d"}
     result = {**about, "title": "", "claim": "", "scale": "s", **summary.summarised(rows, "a")}
     text = " ".join(summary.sentences(result))
-    assert "b: test loss" in text and "gap -8 lower, state (MiB) -1.9e+04 better" in text
-    assert "c: gap -4 lower." in text and "2 differences are not clear of 0" in text
-    assert "0.3 differences" in text
+    assert "b: test loss" in text and ") worse." in text and "0.2 differences" in text
+    assert "b: gap -8, state (MiB) -1.9e+04; c: gap -4." in text
+    assert "2 differences are not clear of 0" in text
     assert summary.table(result)[1][2:] == ["9", "20,000"]  # one value, no interval of width 0
 
 

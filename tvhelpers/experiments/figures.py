@@ -35,6 +35,7 @@ def forest(arms: dict[str, dict], name: str, against: str = "") -> Image.Image:
         ax.xaxis.set_minor_formatter("")
     else:
         ax.locator_params(axis="x", nbins=4)
+        ax.ticklabel_format(axis="x", style="plain", useOffset=False)
     ax.tick_params(axis="x", labelsize=10)
     ax.set_title(name_of(name), fontsize=11)
     return render(figure)

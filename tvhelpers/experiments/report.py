@@ -200,7 +200,17 @@ def _experiment(path: Path) -> str:
     shown = [forest(arms, name, result["against"]) for name in names]
     lines = "".join(f"<p>{_text(line)}</p>" for line in summary.sentences(result))
     head = f"<h2>{_text(result['title'])}</h2><p>The paper: {_text(result['claim'])}</p>"
-    return head + _table(summary.table(result)) + _figures(shown) + lines
+    return head + _table(summary.table(result)) + _figures(shown) + lines + _trials(result)
+
+
+def _trials(result: dict) -> str:
+    """Return the figures of a search, "" for another experiment."""
+    if "trials" not in result:
+        return ""
+    from tvhelpers.experiments import trials  # loads torch
+
+    wide = _embedded(trials.parallel_figure(result))  # as large as it is, to be scrolled
+    return f"{_figures([trials.importance_figure(result)])}<div class=wide>{wide}</div>"
 
 
 def _figures(images: Iterable[Image.Image]) -> str:

@@ -89,32 +89,37 @@ def sentences(result: dict) -> list[str]:
     ran = f"{counted(arms, 'arm')} with {counted(seeds, 'seed')} each ran {about}"
     lines = [f"{ran}, at the scale {result['scale']}; other bases and data were not run."]
     if seeds < 3:
-        return [*lines, "With fewer than three seeds there is no interval, and nothing is shown."]
-    clear, open_ = {}, 0
+        return [
+            *lines,
+            "Fewer than three seeds give no interval: these runs do not show a difference.",
+        ]
+    clear, fixed, open_ = {}, {}, 0
     for arm, figures in result["differences"].items():
-        found = [_difference(name, figures[name]) for name in names if name in figures]
-        if any(found):
-            clear[arm] = [text for text in found if text]
-        open_ += found.count("")
+        for name in (name for name in names if name in figures):
+            text = f"{label(name)} {figures[name]['mean']:+.3g}"
+            low, high = figures[name]["ci"] or (0, 0)
+            if low <= 0 <= high:
+                open_ += 1
+            elif low == high:
+                fixed.setdefault(arm, []).append(text)
+            else:
+                side = _side(name, figures[name]["mean"])
+                clear.setdefault(arm, []).append(f"{text} ({low:+.3g} to {high:+.3g}) {side}")
     than = f"Compared with {result['against']}, seed by seed"
-    said = [f"{arm}: {', '.join(texts)}" for arm, texts in clear.items()]
-    lines.append(f"{than}: {'; '.join(said)}." if clear else f"{than}, nothing is clear of 0.")
+    lines.append(f"{than}: {_by_arm(clear)}." if clear else f"{than}, nothing is clear of 0.")
     others = counted(open_, "difference") + (" is" if open_ == 1 else " are")
     say = f"{others} not clear of 0: these runs do not show which is better."
-    lines.append(say if open_ else "All differences are clear of 0.")
+    lines.append(say if open_ else "No other difference was measured.")
     if clear:
         chance = 0.05 * (open_ + sum(map(len, clear.values())))
         lines[-1] += f" By chance alone, {chance:.1f} differences would be clear of 0."
+    if fixed:
+        lines.append(f"The same with each seed, so without an interval: {_by_arm(fixed)}.")
     return lines
 
 
-def _difference(name: str, row: dict) -> str:
-    """Return a difference that is clear of 0 as text, "" for another."""
-    low, high = row["ci"] or (0, 0)
-    if low <= 0 <= high:
-        return ""
-    ends = f" ({low:+.3g} to {high:+.3g})" if low != high else ""
-    return f"{label(name)} {row['mean']:+.3g}{ends} {_side(name, row['mean'])}"
+def _by_arm(texts: dict[str, list[str]]) -> str:
+    return "; ".join(f"{arm}: {', '.join(found)}" for arm, found in texts.items())
 
 
 def _side(name: str, gain: float) -> str:

@@ -163,7 +163,7 @@ def systems(images: dict[str, Sequence], prompts: Sequence[str]) -> Image.Image:
     figure.set_layout_engine("constrained", h_pad=0.02, w_pad=0.02)
     axes = figure.subplots(len(images), len(prompts), squeeze=False)
     for row, (name, drawn) in zip(axes, images.items(), strict=True):
-        row[0].set_ylabel(wrapped(name, 12), fontsize=9, rotation=0, ha="right", va="center")
+        row[0].set_ylabel(wrapped(name, 13), fontsize=9, rotation=0, ha="right", va="center")
         for ax, image in zip(row, drawn, strict=False):
             ax.imshow(_open(image))
             ax.set(xticks=[], yticks=[])

@@ -117,7 +117,7 @@ class StudioPage:
                 self._note("controls")
 
     def _emptied(self, name: str) -> None:
-        """Let an emptied slider show its value again, and say so; a number is being typed."""
+        """Let an emptied slider show its value again, and say so; a number may still be typed."""
         control = self.panel.controls[name]
         if control.kind == "slider":
             self._sent.pop(name, None)
