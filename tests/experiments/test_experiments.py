@@ -153,7 +153,8 @@ def test_a_prompt_asks_for_what_its_caption_states():
 @pytest.fixture(scope="module")
 def experiment():
     masked = Arm("masked", {"background_weight": 0.2}, items={"masked": True})
-    arms = (Arm("base", train=None), Arm("adapter"), Arm("all", {"method": "full"}), masked)
+    whole = Arm("all", {"method": "full", "prediction": "v_prediction"})  # as mini predicts
+    arms = (Arm("base", train=None), Arm("adapter"), whole, masked)
     return Experiment("tiny", "Which?", "A claim.", "base", ("test_loss", "noise_scale"), arms)
 
 

@@ -41,9 +41,10 @@ def test_loss(
     has the folder artifacts/.
     """
     trainer = open_trainer(base, items, root, run, text_encoder, text)
-    losses = item_losses(trainer, np.tile(np.arange(trainer.data.cache.num_items), DRAWS)).numpy()
+    rows = np.tile(np.arange(trainer.data.cache.num_items), DRAWS)
+    losses = item_losses(trainer, rows).numpy()
     if trainer.scheduler.config.prediction_type == "v_prediction":
-        timesteps = trainer.batches.fixed_timesteps(len(losses)).numpy()
+        timesteps = trainer.batches.fixed_timesteps(rows).numpy()
         losses = losses * trainer.alphas_cumprod.cpu().numpy()[timesteps]
     trainer.release()
     return float(losses.mean())
