@@ -15,7 +15,7 @@ from PIL import Image, ImageCms
 from tests.helpers import refused
 from tvhelpers import image
 from tvhelpers.data.highres import FolderPhotos
-from tvhelpers.data.photos import key_of_colours, photo_sha256
+from tvhelpers.data.photos import Photos, key_of_colours, photo_sha256
 from tvhelpers.data.sources import open_source
 from tvhelpers.image import image_format, is_image, read_photo, resize
 from tvhelpers.score.image_folder import open_folder
@@ -36,6 +36,18 @@ def test_photos_are_upright_rgb_on_white(tmp_path):
     (tmp_path / "cut.png").write_bytes((tmp_path / "deep.png").read_bytes()[:40])
     with refused("not-an-image"):
         read_photo(tmp_path / "cut.png")
+
+
+@pytest.mark.parametrize("end", ["jpg", "png", "tif", "webp"])
+def test_the_size_of_a_turned_photo_is_that_of_its_pixels(tmp_path, end):
+    files = [tmp_path / f"{orientation}.{end}" for orientation in (1, 3, 6, 8)]
+    for file in files:
+        exif = Image.Exif()
+        exif[0x0112] = int(file.stem)
+        Image.new("RGB", (6, 4)).save(file, exif=exif)
+    photos = Photos(files)
+    sizes = [photos.size(i) for i in range(4)]
+    assert sizes == [photos[i].shape[:2] for i in range(4)] == [(4, 6), (4, 6), (6, 4), (6, 4)]
 
 
 def test_resize_pads_and_never_distorts():

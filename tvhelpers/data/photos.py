@@ -87,8 +87,9 @@ class Photos(Images):
         """Return (height, width) by the file's header, of an image turned upright."""
         # of a damaged file, reading the pixels says what is wrong
         with contextlib.suppress(Exception), open_image(self.paths[index]) as image:
-            lies = image.getexif().get(ExifTags.Base.Orientation) in range(5, 9)
-            return image.size if lies else image.size[::-1]
+            if image.format != "TIFF":  # Pillow turns these itself, some versions on opening
+                lies = image.getexif().get(ExifTags.Base.Orientation) in range(5, 9)
+                return image.size if lies else image.size[::-1]
         return super().size(index)
 
 
