@@ -20,6 +20,7 @@ from tvhelpers.models.base import find_base, load_part
 from tvhelpers.progress import Interrupted
 from tvhelpers.runtime import root_dir
 from tvhelpers.train import encoding, latents
+from tvhelpers.train.cost import length_of
 from tvhelpers.train.log import read_steps
 from tvhelpers.train.order import Epochs, Order
 from tvhelpers.train.trainer import train
@@ -140,7 +141,10 @@ def test_an_item_of_a_small_bucket_is_drawn_as_often_as_others():
     batches = [order.entries(number, range(8)) for number in range(160)]
     for batch in batches:
         drawn.update(batch.tolist())
-    assert {*drawn} == {*range(64)} and 12 <= min(drawn.values()) <= max(drawn.values()) <= 21
+    assert {*drawn} == {*range(64)} and 16 <= min(drawn.values()) <= max(drawn.values()) <= 24
+    turns = [order.turn(number)[0] for number in range(155)]
+    assert order.counts(155).tolist() == np.bincount(turns).tolist()
+    assert [order_of(counts, 8).counts(8 * n).tolist()[2] for n in (1, 3, 5)] == [0, 0, 1]
     again = order_of(counts, 8)
     for number in (150, 3, 77):  # of its number alone, and of the places that are asked for
         assert np.array_equal(again.entries(number, range(8)), batches[number])
@@ -198,6 +202,11 @@ def test_a_batch_is_of_one_bucket(mixed, make_trainer):
         shapes[tuple(batch.noise.shape[2:])] += 1
         assert batch.moments.shape == (4, 8, *batch.noise.shape[2:])
     assert {*shapes} == {(6, 10), (8, 8), (10, 6)} - {(8, 8)}
+    later = trainer.batches.order.buckets[1 - trainer.batches.order.turn(0)[0]]
+    assert trainer.batches.undrawn(1) == len({*(later.entries % 24)})
+    assert not trainer.batches.undrawn(12) and "small buckets" not in length_of(trainer)
+    trainer.num_steps = 1
+    assert "small buckets" in length_of(trainer)
     trainer.micro_batch = 3
     assert torch.isfinite(trainer.train_step()["loss"])
 
@@ -218,7 +227,5 @@ def test_shapes_have_the_area_of_the_resolution():
         for high, wide in bucket_shapes(resolution, multiple):
             assert 0.8 < high * wide / resolution**2 <= 1 and 0.5 <= high / wide <= 2
             assert not high % multiple and not wide % multiple
-    assert assign(np.array([(10, 10), (30, 10)]), [(1, 2), (1, 1), (2, 1)]).bucket.tolist() == [
-        0,
-        1,
-    ]
+    found = assign(np.array([(10, 10), (30, 10)]), [(1, 2), (1, 1), (2, 1)])
+    assert found.bucket.tolist() == [0, 1] and found.shapes == [(1, 1), (2, 1)]

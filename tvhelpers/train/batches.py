@@ -120,6 +120,12 @@ class Batches:
             buckets.append(Epochs(entries[own], weights, config.seed, key))
         self.order = Order(buckets, config.samples_per_step, config.seed)
 
+    def undrawn(self, steps: int) -> int:
+        """Return how many items none of the first `steps` steps draws: their buckets are small."""
+        buckets = zip(self.order.buckets, self.order.counts(steps), strict=True)
+        missing = [one.entries % self.data.cache.num_items for one, count in buckets if not count]
+        return sum(len(np.unique(items)) for items in missing)
+
     def _regions(self, entries: np.ndarray) -> torch.Tensor:
         """Return the regions of entries; without masks, each image counts whole."""
         if self.data.cache.regions is not None:

@@ -111,7 +111,7 @@ def session_limit(minutes: float, mirrored: bool) -> str:
 
 def length_of(trainer) -> str:
     """Return in words a training's steps and passes, whether images are mirrored, how often the
-    validation loss is computed, and of which step the result is."""
+    validation loss is computed, of which step the result is, and how many items are not drawn."""
     config = trainer.config
     steps, items = counted(trainer.num_steps, "step"), len(trainer.data.train_items)
     images = counted(trainer.per_step, "image")
@@ -122,7 +122,10 @@ def length_of(trainer) -> str:
     if 0 < config.eval_steps < trainer.num_steps:
         often = f"every {counted(config.eval_steps, 'step')}"
     kept = "adapter" if config.method == "lora" else "UNet"
-    return f"{text} ({flip}), a validation loss {often}, the {config.keep} {kept} is kept"
+    text = f"{text} ({flip}), a validation loss {often}, the {config.keep} {kept} is kept"
+    if few := trainer.batches.undrawn(trainer.num_steps):
+        text += f"; so few steps draw nothing of {counted(few, 'item')} in small buckets"
+    return text
 
 
 def in_minutes(minutes: float, at_most: bool = False) -> str:

@@ -58,7 +58,8 @@ class Order:
 
     def turn(self, number: int) -> tuple[int, int]:
         """Return the bucket of a batch, and its number among those of that bucket."""
-        epoch = max(0, number * self.size // self.total - 1)  # this one, or one a little later
+        least = (number - len(self.buckets)) * self.size // self.total - 1
+        epoch = max(0, least)  # this one, or one a little later
         while self._before(epoch + 1).sum() <= number:
             epoch += 1
         first = self._before(epoch)
@@ -70,6 +71,14 @@ class Order:
         bucket = self._turns[place]
         return bucket, int(first[bucket] + (self._turns[:place] == bucket).sum())
 
+    def counts(self, number: int) -> np.ndarray:
+        """Return how many of the first `number` batches, at least 1, each bucket has."""
+        self.turn(number - 1)
+        before = self._before(self._epoch)
+        turns = self._turns[: number - before.sum()]
+        return before + np.bincount(turns, minlength=len(before))
+
     def _before(self, epoch: int) -> np.ndarray:
-        """Return how many batches each bucket has in all epochs before one."""
-        return np.array([int(epoch * draws // self.size) for draws in self.draws])
+        """Return how many batches each bucket has in all epochs before one, rounded: its entries
+        are drawn as often as others, but for half a batch."""
+        return np.array([int(epoch * draws / self.size + 0.5) for draws in self.draws])
