@@ -116,6 +116,10 @@ def test_a_killed_cache_is_the_same(tiny_base, monkeypatch, tmp_path):
         content(tmp_path / "cut")
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
     assert content(tmp_path / "cut") == content(tmp_path / "whole")
+    one, *_ = (tmp_path / "cut").rglob("moments-*")
+    one.unlink()
+    with refused("file-damaged"):
+        content(tmp_path / "cut")
 
 
 def order_of(counts, size, weights=None) -> Order:

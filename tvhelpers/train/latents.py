@@ -275,6 +275,8 @@ def read_cache(folder: Path) -> LatentCache:
         shapes = buckets.shapes if name in OF_BUCKETS else [None]
         paths = [folder / f"{array_name(name, shape, about)}.npy" for shape in shapes]
         found = tuple(np.load(path, mmap_mode="r") for path in paths if path.exists())
+        if len(found) < len(paths) and (found or name == "moments"):
+            raise InputError("file-damaged.rows", path=folder, error="a bucket's file is missing")
         arrays[name] = (found if name in OF_BUCKETS else found[0]) if found else None
     index = np.load(folder / "caption_index.npy")
     if folder.name != f"cache-{content_key(about)}":
