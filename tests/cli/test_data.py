@@ -59,6 +59,12 @@ def test_tall_photos_stay_tall(run, refuse, tiny_base, tall, tmp_path):
     assert code == 0 and json.loads(out)["shape"] is None
     code, out, _ = run("data", "coverage", tmp_path / "kept", "--base", tiny_base, "--json")
     assert json.loads(out)["buckets"] == {"64x64": 2, "48x80": 4}
+    look = tmp_path / "look.png"
+    code, out, _ = run("data", "inspect", tmp_path / "kept", "--image", look, "--json")
+    seen = json.loads(out)
+    assert code == 0 and seen["images"]["range"] == [0, 200] and look.exists()
+    assert seen["keys"]["sizes"]["shape"] == [6, 2] and "(flat)" in seen["faults"][0]
+    assert run("data", "inspect", tmp_path / "kept")[0] == 0
     code, out, _ = run(*words, "--fit", "pad", "--out", tmp_path / "padded", "--json")
     assert code == 0 and json.loads(out)["shape"] == [6, 64, 64, 3]
     latents = [*words, "--to", "latents", "--base", tiny_base]

@@ -215,6 +215,10 @@ def test_a_mixed_file_that_was_cut_is_refused(tmp_path):
         file["sizes"][1] = (9, 9)
     with refused("file-damaged"):
         open_source(tmp_path / "out")
+    with h5py.File(tmp_path / "out" / "pixels.h5", "a") as file:
+        file["sizes"][1] = (-60, -60)
+    with refused("file-damaged"):
+        open_source(tmp_path / "out")
 
 
 def test_without_annotations_or_mean_image(g2, tmp_path):

@@ -121,21 +121,30 @@ def run_get(options) -> dict:
 def run_inspect(options) -> dict:
     """Print and return the inspection of a file."""
     from tvhelpers.data.detect import format_report
-    from tvhelpers.data.h5 import check_choices, inspect_images, open_images
+    from tvhelpers.data.h5 import check_choices, inspect_images
 
     check_choices(decode=options.decode, axes=options.axes, channels=options.channels)
     report = inspect_images(options.path, options.all)
-    image = options.image and _draw_decodings(open_images(options.path, **_decoding(options)))
+    image = options.image and _draw_rows(options)
     _print(format_report(report), image, options.image)
     return report
 
 
-def _draw_decodings(images):
-    """Return an image of three rows in the correct decoding and in wrong ones."""
+def _draw_rows(options):
+    """Return an image of three rows: in the correct decoding and in wrong ones, or, of several
+    sizes, as they are."""
+    from tvhelpers.data.arrays import find_array_file
     from tvhelpers.data.example import decodings
+    from tvhelpers.data.h5 import open_images
+    from tvhelpers.data.mixed_sizes import MixedImages, is_mixed
     from tvhelpers.show.figures import gallery
 
-    rows = [decodings(images, i) for i in sorted({0, len(images) // 2, len(images) - 1})]
+    is_known = is_mixed(file := find_array_file(options.path))
+    images = MixedImages(file) if is_known else open_images(file, **_decoding(options))
+    numbers = sorted({0, len(images) // 2, len(images) - 1})
+    if is_known:
+        return gallery([images[i] for i in numbers], [f"image {i}" for i in numbers], len(numbers))
+    rows = [decodings(images, i) for i in numbers]
     names = [name for row in rows for name in row]
     images = [one for row in rows for one in row.values()]
     return gallery(images, names, columns=len(rows[0]))
@@ -184,7 +193,7 @@ def _encode_latents(options) -> dict:
     cache = open_cache(source, base, size, flip, root_dir(), fit=fit, processes=processes)
     items = counted(cache.num_items, "item") + (" and the mirror images" if flip else "")
     shapes = counted(len(cache.buckets.shapes), "bucket")
-    what = f"{size} pixels a side" if fit == "pad" else f"{shapes} of {size} x {size} pixels"
+    what = f"{size} pixels a side" if fit == "pad" else f"{shapes} at resolution {size}"
     say(f"{cache.folder}: {items}, {what}")
     return {"out": str(cache.folder), "items": cache.num_items, "size": size}
 

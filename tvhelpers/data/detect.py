@@ -47,7 +47,7 @@ def detect_format(path: Path, key: str = "") -> tuple[dict, np.ndarray]:
     with arrays.read_errors(path):
         key = arrays.image_key(path, found, key)
         listed = sorted(found, key=lambda name: name not in (key, "ih_mean", "b_"))[:MAX_KEYS]
-        keys = {name: _about(found[name]) for name in found if name in {*listed}}
+        keys = {name: about_array(found[name]) for name in found if name in {*listed}}
     mean, issues = arrays.own_mean(path, found, found[key].shape[1:])
     numbers, rows, bad = _sample(path, key, found[key])
     images = {"key": key, **detect_row_format(rows, mean, key)}
@@ -60,7 +60,8 @@ def detect_format(path: Path, key: str = "") -> tuple[dict, np.ndarray]:
     return {"path": str(path), "keys": keys, "images": images, "faults": issues}, numbers
 
 
-def _about(data) -> dict:
+def about_array(data) -> dict:
+    """Return the shape, dtype and chunks of an array, JSON-able."""
     chunks = getattr(data, "chunks", None)
     return {
         "shape": list(data.shape or ()),

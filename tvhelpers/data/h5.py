@@ -14,6 +14,7 @@ from tvhelpers.data import fashion_synthesis as codebook
 from tvhelpers.data.arrays import (
     MAX_ROW,
     check_chunks,
+    find_array_file,
     open_arrays,
     own_mean,
     read_errors,
@@ -22,6 +23,7 @@ from tvhelpers.data.arrays import (
 from tvhelpers.data.detect import AXES, detect_format, outside_range
 from tvhelpers.data.items import Images
 from tvhelpers.data.mat import read_mat
+from tvhelpers.data.mixed_sizes import inspect_mixed, is_mixed
 from tvhelpers.data.quality import image_issues
 from tvhelpers.errors import InputError
 
@@ -214,6 +216,8 @@ def inspect_images(path: Path, all_rows: bool = False) -> dict:
     `all_rows`: look for issues of single images in all rows.  Raises InputError where the file
     cannot be read or holds no images.
     """
+    if is_mixed(file := find_array_file(path)):
+        return inspect_mixed(file, all_rows)
     report, numbers = detect_format(path)
     images = report["images"]
     lost = {"unknown", "wrapped"} & {images["encoding"], images["axes"]}

@@ -4,12 +4,15 @@
 width.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from tvhelpers.data.arrays import open_arrays, rows_of
+from tvhelpers.data.detect import SAMPLE_ROWS, about_array
 from tvhelpers.data.items import Images
+from tvhelpers.data.quality import image_issues
 from tvhelpers.errors import InputError
 
 
@@ -21,9 +24,10 @@ class MixedImages(Images):
         arrays = open_arrays(path)
         self.path, self.data = path, arrays["pixels"]
         self.sizes = rows_of(path, "sizes", arrays["sizes"], 0, len(arrays["sizes"]))
-        self.starts = starts_of(self.sizes)
-        if self.starts[-1] != len(self.data):
+        are_sizes = self.sizes.shape[1:] == (2,) and self.sizes.min(initial=1) > 0
+        if not are_sizes or starts_of(self.sizes)[-1] != len(self.data):
             raise InputError("file-damaged.conversion", path=path)
+        self.starts = starts_of(self.sizes)
         super().__init__(len(self.sizes), self._pixels)
 
     def _pixels(self, index: int) -> np.ndarray:
@@ -36,8 +40,33 @@ class MixedImages(Images):
 
 
 def is_mixed(path: Path) -> bool:
-    """Return whether an HDF5 file holds images of several sizes."""
-    return "sizes" in open_arrays(path)
+    """Return whether an array file holds images of several sizes."""
+    arrays = open_arrays(path)
+    return {"sizes", "pixels"} <= {*arrays} and len(arrays["pixels"].shape or ()) == 1
+
+
+def inspect_mixed(path: Path, all_rows: bool = False) -> dict:
+    """Return the report of `h5.inspect_images` on such a file: its layout is known, so only values
+    and issues are looked for."""
+    images, levels, arrays = MixedImages(path), [], open_arrays(path)
+    count = len(images) if all_rows else min(SAMPLE_ROWS, len(images))
+    numbers = np.unique(np.linspace(0, len(images) - 1, count).astype(int)).tolist()
+
+    def sampled() -> Iterator[tuple[int, np.ndarray]]:
+        """Yield (number, pixels) of an image at a time, and note its lowest and highest level."""
+        for number in numbers:
+            pixels = images[number]
+            levels.extend((float(pixels.min()), float(pixels.max())))
+            yield number, pixels
+
+    issues = image_issues(sampled(), len(numbers))
+    ends = [f"{wide} x {high}" for high, wide in (images.sizes.min(0), images.sizes.max(0))]
+    said = f"`sizes` has the size of each image, from {ends[0]} to {ends[1]} pixels"
+    found = {"key": "pixels", "encoding": "uint8", "axes": "HWC", "channels": "RGB"}
+    found |= {"confidence": 1.0, "doubtful": [], "needs": None, "rows_sampled": len(numbers)}
+    found |= {"range": [min(levels), max(levels)], "evidence": [said]}
+    keys = {name: about_array(data) for name, data in arrays.items()}
+    return {"path": str(path), "keys": keys, "images": found, "faults": issues}
 
 
 def starts_of(sizes: np.ndarray) -> np.ndarray:
