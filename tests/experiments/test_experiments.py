@@ -72,7 +72,9 @@ def test_the_parts_of_a_source_share_no_product_and_sizes_are_nested():
 
 def test_stored_images_are_read_in_six_ways(tmp_path):
     source, numbers = FlatsSource(3, 12), [*range(12)]
-    read = {form: Arranged(source, numbers, Items(form=form)).pixels(0) for form in FORMS}
+    arranged = {form: Arranged(source, numbers, Items(form=form)) for form in FORMS}
+    assert all(one.size(0) == one.pixels(0).shape[:2] for one in arranged.values())
+    read = {form: one.pixels(0) for form, one in arranged.items()}
     right = source.pixels(0)
     assert np.array_equal(read[RIGHT], right)
     assert np.array_equal(read["axes not turned"], right.swapaxes(0, 1))
@@ -122,13 +124,7 @@ def test_sentences_say_what_is_clear_of_0_and_no_more():
 
 def test_epochs_end_with_their_items():
     assert measure._epoch_ends(12, 18 / 8) == [2, 4, 7, 9, 11]
-    assert measure._epoch_ends(3, 43 / 8) == [] and measure._epoch_ends(25, 5) == [
-        5,
-        10,
-        15,
-        20,
-        25,
-    ]
+    assert measure._epoch_ends(25, 5) == [*range(5, 26, 5)] and not measure._epoch_ends(3, 43 / 8)
 
 
 def test_the_noise_scale_is_that_of_known_gradients():
@@ -217,6 +213,18 @@ def test_too_few_items_are_refused_before_anything_is_trained(experiment, tmp_pa
     with refused("too-few-items"):
         run.run_experiment(replace(experiment, arms=(*experiment.arms, many)), bench)
     assert not [*(tmp_path / "out").iterdir()]
+
+
+def test_test_items_without_a_caption_are_counted(tmp_path, caplog):
+    few, none = (run.Bench(tmp_path, "mini", "flats", SCALE) for _ in range(2))
+    source = FlatsSource(3, 40)
+    vars(few)["source"] = vars(none)["source"] = source
+    test = parts_of(source, 4, 4)["test"]
+    source.captions[test[0]] = " "
+    assert few.parts["test"] == test and "3 of 4 test items" in caplog.text
+    source.captions = [""] * 40
+    with refused("no-caption"):
+        none.parts  # noqa: B018
 
 
 def test_what_cannot_be_run_is_refused(tmp_path, capsys):

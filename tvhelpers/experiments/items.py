@@ -18,13 +18,13 @@ from tvhelpers.runtime import seed_for
 from tvhelpers.words import with_article
 
 MEAN_OF = 256  # items, of which the stored images are less the mean, as in the benchmark's file
-RIGHT = "decoded right"
+RIGHT, TURNED = "decoded right", "axes not turned"
 FORMS = {  # how stored numbers (rgb / 255 less their mean, -1..1) are read, to 0..255
     RIGHT: lambda stored, mean: (stored + mean) * 255,
     "as stored": lambda stored, mean: stored.clip(0, 1) * 255,
     "affine": lambda stored, mean: (stored + 1) / 2 * 255,
     "wrapped": lambda stored, mean: (stored * 255).round() % 256,
-    "axes not turned": lambda stored, mean: ((stored + mean) * 255).swapaxes(0, 1),
+    TURNED: lambda stored, mean: ((stored + mean) * 255).swapaxes(0, 1),
     "red and blue exchanged": lambda stored, mean: ((stored + mean) * 255)[..., ::-1],
 }
 
@@ -95,6 +95,11 @@ class Arranged(Source):
             stored = pixels / 255 - self.mean
             pixels = FORMS[self.how.form](stored, self.mean).round().clip(0, 255).astype(np.uint8)
         return np.ascontiguousarray(pixels[:, ::-1] if turned else pixels)
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return (height, width) of an item's image, as it is read."""
+        size = self.source.size(self.places[index][0])
+        return size[::-1] if self.how.form == TURNED else size
 
     def regions(self, index: int) -> np.ndarray | None:
         """Return each pixel's code in REGIONS, uint8 (H, W); None if no masks are asked for."""

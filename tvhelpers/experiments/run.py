@@ -21,6 +21,7 @@ from pathlib import Path
 from tvhelpers.config import TrainConfig, to_dict
 from tvhelpers.data.items import Source
 from tvhelpers.data.sources import open_source
+from tvhelpers.errors import InputError
 from tvhelpers.experiments import measure, summary
 from tvhelpers.experiments.items import Items, check_count, parts_of, write_items
 from tvhelpers.experiments.noise import noise_scale
@@ -42,9 +43,11 @@ from tvhelpers.score.request import ScoreRequest
 from tvhelpers.train.clip_settings import ClipTuning
 from tvhelpers.train.clip_tuning import tune_on_source
 from tvhelpers.train.trainer import train
+from tvhelpers.words import counted
 
 log = logging.getLogger(__name__)
 NOISE = "noise_scale"  # a figure that only the experiments have that ask for it: it takes longer
+FIGURES = 2  # raise it when the figures of an arm change: they are measured again
 IGNORED = ("preset", "data", "text_encoder", "mirror", "device")  # in the key of a training
 
 
@@ -68,8 +71,19 @@ class Bench:
 
     @cached_property
     def parts(self) -> dict[str, list[int]]:
-        """Item numbers of the test, the selection and the training part."""
-        return parts_of(self.source, self.scale.test, self.scale.selection)
+        """Item numbers of the test, the selection and the training part.
+
+        Raises InputError where no test item has a caption to draw.
+        """
+        parts = parts_of(self.source, self.scale.test, self.scale.selection)
+        captions = [self.source.captions[i] for i in parts["test"]]
+        blank, count = sum(not caption.strip() for caption in captions), len(captions)
+        if blank == count:
+            raise InputError("no-caption.experiment", name=self.source.name)
+        if blank:
+            some = f"{count - blank:,} of {counted(count, 'test item')}"
+            log.warning(f"images are drawn of {some}: the others have no caption")
+        return parts
 
     @cached_property
     def identity(self) -> dict[str, str]:
@@ -174,7 +188,7 @@ class Bench:
     def measured(self, arm: Arm, seed: int) -> dict:
         """Return {"arm", "seed", "figures", "curves", "folders"} of an arm and a seed."""
         key = [asdict(arm), seed, asdict(self.scale), self.base_digest, self.items("test").name]
-        path = self.folder("arms", [*key, self.training_items(arm).name, self.scored])
+        path = self.folder("arms", [*key, self.training_items(arm).name, self.scored, FIGURES])
         path = path.with_suffix(".json")
         if path.exists():
             return read_record(path, "arm")
