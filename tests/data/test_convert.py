@@ -18,6 +18,7 @@ from tests.helpers import refused
 from tvhelpers.data import convert as module
 from tvhelpers.data.convert import convert
 from tvhelpers.data.example import write_g2
+from tvhelpers.data.photos import Photos
 from tvhelpers.data.sources import open_source
 
 COUNT = 600
@@ -166,7 +167,7 @@ def test_a_folder_of_images_is_the_same_source(g2, tmp_path, watch):
         convert(folder, out)
 
 
-def test_size_and_unequal_photos(tmp_path):
+def test_size_and_unequal_photos(tmp_path, monkeypatch):
     for i, shape in enumerate([(40, 30, 3), (30, 30, 3)]):
         Image.fromarray(np.full(shape, 90, np.uint8)).save(tmp_path / f"{i}.png")
         (tmp_path / f"{i}.txt").write_text("a tee")
@@ -175,6 +176,9 @@ def test_size_and_unequal_photos(tmp_path):
     assert convert(tmp_path, tmp_path / "b", size=64, fit="pad")["shape"] == [2, 64, 64, 3]
     with refused("out-of-range"):
         convert(tmp_path, tmp_path / "c", size=0)
+    monkeypatch.setattr(Photos, "size", lambda self, index: (9, 9))
+    with refused("not-an-image"):
+        convert(tmp_path, tmp_path / "d")
 
 
 def mixed_photos(folder, count=150):

@@ -137,14 +137,15 @@ def _discarded_if_bad(out_dir: Path, count: int) -> Iterator[None]:
         raise
 
 
-def _sized(pixels: np.ndarray, shape: np.ndarray, size: int | None) -> np.ndarray:
-    """Return pixels in the shape (height, width): padded to a square of `size`, or scaled."""
+def _sized(pixels: np.ndarray, shape: np.ndarray, size: int | None, name: str) -> np.ndarray:
+    """Return the pixels of an item in the shape (height, width): padded to a square of `size`, or
+    scaled."""
     shape = tuple(shape.tolist())
     if size is not None:
         return resize(pixels, size) if shape == (size, size) else buckets.fit(pixels, shape)
     if pixels.shape[:2] != shape:
         seen, said = (f"{wide} x {high}" for high, wide in (pixels.shape[:2], shape))
-        raise InputError("not-an-image.size", seen=seen, said=said)
+        raise InputError("not-an-image.size", name=name, seen=seen, said=said)
     return pixels
 
 
@@ -174,7 +175,7 @@ def _write_images(out_dir: Path, source: Source, sizes: np.ndarray, size: int | 
             if is_masked:
                 shown = np.array(MASK_LEVELS, np.uint8)[source.regions(index)]
                 save_png(Image.fromarray(shown), make_dir(masks) / names[index])
-            pixels = _sized(source.pixels(index), sizes[index], size)
+            pixels = _sized(source.pixels(index), sizes[index], size, source.item_ids[index])
             save_png(Image.fromarray(pixels), out_dir / names[index])
             bar.update(1)
     rows = (
@@ -275,7 +276,8 @@ def _offsets(path: Path, sizes: np.ndarray) -> np.ndarray:
 def _rows(source: Source, start: int, stop: int, size: int | None, sizes: np.ndarray):
     """Yield rows start..stop - 1 as contiguous pixels."""
     for index, pixels in enumerate(source.read(start, stop), start):
-        yield np.ascontiguousarray(_sized(pixels, sizes[index], size))
+        name = source.item_ids[index]
+        yield np.ascontiguousarray(_sized(pixels, sizes[index], size, name))
 
 
 # {to: (the file written last, which marks a finished conversion; the function)}
