@@ -49,7 +49,7 @@ class Order:
         if buckets[0].weights is not None:
             weights = np.array([bucket.weights.sum() for bucket in buckets])
             self.draws = (total * weights / weights.sum()).tolist()
-        self.total, self._epoch = total, -1
+        self.total, self._turns = total, (-1, np.zeros(0, int))
 
     def entries(self, number: int, places: Sequence[int]) -> np.ndarray:
         """Return the entries at `places` of a batch."""
@@ -58,25 +58,30 @@ class Order:
 
     def turn(self, number: int) -> tuple[int, int]:
         """Return the bucket of a batch, and its number among those of that bucket."""
+        first, turns = self._epoch_of(number)
+        place = number - first.sum()
+        bucket = turns[place]
+        return bucket, int(first[bucket] + (turns[:place] == bucket).sum())
+
+    def counts(self, number: int) -> np.ndarray:
+        """Return how many of the first `number` batches, at least 1, each bucket has."""
+        first, turns = self._epoch_of(number - 1)
+        return first + np.bincount(turns[: number - first.sum()], minlength=len(first))
+
+    def _epoch_of(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return how many batches each bucket has before the epoch of a batch, and the buckets of
+        that epoch's batches, in order; several threads may ask."""
         least = (number - len(self.buckets)) * self.size // self.total - 1
         epoch = max(0, least)  # this one, or one a little later
         while self._before(epoch + 1).sum() <= number:
             epoch += 1
-        first = self._before(epoch)
-        if self._epoch != epoch:
+        first, (known, turns) = self._before(epoch), self._turns
+        if known != epoch:
             turns = np.repeat(np.arange(len(first)), self._before(epoch + 1) - first)
             rng = np.random.default_rng(seed_for(self.seed, "buckets", epoch))
-            self._epoch, self._turns = epoch, rng.permutation(turns)
-        place = number - first.sum()
-        bucket = self._turns[place]
-        return bucket, int(first[bucket] + (self._turns[:place] == bucket).sum())
-
-    def counts(self, number: int) -> np.ndarray:
-        """Return how many of the first `number` batches, at least 1, each bucket has."""
-        self.turn(number - 1)
-        before = self._before(self._epoch)
-        turns = self._turns[: number - before.sum()]
-        return before + np.bincount(turns, minlength=len(before))
+            turns = rng.permutation(turns)
+            self._turns = epoch, turns
+        return first, turns
 
     def _before(self, epoch: int) -> np.ndarray:
         """Return how many batches each bucket has in all epochs before one, rounded: its entries
