@@ -49,7 +49,7 @@ def test_ctrl_c_says_how_to_resume_and_loses_nothing(
     for place, path in places.items():
         words = words.replace(place, str(path))
     with monkeypatch.context() as patch:
-        stop_at(patch, BAR, 1 if name == "latents" else 2)
+        stop_at(patch, BAR, {"latents": 1, "generate": 2, "convert": 24 + 2}[name])  # after sizes
         code, _, err = run(*words.split())
     assert code == 130, err
     assert err.splitlines()[-2:] == ["stopped", f"to resume: python -m tvhelpers {words}"]

@@ -182,7 +182,7 @@ def test_a_damaged_photo_is_named_when_it_is_read(g2, tmp_path):
 def test_convert_with_photos(g2, tmp_path, capsys):
     archive = make_zip(tmp_path / "a.zip")
     command = ["data", "convert", str(tmp_path / "set"), "--out", str(tmp_path / "out")]
-    command += ["--photos", str(archive), "--size", "96"]
+    command += ["--photos", str(archive), "--size", "96", "--fit", "pad"]
     assert main(command) == 0
     assert "4 of 5 items" in capsys.readouterr().out
     with h5py.File(tmp_path / "out" / "pixels.h5") as file:
