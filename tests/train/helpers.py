@@ -7,6 +7,7 @@ import traceback
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 
 from tvhelpers import cli
 from tvhelpers.train.evaluation import item_losses
@@ -57,6 +58,7 @@ def start(words: list[str], screen=os.devnull, **environment: str) -> int:
     code = 1
     try:
         os.environ |= environment
+        PartialState._reset_state()  # else a fork keeps that of a test before it
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         os.dup2(os.open(screen, os.O_WRONLY | os.O_CREAT), 2)
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
