@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sys
 import traceback
 from pathlib import Path
@@ -67,3 +68,21 @@ def start(words: list[str], screen=os.devnull, **environment: str) -> int:
     except BaseException:
         traceback.print_exc()
     os._exit(code)
+
+
+def free_port() -> int:
+    """Return a free port."""
+    with socket.socket() as place:
+        place.bind(("localhost", 0))
+        return place.getsockname()[1]
+
+
+def in_two_processes(words: list[str], screens: list[Path]) -> None:
+    """Run a command in two processes that train together; their messages go to `screens`."""
+    both = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port())}
+    pids = [
+        start(words, screen, RANK=str(rank), LOCAL_RANK=str(rank), **both)
+        for rank, screen in enumerate(screens)
+    ]
+    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+    assert codes == [0, 0], "\n".join(screen.read_text() for screen in screens)

@@ -10,8 +10,7 @@ import torch
 from PIL import Image, ImageOps
 
 from tests.helpers import refused
-from tests.train.helpers import command, same, start, stop_at
-from tests.train.test_distributed import free_port
+from tests.train.helpers import command, in_two_processes, same, stop_at
 from tvhelpers import flats
 from tvhelpers.config import build_config
 from tvhelpers.data.buckets import assign, bucket_shapes
@@ -190,10 +189,7 @@ def test_two_processes_take_the_steps_of_one(mixed, tmp_path):
     settings = mixed | {"steps": 5, "checkpoint_steps": 0, "eval_steps": 0}
     train(build_config(**settings), tmp_path / "one")
     words = command(settings, tmp_path / "two")
-    both = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port())}
-    ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
-    pids = [start(words, tmp_path / f"screen-{own['RANK']}", **both, **own) for own in ranks]
-    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids] == [0, 0]
+    in_two_processes(words, [tmp_path / "screen-0", tmp_path / "screen-1"])
     one, two = read_steps(tmp_path / "one"), read_steps(tmp_path / "two")
     assert [row["loss"] for row in one] == pytest.approx([row["loss"] for row in two], abs=1e-5)
 

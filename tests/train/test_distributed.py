@@ -1,14 +1,12 @@
 """Several processes train like one."""
 
-import os
-import socket
 import subprocess
 import sys
 
 import pytest
 
 from tests.helpers import refused
-from tests.train.helpers import command, same, start
+from tests.train.helpers import command, in_two_processes, same
 from tvhelpers.config import build_config
 from tvhelpers.train.distributed import Processes
 from tvhelpers.train.log import read_steps
@@ -16,23 +14,10 @@ from tvhelpers.train.loop import Loop
 from tvhelpers.train.trainer import train
 
 
-def free_port() -> int:
-    """Return a free port."""
-    with socket.socket() as place:
-        place.bind(("localhost", 0))
-        return place.getsockname()[1]
-
-
 def test_two_processes_take_the_steps_of_one(settings, whole, tmp_path):
     words = command({**settings, "keep": "best", "patience": 9}, tmp_path)
-    both = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port())}
     screens = [tmp_path.with_name(f"screen-{rank}") for rank in range(2)]
-    pids = [
-        start(words, screen, RANK=str(rank), LOCAL_RANK=str(rank), **both)
-        for rank, screen in enumerate(screens)
-    ]
-    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
-    assert codes == [0, 0], "\n".join(screen.read_text() for screen in screens)
+    in_two_processes(words, screens)
     assert "training:" in screens[0].read_text() and "training:" not in screens[1].read_text()
     one, two = read_steps(whole), read_steps(tmp_path)
     assert len(two) == 12 and (tmp_path / "adapter_last.safetensors").exists()

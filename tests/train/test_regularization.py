@@ -1,6 +1,5 @@
 """Regularization images take their exact share of each step, and are drawn equally often."""
 
-import os
 from collections import Counter
 from dataclasses import replace
 from fractions import Fraction
@@ -11,8 +10,7 @@ import torch
 from PIL import Image
 
 from tests.helpers import refused
-from tests.train.helpers import command, same, start, stop_at
-from tests.train.test_distributed import free_port
+from tests.train.helpers import command, in_two_processes, same, stop_at
 from tvhelpers import flats
 from tvhelpers.config import build_config
 from tvhelpers.data.items import GARMENT
@@ -117,10 +115,7 @@ def test_stopped_or_with_two_processes_the_steps_are_the_same(settings, others, 
     train(build_config(**settings), stopped)
     assert same(whole, stopped) and same(whole, stopped, "eval.jsonl")
     assert all(row["regularization_loss"] > 0 for row in read_evaluations(whole))
-    launch = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port())}
-    words = command(settings, both)
-    pids = [start(words, RANK=str(rank), LOCAL_RANK=str(rank), **launch) for rank in range(2)]
-    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids] == [0, 0]
+    in_two_processes(command(settings, both), [tmp_path / "screen-0", tmp_path / "screen-1"])
     for a, b in zip(read_steps(whole), read_steps(both), strict=True):
         assert a["loss"] == pytest.approx(b["loss"], abs=1e-5)
     with refused("another-request"):

@@ -1,6 +1,5 @@
 """Stable Diffusion XL is cached and trained: two text encoders, pooled vectors, sizes."""
 
-import os
 from dataclasses import replace
 
 import diffusers
@@ -10,8 +9,7 @@ import torch
 from PIL import Image
 
 from tests.helpers import refused
-from tests.train.helpers import command, same, start, stop_at, validation_loss
-from tests.train.test_distributed import free_port
+from tests.train.helpers import command, in_two_processes, same, stop_at, validation_loss
 from tests.train.test_graph import masked
 from tvhelpers.config import build_config
 from tvhelpers.data.sources import open_source
@@ -110,12 +108,7 @@ def test_two_processes_take_the_steps_of_one(settings, tmp_path):
     settings = settings | {"steps": 3, "text_rank": 2, "checkpoint_steps": 0}
     train(build_config(**settings), tmp_path / "one")
     words = command(settings, tmp_path / "two")
-    both = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port())}
-    ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
-    screens = [tmp_path / f"screen-{rank}" for rank in range(2)]
-    pids = [start(words, *one, **both, **own) for *one, own in zip(screens, ranks, strict=True)]
-    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
-    assert codes == [0, 0], "\n".join(screen.read_text() for screen in screens)
+    in_two_processes(words, [tmp_path / "screen-0", tmp_path / "screen-1"])
     one, two = read_steps(tmp_path / "one"), read_steps(tmp_path / "two")
     assert [row["loss"] for row in one] == pytest.approx([row["loss"] for row in two], abs=1e-5)
 
